@@ -281,7 +281,7 @@ def compute_closed_figures(
     num_classes = len(group.names)
     num_trials = len(group.numbers)
     of_class = np.take_along_axis(group.logits, group.numbers[:, None], axis=1)  # N×1
-    log_posteriors = of_class[:, 0] - known_scores(group.logits, "energy")
+    log_posteriors = of_class[:, 0] - known_scores(group.logits, "energy")  # the energy is ln Σ exp of the logits
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     figures = resamples.of_confusion(rules, group.confusion)
     if num_classes > _TOP:

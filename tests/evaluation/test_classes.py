@@ -424,7 +424,8 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
     with pytest.raises(
-        InputError, match="enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder"
+        InputError,
+        match="enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder",
     ):
         evaluate(labels, [evaluation], reference=(training,))
 

@@ -331,7 +331,7 @@ def model_sheet(name: str) -> Sheet:
         "notes": list(PUBLISHED[name].notes),
         "published": lines_about(name),
     }
-    tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]
+    tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]  # made by card_tables()
     commands = [f"Build it, with random weights: Detector.from_config('{name}')"]
     if PUBLISHED[name].file is None:
         commands.append(f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt")

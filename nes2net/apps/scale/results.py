@@ -184,22 +184,27 @@ class Results(Output[ShardScores]):
         yield KeptRows(stamps, {}, facts.__getitem__)
 
     def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
+        """Keep rows in this object; nothing is opened, because :func:`write_results` has written them already."""
         return nullcontext(self)
 
     def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
+        """Note shards whose files are written: address → row; failures stay in the record only."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
 
     def forget(self, out: Path) -> None:
+        """Remove all results."""
         self.keep_only(())
 
     def keep_only(self, addresses: Container[str]) -> None:
+        """Remove the results of all shards but these."""
         for path, done in list(self.finished.items()):
             if done.shard not in addresses:
                 path.unlink()
                 del self.finished[path]
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, object]:
+        """Return the numbers of shards and recordings for the record; the files of the shards are written already."""
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}

@@ -156,7 +156,7 @@ class Desk:
         source: Path,
         name: str,
         *,
-        look: bool = False,
+        for_page: bool = False,
         channel: int | None = None,
         judgement: str = "scores",
         progress: Progress = lambda fraction, step: None,
@@ -165,7 +165,7 @@ class Desk:
         """Judge the file ``source`` as soon as a worker is free.
 
         Args:
-            look: whether to make a picture, and a file for the player of the page.
+            for_page: whether to make a picture, and a file for the player.
             channel: counted from 0; None for the mean of all.
             judgement: beside scores, a detector trained on segments also finds fake stretches.
             check: called often; an exception from it ends the scoring.
@@ -182,7 +182,7 @@ class Desk:
             progress(0.0, "decoding")
             judge = self._judge(judgement)
             full_wav = folder / "full.wav"
-            player_wav = folder / "player.wav" if look else None
+            player_wav = folder / "player.wav" if for_page else None
             duration, channels = decode(
                 source if channel is None else ChannelOf(source, channel),
                 full_wav,
@@ -209,7 +209,7 @@ class Desk:
                 fakes = _judge_or_raise(self._judge("frames"), recording, searched).frames
                 searched(duration)
             check_end()
-            picture = draw(full_wav, duration) if look else None
+            picture = draw(full_wav, duration) if for_page else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)

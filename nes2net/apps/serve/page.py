@@ -78,7 +78,7 @@ def _answers(
             for channel in range(MAX_CHANNELS) if each_channel else [None]:
                 if channel is not None:
                     name = f"{upload.name}, channel {channel}"
-                scored = desk.score(source, name, look=True, channel=channel, progress=progress, check=check)
+                scored = desk.score(source, name, for_page=True, channel=channel, progress=progress, check=check)
                 yield _scored_row(scored, desk)
     except InputError as error:
         # If channel 0 was decoded, and a later channel is not, there is no such channel.

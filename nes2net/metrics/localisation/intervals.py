@@ -189,10 +189,11 @@ class _Resamples:
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
         check_draws(number, seed)
-        class_sums(totals)
+        class_sums(totals)  # raises InputError if a class has nothing
         self.totals = totals
         self.number = number
         self.seed = seed
+        # Indices of resamples whose first draw lacks a class; counts() draws these again.
         self.drawn_again: frozenset[int] = frozenset()
         self.sizes = self.sums(totals)
         """(R, C), the amount of each class in each resample."""

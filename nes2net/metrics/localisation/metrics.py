@@ -251,6 +251,7 @@ def _pool_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[ND
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
     used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
+    # (N,): where the labels of each long frame begin, among the used labels of all utterances.
     first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 

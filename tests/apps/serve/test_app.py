@@ -40,7 +40,7 @@ def test_info_and_scores_are_served(server, speech):
 
 def test_the_player_gets_its_file_once(server, speech):
     client, desk = server
-    scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
+    scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     assert len(left(desk)) == 1
     answer = client.get(f"/heard/{scored.token}")
     assert answer.status_code == 200
@@ -125,7 +125,7 @@ def test_routes_without_parameters_take_none_and_have_a_head(server, path):
 
 def test_the_head_of_what_is_sent_once_is_not_asked_for(server, speech):
     client, desk = server
-    scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
+    scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     assert client.head(f"/heard/{scored.token}").status_code == 404
     assert client.get(f"/heard/{scored.token}").status_code == 200
 
