@@ -337,7 +337,7 @@ def resolve_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     if unit in needed and needed[unit] not in groups_of(trials, unit):
         raise InputError(
             f"`draw={unit}` needs at least {_MIN_SPEAKERS} speakers, one for each trial, or {_MIN_ATTACKS} attacks, "
-            "one for each spoofed trial, which these keys do not name: remove `draw`"
+            "one for each spoofed trial, but these keys do not name as many: remove `draw`"
         )
     return unit
 

@@ -106,7 +106,9 @@ def labelled_frames(
         raise InputError(f"{file.path}: no record beside it states the length of its frames: add `resolution_ms`")
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
-        raise InputError(f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms")
+        raise InputError(
+            f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score such frames"
+        )
     # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
     # refuses the utterance.
     utterance_scores = []

@@ -329,7 +329,7 @@ def labelled_trials(
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores")
+    check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores", "use another phase")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 

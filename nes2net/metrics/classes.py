@@ -45,7 +45,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     columns = _check_class_numbers(predicted, num_classes)
     if len(rows) != len(columns):
         raise InputError(
-            f"each trial needs a true and a predicted class: `true` has {len(rows)}, `predicted` {len(columns)}"
+            f"each trial needs a true and a predicted class: `true` has {len(rows)}, `predicted` {len(columns)}; give both for every trial"
         )
     return pair_counts(rows, columns, num_classes, num_classes)
 
@@ -59,9 +59,13 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 def _check_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
-        raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
+        raise InputError(
+            f"classes must be whole numbers of shape (N,), not {array.dtype} of shape {array.shape}: number them from 0"
+        )
     if array.size and not 0 <= array.min() <= array.max() < num_classes:
-        raise InputError(f"classes are numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}")
+        raise InputError(
+            f"classes must be numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}: correct them or `num_classes`"
+        )
     return array.astype(np.int64)
 
 

@@ -253,7 +253,7 @@ def compare_systems(
     if counts[0] != counts[1]:
         raise InputError(
             f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
-            f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
+            f"first system, but {counts[1][0]} and {counts[1][1]} of the second: omit trials that one lacks"
         )
     results, values = _resample([(metric, *system) for system in systems], **draws)
     first_value, second_value = (float(np.ravel(result)[0]) for result in results)
@@ -407,18 +407,21 @@ def _drawings(
         if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
             raise InputError(
                 f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
-                f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
+                f"but {len(bonafide_groups)} and {len(spoof_groups)} groups: name the group of each score"
             )
         groups = _number_groups(bonafide_groups, spoof_groups)
     elif bonafide_groups is not None or spoof_groups is not None:
-        raise InputError("give bonafide_groups and spoof_groups, or neither: speakers are drawn with all their trials")
+        raise InputError(
+            "bonafide_groups and spoof_groups are only used together, because speakers are drawn with all their trials: add "
+            "the other, or remove both"
+        )
     attacks = None  # (S,), the number of each spoofed trial's attack
     if spoof_attacks is not None:
         names, attacks = np.unique(np.asarray(spoof_attacks), return_inverse=True)
         if len(attacks) != num_spoof or len(names) < 2:
             raise InputError(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
-                f"{pluralise(len(attacks), 'name')} of {pluralise(len(names), 'attack')}"
+                f"{pluralise(len(attacks), 'name')} of {pluralise(len(names), 'attack')}: name each, or remove spoof_attacks"
             )
     if groups is None and attacks is None:
         return [_drawing_of_trials(seed, num_bonafide, num_spoof)]

@@ -168,7 +168,9 @@ def interval_of_sums(
     """
     rows = np.asarray(sums, np.float64)
     if rows.ndim != 2 or not len(rows):
-        raise InputError(f"expected sums of at least one utterance, got shape {rows.shape}")
+        raise InputError(
+            f"expected sums (U, S) of at least one utterance, got shape {rows.shape}: pass a row for each utterance"
+        )
     values = np.array([figure(sums) for sums in _Resamples(np.ones((len(rows), 1)), num_resamples, seed).sums(rows)])
     values = values[~np.isnan(values)]
     if not len(values):

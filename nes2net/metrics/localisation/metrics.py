@@ -206,7 +206,7 @@ def measure_joined_frames(
         pooled = _pool_labels(utterances, _frames_in_longer_frame(resolution_ms, 10))
         scores, counts = _join_rows([np.asarray(utterance.scores) for utterance in utterances])
         if not counts.all():
-            raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
+            raise InputError(f"{utterances[int(counts.argmin())].name} has no scores: score it, or omit it")
         frames = _align_frames(scores, counts, *pooled)
     if measured_at > resolution_ms:
         # Frames that remain at the end of an utterance form one more long frame.
@@ -248,7 +248,7 @@ def _pool_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[ND
     """
     labels, counts = _join_rows([_labels_10ms(utterance) for utterance in utterances])
     if not counts.all():
-        raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
+        raise InputError(f"{utterances[int(counts.argmin())].name} has no labels: add labels, or omit it")
     num_frames = np.maximum(counts // factor, 1)
     used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
     # (N,): where the labels of each long frame begin, among the used labels of all utterances.
@@ -332,7 +332,9 @@ def class_sums(totals: NDArray) -> NDArray:
     sums = totals.sum(0)
     for kind, amount in zip(("bona fide", "spoofed"), sums):
         if not amount > 0:
-            raise InputError(f"there are no {kind} frames or seconds; an error rate needs both classes")
+            raise InputError(
+                f"there are no {kind} frames or seconds, but an error rate needs both classes: add utterances"
+            )
     return sums
 
 
@@ -365,7 +367,9 @@ def _seconds_of_frames(utterance: ScoredUtterance, step: float, tail: Tail) -> _
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:
-        raise InputError(f"{utterance.name}: expected a row of scores and a duration, got {scores.shape}, {duration} s")
+        raise InputError(
+            f"{utterance.name}: expected scores (T,) and a duration of 0 s or more, got {scores.shape} and {duration} s"
+        )
     edges = np.arange(len(scores) + 1) * step
     count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the utterance ends
     edges = np.minimum(edges[: count + 1], duration)
@@ -393,7 +397,9 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
     joined: list[tuple[float, float]] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
         if not 0 <= start <= end <= duration + ROUNDING:
-            raise InputError(f"{name}: a segment from {start} to {end} s is not within its {duration} s")
+            raise InputError(
+                f"{name}: a segment from {start} to {end} s is not within its {duration} s: correct one of them"
+            )
         if label != SPOOF or start >= min(end, duration):
             continue
         if joined and start <= joined[-1][1]:

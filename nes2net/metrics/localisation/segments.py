@@ -84,7 +84,9 @@ def frame_labels(
     labels = np.full(count, -1 if rule == "start" else 0, np.int8)
     for label, start, end, *_ in segments:
         if label not in (BONAFIDE, SPOOF):
-            raise InputError(f"the label of a segment is '{BONAFIDE}' or '{SPOOF}', not '{label}'")
+            raise InputError(
+                f"the label of a segment must be '{BONAFIDE}' or '{SPOOF}', not '{label}': rename it, such as by map_segments()"
+            )
         if rule == "partialspoof":
             first = round(start / step)
             after_last = round(round(end, 5) / step)

@@ -42,7 +42,7 @@ def test_short_segments_are_dropped_and_touching_ones_merged():
 
 
 def test_unknown_labels_and_impossible_times_are_refused():
-    with pytest.raises(InputError, match="the label of a segment is 'bonafide' or 'spoof', not 'A07'"):
+    with pytest.raises(InputError, match="the label of a segment must be 'bonafide' or 'spoof', not 'A07'"):
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
         with pytest.raises(InputError, match="`resolution_ms` must be above 0"):
