@@ -399,7 +399,7 @@ def apply_calibration(
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {pluralise(len(calibration.weights), 'system')} "
-            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: give one file for "
+            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: use one file for "
             "each system, in this order"
         )
     key = labels.read(excluded={}) if labels else None

@@ -71,7 +71,7 @@ def _unsorted_shards(name: str) -> list[Shard]:
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
-            f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
+            f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
         )
     if is_remote(name):
         files = list_folder(address)
@@ -110,7 +110,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             continue
         if len(fields) > 2 or not all(fields):
             raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}"
+                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}: correct the line"
             )
         address = fields[-1]
         if not is_remote(address):
