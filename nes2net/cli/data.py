@@ -207,7 +207,7 @@ def _as_bytes(setting: str, text: str) -> int:
     try:
         return int(float(number) * _UNITS[text.upper()[len(number) :]])
     except (ValueError, KeyError, OverflowError):
-        raise InputError(f"`{setting}` is a number with MB or GB, not {text}") from None
+        raise InputError(f"`{setting}` must be a number with MB or GB, not {text}") from None
 
 
 def _check_text(check: CorpusCheck) -> str:
