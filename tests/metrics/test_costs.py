@@ -73,7 +73,7 @@ def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
     for options, message in (
         ({"method": "other"}, "threshold method 'other'"),
         ({"p_spoof": 1.0}, "p_spoof"),
-        ({"c_fa": 0}, "`c_fa` is a cost above 0, not 0"),
+        ({"c_fa": 0}, "`c_fa` must be a cost above 0, not 0"),
     ):
         with pytest.raises(InputError, match=message):
             metrics.compute_min_dcf([1.0, 2.0], [0.0], **options)
