@@ -82,7 +82,7 @@ def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
 def test_min_tdcf_refuses_scores_and_asv_systems_that_have_none():
     target, nontarget, spoofed = ASV
     for classes, asv, version, message in (
-        (TWO, ASV, 2020, "`version` is 2019 .legacy. or 2021"),
+        (TWO, ASV, 2020, "`version` must be 2019 .legacy. or 2021"),
         (([1.0, 1.0], [0.0]), ASV, 2021, "three distinct"),
         (([1.0, np.inf], [0.0, 0.5]), ASV, 2021, "1 of 4 scores are infinite"),
         (TWO, (target, nontarget, []), 2021, "no ASV spoof"),

@@ -170,7 +170,7 @@ def test_settings_and_outputs_that_cannot_serve_are_refused(score, out, tmp_path
     for options, message in (
         ({"num_samples": 0}, "`num_samples` must be at least 1, or None for the whole recording, not 0"),
         ({"batch_size": 0}, "`batch_size`"),
-        ({"on_error": "ignore"}, "`on_error` is 'skip' or 'raise'"),
+        ({"on_error": "ignore"}, "`on_error` must be 'skip' or 'raise'"),
         ({"num_samples": None, "compile": True}, "of one length, as in '4sec'"),
         ({"facts": {("a", "b"): 1}}, "JSON"),
         ({"out": tmp_path}, "is a folder"),

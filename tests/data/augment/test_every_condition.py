@@ -117,7 +117,11 @@ def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
         (Specmix, {"probability": -0.1}, "probability must be a number from 0 to 1"),
         (Specmix, {"frequency_bands": 1.5}, "frequency_bands must be a whole number"),
         (Specmix, {"time_bands": -1}, "time_bands must be a whole number of at least 0"),
-        (LatentAugmentation, {"kinds": ["noises"]}, "latent augmentation: kinds must be a list of noise, affine, .*, not"),
+        (
+            LatentAugmentation,
+            {"kinds": ["noises"]},
+            "latent augmentation: kinds must be a list of noise, affine, .*, not",
+        ),
         (LatentAugmentation, {"mixup": 0}, "mixup must be a number above 0 and at most 100, not 0"),
         (NoiseAugmentation, {"probability": -0.1}, "noise_probability=.* from 0 to 1"),
         (NoiseAugmentation, {"probability": 1.5}, "noise_probability=.* from 0 to 1"),

@@ -128,7 +128,10 @@ FROZEN = (
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
         ("train.lr=1e999", "`train.lr` must be a number above 0, not inf"),
         ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        ("data.num_samples=9600001", "`data.num_samples` must be a whole number from 1 to 9600000, or null, not 9600001"),
+        (
+            "data.num_samples=9600001",
+            "`data.num_samples` must be a whole number from 1 to 9600000, or null, not 9600001",
+        ),
         ("validation.patience=0", "`validation.patience` must be a whole number of at least 1, or null, not 0"),
         ("seed=0x8000000000000000", r"`seed` must be a whole number from 0 to below 2\^63, not 9223"),
         ("train.adam_betas=[0, 1]", r"`train.adam_betas` must be a list of two .* below 1, not \[0, 1\]"),
