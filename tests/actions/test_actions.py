@@ -108,7 +108,7 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
         assert len(judged.frames) == 150
-    with pytest.raises(InputError, match="`hop` is a positive number"):
+    with pytest.raises(InputError, match="`hop` must be a positive number"):
         predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))  # before anything is scored
 
 

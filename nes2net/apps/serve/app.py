@@ -180,7 +180,8 @@ class RequestAdmission:
         is_allowed_post = method == "POST" and path in _PARAMETERS
         if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _MAX_PATH:
             raise Refused(
-                404, "nothing is at this address: use GET / for the page, POST /api/score for the API, or GET /docs for help"
+                404,
+                "nothing is at this address: use GET / for the page, POST /api/score for the API, or GET /docs for help",
             )
         if is_allowed_get:
             yield Admitted(0, is_strict=path in _API_PATHS, runs_inline_scripts=path == "/docs")
