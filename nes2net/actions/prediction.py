@@ -38,9 +38,9 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """Sentences on which part of a recording is judged; printed before the rows."""
+    """On which part of a recording is judged, for before the rows."""
     meaning: list[str]
-    """Sentences on the detector, and on the meaning of answers and decisions; printed after the rows."""
+    """On the detector, and on the meaning of answers and decisions, for after the rows."""
     rows: Iterator[Judged[Any] | Failed]
     """An answer for each recording or channel, computed when it is taken."""
     count: int
@@ -184,12 +184,7 @@ def _display_name(source: AnyRecording | Source) -> str:
 
 @contextmanager
 def progress_of(source: Source, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress along a recording; yields a function to call with the seconds that are done.
-
-    Args:
-        duration: seconds of the recording.
-        hop: seconds between its windows; 0 without windows.
-    """
+    """Show the progress; yields a function of the seconds that are done. ``hop`` is 0 without windows."""
     advice = f"a `hop` above {hop:.3g} s takes less time" if hop else ""
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1

@@ -23,7 +23,6 @@ class Remark(str):
 
 
 def command_line(words: Words) -> str:
-    """Write the command line to type: ``nes2net`` and ``words``, quoted for the shell."""
     remarks = [f"  # {word}" for word in words if isinstance(word, Remark)]
     arguments = [str(word) for word in words if not isinstance(word, Remark)]
     return printable_name("".join([shlex.join(["nes2net", *arguments]), *remarks]))

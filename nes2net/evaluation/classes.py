@@ -58,7 +58,6 @@ class Classes(Rows):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The classes, one logit each."""
         return self.classes
 
     def fit_to(self, scorer: Scorer) -> Self:
@@ -135,7 +134,6 @@ class Classes(Rows):
         return facts
 
     def in_words(self, told: Any) -> str:
-        """Name the three likeliest classes, or only the nearest if the class is unknown."""
         known = told.get("known")
         if known is not None and not known["is_known"]:
             words = [f"none of the known (p {known['p']:.2g}); nearest: {told['class']}", self.error_rate]

@@ -56,12 +56,10 @@ class Key:
 
     @property
     def definition(self) -> Corpus:
-        """The facts and rules of the corpus."""
         return corpora.get(self.corpus)
 
     @property
     def title(self) -> str:
-        """The corpus and the phase in words."""
         return f"{self.definition.title}, {canonical_phase(self.phase)}"
 
     def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, object]:

@@ -95,17 +95,14 @@ class Matched:
 
     @functools.cached_property
     def table(self) -> TrialTable:
-        """The trials as a table."""
         return TrialTable.of(self.trials)
 
     @property
     def bonafide(self) -> NDArray:
-        """Scores of bona fide trials."""
         return self.scores[self.is_bonafide]
 
     @property
     def spoof(self) -> NDArray:
-        """Scores of spoofed trials."""
         return self.scores[~self.is_bonafide]
 
     @property

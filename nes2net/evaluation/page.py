@@ -42,7 +42,6 @@ class Pages(NamedTuple):
 
     @property
     def files(self) -> list[AnyPath]:
-        """The files to write."""
         return [path for path in self if path is not None]
 
     def check(self, read: Iterable[AnyPath]) -> None:

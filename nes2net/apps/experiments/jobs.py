@@ -62,7 +62,6 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The run folder, with the checkpoints of the epochs."""
         return path_below(self.recipe.output, self.recipe.tag)
 
 
@@ -129,7 +128,6 @@ class ScoreJob(Job):
 
     @property
     def part(self) -> Part:
-        """The part of the corpus to score."""
         tested = self.tested
         return Part(tested.corpus, tested.root, tested.split, tested.protocols)
 

@@ -55,7 +55,7 @@ class Measured:
     notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
-        """Return the metrics and numbers of trials: name → figure; the EER with its interval."""
+        """Return metrics and numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -197,7 +197,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Summarise each system over all sets by mean and worst value, for the seeds that have figures on all sets."""
+    """Yield mean and worst of each system over the sets, for the seeds with figures on all sets."""
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]

@@ -156,10 +156,7 @@ def explain(
 def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Read the part to explain, (N,) at 16 kHz; raise InputError if it is empty or too long.
-
-    ``samples`` is the number of samples that the detector scores, None for all.
-    """
+    """Read the part to explain, (N,) at 16 kHz; the detector scores ``samples`` samples, None for all."""
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` must be a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):

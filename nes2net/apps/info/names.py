@@ -45,7 +45,7 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 
 def overview() -> Sheet:
-    """Describe every name in a line; ``nes2net info`` reads the stored copy, see :mod:`nes2net.apps.info.overview`."""
+    """Describe every name in a line; :mod:`nes2net.apps.info.overview` stores the result."""
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
     keys = {f"recipe {name}": docstring_of(section).title for name, section in SECTIONS.items()}
     tables["keys of a recipe"] = [{"name": name, "meaning": meaning} for name, meaning in keys.items()]
@@ -346,7 +346,7 @@ def model_sheet(name: str) -> Sheet:
 
 
 def card_tables(name: str) -> Tables:
-    """Make the tables of a published model that are stored in :data:`STORED_CARDS`: building it takes seconds."""
+    """Make the tables in :data:`STORED_CARDS`, which are stored because building a model takes seconds."""
     from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
 
     config = PUBLISHED_MODELS[name]

@@ -116,7 +116,7 @@ class Session:
 
     channels: list[Channel]
     ready: Line
-    """The first line; its key ``session`` is the token by which a client resumes."""
+    """The first line; ``session`` in it is the token by which a client resumes."""
     max_waiting: int
     """Windows per channel that may wait before old ones are skipped, if ``keep`` is ``"latest"``."""
 
@@ -145,7 +145,7 @@ class Listening:
         self._is_stopped = True
 
     def tallies(self) -> list[Tally]:
-        """Copy the tally of each channel, to save them for a restart."""
+        """Copy the tallies, to save them for a restart."""
         with self._changed:
             return [channel.tally() for channel in self._channels]
 

@@ -13,8 +13,6 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # upper bounds of the hist
 
 
 class CallMetrics(Metrics):
-    """Counts connections, windows and alarms; ``num_running`` returns the number of calls being served."""
-
     def __init__(self, num_running: Callable[[], int]) -> None:
         super().__init__()
         registry = self.registry
@@ -28,7 +26,6 @@ class CallMetrics(Metrics):
         )
 
     def count(self, line: Line) -> None:
-        """Count a line about a channel by its ``event``."""
         if line["event"] == "alarm":
             self._alarms.inc()
         elif line["event"] == "skipped":

@@ -62,9 +62,7 @@ class SavedCalls:
     def restore(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
         """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings.
 
-        Args:
-            key: token of the session, as its client got it.
-            begin: makes a session with the client's present settings, from the tallies of its channels.
+        ``begin`` makes a session with the client's present settings.
         """
         self.tidy()
         path = self._path(key)
@@ -98,6 +96,6 @@ class SavedCalls:
         return self._folder / f"call-{hashlib.sha256(key.encode()).hexdigest()}.json"
 
     def _digest_of_settings(self, session: Session) -> str:
-        """Equal digests mean that evidence may continue: same detector, calibration and first line."""
+        """Evidence may continue if the digest is equal."""
         facts = {**session.ready, **self._facts, "session": None}
         return hashlib.sha256(json_text(facts).encode()).hexdigest()

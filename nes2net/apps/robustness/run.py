@@ -64,8 +64,6 @@ def _checksum(text: str) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials and the conditions of a robustness run."""
-
     part: Part
     phase: str
     trials: list[Trial]
@@ -81,7 +79,6 @@ class Plan:
     seed: int = 0
 
     def words(self) -> list[str]:
-        """List trials and conditions in lines for a terminal."""
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
         numbers = f"{len(self.trials):,}"
         if len(self.trials) < self.num_available:

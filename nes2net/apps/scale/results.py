@@ -107,7 +107,7 @@ def read_record(out: Path) -> CollectionRecord | None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Name the Parquet file of a shard by its name, and a digest because names may be equal."""
+    """Name the file of a shard; a digest tells equal names apart."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
@@ -184,16 +184,15 @@ class Results(Output[ShardScores]):
         yield KeptRows(stamps, {}, facts.__getitem__)
 
     def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
-        """Keep rows in this object; nothing is opened, because :func:`write_results` has written them already."""
+        """Open nothing: :func:`write_results` has written the rows already."""
         return nullcontext(self)
 
     def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
-        """Note shards whose files are written: address → row; failures stay in the record only."""
+        """Note the shards whose files are written, by address."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
 
     def forget(self, out: Path) -> None:
-        """Remove all results."""
         self.keep_only(())
 
     def keep_only(self, addresses: Container[str]) -> None:
@@ -204,7 +203,7 @@ class Results(Output[ShardScores]):
                 del self.finished[path]
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, object]:
-        """Return the numbers of shards and recordings for the record; the files of the shards are written already."""
+        """Return the numbers for the record; the files of the shards are written already."""
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}

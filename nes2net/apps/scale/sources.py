@@ -110,7 +110,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             continue
         if len(fields) > 2 or not all(fields):
             raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}: correct the line"
+                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}; correct it"
             )
         address = fields[-1]
         if not is_remote(address):

@@ -25,7 +25,6 @@ def say(line: str) -> None:
 
 
 def print_device(device: str) -> None:
-    """Print the type of the device that ``--device`` asks for, such as ``cuda``."""
     from nes2net.lib.devices import choose_device  # imported late, because importing torch takes seconds
 
     say(f"Device: {choose_device(device).type}")
@@ -76,7 +75,6 @@ class TrainingLines:
     """The average that the training starts from, if any."""
 
     def on_start(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
         print_parameters(detector)
         if self.average is not None:
             print_average(self.average)

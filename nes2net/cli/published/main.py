@@ -255,7 +255,6 @@ def _names_of_settings() -> dict[str, str]:
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the published flags that choose the architecture of the detector."""
     add = parser.add_argument
     add("--model_name", required=True, choices=["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], help="the detector")
     add("--dilation", type=int, default=2, help="dilation of the inner convolutions of Nes2Net")
@@ -266,7 +265,6 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the section ``model`` of a recipe from the flags."""
     frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
@@ -286,7 +284,6 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the back-end in the section ``model`` of a recipe from the flags."""
     if args.model_name == "wav2vec2_AASIST":
         return {"name": "aasist", "num_logits": args.n_output_logits}
     if len(args.Nes_ratio) != 2:
@@ -302,7 +299,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
-    """Build the recipe of a training run from the flags; ``--set`` overrides all other flags."""
+    """Build the recipe of a training; ``--set`` overrides all other flags."""
     from nes2net.data.augment import RawBoostParameters  # start-up: pydantic
     from nes2net.training.recipes.reading import apply_overrides, name_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict

@@ -229,12 +229,12 @@ def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
-    """Number the frames of each utterance from 0, given their numbers (U,), such as (2, 1) → (0, 1, 0)."""
+    """Number the frames of each utterance from 0, such as (2, 1) → (0, 1, 0)."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
-    """Keep the first ``lengths`` (U,) of the ``counts`` (U,) values of each utterance; ``values`` are joined."""
+    """Keep the first ``lengths`` (U,) of each utterance's ``counts`` (U,) values."""
     if (counts == lengths).all():
         return values
     is_kept = np.tile([True, False], len(counts))
