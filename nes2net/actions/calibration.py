@@ -280,11 +280,7 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
 def _measure_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials, in the part that was scored.
-
-    Args:
-        scored_by: the detector of the scores and the number of scored samples, if known.
-        scores: the score file, for messages.
+    """Measure the scored part of the recordings of ``scored`` trials.
 
     Returns:
         Their population, and the ids of those that could not be measured.

@@ -41,19 +41,16 @@ def _targets(files: Sequence[Path], target: str | None, suffixes: Sequence[str],
 class FilesBeside:
     """Chooses, checks and writes the files of the flags --plot, --rttm and --labels.
 
-    The paths are checked when the object is made, so that no error comes after hours of scoring.
-    The constructor also makes the folders of the files.
+    The constructor checks the paths and makes folders, so that no error comes after hours of scoring.
 
     Args:
         files: the recordings.
         model: name of the detector, for the pictures.
-        threshold: the threshold that pictures of raw scores show; None for no threshold.
-        plot: a file for the picture of the only recording, or a folder for all pictures; None for
-            no pictures.
-        rttm: a file for the segments of all recordings, or a folder with a file for each recording;
-            None for no RTTM.
-        labels: format of the label files; None for no label files.
-        out: folder for the label files; None to write each label file beside its recording.
+        threshold: the threshold that pictures of raw scores show, if any.
+        plot: a file for the picture of the only recording, or a folder for all pictures.
+        rttm: a file for the segments of all recordings, or a folder with a file for each.
+        labels: format of the label files.
+        out: folder for the label files; None to write each beside its recording.
 
     Raises:
         InputError: if a file cannot be written, or if ``plot`` is one file for several recordings.
@@ -96,14 +93,11 @@ class FilesBeside:
     def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Judged[Any] | Failed], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        If all recordings share one RTTM file, the file is written at the end. The file is written
-        even after an interruption, so that no hours of work are lost.
+        An RTTM file of all recordings is written at the end, even after an interruption.
 
         Args:
-            detector: the detector; its ``score_rule`` decides the smallest range of the score axis
-                in pictures of fake stretches.
-            decider: the calibration and the threshold for pictures of scores along a recording;
-                None for raw scores.
+            detector: its ``score_rule`` decides the smallest range of the score axis.
+            decider: calibration and threshold for pictures; None for raw scores.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide

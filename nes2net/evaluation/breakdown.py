@@ -147,7 +147,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Name the label of a row for a field of the key: the field's name, unless rows have another label of this name."""
+    """Name a row's label for a field of the key; it differs from rows' other labels."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 

@@ -231,7 +231,7 @@ def _distinct_positions(positions: NDArray) -> list[int]:
 
 
 def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
-    """Say what may be wrong if no expected trial has a score; ``has_scores`` if trials of other phases have some."""
+    """If ``has_scores``, trials of other phases have scores."""
     if not ids:
         return "the file of scores is empty: use the file that the detector wrote"
     if has_scores:

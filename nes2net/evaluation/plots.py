@@ -272,7 +272,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Use the range from the lowest to the highest end for all, unless one of ``ranges`` fills less than half of it."""
+    """Use the joint range for all, unless one of ``ranges`` fills less than half of it."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)

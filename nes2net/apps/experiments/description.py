@@ -231,12 +231,10 @@ def load_experiment(
 ) -> Experiment:
     """Read an experiment from a YAML file, or a packaged experiment by its name.
 
-    ``${NAME}`` in the file is replaced by a value. The function looks for the value in three
-    places, in this order: ``assignments``, the environment variable ``NAME``, and the section
-    ``places`` of the file. If a name has no assignment, the section ``places`` must declare the
-    name, even if there is an environment variable. So the file itself shows which environment
-    variables are used. ``~`` at the beginning of a text stands for the home folder. The path of the
-    recipe may be relative to the folder of the file.
+    ``${NAME}`` in the file is replaced by its value in ``assignments``, or else in the environment
+    variable ``NAME``, or else in the section ``places`` of the file. Without an assignment, ``places``
+    must declare the name, so that the file shows which environment variables it uses. ``~`` at the
+    beginning of a text stands for the home folder.
 
     Args:
         name: path of the file, or name of a packaged experiment.
@@ -245,8 +243,8 @@ def load_experiment(
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
-        InputError: if there is no such file, if the file has an unknown key or a wrong value, or if
-            a ``${NAME}`` in the file has no value.
+        InputError: if there is no such file, or if it has an unknown key, a wrong value, or a
+            ``${NAME}`` without a value.
     """
     path = Path(name)
     packaged = packaged_experiments()

@@ -70,7 +70,7 @@ class Model:
 
 
 class Facts(NamedTuple):
-    """What all processes need to know of the detector, collected by one that has loaded it."""
+    """What all processes know of the detector, collected by one that has loaded it."""
 
     run: Mapping[str, object]
     """The facts that determine scores. Scores of runs with equal facts may be mixed."""

@@ -40,9 +40,8 @@ def print_parameters(detector: Detector) -> None:
 def print_average(average: RunAverage) -> None:
     """Print whether checkpoints were averaged now, or whether the average of an earlier run was used.
 
-    If the file from an earlier run holds the average of other checkpoints than requested, the
-    published program uses the file anyway. This toolkit replaces the file, and the printed line
-    then says that the file did not exist.
+    If the file holds the average of other checkpoints, the published program uses it anyway. This
+    toolkit replaces it, and prints that it did not exist.
     """
     if average.earlier == "used":
         say(f"File '{average.path}' already exists. Model averaging operation skipped.")
