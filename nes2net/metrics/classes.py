@@ -45,7 +45,8 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     columns = _check_class_numbers(predicted, num_classes)
     if len(rows) != len(columns):
         raise InputError(
-            f"each trial needs a true and a predicted class: `true` has {len(rows)}, `predicted` {len(columns)}; give both for every trial"
+            f"each trial needs a true and a predicted class, but there are {len(rows)} true ones and {len(columns)} predicted "
+            "ones: add the missing ones"
         )
     return pair_counts(rows, columns, num_classes, num_classes)
 
@@ -64,7 +65,7 @@ def _check_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
         )
     if array.size and not 0 <= array.min() <= array.max() < num_classes:
         raise InputError(
-            f"classes must be numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}: correct them or `num_classes`"
+            f"classes must be numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}: correct them or num_classes"
         )
     return array.astype(np.int64)
 
@@ -138,7 +139,7 @@ def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
     is_target = _check_class_numbers(true, rows.shape[-1])[:, None] == np.arange(rows.shape[-1])
     if rows.shape != is_target.shape:
         raise InputError(
-            f"`posteriors` must have a row for each of {len(is_target)} trials and a column for each class, not the shape {rows.shape}"
+            f"posteriors must have a row for each of {len(is_target)} trials and a column for each class, not the shape {rows.shape}"
         )
     return compute_eer(rows[is_target], rows[~is_target], "roc")[0]
 

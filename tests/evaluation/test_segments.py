@@ -162,7 +162,7 @@ def test_the_command_prints_and_writes_rates_of_frames(golden_corpus, tmp_path, 
     assert "range-based EER" in text
     write(tmp_path / "plain.txt", "a 1\n")
     for arguments, message in (
-        (f"{scores} {tmp_path}/plain.txt", "give only this file"),
+        (f"{scores} {tmp_path}/plain.txt", "only one such file is evaluated at once"),
         (f"{tmp_path}/plain.txt --threshold 0", "--threshold has no effect on scores"),
     ):
         assert main(f"evaluate {corpus} {arguments}".split()) == 2

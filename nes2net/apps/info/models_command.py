@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -63,7 +62,7 @@ def _models_for_json() -> dict[str, object]:
     return {
         "detectors": [asdict(model) for model in list_models()],
         "front-ends": frontends,
-        "by hand": [{**row, "files": files} for row, files in _results_with_files()],
+        "by hand": _results_with_files(in_words=False),
         "repositories": _collection_rows(),
     }
 
@@ -92,7 +91,7 @@ def _models_sheet() -> Sheet:
     for name, size in SIZES.items():
         millions = round(size.parameters / 1e6)
         frontends.append({"name": name, "million parameters": millions, "licence": size.licence})
-    by_hand = [{**row, "files": ", ".join(files) or "–"} for row, files in _results_with_files()]
+    by_hand = _results_with_files(in_words=True)
     return Sheet(
         "What is fetched by name",
         tables={
@@ -120,12 +119,12 @@ def _collection_rows() -> list[Facts]:
     return rows
 
 
-def _results_with_files() -> list[tuple[Facts, Mapping[str, str]]]:
+def _results_with_files(*, in_words: bool) -> list[Facts]:
     from nes2net.models.published_results import published_rows
 
-    rows: list[tuple[Facts, Mapping[str, str]]] = []
+    rows: list[Facts] = []
     for row in published_rows():
-        if row.released is not None:
-            facts: Facts = {"result": row.id, "detector": row.system, "EER in %": row.percent(row.best)}
-            rows.append((facts, row.released))
+        if row.released is not None:  # kind of each file to download by hand → its name
+            files = ", ".join(row.released) or "–" if in_words else row.released
+            rows.append({"result": row.id, "detector": row.system, "EER in %": row.percent(row.best), "files": files})
     return rows

@@ -291,12 +291,10 @@ class Server:
             parked = self._parked.pop(token, None)
         if parked is not None:
             ready = parked.session.ready
-            before = (ready["rate"], ready["encoding"], ready["channels"])
-            now_stated = (start.rate, start.encoding, names)
-            if before != now_stated:
+            if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
                 raise InputError(
-                    f"the session to resume had rate, encoding and channels {before}, not {now_stated}: repeat these in "
-                    "`start`, or omit its session"
+                    "the session to resume had another rate, encoding or other channels: repeat the values of its first "
+                    "`start`, or begin a new session"
                 )
         return parked
 
@@ -360,7 +358,7 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
     try:
         return validate_json(_Text, message.encode()).root
     except ValueError as error:
-        raise InputError(f"a message is not understood, {error}: send `start`, `gap`, `keepalive` or `stop`") from error
+        raise InputError(f"a message is not understood, {error}: send start, gap, keepalive or stop") from error
 
 
 def _send(connection: ServerConnection, line: Line) -> None:

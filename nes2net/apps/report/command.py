@@ -59,8 +59,7 @@ def report(
     if pdf is not None:
         weasyprint()
     if len({Path(path).resolve() for path in paths.values()}) < len(paths):
-        names = ", ".join(map(str, paths.values()))
-        raise InputError(f"{' and '.join(paths)} name one file twice ({names}): name another file for each")
+        raise InputError(f"{' and '.join(paths)} name one file twice: name another file for each")
     decider = deciding.decider()
     recording = Unchanged(file)
     audio = AudioFile.of(Path(file), channel)

@@ -323,7 +323,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
             )
         if not result.done:
             raise InputError(
-                f"{out} has no scores, so nothing is written to {path}: its column `error` says why recordings failed"
+                f"{out} has no scores, so nothing is written to {path}: its column error says why recordings failed"
             )
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
     facts |= {"failures": dict(islice(failures.items(), _MAX_FAILURES)), "unread_shards": record.failures}

@@ -89,5 +89,5 @@ def _check_row(values: ArrayLike, name: str, factor: int) -> NDArray:
     if row.ndim != 1 or not len(row):
         raise InputError(f"{name} of frames must be a vector (T,) of at least one frame, not of shape {row.shape}")
     if factor < 1:
-        raise InputError(f"`factor` is the number of frames in a longer frame, at least 1, not {factor}")
+        raise InputError(f"factor, the number of frames in a longer frame, must be at least 1, not {factor}")
     return row

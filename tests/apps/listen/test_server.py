@@ -136,7 +136,7 @@ def test_who_comes_back_with_other_audio_is_refused(serve):
     time.sleep(0.3)
     with connect(url) as client:
         say(client, **{**START, "rate": 8000}, session=session)
-        assert "had rate, encoding and channels" in rest_or_closed(client)[0]["message"]
+        assert "had another rate" in rest_or_closed(client)[0]["message"]
 
 
 def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):

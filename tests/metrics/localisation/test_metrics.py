@@ -137,7 +137,7 @@ def test_wrong_frame_scores_and_segments_have_no_eer():
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
         ([[1.0]], [[]], r"scores of shape \(1,\) and labels of shape \(0,\)"),
         ([[1.0]], [[0]], "there are no bona fide frames"),
-        ([], [], "at least one utterance"),
+        ([], [], "there are no utterances"),
     ]:
         with pytest.raises(InputError, match=message):
             point_eer(scores, labels)
