@@ -183,10 +183,11 @@ class OneClassDistillation(Backend):
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
             why = "reads all hidden states" if self.student.wants_layers == "all" else "has no last layer of its own"
-            raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
+            raise InputError(f"back-end '{name}' {why}: choose one that embeds only the last state")
         if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
             raise InputError(
-                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another"
+                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another "
+                "`model.backend.utterance`"
             )
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
@@ -215,6 +216,7 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
+        """Compute the vectors to compare, B×D (if ``frontend_level``) and B×E, from a hidden state B×T×D."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -251,6 +253,7 @@ class Similarity(nn.Module):
 
 
 def _half_options(option: str, value: str | Options, reserved: str) -> tuple[str, Options]:
+    """Split ``value`` of ``option`` into a part's name and its options, without the ``reserved`` one."""
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")

@@ -109,7 +109,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, t
         model = {**model, "frontend": {**_without_adapter(_frontend_of(checkpoint)), **frontend}}
     detector = _build_from_checkpoint(checkpoint, model, recipe.train.adapt)
     if checkpoint.config is not None:
-        start = checkpoint.provenance.start()
+        start = checkpoint.provenance.only_training_data()
         starts = [] if start == Provenance() else [start]
     else:
         starts = _published_starts(checkpoint.path, checkpoint.state_dict, frontend.get("name", ""))

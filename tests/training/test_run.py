@@ -65,7 +65,7 @@ def test_a_run_says_which_trials_it_used(recipe, corpus):
     another_part = {**train_part, "ids_sha256": "0"}
     assert uses_in_words(record, name, "train", trials=another_part) == []
     assert len(uses_in_words(record, name, "train", corpus, trials=another_part)) == 1  # in the same folder
-    copy = record.start(places=False)
+    copy = record.only_training_data(folders=False)
     assert training_in_words(copy) == training_in_words(record)
     assert len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
 

@@ -104,6 +104,7 @@ class OneClassHead(Head):
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
+        """Compute the cosines B×1 between ``embeddings`` B×E and ``center``."""
         return cosines(embeddings, center)
 
 
@@ -243,7 +244,7 @@ class GeneralOptions:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
                 raise InputError(
-                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
+                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace: remove `model.backend.head`"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
         if backend.last_layer_name and isinstance(backend.last_layer, Head):

@@ -46,7 +46,7 @@ def average_checkpoints(
             tensors are neither weights nor counters.
     """
     refuse(
-        (mode not in MODES, f"averaging mode is one of {', '.join(MODES)}, not '{mode}'"),
+        (mode not in MODES, f"averaging mode must be one of {', '.join(MODES)}, not '{mode}'"),
         (not paths, "no checkpoints to average: give at least one file"),
     )
     shares = None
@@ -59,7 +59,7 @@ def average_checkpoints(
             ),
         )
         shares = [weight / sum(weights) for weight in weights]
-    state = _read(paths[0])
+    state = _read_and_check(paths[0])
     first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # free the tensors before the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
@@ -68,7 +68,7 @@ def average_checkpoints(
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
-        state = _read(path, first_checkpoint)
+        state = _read_and_check(path, first_checkpoint)
         while state:  # free each tensor after adding it
             key, value = state.popitem(last=False)
             if shares is not None:
@@ -88,7 +88,8 @@ def average_checkpoints(
     return with_metadata(total, metadata_of(first_checkpoint))
 
 
-def _read(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
+def _read_and_check(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
+    """Read a checkpoint; raise :class:`InputError` unless it can be averaged, with the first one if given."""
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({dtype_name(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)

@@ -18,8 +18,9 @@ CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 #: File in which newer releases of the transformers library store the settings of the feature extractor.
 PROCESSOR_FILE = "processor_config.json"
+WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 #: Patterns of the names of files that a model needs.
-MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, "model*.safetensors*", "pytorch_model*.bin*")
+MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, *WEIGHT_PATTERNS)
 # Settings of the feature extractor of all models that read waveforms.
 _EXPECTED = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
 _DEFAULT_REASON = (
@@ -28,7 +29,7 @@ _DEFAULT_REASON = (
 # Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
-_OF_COMPILED = "_orig_mod."  # prefix of the names in a model that torch.compile() made
+_COMPILED_PREFIX = "_orig_mod."  # prefix of the names in a model that torch.compile() made
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -144,8 +145,6 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     The weights are safetensors or ``pytorch_model.bin``. ``pretraining_heads`` says whether the
     folder has the mask embedding and the heads of its type.
 
-
-
     Args:
         types: expected types (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
         wanted_options: options of the front-end; others are ignored.
@@ -198,7 +197,7 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
         file = PREPROCESSOR_FILE
         settings = {} if is_absent(folder / file) else read_json(folder / file)
     if not isinstance(settings, dict):
-        raise InputError(f"{folder / file}: feature_extractor is a mapping, not {short_repr(settings)}")
+        raise InputError(f"{folder / file}: feature_extractor must be a mapping, not {short_repr(settings)}")
     check_only(folder / file, settings, expected)
     return settings, file
 
@@ -219,7 +218,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
     settings, file = read_feature_extractor(folder, _EXPECTED)
     do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
-        raise InputError(f"{folder / file}: do_normalize is true or false, not {short_repr(do_normalize)}")
+        raise InputError(f"{folder / file}: do_normalize must be true or false, not {short_repr(do_normalize)}")
     reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
     normalize: Any = settings.get(_OUR_NORMALIZE)
     if normalize is not True and normalize != "batch":
@@ -252,7 +251,7 @@ def read_weights(folder: Path) -> StateDict:
     Raises:
         InputError: if there are no weights, or a file is damaged.
     """
-    return {name.removeprefix(_OF_COMPILED): tensor for name, tensor in _read_weight_files(folder).items()}
+    return {name.removeprefix(_COMPILED_PREFIX): tensor for name, tensor in _read_weight_files(folder).items()}
 
 
 def _read_weight_files(folder: Path) -> StateDict:
@@ -278,17 +277,17 @@ def _read_weight_files(folder: Path) -> StateDict:
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
 
 
-def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> StateDict:
+def read_encoder(folder: Path, prefixes: Sequence[str], omitted: tuple[str, ...]) -> StateDict:
     """Read the encoder's tensors in a Hugging Face folder.
 
     Args:
         prefixes: possible prefixes of their names, which are removed.
-        left_out: beginnings of other names, without a prefix.
+        omitted: beginnings of the names of other tensors, without a prefix.
     """
     tensors = {}
     for name, tensor in read_weights(folder).items():
         name = name.removeprefix(next(filter(name.startswith, prefixes), ""))
-        if not name.startswith(left_out):
+        if not name.startswith(omitted):
             tensors[name] = tensor
     return tensors
 

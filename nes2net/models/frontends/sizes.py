@@ -330,7 +330,7 @@ def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
     from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 
     size = SIZES[str(path_or_name)]
-    return Shelf(str(path_or_name), size.published, size.licence).take()
+    return Shelf(str(path_or_name), size.published, size.licence).obtain()
 
 
 def check_exists(name: str, path: AnyPath) -> None:

@@ -205,7 +205,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
     _check_same(path, "backend.backend", _all_options(trained.backend), _all_options(backend.teacher))
-    start = trained.provenance.start()
+    start = trained.provenance.only_training_data()
     if start != Provenance():
         detector.provenance = replace(detector.provenance, started_from=(start,))
     last_layer = f"{trained.backend.last_layer_name}."
