@@ -177,7 +177,7 @@ def fetch_published(name: str) -> Path:
             f"{name} cannot be downloaded by a program: download its file by hand "
             f"({model.by_hand or model.source}), and name the file with `model`, and `config={name}` if it is not recognised"
         )
-    return Shelf(name, model.file, model.licence).obtain()
+    return Shelf(name, model.file, model.licence).fetch_if_missing()
 
 
 def read_architecture(name: str) -> ModelConfig:

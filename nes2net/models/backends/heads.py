@@ -244,7 +244,8 @@ class GeneralOptions:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
                 raise InputError(
-                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace: remove `model.backend.head`"
+                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace: "
+                    "remove `model.backend.head`"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
         if backend.last_layer_name and isinstance(backend.last_layer, Head):

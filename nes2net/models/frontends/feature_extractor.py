@@ -22,6 +22,7 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
+    """B×1×1×N → B×T×C; ``weights`` C'×C×1×K replace those of the layers."""
     for layer, weight in zip(extractor.conv_layers, weights):
         # The first layer is computed as a matrix product with frames of the waveform: in bfloat16, the product takes a
         # third of the time of a convolution.

@@ -33,7 +33,7 @@ class W2VBert2Frontend(MelEncoder):
 
     Args:
         checkpoint: a Hugging Face folder. The configuration in the folder replaces the options;
-            heads and adapters of fine-tuned models are left out. None for random weights.
+            heads and adapters of fine-tuned models are omitted. None for random weights.
         encoder_layers: number of Conformer layers, L − 1.
         encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.

@@ -139,7 +139,7 @@ def test_lora_is_the_papers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("lora", "is a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
+        ("lora", "must be a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
         ({"rank": 8}, "has no kind: one of lora, dora, adapter, prompt, bitfit is expected"),
         ({"kind": "lora", "ranks": 8}, "has no option 'ranks'; did you mean 'rank'?"),
         ({"kind": "lore"}, "kind is one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
@@ -166,9 +166,9 @@ def test_front_ends_that_cannot_be_adapted():
         adapt(frontend, lora)
     frontend = create_frontend("wav2vec2", **SMALL)
     frontend.engine = "fairseq"
-    with input_error("the layers of the engine fairseq are not adapted"):
+    with input_error("the layers of the engine fairseq cannot be adapted"):
         adapt(frontend, lora)
     halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **SMALL}, student={"encoder_layers": 1})
-    with input_error("front-end 'teacher_student' takes no prompt"):
+    with input_error("front-end 'teacher_student' cannot use a prompt"):
         adapt(halves, check_adaptation({"kind": "prompt"}, "adapt"))
     assert not any(isinstance(module, nn.ModuleDict) and "default" in module for module in halves.modules())
