@@ -206,7 +206,7 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         notes=(
             "also trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; its "
             "epoch is selected on all development sets of its corpora",
-            "the variant -nda, trained without RawBoost, has the same names and shapes: give its file to --model",
+            "the variant -nda, trained without RawBoost, has the same names and shapes and is loaded in the same way",
             "a one-class head requires the back-end's option head: one_class",
             "the authors state that EERs they printed before October 2025 were computed wrongly",
         ),
