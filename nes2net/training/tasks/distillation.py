@@ -170,7 +170,7 @@ class Distillation(Task):
         """List the trials of ``part``; raise :class:`InputError` if no teacher is named."""
         if self.start is not None and self.start.path is None:
             raise InputError(
-                "who is the teacher? name the checkpoint of a detector that was trained on both classes with "
+                "no teacher is named: name the checkpoint of a detector that was trained on both classes with "
                 "`train.task.teacher`"
             )
         return super().trials(part)
@@ -235,11 +235,13 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> Options:
+    """Return the options of ``backend``, with defaults for those that its configuration lacks."""
     options = options_of(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
 def _check_same(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
+    """Raise InputError if an option other than :data:`_FREE_OPTIONS` differs between file and recipe."""
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE_OPTIONS.fullmatch(key):
             _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))

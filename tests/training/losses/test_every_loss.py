@@ -137,7 +137,7 @@ def test_losses_of_several_classes_learn_them(name):
             {"name": "angular_softmax", "margin": 0},
             "'angular_softmax': margin must be a whole number of at least 1, not 0",
         ),
-        ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min ≤ lambda_max"),
+        ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min must be at most lambda_max"),
         ({"name": "angular_softmax", "head": 0}, "`train.loss` has no option 'head'"),
         ({"name": ["focal"]}, "`train.loss` has no name"),
         ("vocal", "unknown loss 'vocal'; did you mean 'focal'"),
