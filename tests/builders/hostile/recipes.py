@@ -33,7 +33,7 @@ _TEXTS["5,000 digits"] = ("seed: " + "9" * 5000, "`seed` must be a whole number"
 _TEXTS["a key of a list"] = ("? [1]\n: 2\n", "YAML")
 _TEXTS["null bytes"] = ("seed: 1\0", "it holds null bytes")
 _TEXTS["a section in a section"] = ("train: {train: {lr: 1}}", "unknown key 'train.train'")
-_TEXTS["a model that is a list"] = ("model: [lps]", "a model must be a mapping")
+_TEXTS["a model that is a list"] = ("model: [lps]", "`model` must be a mapping of keys")
 _TEXTS["a base that is a list"] = ("base: [x]", "base must be the name")
 _TEXTS["a base outside"] = ("base: ../x.yaml", "base must be the name")
 
