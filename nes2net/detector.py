@@ -108,7 +108,7 @@ class Detector(Network):
         frontend_name, frontend_options = name_and_options(model, "frontend", reserved=("checkpoint",))
         detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), model)
         if checkpoint is not None and detector.frontend.adapted:
-            detector._set_base(checkpoint)
+            detector._record_base(checkpoint)
         return detector
 
     @classmethod
@@ -142,14 +142,13 @@ class Detector(Network):
         """Compute the SHA-256 of the frozen tensors of an adapted front-end."""
         return base_digest(self._base_tensors())
 
-    def _set_base(self, file: str | Path) -> None:
-        """Record that ``file`` holds the frozen tensors, which :meth:`save` then omits."""
+    def _record_base(self, file: str | Path) -> None:
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
         """Write the frozen tensors of an adapted front-end, so that :meth:`save` omits them."""
         save_state_dict(self._base_tensors(), file)
-        self._set_base(file)
+        self._record_base(file)
 
     def omitted_names(self, state_dict: StateDict) -> set[str]:
         """Find the names of frozen tensors that ``state_dict`` omits.

@@ -94,7 +94,7 @@ class SetFigure(BaseModel):
 
     @property
     def text(self) -> str:
-        """The value and any interval, such as ``2.315 (1.98 to 2.64)``; in percent if :attr:`percent`."""
+        """The value and any interval, such as ``2.315 (1.98 to 2.64)``."""
         numbers = [f"{self._to_display(self.value):#.4g}"]
         if self.interval is not None:
             low, high = (f"{self._to_display(bound):#.3g}" for bound in self.interval)

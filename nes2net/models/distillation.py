@@ -216,11 +216,10 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """Compute the vectors to compare, B×D (if ``frontend_level``) and B×E, from a hidden state B×T×D."""
-        embedding = half.embed(state)
+        embedding = half.embed(state)  # B×E
         if not self.frontend_level:
             return [embedding]
-        return [state.mean(1).to(embedding.dtype), embedding]
+        return [state.mean(1).to(embedding.dtype), embedding]  # B×D and B×E
 
 
 class Similarity(nn.Module):
@@ -253,7 +252,6 @@ class Similarity(nn.Module):
 
 
 def _half_options(option: str, value: str | Options, reserved: str) -> tuple[str, Options]:
-    """Split ``value`` of ``option`` into a part's name and its options, without the ``reserved`` one."""
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")

@@ -300,8 +300,7 @@ def recognise(state_dict: StateDict, pretrained: bool = True) -> dict[str, Misfi
 
 @cache
 def _published_tensors(config: str, with_frontend: bool) -> StateDict:
-    """Build tensors on the meta device from ``config`` as JSON, because arguments of a cache are hashed."""
-    model = json.loads(config)
+    model = json.loads(config)  # arguments of a cached function are hashed, so a mapping must be text
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()

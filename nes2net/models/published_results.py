@@ -190,8 +190,7 @@ class _File(StrictModel):
     tests: Mapping[str, Mapping[str, object]] = {}
     tables: Sequence[_Table] = ()
 
-    def texts(self, names: Sequence[object], where: str) -> list[str]:
-        """Look up the texts of the notes with these names; ``where`` begins an error message."""
+    def texts_of_notes(self, names: Sequence[object], where: str) -> list[str]:
         check_known(map(str, names), self.notes, f"{where}: no note")
         return [self.notes[str(name)] for name in names]
 
@@ -229,10 +228,10 @@ def _read_tables(file: _File, path: Path) -> Iterator[PublishedTable]:
                 fields = {"id": id, **file.tests[test], **table.shared, **(system.model_extra or {}), **result}
                 names = fields.get("notes")
                 if isinstance(names, list):
-                    fields["notes"] = file.texts(names, where)
+                    fields["notes"] = file.texts_of_notes(names, where)
                 rows[test] = _check_row(fields, where)
             rows_of_systems.append(rows)
-        notes = file.texts(table.notes, f"{path}, {table.title}")
+        notes = file.texts_of_notes(table.notes, f"{path}, {table.title}")
         yield PublishedTable(table.title, table.about, table.columns, notes, rows_of_systems)
 
 

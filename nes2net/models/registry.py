@@ -232,7 +232,6 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
 
 def _check_and_configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
-    """Check the class of ``part``, and set its ``config`` to name and options unless it has set one."""
     part_class = resolve_name(registry.base)
     if not isinstance(part, part_class):
         raise InputError(

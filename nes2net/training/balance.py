@@ -142,7 +142,6 @@ class _SpeakerCap:
 
 
 def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
-    """Number the groups from 0 in order of appearance: the number of each item's group, and the groups."""
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 
@@ -158,10 +157,9 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_by_shares(shares: NDArray, steps: NDArray) -> NDArray:
-    """Draw a group for each of ``steps``: in each step, every group gets its share, rounded.
+    """Draw a group for each draw: in each of the ascending ``steps``, every group gets its share, rounded.
 
-    ``shares`` need not add up to 1. The groups that have lost most by rounding down so far get the
-    remaining draws of a step.
+    The groups that have lost most by rounding down so far get the remaining draws of a step.
     """
     shares = shares / shares.max()  # the sum of huge shares would overflow
     shares = shares / math.fsum(shares)

@@ -229,9 +229,8 @@ def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of ``row`` of the history: of the whole development set, then of each corpus in it."""
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
-    pooled = _facts_of_set(sets)
+    pooled = _pool_facts(sets)
     for measure in selection.offered:
         column = measure.column()
         if column not in row:
@@ -244,11 +243,10 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
         yield SetFigure(value=row[column], **pooled, **facts, **eer_facts)
         for described in sets:
             if (value := row.get(f"{column}/{described['alias']}")) is not None:
-                yield SetFigure(value=value, **_facts_of_set([described]), **facts)
+                yield SetFigure(value=value, **_pool_facts([described]), **facts)
 
 
-def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Pool descriptions of trials (:attr:`Provenance.trials`) to fields of a :class:`SetFigure`."""
+def _pool_facts(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

@@ -305,11 +305,7 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Make a batch of the examples whose files could be used.
-
-    Raises:
-        InputError: if their extra tensors differ in name or shape.
-    """
+    """Make a batch of the examples whose files could be used; their extra tensors must have equal shapes."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]

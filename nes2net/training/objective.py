@@ -113,7 +113,7 @@ class Objective(nn.Module):
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:
-            _freeze_layers(frontend, train.freeze_layers)
+            _freeze_lowest_layers(frontend, train.freeze_layers)  # and everything before these layers
 
     @property
     def bonafide_class(self) -> int:
@@ -181,7 +181,6 @@ class Objective(nn.Module):
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
-        """Make the seed of a part ``number`` of a step, for the random ``stream`` of one purpose."""
         numbers = [number] if number else []  # the seed of part 0 does not contain the index of the part
         sequence = np.random.SeedSequence(seed_of_stream(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
@@ -287,8 +286,7 @@ class Objective(nn.Module):
         return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
 
 
-def _freeze_layers(frontend: Frontend, num_layers: int) -> None:
-    """Freeze the lowest ``num_layers`` transformer layers, and everything before them."""
+def _freeze_lowest_layers(frontend: Frontend, num_layers: int) -> None:
     modules_above = (*list(frontend.transformer_layers)[num_layers:], *frontend.after_layers)
     trained_ids = {id(parameter) for module in modules_above for parameter in module.parameters()}
     for parameter in frontend.parameters():
@@ -298,7 +296,6 @@ def _freeze_layers(frontend: Frontend, num_layers: int) -> None:
 
 @contextmanager
 def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
-    """Turn PyTorch's error about batch statistics of one utterance into an :class:`InputError` about ``batch``."""
     try:
         yield
     except ValueError as error:

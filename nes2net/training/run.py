@@ -308,7 +308,6 @@ class Run:
         return lines
 
     def fit(self, trainer: Trainer) -> None:
-        """Train the remaining epochs; say where the run resumes, and its results at the end."""
         selection = trainer.state.selection
         progress = trainer.state.progress
         monitor = trainer.monitor

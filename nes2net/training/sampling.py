@@ -192,7 +192,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _draw_order(self) -> NDArray:
-        """Draw the items of a training epoch, batch after batch."""
         rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
         if self.balance is not None:
             return self.balance.order(rng, self.batch_size, self.drop_last)

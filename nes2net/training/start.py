@@ -95,7 +95,7 @@ def build_detector(recipe: Recipe, folder: Path, saved_state: ResumeContent | No
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
-    model = _stated_model(recipe, task)
+    model = _model_of_recipe(recipe, task)
     if not recipe.train.init_from:
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
@@ -132,7 +132,6 @@ def _published_starts(path: Path, state_dict: Tensors, frontend: str) -> list[Pr
 
 
 def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent, task: Task) -> Detector:
-    """Build the detector of the resume file ``path``, with frozen tensors of an adapted front-end, but no others."""
     model = saved_state["model"]
     engine = recipe.frontend.get("engine")
     if engine is not None:
@@ -169,8 +168,7 @@ def _read_start(path: str) -> Checkpoint:
     return checkpoint
 
 
-def _stated_model(recipe: Recipe, task: Task) -> Model:
-    """Return the recipe's ``model`` with the classes of the task and the head of the loss."""
+def _model_of_recipe(recipe: Recipe, task: Task) -> Model:
     check_one_line(recipe.model.get("backend", {}).get("classes") or (), "`model.backend.classes`")
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 
@@ -185,7 +183,7 @@ def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe,
     except InputError as error:
         print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
         frontend = _without_adapter(saved["frontend"])
-    model = {**_stated_model(recipe, task), "frontend": dict(frontend)}
+    model = {**_model_of_recipe(recipe, task), "frontend": dict(frontend)}
     with without_memory():
         expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
     if saved != expected:

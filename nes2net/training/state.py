@@ -220,7 +220,7 @@ class RunState:
             status_now = self.shards.get(address, status)  # the shards may have moved
             if status_now != status:
                 raise ChangedFile(f"{address} {change_message(status, status_now)}")
-        self._check_extent(content)
+        self._check_progress(content)
         states: Mapping[str, object] = content
         for name, stateful in self.parts.items():
             if stateful is None:
@@ -241,8 +241,7 @@ class RunState:
                     "order): name its corpus and protocols, or give this run a `comment` of its own"
                 )
 
-    def _check_extent(self, content: ResumeContent) -> None:
-        """Raise InputError if ``content`` has more epochs or steps than this run, or other parts."""
+    def _check_progress(self, content: ResumeContent) -> None:
         progress = Progress.model_validate(content["progress"])
         states: Mapping[str, object] = content
         training = self.data["training"]

@@ -63,7 +63,6 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
 
 
 def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Trial]:
-    """List the labelled trials of one corpus; settings in errors are those of the recipe."""
     is_short = data.short_form is not None
     if config.root is None and corpora.get(config.name).home is None:
         title = "the corpus" if is_short else f"corpus {config.called}"

@@ -1,10 +1,7 @@
 """AASIST on self-supervised features.
 
-J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
-networks", ICASSP 2022 (arXiv 2110.01200). H. Tak et al., "Automatic speaker verification spoofing
-and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022 (arXiv 2202.12233),
-put AASIST after XLS-R. "Sec." below refers to the first paper. The detector on the waveform is in
-:mod:`nes2net.models.backends.raw_aasist`.
+"Sec." below refers to J.-w. Jung et al., ICASSP 2022 (:attr:`Aasist.source`). The detector on the
+waveform is in :mod:`nes2net.models.backends.raw_aasist`.
 """
 
 from __future__ import annotations

@@ -104,7 +104,6 @@ class OneClassHead(Head):
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Compute the cosines B×1 between ``embeddings`` B×E and ``center``."""
         return cosines(embeddings, center)
 
 

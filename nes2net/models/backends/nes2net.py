@@ -312,9 +312,8 @@ class LocalBlockAttention(nn.Module):
         return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
 
     def _gather_neighbours(self, x: Tensor) -> Tensor:
-        """B×J×C → B×J×window×C."""
         by_step = [torch.stack([x[:, j] for j in row], dim=1) for row in self.neighbours]  # window tensors B×J×C
-        return torch.stack(by_step, dim=2)
+        return torch.stack(by_step, dim=2)  # B×J×window×C
 
 
 class Nes2NetLA(Nes2Net):

@@ -89,7 +89,6 @@ def average_checkpoints(
 
 
 def _read_and_check(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint; raise :class:`InputError` unless it can be averaged, with the first one if given."""
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({dtype_name(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)

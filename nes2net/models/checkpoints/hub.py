@@ -94,7 +94,6 @@ def _only_checkpoint(name: str, sizes: Mapping[str, int]) -> str:
 
 
 def _checkpoint_sizes(repository: str, revision: str | None) -> dict[str, int]:
-    """Ask the hub for the sizes in bytes of a repository's checkpoints, 0 if unknown: path → size."""
     from huggingface_hub import HfApi  # start-up
 
     files = HfApi().model_info(repository, revision=revision, files_metadata=True).siblings or []
@@ -102,5 +101,5 @@ def _checkpoint_sizes(repository: str, revision: str | None) -> dict[str, int]:
     for file in sorted(files, key=lambda file: file.rfilename):
         path = PurePosixPath(file.rfilename)
         if path.suffix in _CHECKPOINT_SUFFIXES and path.name not in _NOT_DETECTORS:
-            sizes[file.rfilename] = file.size or 0
+            sizes[file.rfilename] = file.size or 0  # 0 if unknown
     return sizes

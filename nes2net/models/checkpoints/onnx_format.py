@@ -159,10 +159,9 @@ class _Reader:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def read_entry(self, message_slice: _Slice) -> tuple[str, str]:
-        """Read key and value of a StringStringEntryProto: fields 1 and 2."""
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
-        return texts.get(1, ""), texts.get(2, "")
+        return texts.get(1, ""), texts.get(2, "")  # key and value of a StringStringEntryProto
 
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield number and value of each field: a varint, or a slice. Fields of 4 or 8 bytes are skipped."""

@@ -119,7 +119,6 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 
 def _describe_failure(path: Path, error: Exception, beginning: bytes) -> str:
-    """Say why ``path``, which starts with the bytes ``beginning``, could not be read, and what to do."""
     if isinstance(error, OSError) and not is_out_of_memory(error):
         return f"{path} cannot be read ({error.strerror}): check its permissions and its disk"
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off

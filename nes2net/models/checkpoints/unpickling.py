@@ -263,8 +263,7 @@ def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
 
 
 def _annotation(*_: Any) -> Record:
-    """Called in place of functions that make type annotations, which nobody reads."""
-    return Record()
+    return Record()  # nobody reads the annotation
 
 
 def _enum_member(cls: type, name: Any) -> Record:

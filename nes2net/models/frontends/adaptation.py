@@ -230,7 +230,6 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """List the layers by which peft replaced linear ones: (parent, name in the parent, layer)."""
     return [
         (parent, name, child)
         for parent in frontend.modules()
@@ -274,7 +273,6 @@ _SAVED_NAMES = [
 
 
 def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
-    """Let ``layer`` save and load its tensors under the names in :data:`_SAVED_NAMES`; return it."""
     names_to_read = [(saved_name, name) for name, saved_name in _SAVED_NAMES]
     layer.register_state_dict_post_hook(partial(_rename_tensors, _SAVED_NAMES))
     layer.register_load_state_dict_pre_hook(partial(_rename_tensors, names_to_read))

@@ -22,7 +22,6 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
-    """B×1×1×N → B×T×C; ``weights`` C'×C×1×K replace those of the layers."""
     for layer, weight in zip(extractor.conv_layers, weights):
         # The first layer is computed as a matrix product with frames of the waveform: in bfloat16, the product takes a
         # third of the time of a convolution.
@@ -39,7 +38,7 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
         elif norm is not None:  # the first layer of wav2vec 2.0 Base has a group norm
             x = norm(x)
         x = layer.activation(x)
-    return x.squeeze(2).transpose(1, 2)
+    return x.squeeze(2).transpose(1, 2)  # B×T×C
 
 
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:

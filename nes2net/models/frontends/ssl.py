@@ -237,7 +237,6 @@ class SSLFrontend(Frontend):
             self.load_pretrained(state_dict, str(checkpoint))
 
     def _choose_normalize(self, folder: Path, normalize: Normalize) -> Normalize:
-        """Return ``normalize``, or for None the value of the ``folder``, with :attr:`note`."""
         normalize_by_folder, reason = normalize_of_folder(folder)
         if normalize is None:
             normalize = normalize_by_folder

@@ -113,8 +113,7 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) from cos θ, see the class."""
-        # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
+        # ψ(θ), see the class. Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
         for _ in range(self.margin - 1):
@@ -437,7 +436,6 @@ class Prototypes(_MeanOverClasses):
         return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
-        """Compute the weighted sum of both penalties on the prototypes."""
         spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
         num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()

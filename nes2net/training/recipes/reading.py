@@ -213,7 +213,6 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
 
 
 def _copy_corpora(values: _Values) -> list[dict[str, Any]]:
-    """Copy the mappings in ``data.corpora``, which are not checked yet."""
     data = values.get("data")
     corpora = data.get("corpora") if isinstance(data, dict) else None
     if not isinstance(corpora, list):

@@ -141,7 +141,6 @@ class Section(BaseModel):
 
     @classmethod
     def _describe_problem(cls, problems: list[ErrorDetails], values: Mapping[str, object]) -> str:
-        """Write a message about an unknown key in pydantic's ``problems``, or else about the first problem."""
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         # If a check of this package raised the error, its message is complete.

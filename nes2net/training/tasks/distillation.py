@@ -203,8 +203,10 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
         return  # the detector has no teacher; DistillationObjective raises the error later
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
-    _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
-    _check_same(path, "backend.backend", _all_options(trained.backend), _all_options(backend.teacher))
+    _check_same_options(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
+    _check_same_options(
+        path, "backend.backend", _options_with_defaults(trained.backend), _options_with_defaults(backend.teacher)
+    )
     start = trained.provenance.only_training_data()
     if start != Provenance():
         detector.provenance = replace(detector.provenance, started_from=(start,))
@@ -234,14 +236,12 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     return len(shared) == len(student_state) == len(teacher_state)
 
 
-def _all_options(backend: Backend) -> Options:
-    """Return the options of ``backend``, with defaults for those that its configuration lacks."""
+def _options_with_defaults(backend: Backend) -> Options:
     options = options_of(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
-def _check_same(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
-    """Raise InputError if an option other than :data:`_FREE_OPTIONS` differs between file and recipe."""
+def _check_same_options(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE_OPTIONS.fullmatch(key):
             _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))

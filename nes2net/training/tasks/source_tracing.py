@@ -131,10 +131,9 @@ class SourceTracing(Task):
             )
         return kept_trials
 
-    def _choose_classes(self, sizes: Mapping[str, int]) -> None:
-        """Set the classes; ``sizes`` are the numbers of training trials by name of a class."""
-        names = sorted(name for name, size in sizes.items() if size >= self.min_trials and name != BONAFIDE)
-        if sizes.get(BONAFIDE, 0) >= self.min_trials:
+    def _choose_classes(self, class_sizes: Mapping[str, int]) -> None:
+        names = sorted(name for name, size in class_sizes.items() if size >= self.min_trials and name != BONAFIDE)
+        if class_sizes.get(BONAFIDE, 0) >= self.min_trials:
             names.append(BONAFIDE)
         if len(names) < 2:
             raise InputError(
