@@ -199,7 +199,9 @@ def read_architecture(name: str) -> ModelConfig:
     for option in options:
         keys, equals, text = option.partition("=")
         if not equals:
-            raise InputError(f"option {short_repr(option)} of the architecture is not of the form part.option=value")
+            raise InputError(
+                f"option {short_repr(option)} of the architecture is not of the form part.option=value, such as backend.num_logits=1"
+            )
         set_value(described, ["model", *keys.split(".")], text, None, f"option {short_repr(option)}: the value")
     return described["model"]
 
@@ -247,7 +249,8 @@ def build_errors_as_input_errors(source: str) -> Iterator[None]:
         raise
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
         raise InputError(
-            f"{source} describes a model that cannot be built ({type(error).__name__}: {first_line(error)})"
+            f"{source} describes a model that cannot be built ({type(error).__name__}: {first_line(error)}); check its "
+            "options"
         ) from error
 
 

@@ -100,7 +100,9 @@ def average_run(
             unconfirmed = (
                 f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
             )
-        raise InputError(f"{folder} has no {', '.join(missing)}; epochs saved there: {saved_ids}{unconfirmed}")
+        raise InputError(
+            f"{folder} has no {', '.join(missing)}: choose among the saved epochs, {saved_ids}{unconfirmed}"
+        )
     check_output_paths([target], _OTHER_FILE)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
@@ -191,7 +193,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     batches.dataset.pre_emphasis = detector.pre_emphasis
     if not 0 < num_batches <= len(batches):
         raise InputError(
-            f"batch statistics are estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
+            f"batch statistics must be estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout

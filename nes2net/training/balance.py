@@ -236,8 +236,8 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     if all(value is None for value in values):
         stated_fields = [name for name in FIELDS if any(trial.get(name) is not None for trial in trials)]
         raise InputError(
-            f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
-            f"{join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"
+            f"`data.{key}` needs the {name} of the training trials, but no trial states it: remove it, or use a field of the "
+            f"trials, such as {join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"
         )
     if name not in ("attack", "speaker"):
         return values

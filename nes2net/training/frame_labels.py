@@ -74,8 +74,8 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
     audio = num_samples / (100 * LABEL_SAMPLES)
     if audio - labels > _TOLERANCE or (whole and labels - audio > _TOLERANCE):
         raise InputError(
-            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they belong to "
-            "different files"
+            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: name labels and "
+            "recordings of the same corpus"
         )
 
 

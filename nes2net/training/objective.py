@@ -100,7 +100,7 @@ class Objective(nn.Module):
             (
                 self.latent is not None and not has_embeddings,
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend_name}' has no such "
-                "layer of its own: remove `augment.latent`",
+                "layer: remove `augment.latent`",
             ),
             (
                 (train.freeze_layers or 0) > num_layers,

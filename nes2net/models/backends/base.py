@@ -196,7 +196,7 @@ class Backend(nn.Module):
             if state.shape != hidden_states[0].shape:
                 raise InputError(
                     f"hidden states must have one shape, got {tuple(hidden_states[0].shape)} first and "
-                    f"{tuple(state.shape)} at {index}"
+                    f"{tuple(state.shape)} at {index}: give the states of one forward pass"
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
@@ -210,7 +210,8 @@ class Backend(nn.Module):
             )
         if scores.shape != (batch_size, count):
             raise InputError(
-                f"the scores of other systems must be {batch_size} × {count}, got {' × '.join(map(str, scores.shape))}"
+                f"the scores of other systems must be {batch_size} × {count}, got {' × '.join(map(str, scores.shape))}: give a "
+                "score of each system for each utterance"
             )
 
 

@@ -255,7 +255,7 @@ class GeneralOptions:
         if self.classes is not None:
             if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
                 raise InputError(
-                    f"classes has {max(num_logits, 2)} different names, as num_logits is {num_logits}, not "
+                    f"classes must have {max(num_logits, 2)} different names, because num_logits is {num_logits}, not "
                     f"{join_names(self.classes, 5)}"
                 )
             backend.classes = tuple(self.classes)

@@ -52,7 +52,7 @@ def average_checkpoints(
     shares = None
     if weights is not None:
         refuse(
-            (mode == "legacy", "the published code has no weights: use `mode=mean`"),
+            (mode == "legacy", "the published code has no weights: use `mode=mean`, or remove `weights`"),
             (
                 len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf,
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0 with a finite sum above 0; given: {list(weights)}",

@@ -197,14 +197,14 @@ def read_ssl_checkpoint(path: str | Path, types: Iterable[str], wanted_options: 
     state_dict = encoder_tensors(content)
     if state_dict is None:
         raise InputError(
-            f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM: it has no '{_POSITIONS}': name a pre-training "
+            f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM, because it has no '{_POSITIONS}': name a pre-training "
             "file (a detector's .pth belongs in `train.init_from`)"
         )
     model_type = check_type(path, model_type_of(content), types)
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
         raise InputError(
-            f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported: use another checkpoint"
+            f"{path} has a batch norm before the positions (conv_pos_batch_norm), which is not supported: use another checkpoint"
         )
     if config.get("_name") in ("wav2vec2", "hubert"):
         config = {**_DEFAULTS, **config}

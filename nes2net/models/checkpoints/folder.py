@@ -81,7 +81,9 @@ def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
         if isinstance(frontend, dict):
             frontend = frontend.get(key)
     if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
-        raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
+        raise InputError(
+            f"{config_file} does not describe a model: a mapping with the key 'model' is expected; copy or download the folder again"
+        )
     if is_absent(folder / HEAD):
         return load_state_dict(folder / WEIGHTS), description
     encoder = read_huggingface_folder(folder, types_of(kind), wanted_options=()).state_dict

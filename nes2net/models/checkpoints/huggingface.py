@@ -206,7 +206,9 @@ def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[st
     """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
     for name, value in supported.items():
         if settings.get(name) not in (None, value):
-            raise InputError(f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported")
+            raise InputError(
+                f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported; use a model with this value"
+            )
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
@@ -264,17 +266,17 @@ def _read_weight_files(folder: Path) -> StateDict:
             index = read_json(folder / name).get("weight_map")
             if not isinstance(index, dict) or not index:
                 raise InputError(
-                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected"
+                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected; download it again"
                 )
             shards = list(index.values())
             beside = {path.name for path in folder.iterdir() if path.is_file()}
             if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
                 raise InputError(
-                    f"{folder / name} names {short_repr(missing[0])}, which is not a file beside it: files outside its "
-                    "folder are not read"
+                    f"{folder / name} names {short_repr(missing[0])}, which is not a file beside it: copy that file into "
+                    "the folder, because files outside it are not read"
                 )
             return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
-    raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
+    raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected in it; download it again")
 
 
 def read_encoder(folder: Path, prefixes: Sequence[str], omitted: tuple[str, ...]) -> StateDict:
@@ -300,5 +302,5 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     if is_absent(path):
-        raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}")
+        raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}; name a folder with this file")
     return read_json(path)

@@ -195,7 +195,7 @@ def _read_folder(folder: Path, family: Family) -> Pretraining:
     settings, _ = read_feature_extractor(folder, expected)
     if not settings:
         raise InputError(
-            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
+            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}; download it, too"
         )
     return Pretraining(read_encoder(folder, family.prefixes, family.omitted), options, family.model_type)
 

@@ -70,7 +70,7 @@ def read_onnx(path: Path) -> OnnxContent:
             size > _MAX_FILE_BYTES,
             f"{path} has {readable_size(size)}, but an ONNX file has at most 2 GB: export it again",
         ),
-        (not size, f"{path} is not an ONNX file: it is empty"),
+        (not size, f"{path} is empty, not an ONNX file: copy or export it again"),
     )
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -89,15 +89,16 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     if state_dicts:
         (content,) = state_dicts.values()
     else:
-        content_kind = f"a {type(content).__name__}"
+        save_it = "save a state_dict() with torch.save"
+        content_kind = f"a {type(content).__name__}: {save_it}"
         if isinstance(content, Record):
             content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
-            content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}"
+            content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}: {save_it}"
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
     if len(content) > _MAX_TENSORS:
         raise InputError(
-            f"{path} holds {len(content):,} tensors, more than any model: at most {_MAX_TENSORS:,} are read"
+            f"{path} holds {len(content):,} tensors, more than any model: use a checkpoint with at most {_MAX_TENSORS:,}"
         )
     # Copy the metadata as plain data.
     metadata: OrderedDict[str, dict[str, Any]] | None = None

@@ -164,7 +164,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             raise ValueError("its members claim more bytes than the file has")
         # The archive must be complete, and from a little-endian machine.
         if "data.pkl" not in members:
-            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
+            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl; {_NAME_WEIGHTS}")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():

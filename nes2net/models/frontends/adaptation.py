@@ -125,7 +125,10 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     is_fairseq = getattr(frontend, "engine", "") == "fairseq"
     refuse(
         (frontend.adapted, f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)"),
-        (not frontend.transformer_layers, f"front-end '{name}' has no transformer layers to adapt: remove adapt"),
+        (
+            not frontend.transformer_layers,
+            f"front-end '{name}' has no transformer layers to adapt: remove the option adapt",
+        ),
         (is_fairseq, "the layers of the engine fairseq cannot be adapted: remove `model.frontend.engine=fairseq`"),
         (
             kind == "prompt" and not frontend.takes_prompt,

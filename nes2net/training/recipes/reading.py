@@ -192,7 +192,7 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
-            raise InputError(f"override {short_repr(override)} is not of the form key=value")
+            raise InputError(f"override {short_repr(override)} is not of the form key=value, such as train.lr=1e-6")
         *parents, last = keys.split(".")
         title = f"override {short_repr(override)}: the value"
         if parents[:2] != ["data", "corpora"]:

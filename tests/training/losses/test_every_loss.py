@@ -84,7 +84,7 @@ def test_a_frame_without_a_label_counts_nothing(name):
 def test_other_logits_are_refused(name):
     number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
-    with input_error(f"num_logits(=| is ){number}|at least {number}"):
+    with input_error(f"num_logits(=| must be ){number}|at least {number}"):
         detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
         create_loss(name, detector.backend)(torch.zeros(2, 3 - number), torch.tensor([0, 1]))
 

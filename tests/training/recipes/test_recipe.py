@@ -454,7 +454,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
             "`validation.over` is used only with .*, not with `validation.select_on=loss`",
         ),
         ([TWO, "data.train_scores=[a]", "data.dev_scores=[b]"], "scores of one corpus each: remove them, or let"),
-        (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* equally many, not 1 and 0"),
+        (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* as many of both, not 1 and 0"),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
         (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "exclude each other"),
     ],
