@@ -206,7 +206,8 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         notes=(
             "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; its "
             "epoch is selected on all development sets of its training corpora",
-            "the variant -nda, trained without RawBoost, has tensors of the same names and shapes: name its file to score it",
+            "the variant -nda, trained without RawBoost, has tensors of the same names and shapes and is "
+            "loaded in the same way",
             "the variants with a one-class head require the back-end's option head: one_class",
             "the authors state that the EERs that they published before October 2025 were computed wrongly",
         ),
