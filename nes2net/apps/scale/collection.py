@@ -104,6 +104,7 @@ def score_collection(
     if record is not None and files:
         with results.open_kept(out) as finished:
             is_finished = finished.stamps == {trial.id: results.stamp(trial) for trial in trials}
+        # The finished run had the same arguments, and all its results are still there.
         if Claim(out, request, record.asked, is_finished).is_done:
             return record
     # Ray's handler of SIGTERM would print a stack trace and abort.
