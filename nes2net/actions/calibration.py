@@ -233,7 +233,7 @@ def calibrate_recordings(
     scores = Path(f"{save}.scores.txt")
     _write_generic_list(recordings, bonafide, spoof)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
-    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
+    print_note(score_length.note)
     scored = score_corpus(
         detector,
         Part("generic", recordings, WHOLE),
