@@ -74,7 +74,7 @@ class GuardedUnpickler(_Unpickler):
         super().__init__(_Bounded(stream, size), encoding=encoding)
         self.budget = budget
         self.dispatch = _Instructions(self.instructions, budget)
-        self.numbers = 0  # number of keys so far that are numbers
+        self.num_number_keys = 0  # number of keys so far that are numbers
         self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
@@ -97,8 +97,8 @@ class GuardedUnpickler(_Unpickler):
             is_number = isinstance(key, (int, float, type(None)))
             if not is_number or (isinstance(key, int) and key.bit_length() > MAX_NUMBER_BITS):
                 raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
-            self.numbers += 1
-        if self.numbers > MAX_NUMBERS_AS_KEYS:
+            self.num_number_keys += 1
+        if self.num_number_keys > MAX_NUMBERS_AS_KEYS:
             raise Exceeded(f"more than {MAX_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:

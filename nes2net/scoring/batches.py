@@ -76,7 +76,7 @@ class ReadBatch(NamedTuple):
     """Id → reason."""
 
 
-def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
+def _trial_windows(num_trials: int, batch_size: int) -> Iterator[range]:
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -164,7 +164,7 @@ class Plan:
         ['ac', 'bd', 'e']
         """
         length_of = length_of if self.whole else None
-        windows = _windows(len(trials), self.batch_size)
+        windows = _trial_windows(len(trials), self.batch_size)
         unfinished = [window for window in windows if not all(trials[i].id in done for i in window)]
         for window, groups in _group_by_length(unfinished, trials, length_of):
             batches = []
@@ -219,7 +219,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     return length
 
 
-class Read(NamedTuple):
+class ReadItem(NamedTuple):
     """What a worker read for a trial."""
 
     id: str
@@ -229,8 +229,8 @@ class Read(NamedTuple):
     """:func:`~nes2net.scoring.journal.stamp` of the file."""
 
 
-class Reading(Dataset):
-    """The data set that workers read: index :class:`Item`, element :class:`Read`.
+class ItemDataset(Dataset):
+    """The data set that workers read: index :class:`Item`, element :class:`ReadItem`.
 
     Args:
         read: reads the content of an item; is pickled and sent to the workers.
@@ -239,7 +239,7 @@ class Reading(Dataset):
     def __init__(self, read: Callable[[Item], Any]) -> None:
         self.read = read
 
-    def __getitem__(self, item: Item) -> Read:
+    def __getitem__(self, item: Item) -> ReadItem:
         """Read an item in a worker; if reading fails, the content is the reason as a text."""
         file_stamp = stamp(
             item.path
@@ -252,17 +252,17 @@ class Reading(Dataset):
             content = str(error)
         except Exception as error:  # a decoder's error on a damaged file must not end the run
             content = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
-        return Read(item.id, content, file_stamp)
+        return ReadItem(item.id, content, file_stamp)
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 
-def collate(read: Sequence[Read]) -> ReadBatch:
+def collate(read: Sequence[ReadItem]) -> ReadBatch:
     """Make a batch of what a worker read: stack waveforms of one length, in order."""
     failures = {}
-    by_length: dict[int, list[Read]] = {}
+    by_length: dict[int, list[ReadItem]] = {}
     for trial in read:
         if isinstance(trial.content, str):
             failures[trial.id] = trial.content
@@ -286,7 +286,9 @@ def read_batches(
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
     """
-    yield from Loader(Reading(partial(_read_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
+    yield from Loader(
+        ItemDataset(partial(_read_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory
+    )
 
 
 def waveforms_for(

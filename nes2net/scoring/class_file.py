@@ -88,8 +88,8 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
         )
     if expected and [first, *names] != [_ID, *map(str.strip, expected)]:
         raise InputError(
-            f"{path}: has the columns {join_names(names)}, and its record {join_names(expected)}: give the file that was scored, "
-            "unchanged"
+            f"{path}: has the columns {join_names(names)}, but its record states {join_names(expected)}: restore the scored file, "
+            "or score again"
         )
     return tuple(names)
 
@@ -111,4 +111,4 @@ def _parse_logits(path: Path, first_number: int, lines: Sequence[str], num_class
             )
         for cell in cells:
             parse_float(cell, path, line_number, "value")
-    raise InputError(f"{path}, line {first_number} and below: numbers cannot be read; write them as 1.5 or 1e-3")
+    raise InputError(f"{path}, line {first_number} and below: a value is not a number; write numbers as 1.5 or 1e-3")

@@ -20,7 +20,7 @@ from nes2net.scoring.batches import Compute, Plan, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
-from nes2net.scoring.record import circumstances, plain, run_identity
+from nes2net.scoring.record import describe_computation, plain, run_identity
 from nes2net.scoring.registry import judgements
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformReader
@@ -112,9 +112,11 @@ def judge_trials(
             "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
         )
     if legacy and not judgement.is_score:
-        raise InputError("only one score of each recording was published from train mode: remove `legacy_train_mode`")
+        raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
     if legacy and scorer.precision == "int8":
-        raise InputError("a detector in int8 has no train mode: score as published in float32")
+        raise InputError(
+            "`legacy_train_mode` requires a detector in float32, but this one is in int8: remove it, or load the detector in float32"
+        )
     check_system_scores(trials, scorer.num_scores)
     # Plan the batches. If the front-end normalises the batch as a whole, either each utterance is judged alone, or the
     # batch size becomes part of the identity of the run.
@@ -149,7 +151,7 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
     about = {**plain(about or {}), "judgement": judgement.describe()}
     with scoring_mode(scorer, legacy):
-        about |= circumstances(scorer, batch_size)
+        about |= describe_computation(scorer, batch_size)
         if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):
             about[PACKAGES_KEY] = packages
         read = waveforms_for(scorer.device, reader, plan, settings.num_workers)

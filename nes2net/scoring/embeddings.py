@@ -19,7 +19,7 @@ from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, expecting
 from nes2net.lib.files import check_arrived, sha256_of
-from nes2net.lib.text_files import as_cell, of_cell
+from nes2net.lib.text_files import as_cell, from_cell
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
@@ -103,7 +103,9 @@ class Embeddings(Judgement[NDArray]):
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` for a suffix outside of :data:`SUFFIXES`, or equal ids."""
         if out.suffix not in SUFFIXES:
-            raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
+            raise InputError(
+                f"{out}: embeddings can only be written to a file that ends in {' or '.join(SUFFIXES)}: name another `out`"
+            )
         if out.suffix == ".parquet":
             pyarrow_module("pyarrow", out)  # if pyarrow is missing, raise now and not after hours of work
         super().check(trials, out)
@@ -134,7 +136,7 @@ class Embeddings(Judgement[NDArray]):
                 size = size or row.size
                 is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
                 if id in known_ids or not (isinstance(id, str) and id and size and is_row):
-                    raise ValueError(f"row {len(known_ids)} has no id of its own, or not {size} finite numbers")
+                    raise ValueError(f"row {len(known_ids)} has an empty or repeated id, or not {size} finite numbers")
                 known_ids.add(id)
                 yield id, row
 
@@ -167,7 +169,7 @@ def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.reader(file)
         column = next(table).index("id")
-        ids = [of_cell(fields[column]) for fields in table if fields]
+        ids = [from_cell(fields[column]) for fields in table if fields]
     if len(ids) != len(rows):
         raise ValueError(f"its list has {len(ids):,} ids for {len(rows):,} rows")
     record = record_of(out)

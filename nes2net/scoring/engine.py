@@ -122,12 +122,12 @@ class BatchResult(NamedTuple, Generic[T]):
 #: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
 #: this process and the number of processes. The function leaves out a batch if the ids of all trials in the batch are
 #: in ``done``.
-Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
+BatchReader: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
 def run_over(
     trials: Sequence[Trial],
-    read: Read[B],
+    read: BatchReader[B],
     compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
     output: Output[T],
     out: str | Path,
@@ -159,7 +159,7 @@ def run_over(
     run = plain(run)
     settings = settings or RunSettings()
     if not trials:
-        raise InputError("there are no trials: the list is empty")
+        raise InputError("there are no trials to score: the list is empty")
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
     output.check(trials, out)
@@ -277,7 +277,7 @@ def _find_earlier_work(
     stamps = None  # id → stamp, for the rows of a finished file; None if the file cannot be used
     if out.exists() and overwrite is not True:
         try:
-            remedy = f"pass `overwrite=True` to have its {output.what} made again, or name another file"
+            remedy = "pass `overwrite=True` to replace it, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             claim = Claim(out, run, record and record.run, bool(record and not record.failures))
             claim.check(remedy)
@@ -390,7 +390,7 @@ def _write_finished(
         used = [trial for trial in trials if trial.id in kept_rows.stamps]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
         # long. The reason for such a trial is ``lost``.
-        lost = "what was kept of it cannot be read back"
+        lost = "its row in the journal is damaged or too long"
         without_row = [trial.id for trial in trials if trial.id not in kept_rows.stamps]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         # If no trial has a row, remove the journals and raise an error.
@@ -401,7 +401,9 @@ def _write_finished(
                 f"not one of {pluralise(len(trials), output.unit)} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, kept_rows.stamps)
-        remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"
+        remedy = (
+            f"all {output.what} are kept in {journal_path(out)}: make room, and run the same command again to resume"
+        )
         with writing(out, remedy), ExitStack() as stack:
             files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
             record_file = stack.enter_context(replacing(result.record_path, durable=True))

@@ -65,7 +65,7 @@ def judge_files(
     """
     if isinstance(sources, (str, Path)):
         raise InputError(
-            f"score_files takes several paths; for {sources} alone there is score(), or give [{str(sources)!r}]"
+            f"score_files requires several paths, not only {sources}: use score() for one recording, or give [{str(sources)!r}]"
         )
     batch_size = choose_batch_size(scorer, batch_size)
     if workers is None:

@@ -83,7 +83,7 @@ class Journal(Generic[T]):
 
     def _write(self, lines: bytes) -> None:
         unwritten = memoryview(lines)
-        with writing(self.path, "the work so far is kept: make room, and the same command resumes"):
+        with writing(self.path, "the work so far is kept: make room, and run the same command again to resume"):
             while unwritten:
                 unwritten = unwritten[self._file.write(unwritten) :]
 

@@ -153,7 +153,7 @@ class Judgement(Output[T]):
             InputError: if the file cannot be read, or holds no scores of recordings.
         """
         raise InputError(
-            f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
+            f"{path}: holds {self.what}, not one score of each recording: make a file of scores with `nes2net score`"
         )
 
     def meaning(self, scorer: Scorer) -> list[str]:

@@ -148,10 +148,10 @@ def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
 
 def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
     """Score as :func:`score_batch`; raise :class:`InputError` if a score is missing."""
-    return all_values(score_batch(scorer, waveforms))
+    return values_or_raise(score_batch(scorer, waveforms))
 
 
-def all_values(results: Iterable[T | str]) -> list[T]:
+def values_or_raise(results: Iterable[T | str]) -> list[T]:
     """List the results of a batch; raise :class:`InputError` with the reason if one is missing."""
     values: list[T] = []
     for result in results:
@@ -250,7 +250,7 @@ def _start_or_split(
     """
     waveforms = inputs[0]
     count = len(inputs[0])
-    device, precision, fitting = _fitting.get(scorer, (None, "", 0))
+    device, precision, fitting = _memory_limits.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
     most_rows = None  # None for no limit, because all batches so far fitted into memory
     if is_same_device:
@@ -269,7 +269,7 @@ def _start_or_split(
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
         rows = min(rows, most_rows)
-    move = partial(_move, device=scorer.device, rows=rows)
+    move = partial(_move_and_fill, device=scorer.device, rows=rows)
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
@@ -285,7 +285,7 @@ def _start_or_split(
                 results: list[T | str] = [*results_of(queued.wait())]
                 not_finite = [number for number, result in enumerate(results) if isinstance(result, str)]
                 if not_finite:
-                    _check_parts(scorer, waveforms[not_finite])
+                    _blame_part(scorer, waveforms[not_finite])
                 return results
 
             return finish
@@ -302,16 +302,16 @@ def _start_or_split(
     if tried == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
         too_long = (
-            f"{seconds:.0f} s do not fit into the memory of {scorer.computes_on}: score the first seconds (`num_samples`), "
+            f"{seconds:.0f} s do not fit into the memory of {scorer.computes_on}: score only the first seconds (`num_samples`), "
             "or along the time (score_track, `nes2net predict … --track`)"
         )
         return lambda: [too_long]
     half = -(-tried // 2)
-    _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
+    _memory_limits[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
     return start_parts(rows and half, half)
 
 
-def _move(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
+def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
     """Move ``x`` to ``device``, and repeat its last row until it has ``rows`` rows."""
     if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
         x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
@@ -322,14 +322,17 @@ def _move(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
 
 # For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
 # at once, in all rows of a batch together.
-_fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
+_memory_limits: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 def _not_finite_reason(message: str, number: float) -> str:
-    return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
+    return (
+        f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low: use "
+        "float32, or get the checkpoint again"
+    )
 
 
-def _check_parts(scorer: Any, waveforms: Tensor) -> None:
+def _blame_part(scorer: Any, waveforms: Tensor) -> None:
     if not hasattr(scorer, "part_not_finite"):  # an exported detector
         return
     if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):
@@ -337,7 +340,7 @@ def _check_parts(scorer: Any, waveforms: Tensor) -> None:
     with torch.inference_mode():
         subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
     if subject:
-        raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; mend the part")
+        raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; correct the part")
 
 
 class _ModeInForce:

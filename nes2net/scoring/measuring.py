@@ -26,7 +26,7 @@ from nes2net.lib.processes import Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
 from nes2net.models.network import Network
-from nes2net.scoring.batches import Item, Plan, Read, Reading
+from nes2net.scoring.batches import Item, ItemDataset, Plan, ReadItem
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
@@ -156,11 +156,15 @@ def measure_trials(
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)
 
-    def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
+    def read(
+        trials: Sequence[Trial], done: Container[str], processes: Processes
+    ) -> Generator[list[ReadItem], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
+        yield from Loader(
+            ItemDataset(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers
+        )
 
-    def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
+    def compute(batches: Iterable[list[ReadItem]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
             rows = {}
             reasons = {}

@@ -366,7 +366,9 @@ class Stream:
         missing = round((time - self.now) * self._rate)
         most_filled = round(MAX_FILLED * self._rate)
         if missing < -most_filled:
-            raise InputError(f"`time` goes back to {time:.3f} s, behind which {self.now:.3f} s were pushed already")
+            raise InputError(
+                f"`time` is {time:.3f} s, but samples up to {self.now:.3f} s were pushed already: give increasing times"
+            )
         if missing > most_filled:
             self._end_piece(scores_short=False)
             self.waiting.append(Gap(self.now, time))
@@ -428,12 +430,14 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     step = round(hop * SAMPLE_RATE)
     if length < scorer.min_samples:
         shortest = scorer.min_samples / SAMPLE_RATE
-        raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
+        raise InputError(
+            f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s: use a longer `window`"
+        )
     if (most_samples := scorer.used_samples.most) is not None and length > most_samples:
         if step > most_samples:
             raise InputError(
                 f"a window of {window:g} s is too long for this detector, which reads its first {most_samples / SAMPLE_RATE:g} s: "
-                "take a shorter `window`, or a shorter `hop`"
+                "use a shorter `window`, or a shorter `hop`"
             )
         length = most_samples
     return length, step

@@ -132,7 +132,7 @@ class AudioCache:
             self._full[0] = 1
             say(
                 f"warning: nothing more is cached in {self.folder} ({error.strerror}); "
-                "recordings not yet in it are decoded every time",
+                "recordings that are not in it are decoded every time. Make room, or name another cache folder",
                 file=sys.stderr,
             )
 

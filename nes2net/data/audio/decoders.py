@@ -59,6 +59,9 @@ _CHECKED = frozenset(
 )
 
 
+_GET_AGAIN = "copy or download the file again"
+
+
 class DamagedAudio(ValueError):
     """A decoder reads other audio than the file announces; another decoder may succeed."""
 
@@ -76,7 +79,7 @@ def check_whole(path: Fetched) -> FlacHeader | None:
         if header is not None:
             header = header._replace(exceeded=exceeds_length(file, header))
         if fault := _find_damage(file, kind, header):
-            raise InputError(fault)
+            raise InputError(fault, remedy=_GET_AGAIN)
     return header
 
 

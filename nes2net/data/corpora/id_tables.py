@@ -122,10 +122,12 @@ def read_id_table(
     ):
         if value_column is None:
             raise InputError(
-                f"{path}: no column of {value}s in the header {found}; call one of its columns {names[0]}: {advice(header)}"
+                f"{path}: no column of {value}s in the header {found}; rename one of its columns to {names[0]}: {advice(header)}"
             )
         if id_column is None:
-            raise InputError(f"{path}: no column of ids in the header {found}; call it one of {', '.join(ID_COLUMNS)}")
+            raise InputError(
+                f"{path}: no column of ids in the header {found}; rename it to one of {', '.join(ID_COLUMNS)}"
+            )
         next(rows)
     else:
         # Without a header, find the columns by their order.
@@ -180,7 +182,9 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
             objects[line] = {key: str(value) for key, value in pairs if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
-        raise InputError(f"{path}: its JSON objects have no two values; write the file and the value in each line")
+        raise InputError(
+            f"{path}: its JSON objects have fewer than two keys; write the file and the value in each line"
+        )
     yield 1, names
     for line, values in objects.items():
         if values:
@@ -193,7 +197,7 @@ def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
         if not row[id_column]:
-            raise InputError(f"{path}, line {line}: names no utterance: {short_repr(' '.join(row))}")
+            raise InputError(f"{path}, line {line}: the id is empty: {short_repr(' '.join(row))}; fill it in")
         yield line, row
 
 

@@ -88,7 +88,7 @@ def check_logits(logits: ArrayLike) -> NDArray:
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
     if z.ndim != 2 or z.shape[1] < 2:
-        raise InputError(f"logits are trials × classes, at least two classes, not of shape {z.shape}")
+        raise InputError(f"logits must have the shape (trials, classes), with at least two classes, not {z.shape}")
     if not np.isfinite(z).all():
         raise InputError(
             f"logits of {pluralise(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: remove these "
@@ -131,11 +131,12 @@ class Reference:
         object.__setattr__(self, "classes", np.asarray(self.classes))
         if self.classes.shape != (len(self.embeddings),) or not len(self.embeddings):
             raise InputError(
-                f"a reference has a class for each embedding, and at least one: {self.embeddings.shape}, {self.classes.shape}"
+                f"a reference needs at least one embedding, and one class for each, not embeddings of shape "
+                f"{self.embeddings.shape} and classes of shape {self.classes.shape}"
             )
         if self.logits is not None and len(self.logits) != len(self.embeddings):
             raise InputError(
-                f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits instead of one each"
+                f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits: give one row for each"
             )
 
     def scores(
@@ -169,7 +170,9 @@ class Reference:
         if kind == "mahalanobis":
             return -self._squared_distances(x).min(1)
         if self.logits is None or logits is None:
-            raise InputError("the score nsd needs the logits of training trials and of the recordings")
+            raise InputError(
+                "the score nsd needs the logits of the training trials and of the recordings: give both, or use knn"
+            )
         weights = logsumexp(check_logits(self.logits).astype(np.float64))
         # The direction is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
@@ -245,14 +248,18 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
     x = _check_embeddings(embeddings)
     means = np.stack([_check_embeddings(examples).mean(0) for examples in enrolments])
     if x.shape[1] != means.shape[1]:
-        raise InputError(f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}")
+        raise InputError(
+            f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}: use the same detector for both"
+        )
     return _unit_rows(x) @ _unit_rows(means).T
 
 
 def _check_embeddings(embeddings: ArrayLike) -> NDArray:
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
-        raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
+        raise InputError(
+            f"embeddings must be finite numbers of shape (trials, E), not of shape {x.shape} or not finite"
+        )
     return x
 
 
@@ -329,6 +336,7 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
     known = read_json_as(KnownThreshold, Path(path), _MAX_FILE_BYTES, "a file of known classes", remedy)
     if known.classes != tuple(classes):
         raise InputError(
-            f"{path}: is of a detector of {join_names(known.classes, 5)}, and this one knows {join_names(classes, 5)}: {remedy} for it"
+            f"{path}: is of a detector with the classes {join_names(known.classes, 5)}, but this one has "
+            f"{join_names(classes, 5)}: {remedy} for it"
         )
     return known

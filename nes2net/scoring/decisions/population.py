@@ -84,7 +84,7 @@ class Traits(NamedTuple):
     """Windows were scored, so the duration is not compared."""
 
     @property
-    def kind(self) -> str:
+    def what_to_calibrate_on(self) -> str:
         """What to calibrate on, if the recording is unlike the calibration's."""
         return "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
 
@@ -108,7 +108,9 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     """
     waveform = np.asarray(waveform)
     if waveform.ndim != 1:
-        raise InputError(f"samples of one channel (N,) are expected, got shape {waveform.shape}")
+        raise InputError(
+            f"expected samples of one channel, shape (N,), got shape {waveform.shape}: give the mean of the channels"
+        )
     return measure_blocks([waveform], num_samples)
 
 
@@ -133,7 +135,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
         power = power + spectra.sum(0)
         num_spectra = num_spectra + len(spectra)
     if not num_measured:
-        raise InputError("the recording has no samples to measure")
+        raise InputError("the recording has no samples to measure: remove it")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
     level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
     # The first band is left out, because a constant offset of the samples is not sound.
@@ -394,7 +396,9 @@ class Population:
             return cls(len(traits), usual, np.sort(round_values(scalar)), durations=durations)
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _MAX_EMBEDDING:
-            raise InputError("an embedding holds a number that is not finite, or above 10¹²: remove that recording")
+            raise InputError(
+                "an embedding holds a number that is not finite, or above 10¹²: remove that recording, or embed it again"
+            )
         from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
         for held_out in (folds == fold for fold in range(_FOLDS)):
             from_mean[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
@@ -429,8 +433,8 @@ class Population:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
             if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
                 raise InputError(
-                    f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
-                    f"of shape {traits.embedding.shape}: use the detector of the calibration"
+                    f"expected an embedding of {size} numbers, as the calibration's recordings have, not "
+                    f"one of shape {traits.embedding.shape}: use the detector of the calibration"
                 )
             distance = self.embeddings.distance_of(traits.embedding)
             distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)

@@ -166,7 +166,7 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
             with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as second_client:
                 assert second_client.get("/health").status_code == 200
     assert len(caplog.messages) == 1
-    assert "those that ask for nothing are closed" in caplog.messages[0]
+    assert "idle ones are closed" in caplog.messages[0]
 
 
 def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, monkeypatch):

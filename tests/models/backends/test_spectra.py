@@ -128,7 +128,7 @@ def test_recordings_are_emphasised_before_they_are_cut(tmp_path):
     for case in file["cases"].values():
         waveform = case["waveform"].numpy()
         soundfile.write(trial.path, waveform, 16000, subtype="FLOAT")
-        recording = reader.take(waveform, 16000)
+        recording = reader.read_audio(waveform, 16000)
         for prepared in (recording.waveform, reader.read(trial.path).waveform, training.prepare(0, 1)[0]):
             assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
         assert_array_equal(recording.plain, head_crop(waveform, file["num_samples"]))  # for remarks
