@@ -107,16 +107,7 @@ def judge_trials(
     )
     reader = judgement.reader(reader)
     judgement = judgement.fit_to(scorer)
-    if settings.compile and num_samples is None:
-        raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
-        )
-    if legacy and not judgement.is_score:
-        raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
-    if legacy and scorer.precision == "int8":
-        raise InputError(
-            "`legacy_train_mode` requires a detector in float32, but this one is in int8: remove it, or load the detector in float32"
-        )
+    _check_settings(scorer, judgement, settings)
     check_system_scores(trials, scorer.num_scores)
     # Plan the batches. If the front-end normalises the batch as a whole, either each utterance is judged alone, or the
     # batch size becomes part of the identity of the run.
@@ -156,3 +147,17 @@ def judge_trials(
             about[PACKAGES_KEY] = packages
         read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
         return run_over(trials, read, compute, judgement, out, run=run, about=about, settings=settings)
+
+
+def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: ScoringSettings) -> None:
+    """Raise :class:`InputError` for settings that the detector or the judgement does not allow."""
+    if settings.compile and settings.num_samples is None:
+        raise InputError(
+            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
+        )
+    if settings.legacy_train_mode and not judgement.is_score:
+        raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
+    if settings.legacy_train_mode and scorer.precision == "int8":
+        raise InputError(
+            "`legacy_train_mode` requires a detector in float32, but this one is in int8: remove it, or load the detector in float32"
+        )

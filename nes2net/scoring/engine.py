@@ -183,18 +183,9 @@ def run_over(
             result.what = output.rows_are(out)
             return result
         failed = {} if settings.on_error == "raise" else earlier.failures
-        already = earlier.audio.keys() | failed.keys()
-        num_already = sum(trial.id in already for trial in trials)
-        # Only the first process shows progress, and counts only its own trials.
-        share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
-        bar = ProgressDisplay[None](
-            title=f"{settings.title or output.doing}{share}",
-            unit=output.unit,
-            total=num_already - (num_already - len(trials)) // processes.count,
-            start=num_already,
-            shown=processes.rank == 0,
-            leave=True,
-        )
+        ids_done = earlier.audio.keys() | failed.keys()
+        num_done = sum(trial.id in ids_done for trial in trials)
+        bar = _progress_bar(settings.title or output.doing, output.unit, num_done, len(trials), processes)
         with output.keeper(out, run, processes.rank) as keeper:
             # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
@@ -202,25 +193,21 @@ def run_over(
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
                     keeper.add(rows)
             with (
-                closing(read(trials, already, processes)) as batches,
+                closing(read(trials, ids_done, processes)) as batches,
                 closing(compute(batches)) as batch_results,
                 bar,
             ):
                 process_result = _keep_results(
-                    batch_results, keeper, bar, already, settings.on_error, processes.rank == 0, output.unit
+                    batch_results, keeper, bar, ids_done, settings.on_error, processes.rank == 0, output.unit
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # Measure the speed of this run without the rows of earlier runs.
-            seconds = time.monotonic() - began
-            audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
+            num_samples = sum(process_result.num_samples for process_result in results_of_processes)
             facts = {
                 "run": run,
                 "total": result.total,
                 **about,
-                "seconds": round(seconds, 3),
-                "audio_seconds": round(audio_seconds, 3),
-                "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+                **_speed(time.monotonic() - began, num_samples / SAMPLE_RATE),
                 "processes": processes.count,
                 "kept_from_earlier_runs": len(earlier.audio),
             }
@@ -229,6 +216,24 @@ def run_over(
             _write_finished(result, trials, output, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
+
+
+def _progress_bar(title: str, unit: str, num_done: int, num_trials: int, processes: Processes) -> ProgressDisplay[None]:
+    """Only the first process shows progress, and counts only its own trials besides those done before."""
+    if processes.count > 1:
+        title = f"{title} (process 1 of {processes.count})"
+    num_own = -(-(num_trials - num_done) // processes.count)
+    shown = processes.rank == 0
+    return ProgressDisplay(title=title, unit=unit, total=num_done + num_own, start=num_done, shown=shown, leave=True)
+
+
+def _speed(seconds: float, audio_seconds: float) -> dict[str, float]:
+    """The speed of this run alone, without the rows of earlier runs."""
+    return {
+        "seconds": round(seconds, 3),
+        "audio_seconds": round(audio_seconds, 3),
+        "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+    }
 
 
 class _EarlierWork(NamedTuple):
@@ -273,25 +278,10 @@ def _find_earlier_work(
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
-    # Use the rows of a finished file if the same run made the file, and if neither the file nor its audio has changed.
     stamps = None  # id → stamp, for the rows of a finished file; None if the file cannot be used
     if out.exists() and overwrite is not True:
         try:
-            remedy = "pass `overwrite=True` to replace it, or name another file"
-            record = read_record(result.record_path, len(trials), output.what, remedy)
-            claim = Claim(out, run, record and record.run, bool(record and not record.failures))
-            claim.check(remedy)
-            assert record is not None  # otherwise, nobody knows which run made the file
-            with_row = [trial for trial in trials if trial.id not in record.failures]
-            of_rows = _stamps_by_id(with_row, output, processes)
-            if sha256_of(out) != record.sha256:
-                raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
-            if audio_digest(with_row, of_rows) != record.audio_sha256:
-                raise InputError(
-                    f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
-                )
-            stamps = of_rows
-            result.already_complete = claim.is_done
+            stamps = _stamps_of_finished(result, trials, output, run, processes)
         except InputError:
             if not overwrite:
                 raise
@@ -321,6 +311,33 @@ def _find_earlier_work(
     return _EarlierWork(audio, dict(kept_rows.failures), replaced, False, finished, in_journals.keys())
 
 
+def _stamps_of_finished(
+    result: Finished, trials: Sequence[Trial], output: Output[T], run: dict[str, object], processes: Processes
+) -> dict[str, str]:
+    """Return id → stamp of the trials with a row in the finished file; set ``result.already_complete``.
+
+    Raises:
+        InputError: if another run made the file, or if the file or the audio of its rows has
+            changed.
+    """
+    out = result.path
+    remedy = "pass `overwrite=True` to replace it, or name another file"
+    record = read_record(result.record_path, len(trials), output.what, remedy)
+    claim = Claim(out, run, record and record.run, bool(record and not record.failures))
+    claim.check(remedy)
+    assert record is not None  # otherwise, nobody knows which run made the file
+    with_row = [trial for trial in trials if trial.id not in record.failures]
+    stamps = _stamps_by_id(with_row, output, processes)
+    if sha256_of(out) != record.sha256:
+        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
+    if audio_digest(with_row, stamps) != record.audio_sha256:
+        raise InputError(
+            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
+        )
+    result.already_complete = claim.is_done
+    return stamps
+
+
 def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> dict[str, str]:
     """Read the stamps in the first process, so that all processes agree."""
     stamps_of_rank_0 = None
@@ -333,12 +350,12 @@ def _keep_results(
     batch_results: Iterator[BatchResult[T]],
     keeper: Keeper,
     display: ProgressDisplay[None],
-    already: Container[str],
+    ids_done: Container[str],
     on_error: str,
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
-    """Write rows and failures to the journal, and show the progress beyond the ids ``already`` done.
+    """Write rows and failures to the journal, and show the progress beyond ``ids_done`` before.
 
     Returns the failures and the number of samples of all batches.
     """
@@ -362,7 +379,7 @@ def _keep_results(
             display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
         if failures:
             display.facts.append(f"{len(failures)} failed")
-        display.update(sum(id not in already for id in (*result.rows, *result.failures)))
+        display.update(sum(id not in ids_done for id in (*result.rows, *result.failures)))
     return BatchResult({}, failures, num_samples)
 
 

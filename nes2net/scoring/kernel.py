@@ -10,9 +10,9 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -163,12 +163,12 @@ def values_or_raise(results: Iterable[T | str]) -> list[T]:
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score each (N,) as :func:`score_or_raise`; equal lengths share a batch."""
-    alone = depends_on_batch(scorer)
+    one_by_one = depends_on_batch(scorer)
     # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
     # if each waveform is a batch.
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
-        groups.setdefault(number if alone else len(waveform), []).append(number)
+        groups.setdefault(number if one_by_one else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
     for numbers in groups.values():
         batch = torch.from_numpy(np.stack([waveforms[number] for number in numbers]))
@@ -249,12 +249,7 @@ def _start_or_split(
         inputs: waveforms B×N, and perhaps further tensors of B rows.
     """
     waveforms = inputs[0]
-    count = len(inputs[0])
-    device, precision, fitting = _memory_limits.get(scorer, (None, "", 0))
-    is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = None  # None for no limit, because all batches so far fitted into memory
-    if is_same_device:
-        most_rows = max(1, fitting // waveforms.shape[1])
+    count = len(waveforms)
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
@@ -263,8 +258,8 @@ def _start_or_split(
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
-    # An earlier batch did not fit into memory, and this batch has more rows than the largest number to compute at once:
-    # split it without trying.
+    # If an earlier batch of fewer rows did not fit into memory, split this one without trying.
+    most_rows = _most_rows(scorer, waveforms.shape[1])
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
@@ -272,11 +267,7 @@ def _start_or_split(
     move = partial(_move_and_fill, device=scorer.device, rows=rows)
 
     try:
-        with torch.inference_mode(), ExitStack() as stack:
-            if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = [scorer.device] if scorer.device.type == "cuda" else []
-                stack.enter_context(torch.random.fork_rng(generator_devices))
-                torch.manual_seed(zlib.crc32(stream.encode()))
+        with torch.inference_mode(), _seeded_by(stream, scorer.device):
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
             queued = QueuedCopy(compute(*map(move, inputs))[:count].float())
@@ -307,8 +298,38 @@ def _start_or_split(
         )
         return lambda: [too_long]
     half = -(-tried // 2)
-    _memory_limits[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
+    _memory_limits[scorer] = _MemoryLimit(scorer.computes_on, scorer.precision, half * waveforms.shape[1])
     return start_parts(rows and half, half)
+
+
+class _MemoryLimit(NamedTuple):
+    device: torch.device
+    precision: str
+    num_samples: int
+    """Largest number of samples to compute at once, in all rows of a batch together."""
+
+
+# The limits of scorers that ran out of memory before.
+_memory_limits: WeakKeyDictionary[Scorer, _MemoryLimit] = WeakKeyDictionary()
+
+
+def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
+    """Rows of ``num_samples`` that fit into memory; None for no limit, because all batches so far fitted."""
+    limit = _memory_limits.get(scorer)
+    if limit is None or limit[:2] != (scorer.computes_on, scorer.precision):
+        return None
+    return max(1, limit.num_samples // num_samples)
+
+
+@contextmanager
+def _seeded_by(stream: str | None, device: torch.device) -> Iterator[None]:
+    """Seed the random numbers by the text ``stream`` alone, and restore the random state; None changes nothing."""
+    if stream is None:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(zlib.crc32(stream.encode()))
+        yield
 
 
 def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
@@ -320,11 +341,6 @@ def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
     return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
-# For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
-# at once, in all rows of a batch together.
-_memory_limits: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
-
-
 def _not_finite_reason(message: str, number: float) -> str:
     return (
         f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low: use "
@@ -333,6 +349,7 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 
 def _blame_part(scorer: Any, waveforms: Tensor) -> None:
+    """Raise :class:`BrokenPart` if a part of another package made the numbers of ``waveforms`` B×N that are not finite."""
     if not hasattr(scorer, "part_not_finite"):  # an exported detector
         return
     if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):
