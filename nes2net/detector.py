@@ -489,7 +489,7 @@ class Detector(Network):
                 files; a function is called with path and error, and the file is skipped.
         """
         if on_error != "raise" and not callable(on_error):
-            raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
+            raise InputError(f"`on_error` must be 'raise' or a function of a path and an error, not {on_error!r}")
         score_length = samples_to_score(self.provenance, num_samples)
         answers = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 

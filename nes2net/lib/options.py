@@ -237,6 +237,7 @@ def fit_options(factory: Callable[..., Any], options: Options, inputs: Input) ->
     """
     declared_options = options_of(factory)
     fit = dict(options)
+    # What each option would be without rules; ``choose`` gets these values.
     values = {name: option.default for name, option in declared_options.items()} | {"feature_dim": inputs.dim} | fit
     if all(declared_options[name].fits(value) for name, value in fit.items() if name in declared_options):
         for name, option in declared_options.items():

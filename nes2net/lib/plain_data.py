@@ -89,7 +89,8 @@ def check_json(content: bytes, name: str) -> None:
         marks = block[(held_bytes + abs(nesting)).astype(bool)[block]]
         if not len(marks):
             continue
-        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # for each mark, whether it lies in a text
+        # For each mark, whether it lies in a text: each quotation mark switches between inside and outside.
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
         levels = level + np.cumsum(nesting[marks] * ~is_text)
         in_text = bool(is_text[-1])
         level = int(levels[-1])

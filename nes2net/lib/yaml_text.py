@@ -172,12 +172,14 @@ def hint_of(hint: Any, key: str) -> Any:
 
 
 def _allows(hint: Any, kind: type) -> bool:
+    """Whether the type ``hint``, or an alternative of it, is ``kind``."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_allows(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind
 
 
 def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
+    """Tag the scalars that ``hint`` declares as text, and refuse repeated keys; recursive."""
     if isinstance(node, yaml.ScalarNode) and _allows(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):

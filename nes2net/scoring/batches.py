@@ -77,6 +77,7 @@ class ReadBatch(NamedTuple):
 
 
 def _trial_windows(num_trials: int, batch_size: int) -> Iterator[range]:
+    """Divide the indices of trials into windows, the first of which are small (see _WINDOW_BATCHES)."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -99,20 +100,22 @@ def _group_by_length(
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
         return
 
-    def lengths(indices: range) -> list[int]:
+    def read_lengths(indices: range) -> list[int]:
         return [length_of(trials[i]) for i in indices]
 
-    def start(window: range) -> Iterator[list[int]]:
-        return pool.map(lengths, [window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE)])
+    def start_reading(window: range) -> Iterator[list[int]]:
+        return pool.map(
+            read_lengths, [window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE)]
+        )
 
     pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
-        ahead = start(windows[0]) if windows else iter(())
+        next_lengths = start_reading(windows[0]) if windows else iter(())
         for number, window in enumerate(windows):
-            lengths_of_window = list(chain.from_iterable(ahead))
-            ahead = start(windows[number + 1]) if number + 1 < len(windows) else iter(())
-            in_order = sorted(zip(lengths_of_window, window))
-            yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
+            lengths = list(chain.from_iterable(next_lengths))
+            next_lengths = start_reading(windows[number + 1]) if number + 1 < len(windows) else iter(())
+            by_length = groupby(sorted(zip(lengths, window)), key=itemgetter(0))
+            yield window, [(length, [index for _, index in pairs]) for length, pairs in by_length]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -171,6 +174,7 @@ class Plan:
             for length, group in groups:
                 size = self.batch_size
                 if length_of is not None:
+                    # A negative length stands for a size in bytes (:func:`header_length`).
                     num_samples = length if length >= 0 else _SAMPLES_A_BYTE * -length
                     size = min(size, max(1, self.most_samples // max(1, num_samples)))
                 batches += [group[i : i + size] for i in range(0, len(group), size)]
@@ -241,9 +245,8 @@ class ItemDataset(Dataset):
 
     def __getitem__(self, item: Item) -> ReadItem:
         """Read an item in a worker; if reading fails, the content is the reason as a text."""
-        file_stamp = stamp(
-            item.path
-        )  # read before the content, so that the stamp differs if the file is replaced meanwhile
+        # The stamp is read before the content, so that it differs if the file is replaced meanwhile.
+        file_stamp = stamp(item.path)
         try:
             content = self.read(item)
         except Unfinished:
@@ -364,6 +367,7 @@ class Compute(Generic[T]):
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
+        """Yield the result of each batch, in order, while up to ``ahead`` later batches are computed."""
         ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:

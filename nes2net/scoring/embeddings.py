@@ -133,7 +133,7 @@ class Embeddings(Judgement[NDArray]):
                 raise ValueError("it or its list is missing, or not a regular file")
             for id, numbers in _read_npy(out, files[1]) if files[1:] else _read_parquet(out):
                 row = np.asarray(numbers)
-                size = size or row.size
+                size = size or row.size  # the first row decides
                 is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
                 if id in known_ids or not (isinstance(id, str) and id and size and is_row):
                     raise ValueError(f"row {len(known_ids)} has an empty or repeated id, or not {size} finite numbers")

@@ -34,8 +34,9 @@ from nes2net.scoring.waveforms import Source
 
 T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
-#: Makes the context in which a recording of some seconds is judged, with windows one every so many seconds (0 for
-#: frames); the context yields a function that is told the progress.
+#: ``watch(source, duration, hop)`` makes a context that shows the progress on a long recording of ``duration`` seconds
+#: with a window every ``hop`` seconds (0 for frames). It yields a function, called with the seconds judged so far, or
+#: None.
 Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Callable[[float], object] | None]]
 
 

@@ -43,7 +43,7 @@ from nes2net.scoring.waveforms import Recording, judged_share
 #: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is about 1
 #: in 10,000.
 MAX_MEASURED = 10_000
-_BATCH = 8
+_BATCH = 8  # number of recordings that a worker measures in one task
 _MAX_WORKERS = 8
 _SEED = 0
 

@@ -241,7 +241,7 @@ def frame_scores(
             for window, scores in zip(batch, values_or_raise(computed())):
                 end = window.start + len(window.samples)
                 # Keep only the frames in the middle half of a window, except at both ends of the recording.
-                first = 0 if window.start == 0 else step // 2
+                first = 0 if window.start == 0 else step // 2  # in frames, like ``last``
                 last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
                 if len(scores) < last and not window.is_last:
                     raise InputError(

@@ -221,6 +221,7 @@ class WaveformReader:
         return Recording(emphasised, num_samples, judged, plain, channels)
 
     def _crop_or_fill(self, waveform: np.ndarray, name: str) -> np.ndarray:
+        """Cut or fill up to the score length, normalise, and keep the samples that the detector uses."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)

@@ -203,7 +203,7 @@ def test_wrong_options_of_score_files(detector):
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
         ({"workers": 0}, "`workers` must be at least 1"),
         ({"num_samples": "4sec"}, "`num_samples` must be at least 1.*not '4sec'"),
-        ({"on_error": "ignore"}, "`on_error` is 'raise' or a function"),
+        ({"on_error": "ignore"}, "`on_error` must be 'raise' or a function"),
     ):
         with input_error(message):
             detector.score_files([], **options)

@@ -182,6 +182,7 @@ def is_chain(path: Fetched) -> bool:
 
 
 def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
+    """Yield each stream of a chain and its FLAC header; otherwise only the file itself."""
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -296,10 +297,14 @@ def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
 
 @dataclass
 class _Decoded:
+    """Counts the decoded samples of a file, and follows the times that its frames and packets state."""
+
     states_end: bool
     """Whether the file states the end of its last stream, not the duration of its sound."""
     count: int = 0
+    """Samples of each channel."""
     kind: tuple[int, str] | None = None
+    """Rate in Hz, and name of the layout of channels, of the first frame."""
     begin: float = 0.0
     """Start of the stated duration, in seconds."""
     end: float = 0.0
@@ -406,6 +411,7 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
+    """Read the number of samples from the header; 0 if it states none, or only a duration."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:

@@ -229,6 +229,7 @@ class Listener:
             self._search_speech()
 
     def _search_speech(self) -> None:
+        """Search complete pieces of 4 s, and forget their frames."""
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE
@@ -250,6 +251,7 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
+        """Find the level in dB that a ``share`` of the frames at or above the level ``above`` does not exceed."""
         counts = self._levels_above(above)
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
         return level_index / _LEVELS_PER_DB + _LOWEST

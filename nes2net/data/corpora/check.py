@@ -458,6 +458,7 @@ def _spoofed_by_utterance(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
+    """List present, missing and extra recordings; count the missing ones with another suffix."""
     # Group the expected files by their folders. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
@@ -498,6 +499,7 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+    """Compare the key with the official numbers and with the ``ids`` of the protocols; report differences."""
     corpus = check.corpus
     key = KeyCheck()
     try:

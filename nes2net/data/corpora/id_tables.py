@@ -117,9 +117,8 @@ def read_id_table(
     has_value = any(is_value(field.strip()) for field in fields[1:])
     is_named = id_column is not None or value_column is not None
     found = f"{short_repr(line.strip())} (separated by {separator})"
-    if (not has_value and is_named) or (
-        2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
-    ):
+    seems_header = 2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
+    if seems_header or (is_named and not has_value):
         if value_column is None:
             raise InputError(
                 f"{path}: no column of {value}s in the header {found}; rename one of its columns to {names[0]}: {advice(header)}"
@@ -147,6 +146,7 @@ def read_id_table(
 def _open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
 ) -> tuple[list[str], NumberedRows, str]:
+    """Return the fields of the first ``line``, all rows, and what separates fields, in words."""
     words = line.split()
     delimiter = delimiter_of(line)
     if len(words) > 1 and is_value(words[-1]):

@@ -60,6 +60,7 @@ def covering_segments(
 
 
 def _extend(cover: list[Segment], label: str, end: float) -> None:
+    """Cover the time up to ``end`` with ``label``, by the last segment if it has this label."""
     start = cover[-1].end if cover else 0.0
     if cover and cover[-1].label == label:
         cover[-1] = cover[-1]._replace(end=max(end, start))
@@ -86,7 +87,7 @@ def fill_gaps(segments: Iterable[Segment], duration: float, uncovered: Uncovered
             raise InputError(
                 f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s: correct it"
             )
-        covered = cover[-1].end if cover else 0.0
+        covered = cover[-1].end if cover else 0.0  # the time up to here is covered
         before = min(start, duration)
         if before - covered > ROUNDING:
             if uncovered is None:

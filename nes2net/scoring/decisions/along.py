@@ -257,11 +257,6 @@ def decide_along(
     factor = clipping_factor(traits)
     running = _add_evidence(decider, track, track.speech, factor)
     mean = running[-1].mean
-    threshold = decider.llr_threshold
-    if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
-        threshold = min(threshold, decider.largest_llr)
-    is_bonafide = mean >= threshold
-    is_certain = is_bonafide == (factor * mean >= threshold)
     if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
         along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
     # Compute how many windows without overlap fit into the part of the recording with speech.
@@ -279,8 +274,30 @@ def decide_along(
         )
     if base.llr is None:
         return along
+    return _choose_decision(along, decider, mean, traits, num_windows, simulated)
+
+
+def _choose_decision(
+    along: DecisionAlong,
+    decider: Decider,
+    mean: float,
+    traits: Traits | None,
+    num_windows: int,
+    simulated: _Simulations | None,
+) -> DecisionAlong:
+    """Apply the rules of :func:`decide_along`, in their order, to a recording that has a ratio.
+
+    Args:
+        mean: mean of the windows' bounded ratios, before the factor for clipping.
+        num_windows: how many windows without overlap fit into the part with speech.
+    """
     along = replace(along, decision="bonafide", reason=None)
-    if not is_certain and traits is not None:
+    factor = clipping_factor(traits)
+    threshold = decider.llr_threshold
+    if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
+        threshold = min(threshold, decider.largest_llr)
+    is_bonafide = mean >= threshold
+    if traits is not None and is_bonafide != (factor * mean >= threshold):
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
     uncertain = decider.why_uncertain(factor * mean)
     if not is_bonafide and not uncertain:
@@ -315,7 +332,7 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Simulations)
     against = np.array([step.against for step in running])
     last = int(against.argmax())
     zeros = np.flatnonzero(against[:last] == 0)
-    first = int(zeros[-1]) + 1 if len(zeros) else 0
+    first = int(zeros[-1]) + 1 if len(zeros) else 0  # the window after the last sum of 0
     first = min(first, last)
     llr = float(np.mean([step.llr for step in running[first : last + 1]]))
     return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
@@ -360,7 +377,7 @@ class _Simulations(NamedTuple):
     num_windows: int
     """Windows of a simulated recording."""
     repeats: float
-    """Length of the real recording in simulated recordings; above 1 only if it is very long."""
+    """Length of the real recording, as a multiple of a simulated one; above 1 only if it is very long."""
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Simulations | None:
@@ -394,6 +411,7 @@ class _Simulations(NamedTuple):
 
     def p_value(self, highest_sum: float) -> float:
         """Share of bona fide recordings whose sum reaches ``highest_sum``; in (0, 1]."""
+        # The factor lets rounding errors of the sum pass for equality. The real recording counts as one more.
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
@@ -405,6 +423,7 @@ class _Simulations(NamedTuple):
 
     @property
     def finds_half(self) -> bool:
+        """Whether a fake part of half the recording's length stands out in at least half of the simulations."""
         half = self.lengths >= self.num_windows / 2
         return bool(self.found[half][0] >= _FOUND)
 

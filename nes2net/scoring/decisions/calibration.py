@@ -38,8 +38,8 @@ _MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are wo
 _GRADIENT_TOLERANCE = 1e-12  # the solver stops at this slope of the loss
 _FLAT_GRADIENT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MAX_STEPS = 500
-# The standard deviation of a system's scores must exceed _MIN_RELATIVE_SPREAD times their mean, and also _MIN_SPREAD. With less
-# spread, rounding leaves too few digits.
+# The standard deviation of a system's scores must exceed _MIN_RELATIVE_SPREAD times their mean, and also _MIN_SPREAD.
+# With less spread, rounding leaves too few digits.
 _MIN_RELATIVE_SPREAD = 1e-13
 _MIN_SPREAD = 1e-25
 # Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
@@ -273,6 +273,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
+    """Write a dictionary with a key on each line, and any other value, such as an array, on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -371,7 +372,7 @@ def fit(
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused below
         centre = scores.mean(0)
         scale = scores.std(0)
         usable = np.isfinite(scale) & (scale > np.maximum(_MIN_RELATIVE_SPREAD * np.abs(centre), _MIN_SPREAD))
@@ -381,7 +382,7 @@ def fit(
             "calibrate; scale or shift them, or remove this system"
         )
     parameters, problem = _fit_logistic_regression((scores - centre) / scale, len(bonafide), prior, l2)
-    weights = parameters[:-1] / scale
+    weights = parameters[:-1] / scale  # undo the standardisation of the scores
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
     if l2 == 0 and separates(calibration, bonafide, spoof):
         raise InputError(
@@ -487,6 +488,7 @@ def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: fl
 
     x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column belongs to the offset
     num_spoof = len(x) - num_bonafide
+    # (N,): the weight of each trial in the loss, and −1 for bona fide, 1 for spoof.
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
     penalty = np.append(np.full(x.shape[1] - 1, l2 / len(x)), 0.0)

@@ -100,15 +100,7 @@ class OperatingPoint:
                 "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # Find the two neighbouring ratios between which the rates differ least; the threshold lies midway between
-            # the two. If the least difference occurs several times, the lowest threshold is taken.
-            steps = np.unique(np.concatenate(llrs))
-            misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
-            alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
-            nearest = int(np.argmin(np.abs(misses - alarms)))
-            if nearest == 0:
-                return float(steps[nearest])
-            return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
+            return _equal_error_threshold(llrs)
         # The rate limits the errors on one class: sort the ratios of this class, and skip the number of errors that the
         # rate allows.
         if self.kind == "fa":
@@ -123,12 +115,25 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: use a rate of at "
                 f"least {round_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))
+        allowed = int(num_trials * self.rate * (1 + 1e-12))  # the factor undoes rounding: 1 % of 100 trials is 1
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
             return float(ordered[allowed])  # trials with lower ratios are the misses that the rate allows
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
+
+
+def _equal_error_threshold(llrs: Llrs) -> float:
+    """Find the threshold at which the rates of misses and false alarms differ least."""
+    # It lies midway between two neighbouring ratios. If the least difference occurs several times, the lowest
+    # threshold is used.
+    steps = np.unique(np.concatenate(llrs))
+    misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
+    alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
+    nearest = int(np.argmin(np.abs(misses - alarms)))
+    if nearest == 0:
+        return float(steps[nearest])
+    return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
 
 
 def round_up(value: float) -> str:

@@ -212,21 +212,21 @@ class Reference:
         check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
         training = _unit_rows(self.embeddings)
         all_cosines = []
-        all_numbers = []
+        all_indices = []
         for start in range(0, len(x), _ROWS_AT_ONCE):
             cosines = _unit_rows(x[start : start + _ROWS_AT_ONCE]) @ training.T
-            numbers = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-            nearest = np.take_along_axis(cosines, numbers, axis=1)
+            indices = np.argpartition(-cosines, k - 1, axis=1)[:, :k]  # of the k nearest, not in order
+            nearest = np.take_along_axis(cosines, indices, axis=1)
             order = np.argsort(-nearest, axis=1, kind="stable")
             all_cosines.append(np.take_along_axis(nearest, order, axis=1))
-            all_numbers.append(np.take_along_axis(numbers, order, axis=1))
-        return np.concatenate(all_cosines), np.concatenate(all_numbers)
+            all_indices.append(np.take_along_axis(indices, order, axis=1))
+        return np.concatenate(all_cosines), np.concatenate(all_indices)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
-        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the class means."""
-        names, numbers = np.unique(self.classes, return_inverse=True)
-        means = np.stack([self.embeddings[numbers == number].mean(0) for number in range(len(names))])
-        centred = self.embeddings - means[numbers]
+        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the means of the C sorted classes."""
+        classes, class_indices = np.unique(self.classes, return_inverse=True)
+        means = np.stack([self.embeddings[class_indices == index].mean(0) for index in range(len(classes))])
+        centred = self.embeddings - means[class_indices]
         precision = np.linalg.pinv(centred.T @ centred / len(centred), hermitian=True)
         distances = []
         for mean in means:

@@ -222,7 +222,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Annotate a field that Pydantic reads from a file with the type ``schema``."""
+    """In ``Annotated``: let Pydantic read the field from a file as ``schema``, such as a list for an array."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
@@ -385,7 +385,7 @@ class Population:
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         # Cross-validation: compare each recording, as if it were new, with ranges that were learned without this
         # recording.
-        scalar = np.zeros(len(traits))
+        scalar = np.zeros(len(traits))  # largest distance of a scalar trait, for each recording
         for held_out in (folds == fold for fold in range(_FOLDS)):
             scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
         usual = _spreads(values)
@@ -428,7 +428,7 @@ class Population:
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         if traits.in_windows:
             del distance_of_trait["duration"]
-        distances = self.distances
+        distances = self.distances  # the same measure for the calibration's recordings
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
             if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
@@ -483,10 +483,12 @@ def _scalar_values(traits: Sequence[Traits]) -> NDArray:
 
 
 def _spreads(values: NDArray) -> dict[str, Spread]:
+    """Trait → its spread, from ``values`` (3, N) in the order of :data:`SCALARS`."""
     return {name: Spread.of(row) for name, row in zip(SCALARS, values)}
 
 
 def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
+    """Distances (3, N) of ``values`` (3, N) from the medians of :data:`SCALARS`."""
     return np.stack([usual[name].distance(row, _MIN_SPREADS[name]) for name, row in zip(SCALARS, values)])
 
 
@@ -503,4 +505,5 @@ def _round_number(value: float) -> float:
 
 
 def round_values(values: NDArray) -> NDArray:
+    """Round an array of any shape as :func:`_round_number` does."""
     return np.array([_round_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

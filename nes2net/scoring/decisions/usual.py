@@ -56,8 +56,8 @@ class UsualValues:
     chance: tuple[tuple[float, float], ...]
     """Beta parameters of the share outside of the ranges: one pair, or one for each range."""
     factor: float = 1
+    """Values are multiplied by this factor before they are shown in ``unit``."""
     unit: str = ""
-    """Unit for people, after multiplication by ``factor``."""
     middle: float | None = None
     """Median over the calibration's recordings; None if unknown."""
     number: int = 0
@@ -129,7 +129,7 @@ class UsualValues:
         above = int((values > self.middle).sum())
         side = "below" if below > above else "above"
         number_there = max(below, above)
-        half = (self.number + 1) / 2
+        half = (self.number + 1) / 2  # the median is the (N + 1)/2-th lowest of the calibration's N values
         p_value = min(1.0, 2 * float(_tail_probabilities(len(values), (half, half))[number_there]))
         return Shift(side, number_there / len(values), p_value)
 
