@@ -150,7 +150,6 @@ def judge_trials(
 
 
 def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: ScoringSettings) -> None:
-    """Raise :class:`InputError` for settings that the detector or the judgement does not allow."""
     if settings.compile and settings.num_samples is None:
         raise InputError(
             "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"

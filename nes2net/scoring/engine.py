@@ -228,7 +228,7 @@ def _progress_bar(title: str, unit: str, num_done: int, num_trials: int, process
 
 
 def _speed(seconds: float, audio_seconds: float) -> dict[str, float]:
-    """The speed of this run alone, without the rows of earlier runs."""
+    """Without the rows of earlier runs."""
     return {
         "seconds": round(seconds, 3),
         "audio_seconds": round(audio_seconds, 3),
@@ -269,8 +269,8 @@ def _find_earlier_work(
 ) -> _EarlierWork:
     """Find rows in a finished file and in journals.
 
-    Sets ``result.already_complete`` if no row is missing. A row is outdated, with a note, if its
-    audio was replaced.
+    Sets ``result.already_complete`` if no row is missing. Rows whose audio was replaced are
+    outdated.
 
     Raises:
         InputError: if a file or journal belongs to another run or was changed, unless ``overwrite``

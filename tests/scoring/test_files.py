@@ -151,7 +151,7 @@ def test_samples_that_cannot_be_scored(detector):
         (None, 16000, "of type object"),
         (torch.zeros(4000).to_sparse(), 16000, "not an array"),
         (np.zeros(4000), "16000", "number of Hz, .*, not '16000'"),
-        (np.zeros(4000), 0, "0 samples a second"),
+        (np.zeros(4000), 0, "rate of 0 Hz"),
         (
             np.zeros(4000, np.float32),
             None,

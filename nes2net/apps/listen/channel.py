@@ -210,7 +210,7 @@ class Channel:
         """Overlapping windows share an embedding, which takes as long as a score."""
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until and not evidence.decider.why_too_long(traits):
-            waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
+            waveform = WaveformReader.of(self.scorer, None).read_audio(samples, SAMPLE_RATE).waveform
             (traits,) = Measurer.of(self.scorer, evidence.decider).with_embeddings([traits], waveform[None])
             self._embedding = traits.embedding
             self._embedded_until = line["end"]

@@ -300,8 +300,6 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
     """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any.
 
-    A file must be regular: opening a pipe would wait for ever.
-
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
             or damage; or if the file is changed within the context.

@@ -206,11 +206,7 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Count samples by absolute value and frames by level, and search for speech.
-
-        ``_amplitude_counts`` counts all samples, ``_pairs`` the smaller of each two neighbours with
-        the same sign.
-        """
+        """Count samples by absolute value and frames by level, and search for speech."""
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
         x = steps[1:]
@@ -229,7 +225,6 @@ class Listener:
             self._search_speech()
 
     def _search_speech(self) -> None:
-        """Search complete pieces of 4 s, and forget their frames."""
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE

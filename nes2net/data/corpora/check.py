@@ -499,7 +499,6 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare the key with the official numbers and with the ``ids`` of the protocols; report differences."""
     corpus = check.corpus
     key = KeyCheck()
     try:

@@ -505,5 +505,4 @@ def _round_number(value: float) -> float:
 
 
 def round_values(values: NDArray) -> NDArray:
-    """Round an array of any shape as :func:`_round_number` does."""
     return np.array([_round_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

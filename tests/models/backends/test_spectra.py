@@ -146,6 +146,6 @@ def test_an_onnx_file_says_the_emphasis(tmp_path):
     export_onnx(detector, tmp_path / "d.onnx")
     exported = OnnxDetector(tmp_path / "d.onnx")
     waveform = next(iter(file["cases"].values()))["waveform"].numpy()
-    prepared = WaveformReader.of(exported, 7000).take(waveform, 16000).waveform
+    prepared = WaveformReader.of(exported, 7000).read_audio(waveform, 16000).waveform
     scores = exported.scores(torch.from_numpy(prepared)[None])
     assert scores.item() == pytest.approx(detector.score(waveform, 16000, num_samples=7000), abs=1e-4)
