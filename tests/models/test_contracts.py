@@ -148,10 +148,10 @@ FAULTS = {
         "its entry point names 5; expected a part of the class nes2net.training.losses",
     ),
     "few_denominators": (TASK, "expected a tensor of 1, a number for each of the denominators"),
-    "carries_text": (TASK, "an example carries 'speaker' as 'train_0', and another one"),
+    "carries_text": (TASK, "the extra tensor 'speaker' is 'train_0' for one example"),
     "carries_shapes": (
         TASK,
-        "an example carries 'frames' as a tensor (3,) of float32",
+        "the extra tensor 'frames' is a tensor (3,) of float32",
     ),
     "nan_figure": (TASK, "figures returned for 'val_odd_wo_aug' nan; expected a finite number"),
     "measure_never": (

@@ -16,7 +16,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
-from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
+from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, prepare_folder, write_tensors
 from nes2net.models.checkpoints.huggingface import PROCESSOR_FILE, library_config
 from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, require
@@ -112,7 +112,7 @@ def export(
                 f"transformers has no class for the head {backend} of this detector: {out} holds the encoder for AutoModel "
                 "and the detector for nes2net, and pipeline() cannot score with it"
             )
-        clear(out)
+        prepare_folder(out)
         network.save_pretrained(out)
         preprocessing.save_pretrained(out)
         write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")

@@ -347,7 +347,7 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 
 def _training_facts(provenance: Provenance) -> Mapping[str, object]:
     """A published model is only the start of training: the file's weights cannot be verified."""
-    training = provenance.start(places=False)
+    training = provenance.only_training_data(folders=False)
     if training.published_model:
         starts = (Provenance(training.published_model), *training.started_from)
         training = replace(training.without_weights(), started_from=starts)

@@ -217,7 +217,7 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
             detector = Detector.from_config(config)
         if changes:
             notes.append(f"options read from its shapes: {', '.join(changes)}")
-        if detector.names_left_out(unwrapped):
+        if detector.omitted_names(unwrapped):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
         return Identity(
@@ -257,6 +257,6 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
         detector = Detector.from_config(identity.config)
     identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))
     identity.misfit.values = not_finite(state_dict)
-    if detector.frontend.adapted and detector.names_left_out(state_dict):
+    if detector.frontend.adapted and detector.omitted_names(state_dict):
         identity.kind = f"{kind}, adapted"
     return identity

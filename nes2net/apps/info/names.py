@@ -436,7 +436,7 @@ def changed_keys(recipe: Recipe, sources: Mapping[str, str]) -> list[Facts]:
 def _values_by_key(recipe: Recipe) -> Facts:
     """Omit the keys of the model; nested keys become ``train.lr``."""
     flat: dict[str, object] = {}
-    for key, value in recipe.written().items():
+    for key, value in recipe.to_readable_dict().items():
         if key in SECTIONS and isinstance(value, Mapping):
             flat |= {f"{key}.{name}": item for name, item in value.items()}
         elif key != "model":
