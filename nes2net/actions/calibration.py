@@ -178,7 +178,6 @@ def calibrate(
 
 
 def _check_not_inverted(calibration: LinearCalibration, labelled: LabelledScores, path: Path) -> None:
-    """Raise InputError if all weights are below 0, which means that higher scores mean spoofed."""
     if max(calibration.weights) >= 0:
         return
     raise InputError(
@@ -232,7 +231,7 @@ def calibrate_recordings(
     """
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
-    _write_list(recordings, bonafide, spoof)
+    _write_generic_list(recordings, bonafide, spoof)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
@@ -258,8 +257,7 @@ def calibrate_recordings(
     return FromRecordings(calibrated, scored)
 
 
-def _write_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
-    """Write a list for the corpus ``generic``; raise InputError if both folders share a recording."""
+def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
     folders = {BONAFIDE: bonafide, SPOOF: spoof}
     recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
     shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
@@ -282,11 +280,7 @@ def _write_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
 def _measure_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials, in the part that was scored.
-
-    Args:
-        scored_by: the detector of the scores and the number of scored samples, if known.
-        scores: the score file, for messages.
+    """Measure the scored part of the recordings of ``scored`` trials.
 
     Returns:
         Their population, and the ids of those that could not be measured.
@@ -311,7 +305,6 @@ def _measure_population(
 
 
 def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[Trial]:
-    """Find the trials with these ``ids`` and their recordings in the folder ``root``, in the same order."""
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # phase "progress" lies in split "eval"
@@ -332,7 +325,6 @@ def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[
 
 
 def _detector_of_scores(recordings: Recordings, scored_by: ScoredBy | None, scores: Path) -> Scorer | None:
-    """Load the detector of ``recordings``, if they name any, and check that it made ``scores``."""
     model = recordings.model
     if not isinstance(model, (str, Path)):
         return model
@@ -403,12 +395,12 @@ def apply_calibration(
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {pluralise(len(calibration.weights), 'system')} "
-            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: give one file for "
+            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: use one file for "
             "each system, in this order"
         )
     key = labels.read(excluded={}) if labels else None
     notes = []
-    if key and learned_from and (num_shared := _num_shared(key, learned_from)):
+    if key and learned_from and (num_shared := _num_trials_learned_from(key, learned_from)):
         notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     files = list(map(ScoreFile.of, scores))
@@ -440,8 +432,8 @@ def apply_calibration(
     return Applied(rows, notes)
 
 
-def _num_shared(key: Key, learned_from: Labels) -> int:
-    """Count the trials of ``key`` that also belong to the phase from which the calibration was learned."""
+def _num_trials_learned_from(key: Key, learned_from: Labels) -> int:
+    # Of the trials to evaluate, those in the phase from which the calibration was learned.
     if (key.corpus, str(key.path)) != (learned_from.corpus, str(Path(learned_from.keys))):
         return 0
     phases = {canonical_phase(key.phase), canonical_phase(learned_from.phase)}

@@ -68,5 +68,5 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
     rule = StretchRule(0.0, 0.0)
     with pytest.raises(InputError, match="1 of 1 scores of frames are not finite"):
         fake_stretches([math.nan], 20, 1.0, rule)
-    with pytest.raises(InputError, match=r"scores of frames are a row \(T,\), not of shape \(1, 1\)"):
+    with pytest.raises(InputError, match=r"scores of frames must be one row \(T,\), not of shape \(1, 1\)"):
         fake_stretches([[1.0]], 20, 1.0, rule)
