@@ -147,7 +147,7 @@ class Listener(socket.socket):
             connection.close()
 
     def _makes_room(self) -> bool:
-        """Cut off the oldest idle connection if there are too many; false if all are in use."""
+        # Cut off the oldest idle connection if there are too many; false if all are in use.
         self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
         if len(self._connections) < self.most:
             return True

@@ -172,7 +172,6 @@ def hint_of(hint: Any, key: str) -> Any:
 
 
 def _allows(hint: Any, kind: type) -> bool:
-    """Whether the type ``hint``, or an alternative of it, is ``kind``."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_allows(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind

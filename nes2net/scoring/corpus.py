@@ -85,12 +85,10 @@ def judge_trials(
         about: plain data for the record ``{out}.json``.
 
     Raises:
-        InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if the detector cannot make
-            this judgement; if ``out`` is a folder or a device, belongs to another run, or is being
-            written by another process; if ``out``, or audio of its trials, was changed after
-            ``out`` was finished; if there are no trials, or the file cannot hold an id; if all
-            trials failed; if an argument is out of its range; or if the disk is full.
+        InputError: as :func:`~nes2net.scoring.engine.run_over`; if the detector fuses scores of
+            other systems that the trials do not have
+            (:func:`nes2net.scoring.system_scores.with_system_scores`), or cannot make this
+            judgement; or if an argument is out of its range.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()

@@ -84,7 +84,6 @@ class Embeddings(Judgement[NDArray]):
         )
 
     def identity(self) -> dict[str, object]:
-        """Return the kind of embedding as plain data."""
         return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
     def tell(self, value: NDArray) -> dict[str, object]:
@@ -111,11 +110,9 @@ class Embeddings(Judgement[NDArray]):
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
-        """Encode the numbers in base 64."""
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
     def from_json(self, encoded: Any) -> NDArray:
-        """Decode the numbers of :meth:`to_json`."""
         return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:

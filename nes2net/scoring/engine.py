@@ -138,9 +138,6 @@ def run_over(
 ) -> Finished:
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to ``out``.
 
-    Under ``torchrun`` each process computes a part, and the first writes the file, the same to the
-    last bit for any number of processes and interruptions.
-
     Args:
         read: reads this process's batches, except those of earlier runs.
         compute: computes the rows batch by batch.
@@ -219,7 +216,7 @@ def run_over(
 
 
 def _progress_bar(title: str, unit: str, num_done: int, num_trials: int, processes: Processes) -> ProgressDisplay[None]:
-    """Only the first process shows progress, and counts only its own trials besides those done before."""
+    # Only the first process shows progress, and counts only its own trials besides those done before.
     if processes.count > 1:
         title = f"{title} (process 1 of {processes.count})"
     num_own = -(-(num_trials - num_done) // processes.count)
@@ -228,7 +225,7 @@ def _progress_bar(title: str, unit: str, num_done: int, num_trials: int, process
 
 
 def _speed(seconds: float, audio_seconds: float) -> dict[str, float]:
-    """Without the rows of earlier runs."""
+    # Without the rows of earlier runs.
     return {
         "seconds": round(seconds, 3),
         "audio_seconds": round(audio_seconds, 3),
@@ -314,11 +311,10 @@ def _find_earlier_work(
 def _stamps_of_finished(
     result: Finished, trials: Sequence[Trial], output: Output[T], run: dict[str, object], processes: Processes
 ) -> dict[str, str]:
-    """Return id → stamp of the trials with a row in the finished file; set ``result.already_complete``.
+    """Return id → stamp of the finished file's rows; set ``result.already_complete``.
 
     Raises:
-        InputError: if another run made the file, or if the file or the audio of its rows has
-            changed.
+        InputError: if another run made the file, or the file or audio has changed.
     """
     out = result.path
     remedy = "pass `overwrite=True` to replace it, or name another file"

@@ -323,7 +323,7 @@ def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
 
 @contextmanager
 def _seeded_by(stream: str | None, device: torch.device) -> Iterator[None]:
-    """Seed the random numbers by the text ``stream`` alone, and restore the random state; None changes nothing."""
+    """Seed the random numbers by ``stream``, and restore their state; None changes nothing."""
     if stream is None:
         yield
         return
@@ -349,7 +349,7 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 
 def _blame_part(scorer: Any, waveforms: Tensor) -> None:
-    """Raise :class:`BrokenPart` if a part of another package made the numbers of ``waveforms`` B×N that are not finite."""
+    """Raise :class:`BrokenPart` if another package's part gives numbers that are not finite."""
     if not hasattr(scorer, "part_not_finite"):  # an exported detector
         return
     if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):

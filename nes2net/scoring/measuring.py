@@ -85,7 +85,6 @@ class TraitsOutput(Output[Traits]):
     what = "traits"
 
     def to_json(self, value: Traits) -> list[float | str]:
-        """List the traits except the embedding."""
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
@@ -94,14 +93,12 @@ class TraitsOutput(Output[Traits]):
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
-        """Yield (id, traits) of a finished file."""
         with open(out, encoding="utf-8") as file:
             for line in file:
                 id, *scalars = parse_json(line, "a line")
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, object]:
-        """Write a line for each row; return no facts."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}

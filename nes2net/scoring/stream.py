@@ -399,7 +399,7 @@ class Stream:
             self._queue_windows(self._windows.finish())
 
     def _score_waiting(self) -> list[Scored]:
-        """Score complete batches; return their scores, and those that a failed call left over."""
+        # Score complete batches; return their scores, and those that a failed call left over.
         while self.waiting:
             item = self.waiting.popleft()
             self._score_batches(self._batching.push(item) if isinstance(item, TimedWindow) else self._batching.finish())

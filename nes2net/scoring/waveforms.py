@@ -105,14 +105,9 @@ class WaveformReader:
         used: tells how many leading samples affect scores; others are cut off.
         longest: samples of a whole file; a longer one raises
             :class:`~nes2net.data.audio.read.LongAudio`.
-        crop: ``"head"``, or ``"random"`` for a start drawn for each recording.
-        seed: of random starts, which depend only on it and the name of the file.
-        transform: changes the whole recording first.
-        padding: ``"repeat"``, or ``"zeros"``.
-        peak_normalize: divide by the largest absolute sample: of the whole ``"recording"``, of the
-            filled-up part (``"cut"``), or ``"no"``.
+        crop, seed, transform, padding, peak_normalize, channel: as in
+            :class:`~nes2net.scoring.corpus.ScoringSettings`.
         pre_emphasis: coefficient, applied before the cut.
-        channel: from 0; None for the mean of all.
 
     Raises:
         InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is

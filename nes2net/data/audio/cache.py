@@ -149,7 +149,7 @@ def _checksum(samples: np.ndarray) -> bytes:
 
 
 def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
-    """Read (N,) float32, or the first ``num_samples``; None if there is no entry, or it is damaged."""
+    # Read (N,) float32, or the first ``num_samples``; None if there is no entry, or it is damaged.
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None

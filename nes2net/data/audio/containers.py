@@ -51,7 +51,7 @@ def riff_fault(file: BinaryIO) -> str | None:
 
 
 def _avi_fault(file: BinaryIO, size_of_file: int) -> str | None:
-    """An AVI file consists of RIFF chunks, each of which must end before the end of the file."""
+    # Each RIFF chunk must end before the end of the file.
     position = 0
     for _ in range(_MAX_CHUNKS):
         file.seek(position)
@@ -67,7 +67,7 @@ def _avi_fault(file: BinaryIO, size_of_file: int) -> str | None:
 
 
 def _wave_fault(file: BinaryIO, order: _ByteOrder, size_of_file: int) -> str | None:
-    """The chunk of samples, ``data`` in WAV and ``SSND`` in AIFF, must end before the end of the file."""
+    # The chunk of samples must end before the end of the file.
     unit_bytes = 1
     unit = "bytes"
     long_size = None  # size of the samples in 64 bits, in RF64 and BW64 files
@@ -155,7 +155,7 @@ _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
-    """Read the size of the file from its header, behind the 30 bytes ``start``; None if not stated."""
+    """Read the size that the header states, if any; ``start`` has the 30 bytes before it."""
     header = file.read(min(int.from_bytes(start[16:24], "little"), _MAX_HEADER_BYTES))
     properties = header.find(_ASF_FILE_PROPERTIES)
     fields = header[properties + 24 : properties + 104]
@@ -165,7 +165,7 @@ def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
 
 
 def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
-    """Find where the last tag should end, each of which states its size; None if all are whole."""
+    """Find where the last tag should end; None if all are whole."""
     expected = header_end  # later where a tag ends
     while True:
         file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
@@ -180,7 +180,7 @@ def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
 
 
 def _end_of_caf(file: BinaryIO, size: int) -> int | None:
-    """Find where the last chunk should end, each of which states its size; None if all are whole."""
+    """Find where the last chunk should end; None if all are whole."""
     expected = 8  # where the header of the file ends, and later where a chunk ends
     for _ in range(_MAX_CHUNKS):
         file.seek(expected)
@@ -250,7 +250,7 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
-        """Return the numbers of table entries and of blocks of PCM."""
+        # Return the numbers of table entries and of blocks of PCM.
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats a sound track as PCM if the track's only table of durations has one entry: a duration of 1

@@ -182,7 +182,7 @@ def is_chain(path: Fetched) -> bool:
 
 
 def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Yield each stream of a chain and its FLAC header; otherwise only the file itself."""
+    # Yield each stream of a chain and its FLAC header; otherwise only the file itself.
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -411,7 +411,6 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    """Read the number of samples from the header; 0 if it states none, or only a duration."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:

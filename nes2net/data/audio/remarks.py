@@ -246,7 +246,7 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        """Find the level in dB that a ``share`` of the frames at or above the level ``above`` does not exceed."""
+        # Find the level in dB that a ``share`` of the frames at or above the level ``above`` does not exceed.
         counts = self._levels_above(above)
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
         return level_index / _LEVELS_PER_DB + _LOWEST

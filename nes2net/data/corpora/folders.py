@@ -61,7 +61,6 @@ class FolderCorpus(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those of ``split_folders``, or ``eval``."""
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 

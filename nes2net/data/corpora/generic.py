@@ -48,7 +48,7 @@ FIELDS = tuple(
 
 
 def _paths_of_splits(folder: Path) -> dict[str, Path]:
-    """Split → its list or folder, by their names; a list comes before a folder."""
+    # Split → its list or folder, by their names; a list comes before a folder.
     paths: dict[tuple[str, bool], Path] = {}  # (split, whether it is a list) → path
     for path in sorted(folder.iterdir()):
         is_file = is_list(path) and not path.is_dir()
@@ -69,7 +69,7 @@ def _holds_trials(path: Path) -> bool:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Label → the folder that is called like this class."""
+    # Label → the folder that is called like this class.
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -223,7 +223,6 @@ def _listed_segments(
 
 
 def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
-    """Find ``NAME.rttm`` beside the list ``NAME.csv``, ``SPLIT.rttm``, or ``segments.rttm``."""
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
     if not protocol.is_dir():

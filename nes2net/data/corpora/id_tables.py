@@ -146,7 +146,7 @@ def read_id_table(
 def _open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
 ) -> tuple[list[str], NumberedRows, str]:
-    """Return the fields of the first ``line``, all rows, and what separates fields, in words."""
+    # Return the fields of the first ``line``, all rows, and what separates fields, in words.
     words = line.split()
     delimiter = delimiter_of(line)
     if len(words) > 1 and is_value(words[-1]):

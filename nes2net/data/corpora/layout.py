@@ -191,7 +191,6 @@ class ListedCorpus(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits of ``parts``."""
         return tuple(self.parts)
 
     def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
@@ -238,7 +237,6 @@ class ListedCorpus(Corpus):
         return files.check_trials(trials, audio)
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
-        """Read labels as ``Corpus.read_keys`` does."""
         path = self.place(path)
         if phase is not None:
             phase = files.canonical_phase(phase)

@@ -162,7 +162,6 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 
 
 def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
-    """Check ids, files and suffixes before anything is written; return split → recordings with sizes."""
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]

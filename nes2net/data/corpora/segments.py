@@ -60,7 +60,7 @@ def covering_segments(
 
 
 def _extend(cover: list[Segment], label: str, end: float) -> None:
-    """Cover the time up to ``end`` with ``label``, by the last segment if it has this label."""
+    # Cover the time up to ``end`` with ``label``, by the last segment if it has this label.
     start = cover[-1].end if cover else 0.0
     if cover and cover[-1].label == label:
         cover[-1] = cover[-1]._replace(end=max(end, start))

@@ -289,7 +289,6 @@ def _choose_decision(
 
     Args:
         mean: mean of the windows' bounded ratios, before the factor for clipping.
-        num_windows: how many windows without overlap fit into the part with speech.
     """
     along = replace(along, decision="bonafide", reason=None)
     factor = clipping_factor(traits)
@@ -423,7 +422,7 @@ class _Simulations(NamedTuple):
 
     @property
     def finds_half(self) -> bool:
-        """Whether a fake part of half the recording's length stands out in at least half of the simulations."""
+        """Whether a fake part of half the length is mostly found."""
         half = self.lengths >= self.num_windows / 2
         return bool(self.found[half][0] >= _FOUND)
 

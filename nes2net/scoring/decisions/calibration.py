@@ -273,7 +273,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
-    """Write a dictionary with a key on each line, and any other value, such as an array, on one line."""
+    """Write a dictionary with one key a line, other values on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "

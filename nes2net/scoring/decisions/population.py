@@ -483,7 +483,7 @@ def _scalar_values(traits: Sequence[Traits]) -> NDArray:
 
 
 def _spreads(values: NDArray) -> dict[str, Spread]:
-    """Trait → its spread, from ``values`` (3, N) in the order of :data:`SCALARS`."""
+    # Trait → its spread, from ``values`` (3, N) in the order of :data:`SCALARS`.
     return {name: Spread.of(row) for name, row in zip(SCALARS, values)}
 
 
