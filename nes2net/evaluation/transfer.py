@@ -323,6 +323,7 @@ def _figures(
     figures = {name: measured.figure(name) for name in measured.values}
     figures["calibration_loss"] = measured.difference("cllr", "min_cllr")
     figures["hter_lost"] = measured.difference("hter", "eer")
+    # The scores before the calibration; the file of a calibration keeps only its log-likelihood ratios.
     figures["raw_cllr"] = Figure(metrics.compute_cllr(*raw) if raw else None)
     figures["eer_llr"] = Figure(OperatingPoint("eer").threshold(llrs))
     figures["num_bonafide"] = Figure(llrs.bonafide.size)
