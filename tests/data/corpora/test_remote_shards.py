@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.remote_stores import FORMATS, http_store, hub_store, packed, s3_store, series, use_own_parts
 from builders.shards import table, write_arrow
 
-from nes2net import InputError
 from nes2net.data.audio.packed import blocks_of, size_of, status_of
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la, shards
@@ -49,7 +49,7 @@ def test_shards_in_s3_give_the_local_trials(folder):
             local = shards.CORPUS.trials(folder / format, "train")
             for address in (f"{s3}/{format}", f"{s3}/{format}/{pattern}"):
                 assert_same_trials(address, local)
-        with pytest.raises(InputError, match=rf"{s3}/none"):
+        with input_error(rf"{s3}/none"):
             shards.CORPUS.trials(f"{s3}/none", "train")
 
 
@@ -63,7 +63,7 @@ def test_arrow_shards_and_other_corpora_cannot_be_remote(folder, tmp_path):
     """An Arrow file has no index; other corpora have no shards."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:
-        with pytest.raises(InputError, match="a remote shard must be a Parquet or tar file"):
+        with input_error("a remote shard must be a Parquet or tar file"):
             shards.CORPUS.trials(f"{web.address}/x.arrow")
-        with pytest.raises(InputError, match="where only shards may be: copy it, or use the corpus shards"):
+        with input_error("where only shards may be: copy it, or use the corpus shards"):
             asvspoof2019_la.CORPUS.trials(web.address, "train")
