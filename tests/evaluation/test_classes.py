@@ -279,7 +279,7 @@ def test_scores_of_being_known_by_training_trials(scored, embeddings, tones, cap
 def test_scores_of_being_known_require_embeddings_of_both_sets(scored, embeddings, tones):
     training, evaluation = embeddings
     for reference, message in (
-        ((), "compares with training trials: give `reference`"),
+        ((), "compares with training trials: add `reference`"),
         ((training,), "no embedding of 60 evaluated trials"),
         ((evaluation,), "no training trial is of a known class"),
     ):
@@ -397,7 +397,7 @@ def test_verification_by_embeddings(embeddings, tones):
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
     assert [row.labels["enrolled model"] for row in result.rows("by_model")] == list(TONES)[:3]
-    with pytest.raises(InputError, match="compared with those of enrolled trials: give `reference`"):
+    with pytest.raises(InputError, match="compared with embeddings of enrolled trials: add `reference`"):
         evaluate(labels, [evaluation])
     with pytest.raises(InputError, match="train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
@@ -424,7 +424,8 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
     with pytest.raises(
-        InputError, match="enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"
+        InputError,
+        match="enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder",
     ):
         evaluate(labels, [evaluation], reference=(training,))
 
