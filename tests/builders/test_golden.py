@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from builders import golden, shared_path
+from builders.files import read_json
 
 MEGABYTE = 1_000_000
 #: Parts of the back-ends' files that are kept; the others repeat them.
@@ -33,12 +34,12 @@ def trees(reference: Path) -> Iterator[tuple[str, Any]]:
         yield path.stem, tree if path.stem in WHOLE else {key: tree[key] for key in KEPT if key in tree}
     for name, prefixes in FRONTENDS.items():
         arrays = np.load(reference / "frontends" / f"{name}_golden.npz")
-        norms = json.loads((reference / "frontends" / f"{name}_gradnorms.json").read_text())
+        norms = read_json(reference / "frontends" / f"{name}_gradnorms.json")
         arrays = {key: arrays[key] for key in arrays.files if key.startswith(prefixes)}
         yield f"frontends/{name}", {"arrays": arrays, "gradient_norms": norms}
     manifests = [*sorted(reference.glob("manifest_*.json")), *sorted(reference.glob("frontends/manifest_*.json"))]
-    yield "manifests", {path.stem.removeprefix("manifest_"): json.loads(path.read_text()) for path in manifests}
-    digests = json.loads((reference / "rawboost_digests.json").read_text())
+    yield "manifests", {path.stem.removeprefix("manifest_"): read_json(path) for path in manifests}
+    digests = read_json(reference / "rawboost_digests.json")
     yield "rawboost", {"arrays": dict(np.load(reference / "rawboost_arrays.npz")), **digests}
     yield "vector_losses", torch.load(reference / "zoo" / "losses.pt", weights_only=True)
     yield "pad_indices", dict(np.load(reference / "pad_indices.npz"))
@@ -48,7 +49,7 @@ def case_of(folder: Path) -> dict:
     """Files, results and errors of one case of the evaluation programs; a case that is one file is its content."""
     single_file = folder.with_suffix(".json")
     if single_file.is_file():
-        return json.loads(single_file.read_text())
+        return read_json(single_file)
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():

@@ -150,6 +150,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
 
     linear = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 11}
     accumulated = {**linear, "accumulate": 2}
+    incomplete = {**accumulated, "batch_size": 5, "drop_last": False}
     frozen = {**linear, "freeze_frontend": True}
     five_steps = {**linear, "epochs": 5, "keep": "all"}
     clipped = {**five_steps, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
@@ -161,7 +162,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         "eps 1": pair("linear", train=five_steps),
         "clipped": pair("clipped", train=clipped),
         "pieces": pair("pieces", train={**frozen, "loss": plain_mean}, data=pieces),
-        "dynamic": pair("dynamic", train={**accumulated, "batch_size": 5, "drop_last": False}, data=dynamic),
+        "dynamic": pair("dynamic", train=incomplete, data=dynamic),
         "vectors": pair("vectors", train={**accumulated, "lr": 1e-3, "loss": "prototypes"}),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
