@@ -17,7 +17,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.data.registry import corpora
@@ -259,7 +259,7 @@ def calibrate_recordings(
 
 def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
     folders = {BONAFIDE: bonafide, SPOOF: spoof}
-    recordings = {label: with_folders_listed([str(folder)]) for label, folder in folders.items()}
+    recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
     shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
     # A recording in both folders would have two labels.
     if shared_paths:
@@ -412,7 +412,7 @@ def apply_calibration(
     elif scored_by := read_scored_by(files[0].record):
         with concerning(f"{path}:"):
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
-        notes += filter(None, [calibration.unlike(scored_by.num_samples)])
+        notes += filter(None, [calibration.warning_on_length(scored_by.num_samples)])
     else:
         notes.append(
             f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.remarks import Remark
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
@@ -258,7 +258,7 @@ def measure_drift(
     decider = Decider(calibration)
     judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)
-    paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
+    paths = list(dict.fromkeys(expand_folders(map(str, files))))
     recordings = []
     failures: dict[str, str] = {}
     for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):

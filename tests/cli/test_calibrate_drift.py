@@ -85,7 +85,10 @@ def test_wrong_flags_are_refused(folder, monkeypatch, refused):
     for words, message in (
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),
         ("c.json same --model d.pth --alpha 2", "--alpha must lie between 0 and 1, not at 2"),
-        ("c.json same --model d.pth --plot drift.jpg", "--plot draws a .png, .svg or .pdf, not drift.jpg"),
+        (
+            "c.json same --model d.pth --plot drift.jpg",
+            "--plot requires a file that ends in .png, .svg or .pdf, not drift.jpg",
+        ),
         ("c.json same --model d.pth --plot x.png --save x.png", "x.png is named for two outputs"),
         ("c.json same --model d.pth --save c.json", "c.json is one of the files that are read"),
         ("d.pth same --model d.pth", "d.pth"),

@@ -70,7 +70,7 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, re
     for text in ("false alarms: spoof accepted, %", "good", "bona fide", "spoof", "trials of the class, %"):
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
-    refused(f"{good} --plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
+    refused(f"{good} --plot curves.jpg", "--plot requires a file that ends in .png, .svg or .pdf, not curves.jpg")
     with pytest.raises(InputError, match="`plot` only draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 

@@ -62,7 +62,7 @@ def test_a_connection_too_many_cuts_the_oldest_that_asks_for_nothing(listener, c
     Listener.served.add(pairs[0][1])
     pairs.append(connected(listener))
     assert [is_cut(client) for client, _ in pairs] == [False, True, False, False]
-    assert caplog.messages == ["more than 3 connections: those that ask for nothing are closed"]
+    assert caplog.messages == ["more than 3 connections: idle ones are closed"]
 
 
 def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):

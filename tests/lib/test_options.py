@@ -45,7 +45,7 @@ def test_what_is_not_declared_is_not_checked():
         ({1: "sls"}, "no part '1'"),
         ({"backend": None}, "the model's backend has no name.*, not None"),
         ({"backend": {"name": ["sls"]}}, "the model's backend has no name.*, not {'name': \\['sls'\\]}"),
-        ({"backend": {"name": "sls", 1: 2}}, "the model's backend has an option 1: its name is text"),
+        ({"backend": {"name": "sls", 1: 2}}, "the model's backend has the option 1, whose name is not text"),
     ],
 )
 def test_a_model_of_another_shape(model, message):

@@ -34,8 +34,8 @@ def test_plain_data_passes():
         ([0] * 200_000, _REFUSED + "200,000 values, and at most 100,000 are accepted"),
         (["x" * 500_000] * 3, _REFUSED + "1.5 MB of text"),
         ({"x" * 2_000_000: 1}, _REFUSED + "2.0 MB of text"),
-        ([10**5000], "the number <a number of 16610 bits>: numbers of at most 64 bits"),
-        ({1, 2}, "a value of type set: plain data is expected"),
+        ([10**5000], "the number <a number of 16610 bits>: expected numbers of at most 64 bits"),
+        ({1, 2}, "a value of type set: expected text, numbers"),
         ([object()], "a value of type object"),
     ],
 )

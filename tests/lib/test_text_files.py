@@ -18,7 +18,7 @@ from nes2net.data.corpora import generic
 from nes2net.data.registry import corpora
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import read_json
-from nes2net.lib.text_files import as_cell, of_cell, read_text
+from nes2net.lib.text_files import as_cell, from_cell, read_text
 from nes2net.lib.unpacking import unpack
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.metrics.localisation.label_files import read_rttm
@@ -124,7 +124,7 @@ def test_text_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, rea
 def test_cells_that_a_spreadsheet_would_compute_are_quoted_and_numbers_are_not():
     for text in ("=1", "+1", "-1", "@a", "\ta", "\ra", "\na", "'=1", "''@"):
         assert as_cell(text) == f"'{text}"
-        assert of_cell(as_cell(text)) == text
+        assert from_cell(as_cell(text)) == text
     for value in ("", "'", "a=1", "'a", " =1", "LA_E_1", -1.5, 3, None):
         assert as_cell(value) is value
-    assert [of_cell(text) for text in ("", "'", "'a", "=1", "a")] == ["", "'", "'a", "=1", "a"]
+    assert [from_cell(text) for text in ("", "'", "'a", "=1", "a")] == ["", "'", "'a", "=1", "a"]

@@ -191,7 +191,7 @@ def test_lengths_of_windows_that_are_done_are_not_read(plan, by_length):
 )
 def test_scoring_starts_after_few_headers(batch_size, sizes):
     """The first window has 16 batches and each next one four times as many, up to 65,536 trials."""
-    windows = list(batching._windows(200_000, batch_size))
+    windows = list(batching._trial_windows(200_000, batch_size))
     assert [len(window) for window in windows[: len(sizes)]] == sizes
     assert [index for window in windows for index in window] == list(range(200_000))
 

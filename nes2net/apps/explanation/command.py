@@ -59,10 +59,10 @@ def explain(
         duration: seconds to explain; all if not given
     """
     from nes2net.apps.explanation.explain import explain as explained
-    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.data.audio.files import expand_folders
     from nes2net.scoring.score_length import samples_to_score
 
-    paths = with_folders_listed(files)
+    paths = expand_folders(files)
     pictures = {}
     if out:
         pictures = {path: Path(out) / name for path, name in output_names(paths, f".{picture}").items()}

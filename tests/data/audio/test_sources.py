@@ -42,7 +42,7 @@ def test_every_source_gives_the_same_samples(samples, tmp_path, monkeypatch):
         assert np.array_equal(np.concatenate(blocks), expected), name
         assert compared.differ
         assert compared.count == 2
-        assert not compared.silent()
+        assert not compared.describe_silent()
         recording = recording_of(source(), rate)
         if isinstance(recording, np.ndarray):
             assert np.array_equal(recording, expected), name
@@ -68,7 +68,7 @@ def test_what_is_not_audio_is_refused(samples):
     for source, rate, message in (
         (iter([samples]), None, "must be a number of Hz"),
         (iter([]), RATE, "the recording has no samples"),
-        (iter([b"bytes"]), RATE, "floating-point ones in"),
+        (iter([b"bytes"]), RATE, "floating-point samples in"),
         (iter(np.array_split(wrong, 5, axis=1)), RATE, r"NaN or infinite samples \(the first at 0\.750 s\)"),
         (RawAudio(b"\x01", RATE), None, "the recording has no samples"),
         ([samples], RATE, "one recording is expected, not a list"),

@@ -89,7 +89,7 @@ def test_random_conditions_draw_again_for_each_utterance(sources):
     ("text", "message"),
     [
         ("mp4:16", "unknown condition 'mp4'; did you mean 'mp3'"),
-        ("mp3", "'mp3': it needs a strength, one of 8, 16, .*160 kbit/s: write it behind a colon, such as :64"),
+        ("mp3", "'mp3': it needs a strength, one of 8, 16, .*160 kbit/s: write it after a colon, such as :64"),
         ("mp3:17", "'mp3:17': its strength must be one of 8, .*, not 17"),
         ("mp3:loud", "strength behind the colon must be a number, not 'loud'"),
         ("white:nan", "its strength must be -50 to 100 dB, not nan"),
@@ -144,7 +144,7 @@ def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     with input_error("MUSAN folder .* not found"):
         default_conditions(Sources(musan=sources.musan / "none"))
     few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
-    assert few == "condition 'babble:20': needs more than 3 recordings, not 3"
+    assert few == "condition 'babble:20': needs more than 3 recordings to mix, found 3: give a larger corpus"
 
 
 def test_conditions_without_their_library_are_left_out(monkeypatch):

@@ -118,5 +118,5 @@ def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
 
 
 def test_embeddings_must_be_a_matrix():
-    with input_error("embeddings batch × size, not \\(2, 3, 4\\)"):
+    with input_error("embeddings of shape \\(batch, size\\), not \\(2, 3, 4\\)"):
         LatentAugmentation()(torch.zeros(2, 3, 4), torch.zeros(2), np.random.default_rng(0))

@@ -231,9 +231,9 @@ def test_an_incomplete_musan_is_refused_with_what_it_lacks(musan, tmp_path):
     refused(r"added\.wav was read by neither")
     added.unlink()
     shutil.rmtree(folder / "speech" / "librivox")
-    refused("speech has 4 audio files, at least 8 are needed")
+    refused("speech has 4 audio files, but needs at least 8")
     shutil.rmtree(folder / "noise")
-    refused("noise has 0 audio files, at least 1 is needed: unpack the whole corpus")
+    refused("noise has 0 audio files, but needs at least 1: unpack the whole corpus")
     shutil.rmtree(folder)
     refused("MUSAN folder .* not found; .*openslr.org/17")
 

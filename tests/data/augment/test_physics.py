@@ -124,7 +124,7 @@ def test_babble_mixes_other_recordings_than_the_utterance(tmp_path):
     noise = babble(voices[2], rng(1)) - voices[2]
     gains = [correlate(np.tile(x, 2), noise, "valid", "fft").max() / np.linalg.norm(x) for x in voices]
     assert min(gains[i] for i in (0, 1, 3)) > 0.3 * np.linalg.norm(noise)
-    with input_error("needs more than 3 recordings, not 3"):
+    with input_error("needs more than 3 recordings to mix, found 3"):
         create_condition("babble:0", Sources(speech=babble.sources.speech[:3]))
     (tmp_path / "0.wav").write_text("damaged")
     with input_error(r"0\.wav was read by neither"):

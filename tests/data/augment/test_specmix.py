@@ -114,5 +114,5 @@ def test_mixed_targets_remain_distributions():
 
 
 def test_spectra_must_be_a_batch():
-    with input_error("batch × frames × bins"):
+    with input_error(r"\(batch, frames, bins\)"):
         Specmix()(torch.zeros(3, 40), torch.zeros(3, dtype=torch.long), generator(0))

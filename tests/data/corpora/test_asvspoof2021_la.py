@@ -96,8 +96,11 @@ def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, root, asv_folder, 
 def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path):
     write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
     for scores, message in (
-        (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
-        (ASV_SCORES.replace("LA_E_3", "LA_E_9"), "line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx"),
+        (ASV_SCORES + "LA_0001 LA_E_5 2\n", "has 5 scores, but .* has 4 trials"),
+        (
+            ASV_SCORES.replace("LA_E_3", "LA_E_9"),
+            "line 3: expected a score of LA_E_3-gsm-ita_tx .*, found one of LA_E_9",
+        ),
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
     ):
         write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)

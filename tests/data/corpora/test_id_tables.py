@@ -72,14 +72,17 @@ def test_a_decimal_comma_is_named(path, text):
     "text, message",
     [
         ("filename,spoof_probability\na,0.5\n", "spoof_probability is of spoof, so negate its numbers$"),
-        ("file;prob_fake\na;0.5\n", "semicolons.; call one of its columns score: prob_fake is of spoof, so negate"),
+        (
+            "file;prob_fake\na;0.5\n",
+            "semicolons.; rename one of its columns to score: prob_fake is of spoof, so negate",
+        ),
         ("utt,logit_spoof,logit_bonafide\na,1,2\n", "score: logit_bonafide, higher for bona fide$"),
         ("utterance\tlogit_spoof\tlogit_bonafide\na\t1\t2\n", "score: logit_bonafide, higher for bona fide$"),
         ("utt logit_spoof logit_bonafide\na 1 2\n", "separated by white space.; .*: logit_bonafide, higher"),
         ("file,real_score,P(human),decision\na,1,2,real\n", r"score: real_score or p\(human\), higher"),
         ("wav,left,right\na,1,2\n", "score: wav or left or right, higher for bona fide$"),
         ('{"file": "a", "fake_prob": 0.5}\n', "separated by JSON.; .*: fake_prob is of spoof"),
-        ("path,label\na.wav,spoof\n", "separated by commas.; call one of its columns score"),
+        ("path,label\na.wav,spoof\n", "separated by commas.; rename one of its columns to score"),
     ],
 )
 def test_a_header_without_scores_is_called_a_header(path, text, message):
@@ -96,7 +99,7 @@ def test_a_header_without_scores_is_called_a_header(path, text, message):
         ('{"file": "a", "score": 1}\nb 2\n', "line 2: not a JSON object"),
         ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one in each line"),
         ('{\n "file": "a"\n}\n', "line 1: not a JSON object"),
-        ('{"file": "a"}\n', "its JSON objects have no two values"),
+        ('{"file": "a"}\n', "its JSON objects have fewer than two keys"),
         ("[" * 2000, "nested more than 100 deep"),
     ],
 )

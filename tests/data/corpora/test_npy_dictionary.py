@@ -71,7 +71,7 @@ def test_pickled_calls_are_refused_and_not_run(tmp_path, protocol, wrap):
     with input_error(r"a\.npy: cannot be read"):
         read_npy_dictionary(tmp_path / "a.npy")
     bad = pickle.dumps(np.array(wrap(Runs(tmp_path / "made")), object), protocol)
-    with input_error(r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing was run"):
+    with input_error(r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing in it was run"):
         read_npy_dictionary(written(tmp_path, OBJECT + bad))
     assert not (tmp_path / "made").exists()
 

@@ -39,7 +39,7 @@ def test_segment_labels_of_each_resolution_are_read(tmp_path, resolution, name):
 
 
 def test_files_without_segment_labels_are_refused(tmp_path):
-    with input_error("no labels of 30 ms; choose from 10, 20, 40, 80, 160, 320, 640"):
+    with input_error("no labels of 30 ms; choose one of 10, 20, 40, 80, 160, 320, 640"):
         partialspoof.segment_labels(tmp_path, "dev", 30)
     with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
         partialspoof.segment_labels(tmp_path, "dev", 40)

@@ -71,5 +71,5 @@ def test_arrow_shards_and_other_corpora_cannot_be_remote(folder, tmp_path):
     with http_store(tmp_path / "web") as web:
         with input_error("a remote shard must be a Parquet or tar file"):
             shards.CORPUS.trials(f"{web.address}/x.arrow")
-        with input_error("where only shards may be: copy it, or use the corpus shards"):
+        with input_error("which only the corpus shards reads: copy the folder to this machine"):
             asvspoof2019_la.CORPUS.trials(web.address, "train")

@@ -9,7 +9,7 @@ from builders.files import write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.data.corpora.segments import any_spoof, check_labels, covering, covering_segments, labels_of
+from nes2net.data.corpora.segments import any_spoof, check_labels, covering_segments, fill_gaps, labels_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.metrics.localisation import Segment, pool_labels, read_rttm, rttm_text
 
@@ -32,7 +32,7 @@ def test_what_is_covered_stays_and_labels_follow(lengths_and_labels, shift):
         end = len(labels) / 100 + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
     rng.shuffle(segments)
-    covered = covering(segments, len(labels) / 100)
+    covered = fill_gaps(segments, len(labels) / 100)
     assert covered[0].start == 0
     assert covered[-1].end == len(labels) / 100
     for a, b in pairwise(covered):

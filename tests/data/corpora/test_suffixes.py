@@ -48,7 +48,7 @@ def test_what_is_not_read_is_named(tmp_path, capsys):
         write(tmp_path / name)
     in_the_wild.CORPUS.trials(tmp_path)
     note = capsys.readouterr().err
-    assert f"passed over in {tmp_path}, because the suffix is not .wav: 2 .flac, 1 .mp3, 1 no suffix; " in note
+    assert f"skipped in {tmp_path}, because the suffix is not .wav: 2 .flac, 1 .mp3, 1 no suffix; " in note
     assert "txt" not in note
 
 
