@@ -137,7 +137,7 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, spectra
         (model, ["--system-scores", system_files[0]], "but 1 score file is given"),
         (model, ["--score-range", "test"], "--system-scores"),
         (bare, ["--system-scores", *system_files], "or 'test' for the published way"),
-        (plain, ["--system-scores", *system_files], "takes no scores"),
+        (plain, ["--system-scores", *system_files], "uses no scores"),
     ):
         assert score(root, detector, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err
