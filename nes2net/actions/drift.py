@@ -118,7 +118,7 @@ class Drift:
         start = f"{pluralise(number, 'recording is', 'recordings are')} too few to show drift"
         if number < self.num_needed:
             return (
-                f"{start} at `alpha` {self.alpha:g}: give at least {self.num_needed}, which show it if they are all "
+                f"{start} at `alpha` {self.alpha:g}: use at least {self.num_needed}, which show it if they are all "
                 "outside of one range"
             )
         powerless = [comparison for comparison in self.comparisons if comparison.is_powerless]
@@ -126,7 +126,7 @@ class Drift:
             return ""
         num_needed = max(comparison.num_needed for comparison in powerless)
         names = ", ".join(comparison.name for comparison in powerless)
-        return f"{start} of {names} at `alpha` {self.alpha:g}, even if all are outside: give at least {num_needed}"
+        return f"{start} of {names} at `alpha` {self.alpha:g}, even if all are outside: use at least {num_needed}"
 
     @property
     def shifts(self) -> list[str]:

@@ -47,7 +47,7 @@ def embed_recordings(
     """
     print_note(detector.frontend.note)
     score_length = samples_to_score(detector.provenance, num_samples)
-    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
+    print_note(score_length.note)
     return judge_trials(
         detector,
         trials,

@@ -109,7 +109,7 @@ def score_corpus(
         )
     score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)
     num_samples = score_length.num_samples
-    notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
+    notes = [score_length.note]
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += check_decider(scorer, decider, num_samples)

@@ -70,7 +70,7 @@ def test_the_exit_status_says_whether_there_is_drift(drift, tmp_path):
 def test_what_is_incomplete_has_another_status(drift, tmp_path):
     status, _, err = drift("few")
     assert status == 1
-    assert "warning: 1 recording is too few to show drift at --alpha 0.01: give at least" in err
+    assert "warning: 1 recording is too few to show drift at --alpha 0.01: use at least" in err
     (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")
     status, out, err = drift("same OUT")
     assert status == 1

@@ -70,8 +70,7 @@ def explain(
     detector = loading.load(model)
     num_samples = length.requested_samples_of_files()
     if num_samples == "auto":
-        score_length = samples_to_score(detector.provenance)
-        print_note(score_length.words and f"{score_length.words}; --samples chooses another number")
+        print_note(samples_to_score(detector.provenance).note)
     num_failed = 0
     for path in paths:
         title = f"explaining {printable_name(path.name)}"

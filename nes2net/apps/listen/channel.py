@@ -198,6 +198,7 @@ class Channel:
         tally.num_weighed += 1
         tally.num_speaking += running.weight > 0
         tally.num_alarms += running.alarm
+        # The state of the evidence after this window, for its line, the summary and a restart.
         tally.last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
         if tally.num_speaking:
             tally.last |= {"probability": running.probability, "mean": running.mean}

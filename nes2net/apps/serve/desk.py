@@ -193,6 +193,7 @@ class Desk:
             )
             times.duration = duration
             origin = name if channel is None else ChannelOf(name, channel)
+            # The decoded file is judged, but the answer names the uploaded one.
             recording = Source(origin, full_wav, (channels.beginning, channels))
             finds_segments = judge.judgement.is_score and self.detector.trained_on_segments
             num_parts = 2 if finds_segments else 1
