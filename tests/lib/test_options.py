@@ -4,9 +4,9 @@ import functools
 from typing import Annotated
 
 import pytest
+from builders import input_error
 from pydantic import Field
 
-from nes2net.lib.errors import InputError
 from nes2net.lib.options import check_model, check_options, options_of
 
 
@@ -24,9 +24,9 @@ def unresolved(*, size: Annotated[int, Field(ge=1, le=8)] = 1, unknown: "NotImpo
 )
 def test_a_class_and_its_partials_are_checked(factory):
     check_options(factory, {"size": 8, "pair": [3, 4]}, "part")  # a list stands for a tuple
-    with pytest.raises(InputError, match="^part: size must be a whole number from 1 to 8, not 9$"):
+    with input_error("^part: size must be a whole number from 1 to 8, not 9$"):
         check_options(factory, {"size": 9}, "part")
-    with pytest.raises(InputError, match="^part: pair must be "):
+    with input_error("^part: pair must be "):
         check_options(factory, {"pair": [3, 4, 5]}, "part")
 
 
@@ -49,5 +49,5 @@ def test_what_is_not_declared_is_not_checked():
     ],
 )
 def test_a_model_of_another_shape(model, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         check_model(model)

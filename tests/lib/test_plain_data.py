@@ -3,8 +3,8 @@
 import math
 
 import pytest
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.lib.plain_data import check_plain, read_json
 
 _REFUSED = "refused to save memory and time: it grows to "
@@ -40,7 +40,7 @@ def test_plain_data_passes():
     ],
 )
 def test_values_that_are_not_plain_or_too_many_are_refused(value, message):
-    with pytest.raises(InputError, match=f"^this (has|is|was) {message}"):
+    with input_error(f"^this (has|is|was) {message}"):
         check_plain(value, "this")
 
 

@@ -29,7 +29,7 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
     assert folder == tmp_path / "models" / "unknown_tiny_e2_bz5_lr0.001_algo4_seed1234"
     record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     assert record["recipe"] == values.to_dict()
-    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.written()
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.to_readable_dict()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
     printed = capsys.readouterr()
     assert "training trials: 12 (6 bona fide, 6 spoof)" in printed.out
@@ -154,7 +154,7 @@ def test_another_run_in_the_folder_is_refused(recipe):
         lose()
         refused(another, r"another run or program .*train\.weight_decay\): .* `comment`")
     train(values)
-    assert yaml.safe_load(file.read_text()) == values.written()
+    assert yaml.safe_load(file.read_text()) == values.to_readable_dict()
     for name in ("recipe.yaml", "resume.pt"):
         (folder / name).unlink()
     refused(values, r"holds checkpoints but no recipe\.yaml")
@@ -181,14 +181,10 @@ LAYERS = "no transformer layers: remove `train.{}`"
         ({"train": {"adapt": {"kind": "lora"}}, "data": NOWHERE}, LAYERS.format("adapt")),
         ({"train": {"freeze_layers": 0}, "data": NOWHERE}, LAYERS.format("freeze_layers")),
         ({"train": {"layer_decay": 0.9}, "data": NOWHERE}, LAYERS.format("layer_decay")),
-        ({"augment": {"algo": 4, "parameters": {"SNRmn": 3}}}, "SNRmin"),
         ({"augment": {"musan": "none"}}, "MUSAN folder none not found"),
-        ({"augment": {"rir": "none"}}, "impulse response folder none not found"),
-        ({"augment": {"conditions": ["noise:10"]}}, "'noise:10': needs MUSAN .* `augment.musan`"),
         ({"augment": {"conditions": ["mp3:8"], "rir": "none"}}, "`augment.rir` changes nothing, because no `augment.c"),
         ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
         ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
-        ({"augment": {"specmix": {"probability": 1.5}}}, "probability must be a number from 0 to 1"),
         ({"augment": MIX, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands"),
         ({"augment": MIX, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.remarks import Channels
@@ -73,5 +73,5 @@ def test_what_is_not_audio_is_refused(samples):
         (RawAudio(b"\x01", RATE), None, "the recording has no samples"),
         ([samples], RATE, "one recording is expected, not a list"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             recording_of(source, rate)

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import noise_folders
+from builders import input_error, noise_folders
 from builders.voices import voice
 
-from nes2net import InputError
 from nes2net.data.augment import NoiseAugmentation, Sources
 from nes2net.data.augment.channels import LowPass
 from nes2net.data.augment.conditions import create_condition, default_conditions
@@ -103,7 +102,7 @@ def test_random_conditions_draw_again_for_each_utterance(sources):
     ],
 )
 def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_condition(text)
 
 
@@ -129,7 +128,7 @@ def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
     ],
 )
 def test_wrong_settings_of_augmentation_are_refused(augmentation, settings, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         getattr(augmentation, "of", augmentation)(**settings)
 
 
@@ -142,7 +141,7 @@ def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     all_conditions = default_conditions(sources)
     assert [name for name in all_conditions.names if name in suite.names] == suite.names
     assert set(NAMES) == {*all_conditions.names, *(n for n in NAMES if n.partition(":")[0] in all_conditions.left_out)}
-    with pytest.raises(InputError, match="MUSAN folder .* not found"):
+    with input_error("MUSAN folder .* not found"):
         default_conditions(Sources(musan=sources.musan / "none"))
     few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
     assert few == "condition 'babble:20': needs more than 3 recordings to mix, found 3: give a larger corpus"

@@ -3,13 +3,13 @@
 import shutil
 
 import pytest
+from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError
 
 TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
 KEY_LA = (
@@ -104,7 +104,7 @@ def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path):
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
     ):
         write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             asvspoof2021_la.asv_scores(tmp_path)
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from builders import input_error
 
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import read_scores
 
@@ -36,7 +36,7 @@ def test_scores_of_other_programs_are_read(path, text):
 @pytest.mark.parametrize("text", ['"a;b"\n', '"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
 def test_a_delimiter_in_quotes_separates_no_fields(path, text):
     path.write_text(text)
-    with pytest.raises(InputError, match=r"line 1: expected 2 fields \(utterance score\), found 1"):
+    with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
         read_scores(path)
 
 
@@ -64,9 +64,7 @@ def test_a_space_in_an_id_is_written_as_in_the_ids_of_trials(path):
 )
 def test_a_decimal_comma_is_named(path, text):
     path.write_text(text)
-    with pytest.raises(
-        InputError, match="expected a number as score, found '-0,5', with a decimal comma: write a point"
-    ):
+    with input_error("expected a number as score, found '-0,5', with a decimal comma: write a point"):
         read_scores(path)
 
 
@@ -89,7 +87,7 @@ def test_a_decimal_comma_is_named(path, text):
 )
 def test_a_header_without_scores_is_called_a_header(path, text, message):
     path.write_text(text)
-    with pytest.raises(InputError, match=f"scores.txt: no column of scores in the header .*{message}") as error:
+    with input_error(f"scores.txt: no column of scores in the header .*{message}") as error:
         ScoreFile.of(path).judgement.scores(path)
     header = text.split("\n")[0]
     assert header.replace("\t", "\\t") in str(error.value)
@@ -107,7 +105,7 @@ def test_a_header_without_scores_is_called_a_header(path, text, message):
 )
 def test_json_of_another_form_is_refused(path, text, message):
     path.write_text(text)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         read_scores(path)
 
 
@@ -141,7 +139,7 @@ def test_labels_alone_belong_to_every_phase(tmp_path, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
-    with pytest.raises(InputError, match="has no phase 'x'"):
+    with input_error("has no phase 'x'"):
         corpus.keys(labels, "x")
 
 
@@ -149,7 +147,7 @@ def test_labels_alone_belong_to_every_phase(tmp_path, name):
 def test_labels_alone_with_an_unknown_word_are_refused(tmp_path, name):
     labels = tmp_path / "labels.txt"
     labels.write_text("u1 bonafide\nu2 1\n")
-    with pytest.raises(InputError, match="labels.txt, line 2: unknown label '1'; .*so write the words"):
+    with input_error("labels.txt, line 2: unknown label '1'; .*so write the words"):
         corpora.get(name).keys(labels)
 
 
