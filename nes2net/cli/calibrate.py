@@ -125,7 +125,7 @@ def fit(
             raise InputError("recordings are measured for the scores of one system: remove `root` for a fusion")
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
-        recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
+        recordings = Recordings(root, num_workers, model, device, architecture.as_config, architecture.base, kept=save)
     labels = Labels(corpus, keys or root or ".", phase)
     calibrated = calibrate(
         labels,
@@ -244,7 +244,7 @@ def recordings(
         spoof,
         save,
         checkpoint=model,
-        num_samples=length.of_files(),
+        num_samples=length.requested_samples_of_files(),
         prior=prior,
         l2=l2,
         allow_inverted=allow_inverted,
@@ -256,7 +256,7 @@ def recordings(
     say(f"trained on {classes}, prior {prior:g}", *_weights_lines(calibrated.calibration))
     _print_notes(calibrated, [str(scores.path)])
     if not calibrated.warning:
-        say(f"note: {calibrated.worth}")
+        say(f"note: {calibrated.certainty}")
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
     print_next([["predict", "FILE", "--model", model, "--calibration", save]])
     return status

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.
 _MAX_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size and --group-size → bytes
 
 
 def download(
@@ -203,11 +202,12 @@ def data() -> None:
 
 
 def _as_bytes(setting: str, text: str) -> int:
-    number = text.upper().rstrip("BKMG")
+    from pydantic import ByteSize, TypeAdapter, ValidationError  # start-up
+
     try:
-        return int(float(number) * _UNITS[text.upper()[len(number) :]])
-    except (ValueError, KeyError, OverflowError):
-        raise InputError(f"`{setting}` is a number with MB or GB, not {text}") from None
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        raise InputError(f"`{setting}` must be a number with MB or GB, not {text}") from None
 
 
 def _check_text(check: CorpusCheck) -> str:

@@ -89,7 +89,7 @@ def embed(
         trials,
         out,
         embeddings,
-        num_samples=length.of_files(),
+        num_samples=length.requested_samples_of_files(),
         about=source,
         settings=ScoringSettings(on_error=on_error, overwrite=overwrite, **vars(batches)),
     )

@@ -128,7 +128,9 @@ def predict(
     paths = with_folders_listed(files)
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
-    settings = JudgingSettings(along.of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers)
+    settings = JudgingSettings(
+        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers
+    )
     calibration = deciding.calibration or ""
     first = None
     if detector is not None:

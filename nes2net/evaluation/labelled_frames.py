@@ -135,7 +135,7 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
         record = read_whole_record(path)
     resolution_ms = record and record.facts.get("resolution_ms")
     if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
-        raise InputError(f"{path}: resolution_ms is a number of ms above 0, not {short_repr(resolution_ms)}")
+        raise InputError(f"{path}: resolution_ms must be a number of ms above 0, not {short_repr(resolution_ms)}")
     return resolution_ms
 
 

@@ -96,7 +96,7 @@ def evaluate_segments(
             has no frames, or the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
-        raise InputError(f"`threshold` is a number, not {threshold}")
+        raise InputError(f"`threshold` must be a number, not {threshold}")
     if len(score_paths) > 1:
         raise InputError(f"one of {len(score_paths)} files holds scores of frames: give only this file")
     file = ScoreFile.of(score_paths[0])

@@ -224,7 +224,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     if issubclass(head_class, Head) and (num_logits < 2 or (head_class.compares_two and num_logits > 2)):
         number = "2" if head_class.compares_two else "at least 2"
         raise InputError(
-            f"head '{name}' compares classes: num_logits is {number}, not {num_logits}, or use head=linear"
+            f"head '{name}' compares classes: num_logits must be {number}, not {num_logits}, or use head=linear"
         )
     return head_class(in_features, num_logits, **options)
 

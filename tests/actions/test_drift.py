@@ -181,7 +181,7 @@ def test_another_detector_and_thin_calibrations_are_refused(detector, calibratio
     folder = write_voices(tmp_path / "new", 70, 1)
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
         measure_drift(small_detector(1), calibration, [folder])
-    with pytest.raises(InputError, match="`alpha` lies between 0 and 1"):
+    with pytest.raises(InputError, match="`alpha` must lie between 0 and 1"):
         measure_drift(detector, calibration, [folder], alpha=0)
     with pytest.raises(InputError, match="holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])

@@ -36,7 +36,7 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
     refused(f"{good} --json good.txt", "is one of the files that are read")
     refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")
-    refused(f"{good} --seed -1", "seed is at least 0, not -1")
+    refused(f"{good} --seed -1", "seed must be at least 0, not -1")
     refused(f"{good} --threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 

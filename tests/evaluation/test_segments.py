@@ -115,7 +115,7 @@ def test_wrong_settings_of_frame_scores_are_refused(golden_corpus, tmp_path):
     for options, message in (
         ({"resolution_ms": 40}, "its record states frames of 20 ms, not of 40 ms"),
         ({"num_resamples": 0}, "at least 1"),
-        ({"threshold": float("nan")}, "`threshold` is a number, not nan"),
+        ({"threshold": float("nan")}, "`threshold` must be a number, not nan"),
         ({"score_paths": [without_record]}, "give `resolution` in ms"),
         ({"score_paths": [without_record], "resolution_ms": 25}, "frames of 25 ms cannot be compared"),
         ({"corpus": "in_the_wild", "resolution_ms": 20}, "has no labels of segments"),

@@ -85,7 +85,7 @@ def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
         ({"teacher": LPS, "student": {"hop_length": 160}}, "hop_length is 130 for the teacher and 160 for"),
         ({"teacher": LPS, "student": TEACHER}, "only the front-end of the student has weights"),
         ({"teacher": LPS, "checkpoint": "a.pt"}, "uses no pre-training file: remove `ssl_checkpoint`"),
-        ({"teacher": 3}, "teacher is a name, or a mapping of `name` and options, not 3"),
+        ({"teacher": 3}, "teacher must be a name, or a mapping of `name` and options, not 3"),
     ],
 )
 def test_front_ends_that_do_not_fit_are_refused(options, message):

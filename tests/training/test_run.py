@@ -188,7 +188,7 @@ LAYERS = "no transformer layers: remove `train.{}`"
         ({"augment": {"conditions": ["mp3:8"], "rir": "none"}}, "`augment.rir` changes nothing, because no `augment.c"),
         ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
         ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
-        ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
+        ({"augment": {"specmix": {"probability": 1.5}}}, "probability must be a number from 0 to 1"),
         ({"augment": MIX, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands"),
         ({"augment": MIX, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),

@@ -73,7 +73,7 @@ def export(
         raise InputError(f"{out} exists: pass --overwrite or name another")
     if to and out:
         check_export(to, out)
-    detector = Detector.from_pretrained(model, device="cpu", config=architecture.described, base=architecture.base)
+    detector = Detector.from_pretrained(model, device="cpu", config=architecture.as_config, base=architecture.base)
     if to == "arena" and out:
         on_hub = not Path(model).exists() and architecture == Architecture()
         _write_arena(detector, Path(out), arena, model if on_hub else None)

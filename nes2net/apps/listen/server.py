@@ -103,7 +103,7 @@ class Server:
         self._most_connections = most_connections(_FILES_EACH)
         if most_clients > self._most_connections:
             raise InputError(
-                f"`clients` is at most {self._most_connections}, not {most_clients}, because this process may open only "
+                f"`clients` must be at most {self._most_connections}, not {most_clients}, because this process may open only "
                 f"{most_open_files()} files: allow it more with ulimit -n"
             )
         self._model = model

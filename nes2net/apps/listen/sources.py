@@ -81,7 +81,7 @@ def open_source(
         MissingLibrary: if the microphone needs a library.
     """
     if not speed > 0:
-        raise InputError(f"`speed` is a number above 0, not {speed}")
+        raise InputError(f"`speed` must be a number above 0, not {speed}")
     names = None if split is None else split.split(",")
     # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")

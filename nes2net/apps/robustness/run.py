@@ -151,7 +151,7 @@ def _expand_strengths(text: str) -> list[str]:
     try:
         return [f"{name}:{float(strength):g}"]
     except ValueError:
-        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+        raise InputError(f"condition '{text}': the strength must be a number, not '{strength}'") from None
 
 
 def run(

@@ -21,6 +21,7 @@ from nes2net.data.audio.packed import (
     content_of,
     member_content,
     members_of,
+    open_shard,
 )
 from nes2net.data.audio.tables import ArrowMessages, ParquetTable
 from nes2net.data.corpora.shards import IDS
@@ -97,7 +98,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with closing(_open_bytes(shard.address)) as file:
+    with closing(open_shard(shard.address)) as file:
         rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -128,14 +129,6 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
             content, name = content_of(described.pop(audio))
             yield _row_of_file(shard, str(number), content, PurePosixPath(name).suffix, described)
             number += 1
-
-
-def _open_bytes(address: str) -> BinaryIO:
-    if is_remote(address):
-        return open_remote(address, _BLOCK_BYTES)  # type: ignore[no-any-return]
-    if not os.path.isfile(address):  # opening a pipe would wait for ever
-        raise InputError(f"{address} not found, or not a regular file")
-    return open(address, "rb")
 
 
 def fetch(address: str) -> RecordingBytes:

@@ -46,7 +46,7 @@ def average_checkpoints(
             tensors are neither weights nor counters.
     """
     refuse(
-        (mode not in MODES, f"averaging mode is one of {', '.join(MODES)}, not '{mode}'"),
+        (mode not in MODES, f"averaging mode must be one of {', '.join(MODES)}, not '{mode}'"),
         (not paths, "no checkpoints to average: give at least one file"),
     )
     shares = None

@@ -219,7 +219,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
     settings, file = read_feature_extractor(folder, _EXPECTED)
     do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
-        raise InputError(f"{folder / file}: do_normalize is true or false, not {short_repr(do_normalize)}")
+        raise InputError(f"{folder / file}: do_normalize must be true or false, not {short_repr(do_normalize)}")
     reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
     normalize: Any = settings.get(_OUR_NORMALIZE)
     if normalize is not True and normalize != "batch":

@@ -232,7 +232,7 @@ class DataConfig(Section):
             ),
             (
                 self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples),
-                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), the length of the pieces, not "
+                f"`data.min_piece` must be at most `data.num_samples` ({self.num_samples}), the length of the pieces, not "
                 f"{self.min_piece}",
             ),
             (

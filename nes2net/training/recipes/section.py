@@ -166,7 +166,7 @@ class Section(BaseModel):
         takes = what_it_takes(schema)
         if re.fullmatch(r"--\S+", with_flag_names(key)):  # the key is a flag of a command, and a flag cannot be null
             takes = takes.removesuffix(", or null")
-        return f"{key} is {takes}, not {short_repr(values[name])}{meant}"
+        return f"{key} must be {takes}, not {short_repr(values[name])}{meant}"
 
     @model_validator(mode="after")
     def _check_conditions(self) -> Section:

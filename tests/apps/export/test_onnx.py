@@ -316,8 +316,8 @@ def test_what_an_exported_detector_cannot_do_is_refused(export_folder, refused):
     for words, message in (
         ("--judgement frames", "('nes2net_x') scores recordings, not their segments: use a checkpoint"),
         ("--judgement embeddings", "makes no embeddings: use the checkpoint"),
-        ("--architecture AASIST", "holds its architecture and weights: remove --architecture and --base"),
-        ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: remove --dtype"),
+        ("--architecture AASIST", "holds its architecture and all its weights: remove --architecture and --base"),
+        ("--dtype bfloat16", "detector.onnx computes only in float32, not in bfloat16: remove --dtype"),
         ("--device tpu9", "unknown device 'tpu9'"),
     ):
         refused(f"predict 1.wav --model detector.onnx {words}", message)

@@ -189,9 +189,9 @@ def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
         ),
         ([tmp_path / "nothing.pcm", "--rate", 10], "1,000 to 1,000,000 Hz"),
         ([wav, "--channels", 2], "a recording states its channels"),
-        ([wav, "--speed", 0], "--speed is a number above 0"),
-        ([wav, "--hop", 0], "--hop is a positive number"),
-        ([wav, "--max-behind", "nan"], "--max-behind is at least 0.001, not nan"),
+        ([wav, "--speed", 0], "--speed must be a number above 0"),
+        ([wav, "--hop", 0], "--hop must be a positive number"),
+        ([wav, "--max-behind", "nan"], "--max-behind must be at least 0.001, not nan"),
         ([wav, "--window", 0.001], "too short for this detector"),
     ):
         refused(["listen", *words, *model], message, silent=True)

@@ -37,7 +37,7 @@ def test_a_window_or_hop_without_a_length(command, folder, words_of, source, fla
     status, printed, error = command([*words_of(source, folder / "small.pth"), f"{flag}={number}"])
     assert status == 2
     assert printed == ""
-    assert error == f"nes2net: error: {flag} is a positive number of seconds, not {float(number)}\n"
+    assert error == f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -45,7 +45,7 @@ def test_time_that_may_wait(command, folder, words_of, source):
     status, printed, error = command([*words_of(source, folder / "small.pth"), "--max-behind", "0"])
     assert status == 2
     assert printed == ""
-    assert error == "nes2net: error: --max-behind is at least 0.001, not 0.0\n"
+    assert error == "nes2net: error: --max-behind must be at least 0.001, not 0.0\n"
 
 
 def test_a_window_without_a_length_beside_a_calibration(command, folder, words_of):
@@ -54,7 +54,7 @@ def test_a_window_without_a_length_beside_a_calibration(command, folder, words_o
     status, printed, error = command(words)
     assert status == 2
     assert printed == ""
-    assert "--window is a positive number of seconds, not nan" in error
+    assert "--window must be a positive number of seconds, not nan" in error
 
 
 @pytest.mark.parametrize("source", SOURCES)

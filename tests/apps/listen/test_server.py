@@ -412,7 +412,7 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
 
 def test_more_clients_than_descriptors_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
-    with pytest.raises(InputError, match="`clients` is at most 32, not 33, because this process may open only"):
+    with pytest.raises(InputError, match="`clients` must be at most 32, not 33, because this process may open only"):
         server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
@@ -475,7 +475,7 @@ def test_an_address_that_cannot_be_served_is_one_line(refused, listen_folder):
     for words in ("here", "1:2:x", "70000"):
         refused(
             ["listen", "--serve", words, "--model", listen_folder / "small.pth"],
-            f"--serve is a port, or HOST:PORT, not '{words}'",
+            f"--serve must be a port, or HOST:PORT, not '{words}'",
         )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -165,7 +165,8 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
         for _ in range(3):
             with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as second_client:
                 assert second_client.get("/health").status_code == 200
-    assert len(caplog.messages) == 1
+    num_messages = len(caplog.messages)
+    assert 1 <= num_messages <= 2  # one a minute, and a new minute may begin meanwhile
     assert "those that ask for nothing are closed" in caplog.messages[0]
 
 

@@ -58,9 +58,9 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
     for options, message in (
-        ({"threshold": math.nan}, "`threshold` is a number, not nan"),
-        ({"hysteresis": -1.0}, "`hysteresis` is a number of at least 0, not -1"),
-        ({"min_duration": math.inf}, "`min_duration` is a number of at least 0, not inf"),
+        ({"threshold": math.nan}, "`threshold` must be a number, not nan"),
+        ({"hysteresis": -1.0}, "`hysteresis` must be a number of at least 0, not -1"),
+        ({"min_duration": math.inf}, "`min_duration` must be a number of at least 0, not inf"),
         ({"score_rule": "logits"}, "there is no score rule 'logits'"),
     ):
         with pytest.raises(InputError, match=message):

@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_used_is_not_a_missing_one(tmp_path, name, option)
         create_frontend("wavlm", tmp_path, normalize=option)
     path.rmdir()
     for settings, message in (
-        ('{"do_normalize": "yes"}', "do_normalize is true or false, not 'yes'"),
+        ('{"do_normalize": "yes"}', "do_normalize must be true or false, not 'yes'"),
         ('{"sampling_rate": 8000}', "has sampling_rate 8000: only 16000 is supported"),
         ('{"feature_extractor_type": "Other"}', "has feature_extractor_type 'Other': only 'Wav2Vec2FeatureExtractor'"),
         ("[1]", "mapping"),

@@ -88,11 +88,11 @@ FROZEN = (
         # other types and words
         ("seed", "not of the form key=value"),
         ("train=3", "train is a mapping of keys, not 3"),
-        ("train.lr.max=1", "`train.lr` is a number above 0, not {'max': 1}"),
-        ("train.lr=true", "`train.lr` is a number above 0, not True"),
-        ("train.compile=1", "`train.compile` is true or false, not 1"),
-        ("train.optimizer=adamm", r"is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
-        ("train.keep=best,all", "`train.keep` is improved, all, or any of last, best and a number"),
+        ("train.lr.max=1", "`train.lr` must be a number above 0, not {'max': 1}"),
+        ("train.lr=true", "`train.lr` must be a number above 0, not True"),
+        ("train.compile=1", "`train.compile` must be true or false, not 1"),
+        ("train.optimizer=adamm", r"must be one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
+        ("train.keep=best,all", "`train.keep` must be improved, all, or any of last, best and a number"),
         # keys that would change nothing
         (
             "train.min_lr=1e-9",
@@ -123,18 +123,21 @@ FROZEN = (
         ("train={layer_decay: 0.9, optimizer: logistic}", "not with `train.optimizer=logistic`"),
         ("train.frontend_mode=train", "`train.frontend_mode` is used only with `train.freeze_frontend=true` or"),
         # out of range
-        ("augment.conditions=mp3:16", "`augment.conditions` is "),
-        ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0"),
+        ("augment.conditions=mp3:16", "`augment.conditions` must be "),
+        ("augment.speed=[0.1, 1]", r"`augment.speed` must be a list of two numbers from 0.5 to 2, or null, not \[0"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
-        ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
+        ("train.lr=1e999", "`train.lr` must be a number above 0, not inf"),
         ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        ("data.num_samples=9600001", "`data.num_samples` is a whole number from 1 to 9600000, or null, not 9600001"),
-        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
-        ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223"),
-        ("train.adam_betas=[0, 1]", r"`train.adam_betas` is a list of two .* below 1, not \[0, 1\]"),
-        ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
-        ("name=a\\b", "`name` is a part of a folder's name"),
-        ('comment="a\\nb"', "`comment` is a part of a folder's name"),
+        (
+            "data.num_samples=9600001",
+            "`data.num_samples` must be a whole number from 1 to 9600000, or null, not 9600001",
+        ),
+        ("validation.patience=0", "`validation.patience` must be a whole number of at least 1, or null, not 0"),
+        ("seed=0x8000000000000000", r"`seed` must be a whole number from 0 to below 2\^63, not 9223"),
+        ("train.adam_betas=[0, 1]", r"`train.adam_betas` must be a list of two .* below 1, not \[0, 1\]"),
+        ("comment=a/../../../esc", "`comment` must be a part of a folder's name, without /"),
+        ("name=a\\b", "`name` must be a part of a folder's name"),
+        ('comment="a\\nb"', "`comment` must be a part of a folder's name"),
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
     ],
 )
@@ -252,8 +255,8 @@ def test_what_a_recipe_says_about_itself_changes_no_run(path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("about: 5", "`about` is a list of texts, not 5"),
-        ("sources: [seed]", r"`sources` is a mapping of keys to texts, not \['seed'\]"),
+        ("about: 5", "`about` must be a list of texts, not 5"),
+        ("sources: [seed]", r"`sources` must be a mapping of keys to texts, not \['seed'\]"),
     ],
 )
 def test_notes_of_another_type_are_refused(path, text, message):
@@ -429,10 +432,10 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
         ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
         (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
-        (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` is a name of letters"),
+        (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` must be a name of letters"),
         (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),
         (["data.corpora=[{root: DB}]"], r"a mapping of `data\.corpora\[\]` has no `name`"),
-        (["data.corpora=[a]"], r"`data\.corpora` is a list of mappings with `name`"),
+        (["data.corpora=[a]"], r"`data\.corpora` must be a list of mappings with `name`"),
         (["data.corpora=[{name: a, train_split: null, dev_split: null}]"], "a .* neither trains nor validates"),
         (
             ["data.corpora=[{name: a, train_split: null, weight: 2}]"],
