@@ -136,7 +136,7 @@ NOT_THERE += [] if torch.cuda.is_available() else ["cuda"]
 
 @pytest.mark.parametrize("name", NOT_THERE)
 def test_a_device_that_is_not_there(name):
-    with pytest.raises(InputError, match=f"device '{name}' is not there: PyTorch .* finds cpu"):
+    with pytest.raises(InputError, match=f"device '{name}' is not available: PyTorch .* finds only cpu"):
         choose_device(name)
 
 
@@ -244,7 +244,7 @@ def test_scores_of_segments_are_differences_of_their_logits(frame_detector, spec
         assert frame_detector.embeddings(waveforms, "backend").shape == (2, 64)
         frame_detector.compile(backend="eager")
         torch.testing.assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
-    with pytest.raises(InputError, match="'asp_mlp' gives one score an utterance, no scores of segments"):
+    with pytest.raises(InputError, match="'asp_mlp' gives one score per utterance, no scores of segments"):
         spectral_detector.segment_scores(waveforms)
 
 

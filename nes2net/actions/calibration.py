@@ -17,7 +17,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.data.registry import corpora
@@ -178,7 +178,6 @@ def calibrate(
 
 
 def _check_not_inverted(calibration: LinearCalibration, labelled: LabelledScores, path: Path) -> None:
-    """Raise InputError if all weights are below 0, which means that higher scores mean spoofed."""
     if max(calibration.weights) >= 0:
         return
     raise InputError(
@@ -232,9 +231,9 @@ def calibrate_recordings(
     """
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
-    _write_list(recordings, bonafide, spoof)
+    _write_generic_list(recordings, bonafide, spoof)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
-    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
+    print_note(score_length.note)
     scored = score_corpus(
         detector,
         Part("generic", recordings, WHOLE),
@@ -258,10 +257,9 @@ def calibrate_recordings(
     return FromRecordings(calibrated, scored)
 
 
-def _write_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
-    """Write a list for the corpus ``generic``; raise InputError if both folders share a recording."""
+def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
     folders = {BONAFIDE: bonafide, SPOOF: spoof}
-    recordings = {label: with_folders_listed([str(folder)]) for label, folder in folders.items()}
+    recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
     shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
     # A recording in both folders would have two labels.
     if shared_paths:
@@ -282,11 +280,7 @@ def _write_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
 def _measure_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials, in the part that was scored.
-
-    Args:
-        scored_by: the detector of the scores and the number of scored samples, if known.
-        scores: the score file, for messages.
+    """Measure the scored part of the recordings of ``scored`` trials.
 
     Returns:
         Their population, and the ids of those that could not be measured.
@@ -311,7 +305,6 @@ def _measure_population(
 
 
 def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[Trial]:
-    """Find the trials with these ``ids`` and their recordings in the folder ``root``, in the same order."""
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # phase "progress" lies in split "eval"
@@ -332,7 +325,6 @@ def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[
 
 
 def _detector_of_scores(recordings: Recordings, scored_by: ScoredBy | None, scores: Path) -> Scorer | None:
-    """Load the detector of ``recordings``, if they name any, and check that it made ``scores``."""
     model = recordings.model
     if not isinstance(model, (str, Path)):
         return model
@@ -403,13 +395,15 @@ def apply_calibration(
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {pluralise(len(calibration.weights), 'system')} "
-            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: give one file for "
+            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: use one file for "
             "each system, in this order"
         )
     key = labels.read(excluded={}) if labels else None
     notes = []
-    if key and learned_from and (num_shared := _num_shared(key, learned_from)):
-        notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+    if key and learned_from and (num_shared := _num_trials_learned_from(key, learned_from)):
+        notes.append(
+            f"{num_shared} of the trials to evaluate were trained on, so the figures are too good: use other trials"
+        )
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     files = list(map(ScoreFile.of, scores))
     path = files[0].path
@@ -420,10 +414,11 @@ def apply_calibration(
     elif scored_by := read_scored_by(files[0].record):
         with concerning(f"{path}:"):
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
-        notes += filter(None, [calibration.unlike(scored_by.num_samples)])
+        notes += filter(None, [calibration.warning_on_length(scored_by.num_samples)])
     else:
         notes.append(
-            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
+            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them; "
+            "nes2net score writes a record"
         )
     # Calibrate all scores, and evaluate the scores of labelled trials.
     ids, values = unlabelled_scores(files, allow_partial=allow_partial)
@@ -435,13 +430,15 @@ def apply_calibration(
             _, bonafide, spoof = labelled_trials(key.trials, files, key.phase, allow_partial=allow_partial)
             rows = _figures_before_and_after(key.phase, calibration, bonafide, spoof, key.definition.eer_method)
         else:
-            notes.append(f"the keys have no labels for phase {key.phase}, so it is not evaluated")
+            notes.append(
+                f"the keys have no labels for phase {key.phase}, so it is not evaluated: use another phase or keys"
+            )
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
 
 
-def _num_shared(key: Key, learned_from: Labels) -> int:
-    """Count the trials of ``key`` that also belong to the phase from which the calibration was learned."""
+def _num_trials_learned_from(key: Key, learned_from: Labels) -> int:
+    # Of the trials to evaluate, those in the phase from which the calibration was learned.
     if (key.corpus, str(key.path)) != (learned_from.corpus, str(Path(learned_from.keys))):
         return 0
     phases = {canonical_phase(key.phase), canonical_phase(learned_from.phase)}

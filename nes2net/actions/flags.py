@@ -100,7 +100,7 @@ class Architecture:
 
     @property
     def as_config(self) -> dict[str, Any] | str | None:
-        """What ``config`` names (:func:`architecture_in`), for :meth:`Detector.from_pretrained`; None if not given."""
+        """What ``config`` names (:func:`architecture_in`); None if not given."""
         return None if self.config is None else architecture_in(self.config)
 
 
@@ -189,12 +189,11 @@ class Length:
 
         Args:
             samples_of_4sec: what '4sec' means for the scored corpus.
-            provenance: the training of the detector, whose crops decide without the flag.
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
         score_length = samples_to_score(provenance, self.requested_samples(), samples_of_4sec)
-        print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
+        print_note(score_length.note)
         return score_length.num_samples
 
 

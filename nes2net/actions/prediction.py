@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import count_channels, count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -38,9 +38,9 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """Sentences on which part of a recording is judged; printed before the rows."""
+    """On which part of a recording is judged, for before the rows."""
     meaning: list[str]
-    """Sentences on the detector, and on the meaning of answers and decisions; printed after the rows."""
+    """On the detector, and on the meaning of answers and decisions, for after the rows."""
     rows: Iterator[Judged[Any] | Failed]
     """An answer for each recording or channel, computed when it is taken."""
     count: int
@@ -75,7 +75,7 @@ def predict(
     """
     judge = Judge(detector, judgement, decider, settings, progress_of)
     recordings: list[AnyRecording] = []
-    for path in with_folders_listed(map(str, files)):
+    for path in expand_folders(map(str, files)):
         recordings += _recordings_of(path, channel)
     _check_windows_are_used(judge, recordings)
     described = training_in_words(detector.provenance)
@@ -133,7 +133,6 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _check_windows_are_used(judge: Judge[Any], recordings: Iterable[AnyRecording]) -> None:
-    """Raise InputError if the user chose ``window`` or ``hop``, but no recording is scored by windows."""
     has_default_windows = judge.settings.along == Along()
     if has_default_windows or judge.settings.track:
         return
@@ -185,12 +184,7 @@ def _display_name(source: AnyRecording | Source) -> str:
 
 @contextmanager
 def progress_of(source: Source, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress along a recording; yields a function to call with the seconds that are done.
-
-    Args:
-        duration: seconds of the recording.
-        hop: seconds between its windows; 0 without windows.
-    """
+    """Show the progress; yields a function of the seconds that are done. ``hop`` is 0 without windows."""
     advice = f"a `hop` above {hop:.3g} s takes less time" if hop else ""
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1

@@ -200,7 +200,7 @@ def choose_thresholds(
     if sorted(num_files) != [0, num_systems]:
         raise InputError(
             f"{num_files[0]} files in `threshold_from` and {num_files[1]} in `calibration` for "
-            f"{pluralise(num_systems, 'system')}: give one of them, with a file for each system, in their order"
+            f"{pluralise(num_systems, 'system')}: use only one of them, with a file for each system, in their order"
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time")
@@ -227,8 +227,8 @@ def choose_thresholds(
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
             raise InputError(
-                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: "
-                "make one from a score file of recordings"
+                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: use one that was "
+                "learned from scores of recordings"
             )
         file = score_input(Path(path), decider.calibration.sha256, "calibration")
         thresholds.append(Threshold(decider, None, [file]))
@@ -400,15 +400,14 @@ def _warnings(
         is_own_list = corpora.get(scored.corpus).user_defined
         if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
             yield (
-                f"{shared} have ids of development trials: if they are the same recordings, its figures flatter the "
-                "threshold"
+                f"{shared} have ids of development trials: if they are the same recordings, its figures are too good"
             )
         elif num_shared:
-            yield f"{shared} are development trials, so its figures flatter the threshold"
+            yield f"{shared} are development trials, so its figures are too good: choose the threshold on others"
     elif development is None and _same_corpus(facts, scored):
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
-            yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
+            yield f"the calibration was learned on trials of {scored.name}, so its figures are too good: learn it on others"
     # Detector and scored length may differ from the calibration's.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.file.record)

@@ -499,7 +499,7 @@ PUBLISHED: dict[str, PublishedModel] = {
 PUBLISHED_MODELS = {name: model.config for name, model in PUBLISHED.items()}
 
 #: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
-#: the licence. None was at hand: a file is recognised by its names and shapes.
+#: the licence. We could not read these files; a file is recognised by its names and shapes.
 HUB_COLLECTIONS = {
     "nielsr/nes2net-checkpoints": ("checkpoints of Nes2Net, linked by its authors' README", "not stated"),
     "sukhdeveyash/XLS-R-SLS-Deepfake-Detection": ("SLS, trained again by others than its authors", "MIT"),

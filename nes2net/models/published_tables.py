@@ -31,6 +31,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
     """Make a row (heading → text) for each system: facts, figures, and ``numbers`` of its notes."""
     rows = []
     for results in table.systems:
+        # Facts about the system are taken from its result with the most ways to measure it again.
         row = max(results.values(), key=lambda result: len(result.ways))
         notes = sorted({numbers[note] for result in results.values() for note in result.remarks})
         cells = {

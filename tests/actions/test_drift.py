@@ -144,7 +144,7 @@ def test_the_same_recordings_give_the_same_result_and_picture(detector, calibrat
 def test_too_few_are_said_in_words(detector, calibration, tmp_path):
     folder = write_voices(tmp_path / "new", 60, 3, lambda x: 4 * x)
     drift = measure_drift(detector, calibration, [folder / "0.wav"])
-    assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: give at least 2")
+    assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: use at least 2")
     strict = measure_drift(detector, calibration, [folder], alpha=1e-5)
     assert strict.num_needed > 3
     assert strict.result.warnings == [strict.too_few]

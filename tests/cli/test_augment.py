@@ -76,7 +76,7 @@ def test_existing_files_are_kept(trials, tmp_path, command, refused):
     assert command(words)[0] == 0
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"mine")
-    refused(words, "is there already: give --overwrite", file.name)
+    refused(words, "exists already: add --overwrite", file.name)
     refused(f"{words} --plot")  # the missing picture is not written either
     assert file.read_bytes() == b"mine"
     assert list(tmp_path.iterdir()) == [file]

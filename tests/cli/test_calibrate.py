@@ -160,7 +160,7 @@ def test_errors_are_one_line(folder, calibrate, refused):
             f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla",
             "has no phase 'evla'; did you mean 'eval'? Known: dev, eval, train",
         ),
-        ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
+        ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys requires --eval-corpus"),
     ):
         refused(f"calibrate {words}", message)
     assert not (folder / "x.txt").exists()
@@ -355,7 +355,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
     assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
     assert calibration.load("c.json").scored_by is None
-    assert "nothing tells whether it is the same one" in command("info c.json")[1]
+    assert "nothing tells whether scores are of the same one" in command("info c.json")[1]
 
 
 def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, calibrate, refused):

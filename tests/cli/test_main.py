@@ -83,7 +83,7 @@ def test_a_command_of_another_package(command, monkeypatch):
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),
         ("hello you --times 0", "--times must be at least 1, not 0"),
-        ("untyped", "command 'untyped' does not say of which type `name` is: annotate its parameters"),
+        ("untyped", "command 'untyped' does not state the type of `name`: annotate all its parameters"),
         ("gone", "command 'gone' cannot be imported from"),
     ):
         status, _, error = command(words)

@@ -279,7 +279,7 @@ def test_scores_of_being_known_by_training_trials(scored, embeddings, tones, cap
 def test_scores_of_being_known_require_embeddings_of_both_sets(scored, embeddings, tones):
     training, evaluation = embeddings
     for reference, message in (
-        ((), "compares with training trials: give `reference`"),
+        ((), "compares with training trials: add `reference`"),
         ((training,), "no embedding of 60 evaluated trials"),
         ((evaluation,), "no training trial is of a known class"),
     ):
@@ -397,7 +397,7 @@ def test_verification_by_embeddings(embeddings, tones):
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
     assert [row.labels["enrolled model"] for row in result.rows("by_model")] == list(TONES)[:3]
-    with pytest.raises(InputError, match="compared with those of enrolled trials: give `reference`"):
+    with pytest.raises(InputError, match="compared with embeddings of enrolled trials: add `reference`"):
         evaluate(labels, [evaluation])
     with pytest.raises(InputError, match="train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
@@ -424,7 +424,8 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
     with pytest.raises(
-        InputError, match="enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"
+        InputError,
+        match="enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder",
     ):
         evaluate(labels, [evaluation], reference=(training,))
 
@@ -489,7 +490,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     with pytest.raises(InputError, match="all trials are of known classes"):
         known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
     for text, message in (
-        (known_file.read_text().replace("A lower", "A"), "this one knows A lower, B, middle, C=higher"),
+        (known_file.read_text().replace("A lower", "A"), "this one has A lower, B, middle, C=higher"),
         ("{}", "a file of known classes"),
     ):
         known_file.write_text(text)
@@ -569,7 +570,7 @@ def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
 def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
     file = tmp_path / "classes.tsv"
     file.write_text(scored.read_text().replace("A lower", "Z", 1))
-    with pytest.raises(InputError, match="has the columns Z, B, middle, C=higher, and its record A lower"):
+    with pytest.raises(InputError, match="has the columns Z, B, middle, C=higher, but its record states A lower"):
         Classes(tuple(TONES)[:3]).table(file)
 
 
@@ -621,6 +622,6 @@ def test_a_detector_of_fakes_decides_before_the_class_is_named(checkpoint, tones
     calibration.save(tmp_path / "c.json")
     assert not main([*words, "--calibration", str(tmp_path / "c.json")])
     printed = capsys.readouterr().out
-    assert "the detector says first: bonafide, so the name of a class means nothing; " in printed
+    assert "the detector says first: bonafide, so ignore the name of the class; " in printed
     assert main(["predict", recording, "--model", str(checkpoint), "--detector", "first.pth"]) == 2
     assert "--detector is used only with --judgement" in capsys.readouterr().err

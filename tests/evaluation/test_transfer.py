@@ -171,7 +171,7 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
     assert "calibration" in {entry["kind"] for entry in inputs}
     replace(load(path), llrs=None).save(path)  # without ratios: no development row, and only a cost can be a point
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
-    with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
+    with pytest.raises(InputError, match="holds no scores, from which the operating point 'eer' is computed"):
         report_of(case, "good", where=replace(where, operating_point=OperatingPoint.parse("eer")))
 
 
@@ -194,7 +194,7 @@ def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
     for where, message in (
         (
             source(case, "good", "worse"),
-            "2 files in `threshold_from` and 0 in `calibration` for 1 system: give one of them",
+            "2 files in `threshold_from` and 0 in `calibration` for 1 system: use only one of them",
         ),
         (source(case, "good", dev_keys="missing.csv"), "missing.csv"),
         (ThresholdSource(calibrations=[str(tmp_path / "frames.json")]), "of frames of 20 ms, not of recordings"),

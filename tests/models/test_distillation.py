@@ -99,7 +99,7 @@ def test_front_ends_that_do_not_fit_are_refused(options, message):
         ({"backend": "sls"}, "back-end 'sls' reads all hidden states"),
         ({"backend": "one_class_distillation"}, "cannot itself be made of teacher and student"),
         ({"backend": {"name": "nes2net_x", "feature_dim": 8}}, "`backend` has no option 'feature_dim'"),
-        ({"num_logits": 1}, "num_logits is 2, the negative and the positive similarity, not 1"),
+        ({"num_logits": 1}, "num_logits must be 2, the negative and the positive similarity, not 1"),
         ({"head": "linear"}, "the last layer of this back-end is a Similarity, which the option head cannot replace"),
     ],
 )

@@ -1,16 +1,12 @@
 """Training with the last incomplete batch of an epoch: `train.drop_last: false`."""
 
-import subprocess
-import sys
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from builders import PATIENCE, SHARED, input_error
+from builders import SHARED, input_error
 from builders.files import read_json
-from builders.runs import assert_same_run, folder_of, history_of, refused, state_of, stop
+from builders.runs import assert_same_run, history_of, refused, state_of, stop
 
 from nes2net.training.balance import Balance, Level
 from nes2net.training.data import check_fills_a_batch
@@ -91,11 +87,11 @@ def test_pieces_of_similar_length_end_with_an_incomplete_batch():
     assert sorted(chain.from_iterable(steps)) == list(range(30))
 
 
-@pytest.mark.parametrize("most_of_speaker", [None, 15])
-def test_a_balance_holds_in_an_incomplete_batch(most_of_speaker):
+@pytest.mark.parametrize("speaker_cap", [None, 15])
+def test_a_balance_holds_in_an_incomplete_batch(speaker_cap):
     groups = ["a"] * 40 + ["b"] * 12
     speakers = ["loud"] * 40 + [None] * 12
-    balance = Balance(52, [Level(groups)], speakers=speakers, most_of_speaker=most_of_speaker)
+    balance = Balance(52, [Level(groups)], speakers=speakers, speaker_cap=speaker_cap)
     batches = indices_of(EpochBatches(52, 8, 3, True, balance=balance, drop_last=False))
     sizes = [len(batch) for batch in batches]
     assert len(sizes) == -(-balance.draws // 8)
@@ -134,25 +130,6 @@ def test_a_run_resumes_before_and_in_the_last_batch(recipe, step, tmp_path):
     interrupted = recipe(train=settings, output=str(tmp_path / "interrupted"))
     stop(interrupted, 2, step, "cpu")
     assert_same_run(train(interrupted, "cpu"), uninterrupted)
-
-
-@pytest.mark.slow
-def test_two_processes_take_the_last_batch(recipe, tmp_path):
-    """The weights are those of one process up to rounding; ``eps`` 1 keeps Adam's steps about as large as gradients."""
-    settings = {**INCOMPLETE, "accumulate": 2, "adam_eps": 1.0, "lr": 2e-3}
-    model = {"backend": {"name": "nes2net_x_selu", "nes_ratio": [2, 2]}}
-    alone = train(recipe(model=model, train=settings, output=str(tmp_path / "alone")), "cpu")
-    together = recipe(model=model, train=settings, output=str(tmp_path / "together"))
-    path = tmp_path / "together.yaml"
-    path.write_text(yaml.safe_dump(together.to_dict()))
-    program = Path(__file__).parents[1] / "builders" / "distributed_run.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", program]
-    subprocess.run([*command, tmp_path, path], check=True, timeout=PATIENCE)
-    folder = folder_of(together)
-    assert num_steps(folder) == 6
-    weights_alone = state_of(alone)["detector"]
-    for name, weight in state_of(folder)["detector"].items():
-        assert (weight - weights_alone[name]).abs().max() < 1e-5, name
 
 
 def test_an_epoch_may_be_smaller_than_a_batch(recipe):

@@ -123,7 +123,7 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": {"teacher": None}}, "who is the teacher\\? name the checkpoint .* with `train.task.teacher`"),
+        ({"task": {"teacher": None}}, "no teacher is named: name the checkpoint .* with `train.task.teacher`"),
         ({"task": {"teacher": "none.pth"}}, "none.pth"),
         ({"task": {"distance": "mae"}}, "task 'distillation': distance must be one of cosine, mse, not 'mae'"),
         (

@@ -11,7 +11,7 @@ from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, style, write_title
 
 _BAR = "#6b7785"
 _WINDOW = 400  # number of samples in each spectrum: 25 ms
@@ -75,12 +75,12 @@ def draw(
     title = f"score {explanation.score:.4f}, explained by {TITLES[explanation.method]}".replace("-", "−")
     if model:
         title = f"{drawable(model)}: {title}"
-    name_picture(cells, name, f"{title}\n{in_words(explanation.checks)}")
+    write_title(cells, name, f"{title}\n{in_words(explanation.checks)}")
     figure.savefig(picture, dpi=110, format=file_format)
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Weak relevance is transparent, over a grey spectrogram; loud is black."""
+    """Draw the relevance of the cells in colour, transparent if weak, over a grey spectrogram; return its scale."""
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
     hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MAX_COLUMNS))

@@ -75,31 +75,31 @@ def listen(
         from nes2net.apps.listen.sources import open_source
 
         if (source is None) == (serve is None):
-            raise InputError("name one source, such as - for the standard input, or `serve`")
-        load = partial(_judge, model, loading, deciding, windows)
+            raise InputError("name one source, such as - for the standard input, or `serve`, and not both")
+        load = partial(_load_judge, model, loading, deciding, windows)
         if serve is not None:
             for library in ("websockets", "prometheus_client"):
                 if find_spec(library) is None:
                     raise MissingLibrary(f"clients need {library}, which is not installed: {how_to_install('listen')}")
             _serve(load, Path(model).name, serve, server, stop)
             return
-        heard = open_source(str(source), **vars(audio))
+        opened_source = open_source(str(source), **vars(audio))
         stop.check()
-        _listen(load(), heard, json_, stop)
+        _listen(load(), opened_source, json_, stop)
 
 
-def _judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
+def _load_judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
-    from nes2net.scoring.calibrated import notes_on, usual_window
+    from nes2net.scoring.calibrated import check_decider, default_window
 
     decider = deciding.decider()
     scorer = loading.scorer(model)
-    window = usual_window(scorer, decider) if windows.window is None else windows.window
+    window = default_window(scorer, decider) if windows.window is None else windows.window
     calibration = deciding.calibration and Path(deciding.calibration).name
     judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
     if decider is not None:
-        for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
+        for note in check_decider(scorer, decider, round(window * SAMPLE_RATE)):
             print_note(note)
     return judge
 

@@ -75,13 +75,15 @@ def robustness(
         print(printable("\n".join(planned.words())))
         return 0
     if not model or not out:
-        raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
+        raise InputError(
+            "scoring requires a detector and a folder: add `model` and `out`, or `list` to only list conditions"
+        )
     detector = loading.load(model)
     num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
     rule: Decider | OperatingPoint = point
     if calibration is not None:
         rule = Decider(load(calibration), operating_point=point)
-        doubts = [*check_belongs(detector, rule.calibration), rule.calibration.unlike(num_samples)]
+        doubts = [*check_belongs(detector, rule.calibration), rule.calibration.warning_on_length(num_samples)]
         print_warnings(filter(None, doubts))
     result = run(
         detector,

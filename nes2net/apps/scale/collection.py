@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,9 +26,10 @@ from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, Unfinished, first_line, with_flag_names
+from nes2net.lib.errors import InputError, Unfinished, first_line
 from nes2net.lib.files import check_no_device, remove_leftovers
 from nes2net.lib.processes import Processes
+from nes2net.lib.terminal import print_note
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
@@ -87,7 +87,7 @@ def score_collection(
     out = Path(out)
     check_no_device(out)
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the results")
+        raise InputError(f"{out} is a file, and the results need a folder: name another with `out`")
     # A collection is a run over shards. Its finished file is its record.
     settings = RunSettings(batch_size=batch_size, overwrite="others" if overwrite else False, alone=True)
     chosen_judgement = judgement_of_recordings(judgement)
@@ -104,13 +104,13 @@ def score_collection(
     if record is not None and files:
         with results.open_kept(out) as finished:
             is_finished = finished.stamps == {trial.id: results.stamp(trial) for trial in trials}
+        # The finished run had the same arguments, and all its results are still there.
         if Claim(out, request, record.asked, is_finished).is_done:
             return record
     # Ray's handler of SIGTERM would print a stack trace and abort.
     with connect(resources), StopRequests():
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
-        if words := facts.score_length.words:
-            print(f"note: {with_flag_names(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
+        print_note(facts.score_length.note)
         about = {
             "asked": request,
             "judgement": facts.judgement.describe(),
@@ -145,7 +145,8 @@ class _OnRay:
     ) -> Generator[list[Piece], None, None]:
         """Yield the scored pieces of each shard that is not ``done``; first remove all other results.
 
-        They must not stay, even if the new shard cannot be read.
+        Old results of a shard must not stay, even if the new shard cannot be read. A shard that a
+        process did not survive gives one piece with a fault.
 
         Raises:
             Unfinished: if Ray stops.
@@ -175,7 +176,7 @@ class _OnRay:
         except library("ray").exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             raise Unfinished(
-                f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
+                f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); finished shards are kept: run the same command to resume"
             ) from error
         for address in sorted(unfinished):
             yield [Piece(address, 0, True, [], _KILLED)]

@@ -55,6 +55,7 @@ class Piece:
     number: int
     """In the shard, from 0."""
     last: bool
+    """Whether it is the last piece of the shard."""
     rows: list[Columns]
     """One for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
@@ -146,7 +147,7 @@ def fetch(address: str) -> RecordingBytes:
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
-    # The id is in ``described`` or its ``notes``, or else made from the names of shard and recording.
+    # The id is in the shard's own columns ``described``, or their ``notes``, or made from the names of shard and recording.
     notes = _parse_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
@@ -188,4 +189,4 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
 
 def _key_of_member(member: Member) -> tuple[str, str]:
     folder, name = os.path.split(member.name)
-    return folder, name.partition(".")[0]
+    return folder, name.partition(".")[0]  # the key of WebDataset

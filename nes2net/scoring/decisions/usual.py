@@ -56,8 +56,8 @@ class UsualValues:
     chance: tuple[tuple[float, float], ...]
     """Beta parameters of the share outside of the ranges: one pair, or one for each range."""
     factor: float = 1
+    """Values are multiplied by this factor before they are shown in ``unit``."""
     unit: str = ""
-    """Unit for people, after multiplication by ``factor``."""
     middle: float | None = None
     """Median over the calibration's recordings; None if unknown."""
     number: int = 0
@@ -78,7 +78,7 @@ class UsualValues:
         """Expected share outside of the ranges."""
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
-    def shown(self, value: float) -> str:
+    def format_value(self, value: float) -> str:
         """Format a value for people, in few digits."""
         return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
@@ -98,7 +98,7 @@ class UsualValues:
         """The usual ranges in words."""
         if self.words:
             return self.words
-        ranges = [f"{self.shown(low)} to {self.shown(high)}" for low, high in self.merged]
+        ranges = [f"{self.format_value(low)} to {self.format_value(high)}" for low, high in self.merged]
         return f"{' or '.join(ranges)} {self.unit}".strip()
 
     def is_outside(self, values: NDArray) -> NDArray:
@@ -129,7 +129,7 @@ class UsualValues:
         above = int((values > self.middle).sum())
         side = "below" if below > above else "above"
         number_there = max(below, above)
-        half = (self.number + 1) / 2
+        half = (self.number + 1) / 2  # the median is the (N + 1)/2-th lowest of the calibration's N values
         p_value = min(1.0, 2 * float(_tail_probabilities(len(values), (half, half))[number_there]))
         return Shift(side, number_there / len(values), p_value)
 
@@ -170,14 +170,14 @@ class Comparison:
         """Median over the new recordings with its unit; a dash if not measured (:attr:`UsualValues.is_measured`)."""
         if not self.usual.is_measured:
             return "–"
-        return f"{self.usual.shown(float(np.median(self.values)))} {self.usual.unit}".strip()
+        return f"{self.usual.format_value(float(np.median(self.values)))} {self.usual.unit}".strip()
 
     @property
     def median_before(self) -> str:
         """Median over the calibration's recordings with its unit; a dash if unknown."""
         if self.usual.middle is None:
             return "–"
-        return f"{self.usual.shown(self.usual.middle)} {self.usual.unit}"
+        return f"{self.usual.format_value(self.usual.middle)} {self.usual.unit}"
 
     @property
     def in_words(self) -> str:

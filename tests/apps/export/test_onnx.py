@@ -359,7 +359,7 @@ def test_a_missing_device_is_named(file):
 
 def test_errors_of_an_export(detector, tmp_path):
     for exported, name, message in (
-        (detector, "d.pt", r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"),
+        (detector, "d.pt", r"d\.pt has the wrong suffix: choose a name that ends in \.onnx"),
         (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
     ):
         with pytest.raises(InputError, match=message):
@@ -473,7 +473,7 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
     out = tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
     for exported, to, method, message in (
-        (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
+        (detector, "onnx", "int4", "`quantize` must be 'int8' or None, not 'int4'"),
         (speech, "onnx", "int8", "this detector needs float32, so remove `quantize`"),
     ):
         with pytest.raises(InputError, match=message):

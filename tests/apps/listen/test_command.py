@@ -147,13 +147,13 @@ class SendsCtrlC:
 
 
 def test_ctrl_c_while_it_starts_is_not_lost(command, listen_folder, monkeypatch):
-    usual_window = calibrated.usual_window
+    default_window = calibrated.default_window
 
     def interrupted(*arguments):
         SendsCtrlC()
-        return usual_window(*arguments)
+        return default_window(*arguments)
 
-    monkeypatch.setattr(calibrated, "usual_window", interrupted)
+    monkeypatch.setattr(calibrated, "default_window", interrupted)
     status, out, _ = command(
         ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", "--speed", "inf"]
     )
@@ -180,15 +180,15 @@ def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
         ([], "name one source"),
         ([wav, "--serve", 7861], "name one source"),
         (["--serve", 7861, "--rate", 8000], "--rate and --serve exclude each other"),
-        (["-"], "name it with --rate"),
+        (["-"], "add --rate"),
         ([tmp_path / "none.wav"], "none.wav does not exist"),
-        ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each, with --split"),
+        ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each channel with --split"),
         (
             [tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 2, "--split", "a"],
-            "--split names each of 2 channels",
+            "--split must have a different name for each of 2 channels",
         ),
         ([tmp_path / "nothing.pcm", "--rate", 10], "1,000 to 1,000,000 Hz"),
-        ([wav, "--channels", 2], "a recording states its channels"),
+        ([wav, "--channels", 2], "is a recording, which states its channels"),
         ([wav, "--speed", 0], "--speed must be a number above 0"),
         ([wav, "--hop", 0], "--hop must be a positive number"),
         ([wav, "--max-behind", "nan"], "--max-behind must be at least 0.001, not nan"),

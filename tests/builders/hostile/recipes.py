@@ -33,9 +33,9 @@ _TEXTS["5,000 digits"] = ("seed: " + "9" * 5000, "`seed` must be a whole number"
 _TEXTS["a key of a list"] = ("? [1]\n: 2\n", "YAML")
 _TEXTS["null bytes"] = ("seed: 1\0", "it holds null bytes")
 _TEXTS["a section in a section"] = ("train: {train: {lr: 1}}", "unknown key 'train.train'")
-_TEXTS["a model that is a list"] = ("model: [lps]", "`model` is a mapping of keys")
-_TEXTS["a base that is a list"] = ("base: [x]", "base is the name")
-_TEXTS["a base outside"] = ("base: ../x.yaml", "base is the name")
+_TEXTS["a model that is a list"] = ("model: [lps]", "`model` must be a mapping of keys")
+_TEXTS["a base that is a list"] = ("base: [x]", "base must be the name")
+_TEXTS["a base outside"] = ("base: ../x.yaml", "base must be the name")
 
 CASES: list[Case] = cases(_read, each_written("recipe.yaml", _TEXTS))
 CASES.append(Case("a pipe", pipe("recipe.yaml"), _read, "is a named pipe"))

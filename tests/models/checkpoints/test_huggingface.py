@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_named(tmp_path):
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
         ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
         ({"adapter_attn_dim": 16}, "has adapter_attn_dim 16: only None is supported"),
-        ({"model_type": "bert"}, "holds a model of type 'bert': front-ends read the types wav2vec2, hubert"),
+        ({"model_type": "bert"}, "holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"),
         ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
     ):
         write_json(tmp_path / "config.json", {**config, **change})
