@@ -97,8 +97,9 @@ NUMBERS = {"run": {"model": "m"}, "failures": {}, "total": 3, "kept_from_earlier
 
 
 def read_whole(folder, **facts):
-    write_json(folder / "s.txt.json", {**NUMBERS, **facts})
-    return read_whole_record(folder / "s.txt.json")
+    path = folder / "s.txt.json"
+    write_json(path, {**NUMBERS, **facts})
+    return read_whole_record(path)
 
 
 def test_possible_numbers_are_read(tmp_path):

@@ -69,9 +69,9 @@ def test_listed_recordings_are_found_whatever_the_case_of_their_suffix(tmp_path,
 def test_a_recording_with_the_listed_name_is_preferred_and_a_missing_one_keeps_it(tmp_path):
     root = tiny_corpus.make(tmp_path)
     trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
-    other = write(trial.path.with_suffix(".FLAC"))
+    in_capitals = write(trial.path.with_suffix(".FLAC"))
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
-    for path in (other, trial.path):
+    for path in (in_capitals, trial.path):
         path.unlink()
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
 
