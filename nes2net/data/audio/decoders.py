@@ -225,7 +225,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
         slack = 2 * 1152 if file.format in MP3 else 0
         if count < file.frames - slack:
             if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
-                raise audio_error(path, cut_off(file.frames, count, "samples"))
+                raise audio_error(path, f"{cut_off(file.frames, count, 'samples')}; {_GET_AGAIN}")
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
@@ -245,7 +245,7 @@ def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | 
             announced, present = map(int, sizes.groups())
             is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
             if present < announced and not is_unknown:
-                raise audio_error(path, cut_off(announced, present, "bytes"))
+                raise audio_error(path, f"{cut_off(announced, present, 'bytes')}; {_GET_AGAIN}")
     if reason := _why_misread(file, path, header):
         raise DamagedAudio(reason)
 

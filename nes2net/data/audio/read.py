@@ -421,7 +421,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
                         yield samples[:, skipped:], rate
                 return
             if num_yielded and header is None:  # only lossless decoders agree on every sample
-                raise audio_error(path, f"is damaged: {failures[-1]}") from failures[-1]
+                raise audio_error(path, f"is damaged ({failures[-1]}): copy or download it again") from failures[-1]
     raise _unreadable_error(source, failures)
 
 

@@ -326,7 +326,7 @@ def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float
     return running
 
 
-def _find_stretch(running: list[Running], starts: NDArray, chance: _Simulations) -> Stretch:
+def _find_stretch(running: list[Running], starts: NDArray, simulations: _Simulations) -> Stretch:
     """Find the rise of the cumulative sum from 0 to its highest value; ``starts`` (K,) in seconds."""
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -334,7 +334,7 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Simulations)
     first = int(zeros[-1]) + 1 if len(zeros) else 0  # the window after the last sum of 0
     first = min(first, last)
     llr = float(np.mean([step.llr for step in running[first : last + 1]]))
-    return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
+    return Stretch(float(starts[first]), running[last].end, llr, simulations.p_value(float(against[last])))
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:

@@ -90,7 +90,7 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], k=13), "from 1 to 12"),
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], "nsd"), "needs the logits"),
         (lambda _: decisions.verification_scores([[1.0, 2.0]], [[[1.0]]]), "enrolled models of 1"),
-        (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "a class for each embedding"),
+        (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
 def test_bad_input_is_named(reference, call, message):
