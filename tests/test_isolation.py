@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.augment.conditions import default_conditions
 from nes2net.evaluation.origin import training_in_words
 from nes2net.models.provenance import Provenance
@@ -120,7 +120,7 @@ def test_other_tasks_and_judgements_are_not_asked(tmp_path):
 @pytest.mark.usefixtures("installed")
 def test_a_loss_without_its_head_is_refused_beside_a_broken_head(small_model):
     backend = Detector.from_config(small_model).backend
-    with pytest.raises(InputError, match=r"needs the head cosine, the back-end has LogitLayer"):
+    with input_error(r"needs the head cosine, the back-end has LogitLayer"):
         create_loss("am_softmax", backend)
 
 

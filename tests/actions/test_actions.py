@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
+from builders.files import read_json
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.prediction import predict
@@ -52,11 +54,11 @@ def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral
     settings = ScoringSettings(num_workers=0)
     result = embed_recordings(spectral_detector, trials, out, Embeddings("backend"), settings=settings)
     assert (result.done, result.what) == (4, f"embeddings of {np.load(out).shape[1]} numbers")
-    record = json.loads((tmp_path / "e.npy.json").read_text())
+    record = read_json(tmp_path / "e.npy.json")
     assert record["run"]["num_samples"] == 9000
     assert record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
-    with pytest.raises(InputError, match="remove it with `of` backend"):
+    with input_error("remove it with `of` backend"):
         Embeddings("backend", 1)
 
 
@@ -108,7 +110,7 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
         assert len(judged.frames) == 150
-    with pytest.raises(InputError, match="`hop` is a positive number"):
+    with input_error("`hop` is a positive number"):
         predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))  # before anything is scored
 
 
@@ -119,7 +121,7 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     spectral_detector.save(model, recipe=recipe, published_model="AASIST")
     detector = Detector.from_pretrained(model, "cpu")
     dev = Part(LA, corpus, "dev")
-    with pytest.raises(InputError, match="frames are scored in whole utterances: remove `num_samples`"):
+    with input_error("frames are scored in whole utterances: remove `num_samples`"):
         score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)
@@ -131,7 +133,7 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     assert capsys.readouterr().err.startswith(warned)
     assert "too good: its epoch was selected on asvspoof2019_la" in warned
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
-    record, other_record = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
+    record, other_record = (read_json(tmp_path / f"{name}.txt.json") for name in "ab")
     differing = {key for key in record | other_record if record.get(key) != other_record.get(key)}
     assert differing <= {"scored_at", "seconds", "audio_seconds_per_second"}
     assert record["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
 from builders.unfit import write_unfit
 from builders.voices import voice
 from scipy.signal import firwin, lfilter
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.actions.calibration import calibrate_recordings
 from nes2net.actions.drift import measure_drift
 from nes2net.actions.drift_plot import plot_drift
@@ -179,15 +180,15 @@ def test_files_that_changed_together_have_labels_of_hours(detector, calibration,
 
 def test_another_detector_and_thin_calibrations_are_refused(detector, calibration, tmp_path):
     folder = write_voices(tmp_path / "new", 70, 1)
-    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
+    with input_error("the calibration does not belong to this detector"):
         measure_drift(small_detector(1), calibration, [folder])
-    with pytest.raises(InputError, match="`alpha` lies between 0 and 1"):
+    with input_error("`alpha` lies between 0 and 1"):
         measure_drift(detector, calibration, [folder], alpha=0)
-    with pytest.raises(InputError, match="holds no ratios and no traits of at least 10 recordings"):
+    with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
     two = fit(np.eye(2), -np.eye(2))
-    with pytest.raises(InputError, match="the calibration fuses 2 systems"):
+    with input_error("the calibration fuses 2 systems"):
         measure_drift(detector, two, [folder])
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match="none of 1 file could be compared; .*broken.wav"):
+    with input_error("none of 1 file could be compared; .*broken.wav"):
         measure_drift(detector, calibration, [tmp_path / "broken.wav"])

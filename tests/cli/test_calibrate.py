@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.files import read_json
 from builders.tiny_corpus import generated_clips, make_partialspoof
 
 from nes2net import Detector, metrics
@@ -327,7 +328,7 @@ def test_what_cannot_be_measured(recordings, refused):
 def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused, command):
     """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
     calibrate(LEARN)
-    record = json.loads((recordings / "s.txt.json").read_text())
+    record = read_json(recordings / "s.txt.json")
     shutil.copy("s.txt", "again.txt")
     apply = "apply c.json again.txt --out x.txt"
     beside = recordings / "again.txt.json"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.files import read_json
 from builders.voices import voice
 
 from nes2net import Detector
@@ -57,7 +58,7 @@ def test_the_exit_status_says_whether_there_is_drift(drift, tmp_path):
     assert "median" in out
     assert "95 % interval" in out
     assert err.splitlines() == [f"wrote {tmp_path}/a/drift.json", f"wrote {tmp_path}/drift.svg"]
-    saved = json.loads((tmp_path / "a" / "drift.json").read_text())
+    saved = read_json(tmp_path / "a" / "drift.json")
     assert "level" in saved["drift"]
     assert len(saved["recordings"]) == 20
     assert saved["failures"] == {}

@@ -1,12 +1,12 @@
 """`nes2net embed`: of a corpus, of files, by a detector or a front-end alone."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
 import torch
 from builders import genuine_checkpoint
+from builders.files import read_json
 
 from nes2net import create_frontend
 from nes2net.data.audio.read import load_audio
@@ -42,7 +42,7 @@ def test_embed_writes_the_embeddings_of_a_corpus_and_their_list(spectral_detecto
     with torch.inference_mode():
         expected = spectral_detector.embeddings(waveform(trials[3]), "backend")[0]
     np.testing.assert_allclose(np.load(out)[3], expected, atol=1e-5)
-    record = json.loads((tmp_path / "dev.npy.json").read_text())
+    record = read_json(tmp_path / "dev.npy.json")
     assert record["corpus"] == {"name": "asvspoof2019_la", "root": str(corpus), "split": "dev"}
     assert "is complete already" in embed(*words)[1]
 
@@ -62,7 +62,7 @@ def test_files_by_a_front_end_alone(corpus, tmp_path, embed):
     assert np.load(out).shape == (12, 20)
     assert np.load(out).std() > 0
     assert embed(*words)[0] == 1  # the same front-end has the same fingerprint
-    assert json.loads((tmp_path / "files.npy.json").read_text())["kept_from_earlier_runs"] == 12
+    assert read_json(tmp_path / "files.npy.json")["kept_from_earlier_runs"] == 12
 
 
 def test_a_pre_training_file(dev, small_model, tmp_path, embed):

@@ -1,14 +1,14 @@
 """`nes2net evaluate`: output, files and errors."""
 
-import json
 import re
 
 import pytest
+from builders import input_error
+from builders.files import read_json
 from builders.report_case import make_case
 
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     status, out, _ = command(f"{words} --html r.html --json r.json")
     assert status == 0
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
-    assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
+    assert read_json(tmp_path / "r.json")["systems"][1]["system"] == "worse"
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     status, out, _ = command(f"{words} --names Ours Theirs --latex r.tex")
     assert status == 0
@@ -45,7 +45,7 @@ def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
     status, out, _ = command(f"{good} --draw trials --metric eer min_dcf --json r.json")
     assert status == 0
     assert "bootstrap over 240 trials, 5 draws" in out
-    (systems, *_) = json.loads((tmp_path / "r.json").read_text())["tables"]
+    (systems, *_) = read_json(tmp_path / "r.json")["tables"]
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
     assert "Cllr" not in out
     refused(f"{good} --metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
@@ -71,13 +71,13 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, re
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
     refused(f"{good} --plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
-    with pytest.raises(InputError, match="`plot` draws scores of recordings of both classes"):
+    with input_error("`plot` draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
 
 def transferred(path):
     """The figures of each set at the transferred threshold, as the JSON has them."""
-    tables = {table["name"]: table["rows"] for table in json.loads(path.read_text())["tables"]}
+    tables = {table["name"]: table["rows"] for table in read_json(path)["tables"]}
     return [rates | costs for rates, costs in zip(tables["rates"], tables["costs"])]
 
 
@@ -126,6 +126,6 @@ def test_what_a_terminal_obeys_is_escaped(workdir, command):
     assert r"\u001b[2J" in printed
     assert r"A\u009b1m" in printed
     assert not {"\x1b", "\x9b"} & set(printed)
-    rows = json.loads((workdir / "r.json").read_text())["tables"][-1]["rows"]
+    rows = read_json(workdir / "r.json")["tables"][-1]["rows"]
     assert [row["on"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]
     assert not {"\x1b", "\x9b"} & set((workdir / "r.html").read_text())

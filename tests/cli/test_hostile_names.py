@@ -4,10 +4,11 @@ import json
 
 import pytest
 import soundfile
+from builders import input_error
 from builders.source_tracing import TRACING
 from builders.voices import voice
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.corpora.trial import Trial, class_names
 from nes2net.models.provenance import Provenance
 from nes2net.training.recipes.recipe import Recipe
@@ -97,12 +98,12 @@ def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_sc
 @pytest.mark.parametrize("name", UNPRINTABLE)
 def test_a_recipe_with_an_unprintable_class_is_refused_before_training(name, tmp_path):
     recipe = Recipe(model=tracing(name), output=str(tmp_path / "run"))
-    with pytest.raises(InputError, match="`model.backend.classes` has the name .*: remove tabs"):
+    with input_error("`model.backend.classes` has the name .*: remove tabs"):
         build_detector(recipe, tmp_path, None, Task(recipe))
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
 def test_labels_with_an_unprintable_class_are_refused(name):
     trials = [Trial("a", label="spoof", attack=name), Trial("b", label="bonafide")]
-    with pytest.raises(InputError, match="the field attack of train has the name .*: remove tabs"):
+    with input_error("the field attack of train has the name .*: remove tabs"):
         class_names(trials, "attack", {}, "train", "fill it in")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.files import write
 
-from nes2net import InputError
 from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import main
 from nes2net.evaluation.key import Labels
@@ -117,11 +117,9 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
     assert result["accuracy"].value == 0.8
     assert result.header["class_labels"]["families"]["field"] == "family"
     assert evaluated(folder, class_field="attack").header["class_labels"]["logits"]["aliases"]
-    with pytest.raises(InputError, match="no trial of the key has one of the classes A01, A02, A03 as family"):
+    with input_error("no trial of the key has one of the classes A01, A02, A03 as family"):
         evaluated(folder, class_field="family")
-    with pytest.raises(
-        InputError, match="30 spoofed trials of the key without codec, .*name the field .* `class_field`"
-    ):
+    with input_error("30 spoofed trials of the key without codec, .*name the field .* `class_field`"):
         evaluated(folder, class_field="codec")
 
 
@@ -160,7 +158,7 @@ def test_classes_that_differ_in_case_alone_are_named(folder, names, unknown):
 
 def test_the_error_says_that_classes_differ_only_in_case(folder):
     write(folder / "logits.tsv", logits_of(["a01", "a02", "a03"]))
-    with pytest.raises(InputError, match="A01, A02, A03 of the key differ from classes of the detector only in case"):
+    with input_error("A01, A02, A03 of the key differ from classes of the detector only in case"):
         evaluated(folder)
 
 
@@ -189,7 +187,7 @@ def test_classes_of_another_program_are_scores_if_the_last_is_bona_fide(tmp_path
     assert ids == ["u0"]
     assert scores == pytest.approx(2 - np.log(2))
     write(logits, "utterance\tA01\tA02\nu0\t0\t0\n")
-    with pytest.raises(InputError, match="none of the classes is bona fide, so there is no score"):
+    with input_error("none of the classes is bona fide, so there is no score"):
         scores_of(logits)
 
 

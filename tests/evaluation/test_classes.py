@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
+from builders.files import read_json
 from builders.runs import history_of
 
-from nes2net import Detector, InputError, decisions, metrics
+from nes2net import Detector, decisions, metrics
 from nes2net.actions.evaluation import evaluate
 from nes2net.actions.known_classes import known_classes
 from nes2net.actions.prediction import predict
@@ -184,7 +186,7 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
     ],
 )
 def test_impossible_tracing_tasks_are_refused(tones, tmp_path, task, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_task(recipe_of(tones, tmp_path, task)).trials("train")
 
 
@@ -283,7 +285,7 @@ def test_scores_of_being_known_require_embeddings_of_both_sets(scored, embedding
         ((training,), "no embedding of 60 evaluated trials"),
         ((evaluation,), "no training trial is of a known class"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             evaluate(Labels("generic", tones, "eval"), [scored], unknown="knn", reference=reference)
 
 
@@ -314,14 +316,14 @@ def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(embedde
         path.rename(path.with_name(path.name.replace("eval", "classes")))
     reference = ("train.npy", "train.tsv")
     assert list(compared(tmp_path, reference=reference))[-3:] == ["knn", "mahalanobis", "nsd"]
-    other_record = json.loads((tmp_path / "train.tsv.json").read_text())
+    other_record = read_json(tmp_path / "train.tsv.json")
     other_record["run"]["model"] = "another"
     (tmp_path / "train.tsv.json").write_text(json.dumps(other_record))
-    with pytest.raises(InputError, match="train.tsv: its detector is not that of"):
+    with input_error("train.tsv: its detector is not that of"):
         compared(tmp_path, reference=reference)
     (tmp_path / "train.tsv.json").unlink()
     (tmp_path / "train.npy.json").unlink()
-    with pytest.raises(InputError, match="train.npy: neither the key nor the corpus in the record"):
+    with input_error("train.npy: neither the key nor the corpus in the record"):
         compared(tmp_path, reference=reference)
 
 
@@ -342,7 +344,7 @@ def test_posteriors_have_no_nsd(embedded, tmp_path):
     for id, posteriors in zip(table.ids, np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)):
         rows.append([id, *map(repr, posteriors.tolist())])
     (tmp_path / "classes.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
-    record = json.loads((tmp_path / "classes.tsv.json").read_text())
+    record = read_json(tmp_path / "classes.tsv.json")
     record.pop("sha256", None)
     (tmp_path / "classes.tsv.json").write_text(json.dumps(record))
     assert list(compared(tmp_path)) == ["log_odds", "sme", "knn", "mahalanobis"]
@@ -397,9 +399,9 @@ def test_verification_by_embeddings(embeddings, tones):
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
     assert [row.labels["enrolled model"] for row in result.rows("by_model")] == list(TONES)[:3]
-    with pytest.raises(InputError, match="compared with those of enrolled trials: give `reference`"):
+    with input_error("compared with those of enrolled trials: give `reference`"):
         evaluate(labels, [evaluation])
-    with pytest.raises(InputError, match="train.npy: has no embedding of a spoofed trial of the phase"):
+    with input_error("train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
 
 
@@ -423,9 +425,7 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     enrolled = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
-    with pytest.raises(
-        InputError, match="enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"
-    ):
+    with input_error("enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"):
         evaluate(labels, [evaluation], reference=(training,))
 
 
@@ -435,7 +435,7 @@ def test_text_json_and_page_of_classes_have_the_figures(result, tmp_path):
     assert "C=higher" in text
     assert "FPR95 %" in text
     Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
-    facts = json.loads((tmp_path / "page.json").read_text())
+    facts = read_json(tmp_path / "page.json")
     assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
     page = (tmp_path / "page.html").read_text()
     assert "Below the line are unknown classes" in page
@@ -486,14 +486,14 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     assert f"{threshold:.4g}, where the errors are equal on 36 trials of known classes and 12 of unknown" in printed
     known_only = tmp_path / "known.csv"
     known_only.write_text("".join(row for row in open(tones) if "_5000_" not in row and "_0_" not in row))
-    with pytest.raises(InputError, match="all trials are of known classes"):
+    with input_error("all trials are of known classes"):
         known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
     for text, message in (
         (known_file.read_text().replace("A lower", "A"), "this one knows A lower, B, middle, C=higher"),
         ("{}", "a file of known classes"),
     ):
         known_file.write_text(text)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             as_judgement(judgement).fit_to(detector)
 
 
@@ -509,7 +509,7 @@ def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
     )
     result = evaluate(Labels("generic", key, "eval"), [file])
     assert [row.labels["score"] for row in result.rows("open")] == ["log_odds", "sme"]
-    with pytest.raises(InputError, match="the score energy needs logits, and the file holds posteriors"):
+    with input_error("the score energy needs logits, and the file holds posteriors"):
         evaluate(Labels("generic", key, "eval"), [file], unknown="energy")
 
 
@@ -526,7 +526,7 @@ def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
 def test_malformed_files_of_classes_are_refused(tmp_path, text, message):
     file = tmp_path / "classes.tsv"
     file.write_text(text)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         Classes().table(file)
 
 
@@ -535,24 +535,24 @@ def test_logits_that_are_not_finite_are_refused(scored, tones, tmp_path):
     text = scored.read_text()
     first_logit = text.split("\n")[1].split("\t")[1]
     file.write_text(text.replace(first_logit, "nan", 1))
-    with pytest.raises(InputError, match="with a score that is not finite"):
+    with input_error("with a score that is not finite"):
         evaluate(Labels("generic", tones, "eval"), [file])
 
 
 def test_settings_of_the_other_kind_of_file_are_refused(scored, tones, tmp_path):
     labels = Labels("generic", tones, "eval")
-    with pytest.raises(InputError, match="`threshold` has no effect on logits of classes"):
+    with input_error("`threshold` has no effect on logits of classes"):
         evaluate(labels, [scored], threshold=0.5)
     scores = tmp_path / "scores.txt"
     scores.write_text("eval_300_0 1.0\n")
-    with pytest.raises(InputError, match="`unknown` has no effect on scores"):
+    with input_error("`unknown` has no effect on scores"):
         evaluate(labels, [scores], unknown="energy")
 
 
 def test_detectors_without_bona_fide_have_no_score_and_detectors_of_spoofs_no_classes(checkpoint):
-    with pytest.raises(InputError, match="without bona fide, so it has no score"):
+    with input_error("without bona fide, so it has no score"):
         Detector.from_pretrained(checkpoint, device="cpu").score(np.zeros(4000), 16000)
-    with pytest.raises(InputError, match="only tells bona fide from spoof"):
+    with input_error("only tells bona fide from spoof"):
         Classes().fit_to(Detector.from_config(MODEL))
 
 
@@ -560,16 +560,14 @@ def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
     key = tmp_path / "key.csv"
     key.write_text(tones.read_text().replace(" A lower", "").replace('" B, middle"', ""))
     names = r"eval_300_0, .*, eval_300_9, … \(24 in all\)"
-    with pytest.raises(
-        InputError, match=rf"24 spoofed trials of the key without vocoder, which names the class: {names}"
-    ):
+    with input_error(rf"24 spoofed trials of the key without vocoder, which names the class: {names}"):
         evaluate(Labels("generic", key, "eval"), [scored])
 
 
 def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
     file = tmp_path / "classes.tsv"
     file.write_text(scored.read_text().replace("A lower", "Z", 1))
-    with pytest.raises(InputError, match="has the columns Z, B, middle, C=higher, and its record A lower"):
+    with input_error("has the columns Z, B, middle, C=higher, and its record A lower"):
         Classes(tuple(TONES)[:3]).table(file)
 
 

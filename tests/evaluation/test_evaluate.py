@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders import golden_metrics
+from builders import golden_metrics, input_error
 from builders.files import write
 from builders.report_case import make_case
 
@@ -20,7 +20,6 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.tables import Figure
-from nes2net.lib.errors import InputError
 
 
 def counts(result):
@@ -181,7 +180,7 @@ def test_the_text_of_a_result(tmp_path):
     for number in (2, 3):  # by attack and by codec, by attack and codec
         assert f"{number} rows of fewer than 20 trials of a class omitted; the JSON has them." in text
     write(scores, "a 2\nb 0\nc 1\nd -1\n")
-    with pytest.raises(InputError, match=r"scores\.txt: .*1 of 5 trials without a score: e"):
+    with input_error(r"scores\.txt: .*1 of 5 trials without a score: e"):
         evaluate_systems("asvspoof2021_la", scores, key)
 
 
@@ -254,7 +253,7 @@ def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     assert "PARTIAL" not in without.text()
     assert without.to_dict()["excluded"] == exclude
     assert la(exclude={"codec": ["gsm"]})["num_spoof"].value == 3
-    with pytest.raises(InputError, match="1 of 10 trials without a score: A140"):
+    with input_error("1 of 10 trials without a score: A140"):
         la(without=["A140"], exclude=exclude)
     assert "PARTIAL" not in la(without=["A140"], exclude=exclude, allow_partial=True).text()
     partial_result = la(without=["A140", "A070"], exclude=exclude, allow_partial=True)
@@ -268,7 +267,7 @@ def test_exclusions_that_remove_nothing_or_all_are_refused(la):
         ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
         ({"label": ["spoof"]}, "4 trials, all bona fide, and both classes are needed; judge them"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             la(exclude=exclude)
 
 
@@ -285,7 +284,7 @@ def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
         ("generic", own_list, "dve", "has no phase 'dve'; did you mean 'dev'\\? Known: all, dev, eval, train"),
         ("generic", own_list, "dev", "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             evaluate_systems(corpus, tmp_path / "s.txt", keys, phase, num_resamples=5)
 
 
@@ -327,7 +326,7 @@ def test_speakers_and_attacks_are_drawn_to_compare_systems(tmp_path):
     trials, both = (evaluate(paths, draw=unit)["difference"] for unit in ("trials", "both"))
     assert trials.value == both.value
     assert trials.interval != both.interval
-    with pytest.raises(InputError, match="`draw=both` needs at least 10 speakers"):
+    with input_error("`draw=both` needs at least 10 speakers"):
         evaluate(paths, draw="both", exclude={"attack": ["A07"]})
 
 

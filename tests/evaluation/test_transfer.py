@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.files import write
 from builders.report_case import make_case
 
@@ -24,7 +25,6 @@ from nes2net.evaluation.transfer import (
     losses_in_words,
     read_set,
 )
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import OperatingPoint, calibration, load
 
 POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
@@ -123,7 +123,7 @@ def test_figures_are_shown_by_name(report):
     assert shown["macro_f1"] == report["macro_f1"]
     assert "macro-F1 %" in shown.text()
     assert "EER %" not in shown.text()
-    with pytest.raises(InputError, match="names figures of this result, not 'macro_f2'; did you mean 'macro_f1'"):
+    with input_error("names figures of this result, not 'macro_f2'; did you mean 'macro_f1'"):
         report.only(["macro_f2"])
 
 
@@ -171,7 +171,7 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
     assert "calibration" in {entry["kind"] for entry in inputs}
     replace(load(path), llrs=None).save(path)  # without ratios: no development row, and only a cost can be a point
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
-    with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
+    with input_error("holds no scores to read the operating point 'eer' off"):
         report_of(case, "good", where=replace(where, operating_point=OperatingPoint.parse("eer")))
 
 
@@ -184,7 +184,7 @@ def test_each_system_has_a_table_and_each_further_set_a_row(case):
     rows = report_of(case, "good", further=[further_set]).rows("rates")
     names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
     assert [row.labels["set"] for row in rows] == names
-    with pytest.raises(InputError, match="`also` requires a single system, but 2"):
+    with input_error("`also` requires a single system, but 2"):
         report_of(case, "good", "worse", further=[further_set])
 
 
@@ -199,7 +199,7 @@ def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
         (source(case, "good", dev_keys="missing.csv"), "missing.csv"),
         (ThresholdSource(calibrations=[str(tmp_path / "frames.json")]), "of frames of 20 ms, not of recordings"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             report_of(case, "good", where=where)
 
 

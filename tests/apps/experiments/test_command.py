@@ -1,6 +1,5 @@
 """`nes2net experiment` on a corpus of a few seconds: whole, again, interrupted, failed, in processes."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from builders import PATIENCE
 from builders.experiments import LA, experiment_file
+from builders.files import read_json
 
 from nes2net.apps.experiments import jobs
 from nes2net.cli.main import main
@@ -42,14 +42,14 @@ def done(corpus, tmp_path_factory):
 
 def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, command):
     out = done / "out"
-    result = json.loads((out / "table.json").read_text())
+    result = read_json(out / "table.json")
     assert result["complete"]
     assert result["notes"] == []
     assert result["seeds"] == [1, 2]
     assert all((out / measurement["page"]).is_file() for measurement in result["measured"])
     for row, average in zip(result["tables"][0]["rows"], ("best1", "best2")):
         name = row["on"]["set"]
-        reports = [json.loads((out / f"reports/seed{seed}/{average}/{name}.json").read_text()) for seed in (1, 2)]
+        reports = [read_json(out / f"reports/seed{seed}/{average}/{name}.json") for seed in (1, 2)]
         eers = [report["tables"][0]["rows"][0]["eer"]["value"] for report in reports]
         assert (row["eer"]["value"], row["mean"]["value"]) == (min(eers), pytest.approx(sum(eers) / 2))
     assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
@@ -176,7 +176,7 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     assert not (tmp_path / "out").exists()
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
     assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing")[0] == 1
-    table = json.loads((tmp_path / "out/table.json").read_text())
+    table = read_json(tmp_path / "out/table.json")
     assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
 
 

@@ -1,6 +1,5 @@
 """Reproduction on the tiny corpus: missing files, training, scoring, and the verdict."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 import yaml
 from builders.experiments import ROW as PUBLISHED
 from builders.files import folder as new_folder
-from builders.files import write
+from builders.files import read_json, write
 from conftest import REPOSITORY
 
 from nes2net import Detector
@@ -221,7 +220,7 @@ def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(reproduce, c
     assert status == 0
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
     score_of(checkpoint, "out")
-    (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["tables"][0]["rows"]
+    (result,) = read_json(tmp_path / "out" / "report.json")["tables"][0]["rows"]
     low, high = (100 * bound for bound in result["eer"]["interval"])
     measured = f"measured   {100 * result['eer']['value']:.2f} %   95 % interval {low:.2f} to {high:.2f} %"
     assert f"{measured}   (6 bona fide" in out

@@ -1,20 +1,19 @@
 """An experiment as jobs by submitit: what sbatch is asked for, and a real run by submitit's local cluster."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+from builders import input_error
 from builders.experiments import experiment_file
-from builders.files import write
+from builders.files import read_json, write
 from conftest import REPOSITORY
 
 from nes2net.apps.experiments.description import SlurmSettings, load_experiment
 from nes2net.apps.experiments.plan import plan_experiment
 from nes2net.apps.experiments.slurm import TaskCommand, submit
-from nes2net.lib.errors import InputError
 
 submitit = pytest.importorskip("submitit")
 
@@ -67,7 +66,7 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, 
     submitit.SlurmJob.watcher.clear()
     assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(InputError, match="the jobs cannot be submitted .*; is this a machine of the cluster?"):
+    with input_error("the jobs cannot be submitted .*; is this a machine of the cluster?"):
         submitted(tasks)
 
 
@@ -94,6 +93,6 @@ def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
     completed = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
     assert completed.returncode == 0, completed.stderr
-    assert json.loads((tmp_path / "out/table.json").read_text())["complete"]
-    jobs = json.loads((tmp_path / "out/slurm/jobs.json").read_text())["jobs"]
+    assert read_json(tmp_path / "out/table.json")["complete"]
+    jobs = read_json(tmp_path / "out/slurm/jobs.json")["jobs"]
     assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

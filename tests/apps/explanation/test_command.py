@@ -5,6 +5,7 @@ import json
 import pytest
 import soundfile
 from builders import hears_a_tone
+from builders.files import read_json
 from PIL import Image
 
 
@@ -27,7 +28,7 @@ def test_what_is_printed_and_written(tmp_path, explain):
     assert "check: without the most relevant tenth of time the score changes by" in printed
     with Image.open(tmp_path / "out" / "tone.png") as picture:
         assert picture.size == (1210, 704)
-    data = json.loads((tmp_path / "out" / "tone.json").read_text())
+    data = read_json(tmp_path / "out" / "tone.json")
     assert data["strongest_bands"][0]["start"] == 3000
     assert data["checks"][0]["of"] == "time"
     assert len(data["relevance"]["cells"]) == 16

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from builders import input_error
 
 from nes2net import Detector
 from nes2net.apps.export.arena import ArenaModel, check_meta
 from nes2net.cli.main import main
-from nes2net.lib.errors import InputError
 from nes2net.models.card import arxiv_number
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.score_file import read_scores
@@ -49,7 +49,7 @@ def checkpoint(tmp_path, spectral_detector):
 def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordings, spectral_detector):
     model = model_of(checkpoint)
     audio = recordings["u0"]
-    with pytest.raises(InputError, match=r"call load\(\)"):
+    with input_error(r"call load\(\)"):
         model.score_batch([audio], [16000])
     model.load()
     alone = model.score_batch([audio], [16000])
@@ -64,13 +64,13 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
         (np.zeros(0, np.float32), "no samples"),
         (np.zeros((2, 3, 4), np.float32), "axes"),
     ):
-        with pytest.raises(InputError, match=says):
+        with input_error(says):
             model.score_batch([audio, wrong], [16000, 16000])
-    with pytest.raises(InputError, match="2 recordings with 1 sample rate"):
+    with input_error("2 recordings with 1 sample rate"):
         model.score_batch([audio, audio], [16000])
     assert model.score_batch([], []) == []
     model.unload()
-    with pytest.raises(InputError, match="not loaded"):
+    with input_error("not loaded"):
         model.score_batch([audio], [16000])
     model.load()  # a client may run again
     assert model.score_batch([audio], [16000]) == alone
@@ -122,7 +122,7 @@ def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, c
         *((wrong, "not what the Arena asks") for wrong in ([], {"system": 3}, {})),
     ):
         (out / "meta.yaml").write_text(yaml.safe_dump(content))
-        with pytest.raises(InputError, match=says):
+        with input_error(says):
             check_meta(out)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import small_parts
+from builders import input_error, small_parts
 from builders.classification_folders import KINDS, folder_of
-from builders.files import write
+from builders.files import read_json, write
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import Detector, create_frontend
 from nes2net.apps.export.formats import export
 from nes2net.cli.main import main
 
@@ -121,7 +121,7 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         detector.save(tmp_path / "saved", **record)
         saved = Detector.from_pretrained(tmp_path / "saved", device="cpu")
         out = export(saved, "hf", tmp_path / "out")
-        facts = json.loads((out / "config.json").read_text())
+        facts = read_json(out / "config.json")
         assert facts["id2label"] == {"0": "spoof", "1": "bonafide"}
         assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
@@ -170,7 +170,7 @@ def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_
     for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
         small_model[head] |= changes
         out = export(Detector.from_config(small_model), "hf", tmp_path / "out")
-        assert json.loads((out / "config.json").read_text())["architectures"] == [model]
+        assert read_json(out / "config.json")["architectures"] == [model]
 
 
 @pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
@@ -192,7 +192,7 @@ def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
         (detector, "zip", "out", "there is no export format 'zip'; known: hf, merged, onnx"),
         (spectral_detector, "hf", "out", "'lps' is not written as a folder of the transformers library"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             export(exported, to, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -245,5 +245,5 @@ def test_a_refusal_of_the_hub_is_one_line(detector, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
     message = r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         detector.push_to_hub("a/b/c")

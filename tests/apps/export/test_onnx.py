@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import small_parts
+from builders import input_error, small_parts
 from builders.voices import voice
 from conftest import REPOSITORY
 from torch import nn
 
 import nes2net
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.export import onnx as onnx_engine
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.evaluation.judgements import Scores
@@ -174,13 +174,13 @@ def test_loading_a_file_prints_nothing(file, capfd):
 def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, corpus, tmp_path):
     exported = OnnxDetector(file)
     assert_same(detector, exported)
-    with pytest.raises(InputError, match=f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
+    with input_error(f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     settings = ScoringSettings(num_samples=8000, legacy_train_mode=True)
-    with pytest.raises(InputError, match="eval mode"):
+    with input_error("eval mode"):
         judge_trials(exported, trials, tmp_path / "s", Scores(), settings=settings)
-    with pytest.raises(InputError, match="makes no embeddings: use the checkpoint"):
+    with input_error("makes no embeddings: use the checkpoint"):
         judge_trials(exported, trials, tmp_path / "e.npy", Embeddings())
 
 
@@ -224,7 +224,7 @@ def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
     assert exported.min_samples == exported.max_samples == sls.min_samples
     assert_same(sls, exported)
     for samples in (sls.min_samples - 1, sls.min_samples + 1):
-        with pytest.raises(InputError, match=f"only {sls.min_samples} samples, got {samples}"):
+        with input_error(f"only {sls.min_samples} samples, got {samples}"):
             exported(torch.zeros(1, samples))
 
 
@@ -244,7 +244,7 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
     beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
     assert OnnxDetector(path).fingerprint() != before
     beside.unlink()
-    with pytest.raises(InputError, match=r"large\.onnx needs its weights in .*large\.onnx\.data, which is missing"):
+    with input_error(r"large\.onnx needs its weights in .*large\.onnx\.data, which is missing"):
         OnnxDetector(path)
 
 
@@ -338,22 +338,22 @@ def test_files_that_are_not_an_exported_detector_are_refused(file, corpus, workd
     ):
         refused(f"score asvspoof2021_la {corpus} --model {model} --out scores.txt", message)
         assert not Path("scores.txt").exists()
-    with pytest.raises(InputError, match="detector.pth is not an ONNX file: give the name of one that ends in .onnx"):
+    with input_error("detector.pth is not an ONNX file: give the name of one that ends in .onnx"):
         OnnxDetector("detector.pth")
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
 def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
+    with input_error(re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
         OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
 
 
 def test_a_missing_device_is_named(file):
-    with pytest.raises(InputError, match="has no mps"):
+    with input_error("has no mps"):
         OnnxDetector(file, device="mps")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        with pytest.raises(InputError, match="has no cuda: install onnxruntime-gpu"):
+        with input_error("has no cuda: install onnxruntime-gpu"):
             OnnxDetector(file, device="cuda")
 
 
@@ -362,7 +362,7 @@ def test_errors_of_an_export(detector, tmp_path):
         (detector, "d.pt", r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"),
         (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             export_onnx(exported, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -376,7 +376,7 @@ def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, m
     replacement = create("wav2vec2_small", "nes2net_x")
     with torch.no_grad():
         replacement.backend.fc.bias += 2e-4
-    with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
+    with input_error(r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
         export_onnx(replacement, tmp_path / "d.onnx")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
 
@@ -463,7 +463,7 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
 
 def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
-    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: remove `quantize`"):
+    with input_error("front-end 'lps' has no linear layers to quantise: remove `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 
 
@@ -476,9 +476,9 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
         (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
         (speech, "onnx", "int8", "this detector needs float32, so remove `quantize`"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             export(exported, to, out.with_suffix(f".{to}"), quantize=method)
-    with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: use `device=cpu`"):
+    with input_error("quantised to int8, which computes on the CPU only: use `device=cpu`"):
         OnnxDetector(int8_file, device="cuda")
     assert not list(tmp_path.iterdir())
 

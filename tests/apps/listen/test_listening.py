@@ -11,14 +11,13 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 from builders.live import WINDOW, expected, heard, judge_of, windows
 from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.apps.listen.listening import Block, Gone, Listening
-from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
 from nes2net.scoring.stream import TimedWindow
@@ -209,7 +208,7 @@ def test_wrong_samples_end_it_after_the_last_lines(judge, small, call):
         judge().session(16000, "f32le", ["mix"], True, "all"), [Block(call[:1, :16000]), Block(wrong)]
     )
     lines = []
-    with pytest.raises(InputError, match=r"the first at 1\.500 s"):
+    with input_error(r"the first at 1\.500 s"):
         for line in listening.lines():
             lines.append(line)
     assert windows(lines) == expected(small, call[0, :16000])
@@ -226,7 +225,7 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
 
     monkeypatch.setattr(small, "scores", fail)
     lines = []
-    with pytest.raises(InputError, match="10 windows in a row cannot be scored: .*nan"):
+    with input_error("10 windows in a row cannot be scored: .*nan"):
         for line in Listening(
             judge().session(16000, "s16le", ["mix"], True, "all"), [Block(np.tile(call[:1], 2))]
         ).lines():

@@ -1,8 +1,9 @@
 """What `nes2net listen` refuses before it reads any audio: windows without a length, and detectors without a score."""
 
 import pytest
+from builders import input_error
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.listen.listening import LiveJudge
 
 BAD_NUMBERS = ["0", "-1", "nan", "inf", "1e-9"]
@@ -71,11 +72,11 @@ def test_a_detector_of_source_tracing(command, words_of, source, tmp_path):
 
 @pytest.mark.parametrize("settings", [{"window": 0}, {"hop": 0}, {"window": float("nan")}, {"max_behind": 0}])
 def test_python(small, settings):
-    with pytest.raises(InputError, match="positive number of seconds|at least 0.001"):
+    with input_error("positive number of seconds|at least 0.001"):
         LiveJudge(small, "small.pth", **settings)
 
 
 def test_streams_and_tracks_of_a_detector_without_a_score():
     detector = Detector.from_config(TRACING)
-    with pytest.raises(InputError, match="so it has no score"):
+    with input_error("so it has no score"):
         detector.stream(16000)

@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from builders import input_error
 from builders.live import serving
 
 pytest.importorskip("websockets")
@@ -16,7 +17,6 @@ from builders.websocket_calls import START, call_of, say, server_process
 from websockets.sync.client import connect
 
 from nes2net.apps.listen import saved_calls
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import load
 
 FIRST = 20000  # samples of a call before a restart, up to the end of its fourth window
@@ -210,5 +210,5 @@ def test_a_call_goes_on_if_its_state_cannot_be_saved(restart, call, monkeypatch,
 
 def test_a_file_in_place_of_the_folder_is_refused(judge, tmp_path):
     (tmp_path / "state").write_text("")
-    with pytest.raises(InputError, match="state"), serving(judge(), state=str(tmp_path / "state")):
+    with input_error("state"), serving(judge(), state=str(tmp_path / "state")):
         pass

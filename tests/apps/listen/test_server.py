@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, wait
+from builders import PATIENCE, input_error, wait
 from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
@@ -26,7 +26,6 @@ from websockets.sync.server import ServerConnection
 from nes2net.apps.listen import server as server_module
 from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Listener
 
 
@@ -412,7 +411,7 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
 
 def test_more_clients_than_descriptors_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
-    with pytest.raises(InputError, match="`clients` is at most 32, not 33, because this process may open only"):
+    with input_error("`clients` is at most 32, not 33, because this process may open only"):
         server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 

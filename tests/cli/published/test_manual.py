@@ -1,12 +1,12 @@
 """The commands of docs/published.md give the published figures: averages and In-the-Wild have published errors."""
 
-import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from builders.files import read_json
 from conftest import REPOSITORY
 
 from nes2net import Detector
@@ -77,7 +77,7 @@ def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus,
     command = printed_command("main.py", "--track=in_the_wild")
     status, _, error = script(command.replace("=DIR", f"={wild}"))
     assert status == 0, error
-    assert json.loads(Path("SCORES.json").read_text())["run"]["legacy_train_mode"] is True
+    assert read_json(Path("SCORES.json"))["run"]["legacy_train_mode"] is True
     score, in_eval_mode = first_scores("SCORES", wild, "wav", Detector.from_pretrained("CKPT", "cpu"))
     assert abs(score - in_eval_mode) > 1e-3
     figure = printed_command("Cal_EER_in_the_wild.py")

@@ -5,9 +5,10 @@ import struct
 import numpy as np
 import pytest
 import torch
+from builders import input_error
 from demonstration.whisper import convert, main
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 
 SIZES = {"encoder_layers": 2, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 16, "encoder_attention_heads": 2}
 TYPES = {"float32": 0, "int8": 1, "int16": 2, "float16": 4}
@@ -92,7 +93,7 @@ def test_positions_are_cut_to_the_seconds_asked_for(frontend, tmp_path):
     waveform = 0.1 * torch.randn(1, 8_000)
     first, expected = (f(waveform, layers="all")[0] for f in (converted, frontend))
     torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
-    with pytest.raises(InputError, match="3 s are not 1 to 2 s"):
+    with input_error("3 s are not 1 to 2 s"):
         convert(file, tmp_path / "folder", seconds=3)
 
 
@@ -104,7 +105,7 @@ def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
     waveform = 0.1 * torch.randn(1, 8_000)
     first_output = frontend(waveform, layers="all")[1]
     torch.testing.assert_close(converted(waveform)[0], frontend.model.layer_norm(first_output))
-    with pytest.raises(InputError, match="3 layers are not 1 to 2"):
+    with input_error("3 layers are not 1 to 2"):
         convert(file, tmp_path / "folder", seconds=2, layers=3)
 
 
@@ -125,7 +126,7 @@ def changed(frontend, **variables):
 def test_encoders_that_the_front_end_cannot_compute_are_named(frontend, tmp_path, changes, message):
     file = tmp_path / "model.bin"
     file.write_bytes(model_bin(changed(frontend, **changes)))
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         convert(file, tmp_path / "folder", seconds=2)
     assert not (tmp_path / "folder").exists()
 
@@ -136,7 +137,7 @@ def test_missing_variables_are_named(frontend, tmp_path):
         variables = variables_of(frontend)
         del variables[name]
         file.write_bytes(model_bin(variables))
-        with pytest.raises(InputError, match=r"no variable encoder/|conv1\.weight"):
+        with input_error(r"no variable encoder/|conv1\.weight"):
             convert(file, tmp_path / "folder", seconds=2)
 
 
@@ -146,7 +147,7 @@ def test_every_cut_of_a_file_is_refused(frontend, tmp_path):
     file = tmp_path / "model.bin"
     for length in (*range(0, 400), *range(400, len(content) - aliases, 997)):
         file.write_bytes(content[:length])
-        with pytest.raises(InputError, match="is damaged: "):
+        with input_error("is damaged: "):
             convert(file, tmp_path / "folder", seconds=2)
 
 
@@ -174,5 +175,5 @@ def test_other_files_are_refused(tmp_path, capsys, content, message):
 def test_a_size_that_the_data_contradict_is_refused(tmp_path):
     wrong = BIAS_ONLY.replace(struct.pack("<BI", 1, 4), struct.pack("<BI", 1, 2**31))
     (tmp_path / "model.bin").write_bytes(wrong)
-    with pytest.raises(InputError, match=r"'conv1/bias'|'encoder/conv1/bias' of shape \[2147483648\] has 16 bytes"):
+    with input_error(r"'conv1/bias'|'encoder/conv1/bias' of shape \[2147483648\] has 16 bytes"):
         convert(tmp_path / "model.bin", tmp_path / "folder")
