@@ -203,7 +203,9 @@ def detector(small_model: dict):
 @pytest.fixture
 def spectral_detector():
     """The fastest detector: a small spectrum and ASP + MLP."""
-    return seeded_detector({"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"})
+    from builders.small_parts import SPECTRAL_MODEL
+
+    return seeded_detector(SPECTRAL_MODEL)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from builders import input_error
 from builders.files import read_json, write
+from builders.small_parts import SPECTRUM
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
 
@@ -257,8 +258,7 @@ def test_an_onnx_file_that_changes_after_it_was_opened_has_no_fingerprint(tmp_pa
     from nes2net.apps.export.formats import export
     from nes2net.models.onnx_detector import OnnxDetector
 
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
+    detector = Detector.from_config({"frontend": SPECTRUM, "backend": "mean_linear"}).eval()
     file = export(detector, "onnx", tmp_path / "d.onnx")
     opened = OnnxDetector(file, "cpu")
     assert opened.fingerprint() == sha256(file)

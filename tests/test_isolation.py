@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders import PATIENCE, input_error
+from builders.small_parts import SPECTRUM
 from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
@@ -75,7 +76,7 @@ def run(words: str, folder: Path, *packages: Path) -> subprocess.CompletedProces
 @pytest.fixture
 def recipe_file(corpus, tmp_path) -> Path:
     """A recipe of one epoch on a spectrum."""
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+    model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
     data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}
     values = {"name": "tiny", "date": "0101", "model": model, "data": data, "train": {"epochs": 1, "batch_size": 4}}
     path = tmp_path / "recipe.yaml"

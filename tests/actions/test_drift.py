@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from builders import input_error
+from builders.small_parts import SPECTRAL_MODEL
 from builders.unfit import write_unfit
 from builders.voices import voice
 from scipy.signal import firwin, lfilter
@@ -38,7 +39,7 @@ def write_voices(folder, seed, number, change=lambda samples: samples):
 
 def small_detector(seed=0):
     torch.manual_seed(seed)
-    return Detector.from_config({"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"})
+    return Detector.from_config(SPECTRAL_MODEL)
 
 
 @pytest.fixture(scope="module")

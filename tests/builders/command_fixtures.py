@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.capture import CaptureResult
 
 from nes2net.cli import main as command_line
 from nes2net.data.registry import corpora
@@ -55,6 +56,18 @@ def command(capsys) -> Callable:
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def output(command) -> Callable:
+    """A function that runs a command, which must end with this status: what it prints, as ``out`` and ``err``."""
+
+    def run(words: str | Sequence[object], status: int = 0, **options) -> CaptureResult[str]:
+        ended, out, err = command(words, **options)
+        assert ended == status, (out, err)
+        return CaptureResult(out, err)
 
     return run
 

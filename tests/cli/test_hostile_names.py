@@ -5,6 +5,7 @@ import json
 import pytest
 import soundfile
 from builders import input_error
+from builders.small_parts import SPECTRUM
 from builders.source_tracing import TRACING
 from builders.voices import voice
 
@@ -16,7 +17,7 @@ from nes2net.training.start import build_detector
 from nes2net.training.tasks.task import Task
 
 EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav  9.9  3 s  bonafide"
-SMALL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "mean_linear"}}
+SMALL = {"frontend": SPECTRUM, "backend": {"name": "mean_linear"}}
 RECIPES = {
     "name": {"name": EVIL, "data": {"corpora": [{"name": "generic", "root": "x"}]}},
     "corpus": {"name": "n", "data": {"corpora": [{"name": EVIL, "root": "x"}]}},
@@ -39,12 +40,11 @@ def check_lines(printed):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, command):
+def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.provenance = Provenance.read({"recipe": recipe})
     detector.save(tmp_path / "d.pth")
-    status, out, err = command(["predict", recording, "--model", tmp_path / "d.pth"])
-    assert status == 0, err
+    out = output(["predict", recording, "--model", tmp_path / "d.pth"]).out
     check_lines(out)
 
 
@@ -62,7 +62,7 @@ def calibration_of(detector, **facts):
 
 
 @pytest.mark.parametrize("command_name", ["predict", "apply"])
-def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_path, command):
+def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.save(tmp_path / "d.pth")
     calibration = tmp_path / "c.json"
@@ -72,8 +72,7 @@ def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_
     words = ["predict", recording, "--model", tmp_path / "d.pth", "--calibration", calibration]
     if command_name == "apply":
         words = ["calibrate", "apply", calibration, scores, "--out", tmp_path / "calibrated.txt"]
-    status, out, err = command(words)
-    assert status == 0, err
+    out = output(words).out
     check_lines(out)
 
 
@@ -85,12 +84,9 @@ def tracing(name):
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
-def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(
-    name, recording, tmp_path, command
-):
+def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(name, recording, tmp_path, output):
     Detector.from_config(tracing(name)).save(tmp_path / "d.pth")
-    status, out, err = command(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"])
-    assert status == 2
+    out, err = output(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"], status=2)
     assert out == ""
     assert f"a class of {tmp_path}/d.pth has the name {name!r}: remove tabs" in err
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 from builders import slow
 from builders.report_case import make_case
+from builders.small_parts import SPECTRAL_MODEL
 
 from nes2net import Detector
 
@@ -39,7 +40,7 @@ def folder(corpus, workdir):
     shutil.copy(next(corpus.rglob("*.flac")), "clip.flac")
     (workdir / "corpus").symlink_to(corpus)
     recipe = {
-        "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
+        "model": SPECTRAL_MODEL,
         "data": {"root": "corpus", "num_samples": 8000, "num_workers": 0, "cache": "cache"},
         "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
         "validation": {"augmented": False},

@@ -14,6 +14,7 @@ import torch
 from builders import input_error
 from builders.files import read_json, write, write_json, write_record
 from builders.runs import history_of
+from builders.small_parts import SPECTRUM
 
 from nes2net import Detector, decisions, metrics
 from nes2net.actions.evaluation import evaluate
@@ -36,7 +37,7 @@ from nes2net.training.tasks.task import create_task
 TONES = {"A lower": 300, "B, middle": 900, "C=higher": 2700, "D": 5000}
 KNOWN = tuple(TONES)[:3]
 MODEL = {
-    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "frontend": SPECTRUM,
     "aggregation": "last",
     "backend": {"name": "asp_mlp", "hidden_dim": 8},
 }

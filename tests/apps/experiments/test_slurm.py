@@ -9,6 +9,7 @@ import pytest
 from builders import input_error
 from builders.experiments import experiment_file
 from builders.files import read_json, write
+from builders.scripts import python
 from conftest import REPOSITORY
 
 from nes2net.apps.experiments.description import SlurmSettings, load_experiment
@@ -89,10 +90,8 @@ def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued
 @pytest.mark.weekly
 def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
-    words = [sys.executable, "-m", "nes2net", "experiment", "run", str(path), "--out", str(tmp_path / "out")]
-    words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
-    completed = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
-    assert completed.returncode == 0, completed.stderr
+    words = ["experiment", "run", path, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--on", "slurm"]
+    python("-m", "nes2net", *words, cwd=REPOSITORY)
     assert read_json(tmp_path / "out/table.json")["complete"]
     jobs = read_json(tmp_path / "out/slurm/jobs.json")["jobs"]
     assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

@@ -53,12 +53,11 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_result_of_a_set_with_both_classes(home, command):
+def test_the_result_of_a_set_with_both_classes(home, output):
     write_set(home / "set", [1, 0, 1, 0])
     make_cache(home / "hf", SET.removeprefix("hub:"), home / "set")
     words = f"export system --to arena --scores scores.txt --corpus {SET}"
-    status, out, err = command(words)
-    assert status == 0, err
+    out = output(words).out
     folder = home / "system" / ".eval_results" / "SpeechAntiSpoofingBenchmarks" / "Tiny"
     assert "result.yaml" in out
     result = yaml.safe_load((folder / "result.yaml").read_text())
@@ -75,15 +74,14 @@ def test_the_result_of_a_set_with_both_classes(home, command):
     assert artifact["scores_sha256"] == hashlib.sha256(scores).hexdigest()
 
 
-def test_a_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice(home, command):
+def test_a_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice(home, output):
     write_set(home / "set", [1, 1, 1, 1])
     write_set(home / "deep_voice", [1, 0, 1, 0])
     make_cache(home / "hf", SET.removeprefix("hub:"), home / "set")
     make_cache(home / "hf", DEEP_VOICE.removeprefix("hub:"), home / "deep_voice")
     (home / "deep_voice.txt").write_text("u0 0.0\nu1 1.4\nu2 0.1\nu3 3.0\n")
     words = f"export system --to arena --scores scores.txt --corpus {SET} --deep-voice deep_voice.txt"
-    status, _, err = command(words)
-    assert status == 0, err
+    output(words)
     (path,) = (home / "system" / ".eval_results").rglob("result.yaml")
     scores = yaml.safe_load(path.read_text())["scores"]
     assert scores == {"srr_complement": 50.0, "n_trials": 4, "n_skipped": 0}

@@ -14,7 +14,7 @@ def source(spectral_detector, workdir):
     return workdir / "in.pth"
 
 
-def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, command, refused, monkeypatch):
+def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, output, refused, monkeypatch):
     load = Detector.from_pretrained
     monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     for words, *messages in (
@@ -29,13 +29,13 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, comm
     assert list(workdir.iterdir()) == [source]
     monkeypatch.setattr(Detector, "from_pretrained", load)
     words = "export in.pth --to safetensors --out out"
-    assert command(words)[0] == 0
+    output(words)
     assert (workdir / "out" / "model.safetensors").is_file()
     refused(words, "--overwrite")
-    assert command(f"{words} --overwrite")[0] == 0
+    output(f"{words} --overwrite")
 
 
-def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, command, refused):
+def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, command, output, refused):
     torch.manual_seed(0)
     adapted = {**small_model["frontend"], "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**small_model, "frontend": adapted}).eval()
@@ -58,7 +58,7 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
     torch.testing.assert_close(merged(waveform), detector(waveform), atol=1e-6, rtol=0)
     refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors: there is nothing to")
     # Averages keep the base, and export merges by itself, to the same tensors.
-    assert command("average lora.pth lora.pth --out average.pth")[0] == 0
-    assert command("export average.pth --to pth --out exported.pth --base moved.pth")[0] == 0
+    output("average lora.pth lora.pth --out average.pth")
+    output("export average.pth --to pth --out exported.pth --base moved.pth")
     exported = Detector.from_pretrained("exported.pth", "cpu").state_dict()
     assert all(torch.equal(value, exported[key]) for key, value in merged.state_dict().items())

@@ -184,8 +184,8 @@ def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, co
         judge_trials(exported, trials, tmp_path / "e.npy", Embeddings())
 
 
-def test_the_file_describes_its_detector(detector, file, command):
-    printed = command(["info", file])[1]
+def test_the_file_describes_its_detector(detector, file, output):
+    printed = output(["info", file]).out
     assert "detector exported to ONNX" in printed
     assert "samples at 16 kHz" in printed
     assert "nes2net_x" in printed
@@ -249,23 +249,23 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("length", ["8000", "full"])
-def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, workdir, command, length):
+def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, workdir, output, length):
     detector.save("detector.pth")
     score = f"score asvspoof2021_la {corpus} --samples {length} --workers 0"
     for model, out in (("detector.pth", "torch.txt"), (file, "onnx.txt")):
-        assert command(f"{score} --model {model} --out {out}")[0] == 0
+        output(f"{score} --model {model} --out {out}")
     ids, expected = read_scores("torch.txt")
     onnx_ids, onnx_scores = read_scores("onnx.txt")
     assert ids == onnx_ids
     assert expected.std() > 1e-4
     np.testing.assert_allclose(onnx_scores, expected, atol=TOLERANCE)
-    assert "complete already" in command(f"{score} --model {file} --out onnx.txt")[1]
+    assert "complete already" in output(f"{score} --model {file} --out onnx.txt").out
 
 
-def test_a_score_file_never_mixes_scores_of_two_engines(detector, file, corpus, workdir, command, refused):
+def test_a_score_file_never_mixes_scores_of_two_engines(detector, file, corpus, workdir, output, refused):
     detector.save("detector.pth")
     score = f"score asvspoof2021_la {corpus} --samples 8000 --workers 0 --out s.txt --model"
-    assert command(f"{score} detector.pth")[0] == 0
+    output(f"{score} detector.pth")
     refused(f"{score} {file}", "another run")
 
 
@@ -280,12 +280,11 @@ def export_folder(detector, file, workdir) -> Path:
 
 
 @pytest.fixture
-def predicted(command):
+def predicted(output):
     """A function that predicts both recordings, and returns the rows."""
 
     def predict(words: str) -> list[dict]:
-        status, out, err = command(f"predict 1.wav 3.wav --json --model {words}")
-        assert status == 0, err
+        out = output(f"predict 1.wav 3.wav --json --model {words}").out
         return [json.loads(line) for line in out.splitlines()]
 
     return predict
@@ -300,14 +299,14 @@ def test_predict_gives_the_rows_of_the_checkpoint(export_folder, predicted):
         assert row == expected
 
 
-def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, predicted, command):
+def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, predicted, output):
     for kind, seeds in (("real", range(6)), ("fake", range(6, 12))):
         Path(kind).mkdir()
         for seed in seeds:
             soundfile.write(f"{kind}/{seed}.wav", 0.4 * voice(seed, 1), 16000)
-    (advice,) = re.findall("#   nes2net (calibrate .*)", command("predict 1.wav --model detector.onnx")[1])
+    (advice,) = re.findall("#   nes2net (calibrate .*)", output("predict 1.wav --model detector.onnx").out)
     advice = advice.replace("REAL", "real").replace("FAKE", "fake")
-    assert command(f"{advice} --allow-inverted --workers 0")[0] == 0
+    output(f"{advice} --allow-inverted --workers 0")
     assert not load("c.json").population.has_embeddings
     assert all("decision" in row for row in predicted("detector.onnx --calibration c.json"))
 
@@ -410,7 +409,7 @@ def test_loading_an_int8_file_prints_nothing(int8_file, capfd):
 
 
 @pytest.mark.slow
-def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, command):
+def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, output):
     """They do not depend on the batch, and the file says what it holds."""
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
@@ -424,7 +423,7 @@ def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, comman
     assert (exported.description["quantize"], exported.precision) == ("int8", "int8")
     assert (plain.description["quantize"], plain.precision) == (None, "float32")
     assert exported.description["fingerprint"] == plain.description["fingerprint"]
-    assert "quantised to int8" in command(["info", int8_file])[1]
+    assert "quantised to int8" in output(["info", int8_file]).out
 
 
 @pytest.mark.slow

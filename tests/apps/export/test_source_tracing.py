@@ -5,10 +5,9 @@ from builders.source_tracing import REFUSED, save_tracing_detector
 
 
 @pytest.mark.parametrize("export_format, out", [("onnx", "tracing.onnx"), ("space", "space"), ("arena", "arena")])
-def test_exports_that_only_score(command, tmp_path, export_format, out):
+def test_exports_that_only_score(output, tmp_path, export_format, out):
     """A file that gives the logit of the last class as a score would be taken for a detector."""
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
-    status, _, error = command(["export", tracing, "--to", export_format, "--out", tmp_path / out])
-    assert status == 2
+    error = output(["export", tracing, "--to", export_format, "--out", tmp_path / out], status=2).err
     assert REFUSED in error
     assert list(tmp_path.iterdir()) == [tracing]

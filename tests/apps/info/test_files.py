@@ -8,6 +8,7 @@ import torch
 import yaml
 from builders.hostile import onnx_files
 from builders.recipes import short_run
+from builders.small_parts import SPECTRAL_MODEL
 
 from nes2net import Detector
 from nes2net.apps.export.formats import export
@@ -20,7 +21,7 @@ from nes2net.training.run import train
 def run(corpus, tmp_path_factory):
     """The folder of a short run."""
     folder = tmp_path_factory.mktemp("run")
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    model = SPECTRAL_MODEL
     changes = {"train": {"epochs": 2, "keep": "all"}, "validation": {"augmented": False}}
     train(short_run(corpus, folder, {"name": "tiny", "model": model}, changes), "cpu")
     (run_folder,) = (folder / "models").iterdir()

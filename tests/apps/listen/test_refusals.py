@@ -2,13 +2,14 @@
 
 import pytest
 from builders import input_error
+from builders.small_parts import SPECTRUM
 
 from nes2net import Detector
 from nes2net.apps.listen.listening import LiveJudge
 
 BAD_NUMBERS = ["0", "-1", "nan", "inf", "1e-9"]
 TRACING = {
-    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "frontend": SPECTRUM,
     "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["A", "B", "C"]},
 }
 SOURCES = ["call", "server"]
@@ -34,35 +35,31 @@ def words_of(folder):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_a_window_or_hop_without_a_length(command, folder, words_of, source, flag, number):
-    status, printed, error = command([*words_of(source, folder / "small.pth"), f"{flag}={number}"])
-    assert status == 2
+def test_a_window_or_hop_without_a_length(output, folder, words_of, source, flag, number):
+    printed, error = output([*words_of(source, folder / "small.pth"), f"{flag}={number}"], status=2)
     assert printed == ""
     assert error == f"nes2net: error: {flag} is a positive number of seconds, not {float(number)}\n"
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_time_that_may_wait(command, folder, words_of, source):
-    status, printed, error = command([*words_of(source, folder / "small.pth"), "--max-behind", "0"])
-    assert status == 2
+def test_time_that_may_wait(output, folder, words_of, source):
+    printed, error = output([*words_of(source, folder / "small.pth"), "--max-behind", "0"], status=2)
     assert printed == ""
     assert error == "nes2net: error: --max-behind is at least 0.001, not 0.0\n"
 
 
-def test_a_window_without_a_length_beside_a_calibration(command, folder, words_of):
+def test_a_window_without_a_length_beside_a_calibration(output, folder, words_of):
     calibration = sorted(folder.glob("*.json"))[0]
     words = [*words_of("call", folder / "small.pth"), "--calibration", calibration, "--window", "nan"]
-    status, printed, error = command(words)
-    assert status == 2
+    printed, error = output(words, status=2)
     assert printed == ""
     assert "--window is a positive number of seconds, not nan" in error
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_detector_of_source_tracing(command, words_of, source, tmp_path):
+def test_a_detector_of_source_tracing(output, words_of, source, tmp_path):
     Detector.from_config(TRACING).save(tmp_path / "tracing.pth")
-    status, printed, error = command(words_of(source, tmp_path / "tracing.pth"))
-    assert status == 2
+    printed, error = output(words_of(source, tmp_path / "tracing.pth"), status=2)
     assert printed == ""
     assert error.startswith(
         "nes2net: error: this detector has the classes A, B, C, without bona fide, so it has no score"

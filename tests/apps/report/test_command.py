@@ -34,14 +34,13 @@ def report_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def report(command, report_folder, workdir):
+def report(output, report_folder, workdir):
     """A function that makes a report, and returns its page."""
 
     def make(words="--calibration {made}/bonafide.json", recording=None, model="small.pth") -> str:
         files = [recording or report_folder / NAME, "--model", report_folder / model]
         flags = ["--device", "cpu", "--html", "r.html", *words.format(made=report_folder).split()]
-        status, out, err = command(["report", *files, *flags])
-        assert status == 0, err
+        out = output(["report", *files, *flags]).out
         assert "wrote r.html" in out
         return Path("r.html").read_text()
 

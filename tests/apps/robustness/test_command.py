@@ -38,7 +38,7 @@ def test_the_command_tabulates_each_condition_and_writes_the_report(computing, t
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 
-def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, command, refused):
+def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, output, refused):
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     of_detector = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
     for name, scored_by in (("own", of_detector), ("other", replace(of_detector, fingerprint="0" * 64))):
@@ -48,8 +48,7 @@ def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, 
     refused(words, "pass a --calibration, or use eer")
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()  # before anything is scored
-    status, out, _ = command(f"{words} --calibration {tmp_path}/own.json")
-    assert status == 0
+    out = output(f"{words} --calibration {tmp_path}/own.json").out
     assert "operating point cost:1,10,0.5 of the calibration" in out
     result = read_json(tmp_path / "out" / "report.json")
     assert result["calibration"]["detector"] == of_detector.fingerprint

@@ -86,9 +86,9 @@ def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus,
     assert out.startswith("EER: ")
 
 
-def test_the_printed_average_of_a_recipe_is_the_published_one(run_folder, command):
+def test_the_printed_average_of_a_recipe_is_the_published_one(run_folder, output):
     words = printed_command("nes2net average").replace("models/RUN", str(run_folder))
-    assert command(shlex.split(words)[1:])[0] == 0
+    output(shlex.split(words)[1:])
     scored = printed_command("nes2net score asvspoof2021_df", "Averaged")
     name = Path(shlex.split(scored)[shlex.split(scored).index("--model") + 1]).name
     assert_published_average(run_folder / name, run_folder)
