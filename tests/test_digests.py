@@ -1,7 +1,6 @@
 """Every digest beside a result is of the bytes that were judged: a file that changes meanwhile is refused."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import soundfile
 import torch
 from builders import input_error
-from builders.files import read_json, write
+from builders.files import read_json, write, write_record
 from builders.small_parts import SPECTRUM
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
@@ -110,8 +109,8 @@ def folder(tmp_path: Path) -> Path:
         key.append(f"s{number}.wav,spoof,A0{number % 2}")
         scores.append(f"b{number} {number}")
         scores.append(f"s{number} {number - 5}")
-    write(tmp_path / "key.csv", "\n".join(key))
-    write(tmp_path / "scores.txt", "\n".join(scores))
+    write(tmp_path / "key.csv", key)
+    write(tmp_path / "scores.txt", scores)
     return tmp_path
 
 
@@ -171,11 +170,10 @@ def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
     for name, letter in (("enrolled.npy", "t"), ("trials.npy", "s")):
         np.save(folder / name, np.eye(20, dtype=np.float32))
         ids = [f"{letter}{number}" for number in range(20)]
-        write(folder / f"{name}.csv", "\n".join(["id", *ids]))
-        write(folder / f"{name}.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "embeddings"}}))
+        write(folder / f"{name}.csv", ["id", *ids])
+        write_record(folder / name, judgement={"name": "embeddings"})
     corpus = write(folder / "corpus.csv", (folder / "key.csv").read_text().replace("\ns", "\nt"))
-    corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
-    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
+    write_record(folder / "enrolled.npy", corpus={"name": "generic", "root": str(corpus), "split": "all"})
     settings = {"reference": (folder / "enrolled.npy",), "num_resamples": 5}
     inputs = evaluate(labels_of(folder), [folder / "trials.npy"], **settings).header["inputs"]
     assert inputs[0]["sha256"] == sha256(folder / "trials.npy")

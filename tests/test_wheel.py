@@ -21,6 +21,7 @@ import httpx
 import pytest
 import yaml
 from builders import PATIENCE
+from builders.files import write
 from builders.http_server import running
 from builders.scripts import python
 from conftest import REPOSITORY
@@ -111,7 +112,7 @@ def user(built, tmp_path_factory):
     # Packages of this environment, but no links of it to a checkout: those of a folder named here are not followed.
     (packages,) = environment.rglob("site-packages")
     libraries = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
-    (packages / "libraries.pth").write_text("\n".join(libraries) + "\n")
+    write(packages / "libraries.pth", libraries)
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.files import read_json
+from builders.files import read_json, write
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 
@@ -34,7 +34,7 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     classes = ["bonafide"] * 60 + ["spoof"] * 60
     scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
-    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    write(tmp_path / "list.csv", ["path,label,split", *lines])
     (tmp_path / "dev.txt").write_text("".join(f"u{n} {score}\n" for n, score in enumerate(scores)))
     labels = Labels("generic", "list.csv", "dev")
     done = calibrate(labels, ["dev.txt"])

@@ -1,7 +1,6 @@
 """`nes2net calibrate` from files to files: learned, fused, applied."""
 
 import hashlib
-import json
 import lzma
 import shutil
 from dataclasses import replace
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.files import read_json
+from builders.files import read_json, write_json, write_record, write_scores
 from builders.small_parts import SPECTRUM
 from builders.tiny_corpus import generated_clips, make_partialspoof
 
@@ -54,7 +53,7 @@ def folder(workdir):
 
 
 def write(path, scores):
-    Path(path).write_text("".join(f"{id} {score!r}\n" for id, score in scores.items()))
+    write_scores(Path(path), scores)
 
 
 def read(path):
@@ -339,7 +338,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
             ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
             ({}, ""),
         ):
-            beside.write_text(json.dumps(record | {"run": record["run"] | run}))
+            write_json(beside, record | {"run": record["run"] | run})
             if message == mismatch:
                 refused(f"calibrate {words}", message)
                 assert not (recordings / "x.txt").exists()
@@ -375,8 +374,7 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, ca
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((workdir / "f.txt").read_bytes()).hexdigest()
-    record = {"run": run, "failures": {}, "sha256": digest, "resolution_ms": 20.0}
-    (workdir / "f.txt.json").write_text(json.dumps(record))
+    write_record(workdir / "f.txt", run=run, sha256=digest, resolution_ms=20.0)
     printed, _ = calibrate(words)
     is_bonafide = np.concatenate(list(labels.values())) == 1
     frames = np.concatenate(list(scores.values()))

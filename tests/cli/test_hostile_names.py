@@ -1,10 +1,9 @@
 """Names in checkpoints and calibrations of strangers, as commands print them, and where names of classes enter."""
 
-import json
-
 import pytest
 import soundfile
 from builders import input_error
+from builders.files import write_json
 from builders.small_parts import SPECTRUM
 from builders.source_tracing import TRACING
 from builders.voices import voice
@@ -66,7 +65,7 @@ def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_
     detector = Detector.from_config(SMALL)
     detector.save(tmp_path / "d.pth")
     calibration = tmp_path / "c.json"
-    calibration.write_text(json.dumps(calibration_of(detector)))
+    write_json(calibration, calibration_of(detector))
     scores = tmp_path / "scores.txt"
     scores.write_text("a 1.5\nb -0.5\n")
     words = ["predict", recording, "--model", tmp_path / "d.pth", "--calibration", calibration]

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from builders import PATIENCE
+from builders.files import write
 from builders.small_parts import SPECTRAL_MODEL
 
 from nes2net import Detector
@@ -76,7 +77,7 @@ def work(tmp_path, monkeypatch, corpus, output):
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, (0.1 + 0.2 * (number % 2)) * generator.standard_normal(8000), 16000)
         rows.append(f"{path},{label},{'train' if number < 8 else 'dev'}")
-    Path("list.csv").write_text("\n".join(rows) + "\n")
+    write(Path("list.csv"), rows)
     torch.manual_seed(0)
     Detector.from_config(MODEL).save("d.pth")
     recipe = {
@@ -106,8 +107,8 @@ def write_classes() -> None:
         row = np.eye(len(names))[number]
         logits.append("\t".join([str(number), *map(str, row)]))
         key.append(f"{number}.wav,spoof,{name}")
-    Path("classes.tsv").write_text("\n".join(logits) + "\n")
-    Path("classes.csv").write_text("\n".join(key) + "\n")
+    write(Path("classes.tsv"), logits)
+    write(Path("classes.csv"), key)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from builders.files import write
 
 COMMON = "--model a.pth --device cpu"
 #: Name → (command, whether its standard output is the file).
@@ -34,8 +35,8 @@ def folder(tmp_path, monkeypatch, spectral_detector):
         soundfile.write(tmp_path / "wav" / f"u{number}.wav", 0.1 * rng.standard_normal(8000), 16000)
         key.append(f"wav/u{number}.wav,{label}")
         scores.append(f"wav/u{number} {rng.standard_normal()}")
-    (tmp_path / "list.csv").write_text("\n".join(key) + "\n")
-    (tmp_path / "first.txt").write_text("\n".join(scores) + "\n")
+    write(tmp_path / "list.csv", key)
+    write(tmp_path / "first.txt", scores)
     return tmp_path
 
 

@@ -1,11 +1,11 @@
 """`nes2net train` where nobody watches; the commands that it prints can be pasted."""
 
-import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
+from builders.files import write_json
 from builders.small_parts import SPECTRUM
 
 from nes2net.lib.progress import SECONDS
@@ -21,7 +21,7 @@ def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, workd
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp"}}
     data = {"root": "my corpus", "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "keep": "all"}
-    (workdir / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
+    write_json(workdir / "recipe.yaml", {"name": "it's", "model": model, "data": data, "train": train})
     monkeypatch.setattr(sys, "argv", ["nes2net", "train", "recipe.yaml"])
     status, out, err = command("train recipe.yaml")
     lines = err.splitlines()

@@ -1,18 +1,18 @@
 """How trials get their classes: whatever a record says of it is said, and a user may name the field."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import input_error
-from builders.files import write
+from builders.files import write, write_record
 
 from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import main
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
+from nes2net.lib.files import sha256_of
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile, scores_of
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     lines = ["path,label,attack,family"]
     for number, attack in enumerate(["A01"] * 15 + ["A02"] * 9 + ["A03"] * 6):
         lines.append(f"u{number}.wav,spoof,{attack},{FAMILIES[attack]}")
-    write(tmp_path / "key.csv", "\n".join(lines))
+    write(tmp_path / "key.csv", lines)
     write(tmp_path / "logits.tsv", logits_of(ATTACKS))
     return tmp_path
 
@@ -42,11 +42,9 @@ def logits_of(names, id="u{}") -> str:
 
 def record_beside(file: Path, class_labels: dict) -> None:
     """Write the record that a stranger might give beside ``file``."""
-    facts = {"run": {"model": "x"}, "failures": {}}
-    facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    facts["judgement"] = {"name": "classes", "classes": list(ATTACKS)}
-    facts["checkpoint"] = {"class_labels": class_labels}
-    write(file.with_name(f"{file.name}.json"), json.dumps(facts))
+    judgement = {"name": "classes", "classes": list(ATTACKS)}
+    checkpoint = {"class_labels": class_labels}
+    write_record(file, run={"model": "x"}, sha256=sha256_of(file), judgement=judgement, checkpoint=checkpoint)
 
 
 def evaluated(folder: Path, *files: str, **settings) -> Result:
@@ -197,7 +195,7 @@ def embeddings(folder: Path, name: str, ids) -> Path:
     directions = np.eye(3, dtype=np.float32)
     np.save(file, directions[np.arange(len(ids)) % 3])
     rows = [f"{id},spoof" for id in ids]
-    write(folder / f"{name}.npy.csv", "\n".join(["id,label", *rows]))
+    write(folder / f"{name}.npy.csv", ["id,label", *rows])
     assert len(dict(Embeddings().read(file))) == len(ids)
     return file
 
@@ -207,11 +205,8 @@ def test_verification_names_the_records_that_it_used(folder):
     trials = embeddings(folder, "trials", [f"u{number}" for number in range(30)])
     corpus = write(folder / "corpus.csv", "path,label,attack\ne0.wav,spoof,A01\ne1.wav,spoof,A02\ne2.wav,spoof,A03\n")
     enrolled = embeddings(folder, "enrolled", ["e0", "e1", "e2"])
-    corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
-    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
-    facts = {"run": {}, "failures": {}, "judgement": {"name": "embeddings"}}
-    facts["checkpoint"] = {"class_labels": RECORDS["joined"]}
-    write(folder / "trials.npy.json", json.dumps(facts))
+    write_record(enrolled, corpus={"name": "generic", "root": str(corpus), "split": "all"})
+    write_record(trials, judgement={"name": "embeddings"}, checkpoint={"class_labels": RECORDS["joined"]})
     result = evaluated(folder, "trials.npy", reference=(enrolled,))
     labels = f"{enrolled}: trials that the key lacks have the labels of generic in {corpus}, says its record"
     assert labels in result.lines

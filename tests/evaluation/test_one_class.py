@@ -33,9 +33,9 @@ def case(tmp_path_factory):
             mean = 2 * (label == "real")
             scores["one"].append(f"{name}{number} {mean + rng.normal()}")
             scores["two"].append(f"{name}{number} {mean + 2 * rng.normal()}")
-        write(folder / f"{name}.csv", "\n".join(rows))
+        write(folder / f"{name}.csv", rows)
         for system, lines in scores.items():
-            write(folder / f"{system}.{name}.txt", "\n".join(lines))
+            write(folder / f"{system}.{name}.txt", lines)
     return folder
 
 

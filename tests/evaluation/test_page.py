@@ -325,7 +325,7 @@ def test_scores_of_any_shape_are_drawn(tmp_path):
     paths = []
     for name, scores in shapes.items():
         rows = [f"u{number} {score}" for number, score in enumerate(scores.split())]
-        paths.append(write(tmp_path / f"{name}.txt", "\n".join(rows)))
+        paths.append(write(tmp_path / f"{name}.txt", rows))
     report = evaluated("generic", key, *paths)
     assert Page(html_page(report)).attributes.count(("svg", "role", "img")) == 1 + len(shapes)
     for row in report.rows("systems"):

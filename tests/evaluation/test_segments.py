@@ -1,13 +1,12 @@
 """Evaluation of frame scores: the published figures of golden cases, what does not fit, and the page."""
 
-import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from builders import input_error, zoo
-from builders.files import read_json, write
+from builders.files import read_json, write, write_record
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
@@ -40,7 +39,7 @@ def golden_corpus(tmp_path, register_corpus):
         write(root / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt", protocol)
         np.save(write(root / "segment_labels" / "eval_seglab_0.01.npy"), labels)
         resolution = case["config"]["resolution_ms"]
-        write(tmp_path / "f.txt.json", json.dumps({"run": {}, "failures": {}, "resolution_ms": resolution}))
+        write_record(tmp_path / "f.txt", resolution_ms=resolution)
         function = (lambda root, split: segments) if with_segments else None
         register_corpus("golden", replace(partialspoof.CORPUS, segments=function))
         return "golden", [write(tmp_path / "f.txt", scores)], tmp_path

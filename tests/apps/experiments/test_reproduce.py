@@ -9,7 +9,7 @@ import torch
 import yaml
 from builders.experiments import ROW as PUBLISHED
 from builders.files import folder as new_folder
-from builders.files import read_json, write
+from builders.files import read_json, write, write_scores
 from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
 from conftest import REPOSITORY
 
@@ -348,7 +348,7 @@ def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, ca
         scores[words[1]] = number + 100 * (words[5] == "bonafide")
     first_spoof = next(words[1] for words in rows if words[5] == "spoof")
     scores[first_spoof] = 1000
-    file = write(tmp_path / "theirs.txt", "".join(f"{id} {score}\n" for id, score in scores.items()))
+    file = write_scores(tmp_path / "theirs.txt", scores)
     words = command.replace("SCORES", str(file)).replace("KEYS", str(keys)).split()[1:]
     assert main([*words, "--resamples", "10"]) == 0
     assert " 16.667 " in capsys.readouterr().out

@@ -1,6 +1,5 @@
 """Exported detectors give the same logits, here and in the library of each format."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 from builders import input_error, small_parts
 from builders.classification_folders import KINDS, folder_of
-from builders.files import read_json, write
+from builders.files import read_json, write_json
 
 from nes2net import Detector, create_frontend
 from nes2net.apps.export.formats import export
@@ -178,7 +177,7 @@ def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, norma
     """Whatever a file of an earlier model in the same folder says, which the library reads first."""
     small_model["frontend"]["normalize"] = normalize
     opposite = {"feature_extractor": {"do_normalize": not normalize}}
-    write(tmp_path / "out" / "processor_config.json", json.dumps(opposite))
+    write_json(tmp_path / "out" / "processor_config.json", opposite)
     export(Detector.from_config(small_model), "hf", tmp_path / "out")
     frontend = create_frontend("wav2vec2", tmp_path / "out")
     assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)

@@ -1,11 +1,11 @@
 """`nes2net info FILE`: a readable summary of every kind of file."""
 
-import json
 import shutil
 
 import pytest
 import torch
 import yaml
+from builders.files import write, write_record
 from builders.hostile import onnx_files
 from builders.recipes import short_run
 from builders.small_parts import SPECTRAL_MODEL
@@ -104,15 +104,14 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
 
 def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, info, capsys):
     """What stands in them is neither trusted nor pasted into a command, nor printed as it is."""
-    scores = tmp_path / "two words.txt"
-    scores.write_text("a 1.0\nb -1.0\n")
+    scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
     for changes in (
         {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
         {"run": {"num_samples": "x"}},
         {"checkpoint": {"average": {"of": 5}}},
         {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
     ):
-        (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
+        write_record(scores, **changes)
         assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
         assert main(["info", str(scores), "--json"]) == 0
         assert "\x9b" not in capsys.readouterr().out

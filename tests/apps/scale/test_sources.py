@@ -54,7 +54,7 @@ def test_shards_behind_a_url_are_listed_and_told_apart_by_their_content(tmp_path
 
 def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
     lines = ["# a comment", "", "one two\t/abs/1.flac", *(f"{number}.flac" for number in range(1500))]
-    first, second = shards_of(write(tmp_path / "files.txt", "\n".join(lines)))
+    first, second = shards_of(write(tmp_path / "files.txt", lines))
     assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
     assert (len(first.rows), len(second.rows), second.name) == (1000, 501, "files.txt#000001000")
     write(tmp_path / "only" / "recordings" / "a b.wav")

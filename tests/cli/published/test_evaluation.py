@@ -79,7 +79,7 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
     ],
 )
 def test_scores_that_do_not_fit(g200, script, change, expected, message):
-    write(g200.folder / "edited.txt", "\n".join(change((g200.folder / "scores_LA.txt").read_text().splitlines())))
+    write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
     status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval")
     assert (status, stdout) == expected
     assert message in stderr
@@ -87,7 +87,7 @@ def test_scores_that_do_not_fit(g200, script, change, expected, message):
 
 def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script):
     lines = (g200.folder / "scores_LA.txt").read_text().splitlines()[:150]
-    write(g200.folder / "edited.txt", "\n".join(lines))
+    write(g200.folder / "edited.txt", lines)
     status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")
     scored = {line.split()[0] for line in lines}
     in_phase = [row[1] in scored for row in g200.table("keys/LA/CM/trial_metadata.txt") if row[7] == "eval"]
