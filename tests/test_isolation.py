@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders import PATIENCE, input_error
+from builders.files import write
 from builders.small_parts import SPECTRUM
 from builders.strangers import install, installed_in
 from conftest import REPOSITORY
@@ -79,8 +80,7 @@ def recipe_file(corpus, tmp_path) -> Path:
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
     data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}
     values = {"name": "tiny", "date": "0101", "model": model, "data": data, "train": {"epochs": 1, "batch_size": 4}}
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path = write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
     return path
 
 
@@ -113,8 +113,7 @@ def test_a_broken_command_says_why_it_cannot_run(site, tmp_path):
 @pytest.mark.usefixtures("installed")
 def test_other_tasks_and_judgements_are_not_asked(tmp_path):
     assert type(create_task(Recipe())).__name__ == "Task"
-    path = tmp_path / "scores.txt"
-    path.write_text("LA_E_1 A07 spoof -1.5\n")
+    path = write(tmp_path / "scores.txt", "LA_E_1 A07 spoof -1.5\n")
     assert ScoreFile.of(path).judgement.name == "scores"
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from builders import input_error
-from builders.files import read_json
+from builders.files import read_json, write, write_scores
 from builders.report_case import make_case
 
 from nes2net.evaluation.page import Pages
@@ -18,7 +18,13 @@ def good(tmp_path, monkeypatch):
     return "evaluate asvspoof2021_la good.txt --keys . --resamples 5"
 
 
-def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, output, refused):
+@pytest.fixture
+def refused_flags(good, refused):
+    """A function that asserts that the words of :func:`good` are refused with these flags."""
+    return lambda flags, message: refused(f"{good} {flags}", message)
+
+
+def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, output, refused, refused_flags):
     words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --html r.html --json r.json").out
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
@@ -30,28 +36,28 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, output, 
     refused(f"{words} --names Ours", "--names has a name of its own for each of 2 files, not Ours")
     out = output(f"{good} --exclude attack=A08 codec=gsm").out
     assert "excluded by definition: attack A08, codec gsm" in out
-    refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
-    refused(f"{good} --json good.txt", "is one of the files that are read")
-    refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")
-    refused(f"{good} --seed -1", "seed is at least 0, not -1")
-    refused(f"{good} --threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
+    refused_flags("--exclude A08", "--exclude takes FIELD=VALUE")
+    refused_flags("--json good.txt", "is one of the files that are read")
+    refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
+    refused_flags("--seed -1", "seed is at least 0, not -1")
+    refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
-def test_what_is_drawn_and_what_is_shown(good, tmp_path, output, refused):
+def test_what_is_drawn_and_what_is_shown(good, tmp_path, output, refused, refused_flags):
     """Frames have no speakers or attacks to draw, which the command says."""
     out = output(f"{good} --draw trials --metric eer min_dcf --json r.json").out
     assert "bootstrap over 240 trials, 5 draws" in out
     (systems, *_) = read_json(tmp_path / "r.json")["tables"]
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
     assert "Cllr" not in out
-    refused(f"{good} --metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
-    refused(f"{good} --draw attacks", "--draw attacks needs at least 10 speakers")
+    refused_flags("--metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
+    refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     of_frames = good.replace("good.txt", "frames.txt")
     refused(f"{of_frames} --draw speakers", "--draw has no effect on scores of frames, which")
 
 
-def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, refused):
+def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, refused_flags):
     """Into one file, whose bytes are the same again; letters can be searched, and nothing needs the page's colours."""
     beginnings = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
     for suffix, beginning in beginnings.items():
@@ -66,7 +72,7 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, ref
     for text in ("false alarms: spoof accepted, %", "good", "bona fide", "spoof", "trials of the class, %"):
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
-    refused(f"{good} --plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
+    refused_flags("--plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
     with input_error("`plot` draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
@@ -77,11 +83,10 @@ def transferred(path):
     return [rates | costs for rates, costs in zip(tables["rates"], tables["costs"])]
 
 
-def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path, output, refused):
+def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path, output, refused_flags):
     """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
-    rows = "".join(f"D{n},{('real', 'fake')[n % 3 > 0]}\n" for n in range(90))
-    (tmp_path / "dev.csv").write_text(f"path,label\n{rows}")
-    (tmp_path / "dev.txt").write_text("".join(f"D{n} {4 * (n % 3 == 0) + n % 7 / 2}\n" for n in range(90)))
+    write(tmp_path / "dev.csv", ["path,label", *(f"D{n},{('real', 'fake')[n % 3 > 0]}" for n in range(90))])
+    write_scores(tmp_path / "dev.txt", {f"D{n}": 4 * (n % 3 == 0) + n % 7 / 2 for n in range(90)})
     threshold = "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all"
     also = "--also asvspoof2021_la worse.txt . eval"
     out, err = output(f"{good} {threshold} {also} --html r.html --json r.json --markdown r.md --operating-point fa:10%")
@@ -106,13 +111,13 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
         ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):
-        refused(f"{good} {wrong}", message)
+        refused_flags(wrong, message)
 
 
 def test_what_a_terminal_obeys_is_escaped(workdir, output):
-    rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m\n" for n in range(20)]
-    (workdir / "list.csv").write_text("path,label,attack\n" + "".join(rows))
-    (workdir / "scores.txt").write_text("".join(f"a{n} 1\nb{n} 0\nc{n} 2\n" for n in range(20)))
+    rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m" for n in range(20)]
+    write(workdir / "list.csv", ["path,label,attack", *rows])
+    write(workdir / "scores.txt", [f"a{n} 1\nb{n} 0\nc{n} 2" for n in range(20)])
     words = "evaluate generic scores.txt --keys list.csv --resamples 5 --json r.json --html r.html"
     printed = output(words).out
     assert r"\u001b[2J" in printed

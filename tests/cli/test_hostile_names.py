@@ -3,7 +3,7 @@
 import pytest
 import soundfile
 from builders import input_error
-from builders.files import write_json
+from builders.files import write, write_json
 from builders.small_parts import SPECTRUM
 from builders.source_tracing import TRACING
 from builders.voices import voice
@@ -66,8 +66,7 @@ def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_
     detector.save(tmp_path / "d.pth")
     calibration = tmp_path / "c.json"
     write_json(calibration, calibration_of(detector))
-    scores = tmp_path / "scores.txt"
-    scores.write_text("a 1.5\nb -0.5\n")
+    scores = write(tmp_path / "scores.txt", "a 1.5\nb -0.5\n")
     words = ["predict", recording, "--model", tmp_path / "d.pth", "--calibration", calibration]
     if command_name == "apply":
         words = ["calibrate", "apply", calibration, scores, "--out", tmp_path / "calibrated.txt"]

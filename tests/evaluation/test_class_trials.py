@@ -24,12 +24,13 @@ KNOWN = KnownThreshold.of_logits(np.array([[9.0, 0.0, 0.0], [5.0, 0.0, 1.0]])).t
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A key of 30 trials of three attacks, and logits of another program, which says A01 of each trial."""
+    """A key of 30 trials of three attacks, and logits of other programs, which say A01, or vocoder, of each trial."""
     lines = ["path,label,attack,family"]
     for number, attack in enumerate(["A01"] * 15 + ["A02"] * 9 + ["A03"] * 6):
         lines.append(f"u{number}.wav,spoof,{attack},{FAMILIES[attack]}")
     write(tmp_path / "key.csv", lines)
     write(tmp_path / "logits.tsv", logits_of(ATTACKS))
+    write(tmp_path / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     return tmp_path
 
 
@@ -40,8 +41,9 @@ def logits_of(names, id="u{}") -> str:
     return "\n".join(lines)
 
 
-def record_beside(file: Path, class_labels: dict) -> None:
-    """Write the record that a stranger might give beside ``file``."""
+def write_class_labels(folder: Path, class_labels: dict, name: str = "logits.tsv") -> None:
+    """Write the record that a stranger might give beside a file."""
+    file = folder / name
     judgement = {"name": "classes", "classes": list(ATTACKS)}
     checkpoint = {"class_labels": class_labels}
     write_record(file, run={"model": "x"}, sha256=sha256_of(file), judgement=judgement, checkpoint=checkpoint)
@@ -74,7 +76,7 @@ RECORDS = {
 def test_a_record_that_changes_figures_is_named_in_a_line(folder, name):
     stated = RECORDS[name]
     alone = evaluated(folder)
-    record_beside(folder / "logits.tsv", stated)
+    write_class_labels(folder, stated)
     result = evaluated(folder)
     field = stated.get("field", "attack")
     source = f"as {folder / 'logits.tsv.json'} says"
@@ -90,27 +92,26 @@ def test_a_record_that_changes_figures_is_named_in_a_line(folder, name):
 
 
 def test_aliases_that_join_classes_of_the_key_are_warned_of(folder):
-    record_beside(folder / "logits.tsv", RECORDS["joined"])
+    write_class_labels(folder, RECORDS["joined"])
     result = evaluated(folder)
     assert result["accuracy"].value == 1
     source = f"as {folder / 'logits.tsv.json'} says"
     assert result.warnings == [f"logits: aliases join 3 classes of the key to 1, {source}"]
     assert result.warnings[0] in result.to_dict()["notices"]
-    record_beside(folder / "logits.tsv", RECORDS["swapped"])
+    write_class_labels(folder, RECORDS["swapped"])
     assert not evaluated(folder).warnings
 
 
 def test_systems_whose_records_differ_are_warned_of(folder):
     write(folder / "other.tsv", logits_of(ATTACKS))
     assert not evaluated(folder, "logits.tsv", "other.tsv").warnings
-    record_beside(folder / "other.tsv", RECORDS["swapped"])
+    write_class_labels(folder, RECORDS["swapped"], "other.tsv")
     differ = "the systems differ in how trials get their classes, so their figures cannot be compared"
     assert evaluated(folder, "logits.tsv", "other.tsv").warnings == [differ]
 
 
 def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
-    record_beside(folder / "logits.tsv", RECORDS["joined"])
-    write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
+    write_class_labels(folder, RECORDS["joined"])
     result = evaluated(folder, "families.tsv", class_field="family")
     assert result["accuracy"].value == 0.8
     assert result.header["class_labels"]["families"]["field"] == "family"
@@ -123,11 +124,10 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
 
 def test_class_field_is_a_flag_of_evaluate_and_calibrate(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
     assert not main(words.split())
     assert "families: the class of a trial is its family, as asked for; no aliases" in capsys.readouterr().out
-    record_beside(folder / "logits.tsv", RECORDS["joined"])
+    write_class_labels(folder, RECORDS["joined"])
     words = "calibrate classes generic logits.tsv --keys key.csv --phase all --save known.json"
     assert not main(words.split())
     printed = capsys.readouterr().err

@@ -9,10 +9,8 @@ from nes2net.evaluation.matching import match
 from nes2net.evaluation.trial_table import TrialTable
 
 KEY = [
-    Trial("b1", label="bonafide", phase="eval"),
-    Trial("b2", label="bonafide", phase="eval"),
-    Trial("s1", label="spoof", phase="eval"),
-    Trial("s2", label="spoof", phase="eval"),
+    *(Trial(id, label="bonafide", phase="eval") for id in ("b1", "b2")),
+    *(Trial(id, label="spoof", phase="eval") for id in ("s1", "s2")),
     Trial("p1", label="spoof", phase="progress"),
 ]
 

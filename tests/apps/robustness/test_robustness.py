@@ -29,8 +29,12 @@ def case(tmp_path):
     scores["telephone"] = clean - 2
     paths = {condition: tmp_path / f"{condition.replace(':', '_')}.txt" for condition in scores}
     for condition, path in paths.items():
-        write_scores(path, [trial.id for trial in trials], scores[condition])
+        save(path, trials, scores[condition])
     return trials, paths, scores
+
+
+def save(path, trials, scores):
+    write_scores(path, [trial.id for trial in trials], scores)
 
 
 def row_of(result, condition):
@@ -95,8 +99,8 @@ def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
 
 def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
     trials, paths, scores = case
-    write_scores(paths["mp3:8"], [trial.id for trial in trials[2:]], scores["mp3:8"][2:])
-    write_scores(paths["telephone"], [trial.id for trial in trials[20:]], scores["telephone"][20:])
+    save(paths["mp3:8"], trials[2:], scores["mp3:8"][2:])
+    save(paths["telephone"], trials[20:], scores["telephone"][20:])
     result = evaluated(trials, paths)
     assert result.header["left_out"] == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
     assert result.header["num_bonafide"] + result.header["num_spoof"] == 148
@@ -135,7 +139,7 @@ def test_without_a_certain_difference_no_condition_is_called_damaging(case):
     noise = 0.3 * np.random.default_rng(0).normal(size=150)
     margin = np.array([3 * (trial.label == BONAFIDE) for trial in trials])
     for changes, is_certain, last in ((noise, False, "0 lower it."), (margin, True, "1 lower it (mp3:8).")):
-        write_scores(paths["mp3:8"], [trial.id for trial in trials], scores[CLEAN] + changes)
+        save(paths["mp3:8"], trials, scores[CLEAN] + changes)
         result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
         _, row = result.rows("conditions")
         assert (row["p_value"].value < 0.05) == is_certain
