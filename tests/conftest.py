@@ -185,13 +185,21 @@ def model_with_dropout(small_model: dict) -> dict:
     return {**small_model, "frontend": {**small_model["frontend"], **drop}}
 
 
-def seeded_detector(model: dict):
+def seeded_detector(model: dict, seed: int = 0):
+    """A detector with weights drawn from ``seed``, in eval mode."""
     import torch
 
     from nes2net import Detector
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return Detector.from_config(model).eval()
+
+
+def load_detector(path: str | Path, **options: object):
+    """A detector on the CPU, from its file."""
+    from nes2net import Detector
+
+    return Detector.from_pretrained(path, device="cpu", **options)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from builders import input_error
 from builders.files import read_json, write
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
+from conftest import load_detector
 
-from nes2net import Detector
 from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.prediction import predict
@@ -73,7 +73,7 @@ def files(tmp_path):
 @pytest.fixture
 def detector(tmp_path):
     loud_is_fake().save(tmp_path / "model.pth", **loud_is_fake().provenance.to_dict())
-    return Detector.from_pretrained(tmp_path / "model.pth", "cpu")
+    return load_detector(tmp_path / "model.pth")
 
 
 LONE = Frames(20, hysteresis=0.0, min_duration=0.5)
@@ -119,7 +119,7 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     model = tmp_path / "model.pth"
     spectral_detector.save(model, recipe=recipe, published_model="AASIST")
-    detector = Detector.from_pretrained(model, "cpu")
+    detector = load_detector(model)
     dev = Part(LA, corpus, "dev")
     with input_error("frames are scored in whole utterances: remove `num_samples`"):
         score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")

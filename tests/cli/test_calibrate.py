@@ -14,6 +14,7 @@ import torch
 from builders.files import read_json, write_json, write_record, write_scores
 from builders.small_parts import SPECTRUM
 from builders.tiny_corpus import generated_clips, make_partialspoof
+from conftest import seeded_detector
 
 from nes2net import Detector, metrics
 from nes2net.cli.main import main
@@ -308,8 +309,7 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
 
 
 def test_what_cannot_be_measured(recordings, refused):
-    torch.manual_seed(1)
-    Detector.from_config(Detector.from_pretrained("d.pth").config).save("other.pth")
+    seeded_detector(Detector.from_pretrained("d.pth").config, 1).save("other.pth")
     shutil.copy("s.txt", "bare.txt")
     (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
     for words, message in (

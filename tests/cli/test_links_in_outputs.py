@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from builders import PATIENCE
 from builders.files import write
 from builders.small_parts import SPECTRAL_MODEL
+from conftest import seeded_detector
 
-from nes2net import Detector
 from nes2net.lib.yaml_text import write_yaml
 
 MODEL = SPECTRAL_MODEL
@@ -78,8 +77,7 @@ def work(tmp_path, monkeypatch, corpus, output):
         soundfile.write(path, (0.1 + 0.2 * (number % 2)) * generator.standard_normal(8000), 16000)
         rows.append(f"{path},{label},{'train' if number < 8 else 'dev'}")
     write(Path("list.csv"), rows)
-    torch.manual_seed(0)
-    Detector.from_config(MODEL).save("d.pth")
+    seeded_detector(MODEL).save("d.pth")
     recipe = {
         "name": "tiny",
         "model": MODEL,

@@ -15,6 +15,7 @@ import torch
 from builders.scripts import python
 from builders.unfit import write_unfit
 from builders.voices import voice
+from conftest import load_detector, seeded_detector
 
 from nes2net import Detector
 from nes2net.lib import progress
@@ -28,20 +29,18 @@ FILES = ["speech/a.wav", "speech/b.flac", "speech/more/c.WAV"]
 def speech_folder(tmp_path_factory):
     """A folder with a checkpoint, three recordings, one of them in a subfolder, and one of two minutes and a second."""
     speech_folder = tmp_path_factory.mktemp("predict")
-    torch.manual_seed(0)
-    Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(speech_folder / "model.pth")
+    seeded_detector({"frontend": "lfcc", "backend": "asp_mlp"}).save(speech_folder / "model.pth")
     for name in ("speech/more", "empty"):
         (speech_folder / name).mkdir(parents=True)
     for seed, (name, seconds) in enumerate(zip([*FILES, "long.flac"], (1.5, 0.5, 1.5, 121))):
         soundfile.write(speech_folder / name, 0.448 * voice(seed, seconds), 16000)
-    for name in ("recipe.yaml", "model.onnx", "speech/notes.txt"):
-        (speech_folder / name).write_text("name: tiny\n")
+    (speech_folder / "speech" / "notes.txt").write_text("name: tiny\n")
     return speech_folder
 
 
 @pytest.fixture(scope="module")
 def detector(speech_folder):
-    return Detector.from_pretrained(speech_folder / "model.pth", device="cpu")
+    return load_detector(speech_folder / "model.pth")
 
 
 @pytest.fixture
@@ -460,8 +459,6 @@ def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
             ["--threshold and --calibration exclude each other"],
         ),
         ("--prior 0.1", ["--prior is used only with --calibration: remove it"]),
-        ("--model recipe.yaml", ["recipe.yaml is a text file, not a checkpoint"]),
-        ("--model model.onnx", ["model.onnx is not an ONNX file or is damaged"]),
         ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored
     ):
         files = "" if words.startswith("none.wav") else "speech/a.wav"

@@ -7,13 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from builders import slow
 from builders.report_case import make_case
 from builders.small_parts import SPECTRAL_MODEL
-
-from nes2net import Detector
+from conftest import seeded_detector
 
 EVALUATE = "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5"
 CALIBRATE = "calibrate fit asvspoof2021_la --keys . --phase eval"
@@ -47,8 +45,7 @@ def folder(corpus, workdir):
     }
     (workdir / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     for name in ("a.pth", "b.pth"):
-        torch.manual_seed(0)
-        Detector.from_config(recipe["model"]).save(name)
+        seeded_detector(recipe["model"]).save(name)
     return workdir
 
 

@@ -15,6 +15,7 @@ from builders import input_error
 from builders.files import read_json, write, write_json, write_record
 from builders.runs import history_of
 from builders.small_parts import SPECTRUM
+from conftest import load_detector
 
 from nes2net import Detector, decisions, metrics
 from nes2net.actions.evaluation import evaluate
@@ -116,7 +117,7 @@ def embed(key, model, folder):
 
 @pytest.fixture(scope="module")
 def tracer(checkpoint):
-    return Detector.from_pretrained(checkpoint, device="cpu")
+    return load_detector(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +168,7 @@ def test_training_names_the_classes_and_selects_by_their_measures(run, tracer):
     assert labels["field"] == "vocoder"
     assert len(labels["known"]["scores"]) == 36
     # other weights have other scores
-    average = Detector.from_pretrained(average_run(run, [5, 6]).path, device="cpu")
+    average = load_detector(average_run(run, [5, 6]).path)
     assert average.classes == KNOWN
     assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
 
@@ -192,7 +193,7 @@ def test_development_trials_of_unknown_classes_are_listed_and_left_out(tones, tm
 
 def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, labels, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_4.pth", device="cpu")
+    detector = load_detector(folder / "epoch_4.pth")
     assert detector.classes[-1] == "bonafide"
     assert "val_eer_wo_aug" in history_of(folder)[-1]
     model = folder / "epoch_4.pth"
@@ -487,7 +488,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     is_known, is_unknown = generators_of(table)
     expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
     assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
-    detector = Detector.from_pretrained(average, device="cpu")
+    detector = load_detector(average)
     assert as_judgement("classes").fit_to(detector).threshold is None
     judgement = {"name": "classes", "known": str(known_file)}
     fitted = as_judgement(judgement).fit_to(detector)

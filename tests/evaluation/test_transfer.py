@@ -171,10 +171,8 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
         assert development.row.value(name) == pytest.approx(saved_development.row.value(name), abs=1e-12)
     inputs = report_of(case, "good", where=where).header["inputs"]
     assert "calibration" in {entry["kind"] for entry in inputs}
-    replace(load(path), llrs=None).save(path)  # without ratios: no development row, and only a cost can be a point
+    replace(load(path), llrs=None).save(path)  # without ratios: no development row
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
-    with input_error("holds no scores to read the operating point 'eer' off"):
-        report_of(case, "good", where=replace(where, operating_point=OperatingPoint.parse("eer")))
 
 
 def test_each_system_has_a_table_and_each_further_set_a_row(case):

@@ -11,7 +11,7 @@ from builders.experiments import ROW as PUBLISHED
 from builders.files import folder as new_folder
 from builders.files import read_json, write, write_scores
 from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
-from conftest import REPOSITORY
+from conftest import REPOSITORY, load_detector, seeded_detector
 
 from nes2net import Detector
 from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_training, missing_part
@@ -241,9 +241,8 @@ def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(rep
     assert (folder / "scores.txt").stat().st_mtime_ns == scored_at
     # With other weights, the scores are refused, or replaced if the user asks for it.
     score = first_score(folder)[1]
-    config = Detector.from_pretrained(checkpoint, "cpu").config
-    torch.manual_seed(1)
-    Detector.from_config(config).save(checkpoint)
+    config = load_detector(checkpoint).config
+    seeded_detector(config, 1).save(checkpoint)
     error = reproduce(checkpoint=checkpoint, status=2).err
     assert "made by another run" in error
     reproduce("--overwrite", checkpoint=checkpoint)
@@ -371,7 +370,7 @@ def score_of(corpus, tmp_path):
     def check(checkpoint: Path, out: str) -> None:
         id, score = first_score(tmp_path / out)
         recording = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
-        expected = Detector.from_pretrained(checkpoint, "cpu").score(recording, num_samples=8000)
+        expected = load_detector(checkpoint).score(recording, num_samples=8000)
         assert score == pytest.approx(expected, abs=1e-5)
 
     return check
@@ -469,7 +468,7 @@ def test_no_training_is_written_through_a_linked_folder(reproduce, tiny_recipe, 
 
 def test_a_record_of_an_average_may_hold_anything(reproduce, checkpoint):
     weights = load_state_dict(checkpoint)
-    model = Detector.from_pretrained(checkpoint, "cpu").config
+    model = load_detector(checkpoint).config
     save_state_dict(weights, checkpoint, model=model, average={"sha256": 5, "mode": 7})
     out = reproduce(checkpoint=checkpoint, status=1).out
     assert "- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out

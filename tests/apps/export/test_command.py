@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from conftest import load_detector
 
 from nes2net import Detector
 
@@ -51,7 +52,7 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
     )
     refused(merge.format("lora.pth"), message, "nor beside it: name the base with --base\n")
     assert command(f"{merge.format('lora.pth')} --base moved.pth")[:2] == (0, "wrote merged.pth\n")
-    merged = Detector.from_pretrained("merged.pth", "cpu")
+    merged = load_detector("merged.pth")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
     assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
@@ -60,5 +61,5 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
     # Averages keep the base, and export merges by itself, to the same tensors.
     output("average lora.pth lora.pth --out average.pth")
     output("export average.pth --to pth --out exported.pth --base moved.pth")
-    exported = Detector.from_pretrained("exported.pth", "cpu").state_dict()
+    exported = load_detector("exported.pth").state_dict()
     assert all(torch.equal(value, exported[key]) for key, value in merged.state_dict().items())

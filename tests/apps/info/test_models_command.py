@@ -11,6 +11,7 @@ import torch
 from builders import genuine_checkpoint, input_error
 from builders.http_server import running
 from builders.hub_server import use_cache
+from conftest import load_detector
 
 from nes2net import Detector, create_frontend
 from nes2net.models.checkpoints.published_file import PublishedFile
@@ -104,14 +105,14 @@ def test_a_detector_by_name(output, home, monkeypatch):
         assert json.loads(out) == row
         assert "fetched" not in err
         assert len(server.fetched()) == 1
-    detector = Detector.from_pretrained("AASIST-L", "cpu")
+    detector = load_detector("AASIST-L")
     assert detector.source == "AASIST-L"
     assert detector.provenance.to_dict() == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
     assert "first seen here" in output("info AASIST-L").out
     (home / "AASIST-L").write_text("a file of this name comes first")
     with input_error("AASIST-L"):
-        Detector.from_pretrained("AASIST-L", "cpu")
+        load_detector("AASIST-L")
 
 
 def test_a_front_end_by_name(home, monkeypatch):

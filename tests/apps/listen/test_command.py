@@ -185,11 +185,8 @@ def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
             [tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 2, "--split", "a"],
             "--split names each of 2 channels",
         ),
-        ([tmp_path / "nothing.pcm", "--rate", 10], "1,000 to 1,000,000 Hz"),
         ([wav, "--channels", 2], "a recording states its channels"),
         ([wav, "--speed", 0], "--speed is a number above 0"),
-        ([wav, "--hop", 0], "--hop is a positive number"),
-        ([wav, "--max-behind", "nan"], "--max-behind is at least 0.001, not nan"),
         ([wav, "--window", 0.001], "too short for this detector"),
     ):
         refused(["listen", *words, *model], message, silent=True)

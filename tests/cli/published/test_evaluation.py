@@ -38,13 +38,6 @@ def test_every_published_run_prints_its_output(name, tmp_path, monkeypatch, scri
             assert stderr == "", run
 
 
-@pytest.fixture
-def g200(tmp_path, monkeypatch):
-    case = golden_metrics.load("g200", tmp_path)
-    monkeypatch.chdir(case.folder)
-    return case
-
-
 def test_phases_key_layouts_and_what_is_missing(g200, script):
     for keys in ("keys", "keys/LA", "keys/LA/CM", "."):
         for phase in ("hidden", "hidden_track"):
@@ -116,7 +109,7 @@ def test_warning_when_negating_changes_nothing(workdir, script):
 
 def test_in_the_wild_errors(g200, script):
     lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
-    write(g200.folder / "edited.txt", "\n".join(lines[:-2]) + "\n")
+    write(g200.folder / "edited.txt", lines[:-2])
     command = "python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv"
     status, stdout, stderr = script(command)
     assert (status, stdout) == (2, "")

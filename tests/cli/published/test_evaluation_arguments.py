@@ -1,17 +1,9 @@
 """The published evaluation commands: further columns of a score file, and missing or wrong arguments."""
 
 import pytest
-from builders import golden_metrics
 from builders.files import write
 
 INSTRUCTION = "CHECK: invalid input arguments. Please read the instruction below:"
-
-
-@pytest.fixture
-def g200(tmp_path, monkeypatch):
-    case = golden_metrics.load("g200", tmp_path)
-    monkeypatch.chdir(case.folder)
-    return case
 
 
 @pytest.mark.parametrize("more", [" 0.25", " x", " A07 spoof", " "])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from builders.files import read_json
-from conftest import REPOSITORY
+from conftest import REPOSITORY, load_detector
 
 from nes2net import Detector
 from nes2net.models.checkpoints.state_dict import load_state_dict
@@ -65,7 +65,7 @@ def test_the_printed_command_averages_as_published(run_folder, corpus, script):
     path = run_folder / "Averaged_Model_IDs_56_60_62_76_95_legacy.pth"
     assert_published_average(path, run_folder)
     audio = corpus / "ASVspoof2021_DF_eval" / "flac"
-    score, expected = first_scores("SCORES", audio, "flac", Detector.from_pretrained(path, "cpu"), num_samples=64600)
+    score, expected = first_scores("SCORES", audio, "flac", load_detector(path), num_samples=64600)
     assert score == pytest.approx(expected, abs=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus,
     status, _, error = script(command.replace("=DIR", f"={wild}"))
     assert status == 0, error
     assert read_json(Path("SCORES.json"))["run"]["legacy_train_mode"] is True
-    score, in_eval_mode = first_scores("SCORES", wild, "wav", Detector.from_pretrained("CKPT", "cpu"))
+    score, in_eval_mode = first_scores("SCORES", wild, "wav", load_detector("CKPT"))
     assert abs(score - in_eval_mode) > 1e-3
     figure = printed_command("Cal_EER_in_the_wild.py")
     status, out, error = script(figure.replace("DIR/", f"{wild}/"))
