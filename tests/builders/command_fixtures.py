@@ -73,10 +73,10 @@ def output(command) -> Callable:
 
 
 @pytest.fixture
-def script(command, monkeypatch) -> Callable:
-    """A function that runs ``python SCRIPT ARGUMENTS``: its exit status, standard output and standard error."""
+def script(output, monkeypatch) -> Callable:
+    """A function that runs ``python SCRIPT ARGUMENTS``, which must end with this status: what it prints."""
 
-    def run(line: str):
+    def run(line: str, status: int = 0) -> CaptureResult[str]:
         program, name, *words = shlex.split(line)
         assert program == "python"
 
@@ -84,7 +84,7 @@ def script(command, monkeypatch) -> Callable:
             monkeypatch.setattr(sys, "argv", [name, *words])
             runpy.run_path(str(REPOSITORY / name), run_name="__main__")
 
-        return command(words, program=start)
+        return output(words, status, program=start)
 
     return run
 
