@@ -16,6 +16,7 @@ def test_labels_of_the_key_win_over_those_of_the_corpus_in_the_record(tmp_path):
     file = tmp_path / "train.npy"
     write_record(file, corpus={"name": "generic", "root": str(corpus), "split": "train"})
     rows = {id: np.full(2, number, dtype=np.float32) for number, id in enumerate(("b", "c", "a"))}
-    examples = examples_of(rows, ScoreFile.of(file), Labels("generic", labels, "eval").read(), "vocoder", {})
+    key = Labels("generic", labels, "eval").read()
+    examples = examples_of(rows, ScoreFile.of(file), key, "vocoder", {})
     labelled = [(example.trial.id, example.name, example.embedding.tolist()) for example in examples]
     assert labelled == [("b", "other", [0, 0]), ("a", "new", [2, 2])]

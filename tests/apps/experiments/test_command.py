@@ -111,7 +111,8 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     assert "score seed2 best1 wild" in printed
     # A checkpoint that was trained again is scored again.
     (trained,) = out.glob("models/*_seed1")
-    os.utime(trained / f"epoch_{best_epochs(trained, 1, 'val_loss_wo_aug')[0]}.pth")
+    (best,) = best_epochs(trained, 1, "val_loss_wo_aug")
+    os.utime(trained / f"epoch_{best}.pth")
     states = {" ".join(line.split()[1:3]): line.split()[4] for line in planned() if line.startswith("score ")}
     assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
 

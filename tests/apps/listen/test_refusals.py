@@ -2,16 +2,13 @@
 
 import pytest
 from builders import input_error
-from builders.small_parts import SPECTRUM
+from builders.source_tracing import REFUSED, TRACING, save_tracing_detector
 
 from nes2net import Detector
 from nes2net.apps.listen.listening import LiveJudge
 
 BAD_NUMBERS = ["0", "-1", "nan", "inf", "1e-9"]
-TRACING = {
-    "frontend": SPECTRUM,
-    "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["A", "B", "C"]},
-}
+
 SOURCES = ["call", "server"]
 
 
@@ -54,9 +51,7 @@ def test_a_window_without_a_length_beside_a_calibration(refused, folder, words_o
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_detector_of_source_tracing(refused, words_of, source, tmp_path):
-    Detector.from_config(TRACING).save(tmp_path / "tracing.pth")
-    message = "error: this detector has the classes A, B, C, without bona fide, so it has no score"
-    refused(words_of(source, tmp_path / "tracing.pth"), message, silent=True)
+    refused(words_of(source, save_tracing_detector(tmp_path / "tracing.pth")), REFUSED, silent=True)
 
 
 NAN = float("nan")
