@@ -35,10 +35,10 @@ from nes2net.metrics.localisation.stretches import MIN_DURATION
 from nes2net.models.card import CARD, model_card, provenance_with_figures
 from nes2net.models.checkpoints.folder import (
     CONFIG,
-    NAME_IT,
+    NAME_THE_BASE,
     WEIGHTS,
     base_digest,
-    clear,
+    prepare_folder,
     read_base,
     tensors_of_base,
     write_tensors,
@@ -108,7 +108,7 @@ class Detector(Network):
         frontend_name, frontend_options = name_and_options(model, "frontend", reserved=("checkpoint",))
         detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), model)
         if checkpoint is not None and detector.frontend.adapted:
-            detector._set_base(checkpoint)
+            detector._record_base(checkpoint)
         return detector
 
     @classmethod
@@ -142,15 +142,15 @@ class Detector(Network):
         """Compute the SHA-256 of the frozen tensors of an adapted front-end."""
         return base_digest(self._base_tensors())
 
-    def _set_base(self, file: str | Path) -> None:
+    def _record_base(self, file: str | Path) -> None:
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
         """Write the frozen tensors of an adapted front-end, so that :meth:`save` omits them."""
         save_state_dict(self._base_tensors(), file)
-        self._set_base(file)
+        self._record_base(file)
 
-    def names_left_out(self, state_dict: StateDict) -> set[str]:
+    def omitted_names(self, state_dict: StateDict) -> set[str]:
         """Find the names of frozen tensors that ``state_dict`` omits.
 
         These are all frozen tensors of an adapted front-end if ``state_dict`` has none of them, and
@@ -164,12 +164,12 @@ class Detector(Network):
         return names if tensors.keys() - names == state_dict.keys() else set()
 
     def expected_tensors(self, state_dict: StateDict) -> StateDict:
-        """Select the tensors that ``state_dict`` must have: all but :meth:`names_left_out`."""
-        names_left_out = self.names_left_out(state_dict)
-        return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
+        """Select the tensors that ``state_dict`` must have: all but :meth:`omitted_names`."""
+        omitted_names = self.omitted_names(state_dict)
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in omitted_names}
 
     def load_base(
-        self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
+        self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_THE_BASE
     ) -> None:
         """Load the frozen tensors of the front-end, which ``checkpoint`` omits.
 
@@ -177,7 +177,7 @@ class Detector(Network):
         be the pre-training file.
 
         Args:
-            record: the checkpoint's :attr:`base`.
+            record: the checkpoint's :attr:`base`, of any type, because a file may contain anything.
             checkpoint: file or folder of the detector; the frozen tensors may lie in this folder.
             remedy: end of error messages, with advice.
 
@@ -187,19 +187,19 @@ class Detector(Network):
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
         base = pretraining_file(base)
-        # If the front-end is not adapted, ``checkpoint`` leaves out the whole front-end: read the
+        # If the front-end is not adapted, ``checkpoint`` omits the whole front-end: read the
         # pre-training file.
         if not self.frontend.adapted:
             if base is None or not base.exists():
-                message = f"{checkpoint} lacks the front-end, which was frozen: name its pre-training file with `base`"
-                if base is not None:
-                    message += f"; {base} was not found"
-                raise InputError(message)
+                missing = "" if base is None else f", and {base} was not found"
+                raise InputError(
+                    f"{checkpoint} lacks the front-end, which was frozen{missing}: name its pre-training file with `base`"
+                )
             tensors = select_frontend(tensors_of_base(base, frontend))
             check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
-        # If the front-end is adapted, ``checkpoint`` leaves out only the frozen tensors: find the file that holds them.
+        # If the front-end is adapted, ``checkpoint`` omits only the frozen tensors: find the file that holds them.
         base_path, tensors = read_base(record, checkpoint, base, frontend, self.base_names(), remedy)
         check_fit(tensors, self._base_tensors(), str(base_path))
         self.load_state_dict(tensors, strict=False, assign=True)
@@ -223,10 +223,10 @@ class Detector(Network):
         return detector
 
     def whole(self) -> Self:
-        """Return a detector without a file of frozen tensors: merged if the front-end is adapted."""
+        """Return a detector that needs no file of frozen tensors: itself, or :meth:`merged` if adapted."""
         return self.merged() if self.frontend.adapted else self
 
-    def load(self, checkpoint: Checkpoint, base: str | Path | None = None, remedy: str = NAME_IT) -> None:
+    def load(self, checkpoint: Checkpoint, base: str | Path | None = None, remedy: str = NAME_THE_BASE) -> None:
         """Load a checkpoint with the names and shapes of the detector's tensors.
 
         On the meta device, the file's tensors are used without a copy.
@@ -240,14 +240,14 @@ class Detector(Network):
                 are not found, or ``base`` is given although none are omitted.
         """
         state_dict = unwrap_frontend(checkpoint.state_dict)
-        is_empty = self.device.type == "meta"
-        partial = bool(self.names_left_out(state_dict))
+        on_meta_device = self.device.type == "meta"
+        partial = bool(self.omitted_names(state_dict))
         if base is not None and not partial:
             raise InputError(f"{checkpoint.source} holds all tensors of its detector: remove `base`")
         check_fit(state_dict, self.expected_tensors(state_dict), checkpoint.source)
         if partial:
             self.load_base(checkpoint.base, checkpoint.path, base, remedy)
-        self.load_state_dict(state_dict, strict=not partial, assign=is_empty)
+        self.load_state_dict(state_dict, strict=not partial, assign=on_meta_device)
 
     def save(self, path: str | Path, **record: Any) -> None:
         """Write a state dict with the published names, or a folder with a model card.
@@ -257,11 +257,13 @@ class Detector(Network):
 
         Args:
             path: a file ``.pth`` or ``.pt``; any other path is a folder.
-            record: plain data to keep.
+            record: plain data to keep beside the provenance, such as ``epoch``.
         """
         path = Path(path)
         provenance = provenance_with_figures(self)
-        saved_facts = replace(provenance.start(places=False), training=provenance.training, figures=provenance.figures)
+        saved_facts = replace(
+            provenance.only_training_data(folders=False), training=provenance.training, figures=provenance.figures
+        )
         record = {**saved_facts.to_dict(), **record}
         if packages := packages_of(named_parts(self.config)) | record.pop(PACKAGES_KEY, {}):
             record[PACKAGES_KEY] = packages
@@ -274,7 +276,7 @@ class Detector(Network):
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
         else:
-            clear(path)
+            prepare_folder(path)
             write_tensors(state_dict, path / WEIGHTS)
             self.write_description(path, provenance, record)
 
@@ -489,7 +491,7 @@ class Detector(Network):
                 files; a function is called with path and error, and the file is skipped.
         """
         if on_error != "raise" and not callable(on_error):
-            raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
+            raise InputError(f"`on_error` must be 'raise' or a function of a path and an error, not {on_error!r}")
         score_length = samples_to_score(self.provenance, num_samples)
         answers = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 

@@ -244,7 +244,7 @@ def test_scores_of_segments_are_differences_of_their_logits(frame_detector, spec
         assert frame_detector.embeddings(waveforms, "backend").shape == (2, 64)
         frame_detector.compile(backend="eager")
         torch.testing.assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
-    with input_error("'asp_mlp' gives one score an utterance, no scores of segments"):
+    with input_error("'asp_mlp' gives one score per utterance, no scores of segments"):
         spectral_detector.segment_scores(waveforms)
 
 

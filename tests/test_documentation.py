@@ -147,8 +147,8 @@ def test_the_first_run_of_the_manual_needs_no_file_of_weights(corpus, tmp_path, 
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DB").symlink_to(corpus)
-    first_runs = {shlex.join(words): words for _, words in commands() if {*words} & FIRST_RUN}
-    assert len(first_runs) == 2
+    first_runs = {words[0]: words for _, words in commands() if {*words} & FIRST_RUN}
+    assert set(first_runs) == {"nes2net", "python"}
     for program, *words in first_runs.values():
         if program == "nes2net":
             assert main([*words, "train.epochs=1", "data.num_workers=0"]) == 0

@@ -22,8 +22,8 @@ from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.evaluation.judgements import evaluable
-from nes2net.evaluation.key import Labels
+from nes2net.evaluation.judgements import LabelledScores, evaluable
+from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
@@ -62,7 +62,7 @@ class Recordings:
     root: AnyPath
     """Folder of the corpus."""
     num_workers: int | None = None
-    """Workers that read audio; None to suit the machine."""
+    """Worker processes that read audio; None for a number that suits the machine."""
     model: AnyPath | Scorer | None = None
     """The detector of the scores; None to measure no embeddings."""
     device: str = "auto"
@@ -96,7 +96,7 @@ class Calibrated:
         return few_trials(self.num_bonafide, self.num_spoof)
 
     @property
-    def worth(self) -> str:
+    def certainty(self) -> str:
         """Says how certain error rates on these trials are, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
@@ -132,7 +132,7 @@ def calibrate(
     """
     corpus = corpora.get(labels.corpus)
     files = list(map(ScoreFile.of, scores))
-    judgement = evaluable(files[0])
+    judgement = evaluable(files[0])  # scores of recordings, or of frames
     settings = {} if resolution_ms is None else {"resolution_ms": resolution_ms}
     judgement.check_settings(judgement.read_labelled, settings, files[0].path)
     labelled = judgement.read_labelled(labels, files, allow_partial=allow_partial, **settings)
@@ -147,13 +147,8 @@ def calibrate(
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names([file.path for file in files]))
     if len(files) == 1:
         calibration = add_resamples(calibration)
-    # Higher scores must mean bona fide, unless the caller allows the opposite.
-    if max(calibration.weights) < 0 and not allow_inverted:
-        raise InputError(
-            f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
-            f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Either {CAUSES_OF_INVERSION}: "
-            "mend them, use another detector, or pass `allow_inverted=True`"
-        )
+    if not allow_inverted:
+        _check_not_inverted(calibration, labelled, files[0].path)
     checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     facts: dict[str, object] = {
         "corpus": labels.corpus,
@@ -179,6 +174,16 @@ def calibrate(
         _figures_before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
         separates(calibration, bonafide, spoof),
         failed,
+    )
+
+
+def _check_not_inverted(calibration: LinearCalibration, labelled: LabelledScores, path: Path) -> None:
+    if max(calibration.weights) >= 0:
+        return
+    raise InputError(
+        f"{path}: the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these "
+        f"{len(labelled.bonafide)} bona fide and {len(labelled.spoof)} spoofed {labelled.unit}, higher scores mean "
+        f"spoofed. Either {CAUSES_OF_INVERSION}: correct them, use another detector, or pass `allow_inverted=True`"
     )
 
 
@@ -224,24 +229,9 @@ def calibrate_recordings(
             cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
-    classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
-    shared_paths = {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}
-    # A recording in both folders would have two labels.
-    if shared_paths:
-        recordings_are = pluralise(len(shared_paths), "recording is", "recordings are")
-        names = join_names(sorted(map(str, shared_paths)))
-        raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label", "id"))
-    # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
-    # "=": paths are absolute, and ids begin with the label.
-    for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
-        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
-        rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
-    write_text(recordings, text.getvalue())
+    _write_generic_list(recordings, bonafide, spoof)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
@@ -267,10 +257,30 @@ def calibrate_recordings(
     return FromRecordings(calibrated, scored)
 
 
+def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
+    folders = {BONAFIDE: bonafide, SPOOF: spoof}
+    recordings = {label: with_folders_listed([str(folder)]) for label, folder in folders.items()}
+    shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
+    # A recording in both folders would have two labels.
+    if shared_paths:
+        recordings_are = pluralise(len(shared_paths), "recording is", "recordings are")
+        names = join_names(sorted(map(str, shared_paths)))
+        raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in only one folder")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "label", "id"))
+    # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
+    # "=": paths are absolute, and ids begin with the label.
+    for label, folder in folders.items():
+        top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in recordings[label])
+    write_text(path, text.getvalue())
+
+
 def _measure_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials.
+    """Measure the scored part of the recordings of ``scored`` trials.
 
     Returns:
         Their population, and the ids of those that could not be measured.
@@ -279,55 +289,59 @@ def _measure_population(
         InputError: if a trial has no recording, or ``recordings.model`` is not, or cannot be shown
             to be, the detector of the scores.
     """
-    corpus = corpora.get(labels.corpus)
-    phase = canonical_phase(labels.phase)
-    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # phase "progress" lies in split "eval"
-    protocols = None
-    # The labels may lie in another folder than the audio.
-    if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
-        protocols = labels.keys
-    corpus_trials = corpus.trials(recordings.root, split, protocols=protocols)
-    with_audio = {trial.id: trial for trial in corpus_trials if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
-    if missing := [id for id in is_bonafide if id not in with_audio]:
-        raise InputError(
-            f"{recordings.root}: has no recordings of {len(missing):,} of the {pluralise(len(is_bonafide), 'trial')} of these "
-            f"scores: {join_names(missing)}; name the folder of {labels.corpus} with `root`"
-        )
-    # Load the detector, if ``recordings.model`` names a detector, and check that this detector made the scores.
-    detector: Scorer | None = None
-    if recordings.model is not None and not isinstance(recordings.model, (str, Path)):
-        detector = recordings.model
-    elif recordings.model:
-        if scored_by is None:
-            raise InputError(
-                f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
-                "again with nes2net score, or remove `model`"
-            )
-        detector = Detector.from_pretrained(
-            recordings.model,
-            own_device(recordings.device),
-            scored_by.precision,  # the precision in which the scores were computed
-            recordings.config,
-            recordings.base,
-        )
-        if (fingerprint := detector.fingerprint()) != scored_by.fingerprint:
-            raise InputError(
-                f"{recordings.model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
-                f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
-            )
-    # Measure only the scored part of each recording.
-    num_samples = scored_by.num_samples if scored_by else None
+    with_audio = _find_recordings(labels, recordings.root, list(is_bonafide))
+    detector = _detector_of_scores(recordings, scored_by, scores)
     traits, failures = measure_trials(
-        draw_trials([with_audio[id] for id in is_bonafide]),
+        draw_trials(with_audio),
         recordings.kept,
-        num_samples,
+        scored_by.num_samples if scored_by else None,
         scorer=detector,
         embed=detector is not None,
         num_workers=recordings.num_workers,
     )
     traits = {id: measured for id, measured in traits.items() if id not in failures}
     return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
+
+
+def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[Trial]:
+    corpus = corpora.get(labels.corpus)
+    phase = canonical_phase(labels.phase)
+    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # phase "progress" lies in split "eval"
+    protocols = None
+    # The labels may lie in another folder than the audio.
+    if str(labels.keys) != str(root) and Path(labels.keys).is_dir():
+        protocols = labels.keys
+    with_audio = {}
+    for trial in corpus.trials(root, split, protocols=protocols):
+        if trial.path is not None:
+            with_audio[trial.id] = trial
+    if missing := [id for id in ids if id not in with_audio]:
+        raise InputError(
+            f"{root}: has no recordings of {len(missing):,} of the {pluralise(len(ids), 'trial')} of these "
+            f"scores: {join_names(missing)}; name the folder of {labels.corpus} with `root`"
+        )
+    return [with_audio[id] for id in ids]
+
+
+def _detector_of_scores(recordings: Recordings, scored_by: ScoredBy | None, scores: Path) -> Scorer | None:
+    model = recordings.model
+    if not isinstance(model, (str, Path)):
+        return model
+    if scored_by is None:
+        raise InputError(
+            f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
+            "again with nes2net score, or remove `model`"
+        )
+    # In the precision in which the scores were computed.
+    device = own_device(recordings.device)
+    detector = Detector.from_pretrained(model, device, scored_by.precision, recordings.config, recordings.base)
+    if (fingerprint := detector.fingerprint()) != scored_by.fingerprint:
+        raise InputError(
+            f"{model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
+            f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
+        )
+    return detector
 
 
 @dataclass(frozen=True)
@@ -381,22 +395,13 @@ def apply_calibration(
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {pluralise(len(calibration.weights), 'system')} "
-            f"({', '.join(calibration.systems)}), but {len(scores)} score files are given"
+            f"({', '.join(calibration.systems)}), but {pluralise(len(scores), 'score file')} came: use one file for "
+            "each system, in this order"
         )
-    key = labels.read({}) if labels else None
+    key = labels.read(excluded={}) if labels else None
     notes = []
-    if (
-        labels
-        and key
-        and learned_from
-        and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys))
-    ):
-        phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # Count the trials that belong to both phases. A trial belongs to its own phase, and to the phase
-        # ``WHOLE``, which has all trials. In a corpus without phases, a trial belongs to every phase.
-        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key.trials)
-        if num_shared:
-            notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+    if key and learned_from and (num_shared := _num_trials_learned_from(key, learned_from)):
+        notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     files = list(map(ScoreFile.of, scores))
     path = files[0].path
@@ -425,6 +430,16 @@ def apply_calibration(
             notes.append(f"the keys have no labels for phase {key.phase}, so it is not evaluated")
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
+
+
+def _num_trials_learned_from(key: Key, learned_from: Labels) -> int:
+    # Of the trials to evaluate, those in the phase from which the calibration was learned.
+    if (key.corpus, str(key.path)) != (learned_from.corpus, str(Path(learned_from.keys))):
+        return 0
+    phases = {canonical_phase(key.phase), canonical_phase(learned_from.phase)}
+    # A trial belongs to its own phase, and to the phase ``WHOLE``, which has all trials. In a corpus
+    # without phases, a trial belongs to every phase.
+    return sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key.trials)
 
 
 def _figures_before_and_after(

@@ -97,7 +97,7 @@ class Drift:
     by: By
     """Period in which recordings are counted."""
     basis: list[str]
-    """Lines on the calibration, above the tables."""
+    """Sentences about the calibration, printed above the tables."""
     notes: list[str]
     """What makes decisions uncertain."""
 
@@ -108,7 +108,7 @@ class Drift:
 
     @property
     def found(self) -> list[Comparison]:
-        """Comparisons that found drift."""
+        """Comparisons that found drift; Holm's adjustment of p-values is for the number of tests."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property
@@ -254,7 +254,7 @@ def measure_drift(
             no recording can be compared.
     """
     if not 0 < alpha < 1:
-        raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
+        raise InputError(f"`alpha` must lie between 0 and 1, not at {alpha:g}")
     decider = Decider(calibration)
     judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)
@@ -262,7 +262,7 @@ def measure_drift(
     recordings = []
     failures: dict[str, str] = {}
     for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):
-        recording = _compare(answer, calibration)
+        recording = _to_new_recording(answer, calibration)
         if isinstance(recording, str):
             failures[str(answer.path)] = recording
         else:
@@ -276,8 +276,8 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
 
-def _compare(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:
-    """Return a reason if a recording cannot be compared, or was removed meanwhile."""
+def _to_new_recording(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:
+    """Add the traits and the time of the file to ``answer``; return a reason if the recording cannot be compared."""
     if isinstance(answer, Failed):
         return answer.error.reason
     if answer.is_mean:
@@ -292,7 +292,7 @@ def _compare(answer: Judged[float] | Failed, calibration: LinearCalibration) -> 
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
-    """Collect the values (n,) of the n recordings with the trait ``name``."""
+    """Collect the values (n,) of the n recordings that have the trait ``name``, such as ``"level"``."""
     return np.array([recording.values[name] for recording in recordings if name in recording.values])
 
 

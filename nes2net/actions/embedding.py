@@ -83,7 +83,7 @@ def frontend_alone(
     if ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):
         raise InputError(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
-            "`ssl_checkpoint`, or a trained detector with `model`"
+            "`ssl_checkpoint`, or use a trained detector with `model`"
         )
     with torch.no_grad():  # with random weights, each call would give another fingerprint
         for parameter in detector.backend.parameters():

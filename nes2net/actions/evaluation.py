@@ -19,7 +19,8 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     Args:
         scores: files of scores; a single one of frame scores; or of other kinds, such as class
             logits.
-        metrics: figures that are only computed if named, because this takes long.
+        metrics: figures to compute beside the usual ones, which take long, such as
+            ``"one_against_rest_eer"``.
         settings: keywords of the judgement's evaluator, such as
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
@@ -28,7 +29,7 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     """
     files = list(map(ScoreFile.of, scores))
     # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
-    # frame scores, this kind decides how to evaluate, and the evaluation refuses files of any other kind.
+    # frame scores, this kind chooses the evaluator, which then refuses files of any other kind.
     judgements = list(map(evaluable, files))
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     evaluator = judgement.evaluator()

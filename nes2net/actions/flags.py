@@ -1,4 +1,7 @@
-"""Flags that several commands share, and their last lines."""
+"""Flags that several commands share, and the lines that they print at the end.
+
+A dataclass here is a group of flags: its fields are flags, and its ``Args`` are their help.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +62,13 @@ def locate_part(corpus: str, root: str | None, split: str = "eval", protocols: s
 
     definition = corpora.get(corpus)
     if root is None and definition.home is None:
-        raise InputError(f"where is {corpus}? name its folder after it")
-    layout = definition.place(root)
-    if root is not None and layout == Path(root):
+        raise InputError(f"{corpus} requires a folder, and none is given: name the folder of the corpus after {corpus}")
+    folder = definition.place(root)
+    if root is not None and folder == Path(root):
         revision = None
     else:
-        revision = layout.name  # the folder of a download is named after the commit
-    return Part(corpus, layout, split, protocols, revision)
+        revision = folder.name  # the folder of a download is named after the commit
+    return Part(corpus, folder, split, protocols, revision)
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
@@ -96,8 +99,8 @@ class Architecture:
     base: File | None = None
 
     @property
-    def described(self) -> dict[str, Any] | str | None:
-        """The architecture of ``config`` (:func:`architecture_in`); None without it."""
+    def as_config(self) -> dict[str, Any] | str | None:
+        """What ``config`` names (:func:`architecture_in`); None if not given."""
         return None if self.config is None else architecture_in(self.config)
 
 
@@ -119,7 +122,7 @@ class Loading(Architecture):
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.quantisation import emulation_note  # start-up
 
-        detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.described, self.base)
+        detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.as_config, self.base)
         print_note(emulation_note(detector.precision, detector.device))
         return detector
 
@@ -136,10 +139,12 @@ class Loading(Architecture):
 
         # An exported detector takes no options of a checkpoint.
         if self.config is not None or self.base is not None:
-            raise InputError("an exported detector holds its architecture and weights: remove `config` and `base`")
+            raise InputError(
+                f"{model} is an exported detector, which holds its architecture and all its weights: remove `config` and `base`"
+            )
         detector = OnnxDetector(model, own_device(self.device))
         if self.dtype not in ("auto", "fastest", detector.precision):
-            raise InputError(f"{model} computes in {detector.precision}, not in {self.dtype}: remove `dtype`")
+            raise InputError(f"{model} computes only in {detector.precision}, not in {self.dtype}: remove `dtype`")
         return detector
 
 
@@ -170,24 +175,24 @@ class Length:
         except ValueError:
             number = 0
         if number < 1:
-            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {str(self.num_samples)[:100]}")
+            raise InputError(f"`num_samples` must be at least 1, 4sec or full, not {str(self.num_samples)[:100]}")
         return number
 
-    def of_files(self) -> RequestedSamples:
-        """Read the flag as :meth:`requested_samples`, but ``4sec`` as 64,600 samples."""
+    def requested_samples_of_files(self) -> RequestedSamples:
+        """Read the flag as :meth:`requested_samples`; ``4sec``, which depends on a corpus, means 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.requested_samples()) == "4sec" else requested
 
-    def choose_num_samples(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Choose how many samples to score, by the flag or the detector; None for all; print the reason.
+    def choose_num_samples(self, samples_of_4sec: int, provenance: Provenance) -> int | None:
+        """Choose how many leading samples to score, by the flag or the detector; None for all; print the reason.
 
         Args:
-            of_corpus: what '4sec' means for this corpus.
+            samples_of_4sec: what '4sec' means for the scored corpus.
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
-        score_length = samples_to_score(provenance, self.requested_samples(), of_corpus)
+        score_length = samples_to_score(provenance, self.requested_samples(), samples_of_4sec)
         print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
         return score_length.num_samples
 
@@ -227,7 +232,7 @@ class Deciding:
     unbounded: Annotated[bool, _OF_CALIBRATION] = False
 
     def decider(self) -> Decider | None:
-        """Make the decider; None without ``--calibration``.
+        """Make the rule that turns scores into decisions; None without ``--calibration``.
 
         Raises:
             InputError: if the file or a number cannot be used.

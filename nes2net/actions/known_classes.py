@@ -49,8 +49,8 @@ def known_classes(
     if equal_errors:
         if not trials.unknown.names:
             raise InputError(
-                f"{file.path}: all trials are of known classes, and the threshold of equal errors needs some of unknown ones: "
-                "give a phase with generators that training lacks, or no `equal_errors`"
+                f"{file.path}: all trials are of known classes, but the threshold of equal errors also needs trials of "
+                "unknown classes: use a phase with generators that training lacks, or remove `equal_errors`"
             )
         _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind], "roc")
         learned = learned.model_copy(update={"equal_errors": threshold})

@@ -38,9 +38,9 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """How the recordings are judged."""
+    """On which part of a recording is judged, for before the rows."""
     meaning: list[str]
-    """On the detector, and on the meaning of answers and decisions."""
+    """On the detector, and on the meaning of answers and decisions, for after the rows."""
     rows: Iterator[Judged[Any] | Failed]
     """An answer for each recording or channel, computed when it is taken."""
     count: int
@@ -67,7 +67,7 @@ def predict(
         channel: ``"mix"`` for the mean, a number from 0, or ``"each"`` for a row per channel.
         decider: a calibration or threshold; None to decide nothing.
         calibration: path of the calibration, stated in rows.
-        first: answers of a detector of fakes, told first.
+        first: answers of a detector of fakes about the same files; each row shows them first.
 
     Raises:
         InputError: if a folder has no audio files; as :class:`Judge`; or if windows are chosen, but
@@ -80,8 +80,9 @@ def predict(
     _check_windows_are_used(judge, recordings)
     described = training_in_words(detector.provenance)
     meaning = [f"detector: {described}"] if described else []
-    if model := detector.provenance.published:
-        meaning += model[1].notes
+    if detector.provenance.published:
+        _, published_model = detector.provenance.published
+        meaning += published_model.notes
     meaning += [*judge.meaning, *judge.doubts]
     if calibration:
         judge.facts["calibration"] = str(calibration)
@@ -89,14 +90,14 @@ def predict(
     if notes and judge.judgement.is_score:
         advice = "`score_track` scores all of a file along its time, `num_samples=None` in one piece"
         notes = [f"{note}; {advice}" for note in notes]
-    rows = map(partial(_said, judge), judge.answers(map(Source.of, recordings)))
+    rows = map(partial(_print_if_partial, judge), judge.answers(map(Source.of, recordings)))
     if first is not None:
         meaning += first.meaning
-        rows = map(_with_first, first.rows, rows)
+        rows = map(_attach_first, first.rows, rows)
     return Predictions(notes, meaning, rows, len(recordings))
 
 
-#: The columns of a table of predictions, in order. A table leaves out a column for which no row has a value.
+#: The columns of a table of predictions, in order. A table omits a column for which no row has a value.
 COLUMNS = (
     *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
     *("rests_on", "stretch_start", "stretch_end", "shortest_found", "score_of", "decided_by", "remark", "error"),
@@ -104,9 +105,9 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row for a table: column → value, without empty columns.
+    """Arrange a row (:meth:`Judged.to_row`) for a table: column → value, without empty columns.
 
-    If windows decided, adds ``rests_on`` and ``shortest_found``, and ``stretch_start`` and
+    If windows along the recording decided (key ``along``), adds ``rests_on`` and ``shortest_found``, and ``stretch_start`` and
     ``stretch_end`` of a stretch whose evidence is rare in bona fide recordings.
     """
     along = row.get("along", {})
@@ -132,27 +133,28 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _check_windows_are_used(judge: Judge[Any], recordings: Iterable[AnyRecording]) -> None:
-    if judge.settings.along == Along() or judge.settings.track:
+    has_default_windows = judge.settings.along == Along()
+    if has_default_windows or judge.settings.track:
         return
-    longest = judge.longest
+    longest = judge.longest  # longer recordings are scored by windows, unless the user chose a number of samples
     if judge.num_samples is None and longest is not None:
         if any(_is_longer(recording, longest) for recording in recordings):
             return
     raise InputError(
-        "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores along each "
-        "one, or remove them"
+        "`window` and `hop` would change nothing, because no recording is scored along its time: add `track` to score "
+        "along the time, or remove them"
     )
 
 
-def _is_longer(recording: AnyRecording, longest: int) -> bool:
+def _is_longer(recording: AnyRecording, num_samples: int) -> bool:
     try:
-        return count_samples(recording) > longest
-    except InputError:
+        return count_samples(recording) > num_samples
+    except InputError:  # the error is reported when the file is judged
         return False
 
 
-def _said(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
-    """Print how to judge all of a recording, if only a part or a mean was judged."""
+def _print_if_partial(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
+    """Return ``answer``; if it is about a part of the recording, or a mean, print how to judge all of it."""
     if isinstance(answer, Failed) or answer.shows_track:
         return answer
     name = _display_name(answer.recording)
@@ -172,7 +174,7 @@ def _said(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Fail
     return answer
 
 
-def _with_first(first: Judged[Any] | Failed, answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
+def _attach_first(first: Judged[Any] | Failed, answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
     return answer if isinstance(answer, Failed) else replace(answer, first=first)
 
 
@@ -182,8 +184,8 @@ def _display_name(source: AnyRecording | Source) -> str:
 
 @contextmanager
 def progress_of(source: Source, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress in seconds."""
-    advice = f"a `hop` above {hop:.3g} s takes less" if hop else ""
+    """Show the progress; yields a function of the seconds that are done. ``hop`` is 0 without windows."""
+    advice = f"a `hop` above {hop:.3g} s takes less time" if hop else ""
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1
     ) as display:

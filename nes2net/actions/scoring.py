@@ -84,11 +84,13 @@ def score_corpus(
     settings = settings or ScoringSettings()
     if decider is not None and not judgement.is_score:
         raise InputError(
-            f"`calibration` decides on scores of recordings, not on {judgement.what}: remove it, or ask for scores"
+            f"`calibration` decides only on scores of recordings, not on {judgement.what}: remove it or `judgement`"
         )
     if judgement.of_whole:
         if num_samples not in ("auto", None):
-            raise InputError(f"{judgement.name} are scored in whole utterances: remove `num_samples`")
+            raise InputError(
+                f"`num_samples` is {num_samples}, but {judgement.name} are scored only in whole utterances: remove it"
+            )
         num_samples = None
     judgement = judgement.fit_to(scorer)
     corpus = corpora.get(corpus_part.corpus)
@@ -102,15 +104,18 @@ def score_corpus(
         trials = with_system_scores(trials, files, ranges)
         record["system_scores"] = describe_systems(files, ranges)
     elif score_range:
-        raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
+        raise InputError(
+            "`score_range` normalises scores of other systems, and none are given: name their files with `system_scores`"
+        )
     score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
-    if model := scorer.provenance.published:
-        record["published_model"] = {"name": model[0], **model[1].facts()}
+    if scorer.provenance.published:
+        name, published_model = scorer.provenance.published
+        record["published_model"] = {"name": name, **published_model.facts()}
     scored_trials = corpus.describe_trials(trials, corpus_part.split)
     uses = uses_in_words(
         scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=scored_trials
@@ -156,14 +161,17 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[AnyPath], scorer: Scorer) -> Ranges:
-    """Raise InputError if neither ``score_range`` nor the detector gives ranges."""
+    """Find the lowest and highest score of each system; ``"test"`` for those of the scored trials.
+
+    Raises InputError if neither ``score_range`` nor the detector gives ranges.
+    """
     if list(score_range) == ["test"]:
         return "test"
     if score_range:
         return ranges_of(score_range)
     if scorer.provenance.score_ranges is None:
         raise InputError(
-            "the detector does not say how the scores of other systems are normalised: name files of a development set "
-            "with `score_range`, or 'test' for the published way, which looks at the trials that are scored"
+            "the detector does not state the ranges by which scores of other systems are normalised: name score files of "
+            "a development set with `score_range`, or 'test' for the published rule, which uses the scored trials"
         )
     return scorer.provenance.score_ranges

@@ -90,20 +90,13 @@ def augment(
     from nes2net.training.preview import plot as draw
     from nes2net.training.recipes.augment import AugmentConfig
 
-    # Turn the flags into the section `augment` of a recipe.
-    parameters: dict[str, float] = {}
-    for text in set_:
-        key, _, value = text.partition("=")
-        try:
-            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
-        except ValueError:
-            raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER") from None
     fir_band: dict[str, object] | None = (
         {"band": effects.fir, "probability": effects.fir_probability} if effects.fir else None
     )
+    # The section `augment` of a recipe.
     settings = AugmentConfig(
         algo=effects.algo,
-        parameters=parameters,
+        parameters=_rawboost_parameters(set_),
         speed=effects.speed,  # type: ignore[arg-type]  # the section checks it
         musan=effects.musan,
         rir=effects.rir,
@@ -111,23 +104,13 @@ def augment(
         conditions=list(effects.condition),
         fir=fir_band,
     )
-    # Augment the file.
     path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=effects.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
-    # Make the names of the output files from the settings.
-    words = []
-    if effects.algo:
-        words += [f"algo {effects.algo}", *set_]
-    if effects.speed:
-        words.append("speed {:g}-{:g}".format(*effects.speed))
-    words += [kind for kind in ("musan", "rir") if getattr(effects, kind)]
-    words += [condition.replace(":", " ") for condition in effects.condition]
-    if effects.fir:
-        words.append(f"fir {effects.fir}")
-    words += [f"seed {seed}", f"epoch {epoch}"]
+    words = [*_effect_words(effects, set_), f"seed {seed}", f"epoch {epoch}"]
     if num_samples:
         words.append(f"{crop} {num_samples}")
+    # The names of the output files state the settings.
     name = Path(out, "_".join([path.stem, *(word.replace(" ", "") for word in words)]))
     writers: dict[Path, Callable[[Path], None]] = {
         Path(f"{name}.wav"): lambda file: soundfile.write(os.fsencode(file), after, SAMPLE_RATE, "FLOAT", format="WAV")
@@ -139,7 +122,9 @@ def augment(
         )
     # Write the files.
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
-        raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")
+        raise InputError(
+            f"{', '.join(existing)} exists already: add --overwrite to replace it, or name another folder with --out"
+        )
     for to, write in writers.items():
         with as_input_error(
             f"{to} cannot be written", OSError, RuntimeError, remedy="choose another folder with --out"
@@ -150,3 +135,27 @@ def augment(
         print("nothing was changed: this seed and epoch draw no augmentation for this utterance")
     for to in writers:
         say_written(to)
+
+
+def _rawboost_parameters(assignments: Sequence[str]) -> dict[str, float]:
+    parameters: dict[str, float] = {}
+    for text in assignments:
+        key, _, value = text.partition("=")
+        try:
+            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
+        except ValueError:
+            raise InputError(f"RawBoost parameter '{text}' must be of the form KEY=NUMBER, such as N_f=3") from None
+    return parameters
+
+
+def _effect_words(effects: Effects, parameters: Sequence[str]) -> list[str]:
+    words = []
+    if effects.algo:
+        words += [f"algo {effects.algo}", *parameters]
+    if effects.speed:
+        words.append("speed {:g}-{:g}".format(*effects.speed))
+    words += [kind for kind in ("musan", "rir") if getattr(effects, kind)]
+    words += [condition.replace(":", " ") for condition in effects.condition]
+    if effects.fir:
+        words.append(f"fir {effects.fir}")
+    return words

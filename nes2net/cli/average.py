@@ -49,7 +49,9 @@ def average(
 
     if (ids, last, best) != (None, None, None):
         if len(checkpoints) != 1:
-            raise InputError("--ids, --last and --best require one run folder")
+            raise InputError(
+                f"--ids, --last and --best require one run folder, not {len(checkpoints)} paths: name only the folder"
+            )
         folder = checkpoints[0]
         if best is not None:
             ids = best_epochs(folder, best, by or "val_loss_wo_aug")
@@ -69,7 +71,7 @@ def average(
         return WRONG_INPUT
     else:
         if not out:
-            raise InputError("where should the average go? name a file with --out")
+            raise InputError("an average of files requires a file to write: name it with --out")
         path = average_files(checkpoints, out, mode, weights)
         say(f"average written to {out}")
     if recipe := recipe_of(path):

@@ -118,14 +118,19 @@ def fit(
 
     check_files_differ([*dev_scores, *apply_], filter(None, (out, save)))
     if apply_ and len(apply_) != len(dev_scores):
-        raise InputError(f"trained on {len(dev_scores)} score files, so --apply takes as many, not {len(apply_)}")
+        raise InputError(
+            f"the calibration is learned from {len(dev_scores)} score files, so --apply requires as many, of the same systems in "
+            f"the same order, not {len(apply_)}"
+        )
     recordings = None
     if root and save:
         if len(dev_scores) > 1:
-            raise InputError("recordings are measured for the scores of one system: remove `root` for a fusion")
+            raise InputError(
+                f"recordings are measured only for the scores of one system, not for a fusion of {len(dev_scores)}: remove `root`"
+            )
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
-        recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
+        recordings = Recordings(root, num_workers, model, device, architecture.as_config, architecture.base, kept=save)
     labels = Labels(corpus, keys or root or ".", phase)
     calibrated = calibrate(
         labels,
@@ -192,7 +197,9 @@ def apply(
     if evaluating.eval_corpus:
         labels = Labels(evaluating.eval_corpus, evaluating.eval_keys or ".", evaluating.eval_phase)
     elif evaluating.eval_keys:
-        raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
+        raise InputError(
+            "--eval-keys requires --eval-corpus, the corpus whose rules read them: add it, or remove --eval-keys"
+        )
     applied = apply_calibration(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
     say(*_weights_lines(calibration), *(f"note: {note}" for note in applied.notes))
     _print_figures(applied.rows, [applied.warning], out)
@@ -244,7 +251,7 @@ def recordings(
         spoof,
         save,
         checkpoint=model,
-        num_samples=length.of_files(),
+        num_samples=length.requested_samples_of_files(),
         prior=prior,
         l2=l2,
         allow_inverted=allow_inverted,
@@ -256,7 +263,7 @@ def recordings(
     say(f"trained on {classes}, prior {prior:g}", *_weights_lines(calibrated.calibration))
     _print_notes(calibrated, [str(scores.path)])
     if not calibrated.warning:
-        say(f"note: {calibrated.worth}")
+        say(f"note: {calibrated.certainty}")
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
     print_next([["predict", "FILE", "--model", model, "--calibration", save]])
     return status
@@ -307,7 +314,7 @@ def classes(
     print_warnings(trials.doubts)
     write_output(save, known.model_dump_json(exclude_none=True) + "\n")
     num_known = pluralise(len(trials.known.numbers), "trial")
-    reached = f"at or above which lie 95 % of {num_known}"
+    reached = f"at or above which lie 95 % of {num_known}"  # the threshold, in words
     if equal_errors:
         reached = f"where the errors are equal on {num_known} of known classes and {len(trials.unknown.numbers)} of unknown ones"
     say(

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.decoding import Decoding
+    from nes2net.data.corpora.download import Plan
     from nes2net.data.corpora.trial import Part, Trial
 
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.
 _MAX_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size and --group-size → bytes
 
 
 def download(
@@ -61,40 +61,17 @@ def download(
     definition: Corpus = corpora.get(corpus)
     with HttpFiles(most_tries=1 if dry_run else MAX_TRIES) as client:
         plan = plan_downloads(definition, client, list(only))
-        stated = [licence for licence in plan.licences if licence != definition.licence]
-        rows = [["licence", definition.licence or "not known; read the page"]]
-        if stated:
-            rows.append(["stated by the server", ", ".join(stated)])
-        if definition.source:
-            rows.append(["described in", definition.source])
-        lines = [definition.title, *(f"  {line}" for line in text_table(rows, "l"))]
-        to_fetch = bool(plan.files or plan.hub_sets)
-        if to_fetch:
-            cells = []
-            for file in plan.files:
-                size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
-                digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
-                cells.append([file.name, size, digests, file.what])
-            for hub_set in plan.hub_sets:
-                num_files = pluralise(len(hub_set.files), "file")
-                cells.append([f"hub:{hub_set.repository}", readable_size(hub_set.size), "by the hub", num_files])
-            table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
-            lines += ["", *(f"  {line}" for line in table)]
-            lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
-        if plan.steps:
-            heading = "To be done by hand, afterwards" if to_fetch else "It cannot be fetched freely. By hand"
-            lines += ["", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
-        print(printable("\n".join(lines)))
+        print(printable("\n".join(_plan_lines(definition, plan))))
         if dry_run:
             return 0
-        if not to_fetch:
+        if not (plan.files or plan.hub_sets):
             return INCOMPLETE
         if not accept_licence:
             answer = ""
             if sys.stdin.isatty():
                 answer = input(f"Do you accept the licence of {definition.title}? [y/N] ")
             if answer.strip().lower() not in ("y", "yes"):
-                raise InputError("nothing was fetched: pass `accept_licence=True` if you accept the licence above")
+                raise InputError("nothing was fetched: add `accept_licence=True` if you accept the licence above")
         fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
     check = check_corpus(definition, folder)
     print(printable(f"\n{with_flag_names(_check_text(check))}"))
@@ -202,12 +179,39 @@ def data() -> None:
     """
 
 
+def _plan_lines(corpus: Corpus, plan: Plan) -> list[str]:
+    stated = [licence for licence in plan.licences if licence != corpus.licence]
+    rows = [["licence", corpus.licence or "not known; read the page"]]
+    if stated:
+        rows.append(["stated by the server", ", ".join(stated)])
+    if corpus.source:
+        rows.append(["described in", corpus.source])
+    lines = [corpus.title, *(f"  {line}" for line in text_table(rows, "l"))]
+    cells = []
+    for file in plan.files:
+        size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
+        digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
+        cells.append([file.name, size, digests, file.what])
+    for hub_set in plan.hub_sets:
+        num_files = pluralise(len(hub_set.files), "file")
+        cells.append([f"hub:{hub_set.repository}", readable_size(hub_set.size), "by the hub", num_files])
+    if cells:
+        table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
+        lines += ["", *(f"  {line}" for line in table)]
+        lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
+    if plan.steps:
+        heading = "To be done by hand, afterwards" if cells else "It cannot be fetched freely. By hand"
+        lines += ["", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
+    return lines
+
+
 def _as_bytes(setting: str, text: str) -> int:
-    number = text.upper().rstrip("BKMG")
+    from pydantic import ByteSize, TypeAdapter, ValidationError  # start-up
+
     try:
-        return int(float(number) * _UNITS[text.upper()[len(number) :]])
-    except (ValueError, KeyError, OverflowError):
-        raise InputError(f"`{setting}` is a number with MB or GB, not {text}") from None
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        raise InputError(f"`{setting}` must be a number with a unit, such as 500MB or 2GB, not {text}") from None
 
 
 def _check_text(check: CorpusCheck) -> str:
@@ -316,7 +320,9 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: remove `keys`")
+            raise InputError(
+                f"the protocols of {corpus.title} hold its labels, so there are no other keys: remove `keys`"
+            )
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
     if requested_splits:
         splits = tuple(map(canonical_phase, requested_splits))

@@ -67,7 +67,7 @@ def embed(
     number: Any = int(layer) if layer.isdecimal() else layer
     embeddings = Embeddings(of, number)
     if (corpus is None) == (files is None):
-        raise InputError("name a corpus and its folder, or audio files with --files, and not both")
+        raise InputError("name either a corpus and its folder, or audio files with --files, and not both")
     source: dict[str, object] = {"files": files}
     if corpus is None:
         trials = trials_of_files(files or ())
@@ -76,7 +76,7 @@ def embed(
         trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
         source = {"corpus": {"name": corpus, "root": str(located_part.root), "split": split}}
     if (model is None) == (frontend is None):
-        raise InputError("name a trained detector with `model`, or a front-end with `frontend`, and not both")
+        raise InputError("name either a trained detector with `model`, or a front-end with `frontend`, and not both")
     if model is None:
         frontend_options = read_value(str(frontend), None, "`frontend`")
         detector = frontend_alone(frontend_options, ssl_checkpoint, loading.device, loading.dtype)
@@ -89,7 +89,7 @@ def embed(
         trials,
         out,
         embeddings,
-        num_samples=length.of_files(),
+        num_samples=length.requested_samples_of_files(),
         about=source,
         settings=ScoringSettings(on_error=on_error, overwrite=overwrite, **vars(batches)),
     )

@@ -60,7 +60,7 @@ class TransferFlags:
         for further_set in self.also:
             if len(further_set) not in (3, 4):
                 raise InputError(
-                    f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(further_set)}'"
+                    f"`also` requires CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(further_set)}'"
                 )
             corpora.get(further_set[0])  # raises an error if the corpus is unknown
         return ThresholdSource(
@@ -100,7 +100,7 @@ class JudgementFlags:
             for pair in self.exclude:
                 name, equals, value = pair.partition("=")
                 if not equals or not name or not value:
-                    raise InputError(f"`exclude` takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
+                    raise InputError(f"`exclude` requires FIELD=VALUE, such as attack=A14, not '{pair}'")
                 values_by_field.setdefault(name, []).append(value)
             settings["exclude"] = values_by_field
         if self.reference:

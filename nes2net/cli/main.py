@@ -55,7 +55,7 @@ class _Command(argparse.Action):
 
 
 class _Parsers(dict[str, Any]):
-    """What is typed → the parser of the command, or the registered name of a command that no one has asked for."""
+    """What is typed → the parser of the command; until it is asked for, the registered name of the command."""
 
     def __getitem__(self, typed: str) -> OneLineParser:
         parser = super().__getitem__(typed)
@@ -97,14 +97,16 @@ def build_parser() -> OneLineParser:
 
 
 def _function_of(name: str) -> Callable[..., int | None]:
-    """The result raises when called, if another package's command cannot be loaded or has a parameter
-    without annotation.
+    """Load the function of a command, which may be of another package.
+
+    If it cannot be loaded, or lacks an annotation, the result raises the error when it is called:
+    the help of all commands must not fail.
     """
     try:
         function = commands.get(name)
         typed = get_type_hints(function)
         if untyped := [key for key in inspect.signature(function).parameters if key not in typed]:
-            raise InputError(f"command '{name}' does not say of which type `{untyped[0]}` is: annotate its parameters")
+            raise InputError(f"command '{name}' does not state the type of `{untyped[0]}`: annotate all its parameters")
     except InputError as error:
         failure = error
 

@@ -19,11 +19,10 @@ Words = Sequence[object]
 
 
 class Remark(str):
-    """A word that is written behind the command, as a comment of the shell."""
+    """One of the :data:`Words` of a command that is written behind it, as a comment of the shell."""
 
 
 def command_line(words: Words) -> str:
-    """Write the command line to type: ``nes2net`` and ``words``, quoted for the shell."""
     remarks = [f"  # {word}" for word in words if isinstance(word, Remark)]
     arguments = [str(word) for word in words if not isinstance(word, Remark)]
     return printable_name("".join([shlex.join(["nes2net", *arguments]), *remarks]))
@@ -40,8 +39,7 @@ def print_next(commands: Sequence[Words]) -> None:
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     """Suggest commands that average the best epochs of the run in ``folder``, and score and evaluate the average.
 
-    If only one epoch is saved, the commands score and evaluate this epoch. If no epoch is saved,
-    there are no commands.
+    If only one epoch is saved, this epoch is scored.
     """
     from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
@@ -61,9 +59,9 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     """Suggest commands that score and evaluate ``checkpoint`` on each corpus that it was trained on.
 
-    The evaluation part of each corpus is scored, or the development part if there is no evaluation
-    part. A part on which the detector was trained is never scored. There are no commands for a
-    detector that reads scores of other systems, or for a corpus whose folder is not known.
+    The evaluation part is scored, or else the development part, but never a part of the training.
+    There are no commands for a detector that reads scores of other systems, or for a corpus without
+    a folder.
     """
     from nes2net.data.registry import corpora
     from nes2net.lib.errors import InputError

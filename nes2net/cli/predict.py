@@ -24,7 +24,7 @@ from nes2net.lib.text_files import as_cell
 if TYPE_CHECKING:
     from nes2net.scoring.judged import Failed, Judged
 
-# The columns after the name of the file: heading → width. A table has those of its judgement and its decider.
+# The columns after the name of the file, in order: heading → width. A table has those of its judgement and its decider.
 _WIDTHS = {"score": 10, "duration": 10, "llr": 8, "probability": 11, "decision": 11}
 _ONE_RESULT_A_FILE = NotWith("channel=each")
 
@@ -118,20 +118,22 @@ def predict(
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     for flag in non_defaults(stretches):
         if not chosen_judgement.has_frames:
-            raise InputError(f"--{flag} is for fake stretches: add --judgement frames, or remove it")
+            raise InputError(f"--{flag} is only for fake stretches: add --judgement frames, or remove it")
     chosen_channel = _parse_channel(channel)
     decider = deciding.decider()
     cutoff = None if threshold is None else Cutoff(threshold)
     is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))
     if csv and not is_scored:
-        raise InputError(f"--csv is a table of scores and decisions, not of {chosen_judgement.what}: remove it")
+        raise InputError(f"--csv is only for scores and decisions, not for {chosen_judgement.what}: use --json")
     paths = with_folders_listed(files)
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
-    settings = JudgingSettings(along.of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers)
+    settings = JudgingSettings(
+        along.requested_samples_of_files(), Along(along.window, along.hop), shows_windows, batch_size, workers
+    )
     calibration = deciding.calibration or ""
     first = None
-    if detector is not None:
+    if detector is not None:  # the calibration is of this detector, which is asked first
         first_detector = replace(loading, config=None, base=None).scorer(detector)
         of_first = JudgingSettings(batch_size=batch_size, workers=workers)
         first = predicted(
@@ -150,23 +152,19 @@ def predict(
         settings=settings,
         first=first,
     )
-    # Choose the columns of the table, and print its head.
-    is_shown = {
-        "score": is_scored or chosen_judgement.has_frames,
-        "duration": True,
-        "llr": decider is not None,
-        "probability": decider is not None,
-        "decision": is_scored and bool(decider or cutoff),
-    }
-    columns = [name for name in _WIDTHS if is_shown[name]]
+    columns = _columns_of(
+        has_score=is_scored or chosen_judgement.has_frames,
+        has_llr=decider is not None,
+        has_decision=is_scored and bool(decider or cutoff),
+    )
     longest_name = max(len(printable_name(file)) for file in paths)
     if chosen_channel != "mix":
         longest_name += len(_channel_suffix(0))
-    widths = [longest_name, *(_WIDTHS[name] for name in columns), 0]
-    table = None
+    widths = [longest_name, *(_WIDTHS[name] for name in columns), 0]  # 0 for any width
+    csv_table = None
     if csv:
-        table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
-        table.writeheader()
+        csv_table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
+        csv_table.writeheader()
     elif not json_:
         say(*(f"# {with_flag_names(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
@@ -177,8 +175,8 @@ def predict(
         ):
             failed += isinstance(answer, Failed)
             write(answer)
-            if table is not None:
-                table.writerow({name: as_cell(value) for name, value in as_columns(answer.to_row()).items()})
+            if csv_table is not None:
+                csv_table.writerow({name: as_cell(value) for name, value in as_columns(answer.to_row()).items()})
                 sys.stdout.flush()
             elif json_:
                 print(json.dumps(answer.to_row()), flush=True)
@@ -192,6 +190,17 @@ def predict(
     return INCOMPLETE if failed else 0
 
 
+def _columns_of(*, has_score: bool, has_llr: bool, has_decision: bool) -> list[str]:
+    is_shown = {
+        "score": has_score,
+        "duration": True,
+        "llr": has_llr,
+        "probability": has_llr,
+        "decision": has_decision,
+    }
+    return [name for name in _WIDTHS if is_shown[name]]
+
+
 def _parse_channel(channel: str) -> int | Literal["mix", "each"]:
     """Raise InputError for a value of --channel other than a number, ``mix`` or ``each``."""
     if channel == "mix":
@@ -199,7 +208,7 @@ def _parse_channel(channel: str) -> int | Literal["mix", "each"]:
     if channel == "each":
         return "each"
     if not re.fullmatch("[0-9]{1,3}", channel):
-        raise InputError(f"`channel` is the number of a channel, counted from 0, 'mix' or 'each', not '{channel}'")
+        raise InputError(f"`channel` must be the number of a channel, from 0, or 'mix' or 'each', not '{channel}'")
     return int(channel)
 
 
@@ -234,7 +243,7 @@ def _table_lines(
     answer: Judged[Any] | Failed, columns: Sequence[str], widths: Sequence[int], shows_windows: bool
 ) -> Iterator[str]:
     row = answer.to_row()
-    align = "l" + "r" * len(columns) + "l"
+    align = "l" + "r" * len(columns) + "l"  # left or right
     yield table_line([_name_in_table(row), *_cells(row, columns), answer.words], widths, align)
     for segment in row.get("segments", ()):
         times = f"{segment['start']:.2f} to {segment['end']:.2f} s"

@@ -41,19 +41,16 @@ def _targets(files: Sequence[Path], target: str | None, suffixes: Sequence[str],
 class FilesBeside:
     """Chooses, checks and writes the files of the flags --plot, --rttm and --labels.
 
-    The paths are checked when the object is made, so that no error comes after hours of scoring.
-    The constructor also makes the folders of the files.
+    The constructor checks the paths and makes folders, so that no error comes after hours of scoring.
 
     Args:
         files: the recordings.
         model: name of the detector, for the pictures.
-        threshold: the threshold that pictures of raw scores show; None for no threshold.
-        plot: a file for the picture of the only recording, or a folder for all pictures; None for
-            no pictures.
-        rttm: a file for the segments of all recordings, or a folder with a file for each recording;
-            None for no RTTM.
-        labels: format of the label files; None for no label files.
-        out: folder for the label files; None to write each label file beside its recording.
+        threshold: the threshold that pictures of raw scores show, if any.
+        plot: a file for the picture of the only recording, or a folder for all pictures.
+        rttm: a file for the segments of all recordings, or a folder with a file for each.
+        labels: format of the label files.
+        out: folder for the label files; None to write each beside its recording.
 
     Raises:
         InputError: if a file cannot be written, or if ``plot`` is one file for several recordings.
@@ -72,7 +69,7 @@ class FilesBeside:
         self.model = Path(model).name
         self.threshold = threshold
         if plot and is_one_file(Path(plot), PICTURES) and len(files) > 1:
-            raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
+            raise InputError(f"--plot {plot} is one picture, but there are {len(files)} recordings: name a folder")
         # Path of a recording → path of its picture, its RTTM file, which may be one for all, and its label file.
         self.pictures = _targets(files, plot, PICTURES, ".png")
         self.rttms = _targets(files, rttm, (".rttm",), ".rttm")
@@ -96,14 +93,11 @@ class FilesBeside:
     def writer(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Judged[Any] | Failed], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        If all recordings share one RTTM file, the file is written at the end. The file is written
-        even after an interruption, so that no hours of work are lost.
+        An RTTM file of all recordings is written at the end, even after an interruption.
 
         Args:
-            detector: the detector; its ``score_rule`` decides the smallest range of the score axis
-                in pictures of fake stretches.
-            decider: the calibration and the threshold for pictures of scores along a recording;
-                None for raw scores.
+            detector: its ``score_rule`` decides the smallest range of the score axis.
+            decider: calibration and threshold for pictures; None for raw scores.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
@@ -143,8 +137,8 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, answer: Judged[Any], detector: Scorer, decider: Decider | None) -> None:
-        """Frame scores are raw, with fake stretches; scores of windows are log-likelihood ratios if
-        calibrated, with a stretch that stands out.
+        """Draw the scores along a recording: of frames, raw and with fake stretches; of windows, as
+        log-likelihood ratios if calibrated, with a stretch that stands out.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

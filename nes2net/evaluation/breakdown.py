@@ -90,7 +90,7 @@ def breakdowns(
         unit: rows that lack this unit use another one, see :func:`groups_of`.
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
-    remaining = _MAX_INTERVALS
+    remaining = _MAX_INTERVALS  # rows that may still have intervals
     for name, num_values in grouping_fields(matched_trials.table, SPOOF).items():
         remaining -= num_values
         if remaining < 0:
@@ -147,7 +147,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Turn a field of the key into a label that is not in ``_OWN_LABELS``."""
+    """Name a row's label for a field of the key; it differs from rows' other labels."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
@@ -279,9 +279,9 @@ class _ResamplingUnits(NamedTuple):
         return groups
 
 
-def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether no number (N,) is −1, and at least ``fewest`` are distinct."""
-    return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
+def _are_drawable(numbers: NDArray, min_distinct: int) -> bool:
+    """Whether every trial has a speaker or attack (none of ``numbers`` (N,) is −1), and enough are distinct."""
+    return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= min_distinct)
 
 
 def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
@@ -316,7 +316,7 @@ class DrawnGroups(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """A warning if few speakers are drawn."""
+        """Warns if few speakers are drawn; otherwise empty."""
         if self.num_groups >= _ENOUGH_SPEAKERS or not self.interval_over.startswith("speakers"):
             return []
         return [
@@ -333,12 +333,11 @@ def resolve_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     """
     if unit == "auto":
         return "both" if num_systems > 1 else "speakers"
-    groups = groups_of(trials, unit)
-    lacks = {"speakers": "bonafide_groups", "attacks": "spoof_attacks", "both": "spoof_attacks"}
-    if unit in lacks and lacks[unit] not in groups:
+    needed = {"speakers": "bonafide_groups", "attacks": "spoof_attacks", "both": "spoof_attacks"}
+    if unit in needed and needed[unit] not in groups_of(trials, unit):
         raise InputError(
             f"`draw={unit}` needs at least {_MIN_SPEAKERS} speakers, one for each trial, or {_MIN_ATTACKS} attacks, "
-            "one for each spoofed trial, which these keys do not name: remove `draw`"
+            "one for each spoofed trial, but these keys do not name as many: remove `draw`"
         )
     return unit
 

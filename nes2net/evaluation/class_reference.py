@@ -63,7 +63,7 @@ def examples_of(
     if not examples:
         raise InputError(
             f"{file.path}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
-            f"({join_names(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
+            f"({join_names(list(rows))}): use embeddings of labelled trials, and keys with their labels"
         )
     return examples
 
@@ -86,7 +86,7 @@ def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArr
     if missing:
         raise InputError(
             f"no embedding of {pluralise(len(missing), 'evaluated trial')} ({join_names(missing)}): embed these trials too, and "
-            "give that file as well"
+            "add the file to `reference`"
         )
     return np.stack([rows[trial.id] for trial in trials])
 
@@ -138,7 +138,7 @@ def reference_scores(
                 training[example.trial.id] = example
     if not training:
         raise InputError(
-            f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({join_names(names)}): give "
+            f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({join_names(names)}): use "
             "embeddings of the training set"
         )
     x = embeddings_of(evaluated, trials)

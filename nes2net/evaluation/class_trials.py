@@ -113,7 +113,7 @@ class ClassLabels(NamedTuple):
         return f"aliases join {num_values} classes of the key to {num_classes}, {self.source}"
 
 
-def differ_in_words(class_labels: Iterable[ClassLabels]) -> str:
+def warn_if_different(class_labels: Iterable[ClassLabels]) -> str:
     """Warn if systems get the classes of trials in different ways; otherwise empty."""
     if len({(labels.field, *sorted(labels.aliases.items())) for labels in class_labels}) == 1:
         return ""
@@ -124,8 +124,8 @@ def differ_in_words(class_labels: Iterable[ClassLabels]) -> str:
 class ClassTrials:
     """The logits of one system for the trials of a phase.
 
-    - ``num_left_out``: bona fide trials, if they are neither known nor unknown, otherwise 0.
-    - ``kinds``: computable scores of being known, from logits first, then from comparing
+    - ``num_left_out``: number of bona fide trials, if they are neither known nor unknown, otherwise 0.
+    - ``kinds``: names of the computable scores of being known, from logits first, then from comparing
       embeddings.
     - ``mismatch``: trials and scores that do not fit, in words; otherwise empty.
     - ``origin``: facts of the record beside the file of logits.
@@ -177,7 +177,7 @@ def class_trials(
     record = file.record
     labels = ClassLabels.read(file, class_field)
     matched_trials = _match_rows(key, path, table, allow_partial)
-    rows = matched_trials.scores.astype(np.int64)
+    rows = matched_trials.scores.astype(np.int64)  # (N,), the row of ``table`` of each trial
     trials = matched_trials.table
     names = classes_of(trials, labels)
     ignored = set() if bonafide_unknown else {BONAFIDE}
@@ -216,7 +216,7 @@ def class_trials(
     if not len(known.numbers):
         raise InputError(
             f"{path}: no trial of the key has one of the classes {join_names(table.names)} as {labels.field}; the key has "
-            f"{join_names(unknown_names)}: give the corpus and phase that the detector was trained for, or another "
+            f"{join_names(unknown_names)}: use the corpus and phase that the detector was trained for, or another "
             f"`class_field`{'; '.join(['', *filter(None, doubts)])}"
         )
     return ClassTrials(
@@ -238,7 +238,7 @@ def _check_one_detector(file: ScoreFile, reference: ScoreFile) -> None:
     fingerprints = {record.run.get("model") for record in (file.record, reference.record) if record is not None}
     if len(fingerprints - {None}) == 2:
         raise InputError(
-            f"{reference.path}: its detector is not that of {file.path}: give embeddings and logits of one detector"
+            f"{reference.path}: its detector is not that of {file.path}: use embeddings and logits of one detector"
         )
 
 
@@ -248,12 +248,15 @@ def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
     Raises:
         InputError: if a spoofed trial has no class.
     """
-    remedy = "name the field of the classes with `class_field`, or give a key that has it"
+    remedy = "name the field of the classes with `class_field`, or use a key that has it"
     return class_names(trials, labels.field, labels.aliases, "the key", remedy)
 
 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> Matched:
-    """Match the rows of ``table``: the scores are their indices; a row fails if a logit is not finite."""
+    """Match the rows of ``table`` with the key; the result's scores are indices of rows.
+
+    A row with a logit that is not finite counts as a missing score.
+    """
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     with concerning(f"{path}:"):
         return match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

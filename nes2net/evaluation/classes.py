@@ -41,13 +41,13 @@ class Classes(Rows):
             classes; None to take the threshold in the checkpoint.
         threshold: the threshold from the file or the checkpoint, filled in by :meth:`fit_to`; None if
             there is no threshold.
-        worth: how often the detector is wrong, in words, filled in by :meth:`fit_to`.
+        error_rate: how often the detector is wrong, in words, filled in by :meth:`fit_to`.
     """
 
     classes: tuple[str, ...] = ()
     known: str | None = None
     threshold: KnownThreshold | None = field(default=None, repr=False)
-    worth: str = field(default="", repr=False)
+    error_rate: str = field(default="", repr=False)
 
     name = "classes"
     what = "logits of classes"
@@ -58,7 +58,6 @@ class Classes(Rows):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The classes, one logit each."""
         return self.classes
 
     def fit_to(self, scorer: Scorer) -> Self:
@@ -77,10 +76,10 @@ class Classes(Rows):
         if self.known is not None:
             threshold = read_known(self.known, classes)
         errors = [figure.get("value") for figure in scorer.provenance.figures if figure.get("measure") == ERROR_TITLE]
-        worth = "how often it is wrong is not known: its file has no development error"
+        error_rate = "how often it is wrong is not known: its file has no development error"
         if errors and isinstance(errors[0], float):
-            worth = f"it was wrong on {100 * errors[0]:.0f} % of its development trials"
-        return replace(self, classes=classes, threshold=threshold, worth=worth)
+            error_rate = f"it was wrong on {100 * errors[0]:.0f} % of its development trials"
+        return replace(self, classes=classes, threshold=threshold, error_rate=error_rate)
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
         """Compute the logits B×K of ``waveforms`` B×N."""
@@ -93,7 +92,9 @@ class Classes(Rows):
             InputError: if bona fide is not a class.
         """
         if self.classes[-1] != BONAFIDE:
-            raise InputError("none of the classes is bona fide, so there is no score of bona fide")
+            raise InputError(
+                "none of the classes is bona fide, so the logits give no score of bona fide: use a detector of fakes for scores"
+            )
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
     def scores(self, path: Path) -> ScoreTable:
@@ -133,16 +134,15 @@ class Classes(Rows):
         return facts
 
     def in_words(self, told: Any) -> str:
-        """Name the three likeliest classes, or only the nearest if the class is unknown."""
         known = told.get("known")
         if known is not None and not known["is_known"]:
-            words = [f"none of the known (p {known['p']:.2g}); nearest: {told['class']}", self.worth]
+            words = [f"none of the known (p {known['p']:.2g}); nearest: {told['class']}", self.error_rate]
             return "   ".join(filter(None, words))
         ranked = sorted(told["posteriors"].items(), key=lambda item: -item[1])[:_MAX_TOLD]
         words = [f"{name} {100 * posterior:.0f} %" for name, posterior in ranked]
         if known is not None:
             words.append(f"none of the known: no (p {known['p']:.2g})")
-        return "   ".join(filter(None, [*words, self.worth]))
+        return "   ".join(filter(None, [*words, self.error_rate]))
 
     def meaning(self, scorer: Scorer) -> list[str]:
         """Explain the known classes, and without a threshold, why others are not recognised."""
@@ -164,5 +164,5 @@ class Classes(Rows):
 
 def _read_table(file: ScoreFile) -> ClassTable:
     if not isinstance(file.judgement, Classes):
-        raise InputError(f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart")
+        raise InputError(f"{file.path}: holds {file.judgement.what}, not logits of classes: evaluate it separately")
     return file.read(file.judgement.table)

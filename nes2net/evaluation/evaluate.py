@@ -140,8 +140,8 @@ def evaluate_systems(
         transferred = choose_thresholds(threshold_source, corpus, len(files), allow_partial=allow_partial)
         for further_set in threshold_source.further:
             further_sets.append(read_set(further_set, "further", None, allow_partial=allow_partial))
-    # Score files of one class are judged later, at the thresholds from other trials.
-    one_class = threshold_source is not None and key.only_label is not None
+    # Trials of one class have no EER. They are judged only at thresholds from other trials, by judge_sets().
+    is_one_class = threshold_source is not None and key.only_label is not None
     unit = resolve_unit(draw, key.evaluated_trials, len(files))
     names = system_names([file.path for file in files], names)
     matched_files = [key.match(file, allow_partial=allow_partial) for file in files]
@@ -151,10 +151,10 @@ def evaluate_systems(
     asv_files: dict[Path, str] = {}
     inputs = [score_input(file.path, file.sha256) for file in files]
     draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
-    for file, name, judged, entry in zip(files, names, matched_files, inputs):
-        scored_sets.append(ScoredSet(corpus, canonical_phase(phase), file, judged.matched, [entry], key.digest))
-        if not one_class:
-            systems.append(evaluate_scores(key, judged, file.path, name, **draws, unit=unit))
+    for file, name, matched, entry in zip(files, names, matched_files, inputs):
+        scored_sets.append(ScoredSet(corpus, canonical_phase(phase), file, matched.matched, [entry], key.digest))
+        if not is_one_class:
+            systems.append(evaluate_scores(key, matched, file.path, name, **draws, unit=unit))
             asv_files |= systems[-1].asv_files
     inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
     warnings = list(itertools.chain.from_iterable(origin.uses for origin in origins))
@@ -196,10 +196,10 @@ def evaluate_systems(
 def _different_files(score_files: Iterable[AnyPath | ScoreFile]) -> list[ScoreFile]:
     files = list(map(ScoreFile.of, score_files))
     if not files:
-        raise InputError("no score file to evaluate: give at least one")
+        raise InputError("there is no score file to evaluate: name at least one")
     for real_path, count in Counter(os.path.realpath(file.path) for file in files).items():
         if count > 1:
-            raise InputError(f"score file {real_path} is given more than once")
+            raise InputError(f"score file {real_path} is named more than once: name each system's file only once")
     return files
 
 
@@ -272,6 +272,7 @@ def _differences(
 
     Raises InputError if they have no trials of both classes in common.
     """
+    smallest_p = 2 / (num_resamples + 1)  # see :func:`nes2net.metrics.compare_systems`
     for first, second in itertools.combinations(systems, 2):
         both_scores = np.stack([first.matched.scores_in_key, second.matched.scores_in_key])  # 2 × trials of the key
         rows = np.flatnonzero(np.isfinite(both_scores).all(axis=0))
@@ -280,7 +281,6 @@ def _differences(
         is_bonafide = common.column("label").where(BONAFIDE)
         num_common = pluralise(len(common), "common trial")
         check_classes(is_bonafide, f"{first.name} and {second.name} cannot be compared: they have {num_common}")
-        smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
             functools.partial(metrics.compute_eer, method=key.definition.eer_method),
             *((scores[is_bonafide], scores[~is_bonafide]) for scores in both_scores),

@@ -96,7 +96,9 @@ class Evaluable(Judgement[T]):
             InputError: if files or labels cannot be read or do not fit, or no calibration can be
                 learned from this judgement.
         """
-        raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
+        raise InputError(
+            f"{files[0].path}: holds {self.what}, from which no calibration is learned: use a file of scores"
+        )
 
     def check_settings(self, function: Callable[..., object], names: Iterable[str], path: Path) -> None:
         """Check that the settings ``names`` are parameters of ``function``.
@@ -116,7 +118,7 @@ def evaluable(file: ScoreFile) -> Evaluable[Any]:
         InputError: if it cannot be evaluated.
     """
     if not isinstance(file.judgement, Evaluable):
-        raise InputError(f"{file.path}: holds {file.judgement.what}, which are not evaluated: give scores")
+        raise InputError(f"{file.path}: holds {file.judgement.what}, which cannot be evaluated: use a file of scores")
     return file.judgement
 
 
@@ -270,7 +272,9 @@ class Rows(OfRecordings[NDArray]):
         Raises:
             InputError: always, unless a judgement overrides this method.
         """
-        raise InputError(f"judgement '{self.name}' has no score of a recording: it cannot be evaluated or calibrated")
+        raise InputError(
+            f"judgement '{self.name}' gives no score of a recording, so it cannot be evaluated or calibrated: use another"
+        )
 
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
@@ -406,7 +410,7 @@ class Frames(InLines[NDArray]):
         if threshold is None and not scorer.trained_on_segments:
             raise InputError(
                 "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
-                "give a `threshold` or a `calibration` of frame scores, use a detector that was trained on segments, or "
+                "add a `threshold` or a `calibration` of frame scores, use a detector that was trained on segments, or "
                 "score along the time with `score_track`"
             )
         rule = StretchRule.of(scorer.score_rule, threshold, self.hysteresis, self.min_duration)
@@ -454,7 +458,7 @@ class Frames(InLines[NDArray]):
                     return str(error)
 
             return lambda: list(map(score_in_windows, waveforms))
-        # Frames of the repetitions are dropped.
+        # Repeat waveforms that are too short for the detector; frames of the repetitions are dropped.
         repeats = -(-scorer.min_samples // num_samples)
         if repeats > 1:
             waveforms = waveforms.repeat(1, repeats)[:, : scorer.min_samples]
@@ -479,7 +483,7 @@ class Frames(InLines[NDArray]):
         resolution_ms: float | None = None,
     ) -> LabelledScores:
         if len(files) > 1:
-            raise InputError(f"{files[0].path} holds scores of frames, which cannot be fused: give only one file")
+            raise InputError(f"{files[0].path} holds scores of frames, which cannot be fused: use only one file")
         frames = labelled_frames(
             labels.corpus, files[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
         )
@@ -494,7 +498,7 @@ class Frames(InLines[NDArray]):
 
     @property
     def _resolution(self) -> float:
-        """In ms, chosen by :meth:`fit_to`."""
+        """Length of a frame in ms, chosen by :meth:`fit_to`."""
         assert self.resolution_ms is not None, "fit_to() chooses it"
         return self.resolution_ms
 
@@ -515,10 +519,10 @@ class Frames(InLines[NDArray]):
 
     def meaning(self, scorer: Scorer) -> list[str]:
         rule = self._rule
-        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        continues = f" and continues up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
         sentences = [
-            f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s "
-            f"at least; frames of {self.resolution_ms:g} ms",
+            f"a fake stretch begins at a score of at most {rule.threshold:g}{continues}, and lasts at least "
+            f"{rule.min_duration:g} s; frames of {self.resolution_ms:g} ms",
             _nature_of(scorer),
         ]
         if not scorer.trained_on_segments:

@@ -1,4 +1,4 @@
-"""Read the labels of a phase of a corpus for an evaluation, and leave out the trials that do not count."""
+"""Read the labels of a phase of a corpus for an evaluation, and omit the trials that do not count."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import record_digests
 from nes2net.scoring.judgement import ScoreFile
 
-# Most of these identify a single trial, so they exclude none.
+# Fields of a trial by which none can be excluded: most of them identify a single trial.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A note names at most this many differences from the official trials.
 _MAX_DIFFERENCES = 5
@@ -56,12 +56,10 @@ class Key:
 
     @property
     def definition(self) -> Corpus:
-        """The facts and rules of the corpus."""
         return corpora.get(self.corpus)
 
     @property
     def title(self) -> str:
-        """The corpus and the phase in words."""
         return f"{self.definition.title}, {canonical_phase(self.phase)}"
 
     def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, object]:
@@ -118,12 +116,12 @@ class Key:
         if not self.excluded:
             return MatchedPhase(matched=complete, complete=complete)
         if not self.evaluated_trials:
-            raise InputError(f"without {describe_excluded(self.excluded)} no trials are left")
+            raise InputError(f"without {describe_excluded(self.excluded)}, no trials are left: `exclude` fewer")
         matched = complete.where(self._keeps, self.trials, len(self.evaluated_trials))
         return MatchedPhase(matched, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
-        """Describe the file of the phase's labels for the list of inputs, as ``kind``."""
+        """Describe the file of the phase's labels for the list of inputs; ``kind`` is its name there."""
         path = self.path
         if path not in self.digests and not path.is_file():
             # Labels are in a key, in the protocol, or in the names of folders.

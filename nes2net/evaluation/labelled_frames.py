@@ -92,22 +92,23 @@ def labelled_frames(
 ) -> LabelledFrames:
     """Read frame scores and labels as :func:`~nes2net.evaluation.segments.evaluate_segments` does."""
     if corpora.get(corpus).segment_labels is None:
-        raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
+        raise InputError(f"{corpora.get(corpus).title} has no labels of segments: use a file with scores of recordings")
     key = Labels(corpus, keys_path, phase).read({})
     # The argument and the record must agree if both have the length of a frame.
     recorded = _recorded_resolution(file)
     scores = file.read(read_segment_scores)
     if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
         raise InputError(
-            f"{file.path}: its record states frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave "
-            "`resolution` out"
+            f"{file.path}: its record states frames of {recorded:g} ms, not of {resolution_ms:g} ms: remove `resolution_ms`"
         )
     resolution = recorded if resolution_ms is None else resolution_ms
     if resolution is None:
-        raise InputError(f"{file.path}: no record beside it states the length of its frames: give `resolution` in ms")
+        raise InputError(f"{file.path}: no record beside it states the length of its frames: add `resolution_ms`")
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
-        raise InputError(f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms")
+        raise InputError(
+            f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score such frames"
+        )
     # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
     # refuses the utterance.
     utterance_scores = []
@@ -131,11 +132,13 @@ def labelled_frames(
 def _recorded_resolution(file: ScoreFile) -> float | None:
     path = record_path(file.path)
     record = file.record
-    if record is None and not is_absent(path):  # it is of another file, or is no record, which is an error
+    if record is None and not is_absent(path):  # the record is of another score file, or malformed, which is an error
         record = read_whole_record(path)
     resolution_ms = record and record.facts.get("resolution_ms")
     if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
-        raise InputError(f"{path}: resolution_ms is a number of ms above 0, not {short_repr(resolution_ms)}")
+        raise InputError(
+            f"{path}: resolution_ms must be a number of ms above 0, not {short_repr(resolution_ms)}: correct it"
+        )
     return resolution_ms
 
 
@@ -190,5 +193,7 @@ def _join_segments(
     if problems and not allow_partial:
         raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
     if not utterances:
-        raise InputError(f"no utterance is left: {'; '.join(problems)}")
+        raise InputError(
+            f"no utterance is left to evaluate: {'; '.join(problems)}; use scores and labels of one corpus"
+        )
     return utterances, "; ".join(problems)

@@ -95,17 +95,14 @@ class Matched:
 
     @functools.cached_property
     def table(self) -> TrialTable:
-        """The trials as a table."""
         return TrialTable.of(self.trials)
 
     @property
     def bonafide(self) -> NDArray:
-        """Scores of bona fide trials."""
         return self.scores[self.is_bonafide]
 
     @property
     def spoof(self) -> NDArray:
-        """Scores of spoofed trials."""
         return self.scores[~self.is_bonafide]
 
     @property
@@ -193,8 +190,7 @@ def match(
         not_finite=[trials[position].id for position in not_finite],
         repeated=[trials[position].id for position in repeated if has_score[position]],
     )
-    # In the order of the file.
-    in_order = scored[np.argsort(first)]
+    in_order = scored[np.argsort(first)]  # in the order of the score file
     positions_to_evaluate = in_order[(has_score & is_expected)[in_order]]
     evaluated = key.take(positions_to_evaluate)
     num_expected = int(is_expected.sum())
@@ -210,7 +206,7 @@ def match(
     unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
         without_label = f"{pluralise(len(unlabelled), 'trial has', 'trials have')} no label in the key"
-        raise InputError(f"{without_label}: {join_names(unlabelled)}; give a key with labels")
+        raise InputError(f"{without_label}: {join_names(unlabelled)}; use a key with labels")
     finite = score_of_trial[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > MAX_SCORE:
@@ -235,16 +231,16 @@ def _distinct_positions(positions: NDArray) -> list[int]:
 
 
 def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
-    """If ``has_scores``, all trials with a score are of other phases."""
+    """If ``has_scores``, trials of other phases have scores."""
     if not ids:
-        return "the file of scores is empty: give the file that the detector wrote"
+        return "the file of scores is empty: use the file that the detector wrote"
     if has_scores:
-        return "these are scores of another part of the corpus: ask for it with `phase`"
+        return "these are scores of another part of the corpus: choose it with `phase`"
     if mismatch.not_finite or mismatch.conflicting:
         return "no trial has one finite score: score the recordings again"
     return (
         f"the scores have ids such as {ids[0]}, the key has ids such as {expected.id}: "
-        "give scores and key of one corpus and part"
+        "use scores and key of one corpus and part"
     )
 
 
@@ -268,6 +264,7 @@ def match_file(
 
 
 def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
+    """Warn if labels in the score file differ from the labels of ``trials``; otherwise empty."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
         if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:
@@ -292,7 +289,7 @@ def system_names(paths: Sequence[str | Path], chosen_names: Sequence[str] = ()) 
     if chosen_names:
         if len(chosen_names) != len(paths) or len(set(chosen_names)) < len(chosen_names):
             raise InputError(
-                f"`names` has a name of its own for each of {len(paths)} files, not {join_names(chosen_names)}"
+                f"`names` must have a different name for each of {len(paths)} files, not {join_names(chosen_names)}"
             )
         return list(chosen_names)
     stems = Counter(Path(path).stem for path in paths)
@@ -307,7 +304,7 @@ def check_classes(is_bonafide: NDArray, subject: str, remedy: str = "") -> None:
     """Raise InputError if all of ``subject``, such as ``"12 trials"``, are of one class; ``is_bonafide`` is (N,)."""
     for label, is_of_class in (("bona fide", is_bonafide), ("spoofed", ~is_bonafide)):
         if is_of_class.all():
-            raise InputError(f"{subject}, all {label}, and both classes are needed", remedy=remedy)
+            raise InputError(f"{subject}, all {label}, but trials of both classes are needed", remedy=remedy)
 
 
 def labelled_trials(
@@ -329,7 +326,7 @@ def labelled_trials(
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores")
+    check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores", "use another phase")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 
@@ -356,6 +353,6 @@ def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False
     common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
     if not common_ids:
         raise InputError(
-            f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them; give score files of the same trials"
+            f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them; use score files of the same trials"
         )
     return common_ids, _stack_scores(by_file, common_ids)

@@ -44,7 +44,6 @@ class OneClass:
 
     @property
     def headline(self) -> str:
-        """Say how many trials of which class the set has."""
         num_trials = pluralise(int(self.row.value("num_trials")), "trial")
         return f"{self.name}: {num_trials}, all {WORDS[self.label]}, so there is no EER"
 

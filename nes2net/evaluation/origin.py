@@ -161,7 +161,7 @@ def uses_in_words(
         for use in _list_uses(ancestor, root):
             # A part with an empty name is the whole corpus.
             overlaps = not use.split or not scored_split or canonical_phase(use.split) == scored_split
-            is_sure = use.in_folder or _share_trials(use.trials, trials)
+            is_sure = use.in_folder or _share_trials(use.trials, trials)  # None for perhaps
             if use.corpus != corpus or not overlaps or is_sure is False:
                 continue
             title = f"{use.corpus} {use.split}".rstrip()

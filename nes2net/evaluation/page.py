@@ -42,7 +42,6 @@ class Pages(NamedTuple):
 
     @property
     def files(self) -> list[AnyPath]:
-        """The files to write."""
         return [path for path in self if path is not None]
 
     def check(self, read: Iterable[AnyPath]) -> None:
@@ -73,12 +72,14 @@ class Pages(NamedTuple):
             result.latex,
             result.markdown,
         )
-        for path, form in zip(self, forms):
+        for path, form in zip(self, forms):  # the fields in their order: html, json, latex, markdown
             if path is not None:
                 write(path, printable(form()))
         if self.plot is not None:
             if result.draw is None:
-                raise InputError("`plot` draws scores of recordings of both classes, and here are none: remove it")
+                raise InputError(
+                    "`plot` only draws scores of recordings of both classes, which this result lacks: remove it"
+                )
             result.draw(self.plot)
 
 

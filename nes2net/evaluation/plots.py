@@ -177,9 +177,8 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
-    # Powers of ten get their ticks first, then rates that begin with 5 or 2, then other rates. A tick is skipped if
-    # its label would touch the label of an earlier tick.
-    for rate in sorted(RATES, key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4):
+    # A tick is skipped if its label would touch the label of an earlier tick.
+    for rate in sorted(RATES, key=_tick_rank):
         position = float(ndtri(rate))
         is_apart = all(abs(position - tick) > 0.065 * (limits[1] - limits[0]) for tick in ticks)
         if low <= rate <= high and is_apart:
@@ -187,6 +186,12 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(list(ticks), labels=list(ticks.values()))
     axes.grid(color=GRID, linewidth=0.5)
+
+
+def _tick_rank(rate: float) -> int:
+    """Powers of ten get their ticks first, then rates that begin with 5 or 2, then other rates."""
+    ranks = {"1": 0, "5": 1, "2": 2}
+    return ranks.get(f"{rate:.0e}"[0], 3)
 
 
 def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
@@ -267,7 +272,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Use one range for all, unless one of them fills less than half of it."""
+    """Use the joint range for all, unless one of ``ranges`` fills less than half of it."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)

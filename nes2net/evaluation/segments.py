@@ -42,7 +42,7 @@ from nes2net.scoring.judgement import ScoreFile
 
 #: In seconds: a true boundary counts as found if a detected one is at most so far away.
 TOLERANCE = 0.04
-#: Label ``scores`` of rows with unchanged scores.
+#: Label ``scores`` of rows with unchanged scores, at the resolution of the file.
 OWN = "own"
 EXAMPLES_SECTION = "Worst and best utterances"
 _RATES_NOTE = (
@@ -96,9 +96,11 @@ def evaluate_segments(
             has no frames, or the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
-        raise InputError(f"`threshold` is a number, not {threshold}")
+        raise InputError(f"`threshold` must be a finite number, not {threshold}")
     if len(score_paths) > 1:
-        raise InputError(f"one of {len(score_paths)} files holds scores of frames: give only this file")
+        raise InputError(
+            f"one of {len(score_paths)} files holds scores of frames, and only one such file is evaluated at once: name only it"
+        )
     file = ScoreFile.of(score_paths[0])
     labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)

@@ -59,7 +59,6 @@ class SystemFigures:
 
     @property
     def num_trials(self) -> int:
-        """Number of evaluated trials."""
         return len(self.matched.trials)
 
     def headline(self) -> str:

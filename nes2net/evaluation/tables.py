@@ -83,7 +83,6 @@ class Measure:
         return text if in_text else text.replace("-", "−")  # a score on a terminal can be copied to a flag
 
     def write_interval(self, interval: tuple[float, float]) -> str:
-        """Write both ends of an interval."""
         between = " to " if self.unit == "points" else "–"
         return between.join(map(self.write, interval))
 
@@ -306,7 +305,6 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a number, such as a cost or a correlation."""
     return f"{value:.{digits}f}"
 
 

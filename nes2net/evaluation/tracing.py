@@ -17,7 +17,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
-from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
+from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, warn_if_different
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
@@ -136,7 +136,7 @@ def evaluate_classes(
             references=references,
         )
         if unknown is not None and unknown not in trials.kinds:
-            reason = "compares with training trials: give `reference`, for nsd with logits"
+            reason = "compares with training trials: add `reference`, for nsd with logits"
             if unknown in LOGIT_SCORES:
                 reason = f"needs logits, and the file holds posteriors: use {' or '.join(trials.kinds)}"
             raise InputError(f"{file.path}: the score {unknown} {reason}")
@@ -157,7 +157,7 @@ def evaluate_classes(
             )
         warnings += trials.origin.uses
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
-    warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
+    warnings += filter(None, [warn_if_different(trials.labels for trials in systems)])
     header = {
         **key.header(inputs, num_resamples),
         "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
@@ -281,7 +281,7 @@ def compute_closed_figures(
     num_classes = len(group.names)
     num_trials = len(group.numbers)
     of_class = np.take_along_axis(group.logits, group.numbers[:, None], axis=1)  # N×1
-    log_posteriors = of_class[:, 0] - known_scores(group.logits, "energy")
+    log_posteriors = of_class[:, 0] - known_scores(group.logits, "energy")  # the energy is ln Σ exp of the logits
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     figures = resamples.of_confusion(rules, group.confusion)
     if num_classes > _TOP:

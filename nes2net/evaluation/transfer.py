@@ -200,7 +200,7 @@ def choose_thresholds(
     if sorted(num_files) != [0, num_systems]:
         raise InputError(
             f"{num_files[0]} files in `threshold_from` and {num_files[1]} in `calibration` for "
-            f"{pluralise(num_systems, 'system')}: give one of them, with a file for each system, in their order"
+            f"{pluralise(num_systems, 'system')}: use only one of them, with a file for each system, in their order"
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time")
@@ -227,8 +227,8 @@ def choose_thresholds(
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
             raise InputError(
-                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: "
-                "make one from a score file of recordings"
+                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: use one that was "
+                "learned from scores of recordings"
             )
         file = score_input(Path(path), decider.calibration.sha256, "calibration")
         thresholds.append(Threshold(decider, None, [file]))

@@ -12,7 +12,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
 from nes2net.evaluation.class_reference import embeddings_of, examples_of, label_lines
-from nes2net.evaluation.class_trials import ClassLabels, classes_of, differ_in_words
+from nes2net.evaluation.class_trials import ClassLabels, classes_of, warn_if_different
 from nes2net.evaluation.judgements import Evaluable, Evaluator
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
@@ -80,8 +80,8 @@ def evaluate_embeddings(
     """
     if len(reference) != len(files):
         raise InputError(
-            f"{join_names([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
-            "file of these for each file of embeddings"
+            f"{join_names([str(file.path) for file in files])}: embeddings are compared with embeddings of enrolled trials: add "
+            "`reference`, with one file of these for each file"
         )
     key = Labels(corpus, keys_path, phase).read()
     rows: list[Row] = []
@@ -109,7 +109,7 @@ def evaluate_embeddings(
         warnings.append(class_labels[system].doubt(key.evaluated_trials))
         inputs.append(score_input(file.path, file.sha256, "embeddings"))
         inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
-    warnings.append(differ_in_words(class_labels.values()))
+    warnings.append(warn_if_different(class_labels.values()))
     hidden = () if len(files) > 1 else ("system",)
     title = f"{key.title}: same class or not"
     extent = (
@@ -145,9 +145,7 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
     spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
     trials = [trial for trial in spoofed_trials if not allow_partial or trial.id in rows]
     if not trials:
-        raise InputError(
-            f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"
-        )
+        raise InputError(f"{file.path}: has no embedding of a spoofed trial of the phase: use embeddings of this phase")
     examples: dict[str, list[NDArray]] = {}
     class_of_model: dict[str, str] = {}
     for example in examples_of(dict(Embeddings().read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
@@ -157,12 +155,12 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
                 if class_of_model.setdefault(model, example.name) != example.name:
                     raise InputError(
                         f"{enrolled.path}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
-                        f"{example.name}: a model has examples of one {labels.field}"
+                        f"{example.name}: a model must have examples of only one {labels.field}"
                     )
     models = sorted(examples)
     if not models:
         raise InputError(
-            f"{enrolled.path}: all its trials are bona fide: give embeddings of trials of the classes to find"
+            f"{enrolled.path}: all its trials are bona fide: use embeddings of trials of the classes to find"
         )
     scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
     classes = np.array(classes_of(trials, labels))

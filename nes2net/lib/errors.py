@@ -252,7 +252,7 @@ def check_setting(name: str, value: object, fits: bool, expected: str) -> None:
     >>> check_setting("batch_size", 8, 8 >= 1, "at least 1")
     """
     if not fits:
-        raise InputError(f"`{name}` is {expected}, not {short_repr(value)}")
+        raise InputError(f"`{name}` must be {expected}, not {short_repr(value)}")
 
 
 def join_names(names: Sequence[str], limit: int = 10) -> str:

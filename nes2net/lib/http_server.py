@@ -99,7 +99,7 @@ def address_to_serve(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise InputError(f"`serve` is a port, or HOST:PORT, not '{text}'")
+        raise InputError(f"`serve` must be a port, or HOST:PORT, not '{text}'")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 

@@ -259,21 +259,21 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
     >>> def part(scale: Size, *, pool: typing.Literal["mean", "astp"] = "mean"): ...
     >>> check_options(part, {"scale": 0}, "part")
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: part: scale is a whole number from 1 to 65536, not 0
+    nes2net.lib.errors.InputError: part: scale must be a whole number from 1 to 65536, not 0
     """
     declared_options = options_of(factory)
     for name, value in options.items():
         if name in declared_options and not declared_options[name].fits(value):
             option = declared_options[name]
             meant = nearest(value[:100], option.choices) if isinstance(value, str) else ""
-            raise InputError(f"{owner}: {name} is {option.takes}, not {short_repr(value)}{meant}")
+            raise InputError(f"{owner}: {name} must be {option.takes}, not {short_repr(value)}{meant}")
 
 
 def check_at_most(option: str, value: int, limit: int, limit_name: str = "") -> None:
     """Raise :class:`InputError` if ``value`` of ``option`` exceeds ``limit``, the value of ``limit_name``."""
     if value > limit:
         name = f"{limit_name}, " if limit_name else ""
-        raise InputError(f"{option} is at most {name}{limit:,}, not {value:,}")
+        raise InputError(f"{option} must be at most {name}{limit:,}, not {value:,}")
 
 
 def check_divides(option: str, divisor: int, size: str, number: int) -> None:
@@ -320,7 +320,7 @@ def check_model(model: Any) -> Model:
     {'backend': {'name': 'aasist'}}
     """
     if not isinstance(model, dict):
-        raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {short_repr(model)}")
+        raise InputError(f"a model must be a mapping of {', '.join(PARTS)}, not {short_repr(model)}")
     check_known((key if isinstance(key, str) else short_repr(key) for key in model), PARTS, "a model has no part")
     options_of_roles = {}
     for role, value in model.items():

@@ -89,7 +89,7 @@ class ProgressDisplay(Generic[T]):
         except ValueError:
             self._seconds = -1.0
         if not self._seconds >= 0:
-            raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(stated)}")
+            raise InputError(f"{SECONDS} must be a number of seconds, 0 for no lines, not {quoted(stated)}")
         self._begun = clock()
         self._advice = advice
         self._due = self._begun + min(self._seconds, _FIRST)

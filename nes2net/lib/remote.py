@@ -10,7 +10,6 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -210,19 +209,18 @@ def forget(address: str) -> None:
     _remote.statuses.pop(address, None)
 
 
-def list_series(address: str) -> list[str]:
-    """List the files of a series in braces, with the errors of :func:`status_of`."""
-    addresses = [address]
+def expand_series(address: str) -> list[str]:
+    """Write the addresses of a series in braces, without asking whether there are such files.
+
+    >>> expand_series("https://host/{08..10}.tar")
+    ['https://host/08.tar', 'https://host/09.tar', 'https://host/10.tar']
+    """
     series = _SERIES.search(address)
-    if series is not None:
-        first, last = series.groups()
-        numbers = range(int(first), int(last) + 1)
-        addresses = [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
-    for single in addresses:
-        forget(single)
-    with ThreadPoolExecutor(NUM_THREADS) as threads:
-        list(threads.map(status_of, addresses))
-    return addresses
+    if series is None:
+        return [address]
+    first, last = series.groups()
+    numbers = range(int(first), int(last) + 1)
+    return [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
 
 
 def list_folder(address: str) -> list[str]:

@@ -44,7 +44,10 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     rows = _check_class_numbers(true, num_classes)
     columns = _check_class_numbers(predicted, num_classes)
     if len(rows) != len(columns):
-        raise InputError(f"a confusion has a predicted class for each true one, not {len(columns)} for {len(rows)}")
+        raise InputError(
+            f"each trial needs a true and a predicted class, but there are {len(rows)} true ones and {len(columns)} predicted "
+            "ones: add the missing ones"
+        )
     return pair_counts(rows, columns, num_classes, num_classes)
 
 
@@ -57,9 +60,13 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 def _check_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
-        raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
+        raise InputError(
+            f"classes must be whole numbers of shape (N,), not {array.dtype} of shape {array.shape}: number them from 0"
+        )
     if array.size and not 0 <= array.min() <= array.max() < num_classes:
-        raise InputError(f"classes are numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}")
+        raise InputError(
+            f"classes must be numbers from 0 to {num_classes - 1}, not {array.min()} to {array.max()}: correct them or num_classes"
+        )
     return array.astype(np.int64)
 
 
@@ -131,7 +138,9 @@ def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
     rows = np.asarray(posteriors, dtype=np.float64)
     is_target = _check_class_numbers(true, rows.shape[-1])[:, None] == np.arange(rows.shape[-1])
     if rows.shape != is_target.shape:
-        raise InputError(f"{len(is_target)} trials have posteriors trials × classes, not of shape {rows.shape}")
+        raise InputError(
+            f"posteriors must have a row for each of {len(is_target)} trials and a column for each class, not the shape {rows.shape}"
+        )
     return compute_eer(rows[is_target], rows[~is_target], "roc")[0]
 
 
@@ -189,7 +198,7 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """Average over the last axis where ``counted`` is true; NaN if it is nowhere true."""
+    """Average ``values`` (…, K) over the last axis where ``counted`` is true; NaN if it is nowhere true."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

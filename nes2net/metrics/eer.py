@@ -235,9 +235,11 @@ def check_scores(scores: ArrayLike, name: str) -> NDArray:
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1:
-        raise InputError(f"{name} scores must be one-dimensional, got shape {scores.shape}")
+        raise InputError(f"{name} scores must be one-dimensional, got shape {scores.shape}: pass one row (N,)")
     if scores.size == 0:
-        raise InputError(f"there are no {name} scores; an error rate needs at least one trial of each class")
+        raise InputError(
+            f"there are no {name} scores; an error rate needs at least one trial of each class: add trials"
+        )
     num_nan = np.isnan(scores).sum()
     if num_nan:
         raise InputError(f"{num_nan} of {scores.size} {name} scores are NaN; remove these trials or score them again")
@@ -266,7 +268,9 @@ def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
         return np.argsort(scores, kind="stable")
     order = np.asarray(order)
     if order.shape != scores.shape:
-        raise InputError(f"order must give a position to each of the {scores.size} scores, got shape {order.shape}")
+        raise InputError(
+            f"order must give a position to each of the {scores.size} scores, got shape {order.shape}: join those of bona fide and spoof"
+        )
     return np.lexsort((order, scores))
 
 

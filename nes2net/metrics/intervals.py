@@ -253,7 +253,7 @@ def compare_systems(
     if counts[0] != counts[1]:
         raise InputError(
             f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
-            f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
+            f"first system, but {counts[1][0]} and {counts[1][1]} of the second: omit trials that one lacks"
         )
     results, values = _resample([(metric, *system) for system in systems], **draws)
     first_value, second_value = (float(np.ravel(result)[0]) for result in results)
@@ -328,8 +328,9 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
     if spoof_attacks is None:
         return results, drawn[0]
-    # Few clusters vary too little: enlarge the distances from the mean, and clip the sums to 0 … 1, or to the range
-    # of draws outside of it.
+    # Draws of speakers, of attacks, or both: add the distances from their means to the metric of all trials. Few
+    # clusters vary too little, so the distances are enlarged. The sums are clipped to 0 … 1, or to the range of draws
+    # outside of it.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
@@ -342,12 +343,12 @@ def _figures(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
     cells = drawing.cells
-    quick = [quick_metric(*system, cells) for system in systems]
+    quick = [quick_metric(*system, cells) for system in systems]  # None for a metric without a fast function
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
     num_together = int(np.clip(_MAX_WEIGHTS // cells.size, 1, _MAX_CHUNK))
 
     def resample(start: int) -> NDArray:
-        """(resamples, columns), beginning with resample ``start``."""
+        """Compute a group of resamples, beginning with resample ``start``: (resamples, columns)."""
         weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
@@ -386,6 +387,7 @@ class _Drawing(NamedTuple):
     cells: Cells
     draw: Draw
     num_clusters: int
+    """Number of trials, speakers or attacks from which is drawn."""
 
 
 def _drawings(
@@ -396,66 +398,82 @@ def _drawings(
     num_bonafide: int,
     num_spoof: int,
 ) -> list[_Drawing]:
-    """Raise InputError if one class lacks groups, lengths differ, or there are under two attacks."""
-    groups = None
+    """Choose the draws by :class:`Groups`: of trials; of speakers, of attacks, or of both, one after the other.
+
+    Raises InputError if one class lacks groups, lengths differ, or there are under two attacks.
+    """
+    groups = None  # (B + S,), the number of each trial's speaker
     if bonafide_groups is not None and spoof_groups is not None:
         if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
             raise InputError(
                 f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
-                f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
+                f"but {len(bonafide_groups)} and {len(spoof_groups)} groups: name the group of each score"
             )
         groups = _number_groups(bonafide_groups, spoof_groups)
     elif bonafide_groups is not None or spoof_groups is not None:
-        raise InputError("give bonafide_groups and spoof_groups, or neither: speakers are drawn with all their trials")
-    attacks = None
-    num_attacks = 0
+        raise InputError(
+            "bonafide_groups and spoof_groups are only used together, because speakers are drawn with all their trials: add "
+            "the other, or remove both"
+        )
+    attacks = None  # (S,), the number of each spoofed trial's attack
     if spoof_attacks is not None:
         names, attacks = np.unique(np.asarray(spoof_attacks), return_inverse=True)
-        num_attacks = len(names)
-        if len(attacks) != num_spoof or num_attacks < 2:
+        if len(attacks) != num_spoof or len(names) < 2:
             raise InputError(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
-                f"{pluralise(len(attacks), 'name')} of {pluralise(num_attacks, 'attack')}"
+                f"{pluralise(len(attacks), 'name')} of {pluralise(len(names), 'attack')}: name each, or remove spoof_attacks"
             )
     if groups is None and attacks is None:
-
-        def draw_trials(index: int) -> NDArray:
-            rng = np.random.default_rng([seed, index])
-            return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
-
-        return [_Drawing(single_trials(num_bonafide + num_spoof), draw_trials, num_bonafide + num_spoof)]
+        return [_drawing_of_trials(seed, num_bonafide, num_spoof)]
     drawings = []
     if groups is not None:
-        # A cell is a group.
-        num_groups = int(groups.max()) + 1
-        groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
-
-        def draw_groups(index: int) -> NDArray:
-            """Repeat the draw until both classes have a trial."""
-            sizes = () if attacks is None else (num_attacks,)  # skip the random numbers of draw_attacks()
-            while True:
-                sizes = (*sizes, num_groups)
-                counts = _last_counts(seed, index, sizes)
-                if all(counts[of_class].any() for of_class in groups_of_classes):
-                    return counts
-
-        drawings.append(_Drawing(Cells(groups, num_groups), draw_groups, num_groups))
+        num_attacks = 0 if attacks is None else int(attacks.max()) + 1
+        drawings.append(_drawing_of_groups(seed, groups, num_bonafide, num_attacks))
     if attacks is not None:
-        # Cells: each attack, and each bona fide trial, or all bona fide trials if groups are drawn.
-        cells_of_bonafide = np.arange(num_bonafide) if groups is None else np.zeros(num_bonafide, dtype=np.int64)
-        num_cells = int(cells_of_bonafide.max()) + 1
-        cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
-
-        def draw_attacks(index: int) -> NDArray:
-            """Counts of bona fide trials, all 1 if there are groups, then of attacks."""
-            times = _last_counts(seed, index, (num_attacks,))
-            counts = np.ones(1, dtype=np.int64)
-            if groups is None:
-                counts = _last_counts(seed, index, (num_attacks, num_bonafide))
-            return np.concatenate((counts, times))
-
-        drawings.append(_Drawing(cells, draw_attacks, num_attacks))
+        drawings.append(_drawing_of_attacks(seed, attacks, num_bonafide, has_groups=groups is not None))
     return drawings
+
+
+def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> _Drawing:
+    def draw(index: int) -> NDArray:
+        rng = np.random.default_rng([seed, index])
+        return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
+
+    return _Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)
+
+
+def _drawing_of_groups(seed: int, groups: NDArray, num_bonafide: int, num_attacks: int) -> _Drawing:
+    num_groups = int(groups.max()) + 1  # a cell is a group
+    groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
+
+    def draw(index: int) -> NDArray:
+        """Repeat the draw until both classes have a trial."""
+        sizes = (num_attacks,) if num_attacks else ()  # skip the random numbers of _drawing_of_attacks()
+        while True:
+            sizes = (*sizes, num_groups)
+            counts = _last_counts(seed, index, sizes)
+            if all(counts[of_class].any() for of_class in groups_of_classes):
+                return counts
+
+    return _Drawing(Cells(groups, num_groups), draw, num_groups)
+
+
+def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_groups: bool) -> _Drawing:
+    # Cells: each attack, and each bona fide trial, or all bona fide trials if groups are drawn.
+    num_attacks = int(attacks.max()) + 1
+    cells_of_bonafide = np.zeros(num_bonafide, dtype=np.int64) if has_groups else np.arange(num_bonafide)
+    num_cells = int(cells_of_bonafide.max()) + 1
+    cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
+
+    def draw(index: int) -> NDArray:
+        """Counts of bona fide trials, all 1 if there are groups, then of attacks."""
+        times = _last_counts(seed, index, (num_attacks,))
+        counts = np.ones(1, dtype=np.int64)
+        if not has_groups:
+            counts = _last_counts(seed, index, (num_attacks, num_bonafide))
+        return np.concatenate((counts, times))
+
+    return _Drawing(cells, draw, num_attacks)
 
 
 def _number_groups(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:

@@ -115,18 +115,20 @@ class _Blocks:
     """The sorted trials of both classes in K blocks; equal scores share a block, in ``order`` as for :func:`compute_eer`.
 
     Attributes:
-        is_bonafide, is_last: (B + S,), of sorted trials; the last of equal scores.
+        is_bonafide: (B + S,), whether each sorted trial is bona fide.
+        is_last: (B + S,), whether each sorted trial is the last of equal scores.
     """
 
     def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
         index = sorting_index(bonafide, spoof, order)
         self.is_bonafide = index < bonafide.size
-        self._cells = cells.numbers[index]
+        self._cells = cells.numbers[index]  # the cell of each sorted trial
         ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
         self.is_last = np.zeros(index.size, dtype=bool)
         self.is_last[ends] = True
         num_blocks = int(np.clip(index.size // _MIN_BLOCK_SIZE, 1, _MAX_BLOCKS))
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
+        # (K + 1,): the first sorted trial of each block, and their number.
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
         # For each class: the indices (M,) of its cells, and their numbers of trials in each block, M×K.
@@ -159,7 +161,7 @@ class _Blocks:
         return rejected
 
     def block(self, number: int) -> slice:
-        """Slice of the sorted trials."""
+        """Return the sorted trials of a block as a slice."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
@@ -216,7 +218,7 @@ def _quick_minimum(
     blocks = _Blocks(bonafide, spoof, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
-        """(R, C) → (R,)."""
+        """Compute the smallest cost (R,) of R resamples from their counts (R, C)."""
         rejected = blocks.count_rejected(weights)
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]

@@ -94,6 +94,7 @@ def compute_t_eer(
     miss, nontarget_alarm, spoof_alarm = (rate[allowed] for rate in rates)
 
     def tandem(index: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Rates of missed targets, accepted nontargets and accepted spoofs, with countermeasure thresholds ``index``."""
         passed = 1 - cm_miss[index]
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 

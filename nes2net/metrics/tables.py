@@ -62,7 +62,7 @@ def ctrsvdd_rows(
     if not scores.size == bonafide.size == source.size == attack.size:
         raise InputError(
             f"each score needs a class, a source and an attack: there are {scores.size} scores, but {bonafide.size} "
-            f"classes, {source.size} sources and {attack.size} attacks"
+            f"classes, {source.size} sources and {attack.size} attacks; give all of equal length"
         )
     in_challenge = source != _LEFT_OUT_SOURCE
     is_left_out_attack = ~bonafide & (attack == _LEFT_OUT_ATTACK)

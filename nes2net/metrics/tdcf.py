@@ -141,10 +141,11 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     num_infinite = (~np.isfinite(scores)).sum()
     if num_infinite:
         raise InputError(
-            f"{num_infinite:,} of {pluralise(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
+            f"{num_infinite:,} of {pluralise(scores.size, 'score is', 'scores are')} infinite; "
+            "t-DCF needs finite scores: score these trials again"
         )
     if np.unique(scores).size < 3:
-        raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")
+        raise InputError("t-DCF needs soft scores, got fewer than three distinct values: use scores, not decisions")
     if weights.c0 + min(weights.c1, weights.c2) == 0:
         raise InputError(
             "the ASV system accepts no spoofed trial, so t-DCF has nothing to normalise by: check the ASV scores"

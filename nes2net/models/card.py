@@ -94,9 +94,10 @@ class SetFigure(BaseModel):
 
     @property
     def text(self) -> str:
-        numbers = [f"{self._shown(self.value):#.4g}"]
+        """The value and any interval, such as ``2.315 (1.98 to 2.64)``."""
+        numbers = [f"{self._to_display(self.value):#.4g}"]
         if self.interval is not None:
-            low, high = (f"{self._shown(bound):#.3g}" for bound in self.interval)
+            low, high = (f"{self._to_display(bound):#.3g}" for bound in self.interval)
             numbers.append(f"({low} to {high})")
         return " ".join(numbers)
 
@@ -118,10 +119,10 @@ class SetFigure(BaseModel):
         """Return an item of the hub's ``model-index``."""
         kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
-        metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
+        metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._to_display(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
 
-    def _shown(self, value: float) -> float:
+    def _to_display(self, value: float) -> float:
         return 100 * value if self.percent else value
 
 
@@ -165,8 +166,8 @@ def provenance_with_figures(network: Network) -> Provenance:
         figures = [figure for figure in CardFile.read(path.parent).figures if figure.checkpoint == path.name]
         if figures:
             fingerprint = network.fingerprint()
-            of_network = [figure.to_dict() for figure in figures if figure.detector == fingerprint]
-            return replace(provenance, figures=(*provenance.figures, *of_network))
+            added_figures = [figure.to_dict() for figure in figures if figure.detector == fingerprint]
+            return replace(provenance, figures=(*provenance.figures, *added_figures))
     return provenance
 
 
@@ -213,8 +214,8 @@ def model_card(
     if datasets := sorted(set(_hub_datasets(provenance))):
         metadata["datasets"] = datasets
     if figures:  # from ``model-index``, the hub shows the results of the checkpoint that the card describes
-        of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
-        results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
+        checkpoint_figures = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
+        results = [figure.metadata() for figure in (*own_figures, *checkpoint_figures)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
         metadata["model-index"] = [{"name": name, "results": results}]
     # Render the text that people read.
@@ -267,7 +268,7 @@ def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
 
 
 class _Trials:
-    """Puts a description of trials into words; a dash for a missing fact."""
+    """One of :attr:`Provenance.trials` in words: ``trials[key]`` is a text, of a list its length, ``–`` if missing."""
 
     def __init__(self, described: Mapping[str, Any]) -> None:
         self.described = described
@@ -322,6 +323,7 @@ def _title(corpus: str) -> str:
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
+    """Join the lists under ``key`` of the training (``part`` is "train") or development trials ("dev")."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)
@@ -349,7 +351,7 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
 
 
 def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield what the training lacked, and the limits of the figures; nothing if its trials are unknown."""
+    """Yield sentences on what the training lacked and on limits of the figures; none if its trials are unknown."""
     if not provenance.trials:
         return
     # Name the generators of the training set. All other generators are new to the detector.
@@ -361,8 +363,8 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield f"{sentence}, by their names in its lists."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
-    of_development = _stated_values(provenance, "dev", "attacks")
-    if of_development and set(of_development) <= set(attacks):
+    dev_attacks = _stated_values(provenance, "dev", "attacks")
+    if dev_attacks and set(dev_attacks) <= set(attacks):
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."

@@ -43,25 +43,25 @@ def list_models() -> list[ListedModel]:
     """
     listed = []
     for name, model in PUBLISHED.items():
-        # Models without an address are left out, because users must fetch their files by hand.
+        # Models without an address are omitted, because users must fetch their files by hand.
         if (file := model.file) is None or (parameters := model.parameters) is None:
             continue
         rows = [row for row in published_rows() if name in row.models]
         listed.append(
             ListedModel(
-                name,
-                model.good_for,
-                parameters,
-                file.size or 4 * parameters,
-                model.trained_on,
-                model.until,
-                tuple(row.figures for row in rows),
-                model.licence,
-                model.score_rule,
-                model.scored,
-                model.source,
-                file.address,
-                file.pinned or "not pinned",
+                name=name,
+                good_for=model.good_for,
+                parameters=parameters,
+                size=file.size or 4 * parameters,
+                trained_on=model.trained_on,
+                until=model.until,
+                reported=tuple(row.figures for row in rows),
+                licence=model.licence,
+                score=model.score_rule,
+                scored=model.scored,
+                source=model.source,
+                address=file.address,
+                known_by=file.pinned or "not pinned",
             )
         )
     return sorted(listed, key=lambda model: model.parameters)

@@ -39,7 +39,7 @@ def check_aggregation(check: PartCheck, aggregation: Any, num_frames: int) -> No
 
 def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: int | None) -> None:
     """Check logits and any embeddings of a back-end for features 2×``num_frames``×D."""
-    if backend.num_scores:  # it takes scores of other systems, too
+    if backend.num_scores:  # it also needs scores of other systems, which are not at hand
         return
     num_frames = backend.fixed_frames or min(max(backend.min_frames, num_frames), backend.max_frames or 10**6)
     states = [torch.randn(2, num_frames, backend.feature_dim or 8) for _ in range(backend.num_states)]

@@ -183,10 +183,11 @@ class OneClassDistillation(Backend):
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
             why = "reads all hidden states" if self.student.wants_layers == "all" else "has no last layer of its own"
-            raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
+            raise InputError(f"back-end '{name}' {why}: choose one that embeds only the last state")
         if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
             raise InputError(
-                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another"
+                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another "
+                "`model.backend.utterance`"
             )
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
@@ -215,10 +216,10 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        embedding = half.embed(state)
+        embedding = half.embed(state)  # B×E
         if not self.frontend_level:
             return [embedding]
-        return [state.mean(1).to(embedding.dtype), embedding]
+        return [state.mean(1).to(embedding.dtype), embedding]  # B×D and B×E
 
 
 class Similarity(nn.Module):

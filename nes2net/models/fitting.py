@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import ModelConfig, name_and_options, options_of
@@ -24,7 +24,7 @@ from nes2net.models.registry import aggregations, backends
 
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
-_OF_FRONTEND = ("feature_dim",)  # options of a back-end whose values the front-end determines
+_SET_BY_FRONTEND = ("feature_dim",)  # options of a back-end whose values the front-end determines
 _MAX_OTHER_NAMES = 0.5  # largest share of names that do not match; above this share, the file holds other parts
 _MAX_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
 _MAX_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
@@ -88,11 +88,12 @@ def changed_options(before: ModelConfig, after: ModelConfig) -> list[str]:
 
 
 def _without_frontend(state_dict: StateDict) -> StateDict:
-    left_out = select_frontend(state_dict)
-    return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
+    frontend_tensors = select_frontend(state_dict)
+    return {name: tensor for name, tensor in state_dict.items() if name not in frontend_tensors}
 
 
 def _compare_with(tensors: StateDict, frontend: Frontend, model: ModelConfig) -> tuple[Misfit | None, StateDict]:
+    """Compare ``tensors`` with those of ``model``; return both results. None and {} if it cannot be built."""
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -113,47 +114,52 @@ def share_of_other_names(state_dict: StateDict, expected: StateDict) -> float:
 
 
 def _without_numbers(name: str) -> str:
+    """Write ``#`` for each number between dots: ``layers.3.fc1.weight`` → ``layers.#.fc1.weight``."""
     return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 
+class _Numbers(NamedTuple):
+    """Numbers that may be values of options, or lead to them."""
+
+    counts: set[int]
+    """Possible lengths of a list of modules."""
+    sizes: set[int]
+    """Lengths of dimensions in the file's tensors that differ from the expected tensors."""
+    factors: set[tuple[int, int]]
+    """Such a length and the expected one, in either order, as numerator and denominator."""
+
+
 def _candidates(model: Mapping[str, Any], tensors: StateDict, expected: StateDict) -> Iterator[ModelConfig]:
-    counts, sizes, factors = _suggest_numbers(tensors, expected)
+    numbers = _suggest_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
         name, options = name_and_options(model, role, default_name)
         if name not in registry.names():
             continue
         for key, option in options_of(registry.get(name)).items():
-            if key in _OF_FRONTEND:
+            if key in _SET_BY_FRONTEND:
                 continue
             value = options.get(key, option.default)
-            for new_value in _values_to_try(value, option.choices, counts, sizes, factors):
+            for new_value in _values_to_try(value, option.choices, numbers):
                 if new_value != value and option.fits(new_value):
                     yield {**model, role: {"name": name, **options, key: new_value}}
 
 
-def _values_to_try(
-    value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
-) -> Iterator[Any]:
+def _values_to_try(value: Any, choices: tuple[str, ...], numbers: _Numbers) -> Iterator[Any]:
     if choices:
         yield from choices
     elif isinstance(value, bool):
         yield not value
     elif isinstance(value, int):
-        scaled = {value * up // down for up, down in factors}
-        yield from sorted(counts | sizes | scaled)
+        scaled = {value * numerator // denominator for numerator, denominator in numbers.factors}
+        yield from sorted(numbers.counts | numbers.sizes | scaled)
     elif isinstance(value, (list, tuple)):
         for index, element in enumerate(value):
-            for new_element in _values_to_try(element, (), counts, sizes, factors):
+            for new_element in _values_to_try(element, (), numbers):
                 yield [*value[:index], new_element, *value[index + 1 :]]
 
 
-def _suggest_numbers(tensors: StateDict, expected: StateDict) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Find numbers that may be values of options: counts, sizes and factors, at most 40 each.
-
-    A count is a possible length of a list of modules, a size the length of a dimension in
-    ``tensors``, a factor the pair of lengths of a dimension in ``tensors`` and ``expected``, in
-    either order.
-    """
+def _suggest_numbers(tensors: StateDict, expected: StateDict) -> _Numbers:
+    """Find numbers in the names and shapes that ``tensors`` and ``expected`` do not share, at most 40 of a kind."""
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
@@ -170,5 +176,6 @@ def _suggest_numbers(tensors: StateDict, expected: StateDict) -> tuple[set[int],
             if size != expected_size and size and expected_size:
                 sizes.add(size)
                 factors |= {(size, expected_size), (expected_size, size)}
-    fewer_counts = set(sorted(counts)[:_MAX_NUMBERS])
-    return fewer_counts, set(sorted(sizes)[:_MAX_NUMBERS]), set(sorted(factors)[:_MAX_NUMBERS])
+    return _Numbers(
+        set(sorted(counts)[:_MAX_NUMBERS]), set(sorted(sizes)[:_MAX_NUMBERS]), set(sorted(factors)[:_MAX_NUMBERS])
+    )

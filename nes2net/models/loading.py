@@ -22,7 +22,7 @@ from nes2net.lib.options import ModelConfig, check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
-from nes2net.models.checkpoints.classification import POLARITY, WAVEFORMS_KEY, holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import BONAFIDE_OPTION, WAVEFORMS_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.hub import download
 from nes2net.models.checkpoints.huggingface import holds_other_model, read_weights
@@ -99,8 +99,8 @@ def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str
         )
     bonafide = None
     is_classifier = _holds_classifier(path)
-    if is_classifier and isinstance(config, str) and config.startswith(POLARITY):
-        bonafide = config.removeprefix(POLARITY)
+    if is_classifier and isinstance(config, str) and config.startswith(BONAFIDE_OPTION):
+        bonafide = config.removeprefix(BONAFIDE_OPTION)
         config = None
     checkpoint = read_checkpoint(path, source, bonafide)
     if is_classifier:
@@ -174,10 +174,10 @@ def fetch_published(name: str) -> Path:
     model = PUBLISHED[name]
     if model.file is None:
         raise InputError(
-            f"{name} has no address from which a program can fetch it: get its file by hand "
+            f"{name} cannot be downloaded by a program: download its file by hand "
             f"({model.by_hand or model.source}), and name the file with `model`, and `config={name}` if it is not recognised"
         )
-    return Shelf(name, model.file, model.licence).take()
+    return Shelf(name, model.file, model.licence).fetch_if_missing()
 
 
 def read_architecture(name: str) -> ModelConfig:
@@ -199,7 +199,9 @@ def read_architecture(name: str) -> ModelConfig:
     for option in options:
         keys, equals, text = option.partition("=")
         if not equals:
-            raise InputError(f"option {short_repr(option)} of the architecture is not of the form part.option=value")
+            raise InputError(
+                f"option {short_repr(option)} of the architecture is not of the form part.option=value, such as backend.num_logits=1"
+            )
         set_value(described, ["model", *keys.split(".")], text, None, f"option {short_repr(option)}: the value")
     return described["model"]
 
@@ -216,9 +218,9 @@ def split_options(name: str) -> list[str]:
 
 
 def _with_fitting_options(
-    state_dict: StateDict, config: Mapping[str, object], path: str, published_name: str
+    state_dict: StateDict, config: Mapping[str, object], source: str, published_name: str
 ) -> ModelConfig:
-    with build_errors_as_input_errors(path):
+    with build_errors_as_input_errors(source):
         model = check_model(config)
         frontend = _meta_frontend(json.dumps(model["frontend"]))
     fitted = fit_config(state_dict, frontend, model)
@@ -227,15 +229,15 @@ def _with_fitting_options(
     if changes := changed_options(model, fitted):
         example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
         print_note(
-            f"{path}: read from its shapes: {', '.join(changes)}. Options that change no shape are as in "
+            f"{source}: read from its shapes: {', '.join(changes)}. Options that change no shape are as in "
             f"{published_name or 'the architecture that was named'}; `config={example}` sets one"
         )
     return fitted
 
 
 @contextmanager
-def build_errors_as_input_errors(path: str) -> Iterator[None]:
-    """Convert errors of building the model in ``path`` to :class:`InputError`.
+def build_errors_as_input_errors(source: str) -> Iterator[None]:
+    """Convert errors of building the model in ``source`` to :class:`InputError`.
 
     :class:`MissingLibrary` stays: the file is not its cause.
     """
@@ -243,15 +245,16 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
         yield
     except InputError as error:
         if not isinstance(error, MissingLibrary):
-            error.concern(f"{path} describes a model that cannot be built:")
+            error.concern(f"{source} describes a model that cannot be built:")
         raise
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
         raise InputError(
-            f"{path} describes a model that cannot be built ({type(error).__name__}: {first_line(error)})"
+            f"{source} describes a model that cannot be built ({type(error).__name__}: {first_line(error)}); check its "
+            "options"
         ) from error
 
 
-def without_wrapper(state_dict: StateDict, path: str, config: Mapping[str, object] | None = None) -> StateDict:
+def without_wrapper(state_dict: StateDict, source: str, config: Mapping[str, object] | None = None) -> StateDict:
     """Remove prefixes that all names share, such as ``net.``, which a module around the detector has added.
 
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
@@ -265,7 +268,7 @@ def without_wrapper(state_dict: StateDict, path: str, config: Mapping[str, objec
         if layout_of(state_dict) is not None or not all(name.startswith(prefix) for name in state_dict):
             break
         if config is not None:
-            with build_errors_as_input_errors(path):
+            with build_errors_as_input_errors(source):
                 tensors = _published_tensors(json.dumps(check_model(config)), True)
             if any(name in tensors for name in state_dict):
                 break
@@ -289,7 +292,7 @@ def recognise(state_dict: StateDict, pretrained: bool = True) -> dict[str, Misfi
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    has_frontend = bool(select_frontend(state_dict))  # some files leave out a frozen front-end
+    has_frontend = bool(select_frontend(state_dict))  # some files omit a frozen front-end
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
@@ -299,24 +302,24 @@ def recognise(state_dict: StateDict, pretrained: bool = True) -> dict[str, Misfi
 
 
 @cache
-def _published_tensors(config: str, frontend: bool) -> StateDict:
-    model = json.loads(config)
+def _published_tensors(config: str, with_frontend: bool) -> StateDict:
+    model = json.loads(config)  # arguments of a cached function are hashed, so a mapping must be text
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    names_left_out = set() if frontend else set(select_frontend(tensors))
-    return {name: tensor for name, tensor in tensors.items() if name not in names_left_out}
+    omitted_names = set() if with_frontend else set(select_frontend(tensors))
+    return {name: tensor for name, tensor in tensors.items() if name not in omitted_names}
 
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """Cached, because many published models have the same front-end."""
+    """Build a front-end on the meta device from ``config`` as JSON; many published models share one."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
 
 
-def only_fitting_model(state_dict: StateDict, path: str, path_note: str) -> tuple[str, ModelConfig]:
+def only_fitting_model(state_dict: StateDict, source: str, path_note: str) -> tuple[str, ModelConfig]:
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
     If none has the checkpoint's shapes, options are changed until the shapes match.
@@ -336,12 +339,12 @@ def only_fitting_model(state_dict: StateDict, path: str, path_note: str) -> tupl
         return next(iter(fitting.items()))
     if fitting:
         raise InputError(
-            f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one "
+            f"{source} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one "
             "with `config`"
         )
     nearest_name, misfit = next(iter(misfits.items()))
     raise InputError(
-        f"{path} fits no published model{path_note}; it differs from the nearest, {nearest_name}, in {misfit}: name its "
+        f"{source} fits no published model{path_note}; it differs from the nearest, {nearest_name}, in {misfit}: name its "
         f"architecture with `config`, such as `config={nearest_name},backend.OPTION=VALUE`"
     )
 

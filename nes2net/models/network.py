@@ -98,9 +98,9 @@ class Network(nn.Module):
         self.source = ""
         self.base: dict[str, str] | None = None
         # set_precision() stores the precision here, because the type of the weights does not show tf32 and int8.
-        self._chosen_precision = ""
-        self._fingerprint = ""  # fingerprint of the weights before they were quantised
-        self._replayed: Replayed | None = None  # the function that computes the scores of a compiled detector
+        self._chosen_precision = ""  # empty until then
+        self._fingerprint = ""  # fingerprint of the weights before they were quantised; empty until then
+        self._replayed: Replayed | None = None  # computes the scores of a compiled detector; None before compile()
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
@@ -264,7 +264,9 @@ class Network(nn.Module):
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:
-            raise InputError(f"back-end '{self.backend.config['name']}' takes no scores of other systems: remove them")
+            raise InputError(
+                f"back-end '{self.backend.config['name']}' uses no scores of other systems: remove `scores`"
+            )
         return self.backend(features, scores)
 
     def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
@@ -325,21 +327,23 @@ class Network(nn.Module):
             if isinstance(layer, int):
                 if not 0 <= layer < len(states):
                     raise InputError(
-                        f"the front-end has hidden states 0 to {len(states) - 1}: there is no `layer` {layer}"
+                        f"the front-end has hidden states 0 to {len(states) - 1}: choose one of them, not `layer` {layer}"
                     )
                 states = [states[layer]]
             elif layer not in ("last", "all"):
-                raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
+                raise InputError(f"`layer` must be 'last', 'all' or a number, not {layer!r}")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
         # Compute the embedding from the input of the back-end, or of the back-end's last layer.
         if layer != "last":
-            raise InputError(f"`layer` names a hidden state of the front-end: remove it for {of}")
+            raise InputError(
+                f"`layer` chooses a hidden state of the front-end, so it only works with `of=frontend`: remove it for `of={of}`"
+            )
         features = self.features(self.hidden_states(waveform))
         if of == "backend":
             return self.backend.embed(features)
         if isinstance(features, list):
             name = self.backend.config["name"]
-            raise InputError(f"back-end '{name}' reads all hidden states without an aggregation: embed its front-end")
+            raise InputError(f"back-end '{name}' reads all hidden states without an aggregation: use `of=frontend`")
         return at_least_float32(features).mean(1)
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
@@ -416,9 +420,9 @@ class Network(nn.Module):
         }
 
     def part_not_finite(self, waveforms: Tensor) -> str | None:
-        """Find the first part whose output for ``waveforms`` B×N is not finite; None if all are finite.
+        """Name the first part whose output for ``waveforms`` B×N is not finite; None if all are finite.
 
-        Empty if it is built in, or its weights are not finite.
+        Empty if the part's code is not to blame: it is built in, or its weights are not finite.
         """
         states = self.hidden_states(waveforms)
         features = self.features(states)
@@ -428,8 +432,8 @@ class Network(nn.Module):
         modules = (self.frontend, self.aggregation, self.backend)
         for (registry, name), module, output in zip(named_parts(self.config), modules, outputs):
             if not _are_finite(output if isinstance(output, list) else [output]):
-                is_innocent = registry.is_built_in(name) or not _are_finite(module.parameters())
-                return "" if is_innocent else registry.subject(name)
+                is_blameless = registry.is_built_in(name) or not _are_finite(module.parameters())
+                return "" if is_blameless else registry.subject(name)
         return None
 
     def compile(self, **options: Any) -> None:

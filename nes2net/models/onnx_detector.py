@@ -55,7 +55,7 @@ class OnnxDetector:
     range for the whole batch, so that a score would depend on the other utterances.
 
     Args:
-        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` takes CUDA if onnxruntime supports
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` uses CUDA if onnxruntime supports
             it (the package onnxruntime-gpu) and the file is not quantised.
         runs: whether the graph will run; only then does onnxruntime optimise it, which may compute
             parts.
@@ -66,7 +66,7 @@ class OnnxDetector:
         min_samples, max_samples: lengths in samples of the shortest and longest waveform;
             ``max_samples`` is None for no limit.
         pre_emphasis: coefficient of the pre-emphasis of recordings; 0 for none.
-        provenance: facts about training data (:meth:`nes2net.models.provenance.Provenance.start`).
+        provenance: facts about training data (:meth:`nes2net.models.provenance.Provenance.only_training_data`).
 
     Raises:
         InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
@@ -80,26 +80,41 @@ class OnnxDetector:
 
     def __init__(self, path: str | Path, device: str = "auto", runs: bool = True) -> None:
         require("onnxruntime")
-        import onnxruntime  # optional
-
         self.path = Path(path)
         described_file = Unchanged(self.path)
         description = _read_description(self.path)
-        self._files = [self.path]
+        self._files = [self.path]  # the ONNX file, and the file of its weights if the description names one
         if description.external_data:
             self._files.append(self.path.parent / description.external_data)
         self.precision: str = description.quantize or "float32"
+        # Files that change after this line are noticed by fingerprint(). A file that changed before it has another
+        # description than was read.
+        self._unchanged = Unchanged(*self._files)
+        described_file.check()
+        self.session = self._start_session(device, runs)
+        self._check_interface()
+        self.computes_on = device_in_use(self.session.get_provider_options())
+        self.description = description.model_dump()
+        self.config: dict[str, Any] = self.description["config"]
+        self.min_samples = description.min_samples
+        self.max_samples = description.max_samples
+        self.pre_emphasis = description.pre_emphasis
+        self.provenance = Provenance.read(description.training).without_weights()
+        self.score_rule: ScoreRule = description.score_rule
+        self.used_samples = UsedSamples(most=description.used_samples)
+
+    def _start_session(self, device: str, runs: bool) -> InferenceSession:
+        import onnxruntime  # optional
+
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
             if device != "auto" and parse_device(device).type == "cuda":
                 raise InputError(
-                    f"{path} is quantised to int8, which computes on the CPU only: use `device=cpu`, or export without "
-                    "`quantize`"
+                    f"{self.path} is quantised to int8, which computes on the CPU only: use `device=cpu`, or export it "
+                    "again without `quantize`"
                 )
             if device == "auto":
                 device = "cpu"
-        self._unchanged = Unchanged(*self._files)
-        described_file.check()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
@@ -111,31 +126,24 @@ class OnnxDetector:
         )
         used_providers = providers(device, onnxruntime.get_available_providers())
         with expecting("an ONNX file", self.path, "copy or export it again"):
-            self.session: InferenceSession = onnxruntime.InferenceSession(
-                str(self.path), options, providers=used_providers
-            )
-        if device.startswith("cuda") and _CUDA not in self.session.get_providers():
+            session: InferenceSession = onnxruntime.InferenceSession(str(self.path), options, providers=used_providers)
+        if device.startswith("cuda") and _CUDA not in session.get_providers():
             raise InputError(
-                "onnxruntime could not start CUDA, because its libraries do not fit: use `device=cpu`, or mend onnxruntime-gpu"
+                "onnxruntime could not start CUDA, because onnxruntime-gpu does not fit the CUDA libraries of this machine: "
+                "use `device=cpu`, or install the onnxruntime-gpu for your CUDA"
             )
+        return session
+
+    def _check_interface(self) -> None:
         try:
-            signature = [
-                [(v.name, v.type, len(v.shape)) for v in ends]
-                for ends in (self.session.get_inputs(), self.session.get_outputs())
+            interface = [
+                [(tensor.name, tensor.type, len(tensor.shape)) for tensor in tensors]
+                for tensors in (self.session.get_inputs(), self.session.get_outputs())
             ]
         except UnicodeDecodeError:
             raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
-        if signature != _INTERFACE:
-            raise foreign_error(self.path, f"inputs and outputs are {short_repr(signature)}, expected {_INTERFACE}")
-        self.computes_on = device_in_use(self.session.get_provider_options())
-        self.description = description.model_dump()
-        self.config: dict[str, Any] = self.description["config"]
-        self.min_samples = description.min_samples
-        self.max_samples = description.max_samples
-        self.pre_emphasis = description.pre_emphasis
-        self.provenance = Provenance.read(description.training).without_weights()
-        self.score_rule: ScoreRule = description.score_rule
-        self.used_samples = UsedSamples(most=description.used_samples)
+        if interface != _INTERFACE:
+            raise foreign_error(self.path, f"inputs and outputs are {short_repr(interface)}, expected {_INTERFACE}")
 
     def fingerprint(self) -> str:
         """Compute one SHA-256 over the ONNX file and any file of its weights.
@@ -165,7 +173,9 @@ class OnnxDetector:
     def train(self, mode: bool = True) -> OnnxDetector:
         """Do nothing for eval mode; raise :class:`InputError` for train mode."""
         if mode:
-            raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
+            raise InputError(
+                f"{self.path} holds a detector that only works in eval mode: to train it, load the checkpoint that it was exported from"
+            )
         return self
 
     def compile(self, **_: Any) -> None:
@@ -181,7 +191,7 @@ class OnnxDetector:
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = describe_lengths(self.min_samples, self.max_samples)
-            raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
+            raise InputError(f"{self.path} requires {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
@@ -301,22 +311,22 @@ def _read_description(path: Path) -> _Description:
         raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
     # If the weights are in another file, this file must lie beside the ONNX file, and the description must contain its
     # name.
-    declared = description.external_data
-    if undeclared := sorted(content.beside.keys() - {declared}):
+    weights_name = description.external_data
+    if undeclared := sorted(content.external_files.keys() - {weights_name}):
         raise InputError(
-            f"{path} has weights in {short_repr(undeclared[0])}, but declares {short_repr(declared)} as their file, "
+            f"{path} has weights in {short_repr(undeclared[0])}, but declares {short_repr(weights_name)} as their file, "
             "so they are not part of its identity: export it again"
         )
-    if declared is not None:
-        beside = path.parent / declared
-        size = content.beside.get(declared, 0)  # the file must have at least this many bytes
-        is_file = os.path.isfile(beside)  # isfile() returns False, and raises no error, if a name is too long
-        refuse((not is_file, f"{path} needs its weights in {beside}, which is missing or not a file: copy both"))
-        is_outside = beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent)
-        refuse((is_outside, f"{beside} with the weights of {path} is a link to another folder: copy the file itself"))
-        num_bytes = beside.stat().st_size
-        if not size <= num_bytes <= size + _ALIGNMENT:
+    if weights_name is not None:
+        weights = path.parent / weights_name
+        tensor_bytes = content.external_files.get(weights_name, 0)
+        is_file = os.path.isfile(weights)  # isfile() returns False, and raises no error, if a name is too long
+        refuse((not is_file, f"{path} needs its weights in {weights}, which is missing or not a file: copy both"))
+        is_outside = weights.resolve().parent not in (path.parent.resolve(), path.resolve().parent)
+        refuse((is_outside, f"{weights} with the weights of {path} is a link to another folder: copy the file itself"))
+        file_bytes = weights.stat().st_size
+        if not tensor_bytes <= file_bytes <= tensor_bytes + _ALIGNMENT:
             raise InputError(
-                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export again"
+                f"{weights} has {file_bytes:,} bytes, but {path} declares {tensor_bytes:,}: copy both again or export again"
             )
     return description

@@ -20,7 +20,7 @@ _TYPES: dict[str, type] = {
     "figures": list,
     "started_from": list,
 }
-# :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
+# :meth:`Provenance.only_training_data` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
 _MAX_STARTS = 100  # largest number of detectors to read from a record, because anyone may have written the record
@@ -52,7 +52,7 @@ class Provenance:
     architecture_of: str = ""
     """Published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The training's recipe as plain data; after :meth:`start` only its name, data keys and ``segments``."""
+    """The training's recipe as plain data; after :meth:`only_training_data` only its name, data keys and ``segments``."""
     trials: tuple[Mapping[str, Any], ...] = ()
     """Descriptions of training and development trials (``Corpus.describe_trials``), with the keys
     ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
@@ -158,28 +158,28 @@ class Provenance:
             yield provenance
             waiting += provenance.started_from
 
-    def start(self, places: bool = True) -> Provenance:
+    def only_training_data(self, folders: bool = True) -> Provenance:
         """Return only the facts about training data, for a copy of the detector or one that starts from it.
 
         Args:
-            places: whether to keep the folders of the corpora; false for files to give away.
+            folders: whether to keep the folders of the corpora; false for files to give away.
 
         >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
-        >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
+        >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).only_training_data().to_dict()
         {'recipe': {'name': 'A', 'data': {'corpora': [{'name': 'ctrsvdd', 'root': 'DB'}]}}}
         """
         recipe: dict[str, Any] | None = None
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
             data = {key: self.data[key] for key in _DATA_KEYS if key in self.data}
             if isinstance(self.data.get("corpora"), list):
-                keys = [*_CORPUS_KEYS, *(["root"] if places else [])]
+                keys = [*_CORPUS_KEYS, *(["root"] if folders else [])]
                 data["corpora"] = [
                     {key: corpus[key] for key in keys if key in corpus} for corpus in _mappings(self.data["corpora"])
                 ]
             recipe = {"name": self.recipe.get("name"), "data": data}
             if "segments" in self.recipe:
                 recipe["segments"] = self.recipe["segments"]
-        starts = tuple(start.start(places) for start in self.started_from)
+        starts = tuple(start.only_training_data(folders) for start in self.started_from)
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:

@@ -204,11 +204,12 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         file=PublishedFile(f"hub:nii-yamagishilab/{hub}-anti-deepfake/model.safetensors"),
         parameters=parameters,
         notes=(
-            "also trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; its "
-            "epoch is selected on all development sets of its corpora",
-            "the variant -nda, trained without RawBoost, has the same names and shapes: give its file to --model",
-            "a one-class head requires the back-end's option head: one_class",
-            "the authors state that EERs they printed before October 2025 were computed wrongly",
+            "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; its "
+            "epoch is selected on all development sets of its training corpora",
+            "the variant -nda, trained without RawBoost, has tensors of the same names and shapes and is "
+            "loaded in the same way",
+            "the variants with a one-class head require the back-end's option head: one_class",
+            "the authors state that the EERs that they published before October 2025 were computed wrongly",
         ),
     )
 
@@ -239,7 +240,7 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
         good_for="speech, singing and sounds around it, from many corpora; not for commercial use",
         file=file,
         parameters=parameters,
-        notes=("the card names the corpora, not their parts",),
+        notes=("the card names the training corpora, but not their parts",),
     )
 
 
@@ -264,9 +265,9 @@ def _spectra(
         file=PublishedFile(f"hub:{repository}@{revision}/model.safetensors", size, sha256),
         parameters=parameters,
         notes=(
-            "the training data are not published, so any corpus may be among them",
-            "its card's example crops at a random place",
-            f"its card uses the threshold {threshold}",
+            "the training data are not published, so they may contain any corpus",
+            "the example on its card crops at a random place",
+            f"its card decides at the threshold {threshold}",
         ),
     )
 
@@ -286,11 +287,10 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
-            "release 0.2.2 scores by the bona fide logit (score_rule: logit), the repository by the difference; the source "
-            "does not state which rule gave the published figures",
-            "the hub has a file for each of several corpora and seeds; only the first word of its name there names the "
-            "training corpus",
-            "names and shapes are from files that release 0.2.2 writes; no published file was available",
+            "release 0.2.2 scores by the bona fide logit (score_rule: logit), the current code by the difference of the logits; "
+            "the source does not state which rule gave the published figures",
+            "the hub has a file for each training corpus and seed; the first word of a file's name there is the training corpus",
+            "its names and shapes of tensors are from files that release 0.2.2 writes, because no published file was available",
         ),
     )
 
@@ -311,7 +311,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         notes=(
             "its files contain only the layer weights and the linear head; name the pre-training file of the frozen "
             "encoder as `base`",
-            "names and shapes are from the code; no published file was available",
+            "its names and shapes of tensors are from the code, because no published file was available",
         ),
     )
 
@@ -324,7 +324,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
         scored_in="main.py",
-        notes=("its published scores on In-the-Wild are of whole utterances in train mode",),
+        notes=("its published figures on In-the-Wild are of whole utterances, scored in train mode",),
     ),
     "Nes2Net-X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
@@ -333,8 +333,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
-            "the released checkpoint (1.65 % on ASVspoof 2021 DF) has one logit; nes2net reads this from the shapes, the "
-            "published programs require a flag",
+            "the released checkpoint (1.65 % on ASVspoof 2021 DF) has one logit; nes2net recognises this by the shapes; "
+            "in main.py, the flag n_output_logits must be 1",
         ),
     ),
     "wav2vec2_AASIST": _trained_on_2019(
@@ -369,7 +369,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         trained_on=("asvspoof2019_la:train",),
         until=2019,
         scored_in="models/tl_model.py, utils/arg_parse.py",
-        notes=("its epoch has the lowest training loss",),
+        notes=("the published epoch is the one with the lowest training loss",),
     ),
     "AASIST": _trained_on_2019(
         {"frontend": "waveform", "backend": "raw_aasist"},
@@ -472,7 +472,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "the paper's best configuration; for the others, set options of the back-end",
+            "this is the paper's best configuration; for other configurations, set options of the back-end",
             "its authors score in bfloat16, in batches of 64 that are normalised as one block; `dtype=bfloat16`, "
             "`batch_size=64` and the front-end's normalize: batch come close",
         ),
@@ -499,7 +499,7 @@ PUBLISHED: dict[str, PublishedModel] = {
 PUBLISHED_MODELS = {name: model.config for name, model in PUBLISHED.items()}
 
 #: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
-#: the licence. None was at hand: a file is recognised by its names and shapes.
+#: the licence. We could not read these files; a file is recognised by its names and shapes.
 HUB_COLLECTIONS = {
     "nielsr/nes2net-checkpoints": ("checkpoints of Nes2Net, linked by its authors' README", "not stated"),
     "sukhdeveyash/XLS-R-SLS-Deepfake-Detection": ("SLS, trained again by others than its authors", "MIT"),

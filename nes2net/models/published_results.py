@@ -190,7 +190,7 @@ class _File(StrictModel):
     tests: Mapping[str, Mapping[str, object]] = {}
     tables: Sequence[_Table] = ()
 
-    def texts(self, names: Sequence[object], where: str) -> list[str]:
+    def texts_of_notes(self, names: Sequence[object], where: str) -> list[str]:
         check_known(map(str, names), self.notes, f"{where}: no note")
         return [self.notes[str(name)] for name in names]
 
@@ -207,8 +207,10 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
         raise InputError(f"{path}: {first_problem(error)}") from error
     tables = tuple(_read_tables(file, path))
     rows = tuple(row for table in tables for row in table.rows)
-    if len({row.id for row in rows}) < len(rows):
-        raise InputError(f"{path}: two rows have one id")
+    ids = [row.id for row in rows]
+    for id in ids:
+        if ids.count(id) > 1:
+            raise InputError(f"{path}: two rows have the id {id}: rename one of their systems or tests")
     return rows, tables
 
 
@@ -226,10 +228,10 @@ def _read_tables(file: _File, path: Path) -> Iterator[PublishedTable]:
                 fields = {"id": id, **file.tests[test], **table.shared, **(system.model_extra or {}), **result}
                 names = fields.get("notes")
                 if isinstance(names, list):
-                    fields["notes"] = file.texts(names, where)
+                    fields["notes"] = file.texts_of_notes(names, where)
                 rows[test] = _check_row(fields, where)
             rows_of_systems.append(rows)
-        notes = file.texts(table.notes, f"{path}, {table.title}")
+        notes = file.texts_of_notes(table.notes, f"{path}, {table.title}")
         yield PublishedTable(table.title, table.about, table.columns, notes, rows_of_systems)
 
 
@@ -240,12 +242,15 @@ def _check_row(values: Mapping[str, object], where: str) -> PublishedRow:
     if lacking := [
         name for name, option in options.items() if option.default is Parameter.empty and name not in fields
     ]:
-        raise InputError(f"{where}: lacks {', '.join(lacking)}")
+        raise InputError(f"{where}: lacks {', '.join(lacking)}: add what is missing")
     check_options(PublishedRow, fields, where)
     row = PublishedRow(**fields)  # type: ignore[arg-type]  # the line above has checked them
     refuse(
         (row.best is None and row.mean is None, f"{where}: has no figure; give best, mean, or both"),
-        (row.protocol == "4sec" and row.samples is None, f"{where}: protocol 4sec needs the number of samples"),
+        (
+            row.protocol == "4sec" and row.samples is None,
+            f"{where}: protocol 4sec requires the number of samples: add `samples`",
+        ),
     )
     return row
 

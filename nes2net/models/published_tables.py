@@ -12,11 +12,11 @@ from nes2net.models.published_results import PublishedRow, PublishedTable
 #: Heading or sign in the tables → its meaning.
 LEGEND = {
     "figures": "EER in %, best (mean) of the runs that the source reports",
-    "front-end": "as the source names it",
-    "params": "of the back-end, as the source counts them",
-    "avg.": "number of averaged checkpoints; N/A: a single one",
-    "‡": "several systems are fused",
-    "recipe": "trains the system",
+    "front-end": "the front-end's name in the source",
+    "params": "number of parameters of the back-end, as the source counts them",
+    "avg.": "number of averaged checkpoints; N/A for a single checkpoint",
+    "‡": "a fusion of several systems",
+    "recipe": "the recipe that trains the system",
     "code": "the authors' checkpoint or code, if nes2net has the model",
 }
 
@@ -31,6 +31,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
     """Make a row (heading → text) for each system: facts, figures, and ``numbers`` of its notes."""
     rows = []
     for results in table.systems:
+        # Facts about the system are taken from its result with the most ways to measure it again.
         row = max(results.values(), key=lambda result: len(result.ways))
         notes = sorted({numbers[note] for result in results.values() for note in result.remarks})
         cells = {

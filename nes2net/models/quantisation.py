@@ -4,7 +4,7 @@ Because each row has its own scale, a score does not depend on the other utteran
 no calibration data are needed. Linear layers of transformers compute in int8, all others in
 bfloat16 if the processor has instructions for it, otherwise in float32.
 
-In reading order: ``quantised_rows`` and ``Int8Linear``; products by oneDNN and in float32; modules
+In reading order: ``quantise_rows`` and ``Int8Linear``; products by oneDNN and in float32; modules
 that replace parts of a transformer layer; ``fastest_precision`` and ``quantise``.
 """
 
@@ -190,7 +190,7 @@ def emulation_note(precision: str, device: torch.device) -> str:
         return ""
     return (
         f"this processor has no instructions for {precision} and emulates it, which is slower than float32, often by "
-        "far: `dtype=fastest` takes what is fast here"
+        "far: use `dtype=fastest` for a precision that is fast here"
     )
 
 
@@ -306,9 +306,9 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 def _reason_against_int8(model: nn.Module) -> str | None:
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
-        return "int8 is for the engine transformers, not for fairseq: remove `model.frontend.engine=fairseq`"
+        return "int8 only works with the engine transformers, not with fairseq: remove `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
-        return "int8 does not compute adapters: use bfloat16 or float32"
+        return "int8 does not work with adapters, which this front-end has: use bfloat16 or float32"
     return None
 
 

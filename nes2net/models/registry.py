@@ -152,7 +152,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
         check_size(name, frontend.model_type, frontend.config, checkpoint)
     else:
         raise InputError(f"front-end '{name}' uses no pre-training file: remove `ssl_checkpoint`")
-    frontends.check_part(name, _configure(frontends, name, frontend, options), check_frontend)
+    frontends.check_part(name, _check_and_configure(frontends, name, frontend, options), check_frontend)
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -171,7 +171,9 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     from nes2net.models.contract_checks import check_aggregation  # imported late, so that listing names needs no torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return aggregations.check_part(name, _configure(aggregations, name, aggregation, options), check_aggregation)
+    return aggregations.check_part(
+        name, _check_and_configure(aggregations, name, aggregation, options), check_aggregation
+    )
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -197,7 +199,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
-    _configure(backends, name, backend, options)
+    _check_and_configure(backends, name, backend, options)
     num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
@@ -224,12 +226,12 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     if issubclass(head_class, Head) and (num_logits < 2 or (head_class.compares_two and num_logits > 2)):
         number = "2" if head_class.compares_two else "at least 2"
         raise InputError(
-            f"head '{name}' compares classes: num_logits is {number}, not {num_logits}, or use head=linear"
+            f"head '{name}' compares classes: num_logits must be {number}, not {num_logits}, or use head=linear"
         )
     return head_class(in_features, num_logits, **options)
 
 
-def _configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
+def _check_and_configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
     part_class = resolve_name(registry.base)
     if not isinstance(part, part_class):
         raise InputError(

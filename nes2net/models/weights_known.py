@@ -42,9 +42,10 @@ def holds_weights_of(name: str, state_dict: StateDict, path: Path, given_name: s
 
 
 def record_without_weights(record: Mapping[str, Any], state_dict: StateDict) -> dict[str, Any]:
-    """Return ``record`` without the digest of the tensors.
+    """Return ``record`` without :data:`TENSORS_KEY`.
 
-    If the digest is not that of ``state_dict``, only the architecture is the published model's.
+    If that digest is not of ``state_dict``, the record's claim to weights of a published model is
+    removed, too; the architecture stays.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if "published_model" not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

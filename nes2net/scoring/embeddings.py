@@ -61,7 +61,7 @@ class Embeddings(Judgement[NDArray]):
 
     def __post_init__(self) -> None:
         if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
-            raise InputError(f"`layer` is last, all or a number from 0, not {self.layer}")
+            raise InputError(f"`layer` must be last, all or a number from 0, not {self.layer}")
         if self.of != "frontend" and self.layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: remove it with `of` {self.of}")
 

@@ -64,7 +64,7 @@ def samples_to_score(
     """
     if requested == "4sec" and usual is None:
         raise InputError(
-            "`num_samples` is at least 1, or None for the whole recording, not '4sec', which a corpus defines"
+            "`num_samples` must be at least 1, or None for the whole recording, not '4sec', which a corpus defines"
         )
     if requested != "auto" and requested != "4sec":
         return ScoreLength(requested)

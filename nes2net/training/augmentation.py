@@ -81,7 +81,8 @@ def training_effects(
             pieces.
     """
     augment = recipe.augment
-    moving = [text for text in augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves]
+    moving = (text for text in augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves)
+    moving_condition = next(moving, "")
     fixed_in_time = "segments.resolutions" if labelled else "data.crop=pieces"
     refuse(
         (  # a packaged recipe names no folders of the user's machine, so the recipe itself cannot check this
@@ -91,8 +92,8 @@ def training_effects(
             "or train without: `augment.noise_probability=0`",
         ),
         (
-            moving and (labelled or recipe.data.crop == "pieces"),
-            f"condition '{''.join(moving[:1])}' of `augment.conditions` changes the length or moves sounds in time, "
+            moving_condition and (labelled or recipe.data.crop == "pieces"),
+            f"condition '{moving_condition}' of `augment.conditions` changes the length or moves sounds in time, "
             f"which `{fixed_in_time}` does not follow: remove one of them",
         ),
     )

@@ -87,7 +87,7 @@ def average_run(
         (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
         (
             last is not None and not 0 < last <= len(saved),
-            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}), not {last}",
+            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}), not {last}: average at most that many",
         ),
         (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
     )
@@ -100,32 +100,35 @@ def average_run(
             unconfirmed = (
                 f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
             )
-        raise InputError(f"{folder} has no {', '.join(missing)}; epochs saved there: {saved_ids}{unconfirmed}")
+        raise InputError(
+            f"{folder} has no {', '.join(missing)}: choose among the saved epochs, {saved_ids}{unconfirmed}"
+        )
     check_output_paths([target], _OTHER_FILE)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
-    provenance: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    description: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
-        if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
+        if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == description:
             return RunAverage(target, sources, "used")
     average: Tensors = average_checkpoints(sources, mode, weights)
     files.check()
     if weights:
-        provenance["weights"] = list(weights)
-    record = record_of_average(average, provenance)
+        description["weights"] = list(weights)
+    record = record_of_average(average, description)
     if batch_norm_batches is not None:
-        provenance["batch_norm_batches"] = batch_norm_batches
+        description["batch_norm_batches"] = batch_norm_batches
         average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
     earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record)
     return RunAverage(target, sources, earlier)
 
 
-def record_of_average(average: Tensors, provenance: Mapping[str, object]) -> Options:
-    """Make the record of an average from ``provenance`` and the first checkpoint's record in ``average``.
+def record_of_average(average: Tensors, description: Mapping[str, object]) -> Options:
+    """Make the record of an average from the first checkpoint's record, which is in ``average``.
 
-    Facts that hold only for the weights of the first checkpoint, such as its epoch, are omitted.
+    ``description`` (mode, digests of the checkpoints, …) is kept under the key ``average``. Facts that
+    hold only for the weights of the first checkpoint, such as its epoch, are omitted.
     """
     first = Provenance.read(read_record(average)).without_weights()
     # The first checkpoint's scores of known classes do not apply to the averaged weights.
@@ -133,7 +136,7 @@ def record_of_average(average: Tensors, provenance: Mapping[str, object]) -> Opt
     # The epoch and the time of the first checkpoint do not apply to the average either.
     training = {key: value for key, value in first.training.items() if key not in ("epoch", "seconds")}
     facts = {key: first.facts[key] for key in ("model", "base") if key in first.facts}
-    facts["average"] = provenance
+    facts["average"] = description
     return replace(first, class_labels=class_labels, training=training, figures=(), facts=facts).to_dict()
 
 
@@ -166,7 +169,10 @@ def average_path(
 
 
 def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Path, num_batches: int) -> Tensors:
-    """Frozen tensors of an adapted front-end are missing in the result if ``state_dict`` lacks them."""
+    """Estimate the statistics of batch normalisation on training batches of the run; return all tensors.
+
+    Frozen tensors of an adapted front-end are missing if ``state_dict`` lacks them.
+    """
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
@@ -187,7 +193,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     batches.dataset.pre_emphasis = detector.pre_emphasis
     if not 0 < num_batches <= len(batches):
         raise InputError(
-            f"batch statistics are estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
+            f"batch statistics must be estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
@@ -224,14 +230,14 @@ def average_files(
     check_output_paths([Path(out)], _OTHER_FILE)
     files = Unchanged(*checkpoints)
     average = average_checkpoints(checkpoints, mode, weights)
-    provenance = {
+    description = {
         "of": [Path(p).name for p in checkpoints],
         "sha256": [sha256_of(p) for p in checkpoints],
         "mode": mode,
         "weights": weights,
     }
     files.check()
-    save_state_dict(average, out, **record_of_average(average, provenance))
+    save_state_dict(average, out, **record_of_average(average, description))
     return Path(out)
 
 

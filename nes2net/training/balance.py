@@ -36,10 +36,10 @@ class Balance:
     Args:
         length: number of items.
         levels: the divisions into groups, outermost first.
-        speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each;
+        speakers: speaker of each item, None if unknown; needed for ``speaker_cap``.
+        speaker_cap: largest number of items of a speaker in an epoch, chosen anew for each;
             None sets no limit. Items without a speaker are always included.
-        draws: draws of an epoch; by default, the number of items within ``most_of_speaker``.
+        draws: draws of an epoch; by default, the number of items within ``speaker_cap``.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -53,20 +53,21 @@ class Balance:
         levels: Sequence[Level] = (),
         *,
         speakers: Sequence[Hashable | None] | None = None,
-        most_of_speaker: int | None = None,
+        speaker_cap: int | None = None,
         draws: int | None = None,
     ) -> None:
         self.length = length
-        #: orders the items of a group at random; None if any order is equally likely
-        self.shuffled: Callable[[NDArray, np.random.Generator], NDArray] | None = None
+        #: orders the items of a group at random, such as :meth:`Blocks.shuffle`; None if any order is equally likely
+        self.shuffle_items: Callable[[NDArray, np.random.Generator], NDArray] | None = None
+        # For each level, the number of each item's group, and the names of the groups by number.
         self._levels = [_number_groups(level.groups) for level in levels]
-        self._shares = []
+        self._shares = []  # for each level, the share of each group
         for level, (_, names) in zip(levels, self._levels):
             shares = level.shares or dict.fromkeys(names, 1.0)
             self._shares.append(np.array([shares[name] for name in names]))
         self._speaker_cap: _SpeakerCap | None = None
-        if speakers is not None and most_of_speaker is not None:
-            self._speaker_cap = _SpeakerCap(speakers, most_of_speaker)
+        if speakers is not None and speaker_cap is not None:
+            self._speaker_cap = _SpeakerCap(speakers, speaker_cap)
             length = self._speaker_cap.draws
         #: number of draws in an epoch
         self.draws = draws or length
@@ -97,32 +98,22 @@ class Balance:
         return digest.hexdigest()
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
+        """Draw one of ``items`` for each draw, by the groups of ``level`` and further levels.
+
+        ``steps`` states the batch of each draw, ascending; the result has the same shape.
+        """
         if level == len(self._levels):
-            if self.shuffled is not None:
-                # Without steps of their own, items are drawn in one order after another.
-                rounds = -(-len(steps) // len(items))
-                return np.concatenate([self.shuffled(items, rng) for _ in range(rounds)])[: len(steps)]
+            if self.shuffle_items is not None:
+                # Batches do not matter here: items are drawn in one order after another.
+                rounds = -(-len(steps) // len(items))  # rounded up
+                return np.concatenate([self.shuffle_items(items, rng) for _ in range(rounds)])[: len(steps)]
             return items[_draw_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
         shares = self._shares[level][groups]
         if (shares == shares[0]).all():
             drawn_groups = _draw_in_turn(len(shares), steps, rng)
         else:
-            # In each step every group gets its share rounded down. The groups that have lost most by rounding so far
-            # get the remaining draws.
-            shares = shares / shares.max()  # the sum of huge shares would overflow
-            shares = shares / math.fsum(shares)
-            owed = np.zeros(len(shares))
-            groups_of_draws = []
-            for number in np.unique(steps, return_counts=True)[1].tolist():
-                # Add 1e-9, because rounding errors may put a product slightly below the whole number that it should be.
-                counts = np.floor(number * shares + 1e-9).astype(np.int64)
-                owed += number * shares - counts
-                most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
-                counts[most_owed] += 1
-                owed[most_owed] -= 1
-                groups_of_draws.append(np.repeat(np.arange(len(shares)), counts))
-            drawn_groups = np.concatenate(groups_of_draws)
+            drawn_groups = _draw_by_shares(shares, steps)
         drawn = np.empty(len(steps), items.dtype)
         for in_group, draws_of_group in zip(_positions(members, len(groups)), _positions(drawn_groups, len(groups))):
             if len(draws_of_group):
@@ -163,6 +154,26 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
     """
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
+
+
+def _draw_by_shares(shares: NDArray, steps: NDArray) -> NDArray:
+    """Draw a group for each draw: in each of the ascending ``steps``, every group gets its share, rounded.
+
+    The groups that have lost most by rounding down so far get the remaining draws of a step.
+    """
+    shares = shares / shares.max()  # the sum of huge shares would overflow
+    shares = shares / math.fsum(shares)
+    owed = np.zeros(len(shares))
+    groups_of_draws = []
+    for number in np.unique(steps, return_counts=True)[1].tolist():
+        # Add 1e-9, because rounding errors may put a product slightly below the whole number that it should be.
+        counts = np.floor(number * shares + 1e-9).astype(np.int64)
+        owed += number * shares - counts
+        most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
+        counts[most_owed] += 1
+        owed[most_owed] -= 1
+        groups_of_draws.append(np.repeat(np.arange(len(shares)), counts))
+    return np.concatenate(groups_of_draws)
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
@@ -212,18 +223,21 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     speakers = None
     if data.speaker_cap is not None:
         speakers = _group_of_each_trial(trials, "speaker", "speaker_cap")
-    return Balance(len(trials), levels, speakers=speakers, most_of_speaker=data.speaker_cap, draws=data.epoch_size)
+    return Balance(len(trials), levels, speakers=speakers, speaker_cap=data.speaker_cap, draws=data.epoch_size)
 
 
 def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """Return None for a trial without a value; attacks and speakers are pairs of corpus and value."""
+    """Return the value of the field ``name`` of each trial, None without one.
+
+    Attacks and speakers become pairs of corpus and value. ``key`` is the setting in an error message.
+    """
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
         stated_fields = [name for name in FIELDS if any(trial.get(name) is not None for trial in trials)]
         raise InputError(
-            f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
-            f"{join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"
+            f"`data.{key}` needs the {name} of the training trials, but no trial states it: remove it, or use a field of the "
+            f"trials, such as {join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"
         )
     if name not in ("attack", "speaker"):
         return values

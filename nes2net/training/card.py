@@ -68,11 +68,15 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
     """
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     lengths = []
-    for trial in trials[:: -(-len(trials) // _MAX_HEADERS) or 1]:
+    interval = max(1, math.ceil(len(trials) / _MAX_HEADERS))
+    for trial in trials[::interval]:
         with suppress(InputError, OSError):
             if length := stated_length(trial.audio_path()):
                 lengths.append(length)
-    hours = sum(lengths) / len(lengths) * len(trials) / SAMPLE_RATE / 3600 if lengths else None
+    hours = None
+    if lengths:
+        mean_length = sum(lengths) / len(lengths)  # in samples
+        hours = mean_length * len(trials) / SAMPLE_RATE / 3600
     groups = DrawnGroups.of(trials)
     spoofed = [trial for trial in trials if trial.label == SPOOF]
     return {
@@ -226,23 +230,23 @@ def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
-    pooled = _facts_of_set(sets)
+    pooled = _pool_facts(sets)
     for measure in selection.offered:
         column = measure.column()
         if column not in row:
             continue
         facts: dict[str, Any] = {"measure": measure.title, "percent": measure.percent, "is_development": True}
-        of_eer: dict[str, Any] = {}
+        eer_facts: dict[str, Any] = {}
         if measure.name == EER.name:
-            of_eer = {"threshold": row.get(THRESHOLD_KEY), "drawn": sets[0]["drawn"] if len(sets) == 1 else ""}
-            of_eer["interval"] = (row[f"{column}_low"], row[f"{column}_high"])
-        yield SetFigure(value=row[column], **pooled, **facts, **of_eer)
+            eer_facts = {"threshold": row.get(THRESHOLD_KEY), "drawn": sets[0]["drawn"] if len(sets) == 1 else ""}
+            eer_facts["interval"] = (row[f"{column}_low"], row[f"{column}_high"])
+        yield SetFigure(value=row[column], **pooled, **facts, **eer_facts)
         for described in sets:
             if (value := row.get(f"{column}/{described['alias']}")) is not None:
-                yield SetFigure(value=value, **_facts_of_set([described]), **facts)
+                yield SetFigure(value=value, **_pool_facts([described]), **facts)
 
 
-def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _pool_facts(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
@@ -253,7 +257,10 @@ def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Only the last part of a path is kept."""
+    """Yield the settings that a card lists: :data:`_ALWAYS`, and those that differ from the defaults.
+
+    Only the last part of a path is kept.
+    """
     defaults = flat(Recipe().to_dict())
     for key, value in flat(recipe.to_dict()).items():
         is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)

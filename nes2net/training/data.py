@@ -151,7 +151,7 @@ def training_batches(
         paths = [trial.audio_path() for trial in training.trials]
         blocks = Blocks(blocks_of(paths), data.open_blocks)
         if balance is not None:
-            balance.shuffled = blocks.shuffled
+            balance.shuffle_items = blocks.shuffle
         if data.cache_bytes and any(map(is_remote, paths)):
             ahead = ReadAhead(paths, blocks.of_item)
     check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)

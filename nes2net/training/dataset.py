@@ -51,7 +51,7 @@ def _no_tensors(trial: Trial) -> Tensors:
 class Examples(NamedTuple):
     """The trials of the training or development set, or the pieces of their recordings.
 
-    ``carries`` and ``target`` must be picklable, because the workers get them.
+    ``extra_tensors`` and ``target`` must be picklable, because the workers get them.
     """
 
     trials: Sequence[Trial]
@@ -62,8 +62,8 @@ class Examples(NamedTuple):
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
-    #: function from a trial to further tensors of its example, besides waveform and class: name → tensor
-    carries: Callable[[Trial], Tensors] = _no_tensors
+    #: function from a trial to the extra tensors of its example, besides waveform and class: name → tensor
+    extra_tensors: Callable[[Trial], Tensors] = _no_tensors
     #: function from a trial to the index of its class; None for a trial without a class
     target: Callable[[Trial], int | None] = attrgetter("target")
 
@@ -79,8 +79,8 @@ class Example(NamedTuple):
     error: str | None = None
     #: message about a file that cannot be read now, but perhaps later
     lost: str | None = None
-    #: further tensors for the losses, such as labels of frames, by name
-    carried: Mapping[str, Tensor] = {}
+    #: extra tensors for the losses, such as labels of frames, by name
+    extra_tensors: Mapping[str, Tensor] = {}
     #: index of the trial in the list of trials; −1 if the file could not be used
     trial_index: int = -1
 
@@ -92,8 +92,8 @@ class Part(NamedTuple):
     inputs: Tensor
     #: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each class in a mixed sample
     targets: Tensor
-    #: further tensors of the examples, such as labels of frames, B×…, by name
-    carried: Mapping[str, Tensor] = {}
+    #: extra tensors of the examples, such as labels of frames, B×…, by name
+    extra_tensors: Mapping[str, Tensor] = {}
     #: number of the optimisation step, from 0 over all epochs; None in validation
     iteration: int | None = None
     #: seed of latent augmentation; None to leave the embeddings unchanged
@@ -186,10 +186,10 @@ class TrainingSet(Dataset):
             raise
         except InputError as error:
             return Example(None, target, str(error))
-        carried = dict(self.examples.carries(trial))
+        extra_tensors = dict(self.examples.extra_tensors(trial))
         if frames is not None:
-            carried[FRAMES] = torch.from_numpy(frames)
-        return Example(torch.from_numpy(waveform), target, carried=carried, trial_index=index)
+            extra_tensors[FRAMES] = torch.from_numpy(frames)
+        return Example(torch.from_numpy(waveform), target, extra_tensors=extra_tensors, trial_index=index)
 
     def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Read, augment, pre-emphasise and crop the trial ``index`` for ``epoch``.
@@ -229,25 +229,27 @@ class TrainingSet(Dataset):
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretch_labels(labels, len(waveform))
-        # Bring the example to its length: pad a piece of a recording, or crop an utterance. Labels are padded or
-        # cropped in the same way.
-        if num_samples is not None:
-            if excerpt is not None:
-                waveform = pad(waveform, num_samples)
-                if labels is not None:
-                    labels = pad(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
-            elif labels is not None and frame_labels is not None:
-                sample_indices = frame_labels.crop(labels, self.crop, num_samples, rng, trial.id)
-                waveform = waveform[sample_indices]
-                labels = labels[sample_indices]
-            elif self.crop == "head":
-                waveform = head_crop(waveform, num_samples, trial.id)
-            else:
-                waveform = _RANDOM_CROPS[self.crop](waveform, num_samples, rng, trial.id)
+        if num_samples is not None and excerpt is not None:  # a piece of a recording
+            waveform = pad(waveform, num_samples)
+            if labels is not None:
+                labels = pad(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
+        elif num_samples is not None:
+            waveform, labels = self._crop(waveform, labels, num_samples, rng, trial.id)
         waveform = np.ascontiguousarray(waveform, dtype=np.float32)
         if labels is None:
             return waveform, None
         return waveform, labels_of_frames(labels)
+
+    def _crop(
+        self, waveform: np.ndarray, labels: np.ndarray | None, num_samples: int, rng: np.random.Generator, id: str
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Crop ``waveform`` and any ``labels`` of its samples, both (N,), to ``num_samples``, or repeat them."""
+        if labels is not None and self.examples.labels is not None:
+            sample_indices = self.examples.labels.crop(labels, self.crop, num_samples, rng, id)
+            return waveform[sample_indices], labels[sample_indices]
+        if self.crop == "head":
+            return head_crop(waveform, num_samples, id), None
+        return _RANDOM_CROPS[self.crop](waveform, num_samples, rng, id), None
 
     def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         """Decode ``excerpt`` or all; try again if the first failure may have been temporary."""
@@ -303,6 +305,7 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def collate(examples: list[Example]) -> Batch:
+    """Make a batch of the examples whose files could be used; their extra tensors must have equal shapes."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]
@@ -310,17 +313,18 @@ def collate(examples: list[Example]) -> Batch:
         return Batch(Part(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
     used = [example for example in examples if example.waveform is not None]
     for example in used:
-        for name, tensor in used[0].carried.items():
-            own = example.carried.get(name)
-            if not isinstance(own, Tensor) or own.shape != tensor.shape:
+        for name, tensor in used[0].extra_tensors.items():
+            other = example.extra_tensors.get(name)
+            if not isinstance(other, Tensor) or other.shape != tensor.shape:
                 raise InputError(
-                    f"an example carries '{name}' as {describe_value(own)}, and another one as {describe_value(tensor)}; expected "
-                    "tensors of one shape"
+                    f"the extra tensor '{name}' is {describe_value(other)} for one example, and {describe_value(tensor)} for "
+                    "another: all examples need tensors of one shape"
                 )
     targets = stack_shared([torch.tensor(example.target) for example in used])
-    carried = {name: stack_shared([example.carried[name] for example in used]) for name in used[0].carried}
+    names = used[0].extra_tensors
+    extra_tensors = {name: stack_shared([example.extra_tensors[name] for example in used]) for name in names}
     return Batch(
-        Part(stack_shared(waveforms), targets, carried), errors, lost, [example.trial_index for example in used]
+        Part(stack_shared(waveforms), targets, extra_tensors), errors, lost, [example.trial_index for example in used]
     )
 
 

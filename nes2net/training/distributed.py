@@ -238,13 +238,15 @@ def plan_step(
     rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
+    # Cut the sums into rows again: a row for each term of the loss, the utterances, and for how many processes a part is
+    # empty.
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
     agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt))
     return StepPlan(
         used,
-        [sum(of_part[number] for number in used) for of_part in all_denominators],
+        [sum(term_denominators[number] for number in used) for term_denominators in all_denominators],
         utterances,
         int(sum(all_counts)) - utterances,
         agreed_signal,

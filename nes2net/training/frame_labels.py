@@ -74,8 +74,8 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
     audio = num_samples / (100 * LABEL_SAMPLES)
     if audio - labels > _TOLERANCE or (whole and labels - audio > _TOLERANCE):
         raise InputError(
-            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they belong to "
-            "different files"
+            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: name labels and "
+            "recordings of the same corpus"
         )
 
 
@@ -135,11 +135,11 @@ def draw_start(
     starts = np.arange((length - num_samples) // LABEL_SAMPLES + 1)
     if boundary_share is not None:
         changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
-        before = np.concatenate([[0], np.cumsum(changes)])  # number of boundaries up to the beginning of each frame
+        boundaries_before = np.concatenate([[0], np.cumsum(changes)])  # up to the beginning of each frame
         last_frames = starts - (-num_samples // LABEL_SAMPLES) - 1  # a crop has ⌈num_samples/160⌉ frames
-        has_boundary = before[last_frames] > before[starts]
-        with_boundary = rng.random() < boundary_share
-        matching_starts = starts[has_boundary == with_boundary]
+        has_boundary = boundaries_before[last_frames] > boundaries_before[starts]
+        wants_boundary = rng.random() < boundary_share
+        matching_starts = starts[has_boundary == wants_boundary]
         if len(matching_starts):
             starts = matching_starts
     return LABEL_SAMPLES * int(starts[rng.integers(len(starts))])

@@ -32,6 +32,7 @@ class HalfWeights:
 
     def __init__(self, network: Network) -> None:
         last_layer = network.backend.last_layer if network.backend.last_layer_name else None
+        #: each weight to copy: (module, name in the module, weight)
         self.places: list[tuple[nn.Module, str, nn.Parameter]] = []
         for module in network.modules():
             if module is not last_layer and not isinstance(module, (_BatchNorm, nn.RNNBase)):
@@ -42,7 +43,7 @@ class HalfWeights:
         """Use the copies within this context; a gradient of a copy becomes one of its float32 weight."""
         weights = [weight for _, _, weight in self.places]
         try:
-            for (module, name, _), copy in zip(self.places, _Converted.apply(*weights) if weights else ()):
+            for (module, name, _), copy in zip(self.places, _Convert.apply(*weights) if weights else ()):
                 module._parameters[name] = copy
             yield
         finally:
@@ -50,7 +51,7 @@ class HalfWeights:
                 module._parameters[name] = weight
 
 
-class _Converted(torch.autograd.Function):
+class _Convert(torch.autograd.Function):
     """Converts weights to bfloat16, and in the backward pass gradients to float32."""
 
     @staticmethod

@@ -175,13 +175,13 @@ class Trainer:
         """
         self.monitor.report_failed_files(batch.errors)
         targets = batch.part.targets
-        carried = self.objective.ready(batch.part.carried, batch.part.inputs.shape[1])
-        step_part = batch.part._replace(carried=carried, iteration=self.iteration(epoch, step))
+        extra_tensors = self.objective.prepare_extra_tensors(batch.part.extra_tensors, batch.part.inputs.shape[1])
+        step_part = batch.part._replace(extra_tensors=extra_tensors, iteration=self.iteration(epoch, step))
         step_part = step_part.to(self.accelerator.device)
         if len(targets):
             number_in_step = number * self.accelerator.num_processes + self.accelerator.process_index
             step_part, targets = self.objective.mix(step_part, targets, epoch, step, number_in_step)
-        return step_part, self.objective.denominators(targets, carried)
+        return step_part, self.objective.denominators(targets, extra_tensors)
 
     def iteration(self, epoch: int, step: int) -> int:
         return (epoch - 1) * self.steps_per_epoch + step

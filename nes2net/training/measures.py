@@ -67,8 +67,8 @@ class Measure(NamedTuple):
             headings[self.column("w_aug")] = f"{self.title}_w_aug"
         headings[self.column()] = f"{self.title}_wo_aug"
         if self.prominent:
-            of_corpus = re.compile(rf"{re.escape(self.column())}/([^/]+)")
-            matches = map(of_corpus.fullmatch, chain.from_iterable(history))
+            corpus_column = re.compile(rf"{re.escape(self.column())}/([^/]+)")
+            matches = map(corpus_column.fullmatch, chain.from_iterable(history))
             headings |= {match[0]: match[1] for match in matches if match}
         for over in ("mean", "worst"):
             headings[self.column(variant=f"_{over}")] = f"{self.title}_{over}"
@@ -170,15 +170,19 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 
 
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Figures:
-    """Raise InputError if no corpus has usable trials of both classes."""
+    """Compute EER and minDCF of each corpus, their mean and worst, and the EER of each attack.
+
+    Raises:
+        InputError: if no corpus has usable trials of both classes.
+    """
     # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
     # validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:
-        of_corpus = [trial for trial in validated.trials if trial.get("corpus") == alias]
+        corpus_trials = [trial for trial in validated.trials if trial.get("corpus") == alias]
         scores = validated.outputs["scores"][corpus == alias]
-        scored[alias] = Matched(of_corpus, scores, len(of_corpus), Mismatch([], [], [], [], []))
+        scored[alias] = Matched(corpus_trials, scores, len(corpus_trials), Mismatch([], [], [], [], []))
     breakdown = over_corpora(scored, eer_methods)
     costs = {}
     for alias in breakdown.eers:

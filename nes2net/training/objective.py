@@ -19,6 +19,7 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse
 from nes2net.models.backends.base import Backend
+from nes2net.models.frontends.base import Frontend
 from nes2net.training.dataset import Part, Tensors
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
@@ -99,25 +100,20 @@ class Objective(nn.Module):
             (
                 self.latent is not None and not has_embeddings,
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend_name}' has no such "
-                "layer of its own: remove `augment.latent`",
+                "layer: remove `augment.latent`",
             ),
             (
                 (train.freeze_layers or 0) > num_layers,
                 f"`train.freeze_layers={train.freeze_layers}` is more than the {num_layers} transformer layers of "
-                f"front-end '{frontend_name}'",
+                f"front-end '{frontend_name}': use at most {num_layers}",
             ),
         )
         # Freeze what is never trained. With `train.freeze_frontend_epochs`, the first epochs instead compute the
         # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # freeze the lowest layers and everything before these layers
-            above = (*list(frontend.transformer_layers)[train.freeze_layers :], *frontend.after_layers)
-            trained = nn.ModuleList(above)
-            trained_ids = {id(parameter) for parameter in trained.parameters()}
-            for parameter in frontend.parameters():
-                if id(parameter) not in trained_ids:
-                    parameter.requires_grad_(False)
+        if train.freeze_layers is not None:
+            _freeze_lowest_layers(frontend, train.freeze_layers)  # and everything before these layers
 
     @property
     def bonafide_class(self) -> int:
@@ -157,9 +153,9 @@ class Objective(nn.Module):
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
-    def ready(self, carried: Tensors, num_samples: int) -> Tensors:
-        """Choose and prepare the carried tensors that the losses need, on the CPU."""
-        return carried
+    def prepare_extra_tensors(self, extra_tensors: Tensors, num_samples: int) -> Tensors:
+        """Choose and prepare the extra tensors that the losses need, on the CPU."""
+        return extra_tensors
 
     def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int) -> tuple[Part, Tensor]:
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
@@ -189,13 +185,13 @@ class Objective(nn.Module):
         sequence = np.random.SeedSequence(seed_of_stream(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
-    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets: Tensor, extra_tensors: Mapping[str, Tensor] = {}) -> list[float]:
         """Compute the denominator of each term of the loss for one part of a step.
 
         The sum over all parts of a step is known before its first forward pass.
 
         Args:
-            targets, carried: tensors of a part, on the CPU.
+            targets, extra_tensors: tensors of a part, on the CPU.
         """
         return [self.criterion.weight_of(targets).item()]
 
@@ -203,7 +199,7 @@ class Objective(nn.Module):
         self,
         inputs: Tensor,
         targets: Tensor,
-        carried: Mapping[str, Tensor] = {},
+        extra_tensors: Mapping[str, Tensor] = {},
         iteration: int | None = None,
         latent_seed: int | None = None,
     ) -> Tensor:
@@ -212,7 +208,7 @@ class Objective(nn.Module):
         The loss is the sum over terms of numerator over denominator (:meth:`denominators`). A
         penalty of the aggregation is added to the first term, the loss of the utterance.
         """
-        part = Part(inputs, targets, carried, iteration, latent_seed)
+        part = Part(inputs, targets, extra_tensors, iteration, latent_seed)
         remedy = "lower `train.accumulate`, raise `train.batch_size`, or set `train.drop_last=true`"
         with _explain_single_utterance("a part of a step", remedy):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
@@ -288,6 +284,14 @@ class Objective(nn.Module):
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length
         return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
+
+
+def _freeze_lowest_layers(frontend: Frontend, num_layers: int) -> None:
+    modules_above = (*list(frontend.transformer_layers)[num_layers:], *frontend.after_layers)
+    trained_ids = {id(parameter) for module in modules_above for parameter in module.parameters()}
+    for parameter in frontend.parameters():
+        if id(parameter) not in trained_ids:
+            parameter.requires_grad_(False)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def augment(
             effect uses a given folder.
     """
     if speech and not Path(speech).is_dir():
-        raise InputError(f"`sources.speech`: there is no folder {speech}")
+        raise InputError(f"`sources.speech` names {speech}, which is not a folder: name a folder of recordings")
     effects = effects_of(settings, with_folders_listed([speech]) if speech else (), every=True)
     refuse(
         (

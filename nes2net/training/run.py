@@ -164,7 +164,7 @@ class Run:
             )
             checkpoint = recipe.train.init_from if saved_state is None else None
             if saved_state is not None:  # load only now that accelerate has moved the optimiser to the device
-                with enough_memory(self.too_large):
+                with enough_memory(self.too_large_message):
                     state.load(saved_state)
             del saved_state
             # The main process may write to the folder only after all processes have read the same state from the
@@ -185,7 +185,7 @@ class Run:
             with enough_memory(lambda: out_of_memory_message(trainer)):
                 self.fit(trainer)
 
-    def too_large(self) -> str:
+    def too_large_message(self) -> str:
         return (
             f"the detector does not fit into the memory of {self.accelerator.device}: use a smaller one "
             "(`model.frontend`), or a device with more memory"
@@ -200,7 +200,7 @@ class Run:
         """Build the detector, set its pre-emphasis in the data sets, check the trials, and collect provenance."""
         recipe = self.recipe
         seed_everything(recipe.seed)
-        with enough_memory(self.too_large):
+        with enough_memory(self.too_large_message):
             detector = build_detector(recipe, self.folder, saved_state, self.task).to(self.accelerator.device)
         for loader in loaders:
             loader.dataset.pre_emphasis = detector.pre_emphasis
@@ -225,7 +225,7 @@ class Run:
             name = "training" if part == "train" else "development"
             shown = self.accelerator.is_main_process
             examples = list_examples(self.recipe.data, trials, name, labels=labels, shown=shown)
-        return examples._replace(carries=self.task.carries, target=self.task.target)
+        return examples._replace(extra_tensors=self.task.extra_tensors, target=self.task.target)
 
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
@@ -259,6 +259,7 @@ class Run:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
+        """List the first lines of a run: the detector, notes about it, and the numbers of trials."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in PARTS)
@@ -300,8 +301,8 @@ class Run:
                 line += ", pieces of recordings"
             lines.append(line)
             for alias in (corpus.called for corpus in corpora if len(corpora) > 1):
-                of_corpus = [trial for trial in data_set.trials if trial.get("corpus") == alias]
-                lines.append(f"  {alias}: {_counts_by_class(of_corpus)}")
+                corpus_trials = [trial for trial in data_set.trials if trial.get("corpus") == alias]
+                lines.append(f"  {alias}: {_counts_by_class(corpus_trials)}")
         if (balance := trainer.loader.batch_sampler.balance) is not None:
             lines.append(f"an epoch draws {balance.draws} of the training trials")
         return lines
@@ -321,8 +322,8 @@ class Run:
             self.stop.agree = lambda signal: max(gather_values(self.accelerator, signal))
         trainer.fit()
         monitor.say(selection.table())
-        if (of_corpora := selection.corpora_table()) is not None:
-            monitor.say(of_corpora)
+        if (corpora_table := selection.corpora_table()) is not None:
+            monitor.say(corpora_table)
         if self.accelerator.device.type == "cuda":
             monitor.say(f"peak of this GPU's memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
         monitor.say(f"checkpoints are in {self.folder}, TensorBoard's logs in {monitor.log}")

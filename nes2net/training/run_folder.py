@@ -86,8 +86,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool) -> Iterator[None]:
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Save the complete recipe, unless the folder holds the recipe of a run that has begun."""
-    if not _is_begun(folder) or _saved_recipe(folder) is None:
-        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
+    if not _holds_begun_run(folder) or _saved_recipe(folder) is None:
+        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_readable_dict(), sort_keys=False, allow_unicode=True))
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
@@ -99,7 +99,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:
-        if _is_begun(folder):
+        if _holds_begun_run(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
             _with_defaults(folder / RECIPE_FILE, saved_recipe)  # only to raise the error if the file is no recipe
@@ -109,14 +109,14 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def _is_begun(folder: Path) -> bool:
+def _holds_begun_run(folder: Path) -> bool:
     if is_absent(folder / RESUME_FILE) and is_absent(folder / HISTORY_FILE):
         return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
     return True
 
 
 def _saved_recipe(folder: Path) -> Any:
-    """Keys are not checked; None if the file is missing or empty."""
+    """Read ``recipe.yaml`` without a check of its keys; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
     if is_absent(path):
         return None
@@ -134,7 +134,7 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: object) -> None:
 
 
 def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
-    """An earlier version of this package may have written the file."""
+    """Complete the recipe in ``file`` by defaults, because an earlier version may have had fewer keys."""
     try:
         return recipe_from_dict(recipe).to_dict()
     except InputError as error:

@@ -19,7 +19,7 @@ from nes2net.training.read_ahead import ReadAhead
 T = TypeVar("T")
 
 _CHUNK_STREAM = 0xC4A2  # arbitrary number; distinguishes the random stream of the lengths from other streams
-_STEPS_AHEAD = 16
+_STEPS_AHEAD = 16  # number of steps whose blocks are fetched in advance
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
@@ -37,16 +37,18 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """The block of each item, such as a row group, and how many are drawn from at a time.
+    """Items that are read fastest block by block, such as the recordings of a Parquet row group.
 
-    >>> Blocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffled(np.arange(6), np.random.default_rng(0)).tolist()
+    >>> Blocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffle(np.arange(6), np.random.default_rng(0)).tolist()
     [2, 3, 4, 5, 1, 0]
     """
 
     of_item: NDArray
+    """Number of the block of each item, (N,)."""
     num_open: int
+    """Number of blocks that are drawn from at a time."""
 
-    def shuffled(self, items: NDArray, rng: np.random.Generator) -> NDArray:
+    def shuffle(self, items: NDArray, rng: np.random.Generator) -> NDArray:
         """Order ``items`` at random; at most ``num_open`` blocks are begun but not finished at any time."""
         # The blocks have random ranks k. Items of a block get uniform times between k − num_open + 1 and k + 1, by which
         # they are ordered. Times are cut off at both ends, so that the first and last items are of num_open blocks, too.
@@ -174,20 +176,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 length = self._common_length(batch, first // self.batch_size)
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
-        rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
-        if self.balance is not None:
-            order = self.balance.order(rng, self.batch_size, self.drop_last)
-        elif self.blocks is not None:
-            order = self.blocks.shuffled(np.arange(self.length), rng)
-        else:
-            order = rng.permutation(self.length)
-        if self.balance is None and self.lengths is not None:
-            order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
-            size = _BLOCK * self.batch_size
-            blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
-            num_whole = self.length // size
-            shuffled_blocks = [blocks[number] for number in rng.permutation(num_whole)]
-            order = np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
+        order = self._draw_order()
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             if self.ahead is not None:
@@ -201,6 +190,24 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             step_parts = np.array_split(batch, num_parts * world_size)
             for indices in step_parts[rank::world_size]:
                 yield [(self.epoch, int(index), *length) for index in indices]
+
+    def _draw_order(self) -> NDArray:
+        rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
+        if self.balance is not None:
+            return self.balance.order(rng, self.batch_size, self.drop_last)
+        if self.blocks is not None:
+            order = self.blocks.shuffle(np.arange(self.length), rng)
+        else:
+            order = rng.permutation(self.length)
+        if self.lengths is None:
+            return order
+        # Sort by length, cut into blocks of batches, and shuffle within blocks and all whole blocks.
+        order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
+        size = _BLOCK * self.batch_size
+        blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
+        num_whole = self.length // size
+        shuffled_blocks = [blocks[number] for number in rng.permutation(num_whole)]
+        return np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Return a tuple that holds the length, or is empty if each item keeps its own."""

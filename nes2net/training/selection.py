@@ -239,11 +239,11 @@ def choices(
     rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
-    valued = [row for row in rows if isinstance(row.get(by), float)]
+    rows_with_value = [row for row in rows if isinstance(row.get(by), float)]
     averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
-        if len(valued) >= count:
-            averages.append(Choice("best", count, _best_of_run(Path(folder), valued, count, by)))
+        if len(rows_with_value) >= count:
+            averages.append(Choice("best", count, _best_of_run(Path(folder), rows_with_value, count, by)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
     table = [[column.heading for column in columns] + [f"{choice.which} {choice.number}" for choice in averages]]
@@ -282,7 +282,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(
-            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
+            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: choose at "
+            f"most {len(saved)}"
         )
     return _best_of_run(Path(folder), saved, count, by)
 

@@ -77,11 +77,11 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"ssl_checkpoint": None})
 
 
-def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, task: Task) -> Detector:
+def build_detector(recipe: Recipe, folder: Path, saved_state: ResumeContent | None, task: Task) -> Detector:
     """Build the detector that a run trains, with its initial weights.
 
     Args:
-        resume: content of the resume file, whose weights :meth:`RunState.load` loads later.
+        saved_state: content of the resume file, whose weights :meth:`RunState.load` loads later.
         task: names the classes, and may load further weights.
 
     Raises:
@@ -89,13 +89,13 @@ def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, t
             weights is missing or does not fit, or if a published front-end would start from random
             weights.
     """
-    if resume is not None:
-        return _saved_detector(recipe, folder / RESUME_FILE, resume, task)
+    if saved_state is not None:
+        return _build_saved_detector(recipe, folder / RESUME_FILE, saved_state, task)
     frontend = recipe.frontend
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
-    model = _stated_model(recipe, task)
+    model = _model_of_recipe(recipe, task)
     if not recipe.train.init_from:
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
@@ -109,7 +109,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, t
         model = {**model, "frontend": {**_without_adapter(_frontend_of(checkpoint)), **frontend}}
     detector = _build_from_checkpoint(checkpoint, model, recipe.train.adapt)
     if checkpoint.config is not None:
-        start = checkpoint.provenance.start()
+        start = checkpoint.provenance.only_training_data()
         starts = [] if start == Provenance() else [start]
     else:
         starts = _published_starts(checkpoint.path, checkpoint.state_dict, frontend.get("name", ""))
@@ -118,7 +118,11 @@ def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, t
 
 
 def _published_starts(path: Path, state_dict: Tensors, frontend: str) -> list[Provenance]:
-    """The checkpoint's digest decides; otherwise, fitting models with the run's ``frontend`` come first."""
+    """Find the published models that a checkpoint of other code may be, as provenance of the run.
+
+    The checkpoint's digest decides. Otherwise, they are the fitting models with the run's
+    ``frontend``, or else all fitting models.
+    """
     fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
     identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
     if identified:
@@ -127,8 +131,8 @@ def _published_starts(path: Path, state_dict: Tensors, frontend: str) -> list[Pr
     return [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
 
 
-def _saved_detector(recipe: Recipe, path: Path, resume: ResumeContent, task: Task) -> Detector:
-    model = resume["model"]
+def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent, task: Task) -> Detector:
+    model = saved_state["model"]
     engine = recipe.frontend.get("engine")
     if engine is not None:
         model = with_options(model, "frontend", engine=engine)
@@ -137,22 +141,22 @@ def _saved_detector(recipe: Recipe, path: Path, resume: ResumeContent, task: Tas
     except InputError as error:
         raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
     _check_saved_model(path, detector.config, recipe, task)
-    detector.provenance = Provenance.read({"started_from": resume.get("started_from")})
+    detector.provenance = Provenance.read({"started_from": saved_state.get("started_from")})
     if not detector.frontend.adapted:
         return detector
-    if "base" not in resume:
+    if "base" not in saved_state:
         raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-    moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # where the file of the base may be now
+    moved_base = None if recipe.train.init_from else recipe.ssl_checkpoint  # where the file of the base may be now
     if recipe.train.init_from:
         remedy = "restore the file of `train.init_from`"
-    elif moved is None:
+    elif moved_base is None:
         remedy = "restore that file"
     else:
         remedy = "name with `ssl_checkpoint` the file that the run began with"
-    detector.load_base(resume["base"], path, moved, remedy)
+    detector.load_base(saved_state["base"], path, moved_base, remedy)
     detector.float()  # training needs float32, but the file may hold half precision
-    if moved is not None:
-        detector.base = {**resume["base"], "file": moved}
+    if moved_base is not None:
+        detector.base = {**saved_state["base"], "file": moved_base}
     return detector
 
 
@@ -164,19 +168,22 @@ def _read_start(path: str) -> Checkpoint:
     return checkpoint
 
 
-def _stated_model(recipe: Recipe, task: Task) -> Model:
+def _model_of_recipe(recipe: Recipe, task: Task) -> Model:
     check_one_line(recipe.model.get("backend", {}).get("classes") or (), "`model.backend.classes`")
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 
 
 def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe, task: Task) -> None:
-    """Options of the front-end that a missing checkpoint would state are not compared."""
+    """Raise InputError if the resume file ``path`` holds another detector than ``recipe`` describes.
+
+    If the front-end's checkpoint is missing, its options are not compared.
+    """
     try:
         frontend = _frontend_without_weights(recipe)
     except InputError as error:
         print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
         frontend = _without_adapter(saved["frontend"])
-    model = {**_stated_model(recipe, task), "frontend": dict(frontend)}
+    model = {**_model_of_recipe(recipe, task), "frontend": dict(frontend)}
     with without_memory():
         expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
     if saved != expected:
@@ -209,7 +216,10 @@ def with_classes(model: Model, classes: Sequence[str]) -> Model:
 
 
 def _build_from_checkpoint(checkpoint: Checkpoint, model: Model, adapt: Options | None) -> Detector:
-    """A front-end that is adapted in the checkpoint, as ``adapt`` says, is not adapted again."""
+    """Build the detector ``model``, load ``checkpoint``, and adapt the front-end by ``adapt``.
+
+    A front-end that is adapted in the checkpoint, as ``adapt`` says, is not adapted again.
+    """
     path = checkpoint.source
     checkpoint_adapt = _frontend_of(checkpoint).get("adapt")
     if checkpoint_adapt is not None:  # continue to train the adapted weights

@@ -124,8 +124,8 @@ def check_tensors(state: Tensors, expected: Tensors) -> None:
         raise ValueError(f"not finite: {join_names(damaged, 5)}")
 
 
-def check_saved(optimizer: Optimizer, objective: Objective) -> None:
-    """Raise InputError if ``optimizer`` moves a tensor that is not saved."""
+def check_all_saved(optimizer: Optimizer, objective: Objective) -> None:
+    """Raise InputError if ``optimizer`` changes a tensor that ``resume.pt`` does not hold."""
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
@@ -145,7 +145,7 @@ class RunState:
     """The parts of a run that have a state, with :meth:`save` and :meth:`load`.
 
     Raises:
-        InputError: if the optimiser moves a tensor that no part saves.
+        InputError: if the optimiser changes a tensor that no part saves.
     """
 
     recipe: Recipe
@@ -164,7 +164,7 @@ class RunState:
     shards: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_saved(self.optimizer, self.objective)
+        check_all_saved(self.optimizer, self.objective)
 
     @property
     def detector(self) -> Detector:
@@ -220,7 +220,7 @@ class RunState:
             status_now = self.shards.get(address, status)  # the shards may have moved
             if status_now != status:
                 raise ChangedFile(f"{address} {change_message(status, status_now)}")
-        self._check_extent(content)
+        self._check_progress(content)
         states: Mapping[str, object] = content
         for name, stateful in self.parts.items():
             if stateful is None:
@@ -241,7 +241,7 @@ class RunState:
                     "order): name its corpus and protocols, or give this run a `comment` of its own"
                 )
 
-    def _check_extent(self, content: ResumeContent) -> None:
+    def _check_progress(self, content: ResumeContent) -> None:
         progress = Progress.model_validate(content["progress"])
         states: Mapping[str, object] = content
         training = self.data["training"]

@@ -44,13 +44,13 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         lengths = {0 if example.waveform is None else len(example.waveform) for example in examples}
         if len(lengths) > 1 or 0 in lengths:  # whole recordings, or a recording that cannot be read
             return
-        with blame_part(task.subject, "carries", InputError):
+        with blame_part(task.subject, "extra_tensors", InputError):
             batch = collate(examples)
         objective = check.call(copy, "deepcopy", objective).eval()
-        carried = check.call(objective, "ready", batch.part.carried, lengths.pop())
-        part = batch.part._replace(carried=carried, iteration=0).to(device)
+        extra_tensors = check.call(objective, "prepare_extra_tensors", batch.part.extra_tensors, lengths.pop())
+        part = batch.part._replace(extra_tensors=extra_tensors, iteration=0).to(device)
         numerators = check.call(objective, "forward", *part)
-        denominators = check.call(objective, "denominators", batch.part.targets, carried)
+        denominators = check.call(objective, "denominators", batch.part.targets, extra_tensors)
         check.tensor("numerators", numerators, (len(denominators),), ", a number for each of the denominators")
         features = check.call(objective, "features", part.inputs)
         outcome = check.call(objective, "validate", features, part)

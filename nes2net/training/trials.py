@@ -56,7 +56,8 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(sorted(labels))
         raise InputError(
-            f"the {name} set needs {needed} trials, but its {pluralise(len(trials), 'trial')} lack a class"
+            f"the {name} set needs {needed} trials, but its {pluralise(len(trials), 'trial')} lack a class: add such trials, "
+            "or name another corpus or split"
         )
     return trials
 
@@ -97,7 +98,10 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
 
 
 def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]:
-    """Without ``prefix``, a trial that has the column ``corpus`` keeps it."""
+    """Begin the ids with ``prefix``, and set the column ``corpus`` to ``alias``.
+
+    Without ``prefix``, a trial that has this column keeps it.
+    """
     renamed = []
     for trial in trials:
         extra = trial.extra
@@ -118,12 +122,12 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     training_paths = {trial.path for trial in train_trials}
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
-        of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
-        own_trials = [trial for trial in dev_trials if not of_corpus or trial.get("corpus") == corpus.called]
+        corpus_words = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
+        own_trials = [trial for trial in dev_trials if not corpus_words or trial.get("corpus") == corpus.called]
         paths = [trial.path for trial in own_trials if trial.target in classes]
         if paths and training_paths.issuperset(paths):
             raise InputError(
-                f"all {len(paths)} {class_words}development trials{of_corpus} are training trials too, so they would choose the "
+                f"all {len(paths)} {class_words}development trials{corpus_words} are training trials too, so they would choose the "
                 "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
                 f"name another list or folder with `{data.key_of(corpus, 'root')}`"
             )

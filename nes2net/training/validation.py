@@ -37,7 +37,7 @@ from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
 from nes2net.training.task_contract import check_figures, check_parts_finite
 
-_DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
+_PASSES_IN_WORDS = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
@@ -89,6 +89,14 @@ class _BatchResult(NamedTuple):
     targets: np.ndarray
     #: indices of the used trials in the development set
     trial_indices: Sequence[int]
+
+
+class _PassResult(NamedTuple):
+    """The results of this process's batches, and messages about its failed and its unreachable files."""
+
+    results: list[_BatchResult]
+    errors: list[str]
+    lost: list[str]
 
 
 @dataclass
@@ -190,18 +198,18 @@ class Validator:
     @torch.inference_mode()
     def _run_pass(
         self, name: str, loader: BatchLoader, epoch: int, compute_features: Callable[[Tensor], Any]
-    ) -> tuple[list[_BatchResult], list[str], list[str]]:
-        """Also return errors and lost files, as in :class:`nes2net.training.dataset.Batch`."""
+    ) -> _PassResult:
         loader.begin(epoch)
         accelerator = self.accelerator
         batch_size = loader.batch_sampler.batch_size
         group_size = min(
             self.recipe.train.batch_size, batch_size
         )  # whole utterances are computed, and counted, one at a time
+        # The loss and outputs of each group may still be computed on the device, so its result lacks them.
         results: list[tuple[Outcome, _BatchResult]] = []
         errors: list[str] = []
         lost: list[str] = []
-        title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}"
+        title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_PASSES_IN_WORDS[name]}"
         is_main = accelerator.is_main_process
         meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader), shown=is_main))
         for number, batch in enumerate(meter):
@@ -228,22 +236,25 @@ class Validator:
             outputs = {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()}
             loss = outcome.loss.item()  # item() waits for the device, so call it after the last batch
             batch_results.append(result._replace(loss=loss, outputs=outputs))
-        return batch_results, errors, lost
+        return _PassResult(batch_results, errors, lost)
 
     def _on_device(self, batch_part: Part) -> Part:
-        carried = self.objective.ready(batch_part.carried, batch_part.inputs.shape[1])
-        return batch_part._replace(carried=carried).to(self.accelerator.device)
+        extra_tensors = self.objective.prepare_extra_tensors(batch_part.extra_tensors, batch_part.inputs.shape[1])
+        return batch_part._replace(extra_tensors=extra_tensors).to(self.accelerator.device)
 
     def _check_finite(self, loss: float, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> None:
-        """The first batch at fault is read again, to find the part of another package at fault."""
-        faults = []
+        """Raise InputError if the loss or an output is not finite.
+
+        The first such batch is read again, to name a part of another package that is to blame.
+        """
+        faulty_results = []
         for result in results:
             numbers = [np.array(result.loss), *result.outputs.values()]
             if not all(np.isfinite(rows).all() for rows in numbers):
-                faults.append(result)
-        if not faults:
+                faulty_results.append(result)
+        if not faulty_results:
             return
-        batch = collate([dataset[epoch, index] for index in faults[0].trial_indices])
+        batch = collate([dataset[epoch, index] for index in faulty_results[0].trial_indices])
         if len(batch.part.targets):
             check_parts_finite(self.task, self.objective, [self._on_device(batch.part)])
         raise InputError(

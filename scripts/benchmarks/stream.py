@@ -78,7 +78,7 @@ def run(channel: Channel, samples: NDArray, rate: int, seconds: float) -> tuple[
         while channel.queue:
             item = channel.queue.popleft()
             num_windows += isinstance(item, TimedWindow)
-            for line in channel.lines(item):
+            for line in channel.judge(item):
                 json_text(line)
         (windows if num_windows else pushes).append(time.process_time() - began)
     return pushes, windows

@@ -28,12 +28,13 @@ def row(corpus: Corpus) -> tuple[str, ...]:
     counts = [
         f"{split} {corpus.counts[split].trials:,}" if split in corpus.counts else split for split in corpus.splits
     ]
+    where_from = corpus.obtain["audio"].removesuffix(", unpacked into one folder")  # the page says so for all corpora
     mark = "†" if corpus.counts and corpus.counts_from else ""
     return (
         f"[{corpus.title}]({corpus.source})",
         ", ".join(f"{count}{mark}" if count[-1].isdigit() else count for count in counts),
         re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.licence),
-        re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.obtain["audio"].replace("|", "\\|")),
+        re.sub(r"(https://[^\s;,)]+)", r"<\1>", where_from.replace("|", "\\|")),
     )
 
 

@@ -95,8 +95,8 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
-        carried = {name: torch.stack([value] * batch_size) for name, value in task.carries(trial).items()}
-        batch = Part(waveforms, torch.zeros(batch_size, dtype=torch.long), carried)
+        extra_tensors = {name: torch.stack([value] * batch_size) for name, value in task.extra_tensors(trial).items()}
+        batch = Part(waveforms, torch.zeros(batch_size, dtype=torch.long), extra_tensors)
         objective.begin_training(train.freeze_frontend_epochs + 1)
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):

@@ -24,7 +24,7 @@ from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
 def page(text: str) -> str:
     """Replace the tables in the page ``text`` by the current tables."""
-    return filled(text, {"results": results(), "families": families(), "architectures": architectures()})
+    return filled(text, {"results": results(), "families": families()})
 
 
 def results() -> str:
@@ -66,14 +66,6 @@ def families() -> str:
     ]
     notes = "\n".join(wrapped(f"- {in_words(names)}: {note}.", 2) for note, names in by_note.items())
     return f"{left_aligned(head, cells)}\n\n{notes}"
-
-
-def architectures() -> str:
-    """Write the table of the parts of every published detector."""
-    return left_aligned(
-        ["detector", "front-end + aggregation + back-end"],
-        [[f"`{name}`", f"`{part_names(model.config)}`"] for name, model in PUBLISHED.items()],
-    )
 
 
 def part_names(config: ModelConfig) -> str:

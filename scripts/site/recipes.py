@@ -36,7 +36,6 @@ COLUMNS = (
     "front-end + aggregation + back-end",
     "epochs × utterances",
     "hours, fp32",
-    "hours, bf16",
     "GiB",
 )
 BLOCK = """\
@@ -44,19 +43,19 @@ BLOCK = """\
 
 - *epochs × utterances*: epochs × number of utterances in the official training protocol. One-class distillation reads only
   bona fide utterances.
-- *hours*: operations of all steps, divided by the speed of `{example}` in batches of
-  {batch_size} on an [H200](speed.md#gpus): {fp32:.0f}·10¹² operations a second in float32, the published precision, and
-  {bf16:.0f}·10¹² in bfloat16 or TF32. A step is three forward passes (two with LoRA, one of a frozen front-end
-  or a teacher). A small network, such as MPIF-Res2Net, takes longer.
-- Hours do not include validation, a third of a step per utterance of the development part (twice that with
-  `validation.augmented`). With it, the three trainings of the experiment `nes2net_x_2019` take
+- *hours*: operations of all training steps, divided by the speed of `{example}` in batches of
+  {batch_size} on an [H200](speed.md#gpus): {fp32:.0f}·10¹² operations a second in float32, the published precision. In
+  bfloat16 or TF32, the hours are {bf16_percent:.0f} % of these. A training step counts as three forward passes (two
+  with LoRA, one for a frozen front-end or a teacher). Small networks take longer than estimated.
+- The hours do not include validation. For an utterance, validation takes a third of the time of a training step, or two
+  thirds with `validation.augmented`. With validation, the three trainings of the experiment `nes2net_x_2019` take
   {experiment_fp32:.0f} hours in float32 and {experiment_bf16:.0f} in bfloat16.
-- *GiB*: GPU memory in the recipe's precision: 16 bytes for each trained number, 4 for every other number,
-  and the activations of a batch. The library adds about 1 GB.
-- If memory is too small: `train.accumulate=2` halves the activations, and
+- *GiB*: GPU memory in the recipe's precision: 16 bytes for each trained parameter, 4 bytes for
+  every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
+- If your GPU has less memory, `train.accumulate=2` halves the activations, and
   `train.activation_checkpointing=true` removes most of them. For `{example}` in
-  bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} with checkpointing. An H200
-  [took 4.4 and 2.8](speed.md#gpus).
+  bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} GiB with
+  checkpointing. On an H200, they [took 4.4 and 2.8 GiB](speed.md#training-steps).
 """
 
 
@@ -76,7 +75,7 @@ def recipes_block() -> str:
         table=markdown_table(COLUMNS, rows).replace("---:", "---", 1),
         batch_size=measured.train.batch_size,
         fp32=SPEED["fp32"] / 1e12,
-        bf16=SPEED["bf16"] / 1e12,
+        bf16_percent=100 * SPEED["fp32"] / SPEED["bf16"],
         experiment_fp32=experiment_hours["fp32"],
         experiment_bf16=experiment_hours["bf16"],
         step_memory=step_memory("train.precision=bf16"),
@@ -88,12 +87,12 @@ def recipe_row(name: str, recipe: Recipe) -> list[str]:
     """Make the cells of a recipe in the order of COLUMNS."""
     memory = training_memory(recipe)
     utterances = utterances_of(recipe, "train")
-    hours_by_precision = hours(recipe, recipe.train.epochs * utterances)
+    training_hours = hours(recipe, recipe.train.epochs * utterances)["fp32"]
     return [
         f"`{name}`",
         f"`{part_names(recipe.model)}`",
         f"{recipe.train.epochs}×{utterances:,}",
-        *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours_by_precision.values()),
+        f"{training_hours:.0f}" if training_hours >= 10 else f"{training_hours:.2g}",
         f"{memory.total / GIBIBYTE:.0f}" if memory.activations else "–",
     ]
 

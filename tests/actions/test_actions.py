@@ -110,7 +110,7 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
         assert len(judged.frames) == 150
-    with input_error("`hop` is a positive number"):
+    with input_error("`hop` must be a positive number"):
         predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))  # before anything is scored
 
 
@@ -121,7 +121,7 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     spectral_detector.save(model, recipe=recipe, published_model="AASIST")
     detector = load_detector(model)
     dev = Part(LA, corpus, "dev")
-    with input_error("frames are scored in whole utterances: remove `num_samples`"):
+    with input_error("frames are scored only in whole utterances: remove it"):
         score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)

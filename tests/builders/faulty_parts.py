@@ -247,7 +247,7 @@ class DetachedLoss(GoodLoss):
 class GoodObjective(Objective):
     """The loss of an utterance, and the mean square of the scores."""
 
-    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets: Tensor, extra_tensors: Mapping[str, Tensor] = {}) -> list[float]:
         return [*super().denominators(targets), float(len(targets))]
 
     def numerators(self, computed: Any, batch_part: Part) -> list[Tensor]:
@@ -266,7 +266,7 @@ class GoodTask(Task):
 class FewDenominatorsObjective(GoodObjective):
     """Two numerators and one denominator."""
 
-    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets: Tensor, extra_tensors: Mapping[str, Tensor] = {}) -> list[float]:
         return [self.criterion.weight_of(targets).item()]
 
 
@@ -275,16 +275,16 @@ class FewDenominators(GoodTask):
 
 
 class CarriesText(GoodTask):
-    """An example carries a text."""
+    """An example has a text as extra tensor."""
 
-    def carries(self, trial: Trial) -> Any:
+    def extra_tensors(self, trial: Trial) -> Any:
         return {"speaker": trial.id}
 
 
 class CarriesShapes(GoodTask):
-    """Examples carry tensors of unequal shapes."""
+    """Examples have extra tensors of unequal shapes."""
 
-    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+    def extra_tensors(self, trial: Trial) -> Mapping[str, Tensor]:
         return {"frames": torch.zeros(3 + (trial.label == BONAFIDE))}
 
 

@@ -50,11 +50,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def checks() -> Iterator[tuple[str, dict[str, Any], dict[str, Tensor]]]:
-    """Every system, task, loss and setting: name, recipe, and what its examples carry."""
+    """Every system, task, loss and setting: name, recipe, and the extra tensors of its examples."""
     for name, model in systems().items():
         yield name, {"model": model}, {}
-    for name, (changes, carried) in STEPS.items():
-        yield name, changes, carried
+    for name, (changes, extra_tensors) in STEPS.items():
+        yield name, changes, extra_tensors
     for name, changes in SETTINGS.items():
         yield name, {"model": SMALL, **changes}, {}
 
@@ -78,13 +78,13 @@ def told(trainer: Trainer) -> Iterator[list[str]]:
     yield lines
 
 
-def steps_of(trainer: Trainer, numbers: range, carried: dict[str, Tensor]) -> Iterator[dict[str, Any]]:
+def steps_of(trainer: Trainer, numbers: range, extra_tensors: dict[str, Tensor]) -> Iterator[dict[str, Any]]:
     """Train the steps ``numbers``; yields the state after each of them."""
     accumulate = trainer.recipe.train.accumulate
     with as_in_a_run(trainer):
         for step in numbers:
             part_numbers = range(step * accumulate, (step + 1) * accumulate)
-            batches = [batch_of(trainer, number, carried, SIZES[step]) for number in part_numbers]
+            batches = [batch_of(trainer, number, extra_tensors, SIZES[step]) for number in part_numbers]
             trainer.train_step(batches, 1, step, False)
             trainer.read_result()
             yield state_of(trainer)
@@ -95,7 +95,7 @@ def with_train(changes: dict[str, Any], **train: Any) -> dict[str, Any]:
     return {**changes, "train": {**changes.get("train", {}), **train}}
 
 
-def checked(changes: dict[str, Any], carried: dict[str, Tensor], precision: str) -> dict[str, Any]:
+def checked(changes: dict[str, Any], extra_tensors: dict[str, Tensor], precision: str) -> dict[str, Any]:
     """Which steps with a graph differ from steps without one in any bit, and what became of the graph."""
     states = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def checked(changes: dict[str, Any], carried: dict[str, Tensor], precision: str)
             recipe = recipe_of(with_train(changes, precision=precision, graph=graph), Path(folder))
             trainer = trainer_of(recipe, Path(folder), "cuda")
             with told(trainer) as lines:
-                states[graph] = list(steps_of(trainer, range(len(SIZES)), carried))
+                states[graph] = list(steps_of(trainer, range(len(SIZES)), extra_tensors))
     pairs = zip(states["auto"], states["never"], strict=True)
     recorded = trainer.recorded_step
     refused = list(rules.refusals)
@@ -220,12 +220,12 @@ def main() -> None:
     file, *names = sys.argv[1:]
     precisions = ("fp32", "bf16") if names else PRECISIONS
     outcomes: dict[str, dict[str, Any]] = {}
-    for name, changes, carried in checks():
+    for name, changes, extra_tensors in checks():
         if names and name not in names:
             continue
         for precision in precisions:
             try:
-                outcomes[f"{name}, {precision}"] = checked(changes, carried, precision)
+                outcomes[f"{name}, {precision}"] = checked(changes, extra_tensors, precision)
             except Exception as error:
                 outcomes[f"{name}, {precision}"] = {"error": f"{type(error).__name__}: {error}"}
             print(name, precision, outcomes[f"{name}, {precision}"], file=sys.stderr, flush=True)

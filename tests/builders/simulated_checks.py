@@ -61,12 +61,12 @@ def checked_system(name: str) -> dict[str, int]:
 
 def whole_step(name: str) -> dict[str, int]:
     """A step of the training loop, from a batch to changed weights, is that on the CPU; returns the waits."""
-    changes, carried = STEPS[name]
+    changes, extra_tensors = STEPS[name]
     recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **changes})
     torch.manual_seed(0)
     task = create_task(recipe)
     detector = build_detector(recipe, Path("run"), None, task)
-    batch = Batch(Part(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), carried))
+    batch = Batch(Part(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), extra_tensors))
     accelerator = create_accelerator("cpu")
 
     def stepped(detector: Detector, device: torch.device) -> tuple[Tensor, dict[str, int]]:
@@ -85,8 +85,8 @@ def whole_step(name: str) -> dict[str, int]:
             counted = dict(waits)
             objective.eval()
             with torch.no_grad():
-                ready = objective.ready(batch.part.carried, SAMPLES)
-                on_device = batch.part._replace(carried=ready).to(device)
+                ready = objective.prepare_extra_tensors(batch.part.extra_tensors, SAMPLES)
+                on_device = batch.part._replace(extra_tensors=ready).to(device)
                 objective.validate(objective.features(on_device.inputs), on_device)
             return torch.tensor(around.progress.loss), counted
 

@@ -1,4 +1,4 @@
-"""Recipes of every loss, task and adaptation, what their examples carry, and trainers without a corpus."""
+"""Recipes of every loss, task and adaptation, the extra tensors of their examples, and trainers without a corpus."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def with_logits_of(loss: str) -> dict[str, Any]:
     return with_head({**MODEL, "backend": backend}, loss)
 
 
-#: Recipes, and what their examples carry, by name.
+#: Recipes, and the extra tensors of their examples, by name.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {}
 _SMALL = {**MODEL, "frontend": WAV2VEC2}
 
@@ -109,9 +109,9 @@ def trainer_of(recipe: Recipe, folder: Path, device: str = "cpu") -> Trainer:
     return trainer
 
 
-def batch_of(trainer: Trainer, step: int, carried: dict[str, Tensor], size: int = 4) -> Batch:
+def batch_of(trainer: Trainer, step: int, extra_tensors: dict[str, Tensor], size: int = 4) -> Batch:
     """The batch of a step, of noise that its number seeds; one of the utterances is bona fide."""
     num_samples = samples_of(trainer.state.detector, SAMPLES)
     noise = torch.randn(size, num_samples, generator=torch.Generator().manual_seed(step))
     targets = (torch.arange(size) == step % size).long()
-    return Batch(Part(0.1 * noise, targets, {name: tensor[:size] for name, tensor in carried.items()}))
+    return Batch(Part(0.1 * noise, targets, {name: tensor[:size] for name, tensor in extra_tensors.items()}))

@@ -75,7 +75,7 @@ def test_existing_files_are_kept(trials, tmp_path, output, refused):
     output(words)
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"mine")
-    refused(words, "is there already: give --overwrite", file.name)
+    refused(words, "exists already: add --overwrite", file.name)
     refused(f"{words} --plot")  # the missing picture is not written either
     assert file.read_bytes() == b"mine"
     assert list(tmp_path.iterdir()) == [file]
@@ -92,8 +92,8 @@ def test_errors_are_one_line(workdir, refused):
         ("a.wav", "nothing to do: choose --algo 1 to 11"),
         ("a.wav --condition noise:3", "name its folder with --musan"),
         ("a.wav --condition alaw --musan none", "--musan changes nothing, because no --condition needs it"),
-        ("a.wav --algo 12", "--algo is a whole number from 0 to 11, not 12"),
-        ("a.wav --rir . --noise-probability 3", "--noise-probability is a number from 0 to 1, not 3.0"),
+        ("a.wav --algo 12", "--algo must be a whole number from 0 to 11, not 12"),
+        ("a.wav --rir . --noise-probability 3", "--noise-probability must be a number from 0 to 1, not 3.0"),
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ):
         refused(f"augment --out o {arguments}", message)

@@ -161,7 +161,7 @@ def test_errors_are_one_line(folder, calibrate, refused):
             f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla",
             "has no phase 'evla'; did you mean 'eval'? Known: dev, eval, train",
         ),
-        ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
+        ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys requires --eval-corpus"),
     ):
         refused(f"calibrate {words}", message)
     assert not (folder / "x.txt").exists()
@@ -285,7 +285,7 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
         class_folder.mkdir(parents=True, exist_ok=True)
         (recordings / f"r{number}.wav").rename(class_folder / f"r{number}.wav")
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
-    refused(f"calibrate {TWO.replace('--samples 8000', '--samples 0')}", "--samples is at least 1")
+    refused(f"calibrate {TWO.replace('--samples 8000', '--samples 0')}", "--samples must be at least 1")
     printed, err = calibrate(TWO)
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
     assert "only 12 bona fide trials: if none of them is wrong, up to 24 %" in err
@@ -354,7 +354,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
     assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
     assert calibration.load("c.json").scored_by is None
-    assert "nothing tells whether it is the same one" in output("info c.json").out
+    assert "nothing tells whether scores are of the same one" in output("info c.json").out
 
 
 def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, calibrate, refused):

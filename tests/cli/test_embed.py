@@ -79,11 +79,11 @@ def test_a_pre_training_file(dev, small_model, tmp_path, embed):
 
 def test_what_is_missing_or_wrong_is_named(tmp_path, refused):
     for words, message in (
-        ("--frontend lps", "name a corpus and its folder, or audio files with --files"),
-        ("in_the_wild --frontend lps", "where is in_the_wild?"),
-        ("--files x.wav", "name a trained detector with --model, or a front-end with --frontend"),
+        ("--frontend lps", "name either a corpus and its folder, or audio files with --files"),
+        ("in_the_wild --frontend lps", "in_the_wild requires a folder"),
+        ("--files x.wav", "name either a trained detector with --model, or a front-end with --frontend"),
         ("--files x.wav --frontend lps --of backend", "--of is used only with --model"),
-        ("--files x.wav --frontend lps --layer first", "--layer is last, all or a number from 0, not first"),
+        ("--files x.wav --frontend lps --layer first", "--layer must be last, all or a number from 0, not first"),
         ("--files x.wav --frontend wav2vec2_small", "would have random weights"),
     ):
         refused(f"embed {words} --out {tmp_path}/e.npy --device cpu --workers 0", message)

@@ -33,13 +33,13 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, output, 
     out = output(f"{words} --names Ours Theirs --latex r.tex").out
     assert re.search(r"^Ours +Theirs +−", out, re.MULTILINE)
     assert r"\label{tab:" in (tmp_path / "r.tex").read_text()
-    refused(f"{words} --names Ours", "--names has a name of its own for each of 2 files, not Ours")
+    refused(f"{words} --names Ours", "--names must have a different name for each of 2 files, not Ours")
     out = output(f"{good} --exclude attack=A08 codec=gsm").out
     assert "excluded by definition: attack A08, codec gsm" in out
-    refused_flags("--exclude A08", "--exclude takes FIELD=VALUE")
+    refused_flags("--exclude A08", "--exclude requires FIELD=VALUE")
     refused_flags("--json good.txt", "is one of the files that are read")
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
-    refused_flags("--seed -1", "seed is at least 0, not -1")
+    refused_flags("--seed -1", "seed must be at least 0, not -1")
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
@@ -73,7 +73,7 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, ref
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
     refused_flags("--plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
-    with input_error("`plot` draws scores of recordings of both classes"):
+    with input_error("`plot` only draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
 
@@ -107,7 +107,7 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
     for wrong, message in (
         ("--threshold-from dev.txt", "--threshold-from is used only with --dev-keys"),
         (also, "--also is used only with --threshold-from or --calibration: remove it"),
-        (f"{threshold} --also generic x", "--also takes CORPUS SCORES KEYS"),
+        (f"{threshold} --also generic x", "--also requires CORPUS SCORES KEYS"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
         ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):

@@ -80,8 +80,8 @@ def test_a_command_of_another_package(command, output, monkeypatch):
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),
-        ("hello you --times 0", "--times is at least 1, not 0"),
-        ("untyped", "command 'untyped' does not say of which type `name` is: annotate its parameters"),
+        ("hello you --times 0", "--times must be at least 1, not 0"),
+        ("untyped", "command 'untyped' does not state the type of `name`: annotate all its parameters"),
         ("gone", "command 'gone' cannot be imported from"),
     ):
         error = output(words, status=2).err

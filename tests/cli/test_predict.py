@@ -446,10 +446,10 @@ def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
     for words, messages in (
         ("--channel left", ["--channel"]),
         ("--channel each --plot pictures", ["--channel"]),
-        ("--samples all", ["--samples is at least 1, 4sec or full, not all"]),
+        ("--samples all", ["--samples must be at least 1, 4sec or full, not all"]),
         ("--hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
         ("--samples 16000 --hop 1", ["--window and --hop would change nothing", "add --track"]),
-        ("--threshold nan", ["--threshold is a number, not nan"]),
+        ("--threshold nan", ["--threshold must be a number, not nan"]),
         ("speech --plot a.png", ["there are 4 files: name a folder"]),
         ("empty", ["there are no audio files in empty"]),
         ("--calibration {}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),

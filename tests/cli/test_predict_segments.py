@@ -65,8 +65,8 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     assert all(segment["label"] == "spoof" and segment["score"] < 0.5 for segment in first["segments"])
     titles, *lines, rule, score = predict(*files, status=1).out.splitlines()
     assert score.startswith("# score: higher means more bona fide")
-    goes_on = "a fake stretch begins at a score of at most 0.5 and goes on up to 0.6, and lasts 0.1 s at least"
-    assert rule == f"# {goes_on}; frames of 20 ms"
+    rule_words = "a fake stretch begins at a score of at most 0.5 and continues up to 0.6, and lasts at least 0.1 s"
+    assert rule == f"# {rule_words}; frames of 20 ms"
     assert titles.split() == ["file", "score", "duration"]
     assert lines[0].split(maxsplit=4) == ["speech/a.wav", "–", "3.00", "s", "2 fake stretches"]
     for line, segment in zip(lines[1:3], first["segments"]):
@@ -82,7 +82,7 @@ def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(p
     """The command refuses what Python refuses; with a threshold, a line says what that is worth."""
     out, err = predict("speech/b.flac", status=2, model="untrained.pth")
     assert not out
-    assert "give a --threshold or a --calibration of frame scores" in err
+    assert "add a --threshold or a --calibration of frame scores" in err
     detector = Detector.from_pretrained(speech_folder / "untrained.pth", device="cpu")
     with input_error("this detector was trained on whole recordings") as refusal:
         detector.segment(speech_folder / "speech" / "b.flac")
@@ -155,8 +155,8 @@ def test_errors_are_one_line(speech_folder, monkeypatch, refused):
         ),
         ("--judgement frames --samples 9000", ["frames are judged in whole recordings: remove --samples"]),
         ("--judgement frames --out labels", ["--out is used only with --labels"]),
-        ("--judgement frames --csv", ["--csv is a table of scores and decisions, not of scores of frames"]),
+        ("--judgement frames --csv", ["--csv is only for scores and decisions, not for scores of frames"]),
         ("--judgement frames --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
-        ("--rttm a.rttm", ["--rttm is for fake stretches: add --judgement frames"]),
+        ("--rttm a.rttm", ["--rttm is only for fake stretches: add --judgement frames"]),
     ):
         refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)

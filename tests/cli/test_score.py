@@ -122,7 +122,7 @@ def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_pa
         ("--calibration other.json", "the calibration does not belong to this detector"),
         (
             "--calibration plain.json --segments",
-            "--calibration decides on scores of recordings, not on scores of frames",
+            "--calibration decides only on scores of recordings, not on scores of frames",
         ),
         ("--calibration plain.json --operating-point fa:1%", "less than one trial"),
         ("--abstain 0", "--abstain is used only with --calibration"),

@@ -185,7 +185,7 @@ def test_classes_of_another_program_are_scores_if_the_last_is_bona_fide(tmp_path
     assert ids == ["u0"]
     assert scores == pytest.approx(2 - np.log(2))
     write(logits, "utterance\tA01\tA02\nu0\t0\t0\n")
-    with input_error("none of the classes is bona fide, so there is no score"):
+    with input_error("none of the classes is bona fide, so the logits give no score"):
         scores_of(logits)
 
 

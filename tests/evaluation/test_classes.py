@@ -305,7 +305,7 @@ def test_scores_of_being_known_by_training_trials(evaluated, scored, embeddings,
 def test_scores_of_being_known_require_embeddings_of_both_sets(evaluated, embeddings):
     training, evaluation = embeddings
     for reference, message in (
-        ((), "compares with training trials: give `reference`"),
+        ((), "compares with training trials: add `reference`"),
         ((training,), "no embedding of 60 evaluated trials"),
         ((evaluation,), "no training trial is of a known class"),
     ):
@@ -417,7 +417,7 @@ def test_verification_by_embeddings(embeddings, labels):
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
     assert tuple(row.labels["enrolled model"] for row in result.rows("by_model")) == KNOWN
-    with input_error("compared with those of enrolled trials: give `reference`"):
+    with input_error("compared with embeddings of enrolled trials: add `reference`"):
         evaluate(labels, [evaluation])
     with input_error("train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
@@ -443,7 +443,9 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     enrolled = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
-    with input_error("enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"):
+    with input_error(
+        "enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder"
+    ):
         evaluate(labels, [evaluation], reference=(training,))
 
 

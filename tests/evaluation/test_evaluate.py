@@ -262,8 +262,8 @@ def test_exclusions_that_remove_nothing_or_all_are_refused(la):
     for exclude, message in (
         ({"atack": ["A14"]}, "`exclude`: trials have no field 'atack'; did you mean 'attack'"),
         ({"codec": ["opus"]}, "`exclude`: no trial of the key has codec 'opus'; known: gsm, none"),
-        ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
-        ({"label": ["spoof"]}, "4 trials, all bona fide, and both classes are needed; judge them"),
+        ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide, no trials are left"),
+        ({"label": ["spoof"]}, "4 trials, all bona fide, but trials of both classes are needed; judge them"),
     ):
         with input_error(message):
             la(exclude=exclude)

@@ -64,7 +64,7 @@ def test_keys_that_cannot_be_matched():
     key = [Trial(f"t{n}", label="spoof") for n in range(100)]
     for trials, phase, message in (
         (key, None, r"99 of 100 trials without a score: (t\d+, ){10}… \(99 in all\)"),
-        ([Trial("t0")], None, "1 trial has no label in the key: t0; give a key with labels"),
+        ([Trial("t0")], None, "1 trial has no label in the key: t0; use a key with labels"),
         (KEY, "dev", "no trials in phase 'dev'; the key has eval, progress"),
     ):
         with input_error(message):

@@ -136,8 +136,8 @@ def test_a_part_of_the_trials_is_warned_of(case):
 
 def test_a_threshold_is_needed_and_needs_both_classes(case):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
-        with input_error(f"trials, all {kind}, and both classes are needed.*`threshold_from`"):
+        with input_error(f"trials, all {kind}, but trials of both classes are needed.*`threshold_from`"):
             evaluate_systems("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
-    with input_error("90 trials, all spoofed, and both classes are needed"):
+    with input_error("90 trials, all spoofed, but trials of both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

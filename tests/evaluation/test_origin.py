@@ -160,10 +160,12 @@ def uses(name, train=None, dev=None, **more):
 
 OWN = trained_on(uses("generic", "train", root="./own"), uses("in_the_wild", dev="eval", root="DB", dev_phase=None))
 PROGRESS = trained_on(uses("asvspoof2019_la", "dev"), uses("asvspoof2021_la", dev="eval", dev_phase="progress"))
-COPY = trained_on(name="copy", started_from=[Provenance.read(OWN).start().to_dict()])
+COPY = trained_on(name="copy", started_from=[Provenance.read(OWN).only_training_data().to_dict()])
 SECOND = trained_on({"name": "asvspoof5"}, name="second", started_from=[{"published_model": "AASIST"}, 3])
 THIRD = trained_on(
-    {"name": "ctrsvdd"}, name="third", started_from=[Provenance.read({**SECOND, "epoch": 3}).start().to_dict()]
+    {"name": "ctrsvdd"},
+    name="third",
+    started_from=[Provenance.read({**SECOND, "epoch": 3}).only_training_data().to_dict()],
 )
 
 
@@ -234,7 +236,7 @@ def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     assert not uses_in_words(Provenance.read(in_this_folder), "generic", "train")
     provenance = Provenance.read(trained_on(uses("generic", "train", "dev", root="own")))
     assert len(uses_in_words(provenance, "generic", "all", "own")) == 2
-    assert "root" not in str(provenance.start(places=False))
+    assert "root" not in str(provenance.only_training_data(folders=False))
 
 
 def test_unstated_training_data_are_called_so():

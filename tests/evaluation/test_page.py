@@ -339,5 +339,5 @@ def test_systems_with_the_same_file_name_are_named_by_their_paths(case, tmp_path
     namesake = write(tmp_path / "good.txt", (case / "worse.txt").read_text())
     report = evaluated("asvspoof2021_la", case, case / "good.txt", namesake, case / "worse.txt")
     assert [row.labels["system"] for row in report.rows("systems")] == [str(case / "good.txt"), str(namesake), "worse"]
-    with input_error("good.txt is given more than once"):
+    with input_error("good.txt is named more than once"):
         evaluated("asvspoof2021_la", case, case / "good.txt", case / "." / "good.txt")

@@ -113,8 +113,8 @@ def test_wrong_settings_of_frame_scores_are_refused(golden_corpus, tmp_path):
     for options, message in (
         ({"resolution_ms": 40}, "its record states frames of 20 ms, not of 40 ms"),
         ({"num_resamples": 0}, "at least 1"),
-        ({"threshold": float("nan")}, "`threshold` is a number, not nan"),
-        ({"score_paths": [without_record]}, "give `resolution` in ms"),
+        ({"threshold": float("nan")}, "`threshold` must be a finite number, not nan"),
+        ({"score_paths": [without_record]}, "add `resolution_ms`"),
         ({"score_paths": [without_record], "resolution_ms": 25}, "frames of 25 ms cannot be compared"),
         ({"corpus": "in_the_wild", "resolution_ms": 20}, "has no labels of segments"),
     ):
@@ -160,7 +160,7 @@ def test_the_command_prints_and_writes_rates_of_frames(golden_corpus, tmp_path, 
     assert "range-based EER" in text
     write(tmp_path / "plain.txt", "a 1\n")
     for arguments, message in (
-        (f"{scores} {tmp_path}/plain.txt", "give only this file"),
+        (f"{scores} {tmp_path}/plain.txt", "only one such file is evaluated at once"),
         (f"{tmp_path}/plain.txt --threshold 0", "--threshold has no effect on scores"),
     ):
         assert main(f"evaluate {corpus} {arguments}".split()) == 2

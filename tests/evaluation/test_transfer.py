@@ -194,7 +194,7 @@ def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
     for where, message in (
         (
             source(case, "good", "worse"),
-            "2 files in `threshold_from` and 0 in `calibration` for 1 system: give one of them",
+            "2 files in `threshold_from` and 0 in `calibration` for 1 system: use only one of them",
         ),
         (source(case, "good", dev_keys="missing.csv"), "missing.csv"),
         (ThresholdSource(calibrations=[str(tmp_path / "frames.json")]), "of frames of 20 ms, not of recordings"),

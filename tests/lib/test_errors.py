@@ -161,8 +161,8 @@ NO_FOLDER = "error: where is the corpus? name its folder with "
         ("train recipe.yaml", f"nes2net: {NO_FOLDER}`data.root`\n"),
         ("--num_epochs 1", f"main.py: {NO_FOLDER}--database_path\n"),
         (IN_THE_WILD, "give --in_the_wild_path the folder that holds release_in_the_wild"),
-        ("--num_epochs 0", "main.py: error: --num_epochs is a whole number of at least 1, not 0\n"),
-        ("--set train.t_max=0", "main.py: error: --set train.t_max is a whole number of at least 1, not 0\n"),
+        ("--num_epochs 0", "main.py: error: --num_epochs must be a whole number of at least 1, not 0\n"),
+        ("--set train.t_max=0", "main.py: error: --set train.t_max must be a whole number of at least 1, not 0\n"),
         ("evaluate generic scores.txt --keys list.csv", "without a score: b (--allow-partial evaluates the rest)\n"),
     ],
 )

@@ -24,9 +24,9 @@ def unresolved(*, size: Annotated[int, Field(ge=1, le=8)] = 1, unknown: "NotImpo
 )
 def test_a_class_and_its_partials_are_checked(factory):
     check_options(factory, {"size": 8, "pair": [3, 4]}, "part")  # a list stands for a tuple
-    with pytest.raises(InputError, match="^part: size is a whole number from 1 to 8, not 9$"):
+    with pytest.raises(InputError, match="^part: size must be a whole number from 1 to 8, not 9$"):
         check_options(factory, {"size": 9}, "part")
-    with pytest.raises(InputError, match="^part: pair is "):
+    with pytest.raises(InputError, match="^part: pair must be "):
         check_options(factory, {"pair": [3, 4, 5]}, "part")
 
 
@@ -40,7 +40,7 @@ def test_what_is_not_declared_is_not_checked():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ([], "a model is a mapping of frontend, aggregation, backend, not \\[\\]"),
+        ([], "a model must be a mapping of frontend, aggregation, backend, not \\[\\]"),
         ({"back_end": "sls"}, "no part 'back_end'; did you mean 'backend'"),
         ({1: "sls"}, "no part '1'"),
         ({"backend": None}, "the model's backend has no name.*, not None"),

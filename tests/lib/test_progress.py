@@ -49,7 +49,7 @@ def test_the_interval_of_progress_lines_can_be_set(capsys, monkeypatch):
     assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
     for seconds in ("-1", "nan", "a minute"):
         monkeypatch.setenv(SECONDS, seconds)
-        with pytest.raises(InputError, match=f"{SECONDS} is a number of seconds, 0 for no lines, not '{seconds}'"):
+        with pytest.raises(InputError, match=f"{SECONDS} must be a number of seconds, 0 for no lines, not '{seconds}'"):
             ProgressDisplay(title="scoring", unit="file")
 
 

@@ -20,7 +20,6 @@ from nes2net.lib.remote import (
     fetch,
     folder_of,
     is_remote,
-    list_series,
     open_remote,
     status_of,
 )
@@ -93,15 +92,6 @@ def test_addresses_are_told_from_paths():
     assert folder_of("https://h/set/{00..12}.parquet") == "https://h/set"
     assert folder_of("https://h/set/a.tar") == "https://h/set"
     assert folder_of("s3://bucket/set/") == "s3://bucket/set"
-
-
-def test_a_series_in_braces_is_expanded(store):
-    for number in ("08", "09", "10"):
-        (store.folder / f"x-{number}.bin").write_bytes(CONTENT)
-    addresses = [f"{store.address}/x-{number}.bin" for number in ("08", "09", "10")]
-    assert list_series(f"{store.address}/x-{{08..10}}.bin") == addresses
-    with pytest.raises(InputError, match=r"/x-11\.bin cannot be read \(status 404 Not Found\)"):
-        list_series(f"{store.address}/x-{{08..11}}.bin")
 
 
 @pytest.mark.parametrize("status", [0, 429, 503])

@@ -90,7 +90,7 @@ def test_f1_is_that_of_scikit_learn(pairs):
     [
         (metrics.confusion_matrix, ([0, 2], [0, 1], 2), "numbers from 0 to 1"),
         (metrics.confusion_matrix, ([0.5], [0], 2), "whole numbers"),
-        (metrics.confusion_matrix, ([0, 1], [0], 2), "not 1 for 2"),
+        (metrics.confusion_matrix, ([0, 1], [0], 2), "there are 2 true ones and 1 predicted ones"),
         (metrics.macro_f1, ([[1]], "some"), "present"),
         (metrics.auroc, ([], [1.0]), "no known scores"),
         (metrics.fpr95, ([1.0], [float("nan")]), "NaN"),

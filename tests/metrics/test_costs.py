@@ -73,7 +73,7 @@ def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
     for options, message in (
         ({"method": "other"}, "threshold method 'other'"),
         ({"p_spoof": 1.0}, "p_spoof"),
-        ({"c_fa": 0}, "`c_fa` is a cost above 0, not 0"),
+        ({"c_fa": 0}, "`c_fa` must be a cost above 0, not 0"),
     ):
         with pytest.raises(InputError, match=message):
             metrics.compute_min_dcf([1.0, 2.0], [0.0], **options)
@@ -82,7 +82,7 @@ def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
 def test_min_tdcf_refuses_scores_and_asv_systems_that_have_none():
     target, nontarget, spoofed = ASV
     for classes, asv, version, message in (
-        (TWO, ASV, 2020, "`version` is 2019 .legacy. or 2021"),
+        (TWO, ASV, 2020, "`version` must be 2019 .legacy. or 2021"),
         (([1.0, 1.0], [0.0]), ASV, 2021, "three distinct"),
         (([1.0, np.inf], [0.0, 0.5]), ASV, 2021, "1 of 4 scores are infinite"),
         (TWO, (target, nontarget, []), 2021, "no ASV spoof"),

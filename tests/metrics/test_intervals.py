@@ -189,7 +189,7 @@ def test_intervals_of_few_errors_are_at_least_binomial():
     assert metrics.rate_interval(0.2, clustered, 4000) == pytest.approx(metrics.wilson_interval(0.2, 400), rel=0.01)
     for rate in (0.0, 1.0, 0.01):
         assert metrics.rate_interval(rate, np.full(50, rate), 100) == metrics.wilson_interval(rate, 100)
-    with pytest.raises(InputError, match="`confidence` is between 0 and 1"):
+    with pytest.raises(InputError, match="`confidence` must be between 0 and 1"):
         metrics.rate_interval(0.2, many, 4000, 1.0)
 
 
@@ -202,14 +202,14 @@ def test_a_draw_that_lacks_a_class_is_repeated():
 def test_wrong_settings_of_intervals_are_refused():
     arguments = {"metric": metrics.compute_eer, "bonafide": [1.0], "spoof": [0.0]}
     for options, message in (
-        ({"num_resamples": 0}, "`num_resamples` is at least 1"),
-        ({"confidence": 1.0}, "`confidence` is between 0 and 1"),
-        ({"num_threads": 0}, "`num_threads` is at least 1"),
+        ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
+        ({"confidence": 1.0}, "`confidence` must be between 0 and 1"),
+        ({"num_threads": 0}, "`num_threads` must be at least 1"),
         ({"bonafide_groups": ["a"]}, "or neither"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
         ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),
         ({"spoof_attacks": ["A07", "A08"]}, "1 spoof scores, but 2 names of 2 attacks"),
-        ({"seed": -1}, "`seed` is at least 0, not -1"),
+        ({"seed": -1}, "`seed` must be at least 0, not -1"),
         ({"spoof": []}, "no spoof"),
         ({"bonafide": [np.nan]}, "NaN"),
         ({"metric": functools.partial(metrics.compute_eer, method="best")}, "unknown EER method 'best'"),

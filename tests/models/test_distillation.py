@@ -85,7 +85,7 @@ def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
         ({"teacher": LPS, "student": {"hop_length": 160}}, "hop_length is 130 for the teacher and 160 for"),
         ({"teacher": LPS, "student": TEACHER}, "only the front-end of the student has weights"),
         ({"teacher": LPS, "checkpoint": "a.pt"}, "uses no pre-training file: remove `ssl_checkpoint`"),
-        ({"teacher": 3}, "teacher is a name, or a mapping of `name` and options, not 3"),
+        ({"teacher": 3}, "teacher must be a name, or a mapping of `name` and options, not 3"),
     ],
 )
 def test_front_ends_that_do_not_fit_are_refused(options, message):
@@ -99,7 +99,7 @@ def test_front_ends_that_do_not_fit_are_refused(options, message):
         ({"backend": "sls"}, "back-end 'sls' reads all hidden states"),
         ({"backend": "one_class_distillation"}, "cannot itself be made of teacher and student"),
         ({"backend": {"name": "nes2net_x", "feature_dim": 8}}, "`backend` has no option 'feature_dim'"),
-        ({"num_logits": 1}, "num_logits is 2, the negative and the positive similarity, not 1"),
+        ({"num_logits": 1}, "num_logits must be 2, the negative and the positive similarity, not 1"),
         ({"head": "linear"}, "the last layer of this back-end is a Similarity, which the option head cannot replace"),
     ],
 )

@@ -108,7 +108,7 @@ def test_fields_of_system_and_result_come_first(tmp_path):
         ({"bst": 1.0}, "tiny-2021_la: unknown key 'bst'; did you mean 'best'"),
         ({"source": None}, "tiny-2021_la: lacks source"),
         ({"best": None}, "tiny-2021_la: has no figure; give best, mean, or both"),
-        ({"samples": None}, "protocol 4sec needs the number of samples"),
+        ({"samples": None}, "protocol 4sec requires the number of samples"),
         ({"model": 5}, "tiny-2021_la: model"),
         ({"released": {"page": "https://a"}}, "tiny-2021_la: released"),
     ],

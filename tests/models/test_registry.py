@@ -44,7 +44,7 @@ def test_defaults_pass_and_wrong_values_are_named(registry, name):
         wrong = [value for value in WRONG if not declaration.fits(value)]
         free = {"delta_scale", "num_bins", "num_samples"}  # numbers without a limit: nothing grows with them
         assert len(wrong) >= len(WRONG) - (3 if option in free else 0), option
-        message = f"^{kind} '{name}': {option} is {re.escape(declaration.takes)}, not "
+        message = f"^{kind} '{name}': {option} must be {re.escape(declaration.takes)}, not "
         for value in wrong:
             with input_error(message) as error:
                 CREATE[kind](name, **{option: value})

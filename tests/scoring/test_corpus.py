@@ -168,9 +168,9 @@ def test_nothing_to_score(score, trials, tmp_path):
 def test_settings_and_outputs_that_cannot_serve_are_refused(score, out, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for options, message in (
-        ({"num_samples": 0}, "`num_samples` is at least 1, or None for the whole recording, not 0"),
+        ({"num_samples": 0}, "`num_samples` must be at least 1, or None for the whole recording, not 0"),
         ({"batch_size": 0}, "`batch_size`"),
-        ({"on_error": "ignore"}, "`on_error` is 'skip' or 'raise'"),
+        ({"on_error": "ignore"}, "`on_error` must be 'skip' or 'raise'"),
         ({"num_samples": None, "compile": True}, "of one length, as in '4sec'"),
         ({"facts": {("a", "b"): 1}}, "JSON"),
         ({"out": tmp_path}, "is a folder"),

@@ -200,10 +200,10 @@ def test_a_batch_of_waveforms(detector, waveform):
 
 def test_wrong_options_of_score_files(detector):
     for options, message in (
-        ({"batch_size": 0}, "`batch_size` is at least 1"),
-        ({"workers": 0}, "`workers` is at least 1"),
-        ({"num_samples": "4sec"}, "`num_samples` is at least 1.*not '4sec'"),
-        ({"on_error": "ignore"}, "`on_error` is 'raise' or a function"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"workers": 0}, "`workers` must be at least 1"),
+        ({"num_samples": "4sec"}, "`num_samples` must be at least 1.*not '4sec'"),
+        ({"on_error": "ignore"}, "`on_error` must be 'raise' or a function"),
     ):
         with input_error(message):
             detector.score_files([], **options)

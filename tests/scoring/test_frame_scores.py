@@ -245,7 +245,7 @@ def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, tri
     words = f"score generic {listed} --model {tmp_path}/d.pth --out {out} --split all --workers 0 --device cpu"
     for flags, message in (
         ("--segments 40", "scores segments of 20 ms, not of 40 ms: change --segments"),
-        ("--segments --samples 4sec", "frames are scored in whole utterances: remove --samples"),
+        ("--segments --samples 4sec", "--samples is 4sec, but frames are scored only in whole utterances"),
     ):
         assert main([*words.split(), *flags.split()]) == 2
         assert message in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_a_short_recording_has_one_score(detector, waveform, length):
 def test_windows_that_the_detector_cannot_score_are_refused(detector, waveform):
     for options, message in (
         ({"window": 0.001}, "window of 0.001 s is too short for this detector, which needs"),
-        ({"window": 0}, "`window` is a positive number"),
+        ({"window": 0}, "`window` must be a positive number"),
         ({"hop": -1}, "`hop`"),
         ({"hop": float("nan")}, "`hop`"),
     ):

@@ -96,7 +96,7 @@ def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
         message = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"
         refused(recipe({"adapt": adapt, **options}, comment="third"), message)
     nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
-    refused(nowhere, "`train.adapt`: kind is one of lora, .* did you mean 'lora'")
+    refused(nowhere, "`train.adapt`: kind must be one of lora, .* did you mean 'lora'")
     with input_error(r"with `train\.adapt`: remove `model\.frontend\.adapt`"):
         with_adaptation({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 

@@ -56,7 +56,7 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"ids": [3, 4]}, r"has no epoch_4\.pth; epochs saved there: 3, 9, 10"),
+        ({"ids": [3, 4]}, r"has no epoch_4\.pth: choose among the saved epochs, 3, 9, 10"),
         ({"ids": [3], "last": 2}, "`ids` and `last` both choose"),
         ({}, "name epochs"),
         ({"ids": range(80)}, "name of an average of 80 .* is too long: choose one with `nes2net average … --out"),

@@ -70,14 +70,14 @@ def test_items_come_in_turn():
 
 def test_a_speaker_has_at_most_so_many_utterances():
     speakers = ["loud"] * 100 + ["quiet"] * 3 + [None] * 10
-    balance = Balance(113, speakers=speakers, most_of_speaker=5)
+    balance = Balance(113, speakers=speakers, speaker_cap=5)
     assert balance.draws == 5 + 3 + 10
     epochs = [set(order(balance, 18, epoch).ravel().tolist()) for epoch in range(1, 40)]
     for epoch in epochs:
         assert len(epoch) == 18
         assert epoch >= set(range(100, 113))
     assert len(set().union(*epochs)) > 90  # each epoch draws others of the loud one
-    capped = order(Balance(113, [Level(speakers)], speakers=speakers, most_of_speaker=5, draws=300), 10)
+    capped = order(Balance(113, [Level(speakers)], speakers=speakers, speaker_cap=5, draws=300), 10)
     assert len(set(capped.ravel().tolist()) & set(range(100))) == 5  # again and again the same of this epoch
 
 

@@ -72,21 +72,21 @@ def test_shares_and_caps_within_blocks():
     """Each class has its own open blocks; its items are drawn equally often."""
     classes = np.where(np.arange(300) < 60, "rare", "common")
     balance = Balance(300, [Level(classes.tolist())])
-    balance.shuffled = BLOCKS.shuffled
+    balance.shuffle_items = BLOCKS.shuffle
     order = np.array(epoch(balance=balance))
     assert ((classes[order] == "rare").sum(axis=1) == 6).all()
     common = order.ravel()[classes[order.ravel()] == "common"]
     assert len(set(common)) == len(common)
     assert max(num_open(common, BLOCKS.of_item)) <= 6  # batches are shuffled once more
     speakers = np.repeat(np.arange(10), 30).tolist()
-    capped = Balance(300, speakers=speakers, most_of_speaker=12)
-    capped.shuffled = BLOCKS.shuffled
+    capped = Balance(300, speakers=speakers, speaker_cap=12)
+    capped.shuffle_items = BLOCKS.shuffle
     drawn = np.concatenate(epoch(balance=capped))
     assert (np.bincount(np.array(speakers)[drawn]) == 12).all()
 
 
 def test_pieces_and_blocks_exclude_each_other(recipe):
-    with input_error(r"`data\.order=blocks` by another rule: leave one of them out"):
+    with input_error(r"`data\.order=blocks` by another rule: remove one of them"):
         recipe(data={"order": "blocks", "crop": "pieces", "min_piece": 2000})
 
 

@@ -63,11 +63,11 @@ def test_labels_are_stretched_as_the_waveform(speed, examples):
 
 def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(examples):
     labelled, unlabelled = (TrainingSet(examples(labels), 8000)[1, 0] for labels in (LABELS, None))
-    frames = collate([labelled, unlabelled]).part.carried[FRAMES]
+    frames = collate([labelled, unlabelled]).part.extra_tensors[FRAMES]
     assert frames.shape == (2, 50)
     assert frames.dtype == torch.int8
     assert (frames[1] == -1).all()
-    assert not collate([TrainingSet(Examples(examples().trials), 8000)[1, 0]]).part.carried
+    assert not collate([TrainingSet(Examples(examples().trials), 8000)[1, 0]]).part.extra_tensors
     for labels, end in ((LABELS[:20], "0.20"), (np.tile(LABELS, 2), "2.02")):
         example = TrainingSet(examples(labels), None)[1, 0]
         assert example.waveform is None

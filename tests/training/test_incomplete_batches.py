@@ -91,11 +91,11 @@ def test_pieces_of_similar_length_end_with_an_incomplete_batch():
     assert sorted(chain.from_iterable(steps)) == list(range(30))
 
 
-@pytest.mark.parametrize("most_of_speaker", [None, 15])
-def test_a_balance_holds_in_an_incomplete_batch(most_of_speaker):
+@pytest.mark.parametrize("speaker_cap", [None, 15])
+def test_a_balance_holds_in_an_incomplete_batch(speaker_cap):
     groups = ["a"] * 40 + ["b"] * 12
     speakers = ["loud"] * 40 + [None] * 12
-    balance = Balance(52, [Level(groups)], speakers=speakers, most_of_speaker=most_of_speaker)
+    balance = Balance(52, [Level(groups)], speakers=speakers, speaker_cap=speaker_cap)
     batches = indices_of(EpochBatches(52, 8, 3, True, balance=balance, drop_last=False))
     sizes = [len(batch) for batch in batches]
     assert len(sizes) == -(-balance.draws // 8)

@@ -142,7 +142,9 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole_run, capsys):
     Detector.from_pretrained(folder / "epoch_1.pth", "cpu").save(folder / "shared.pth")
     checkpoints = (folder / "epoch_1.pth", average_run(folder, last=1).path, folder / "shared.pth")
     starts = [read_record(load_state_dict(file))["started_from"] for file in checkpoints]
-    saved_start, shared = (Provenance.read(first).start(with_paths).to_dict() for with_paths in (True, False))
+    saved_start, shared = (
+        Provenance.read(first).only_training_data(with_paths).to_dict() for with_paths in (True, False)
+    )
     assert starts == [[saved_start], [saved_start], [shared]]
     main(["info", str(folder / "epoch_1.pth")])
     assert f"started from {first['recipe']['name']} " in " ".join(capsys.readouterr().out.split())

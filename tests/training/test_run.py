@@ -65,7 +65,7 @@ def test_a_run_says_which_trials_it_used(recipe, corpus):
     another_part = {**train_part, "ids_sha256": "0"}
     assert uses_in_words(record, name, "train", trials=another_part) == []
     assert len(uses_in_words(record, name, "train", corpus, trials=another_part)) == 1  # in the same folder
-    copy = record.start(places=False)
+    copy = record.only_training_data(folders=False)
     assert training_in_words(copy) == training_in_words(record)
     assert len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
 
@@ -188,7 +188,7 @@ LAYERS = "no transformer layers: remove `train.{}`"
         ({"augment": {"conditions": ["mp3:8"], "rir": "none"}}, "`augment.rir` changes nothing, because no `augment.c"),
         ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
         ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
-        ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
+        ({"augment": {"specmix": {"probability": 1.5}}}, "probability must be a number from 0 to 1"),
         ({"augment": MIX, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands"),
         ({"augment": MIX, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
@@ -232,7 +232,7 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe, capsys):
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
     for number in (0, -1, 10**6):
-        with input_error("batch statistics are estimated on 1 to 10 batches"):
+        with input_error("batch statistics must be estimated on 1 to 10 batches"):
             average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}

@@ -63,7 +63,7 @@ def test_losses_equal_the_published_code(case):
 
     def quotients(segments, targets):
         batch_part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
-        denominators = objective.denominators(batch_part.targets, batch_part.carried)[1:]
+        denominators = objective.denominators(batch_part.targets, batch_part.extra_tensors)[1:]
         numerators = objective.frame_numerators(segments, batch_part)
         return [(a / b).item() for a, b in zip(numerators, denominators, strict=True)]
 
@@ -163,7 +163,7 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         (
             {"resolutions": [], "boundary_share": None},
             BY_FRAMES,
-            "`validation.select_on` is loss, train_loss, eer, min_dcf in the",
+            "`validation.select_on` must be one of loss, train_loss, eer, min_dcf in the",
         ),
     ],
 )

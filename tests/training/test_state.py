@@ -21,7 +21,7 @@ class LevelObjective(Objective):
         self.level = nn.Linear(detector.backend.last_layer.in_features, 1)
         self.register_buffer("mean", torch.zeros(1))
 
-    def denominators(self, targets, carried={}):  # noqa: B006
+    def denominators(self, targets, extra_tensors={}):  # noqa: B006
         return [*super().denominators(targets), float(len(targets))]
 
     def compute_outputs(self, features, step_part):

@@ -123,9 +123,9 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": {"teacher": None}}, "who is the teacher\\? name the checkpoint .* with `train.task.teacher`"),
+        ({"task": {"teacher": None}}, "no teacher is named: name the checkpoint .* with `train.task.teacher`"),
         ({"task": {"teacher": "none.pth"}}, "none.pth"),
-        ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
+        ({"task": {"distance": "mae"}}, "task 'distillation': distance must be one of cosine, mse, not 'mae'"),
         (
             {"train": {"init_from": "a.pth"}},
             "holds teacher and student: remove `train.init_from` or `train.task.teacher`",

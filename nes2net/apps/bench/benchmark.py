@@ -38,13 +38,16 @@ _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 class Stage(NamedTuple):
+    """A piece of work to time."""
+
     name: str
     run: Callable[[], object]
     utterances: int
+    """Number of utterances in one run."""
     audio: float
-    """Seconds."""
+    """Seconds of audio in one run."""
     flops: float | None = None
-    """None if not counted."""
+    """Operations of one run; None if not counted."""
 
 
 class Measured(NamedTuple):
@@ -74,55 +77,74 @@ def measure(
         The speed of each stage, and the speed of a matrix product in FLOP/s.
     """
     check_takes_audio_alone(detector)
-    # Count the operations for one utterance, on the meta device if the detector can be built there.
-    copy = Detector.on_meta(detector.config) or detector
-    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
-    flops = {"front-end": count_flops(copy.frontend, silence)}
-    flops["back-end"] = count_flops(copy, silence) - flops["front-end"]
+    flops = _count_flops_of_utterance(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
-    seconds = num_samples / SAMPLE_RATE
     stages = [Stage("decode, one thread", lambda: [load_audio(file) for file in files], len(files), seconds_of_files)]
     for size in batch_sizes:
-        waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
-        with torch.inference_mode():
-            states = detector.hidden_states(waveform)
-        computations: dict[str, Callable[[], object]] = {
-            "front-end": partial(detector.hidden_states, waveform),
-            "back-end": partial(_run_backend, detector, states),
-        }
-        for name, compute in computations.items():
-            stages.append(Stage(f"{name}, batch {size}", compute, size, size * seconds, size * flops[name]))
-    size = max(batch_sizes)
+        stages += _network_stages(detector, num_samples, size, flops)
+    stages.append(_files_stage(detector, files, num_samples, max(batch_sizes), sum(flops.values()), num_workers))
+    width = _PRODUCT_SIZE.get(detector.device.type, 2048)
+    matrix = torch.randn(width, width).to(detector.device, detector.dtype)
+    linear = nn.Linear(width, width, bias=False, device="meta")
+    linear.weight = nn.Parameter(matrix, requires_grad=False)
+    # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
+    product = Stage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0)
+    with scoring_mode(detector), torch.inference_mode():
+        *medians, seconds_of_product = _median_seconds_in_turns([*stages, product], rounds, detector.device)
+    measured = [Measured(stage, seconds) for stage, seconds in zip(stages, medians)]
+    return measured, 2 * width**3 / seconds_of_product
+
+
+def _count_flops_of_utterance(detector: Detector, num_samples: int) -> dict[str, float]:
+    copy = Detector.on_meta(detector.config) or detector  # on the meta device if it can be built there
+    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
+    frontend_flops = count_flops(copy.frontend, silence)
+    return {"front-end": frontend_flops, "back-end": count_flops(copy, silence) - frontend_flops}
+
+
+def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, float]) -> list[Stage]:
+    waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
+    with torch.inference_mode():
+        states = detector.hidden_states(waveform)
+    computations: dict[str, Callable[[], object]] = {
+        "front-end": partial(detector.hidden_states, waveform),
+        "back-end": partial(_run_backend, detector, states),
+    }
+    stages = []
+    for name, compute in computations.items():
+        seconds = size * num_samples / SAMPLE_RATE
+        stages.append(Stage(f"{name}, batch {size}", compute, size, seconds, size * flops[name]))
+    return stages
+
+
+def _files_stage(
+    detector: Detector,
+    files: Sequence[Path],
+    num_samples: int,
+    size: int,
+    flops_of_utterance: float,
+    num_workers: int | None,
+) -> Stage:
     batch_files = [*files] * -(-size // len(files))  # repeat the files to fill at least one batch
     count = len(batch_files)
     trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
-    reader = WaveformReader.of(detector, num_samples)
-    plan = Plan(size, whole=num_samples is None)
-    read = waveforms_for(detector.device, reader, plan, num_workers)
+    plan = Plan(size)
+    read = waveforms_for(detector.device, WaveformReader.of(detector, num_samples), plan, num_workers)
     score = Compute(detector, plan, Scores())
-    stages.append(
-        Stage(
-            f"files to scores, batch {size}",
-            lambda: _wait_for_scores(score(read(trials, (), ALONE))),
-            count,
-            count * seconds,
-            count * sum(flops.values()),
-        )
+    return Stage(
+        f"files to scores, batch {size}",
+        lambda: _wait_for_scores(score(read(trials, (), ALONE))),
+        count,
+        count * num_samples / SAMPLE_RATE,
+        count * flops_of_utterance,
     )
-    product = _PRODUCT_SIZE.get(detector.device.type, 2048)
-    matrix = torch.randn(product, product).to(detector.device, detector.dtype)
-    linear = nn.Linear(product, product, bias=False, device="meta")
-    linear.weight = nn.Parameter(matrix, requires_grad=False)
-    # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
-    stages.append(Stage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0))
 
-    synchronize = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
+
+def _median_seconds_in_turns(stages: Sequence[Stage], rounds: int, device: torch.device) -> list[float]:
+    """Run all stages once in each round; the first round only warms up."""
+    synchronize = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     durations: list[list[float]] = [[] for _ in stages]
-    with (
-        scoring_mode(detector),
-        torch.inference_mode(),
-        ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display,
-    ):
+    with ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display:
         for number in range(rounds + 1):
             for stage, times in zip(stages, durations):
                 synchronize()
@@ -132,9 +154,7 @@ def measure(
                 if number:
                     times.append(time.perf_counter() - start)
                 display.update()
-    medians = [statistics.median(times) for times in durations]
-    measured = [Measured(stage, seconds) for stage, seconds in zip(stages[:-1], medians)]
-    return measured, 2 * product**3 / medians[-1]
+    return [statistics.median(times) for times in durations]
 
 
 def _run_backend(detector: Detector, states: list[Tensor]) -> Tensor:

@@ -81,7 +81,9 @@ def bench(
     num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
     if num_samples < detector.min_samples:
         shortest = detector.min_samples / SAMPLE_RATE
-        raise InputError(f"--seconds is {shortest:.4g} or more for this detector and below an hour, not {seconds}")
+        raise InputError(
+            f"--seconds must be {shortest:.4g} or more for this detector, and below 3600 (an hour), not {seconds}"
+        )
     sizes = list(batch_size or [1, default_batch_size(detector.device)])
     with TemporaryDirectory() as folder:
         if files:

@@ -74,7 +74,9 @@ def run(
     from nes2net.lib.files import exclusive_lock, path_below
 
     if process_count() > 1:
-        raise InputError("an experiment starts its own processes: remove torchrun, and pass `jobs`")
+        raise InputError(
+            "an experiment starts its own processes: start it without torchrun, and choose their number with `jobs`"
+        )
     described = load_experiment(file, list(set_), list(overrides), list(slurm))
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
@@ -93,7 +95,7 @@ def run(
         print(printable(with_flag_names("\n".join(lines))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
-    # Do the work: on a cluster, in this process, or in several processes.
+    # Do the work: on a cluster, in this process, or in several processes. Each process repeats this command with --task.
     words = ["experiment", "run", file, *overrides]
     for assignment in set_:
         words += ["--set", assignment]
@@ -178,7 +180,9 @@ def reproduce(
 
     published = find_row(row, all_rows)
     if data is None:
-        raise InputError("where are the corpora? name the folder that holds them with --data")
+        raise InputError(
+            f"{row} is measured on a corpus, and no folder is given: name the folder of all corpora with --data"
+        )
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
     print(published.describe())
@@ -250,7 +254,7 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
     check_known([name], tasks, "the experiment has no task")
     task = tasks[name]
     if task.needs is not None and (before := select_unfinished(tasks[task.needs].jobs)):
-        raise InputError(f"{name} comes after {before[0].name}, which is not done")
+        raise InputError(f"{name} comes after {before[0].name}, which is not done: do that first")
     return _print_failures(do_here(task.jobs, machine, plan.out / "logs"))
 
 

@@ -130,7 +130,7 @@ class EvaluationSet(_Section):
         definition = corpora.get(self.corpus)
         check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
-            raise ValueError("samples requires protocol 4sec: remove it")
+            raise ValueError("samples requires protocol 4sec, not full: remove samples or protocol")
         return self
 
     @property
@@ -218,9 +218,11 @@ class Experiment(_Section):
                 raise ValueError(f"the {kind} {named_twice[0]} is named twice: choose another name, or remove one")
         for key in (*self.overrides, *self.grid):
             if key in ("seed", "output", "logs") or (key == "data.corpora" and key in self.grid and self.leave_one_out):
-                raise ValueError(f"{key} cannot be a key of overrides and grid: the experiment sets it")
+                raise ValueError(
+                    f"{key} cannot be a key of overrides or grid, because the experiment sets it: remove it"
+                )
             if key in self.overrides and key in self.grid:
-                raise ValueError(f"{key} stands in overrides and in grid: remove one")
+                raise ValueError(f"{key} stands in both overrides and grid: remove it from one of them")
         return self
 
 
@@ -229,12 +231,10 @@ def load_experiment(
 ) -> Experiment:
     """Read an experiment from a YAML file, or a packaged experiment by its name.
 
-    ``${NAME}`` in the file is replaced by a value. The function looks for the value in three
-    places, in this order: ``assignments``, the environment variable ``NAME``, and the section
-    ``places`` of the file. If a name has no assignment, the section ``places`` must declare the
-    name, even if there is an environment variable. So the file itself shows which environment
-    variables are used. ``~`` at the beginning of a text stands for the home folder. The path of the
-    recipe may be relative to the folder of the file.
+    ``${NAME}`` in the file is replaced by its value in ``assignments``, or else in the environment
+    variable ``NAME``, or else in the section ``places`` of the file. Without an assignment, ``places``
+    must declare the name, so that the file shows which environment variables it uses. ``~`` at the
+    beginning of a text stands for the home folder.
 
     Args:
         name: path of the file, or name of a packaged experiment.
@@ -243,20 +243,22 @@ def load_experiment(
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
-        InputError: if there is no such file, if the file has an unknown key or a wrong value, or if
-            a ``${NAME}`` in the file has no value.
+        InputError: if there is no such file, or if it has an unknown key, a wrong value, or a
+            ``${NAME}`` without a value.
     """
     path = Path(name)
     packaged = packaged_experiments()
     if has_no_file(path):
         if str(name) not in packaged:
             near = did_you_mean(path.stem, packaged)
-            raise InputError(f"experiment {name} is neither a YAML file nor a packaged one{near}")
+            raise InputError(f"experiment {name} is neither a YAML file nor the name of a packaged experiment{near}")
         path = PACKAGED / f"{name}.yaml"
     # Read the file, and replace each ${NAME} by its value.
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
-        raise InputError(f"experiment {path} is a mapping of keys, not {short_repr(values)}")
+        raise InputError(
+            f"experiment {path} must be a mapping with keys such as name and seeds, not {short_repr(values)}"
+        )
     declared = values.pop("places", {})
     defaults = declared if isinstance(declared, dict) else {}  # if `places` is no mapping, model_validate raises
     mentions = _VARIABLE.findall(str(list(values.values())))
@@ -266,7 +268,7 @@ def load_experiment(
     value_of = {name: os.environ.get(name, str(value)) for name, value in defaults.items()} | assigned
     if unknown := sorted(variables - value_of.keys()):
         raise InputError(
-            f"experiment {path} does not say what ${{{unknown[0]}}} is: pass `set` {unknown[0]}=…, or declare it in "
+            f"experiment {path} has no value for ${{{unknown[0]}}}: pass `set` {unknown[0]}=…, or give it a default in "
             "the section places of the file, which an environment variable then overrides"
         )
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
@@ -298,7 +300,7 @@ def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"{subject} is of the form NAME=VALUE, not {short_repr(text)}")
+            raise InputError(f"{subject} must be of the form NAME=VALUE, not {short_repr(text)}")
         pairs[name] = value
     return pairs
 

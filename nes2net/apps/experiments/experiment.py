@@ -19,6 +19,7 @@ from nes2net.lib.yaml_text import write_yaml
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Finding]:
+    """List the missing inputs of ``jobs``, each only once."""
     findings: dict[str, Finding] = {}
     search = Search()
     for job in jobs:
@@ -65,7 +66,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
                 expected = pluralise(len(jobs), "seed is", "seeds are")
                 incomplete.append(f"{system.title} on {tested.title}: {len(measured):,} of {expected} measured")
     if not any(on_set.measured for on_set in measurements):
-        raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
+        raise InputError(f"nothing is measured yet in {plan.out}, so there is no table: run the experiment first")
     result = experiment_result(experiment, measurements, [*incomplete, *comparability_notes(measurements)])
     write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
     paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]

@@ -49,8 +49,9 @@ from nes2net.version import __version__
 class Run:
     """A training run of the experiment.
 
-    ``point`` has the values at this point of the grid, if any. ``sets`` names the evaluation sets
-    to score.
+    - ``name``: part of the names of files and jobs, such as ``lr1e-06_seed1``.
+    - ``point``: the values at this point of the grid in words, such as ``lr 1e-06``; may be empty.
+    - ``sets``: titles of the evaluation sets to score.
     """
 
     name: str
@@ -145,6 +146,7 @@ class ScoreJob(Job):
         return files
 
     def record(self) -> Record | None:
+        """Read the record beside the scores; None without scores or record."""
         path = record_path(self.scores)
         if not self.scores.is_file() or is_absent(path):
             return None
@@ -185,7 +187,8 @@ class ScoreJob(Job):
         if result.failures and not tested.allow_partial:
             raise InputError(
                 f"{len(result.failures):,} of {pluralise(result.total, 'recording')} of {tested.title} failed, see "
-                f"{result.record_path}; bring or repair them and run the same command to resume, or set `allow_partial: true` for it"
+                f"{result.record_path}: add or repair them and run the same command again, or set `allow_partial: true` for "
+                f"{tested.title} in the file of the experiment"
             )
         # The scores must be newer than the checkpoints, even if nothing had to be scored.
         os.utime(self.scores, follow_symlinks=False)
@@ -229,7 +232,7 @@ def _trials_digest(corpus_part: Part) -> str | None:
     corpus = corpora.get(corpus_part.corpus)
     try:
         return recordings_digest(corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols))
-    except InputError:
+    except InputError:  # the corpus is not on this machine any more
         return None
 
 
@@ -237,7 +240,9 @@ class ReportFile(BaseModel):
     """The settings, input files and figures in a report's JSON file."""
 
     asked: dict[str, object]
+    """As :meth:`EvaluateJob.settings`."""
     inputs: list[dict[str, str]]
+    """The files that were read, each with ``kind``, ``path`` and ``sha256``."""
     measured: Measured
 
 

@@ -74,7 +74,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     root = Path(corpus_part.root)
     check = CorpusCheck(corpus, root)
     name = f"{corpus.title} {corpus_part.split}"
-    # This adds what it does not find to the findings of ``check``.
+    # find_split() adds what is missing to the findings of ``check``.
     split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
     # Without a protocol, audio files are the only sign that the folder holds the corpus.
     if split.protocol is None and split.audio == root and not any(map(is_recording, os.listdir(root))):
@@ -138,7 +138,7 @@ class Paths:
 
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     """List the missing inputs; if the training lacks any, also where to get a checkpoint."""
-    released = row.obtain
+    released = row.obtain  # where to get a checkpoint, in words
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
     path = paths.recipe_of(row)
@@ -171,6 +171,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
 
 
 def recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
+    """Read a recipe with the overrides of ``row``, and enter the folders and files of ``paths``."""
     recipe = load_recipe(path, row.overrides)
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:

@@ -47,6 +47,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
+    """The runs of an experiment, and what follows from them: tasks, jobs and evaluations; ``out`` is its folder."""
+
     experiment: Experiment
     out: Path
     runs: list[Run]
@@ -137,7 +139,9 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
                 name = f"{label}_seed{seed}" if label else f"seed{seed}"
                 runs.append(Run(name, point, seed, recipe_from_dict(values), sets))
     if len({run.folder for run in runs}) < len(runs):
-        raise InputError("two runs of the grid would write the same folder: list each value of the grid only once")
+        raise InputError(
+            f"two runs of experiment {experiment.name} would write the same folder: list each value of its grid only once"
+        )
     return Plan(experiment, out, runs)
 
 
@@ -153,7 +157,8 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     training_corpora = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]
     if len(training_corpora) < 2:
         raise InputError(
-            f"leave_one_out needs at least two corpora in `data.corpora` that train, not {len(training_corpora)}"
+            f"leave_one_out needs at least two corpora for training in `data.corpora`, not {len(training_corpora)}: add "
+            "corpora, or remove leave_one_out"
         )
     sets_of: dict[str | None, frozenset[str]] = {}
     for corpus in training_corpora:
@@ -164,7 +169,9 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
                 evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.corpus == corpus.name
             ]
         if not sets:
-            raise InputError(f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus")
+            raise InputError(
+                f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus: add a set"
+            )
         sets_of[corpus.called] = frozenset(sets)
     num_corpora = Counter(itertools.chain.from_iterable(sets_of.values()))
     for evaluation_set in experiment.evaluate:
@@ -180,7 +187,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 def _short_key(key: str) -> str:
     if key == "recipe":
         return ""
-    return key.rpartition(".")[2]
+    return key.rpartition(".")[2]  # train.lr → lr
 
 
 def _value_text(value: object) -> str:
@@ -196,5 +203,6 @@ def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:
     text = "_".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-.") for word in words)
     if len(text) <= _MAX_LABEL and text == "_".join(words):
         return text
+    # Labels that were shortened, or lost characters, differ by a digest.
     digest = sha256(json_text([dict(settings), left_out]).encode()).hexdigest()
     return f"{text[:_MAX_LABEL].rstrip('-.')}-{digest[:6]}"

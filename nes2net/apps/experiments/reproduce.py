@@ -46,7 +46,7 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass
 class Conditions:
-    """Compared conditions, in words. There is a verdict only without ``differences``."""
+    """What a comparison of conditions found, in sentences. There is a verdict only without ``differences``."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -245,7 +245,7 @@ def reproduce(
     if checkpoint is None:
         path = paths.recipe_of(row)
         if path is None:
-            raise InputError(f"there is no recipe to train {row.id}: pass `checkpoint` or `recipe`")
+            raise InputError(f"there is no recipe to train {row.id}: add `checkpoint` or `recipe`")
         recipe = recipe_with_folders(path, row, paths)
         training = path_below(paths.out.parent, "training")
         recipe.output = str(training)

@@ -55,6 +55,7 @@ class Measured:
     notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
+        """Return metrics and numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -62,7 +63,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """``measured`` has one entry per seed, of ``num_expected`` planned seeds."""
+    """The figures of a system, a row of the table, on one evaluation set, a column of the table.
+
+    ``measured`` has one entry for each seed that is done, of ``num_expected`` planned seeds.
+    """
 
     system: str
     set: str
@@ -193,7 +197,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Use only seeds that have figures on all sets."""
+    """Yield mean and worst of each system over the sets, for the seeds with figures on all sets."""
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]
@@ -216,7 +220,9 @@ def comparability_notes(measurements: Sequence[SystemOnSet]) -> list[str]:
         }
         for fact, values in facts.items():
             if len(values) > 1:
-                notes.append(f"{name}: the detectors were measured on different {fact}: do not compare them")
+                notes.append(
+                    f"{name}: the detectors were measured on different {fact}, so their figures cannot be compared"
+                )
         partial = [measured.run for measured in detectors if measured.left_out]
         if partial:
             notes.append(f"{name}: a partial result, because scores are missing: {', '.join(dict.fromkeys(partial))}")

@@ -94,7 +94,7 @@ def do_in_processes(
     """
     waiting_tasks = list(tasks)
     free_slots = list(range(num_processes))
-    running: dict[str, tuple[subprocess.Popen, int]] = {}
+    running: dict[str, tuple[subprocess.Popen, int]] = {}  # name of a task → its process and slot
     failures = {}
     with writing(logs):
         make_folder(logs)

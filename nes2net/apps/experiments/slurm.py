@@ -26,6 +26,8 @@ _SAVE_WITHIN = 80  # seconds that a process may take to save its work; submitit'
 
 
 class TaskCommand:
+    """The command of a task, as submitit pickles and calls it in a job."""
+
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._process: subprocess.Popen | None = None
@@ -56,7 +58,7 @@ class TaskCommand:
 
 class _SubmittedJobs(StrictModel):
     cluster: str
-    jobs: dict[str, str]
+    jobs: dict[str, str]  # task → id of its job
 
 
 def submit(
@@ -95,7 +97,11 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], condition: str, before: Sequence[Any]) -> None:
-        """``condition``, in Slurm's words, when to begin after ``before``; ``local`` waits here."""
+        """Submit the tasks ``names`` as one array, unless they are active, to begin after the jobs ``before``.
+
+        ``condition`` is Slurm's: ``"afterok"`` if all of ``before`` succeed, ``"afterany"`` however
+        they end. The cluster ``local`` cannot wait, so this function waits.
+        """
         names = [task for task in names if task not in active]
         if not names:
             return

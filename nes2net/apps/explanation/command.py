@@ -68,7 +68,7 @@ def explain(
         pictures = {path: Path(out) / name for path, name in output_names(paths, f".{picture}").items()}
     check_output_paths(pictures.values(), "name another folder with --out")
     detector = loading.load(model)
-    num_samples = length.of_files()
+    num_samples = length.requested_samples_of_files()
     if num_samples == "auto":
         score_length = samples_to_score(detector.provenance)
         print_note(score_length.words and f"{score_length.words}; --samples chooses another number")

@@ -156,11 +156,11 @@ def explain(
 def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Return (N,) at 16 kHz; without ``samples``, at most :data:`MAX_SECONDS` seconds."""
+    """Read the part to explain, (N,) at 16 kHz; the detector scores ``samples`` samples, None for all."""
     if not 0 <= start < float("inf"):
-        raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
+        raise InputError(f"`start` must be a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):
-        raise InputError(f"`duration` is more than 0 s, not {duration}")
+        raise InputError(f"`duration` must be more than 0 s, not {duration}")
     first = round(start * SAMPLE_RATE)
     longest = round(MAX_SECONDS * SAMPLE_RATE)
     length = longest + 1  # read one sample more than allowed, to notice a part that is too long

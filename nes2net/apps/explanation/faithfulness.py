@@ -25,9 +25,9 @@ class Check:
     of: str
     """``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Above 0 if it has the predicted sign."""
+    """Change of the score without the most relevant tenth; above 0 if it has the predicted sign."""
     random_changes: tuple[float, ...]
-    """Absolute values."""
+    """Absolute change of the score without each random tenth."""
 
     @property
     def mean_random_change(self) -> float:

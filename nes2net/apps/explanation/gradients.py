@@ -46,8 +46,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
 
     Raises:
         MissingLibrary: if captum is not installed.
-        InputError: if the detector computes in int8, which has no gradients; or if a gradient is
-            not finite.
+        InputError: if the detector computes in int8, or a gradient is not finite.
     """
     detector = subject.detector
     if detector.precision == "int8":

@@ -45,8 +45,8 @@ def occlude(
             need not be removed.
     """
     windows, bands, large_blocks, blocks = _masks_to_remove(grid)
-    windows_cover = windows[:, 0].astype(float)
-    over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)
+    windows_cover = windows[:, 0].astype(float)  # windows × T: 1 if the window covers the time bin
+    over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)  # mean over windows
     over_bands = subject.changes(grid, bands, score)
     # A small block that is not removed gets an equal share of the relevance of its large block. A large block has four
     # small blocks, but fewer at an edge.
@@ -62,16 +62,18 @@ def occlude(
 
 
 def most_occlusions(grid: Removable) -> int:
+    """Count the parts that :func:`occlude` removes at most, one at a time."""
     return sum(map(len, _masks_to_remove(grid)))
 
 
 def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Masks K×F×T: overlapping windows of time, bands, large and small blocks."""
+    """Return boolean masks K×F×T of the parts to remove: overlapping windows of time, bands, large and small blocks."""
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
     bins = np.arange(num_bins)
     windows = (bins >= starts) & (bins < starts + WINDOW_BINS)  # windows × 1 × T
-    bins_a_block = -(-num_bins // max(1, _MAX_BLOCKS // -(-num_bands // _BLOCK_BANDS)))
+    blocks_in_time = max(1, _MAX_BLOCKS // -(-num_bands // _BLOCK_BANDS))
+    bins_a_block = -(-num_bins // blocks_in_time)  # rounded up
     return (
         np.broadcast_to(windows, (len(windows), num_bands, num_bins)),
         _disjoint_blocks(grid, 1, num_bins),

@@ -57,7 +57,7 @@ class Relevance:
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
-        """Omit bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
+        """Return up to three parts, without bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
         threshold = MIN_SHARE * sizes.max(initial=0.0)
         signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)

@@ -58,8 +58,8 @@ class Removable:
         num_bins = round(len(waveform) / SAMPLE_RATE / bin_seconds)
         if num_bins < 2:
             raise InputError(
-                f"{len(waveform) / SAMPLE_RATE:.2f} s are too short to be divided into bins of {bin_seconds:g} s: "
-                "use a longer recording, or a smaller `bin_seconds`"
+                f"{len(waveform) / SAMPLE_RATE:.2f} s are too short for two bins of {bin_seconds:g} s: use a longer "
+                "recording, or a smaller `bin_seconds`"
             )
         self.num_samples = len(waveform)
         self.window = torch.hann_window(WINDOW)
@@ -148,6 +148,7 @@ class Subject:
         return waveforms[:, self._indices.to(waveforms.device)]
 
     def score(self) -> float:
+        """Score the unchanged recording."""
         return float(self.scores(self.waveform[None])[0])
 
     def scores(self, waveforms: Tensor) -> NDArray:

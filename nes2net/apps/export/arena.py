@@ -173,7 +173,7 @@ def write_arena(
     slug = arena.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
-            f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
+            f"the Arena requires a `name` of one line, not {name!r}, and a `slug` of only a-z, 0-9 and -, not {slug!r}"
         )
     # Describe the system.
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
@@ -229,7 +229,7 @@ def check_meta(folder: Path) -> None:
 
 
 def lacking(system: Mapping[str, object]) -> list[str]:
-    """Return the keys of ``system`` that still have to be filled in."""
+    """Return the keys of the section ``system`` of :data:`META` that the Arena requires and that are empty."""
     return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
 
 
@@ -237,4 +237,4 @@ def _validate_meta(content: object, source: str) -> None:
     try:
         _Meta.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: not what the Arena asks of a system ({first_problem(error)})") from error
+        raise InputError(f"{source}: the Arena does not accept this system; correct {first_problem(error)}") from error

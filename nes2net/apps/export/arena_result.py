@@ -32,6 +32,10 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
 
     Args:
         deep_voice: scores of :data:`DEEP_VOICE`, for a set with only spoofed trials.
+
+    Raises:
+        InputError: if ``meta.yaml`` is incomplete, the corpus is not of the hub, or the scores do
+            not fit it.
     """
     check_meta(folder)
     system = read_yaml_file(folder / META, None, str(folder / META))["system"]
@@ -39,8 +43,10 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
         raise InputError(f"the Arena has sets of the hub, not {corpus}: use hub:OWNER/NAME")
     revision = download(corpus).name
     if not COMMIT.fullmatch(revision):
-        raise InputError(f"the commit of {corpus} is unknown: its folder is called {revision}")
-    settings: dict[str, Any] = {"num_resamples": 1}
+        raise InputError(
+            f"the commit of {corpus} is unknown, because its folder is called {revision}: remove the folder to download it again"
+        )
+    settings: dict[str, Any] = {"num_resamples": 1}  # the Arena shows no intervals
     if deep_voice is not None:
         settings["threshold_source"] = ThresholdSource(
             dev_scores=[str(deep_voice)], dev_keys=".", dev_corpus=DEEP_VOICE, dev_phase="eval"

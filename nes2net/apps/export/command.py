@@ -68,12 +68,12 @@ def export(
         say_written(write_arena_result(Path(model), arena.corpus, Path(arena.scores), deep_voice))
         return
     if bool(to) != bool(out) or not (to or push):
-        raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
+        raise InputError("name both a format and a path, with --to and --out, or a hub repository with --push")
     if out and Path(out).exists() and not overwrite:
-        raise InputError(f"{out} exists: pass --overwrite or name another")
+        raise InputError(f"{out} exists: name another with --out, or add --overwrite to replace it")
     if to and out:
         check_export(to, out)
-    detector = Detector.from_pretrained(model, device="cpu", config=architecture.described, base=architecture.base)
+    detector = Detector.from_pretrained(model, device="cpu", config=architecture.as_config, base=architecture.base)
     if to == "arena" and out:
         on_hub = not Path(model).exists() and architecture == Architecture()
         _write_arena(detector, Path(out), arena, model if on_hub else None)

@@ -16,7 +16,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
-from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
+from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, prepare_folder, write_tensors
 from nes2net.models.checkpoints.huggingface import PROCESSOR_FILE, library_config
 from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, require
@@ -35,9 +35,9 @@ def check_export(to: str, out: str | Path) -> None:
     out = Path(out)
     if to in _SUFFIXES:
         if out.suffix not in _SUFFIXES[to]:
-            raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
+            raise InputError(f"`to={to}` writes a file: choose a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
     elif to != "merged" and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
-        raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
+        raise InputError(f"`to={to}` writes a folder: choose the name of a folder, not {out}")
     if to == "onnx":
         require(*EXPORT_PACKAGES)
 
@@ -81,7 +81,7 @@ def export(
     adapt = detector.frontend.config.get("adapt", {"kind": ""})
     if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
         raise InputError(
-            "this detector holds all its tensors: there is nothing to merge; use `to=pth` or `to=safetensors`"
+            "this detector holds all its tensors, so there is nothing to merge: use `to=pth` or `to=safetensors`"
         )
     detector = detector.whole()
     if to == "onnx":
@@ -91,40 +91,43 @@ def export(
     elif to == "space":
         write_space(detector, out, calibration)
     elif to == "hf":
-        frontend = detector.frontend
-        if not isinstance(frontend, SSLFrontend):
-            raise InputError(
-                f"the front-end '{frontend.config['name']}' is not written as a folder of the transformers library: export "
-                "to safetensors"
-            )
-        if frontend.engine == "fairseq":
-            raise InputError(
-                "this front-end runs on the fairseq engine: load the detector with engine=transformers first"
-            )
-        if frontend.adapted:
-            kind = frontend.config["adapt"]["kind"]
-            raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
-        head_tensors, head_options = library_head(detector)
-        network, preprocessing = library_config(frontend.config, head_options)
-        if not head_tensors:
-            backend = detector.config["backend"]["name"]
-            print_note(
-                f"transformers has no class for the head {backend} of this detector: {out} holds the encoder for AutoModel "
-                "and the detector for nes2net, and pipeline() cannot score with it"
-            )
-        clear(out)
-        network.save_pretrained(out)
-        preprocessing.save_pretrained(out)
-        write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
-        library_tensors = frontend.model.state_dict()
-        prefix = f"{network.model_type}." if head_tensors else ""
-        write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
-        published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
-        head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
-        write_tensors(head, out / HEAD)
-        record = {NAMES_KEY: head_options["label2id"]} if head_options else None
-        detector.write_description(out, provenance_with_figures(detector), record)
+        _export_for_transformers(detector, out)
     else:
         facts = detector.provenance.to_dict() if to == "merged" else {}
         detector.save(out, **facts)
     return out
+
+
+def _export_for_transformers(detector: Detector, out: Path) -> None:
+    frontend = detector.frontend
+    if not isinstance(frontend, SSLFrontend):
+        raise InputError(
+            f"the front-end '{frontend.config['name']}' is not written as a folder of the transformers library: use "
+            "`to=safetensors`"
+        )
+    if frontend.engine == "fairseq":
+        raise InputError("this front-end runs on the fairseq engine: load the detector with engine=transformers first")
+    if frontend.adapted:
+        kind = frontend.config["adapt"]["kind"]
+        raise InputError(f"the transformers library's model has no {kind}: use `to=safetensors`")
+    head_tensors, head_options = library_head(detector)  # both empty if transformers has no class for the detector
+    network, preprocessing = library_config(frontend.config, head_options)
+    if not head_tensors:
+        backend = detector.config["backend"]["name"]
+        print_note(
+            f"transformers has no class for the head {backend} of this detector: {out} holds the encoder for AutoModel "
+            "and the detector for nes2net, and pipeline() cannot score with it"
+        )
+    prepare_folder(out)
+    network.save_pretrained(out)
+    preprocessing.save_pretrained(out)
+    write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
+    library_tensors = frontend.model.state_dict()
+    prefix = f"{network.model_type}." if head_tensors else ""
+    write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
+    # Tensors that are in the first file, by their published names, are not repeated in the second.
+    published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
+    head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
+    write_tensors(head, out / HEAD)
+    record = {NAMES_KEY: head_options["label2id"]} if head_options else None
+    detector.write_description(out, provenance_with_figures(detector), record)

@@ -103,7 +103,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     require(*EXPORT_PACKAGES)
     path = Path(path)
     if path.suffix != ".onnx":
-        raise InputError(f"{path} has the wrong suffix: the name of an ONNX file ends in .onnx")
+        raise InputError(f"{path} has the wrong suffix: choose a name that ends in .onnx")
     check_no_device(path)
     if detector.device.type != "cpu" or detector.dtype != torch.float32:
         raise InputError(
@@ -113,36 +113,12 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     check_takes_audio_alone(detector)
     detector.check_score()
     if quantize not in (None, "int8"):
-        raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
+        raise InputError(f"`quantize` must be 'int8' or None, not {quantize!r}")
     detector = detector.whole()
-    if quantize and not _can_quantise(detector.frontend):
+    if quantize and not _has_large_linear_layer(detector.frontend):
         raise _nothing_to_quantise_error(detector)
-    # The metadata.
     shortest, longest = _accepted_lengths(detector)
-    rule = detector.backend.score_rule
-    size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
-    scored_samples = samples_to_score(detector.provenance).num_samples
-    if shortest == longest:
-        scored_samples = shortest
-    description = {
-        "nes2net": __version__,
-        "torch": torch.__version__,
-        "fingerprint": detector.fingerprint(),
-        "input": _input_rule(detector, scored_samples, shortest),
-        "sample_rate": SAMPLE_RATE,
-        "scored_samples": scored_samples,
-        "padding": "repeat",
-        "min_samples": shortest,
-        "max_samples": longest,
-        "used_samples": None if shortest == longest else detector.used_samples.most,
-        "pre_emphasis": detector.pre_emphasis,
-        "scores": f"scores = {_SCORE_FORMULAS[rule]}; higher means more bona fide; {NATURE[rule]}",
-        "score_rule": rule,
-        "quantize": None,
-        "config": detector.config,
-        "training": _training_facts(detector.provenance),
-        "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,
-    }
+    description = _metadata(detector, path, shortest, longest)
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
     with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
@@ -163,7 +139,34 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     return path
 
 
-def _can_quantise(frontend: nn.Module) -> bool:
+def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None) -> dict[str, Any]:
+    rule = detector.backend.score_rule
+    size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
+    scored_samples = samples_to_score(detector.provenance).num_samples
+    if shortest == longest:
+        scored_samples = shortest
+    return {
+        "nes2net": __version__,
+        "torch": torch.__version__,
+        "fingerprint": detector.fingerprint(),
+        "input": _input_rule(detector, scored_samples, shortest),
+        "sample_rate": SAMPLE_RATE,
+        "scored_samples": scored_samples,
+        "padding": "repeat",
+        "min_samples": shortest,
+        "max_samples": longest,
+        "used_samples": None if shortest == longest else detector.used_samples.most,
+        "pre_emphasis": detector.pre_emphasis,
+        "scores": f"scores = {_SCORE_FORMULAS[rule]}; higher means more bona fide; {NATURE[rule]}",
+        "score_rule": rule,
+        "quantize": None,
+        "config": detector.config,
+        "training": _training_facts(detector.provenance),
+        "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,
+    }
+
+
+def _has_large_linear_layer(frontend: nn.Module) -> bool:
     layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
     return any(min(layer.weight.shape) >= _MIN_FEATURES for layer in layers)
 
@@ -208,7 +211,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
     with torch.inference_mode():
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
-        with _silence(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
+        with _hide_library_output(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
             has_fixed_length = description["min_samples"] == description["max_samples"]
             dynamic = {0: "batch"} if has_fixed_length else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
@@ -229,7 +232,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
     except Exception as error:  # torch.onnx and plug-in back-ends raise errors of many types
         reason = first_line(error.__cause__ or error)
         raise InputError(
-            f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"
+            f"{path.name} was not written: torch.onnx cannot translate this detector ({reason}); use `to=pth`"
         ) from error
     linear_layers = []
     for node in program.model.graph.all_nodes():
@@ -267,7 +270,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: Mapping[st
     entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     problem = f"{path.name} was not written: onnxruntime cannot quantise this detector"
-    with as_input_error(problem, Exception), _silence():  # onnxruntime raises exceptions of many types
+    with as_input_error(problem, Exception), _hide_library_output():  # onnxruntime raises exceptions of many types
         quantize_dynamic(
             model,
             path,
@@ -281,7 +284,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: Mapping[st
 
 
 def _traced_samples(detector: Detector, shortest: int, longest: int | None) -> int:
-    """Give several frames after every pooling: torch.export treats a size of 1 as a constant."""
+    """Choose the length to trace: several frames after every pooling, because torch.export takes a size of 1 as constant."""
     if shortest == longest:
         return shortest
     frames = max(32, 8 * detector.backend.min_frames)
@@ -289,7 +292,7 @@ def _traced_samples(detector: Detector, shortest: int, longest: int | None) -> i
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def _hide_library_output() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -301,7 +304,9 @@ def _silence() -> Iterator[None]:
 
 
 def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Return the largest difference on noise, and the largest logit.
+    """Compare logits of the file ``unchecked`` with torch's on noise: largest difference, and largest logit.
+
+    ``path`` is the file's later name, for messages.
 
     Raises:
         InputError: if the difference is larger than accepted.
@@ -346,8 +351,8 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 
 
 def _training_facts(provenance: Provenance) -> Mapping[str, object]:
-    """A published model is only the start of training: the file's weights cannot be verified."""
-    training = provenance.start(places=False)
+    """Describe the training; a published model is only its start, because the file's weights cannot be verified."""
+    training = provenance.only_training_data(folders=False)
     if training.published_model:
         starts = (Provenance(training.published_model), *training.started_from)
         training = replace(training.without_weights(), started_from=starts)

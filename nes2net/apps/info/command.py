@@ -36,10 +36,11 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.training.recipes.documentation import describe, facts_of
     from nes2net.training.recipes.reading import packaged_recipes
 
-    # Describe the keys of a recipe.
+    # After `recipe`, the name of a packaged recipe is no key: describe the recipe.
     if model == "recipe" and key in packaged_recipes():
         model = key
         key = None
+    # Describe the keys of a recipe.
     if model == "recipe":
         options = mapping_rows(key)
         facts = facts_of(key)
@@ -59,7 +60,9 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
             print(published_sheet().text())
     elif key is not None:
-        raise InputError(f"a key requires the name recipe, as in 'nes2net info recipe {key}', not {model}")
+        raise InputError(
+            f"only the name recipe is followed by a key, not {model}: remove {key}, or use 'nes2net info recipe {key}'"
+        )
     else:
         if model is None:
             described = [overview()]

@@ -24,7 +24,7 @@ from nes2net.models.registry import aggregations, create_aggregation, create_bac
 #: Number of frames for which the paper (arXiv 2504.05657) counts the cost of a back-end: 4 s of XLS-R or WavLM
 #: features.
 PAPER_FRAMES = 200
-# Feature dimension and number of hidden states of XLS-R 300M and WavLM-Large.
+# Feature dimension and number of hidden states of XLS-R 300M and WavLM-Large, the inputs of an aggregation here.
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 # Seconds of audio in 64,600 samples, and in a frame of most front-ends.
@@ -35,6 +35,7 @@ _FRAME_SECONDS = 0.02
 @dataclass(frozen=True)
 class Costs:
     role: str
+    """``"front-end"``, ``"aggregation"`` or ``"back-end"``."""
     module: Frontend | Aggregation | Backend
     multiply_adds: float
     """Per second of audio."""
@@ -43,6 +44,7 @@ class Costs:
 
     @property
     def parameters(self) -> int:
+        """Number of trained parameters."""
         return _num_trained(self.module)
 
 
@@ -50,7 +52,7 @@ def costs_of_part(registry: Registry, name: str) -> Costs:
     """Count the costs of a front-end, an aggregation or a back-end with its default options.
 
     A front-end reads 64,600 samples; other parts read :data:`PAPER_FRAMES` frames, or the only
-    length that the back-end takes.
+    length that the back-end accepts. Nothing is computed: tensors are on the device ``meta``.
 
     Raises:
         InputError: if ``registry`` does not have the name.
@@ -105,7 +107,7 @@ def _frontend_costs(frontend: Frontend) -> Costs:
 def _costs(
     role: str, module: Aggregation | Backend, inputs: Tensor | Sequence[Tensor], frames: int, seconds: float
 ) -> Costs:
-    """Count the costs on ``inputs``, ``frames`` frames of together ``seconds`` seconds."""
+    """Count the costs of a module that reads ``inputs``: ``frames`` frames, which last ``seconds`` in all."""
     arguments: list[object] = [inputs]
     if isinstance(module, Backend) and module.num_scores:
         arguments.append(torch.zeros(1, module.num_scores))
@@ -113,17 +115,17 @@ def _costs(
     notes = []
     if isinstance(module, Backend):
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
-        sees = "it sees the whole utterance"
+        extent = "it sees the whole utterance"
         if width := module.receptive_field:
-            sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
-        notes.append(f"{sees}; it needs at least {pluralise(module.min_frames, 'frame')}")
+            extent = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
+        notes.append(f"{extent}; it needs at least {pluralise(module.min_frames, 'frame')}")
         if module.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
-        notes += [*_frozen_note(module), f"layers: {', '.join(_layers(module))}"]
+        notes += [*_frozen_note(module), f"layers: {', '.join(_layer_descriptions(module))}"]
     return Costs(role, module, flops / 2 / seconds, notes)
 
 
-def _layers(backend: Backend) -> list[str]:
+def _layer_descriptions(backend: Backend) -> list[str]:
     layers = []
     for name, child in backend.named_children():
         kind = type(child).__name__
@@ -145,7 +147,7 @@ def _num_trained(module: nn.Module) -> int:
 
 
 def cost_rows(costs: Sequence[Costs]) -> list[Facts]:
-    """Make a row for each part, with its first two notes, and a row of sums."""
+    """Make a row for each part, with its first two notes, and a row of sums if there are several parts."""
     rows: list[Facts] = []
     parameters = 0
     multiply_adds = 0.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def file_sheet(path: str | Path) -> Sheet:
     """
     # Describe a folder of a detector or of a training run.
     path = Path(path)
-    files = Unchanged(path, path / WEIGHTS)
+    files = Unchanged(path, path / WEIGHTS)  # checked at the end: the file must not change while it is described
     if path.is_dir():
         is_detector = not (is_absent(path / CONFIG) and is_absent(path / CONFIG_FILE))
         is_run = any(path.glob("epoch_*.pth")) or not all(
@@ -76,7 +77,7 @@ def file_sheet(path: str | Path) -> Sheet:
         return recipe_sheet(path)
     # Describe a calibration, the history of a run, or the record of a score file.
     elif path.suffix == ".json":
-        with suppress(InputError):
+        with suppress(InputError):  # the file is not a calibration
             return _calibration_sheet(path)
         with suppress(InputError):
             rows = _epoch_rows(read_history(path), [file.name for file in path.parent.glob("epoch_*.pth")])
@@ -86,7 +87,9 @@ def file_sheet(path: str | Path) -> Sheet:
             scores = path.with_suffix("")
             commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
             return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
-        raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
+        raise InputError(
+            f"{path} is neither a calibration nor a history nor a record of scores: name another file; {_OTHER_FILE}"
+        )
     # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
@@ -104,16 +107,6 @@ def file_sheet(path: str | Path) -> Sheet:
 def _detector_sheet(identity: Identity) -> Sheet:
     path = identity.path
     config = identity.architecture
-    published = identity.models
-    if identity.config:
-        published = []
-        backend, _ = name_and_options(config, "backend", "")
-        for name, published_model in PUBLISHED.items():
-            if published_model.backend == backend:
-                with torch.device("meta"):
-                    built = Detector.from_config(dict(published_model.config))
-                if built.config == config:
-                    published.append(name)
     # Count the numbers by type, and say whether the tensors fit the architecture.
     weights = path / WEIGHTS if path.is_dir() else path
     tensors = ""
@@ -123,36 +116,20 @@ def _detector_sheet(identity: Identity) -> Sheet:
         numbers = f"{identity.parameters:,} ({types})"
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
-    # Describe the published model to which the weights or the architecture belong.
-    loaded_as = identity.provenance.published
     facts_of_model: Facts = {}
     notes = identity.notes
-    if loaded_as:
-        facts_of_model = published_facts(loaded_as[0])
-        notes = [*notes, *loaded_as[1].notes]
-    models = identity.models
-    if not models and identity.provenance.architecture:
-        models = [identity.provenance.architecture[0]]
-    model = " or ".join(models)
-    if not loaded_as and not identity.misfit and not PUBLISHED.keys().isdisjoint(models):
-        model = architecture_words(*models)
-    # Describe the adaptation of the front-end, and the base weights that the checkpoint omits.
-    adaptation: dict[str, str] = {}
-    _, frontend_options = name_and_options(identity.config, "frontend", "")
-    if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = [f"{key} {format_value(value)}" for key, value in adapt.items() if key != "kind"]
-        adaptation["adapted"] = ", ".join([format_value(adapt.get("kind")), *options])
-    if isinstance(base := identity.base, dict):
-        digest = f"SHA-256 of its tensors {format_value(base.get('digest'))}"
-        adaptation["base"] = f"{format_value(base.get('file'))}, {digest}; not in this file"
-    checksum = sha256_of(weights) if weights.is_file() else ""
+    if identity.provenance.published:
+        name, published_model = identity.provenance.published
+        facts_of_model = published_facts(name)
+        notes = [*notes, *published_model.notes]
+    published = _published_with_architecture(config) if identity.config else identity.models
     facts: Facts = {
-        "model": model,
+        "model": _model_in_words(identity),
         **facts_of_model,
         "names and shapes": tensors,
         "numbers": numbers,
-        "SHA-256": checksum,
-        **adaptation,
+        "SHA-256": sha256_of(weights) if weights.is_file() else "",
+        **_adaptation_facts(identity),
         **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
         "notes": notes,
@@ -178,14 +155,47 @@ def _detector_sheet(identity: Identity) -> Sheet:
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 
+def _published_with_architecture(config: Mapping[str, Any]) -> list[str]:
+    names = []
+    backend, _ = name_and_options(config, "backend", "")
+    for name, published_model in PUBLISHED.items():
+        if published_model.backend == backend:
+            with torch.device("meta"):
+                built = Detector.from_config(dict(published_model.config))
+            if built.config == config:
+                names.append(name)
+    return names
+
+
+def _model_in_words(identity: Identity) -> str:
+    models = identity.models
+    if not models and identity.provenance.architecture:
+        models = [identity.provenance.architecture[0]]
+    has_published_weights = identity.provenance.published is not None
+    if has_published_weights or identity.misfit or PUBLISHED.keys().isdisjoint(models):
+        return " or ".join(models)
+    return architecture_words(*models)  # only the architecture is published, not these weights
+
+
+def _adaptation_facts(identity: Identity) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    _, frontend_options = name_and_options(identity.config, "frontend", "")
+    if isinstance(adapt := frontend_options.get("adapt"), dict):
+        options = [f"{key} {format_value(value)}" for key, value in adapt.items() if key != "kind"]
+        facts["adapted"] = ", ".join([format_value(adapt.get("kind")), *options])
+    if isinstance(base := identity.base, dict):
+        digest = f"SHA-256 of its tensors {format_value(base.get('digest'))}"
+        facts["base"] = f"{format_value(base.get('file'))}, {digest}; not in this file"
+    return facts
+
+
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    with suppress(InputError):
+    with suppress(InputError):  # another version of nes2net wrote it, with keys that this version does not know
         return recipe_from_dict(dict(provenance.recipe)) if provenance.recipe else None
     return None
 
 
 def _training_facts(provenance: Provenance) -> dict[str, object]:
-    # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
@@ -257,7 +267,7 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: Collection[str]) -> Sequence[Facts]:
-    """Empty columns are not shown."""
+    """Make a row for each epoch; ``checkpoints`` are the file names in the run folder."""
     cells = []
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
@@ -269,7 +279,7 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: Collection[str]) -> Sequence[F
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
-    detector = "" if kind == "fusion" else "not known, so nothing tells whether it is the same one"
+    detector = "" if kind == "fusion" else "not known, so nothing tells whether scores are of the same one"
     scored = ""
     if (scored_by := calibration.scored_by) is not None:
         detector = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
@@ -337,9 +347,9 @@ def _scores_sheet(path: Path) -> Sheet:
     try:
         ids, scores = scores_of(path)
     except InputError as error:
-        raise InputError(f"{path} is text, but not a score file ({error}): {_OTHER_FILE}") from error
+        raise InputError(f"{path} is text, but not a score file ({error}): name another file; {_OTHER_FILE}") from error
     if not ids:
-        raise InputError(f"{path} holds no score: {_OTHER_FILE}")
+        raise InputError(f"{path} holds no score: name another file; {_OTHER_FILE}")
     num_repeated = len(ids) - len(set(ids))
     finite = scores[np.isfinite(scores)]
     spread = ""

@@ -73,6 +73,7 @@ class Identity:
     provenance: Provenance = field(default_factory=Provenance)
     """Facts in the file about the training."""
     base: object = None
+    """Facts about the base weights that an adapted checkpoint omits."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -85,6 +86,7 @@ class Identity:
 
     @property
     def parameters(self) -> int:
+        """Number of elements in the state dict."""
         return sum(self.dtypes.values())
 
     @property
@@ -113,7 +115,7 @@ def identify(path: str | Path) -> Identity:
     if path.suffix == ".onnx":
         exported = OnnxDetector(path, "cpu", runs=False)
         samples = describe_lengths(exported.min_samples, exported.max_samples)
-        notes = [f"takes {samples} samples at 16 kHz; nes2net score, predict and serve take it"]
+        notes = [f"reads {samples} samples at 16 kHz; nes2net score, predict and serve accept it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
         kind = "detector exported to ONNX"
@@ -163,7 +165,9 @@ def _identify_folder(folder: Path) -> Identity:
         if identity.models or not has_configuration:
             return identity
     if not has_configuration:
-        raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
+        raise InputError(
+            f"{folder} is not a folder of a detector, a Hugging Face model or a training run: name one, or a file"
+        )
     # Identify a Hugging Face model with a classification head, or a front-end alone.
     title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
     kind = f"Hugging Face folder of {title}"
@@ -217,7 +221,7 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
             detector = Detector.from_config(config)
         if changes:
             notes.append(f"options read from its shapes: {', '.join(changes)}")
-        if detector.names_left_out(unwrapped):
+        if detector.omitted_names(unwrapped):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
         return Identity(
@@ -257,6 +261,6 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
         detector = Detector.from_config(identity.config)
     identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))
     identity.misfit.values = not_finite(state_dict)
-    if detector.frontend.adapted and detector.names_left_out(state_dict):
+    if detector.frontend.adapted and detector.omitted_names(state_dict):
         identity.kind = f"{kind}, adapted"
     return identity

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from nes2net.lib.commands import command_facts
 from nes2net.lib.errors import check_known
+
+if TYPE_CHECKING:
+    from nes2net.lib.sheet import Facts, Sheet
 
 
 @command_facts(
@@ -24,36 +28,30 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         name: print the card of this detector, or of this front-end for ssl_checkpoint
         json_: print the list or the card as JSON
     """
-    from nes2net.lib.sheet import Sheet, as_json
-    from nes2net.models.catalogue import list_models
+    from nes2net.lib.sheet import as_json
     from nes2net.models.frontends.sizes import SIZES
-    from nes2net.models.published_models import BEGIN_WITH, HUB_COLLECTIONS, PUBLISHED
-    from nes2net.models.published_results import published_rows
+    from nes2net.models.published_models import PUBLISHED
 
     if name is not None:
         from nes2net.apps.info.command import info
 
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
-        return
-    collections = []
-    for repository, (meaning, licence) in HUB_COLLECTIONS.items():
-        collections.append({"name": f"hub:{repository}", "holds": meaning, "licence": licence})
-    manual_detectors = []
-    manual_rows = []
-    for row in published_rows():
-        if row.released is not None:
-            result = {"result": row.id, "detector": row.system, "EER in %": row.percent(row.best)}
-            manual_detectors.append({**result, "files": row.released})
-            manual_rows.append({**result, "files": ", ".join(row.released) or "–"})
+    elif json_:
+        print(as_json(_models_for_json()))
+    else:
+        print(_models_sheet().text())
+
+
+def _models_for_json() -> dict[str, object]:
+    from nes2net.models.catalogue import list_models
+    from nes2net.models.frontends.sizes import SIZES
+
     frontends = []
-    frontend_rows = []
-    for frontend, size in SIZES.items():
-        millions = round(size.parameters / 1e6)
-        frontend_rows.append({"name": frontend, "million parameters": millions, "licence": size.licence})
+    for name, size in SIZES.items():
         frontends.append(
             {
-                "name": frontend,
+                "name": name,
                 "title": size.title,
                 "parameters": size.parameters,
                 "licence": size.licence,
@@ -61,17 +59,20 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
                 "known_by": size.published.pinned or "not pinned",
             }
         )
-    # Print all models as JSON.
-    if json_:
-        data = {
-            "detectors": [asdict(model) for model in list_models()],
-            "front-ends": frontends,
-            "by hand": manual_detectors,
-            "repositories": collections,
-        }
-        print(as_json(data))
-        return
-    # Print all models as tables.
+    return {
+        "detectors": [asdict(model) for model in list_models()],
+        "front-ends": frontends,
+        "by hand": _results_with_files(in_words=False),
+        "repositories": _collection_rows(),
+    }
+
+
+def _models_sheet() -> Sheet:
+    from nes2net.lib.sheet import Sheet
+    from nes2net.models.catalogue import list_models
+    from nes2net.models.frontends.sizes import SIZES
+    from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
+
     detectors = []
     # Put detectors for commercial use first. Within each group, put newer detectors first; equally new detectors stay
     # sorted by size.
@@ -82,17 +83,22 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
                 "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
                 "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
                 "reported": "; ".join(model.reported),
-                "licence": re.sub(r" \([^)]*\)|,.*", "", model.licence),
+                "licence": re.sub(r" \([^)]*\)|,.*", "", model.licence),  # without remarks after the name
                 "score": model.score,
             }
         )
-    sheet = Sheet(
+    frontends = []
+    for name, size in SIZES.items():
+        millions = round(size.parameters / 1e6)
+        frontends.append({"name": name, "million parameters": millions, "licence": size.licence})
+    by_hand = _results_with_files(in_words=True)
+    return Sheet(
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
-            "detectors to download by hand; a result without files has a figure for any file, but no verdict": manual_rows,
-            "repositories of the hub, for --model; NAME lists its files, NAME/FILE is one": collections,
-            "pre-trained front-ends, for ssl_checkpoint=": frontend_rows,
+            "detectors to download by hand; a result without files has a figure for any file, but no verdict": by_hand,
+            "repositories of the hub, for --model; NAME lists its files, NAME/FILE is one": _collection_rows(),
+            "pre-trained front-ends, for ssl_checkpoint=": frontends,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },
         commands=[
@@ -102,4 +108,23 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             "nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio",
         ],
     )
-    print(sheet.text())
+
+
+def _collection_rows() -> list[Facts]:
+    from nes2net.models.published_models import HUB_COLLECTIONS
+
+    rows: list[Facts] = []
+    for repository, (meaning, licence) in HUB_COLLECTIONS.items():
+        rows.append({"name": f"hub:{repository}", "holds": meaning, "licence": licence})
+    return rows
+
+
+def _results_with_files(*, in_words: bool) -> list[Facts]:
+    from nes2net.models.published_results import published_rows
+
+    rows: list[Facts] = []
+    for row in published_rows():
+        if row.released is not None:  # kind of each file to download by hand → its name
+            files = ", ".join(row.released) or "–" if in_words else row.released
+            rows.append({"result": row.id, "detector": row.system, "EER in %": row.percent(row.best), "files": files})
+    return rows

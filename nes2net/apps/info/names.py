@@ -45,6 +45,7 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 
 def overview() -> Sheet:
+    """Describe every name in a line; :mod:`nes2net.apps.info.overview` stores the result."""
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
     keys = {f"recipe {name}": docstring_of(section).title for name, section in SECTIONS.items()}
     tables["keys of a recipe"] = [{"name": name, "meaning": meaning} for name, meaning in keys.items()]
@@ -52,12 +53,15 @@ def overview() -> Sheet:
 
 
 class _Kind(NamedTuple):
+    """A kind of things with names, such as recipes or corpora."""
+
     name: str
     """In the singular."""
     names: list[str]
     line: Callable[[str], str]
-    """The line of a name in the overview."""
+    """Maps a name to its line in the overview."""
     sheet: Callable[[str], Sheet]
+    """Maps a name to its description."""
 
     @property
     def plural(self) -> str:
@@ -77,25 +81,28 @@ class _Kind(NamedTuple):
 def _all_kinds() -> list[_Kind]:
     figures = {row.id: figure_of(row) for row in published_rows()}
     networks = [
-        _registered(registry, part_sheet, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()
+        _kind_of_registry(registry, part_sheet, f"model.{role}", _network_facts)
+        for role, registry in REGISTRIES.items()
     ]
     return [
         _Kind("recipe", packaged_recipes(), lambda name: recipe_notes(name).about[0], recipe_sheet),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
         *networks,
-        _registered(heads, part_sheet, "model.backend.head", _head_facts),
-        _registered(losses, part_sheet, "train.loss", _loss_facts),
-        _registered(tasks, part_sheet, "train.task", _task_facts),
-        _registered(judgements, judgement_sheet),
+        _kind_of_registry(heads, part_sheet, "model.backend.head", _head_facts),
+        _kind_of_registry(losses, part_sheet, "train.loss", _loss_facts),
+        _kind_of_registry(tasks, part_sheet, "train.task", _task_facts),
+        _kind_of_registry(judgements, judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
-        _registered(commands, command_sheet),
+        _kind_of_registry(commands, command_sheet),
         _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
 
 
-def _registered(registry: Registry, sheet: Callable[..., Sheet], *settings: object) -> _Kind:
-    return _Kind(registry.kind, registry.names(), partial(_title, registry), partial(sheet, registry, *settings))
+def _kind_of_registry(registry: Registry, sheet: Callable[..., Sheet], *settings: object) -> _Kind:
+    return _Kind(
+        registry.kind, registry.names(), partial(_docstring_title, registry), partial(sheet, registry, *settings)
+    )
 
 
 def names() -> dict[str, list[str]]:
@@ -120,7 +127,7 @@ def sheets(name: str) -> list[Sheet]:
     sheets = [kind.sheet(name) for kind in kinds if name in kind.names]
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
-        raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
+        raise InputError(f"'{name}' is neither a file or folder nor a name that nes2net knows{hint}")
     similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
     remarks = {}
     if similar_names:
@@ -137,7 +144,7 @@ def _model_line(name: str) -> str:
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
 
-def _title(registry: Registry, name: str) -> str:
+def _docstring_title(registry: Registry, name: str) -> str:
     return docstring_of(registry.get(name)).title
 
 
@@ -151,7 +158,7 @@ def _corpus_line(name: str) -> str:
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    line = _title(effects, name)
+    line = _docstring_title(effects, name)
     if strengths:
         strengths = f"{strengths} {condition.unit}".rstrip()
         line += f" ({strengths})"
@@ -196,9 +203,11 @@ def model_rows(config: Mapping[str, object]) -> Sequence[Facts]:
 def part_sheet(registry: Registry, key: str, further_facts: Callable[[Registry, str], Facts], name: str) -> Sheet:
     """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
-    ``key`` of a recipe chooses the part by its name.
+    Args:
+        key: key of a recipe that chooses the part by its name, such as ``"train.loss"``.
+        further_facts: makes the facts that only this kind of part has.
     """
-    facts = {"what": _title(registry, name), **further_facts(registry, name)}
+    facts = {"what": _docstring_title(registry, name), **further_facts(registry, name)}
     options = all_option_rows(registry, name)
     commands = [f"In a recipe: {key}={name}"]
     if options:
@@ -243,7 +252,7 @@ def _task_facts(registry: Registry, name: str) -> Facts:
 
 
 def judgement_sheet(registry: Registry, name: str) -> Sheet:
-    facts = {"what": _title(registry, name)}
+    facts = {"what": _docstring_title(registry, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(registry, name)}, commands=commands)
 
@@ -257,7 +266,7 @@ def command_sheet(registry: Registry, name: str) -> Sheet:
             values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
-    return Sheet(f"{name}: command", {"what": _title(registry, name)}, "", tables, [f"nes2net {name} --help"])
+    return Sheet(f"{name}: command", {"what": _docstring_title(registry, name)}, "", tables, [f"nes2net {name} --help"])
 
 
 def condition_sheet(name: str) -> Sheet:
@@ -275,7 +284,7 @@ def condition_sheet(name: str) -> Sheet:
         except MissingLibrary as error:
             lacks = str(error)
     facts = {
-        "what": _title(effects, name),
+        "what": _docstring_title(effects, name),
         "strength": condition.strengths_in_words() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
@@ -322,7 +331,7 @@ def model_sheet(name: str) -> Sheet:
         "notes": list(PUBLISHED[name].notes),
         "published": lines_about(name),
     }
-    tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]
+    tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]  # made by card_tables()
     commands = [f"Build it, with random weights: Detector.from_config('{name}')"]
     if PUBLISHED[name].file is None:
         commands.append(f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt")
@@ -337,7 +346,7 @@ def model_sheet(name: str) -> Sheet:
 
 
 def card_tables(name: str) -> Tables:
-    """Make tables that are stored, because building the model takes seconds."""
+    """Make the tables in :data:`STORED_CARDS`, which are stored because building a model takes seconds."""
     from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
 
     config = PUBLISHED_MODELS[name]
@@ -370,6 +379,7 @@ def weights_facts(shelf: Shelf) -> Facts:
     """Collect source, checksum, and whether the weights are on this machine."""
     record = shelf.first_seen()
     return {
+        # Shorten commits and checksums to seven digits.
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
         "first seen here": record and ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision))),
@@ -383,7 +393,7 @@ def recipe_sheet(name: str | Path) -> Sheet:
     notes = recipe_notes(name)
     packaged = PACKAGED / f"{name}.yaml"
     trained_on = [corpus.name for corpus in recipe.data.parts("train")]
-    checked = trained_on[0] if len(trained_on) == 1 and trained_on[0] in corpora.names() else "CORPUS"
+    corpus_to_check = trained_on[0] if len(trained_on) == 1 and trained_on[0] in corpora.names() else "CORPUS"
     from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     start = None
@@ -405,7 +415,7 @@ def recipe_sheet(name: str | Path) -> Sheet:
     }
     commands = [
         f"nes2net train {quote(str(name))} data.root=FOLDER",
-        f"nes2net data check {checked} FOLDER",
+        f"nes2net data check {corpus_to_check} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet(f"{name}: recipe", facts, tables=tables, commands=commands)
@@ -434,9 +444,9 @@ def changed_keys(recipe: Recipe, sources: Mapping[str, str]) -> list[Facts]:
 
 
 def _values_by_key(recipe: Recipe) -> Facts:
-    """Omit the keys of the model; nested keys become ``train.lr``."""
+    """Flatten a recipe, without its model: key such as ``train.lr`` → value."""
     flat: dict[str, object] = {}
-    for key, value in recipe.written().items():
+    for key, value in recipe.to_readable_dict().items():
         if key in SECTIONS and isinstance(value, Mapping):
             flat |= {f"{key}.{name}": item for name, item in value.items()}
         elif key != "model":

@@ -27,7 +27,10 @@ PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 
 
 def option_rows(registry: Registry, name: str) -> list[Facts]:
-    """Return ``option``, ``takes``, ``default`` and ``meaning`` of each option of a part."""
+    """Return ``option``, ``takes``, ``default`` and ``meaning`` of each option of a part.
+
+    Arguments that the package passes itself (``registry.given``) are no options.
+    """
     return rows_of(registry.get(name), registry.given)
 
 

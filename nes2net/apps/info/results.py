@@ -13,14 +13,16 @@ _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say wh
 
 
 def rows_about(names: Collection[str]) -> list[PublishedRow]:
-    return [row for row in published_rows() if not {*row.models, _recipe(row), row.corpus}.isdisjoint(names)]
+    """List the published results of these models, recipes or corpora."""
+    return [row for row in published_rows() if not {*row.models, _recipe_name(row), row.corpus}.isdisjoint(names)]
 
 
 def lines_about(*names: str) -> list[str]:
+    """Describe the published results of these models, recipes or corpora, in a line each."""
     return [_line(row) for row in rows_about(names)]
 
 
-def _recipe(row: PublishedRow) -> str | None:
+def _recipe_name(row: PublishedRow) -> str | None:
     return Path(row.recipe).stem if row.recipe else None
 
 
@@ -41,7 +43,7 @@ def result_sheet(id: str) -> Sheet:
     facts = {
         "what": _line(row),
         "model": ", ".join(row.models),
-        "recipe": _recipe(row),
+        "recipe": _recipe_name(row),
         "measured again": ", ".join(row.ways) or "only reported",
         "here": row.here,
         "front-end": row.reported_frontend,

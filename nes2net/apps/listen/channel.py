@@ -28,7 +28,9 @@ from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Gap, Scored, Skipped, Stream, TimedWindow
 from nes2net.scoring.waveforms import WaveformReader
 
-#: A message about a channel, such as the score of a window, which can be written as a line of JSON.
+#: A message about a channel, which can be written as a line of JSON. Its key ``event`` says what happened: ``"score"``
+#: (a window), ``"gap"``, ``"skipped"``, ``"silence"``, ``"alarm"``, ``"clear"``, ``"unjudged"``, or ``"end"``;
+#: docs/listen.md lists the keys of each.
 Line: TypeAlias = dict[str, Any]
 #: Seconds after which a line says that a channel is not judged.
 MAX_UNJUDGED = 10.0
@@ -42,23 +44,23 @@ class Tally(StrictModel):
     num_scored: Natural = 0
     num_skipped: Natural = 0
     num_failed: Natural = 0
-    num_weighed: Natural = 0  # windows that were added to the evidence
-    num_speaking: Natural = 0
-    num_alarms: Natural = 0
+    num_weighed: Natural = 0  # windows that were added to the evidence, also with the weight 0
+    num_speaking: Natural = 0  # windows with a weight above 0
+    num_alarms: Natural = 0  # windows during an alarm
     lowest: Scored | None = None
     # State of the evidence, as in the line about the latest window.
     last: dict[str, FiniteFloat | bool | None] = Field(default_factory=dict)
     judged_until: Seconds = 0.0  # end of the latest window in the stream
     now: Seconds = 0.0  # end of the stream so far
-    evidence: dict[str, object] | None = None  # of Evidence.state
+    evidence: dict[str, object] | None = None  # of Evidence.state; None without a calibration
 
 
 @dataclass
 class Channel:
     """Judges the audio of one speaker.
 
-    One thread may call :meth:`take`, and another :meth:`lines`, which computes the scores. A thread
-    must hold a lock while it calls :meth:`take` or removes an item from :attr:`queue`.
+    One thread may call :meth:`take`, which queues windows, and another :meth:`judge`, which scores
+    them. A thread must hold a lock while it calls :meth:`take` or removes an item from :attr:`queue`.
 
     Args:
         hop: seconds from one window to the next.
@@ -85,37 +87,38 @@ class Channel:
         self._began: float | None = None  # reading of the monotonic clock when the stream began
         self._failed_in_row = 0
         self._is_silent = False  # whether the latest window had too little speech
-        # Time from which on a line says that the channel is not judged; None if the latest window was judged.
+        # Time from which on a line says that the channel is not judged; infinity if a line said so already, None if the
+        # latest window was judged.
         self._warn_from: float | None = None
-        self._computing: deque[float] = deque(maxlen=_MAX_TIMES)
-        self._lags: deque[float] = deque(maxlen=_MAX_TIMES)
+        self._computing: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds to judge each window
+        self._lags: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds from the end of each window to its line
 
-    def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
+    def take(self, samples: np.ndarray, start_time: float | None, max_waiting: int | None) -> None:
         """Put the windows that are now complete into :attr:`queue`.
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: see ``time`` in :meth:`nes2net.scoring.stream.Stream.push`.
-            most_waiting: if more windows wait, all but the newest are skipped.
+            max_waiting: if more windows wait, all but the newest are skipped; None to skip none.
 
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
         """
-        if self._began is None and self.earlier is not None:
+        if self._began is None and self.earlier is not None:  # the time since the restart is a gap
             self.queue.append(Gap(self.earlier.judged_until, start_time or self.stream.now))
         self.stream.take(samples, start_time)
         if self._began is None:
             self._began = time.monotonic() - self.stream.now
-        if most_waiting is not None:
-            self._tally.num_skipped += self.stream.skip(most_waiting)
+        if max_waiting is not None:
+            self._tally.num_skipped += self.stream.skip(max_waiting)
 
     @property
     def queue(self) -> deque[TimedWindow | Gap | Skipped]:
         """The windows that wait to be scored, and between them gaps and skipped windows."""
         return self.stream.waiting
 
-    def lines(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
-        """Score ``item`` from the front of the queue; return the lines about it.
+    def judge(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
+        """Judge ``item`` from the front of the queue; return the lines about it.
 
         A gap, or skipped windows, have one line. A window without speech may be skipped unscored;
         one that cannot be scored has an ``error``. More lines follow if silence begins, or if an
@@ -129,36 +132,42 @@ class Channel:
         began = time.perf_counter()
         self._tally.judged_until = item.end
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
+        weight = self._weigh(item.samples, line)
         lines = [line]
-        samples = item.samples
-        weight = 1.0
-        if self.vad != "none":
-            weight = line["speech"] = speech_share(samples)
-        is_silent = weight < MIN_SPEECH
-        if is_silent:
-            weight = 0.0
-            unfit = remark_of(samples, len(samples), None, length_of_training(self.scorer.provenance)).unfit
-            line["reason"] = unfit or f"speech in only {100 * line['speech']:.0f} % of it"
-            if not self._is_silent:
-                lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
-        self._is_silent = is_silent
-        if is_silent and self.vad == "skip":
+        if weight == 0 and not self._is_silent:
+            lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
+        self._is_silent = weight == 0
+        if self._is_silent and self.vad == "skip":
             self._tally.num_skipped += 1
         elif not self._score(item, line):
             return lines
         if self.evidence is not None:
-            lines += self._add_evidence(self.evidence, line, weight, samples)
-        lines += self._say_unjudged(line)
+            lines += self._add_evidence(self.evidence, line, weight, item.samples)
+        lines += self._warn_if_unjudged(line)
         self._computing.append(time.perf_counter() - began)
         if self.is_live and self._began is not None:
             line["lag"] = time.monotonic() - self._began - item.end
             self._lags.append(line["lag"])
         return lines
 
-    def _score(self, item: TimedWindow, line: Line) -> bool:
-        """Return whether ``line`` got a score; raise InputError at the tenth failure in a row."""
+    def _weigh(self, samples: NDArray, line: Line) -> float:
+        """Return the weight of a window (N,) by :data:`Vad`; add its share of speech to ``line``, or why it is 0."""
+        if self.vad == "none":
+            return 1.0
+        weight = line["speech"] = speech_share(samples)
+        if weight >= MIN_SPEECH:
+            return weight
+        unfit = remark_of(samples, len(samples), None, length_of_training(self.scorer.provenance)).unfit
+        line["reason"] = unfit or f"speech in only {100 * weight:.0f} % of it"
+        return 0.0
+
+    def _score(self, window: TimedWindow, line: Line) -> bool:
+        """Add the score, or the ``error``, to ``line``; return whether there is a score.
+
+        Raises InputError at the tenth failure in a row.
+        """
         try:
-            (scored,) = self.stream.score([item])
+            (scored,) = self.stream.score([window])
         except InputError as error:
             self._tally.num_failed += 1
             self._failed_in_row += 1
@@ -207,7 +216,10 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
-        """Overlapping windows share an embedding, which takes as long as a score."""
+        """Measure a window (N,), to compare it with the calibration's recordings.
+
+        Overlapping windows share an embedding, because an embedding takes as long as a score.
+        """
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until and not evidence.decider.too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
@@ -216,7 +228,7 @@ class Channel:
             self._embedded_until = line["end"]
         return traits
 
-    def _say_unjudged(self, line: Line) -> list[Line]:
+    def _warn_if_unjudged(self, line: Line) -> list[Line]:
         reason = line.get("unusual") or line.get("reason")
         if not reason:
             self._warn_from = None
@@ -236,11 +248,12 @@ class Channel:
         self.stream.end()
 
     def tally(self) -> Tally:
-        """Requires the lock of :meth:`take`."""
+        """Copy the tally, to continue after a restart; requires the lock of :meth:`take`."""
         evidence = self.evidence and self.evidence.state()
         return self._tally.model_copy(update={"now": self.stream.now, "evidence": evidence})
 
     def summary(self) -> Line:
+        """Return the line ``end``."""
         tally = self._tally
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": tally.num_scored, "skipped": tally.num_skipped, "failed": tally.num_failed}

@@ -75,20 +75,20 @@ def listen(
         from nes2net.apps.listen.sources import open_source
 
         if (source is None) == (serve is None):
-            raise InputError("name one source, such as - for the standard input, or `serve`")
-        load = partial(_judge, model, loading, deciding, windows)
+            raise InputError("name one source, such as - for the standard input, or `serve`, and not both")
+        load = partial(_load_judge, model, loading, deciding, windows)
         if serve is not None:
             for library in ("websockets", "prometheus_client"):
                 if find_spec(library) is None:
                     raise MissingLibrary(f"clients need {library}, which is not installed: {how_to_install('listen')}")
             _serve(load, Path(model).name, serve, server, stop)
             return
-        heard = open_source(str(source), **vars(audio))
+        opened_source = open_source(str(source), **vars(audio))
         stop.check()
-        _listen(load(), heard, json_, stop)
+        _listen(load(), opened_source, json_, stop)
 
 
-def _judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
+def _load_judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.scoring.calibrated import notes_on, usual_window

@@ -62,6 +62,7 @@ class LiveJudge(Windows):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Raises an error now if the windows do not suit the detector.
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
     def session(
@@ -115,8 +116,9 @@ class Session:
 
     channels: list[Channel]
     ready: Line
-    most_waiting: int
-    """Per channel, before old windows are skipped if ``keep`` is ``"latest"``."""
+    """The first line; ``session`` in it is the token by which a client resumes."""
+    max_waiting: int
+    """Windows per channel that may wait before old ones are skipped, if ``keep`` is ``"latest"``."""
 
 
 class Listening:
@@ -128,14 +130,14 @@ class Listening:
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
         self._channels = session.channels
-        self._latest = session.ready["keep"] == "latest"
-        self._most_waiting = session.most_waiting
+        self._keeps_latest = session.ready["keep"] == "latest"
+        self._max_waiting = session.max_waiting
         self._rate = session.ready["rate"]
         self._blocks = blocks
-        self._changed = threading.Condition()
-        self._is_read = False
+        self._changed = threading.Condition()  # guards the channels and the following three values
+        self._is_read = False  # whether the source has ended
         self._is_stopped = False
-        self._failure: Exception | None = None
+        self._failure: Exception | None = None  # an error of the reading thread, for `lines` to raise
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def stop(self) -> None:
@@ -143,6 +145,7 @@ class Listening:
         self._is_stopped = True
 
     def tallies(self) -> list[Tally]:
+        """Copy the tallies, to save them for a restart."""
         with self._changed:
             return [channel.tally() for channel in self._channels]
 
@@ -178,7 +181,11 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Longest queue first, until nothing waits; raise :class:`Gone` if the connection is lost."""
+        """Judge the windows that wait, longest queue first, until the source has ended and nothing waits.
+
+        Raises:
+            Gone: if the connection is lost.
+        """
         while True:
             with self._changed:
                 while not (self._is_read or self._is_stopped or any(channel.queue for channel in self._channels)):
@@ -190,13 +197,13 @@ class Listening:
                     return
                 item = channel.queue.popleft()
                 self._changed.notify()
-            yield from channel.lines(item)
+            yield from channel.judge(item)
 
     def _read(self) -> None:
-        """Store an error for :meth:`lines` to raise."""
+        """Read the source to its end, in a thread; store an error for :meth:`lines` to raise."""
         try:
             for block in self._blocks:
-                step = max(1, round(self._rate))
+                step = max(1, round(self._rate))  # at most a second at once
                 for first in range(0, block.samples.shape[1], step):
                     time = block.time if first == 0 else None
                     if not self._take(block.samples[:, first : first + step], time):
@@ -214,18 +221,18 @@ class Listening:
         If windows may not be skipped, first wait until no channel has too many. A single
         :class:`Channel` judges the mean of all channels.
         """
-        most_waiting = self._most_waiting if self._latest else None
+        max_waiting = self._max_waiting if self._keeps_latest else None
         with self._changed:
-            while not self._latest and any(len(channel.queue) >= _MAX_UNSCORED for channel in self._channels):
+            while not self._keeps_latest and any(len(channel.queue) >= _MAX_UNSCORED for channel in self._channels):
                 if self._is_stopped:
                     return False
                 self._changed.wait(_LOOK)
             if self._is_stopped:
                 return False
             if len(self._channels) == 1:
-                self._channels[0].take(samples, time, most_waiting)
+                self._channels[0].take(samples, time, max_waiting)
             else:
                 for channel, row in zip(self._channels, samples, strict=True):
-                    channel.take(row, time, most_waiting)
+                    channel.take(row, time, max_waiting)
             self._changed.notify()
         return True

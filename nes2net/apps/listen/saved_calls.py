@@ -35,8 +35,8 @@ class Parked(NamedTuple):
 
 
 class _SavedCall(StrictModel):
-    basis: str  # digest of what evidence depends on besides audio
-    channels: list[Tally]
+    basis: str  # digest of what evidence depends on besides audio, see SavedCalls._digest_of_settings
+    channels: list[Tally]  # in the order of the session's channels
 
 
 class SavedCalls:
@@ -52,15 +52,18 @@ class SavedCalls:
         self.tidy()
 
     def save(self, session: Session, tallies: list[Tally]) -> None:
-        state = _SavedCall(basis=self._basis(session), channels=tallies)
+        state = _SavedCall(basis=self._digest_of_settings(session), channels=tallies)
         try:
             with replacing(self._path(session.ready["session"])) as temporary:
                 temporary.write_text(state.model_dump_json(), encoding="utf-8")
         except (OSError, InputError) as error:
             _LOGGER.warning("the state of a call could not be saved: %s", error)
 
-    def restored(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
-        """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings."""
+    def restore(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
+        """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings.
+
+        ``begin`` makes a session with the client's present settings.
+        """
         self.tidy()
         path = self._path(key)
         if not path.exists():
@@ -72,7 +75,7 @@ class SavedCalls:
         except (OSError, InputError) as error:
             _LOGGER.warning("a call begins again: %s", error)
             return None
-        if saved.basis != self._basis(session) or len(saved.channels) != len(session.ready["channels"]):
+        if saved.basis != self._digest_of_settings(session) or len(saved.channels) != len(session.ready["channels"]):
             return None
         session.ready["session"] = key
         return Parked(session, time.monotonic() - seconds)
@@ -92,6 +95,7 @@ class SavedCalls:
     def _path(self, key: str) -> Path:
         return self._folder / f"call-{hashlib.sha256(key.encode()).hexdigest()}.json"
 
-    def _basis(self, session: Session) -> str:
+    def _digest_of_settings(self, session: Session) -> str:
+        """Evidence may continue if the digest is equal."""
         facts = {**session.ready, **self._facts, "session": None}
         return hashlib.sha256(json_text(facts).encode()).hexdigest()

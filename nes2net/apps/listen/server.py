@@ -58,6 +58,9 @@ _FAILED = 1011
 _TRY_LATER = 1013
 
 
+# The messages of a client, as in docs/listen.md.
+
+
 class _Start(StrictModel):
     event: Literal["start"]
     rate: Annotated[float, Field(ge=1000, le=1_000_000)]
@@ -97,25 +100,25 @@ class Server:
     """
 
     def __init__(self, model: str, settings: ServerSettings, names: Iterable[str] = ()) -> None:
-        most_clients = settings.clients
+        max_clients = settings.clients
         self._idle = settings.idle
         self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
         self._most_connections = most_connections(_FILES_EACH)
-        if most_clients > self._most_connections:
+        if max_clients > self._most_connections:
             raise InputError(
-                f"`clients` is at most {self._most_connections}, not {most_clients}, because this process may open only "
+                f"`clients` must be at most {self._most_connections}, not {max_clients}, because this process may open only "
                 f"{most_open_files()} files: allow it more with ulimit -n"
             )
         self._model = model
         self._state_folder = settings.state
-        self._judge: LiveJudge | None = None
+        self._judge: LiveJudge | None = None  # None until the detector is loaded
         self._saved_calls: SavedCalls | None = None
-        self._most_clients = most_clients
-        self._slots = threading.BoundedSemaphore(most_clients)
+        self._max_clients = max_clients
+        self._slots = threading.BoundedSemaphore(max_clients)
         self._names = {name.lower().rstrip(".") for name in (*names, *settings.allow_name)}
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → session, connection
-        self._parked: dict[str, Parked] = {}
+        self._parked: dict[str, Parked] = {}  # token → session whose connection was lost, oldest first
         self._is_stopped = False
         self._metrics = CallMetrics(lambda: len(self._running))
 
@@ -128,7 +131,7 @@ class Server:
         """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._most_connections, self._most_clients + _MAX_STRANGERS)
+        listener.most = min(self._most_connections, self._max_clients + _MAX_STRANGERS)
         listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,
@@ -210,18 +213,19 @@ class Server:
     def _serve_client(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed, Gone):
             if not self._slots.acquire(blocking=False):
-                _send(connection, {"event": "error", "message": f"busy: {self._most_clients} clients are served"})
+                message = f"busy: {self._max_clients} clients are served already; try again later"
+                _send(connection, {"event": "error", "message": message})
                 connection.close(_TRY_LATER)
                 return
             Listener.served.add(connection.socket)
             try:
-                code = self._code_of_session(connection)
+                code = self._run_session_to_code(connection)
                 connection.close(_GOING_AWAY if self._is_stopped else code)
             finally:  # not before the client has the last lines
                 Listener.served.discard(connection.socket)
                 self._metrics.calls.labels(connection.close_code).inc()
 
-    def _code_of_session(self, connection: ServerConnection) -> int:
+    def _run_session_to_code(self, connection: ServerConnection) -> int:
         try:
             self._run_session(connection)
         except InputError as error:
@@ -237,16 +241,16 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Keep the session in ``_parked`` if its connection is lost."""
+        """Send the lines about a client's audio until it ends; keep the session if its connection is lost."""
         start = _receive(connection, self._idle)
         if not isinstance(start, _Start):
-            raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
+            raise InputError('the first message must be text such as {"event": "start", "rate": 16000}')
         names = channel_names(start.names, start.channels, "names")
         assert self._judge is not None
         begin = partial(self._judge.session, start.rate, start.encoding, names, True, "latest")
         parked = self._take_parked(start, names)
         if parked is None and self._saved_calls is not None:
-            parked = self._saved_calls.restored(start.session or "", begin)
+            parked = self._saved_calls.restore(start.session or "", begin)
         session = begin() if parked is None else parked.session
         listening = Listening(session, _blocks(connection, self._idle, start, session, parked))
         token = session.ready["session"]
@@ -281,21 +285,28 @@ class Server:
             while token in self._running:
                 time.sleep(_LOOK)
         with self._lock:
-            latest = list(self._parked.items())[-self._most_clients :]
+            latest = list(self._parked.items())[-self._max_clients :]
             now = time.monotonic()
             self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
             parked = self._parked.pop(token, None)
         if parked is not None:
             ready = parked.session.ready
             if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
-                raise InputError("the session to resume had another rate, encoding or other channels")
+                raise InputError(
+                    "the session to resume had another rate, encoding or other channels: repeat the values of its first "
+                    "`start`, or begin a new session"
+                )
         return parked
 
 
 def _blocks(
     connection: ServerConnection, idle: float | None, start: _Start, session: Session, parked: Parked | None
 ) -> Iterator[Block]:
-    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports."""
+    """Yield audio until ``stop``, with the time of its first sample after a gap.
+
+    A gap lasts as long as the client states; to this is added the time without a connection, if the
+    session was ``parked``. After ``keepalive`` messages it lasts until the next audio.
+    """
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
     last_audio = time.monotonic()
@@ -341,14 +352,17 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
     if isinstance(message, bytes):
         return message
     if len(message) > _MAX_TEXT:
-        raise InputError(f"a message of text has at most {_MAX_TEXT} characters")
+        raise InputError(
+            f"a message of text has at most {_MAX_TEXT} characters, not {len(message)}: send audio as bytes"
+        )
     try:
         return validate_json(_Text, message.encode()).root
     except ValueError as error:
-        raise InputError(f"a message is not understood: {error}") from error
+        raise InputError(f"a message is not understood, {error}: send start, gap, keepalive or stop") from error
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
+    # Disconnect a client that does not receive the line in time.
     cut = threading.Timer(MAX_SEND_SECONDS, connection.socket.shutdown, [socket.SHUT_RDWR])
     cut.start()
     try:

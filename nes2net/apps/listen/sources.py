@@ -54,10 +54,15 @@ def channel_names(names: list[str] | None, num_channels: int, setting: str = "sp
     """
     if names is None:
         if num_channels > 2:
-            raise InputError(f"{num_channels} channels are those of several speakers: name each, with `{setting}`")
+            raise InputError(
+                f"only one or two channels are averaged, not {num_channels}, which may be of several speakers: name each "
+                f"channel with `{setting}`"
+            )
         return ["mix"]
     if len(names) != num_channels or len(set(names)) < len(names) or "" in names:
-        raise InputError(f"`{setting}` names each of {num_channels} channels once, not {','.join(names)!r}")
+        raise InputError(
+            f"`{setting}` must have a different name for each of {num_channels} channels, not {','.join(names)!r}"
+        )
     return names
 
 
@@ -81,7 +86,7 @@ def open_source(
         MissingLibrary: if the microphone needs a library.
     """
     if not speed > 0:
-        raise InputError(f"`speed` is a number above 0, not {speed}")
+        raise InputError(f"`speed` must be a number above 0, such as 1 for real time, not {speed}")
     names = None if split is None else split.split(",")
     # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")
@@ -94,13 +99,17 @@ def open_source(
     is_pipe = source == STANDARD_INPUT or Path(source).is_fifo()
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
-            raise InputError("raw samples do not state their rate: name it with `rate`, such as 16000, or 8000")
+            raise InputError(
+                f"{source} has raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
+            )
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
     # Play a recording.
     if channels != 1:
-        raise InputError("a recording states its channels: remove `channels`; `split` judges each by itself")
+        raise InputError(
+            f"{source} is a recording, which states its channels: remove `channels`; `split` judges each by itself"
+        )
     num_channels = 1 if names is None else len(names)
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
     is_live = speed == 1

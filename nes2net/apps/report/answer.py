@@ -39,8 +39,6 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     decision = judged.decision
     if decider is None or decision is None:
         return _without_calibration(judged, model)
-    # If the detector has no decision, the answer is "cannot tell".
-    along = judged.along
     facts = [("What it rests on", _basis_words(judged))]
     reason = with_flag_names(decision.reason or "")
     if judged.remarks and judged.remarks != reason:
@@ -51,18 +49,12 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
-    stretch = stretch_of(judged)
-    assert decision.probability is not None
-    facts.insert(0, ("Probability", _probability_words(judged, decision.probability, decider)))
-    if stretch is not None:
-        facts.append(("A part that stands out", _stretch_words(stretch)))
-    if along is not None and along.low_windows is not None:
-        facts.append(("Single windows", _low_window_words(along.low_windows, along.windows, decision.decision)))
-        if decision.decision == "bonafide":
-            facts.append(("What would be missed", _missed_words(along.shortest_found)))
+    assert decision.probability is not None  # only "cannot tell" has none
+    probability = ("Probability", _probability_words(judged, decision.probability, decider))
+    facts = [probability, *facts, *_window_facts(judged)]
     if decision.p_value is not None:
         # If windows decided, the length of the recording was not compared.
-        compared = "level or bandwidth" if along else "length, level or bandwidth"
+        compared = "level or bandwidth" if judged.along else "length, level or bandwidth"
         usualness = (
             f"Of the recordings that the calibration was learned from, {in_hundred(decision.p_value)} are as unusual as "
             f"this one in {compared}, or in how the detector hears them."
@@ -71,7 +63,7 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     if decision.decision == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
-    if along is not None and along.in_part:
+    if judged.along is not None and judged.along.in_part:
         meaning = (
             "This detector takes a part of the recording for a fake, that is, for speech that a machine made or changed. "
             "The recording as a whole is more like real speech."
@@ -81,6 +73,19 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     return Answer("spoof", "Spoof", meaning, facts)
 
 
+def _window_facts(judged: Judged[float]) -> list[tuple[str, str]]:
+    facts = []
+    stretch = stretch_of(judged)
+    if stretch is not None:
+        facts.append(("A part that stands out", _stretch_words(stretch)))
+    along = judged.along
+    if along is not None and along.low_windows is not None:
+        facts.append(("Single windows", _low_window_words(along.low_windows, along.windows, along.decision)))
+        if along.decision == "bonafide":
+            facts.append(("What would be missed", _missed_words(along.shortest_found)))
+    return facts
+
+
 def stretch_of(judged: Judged[float]) -> Stretch | None:
     """Return the part with the most evidence against bona fide; None for "cannot tell"."""
     along = judged.along
@@ -88,7 +93,7 @@ def stretch_of(judged: Judged[float]) -> Stretch | None:
 
 
 def decided_windows(judged: Judged[float]) -> NDArray:
-    """Return (K,) booleans: windows with enough speech; none if the recording is unfit."""
+    """Return which of the K windows have enough speech to count, (K,); none if the recording is unfit."""
     track = judged.track
     assert track is not None and track.speech is not None
     return (track.speech >= MIN_SPEECH) & (not track.remark.unfit)
@@ -125,8 +130,9 @@ def in_hundred(share: float) -> str:
 def _without_calibration(judged: Judged[float], model: str) -> Answer:
     score = f"{judged.value:.4f}".replace("-", "−")
     part = "this recording"
-    if judged.judged < 1:
-        part = f"the first {readable_duration(judged.judged * judged.duration, exact=True)} of this recording"
+    judged_share = judged.judged
+    if judged_share < 1:
+        part = f"the first {readable_duration(judged_share * judged.duration, exact=True)} of this recording"
     meaning = (
         f"The detector gives {part} a score of {score}, and a score alone is no answer. It is higher for real "
         "speech than for fakes, but where the border lies differs from detector to detector, and from one kind of "
@@ -145,19 +151,23 @@ def _without_calibration(judged: Judged[float], model: str) -> Answer:
 
 
 def _basis_words(judged: Judged[float]) -> str:
-    """Say which share of the recording the decision is based on, and which number decided."""
-    if along := judged.along:
-        windows = pluralise(along.windows, "window")
-        window = readable_duration(along.window, exact=True)
-        number = f" The number that decided is {along.decided_by}." if along.decided_by else ""
-        return f"{percent(along.rests_on)} of the recording: {windows} of {window} in which there is speech.{number}"
+    """Say which share of the recording the answer is based on, and which number decided."""
+    decision_by_windows = judged.along  # None unless windows along the recording decided, by a calibration
+    if decision_by_windows:
+        windows = pluralise(decision_by_windows.windows, "window")
+        window = readable_duration(decision_by_windows.window, exact=True)
+        number = decision_by_windows.decided_by
+        decided_by = f" The number that decided is {number}." if number else ""
+        share_with_speech = percent(decision_by_windows.rests_on)
+        return f"{share_with_speech} of the recording: {windows} of {window} in which there is speech.{decided_by}"
     if judged.is_mean and judged.track is not None:
         windows = pluralise(len(judged.track), "window")
         return (
             f"The mean of {windows} of {readable_duration(judged.track.window, exact=True)}, over the whole recording."
         )
-    if judged.judged < 1:
-        return f"The beginning of the recording, {percent(judged.judged)} of it."
+    judged_share = judged.judged
+    if judged_share < 1:
+        return f"The beginning of the recording, {percent(judged_share)} of it."
     return "The whole recording, judged in one piece."
 
 

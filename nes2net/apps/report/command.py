@@ -52,14 +52,14 @@ def report(
     outputs = {"--html": html, "--pdf": pdf, "--json": json_}
     paths = {flag: path for flag, path in outputs.items() if path is not None}
     if not paths:
-        raise InputError("name a file to write with `html`, `pdf` or `json`")
+        raise InputError("a report requires a file: name one with `html`, `pdf` or `json`")
     # Check the flags and the files to write before a large model is loaded.
     for flag, path in paths.items():
         check_writable(path, stream=flag != "--pdf")
     if pdf is not None:
         weasyprint()
     if len({Path(path).resolve() for path in paths.values()}) < len(paths):
-        raise InputError(f"{' and '.join(paths)} are the same file: name another for each")
+        raise InputError(f"{' and '.join(paths)} name one file twice: name another file for each")
     decider = deciding.decider()
     recording = Unchanged(file)
     audio = AudioFile.of(Path(file), channel)

@@ -54,7 +54,8 @@ class AudioFile(NamedTuple):
         measured = measure_audio(path)
         if channel is not None and channel >= measured.channels:
             raise InputError(
-                f"has {pluralise(measured.channels, 'channel')}, counted from 0: there is no channel {channel}",
+                f"has {pluralise(measured.channels, 'channel')}, counted from 0, so there is no channel {channel}: choose a "
+                f"`channel` below {measured.channels}, or remove it for the mean of all",
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
@@ -90,7 +91,7 @@ class Examination:
     published: list[str]
     """Published figures of the detector."""
     fakes: FrameScores | None
-    """None if the detector was not trained on segments."""
+    """Frame scores with fake stretches; None if the detector was not trained on segments."""
 
     @property
     def decider(self) -> Decider | None:
@@ -134,13 +135,13 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         frames_judge: Judge[Any] = Judge(
             detector, "frames", settings=JudgingSettings(batch_size=batch_size), watch=progress_of
         )
-        fakes = _judge(frames_judge, file).frames
+        fakes = _judge_or_raise(frames_judge, file).frames
     published = detector.provenance.published
     rows = [row for row in published_rows() if published is not None and published[0] in row.models]
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),
-        _judge(judge, file),
+        _judge_or_raise(judge, file),
         _detector_facts(detector),
         [with_flag_names(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
         [with_flag_names(doubt) for doubt in judge.doubts],
@@ -149,7 +150,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     )
 
 
-def _judge(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
+def _judge_or_raise(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
     answer = judge.answer(Source.of(file.recording))
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")

@@ -72,10 +72,10 @@ def draw(examination: Examination) -> Markup:
 
 
 def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
-    """Without a calibration, draw scores; hollow marks are unused windows."""
+    """Draw the log-likelihood ratio of each window, or without a calibration its score; unused windows are hollow."""
     decider = examination.decider
     values = np.asarray(track.scores, np.float64)
-    usual = None
+    usual = None  # range of most bona fide recordings of the calibration
     threshold = None
     if decider is not None:
         values = decider.llrs(values)

@@ -75,7 +75,9 @@ def robustness(
         print(printable("\n".join(planned.words())))
         return 0
     if not model or not out:
-        raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
+        raise InputError(
+            "scoring requires a detector and a folder: add `model` and `out`, or `list` to only list conditions"
+        )
     detector = loading.load(model)
     num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
     rule: Decider | OperatingPoint = point

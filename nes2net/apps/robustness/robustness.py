@@ -84,15 +84,17 @@ def evaluate_robustness(
     files = {name: ScoreFile.of(path) for name, path in paths.items()}
     scores, without_scores = _read_scores(trials, files)
     failed = {**(failed or {}), **without_scores}
-    left_out = _incomplete_trials(trials, scores)
+    left_out = _conditions_without_score(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
-            f"{pluralise(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
+            f"only {pluralise(len(common), 'trial has', 'trials have')} scores under all conditions, and they are of one class: "
+            "score more trials"
         )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
+    # Positions of [bonafide, spoof] in the score files, by which one rule of the EER orders equal scores.
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     rules: dict[str, Callable[..., Any]] = {
         "eer": functools.partial(metrics.compute_eer, method=corpora.get(corpus).eer_method, order=order),
@@ -247,15 +249,18 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
 def _read_scores(
     trials: Sequence[Trial], files: Mapping[str, ScoreFile]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Return condition → id of a trial → score, and failed condition → reason."""
+    """Read condition → id of a trial → score, and failed condition → reason.
+
+    A condition fails if it lacks more than a tenth of the scores of the clean trials.
+    """
     scores = {}
     failed = {}
     for name, file in files.items():
         matched_trials = match_file(trials, file, allow_partial=True)
         if unknown := matched_trials.mismatch.unknown:
             raise InputError(
-                f"{file.path}: {pluralise(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these "
-                "trials again"
+                f"{file.path}: {pluralise(len(unknown), 'score belongs', 'scores belong')} to no trial, such as {unknown[0]}: "
+                "remove the file, and run the same command again"
             )
         scores[name] = matched_trials.by_id
     clean_scores = scores[CLEAN]
@@ -268,7 +273,9 @@ def _read_scores(
     return scores, failed
 
 
-def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+def _conditions_without_score(
+    trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, list[str]]:
     conditions = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
     return {id: names for id, names in conditions.items() if names}
 
@@ -285,12 +292,14 @@ def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoin
     """
     if isinstance(rule, Decider):
         if rule.threshold is None:
-            raise InputError("the calibration gives higher scores lower ratios, so it has no threshold on scores")
+            raise InputError(
+                "the calibration gives higher scores lower ratios, so it has no threshold on scores: use another `calibration`"
+            )
         return rule.threshold, f"operating point {rule.point.name} of the calibration"
     if rule.kind == "cost":
         raise InputError(
-            f"the operating point '{rule.name}' needs log-likelihood ratios: pass a `calibration`, or use eer, "
-            "fa:RATE% or miss:RATE% of the clean trials"
+            f"the operating point '{rule.name}' needs log-likelihood ratios: add `calibration`, or use the operating point "
+            "eer, fa:RATE% or miss:RATE% of the clean trials"
         )
     bonafide, spoof = map(np.sort, clean)
     return rule.threshold(Llrs(bonafide, spoof)), f"operating point {rule.name} of the clean trials"

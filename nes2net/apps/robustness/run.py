@@ -58,7 +58,7 @@ class UnderCondition:
 
 
 def _checksum(text: str) -> int:
-    """Unlike ``hash``, it is the same in every process."""
+    """Turn a text into a number for a seed; unlike ``hash``, it is the same in every process."""
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
@@ -73,6 +73,7 @@ class Plan:
     names: list[str]
     """Without :data:`CLEAN`."""
     sources: Sources
+    """Recordings that conditions mix in: noise, rooms, speech."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Condition → why it cannot be applied, such as a missing library."""
     seed: int = 0
@@ -143,7 +144,10 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
 
 
 def _expand_strengths(text: str) -> list[str]:
-    """Write ``%g``, so that each condition has one name only."""
+    """Expand a condition without strength, such as ``mp3``, to its default strengths: ``mp3:8``, …
+
+    A strength is written as ``%g``, so that each condition has only one name.
+    """
     name, colon, strength = text.partition(":")
     condition = effects.get(name)
     if not colon:
@@ -151,7 +155,10 @@ def _expand_strengths(text: str) -> list[str]:
     try:
         return [f"{name}:{float(strength):g}"]
     except ValueError:
-        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+        raise InputError(
+            f"condition '{text}': the strength behind the colon must be a number, not '{strength}'; 'nes2net info {name}' "
+            "lists strengths"
+        ) from None
 
 
 def run(
@@ -182,7 +189,9 @@ def run(
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
-        raise InputError("a robustness run is one process: remove torchrun, and pass `num_workers` for more workers")
+        raise InputError(
+            "a robustness run is one process: start it without torchrun, and choose `num_workers` for more workers"
+        )
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
@@ -190,7 +199,10 @@ def run(
         settings = replace(settings, num_workers=min(8, usable_processors()))
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
-        raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
+        raise InputError(
+            f"all {pluralise(len(plan.trials), 'trial')} are of one class, and error rates need bona fide and spoofed trials: "
+            "choose more trials, or another phase"
+        )
     # Check before scoring that a threshold can be found. Whether a threshold can be found depends only on the numbers
     # of trials, so the scores may be zeros.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
@@ -220,7 +232,7 @@ def run(
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-            raise InputError(f"no condition has scores: {reasons}")
+            raise InputError(f"no condition has scores, so nothing can be compared: {reasons}")
         return evaluate_robustness(
             plan.part.corpus,
             plan.phase,

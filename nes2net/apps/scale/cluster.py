@@ -53,7 +53,9 @@ class Resources(Ranged):
         if gpus_per_actor is None:
             gpus_per_actor = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
         if gpus_per_actor > gpus:
-            raise InputError(f"an actor requires {gpus_per_actor:g} GPUs, but Ray finds {gpus:g}: use `device=cpu`")
+            raise InputError(
+                f"an actor requires {gpus_per_actor:g} GPUs, but Ray finds {gpus:g}: lower `gpus_per_actor`, or use `device=cpu`"
+            )
         if gpus_per_actor:
             cpus_per_actor: float = 0
             num_fitting = gpus // gpus_per_actor
@@ -69,11 +71,12 @@ class Resources(Ranged):
 
     @property
     def device(self) -> str:
-        """Without a number, because an actor sees only the GPUs that Ray gives it."""
+        """The device of an actor, without a number, because an actor sees only the GPUs that Ray gives it."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
     def ray_options(self) -> dict[str, float]:
-        assert self.gpus_per_actor is not None  # set by `resolved`
+        """Return what Ray reserves for an actor; only after :meth:`resolve`."""
+        assert self.gpus_per_actor is not None  # set by `resolve`
         return {"num_cpus": self.cpus_per_actor, "num_gpus": self.gpus_per_actor}
 
 

@@ -87,7 +87,7 @@ def score_collection(
     out = Path(out)
     check_no_device(out)
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the results")
+        raise InputError(f"{out} is a file, and the results need a folder: name another with `out`")
     # A collection is a run over shards. Its finished file is its record.
     settings = RunSettings(batch_size=batch_size, overwrite="others" if overwrite else False, alone=True)
     chosen_judgement = judgement_of_recordings(judgement)
@@ -145,7 +145,8 @@ class _OnRay:
     ) -> Generator[list[Piece], None, None]:
         """Yield the scored pieces of each shard that is not ``done``; first remove all other results.
 
-        They must not stay, even if the new shard cannot be read.
+        Old results of a shard must not stay, even if the new shard cannot be read. A shard that a
+        process did not survive gives one piece with a fault.
 
         Raises:
             Unfinished: if Ray stops.
@@ -175,7 +176,7 @@ class _OnRay:
         except library("ray").exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
             raise Unfinished(
-                f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
+                f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); finished shards are kept: run the same command to resume"
             ) from error
         for address in sorted(unfinished):
             yield [Piece(address, 0, True, [], _KILLED)]

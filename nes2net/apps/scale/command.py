@@ -60,10 +60,10 @@ def scale(
 
     record = score_collection(
         source,
-        Model(model, **vars(loading) | {"config": loading.described}),
+        Model(model, **vars(loading) | {"config": loading.as_config}),
         out,
         judgement=read_value(judgement, None, "`judgement`"),
-        num_samples=length.of_files(),
+        num_samples=length.requested_samples_of_files(),
         batch_size=batch_size,
         resources=resources,
         overwrite=overwrite,

@@ -70,11 +70,12 @@ class Model:
 
 
 class Facts(NamedTuple):
-    """Facts collected by a process that has loaded the detector."""
+    """What all processes know of the detector, collected by one that has loaded it."""
 
     run: Mapping[str, object]
     """The facts that determine scores. Scores of runs with equal facts may be mixed."""
     record: Mapping[str, object]
+    """Further facts for the record of the run."""
     reader: WaveformReader
     batch_size: int
     judgement: Judgement[Any]
@@ -108,7 +109,7 @@ def facts_of(
 def _load_facts(
     model: Model, num_samples: RequestedSamples, batch_size: int | None, resources: Resources, judgement: Judgement[Any]
 ) -> Facts | str:
-    """Return an error as text, or Ray would add a traceback to it."""
+    """Load the detector and collect facts; return an error as text, because Ray would add a traceback to it."""
     try:
         scorer = model.load()
         check_takes_audio_alone(scorer)

@@ -21,6 +21,7 @@ from nes2net.data.audio.packed import (
     content_of,
     member_content,
     members_of,
+    open_shard,
 )
 from nes2net.data.audio.tables import ArrowMessages, ParquetTable
 from nes2net.data.corpora.shards import IDS
@@ -54,6 +55,7 @@ class Piece:
     number: int
     """In the shard, from 0."""
     last: bool
+    """Whether it is the last piece of the shard."""
     rows: list[Columns]
     """One for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
@@ -97,7 +99,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with closing(_open_bytes(shard.address)) as file:
+    with closing(open_shard(shard.address)) as file:
         rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -130,14 +132,6 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
             number += 1
 
 
-def _open_bytes(address: str) -> BinaryIO:
-    if is_remote(address):
-        return open_remote(address, _BLOCK_BYTES)  # type: ignore[no-any-return]
-    if not os.path.isfile(address):  # opening a pipe would wait for ever
-        raise InputError(f"{address} not found, or not a regular file")
-    return open(address, "rb")
-
-
 def fetch(address: str) -> RecordingBytes:
     """Fetch the recording at a URL.
 
@@ -153,7 +147,7 @@ def fetch(address: str) -> RecordingBytes:
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
-    # The id is in ``described`` or its ``notes``, or else made from the names of shard and recording.
+    # The id is in the shard's own columns ``described``, or their ``notes``, or made from the names of shard and recording.
     notes = _parse_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
@@ -195,4 +189,4 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
 
 def _key_of_member(member: Member) -> tuple[str, str]:
     folder, name = os.path.split(member.name)
-    return folder, name.partition(".")[0]
+    return folder, name.partition(".")[0]  # the key of WebDataset

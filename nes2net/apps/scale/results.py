@@ -107,6 +107,7 @@ def read_record(out: Path) -> CollectionRecord | None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
+    """Name the file of a shard; a digest tells equal names apart."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
@@ -115,7 +116,10 @@ def judgement_of_recordings(judgement: str | Mapping[str, Any] | Judgement[Any])
     """Build a judgement; raise :class:`InputError` if a collection cannot have its results."""
     built = as_judgement(judgement)
     if not built.of_recordings:
-        raise InputError(f"a collection has no {built.what}: make these with `nes2net score` or `nes2net embed`")
+        raise InputError(
+            f"a collection cannot have {built.what}, only results of whole recordings: make these with `nes2net score` or "
+            "`nes2net embed`"
+        )
     return built
 
 
@@ -124,7 +128,7 @@ def finished_shards(out: Path) -> dict[Path, ShardScores]:
     files = {}
     for path in out.glob("*.parquet"):
         with suppress(InputError):
-            files[path] = _facts_of(path)
+            files[path] = _read_facts(path)
     return files
 
 
@@ -180,9 +184,11 @@ class Results(Output[ShardScores]):
         yield KeptRows(stamps, {}, facts.__getitem__)
 
     def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
+        """Open nothing: :func:`write_results` has written the rows already."""
         return nullcontext(self)
 
     def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
+        """Note the shards whose files are written, by address."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
 
@@ -190,18 +196,20 @@ class Results(Output[ShardScores]):
         self.keep_only(())
 
     def keep_only(self, addresses: Container[str]) -> None:
+        """Remove the results of all shards but these."""
         for path, done in list(self.finished.items()):
             if done.shard not in addresses:
                 path.unlink()
                 del self.finished[path]
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, object]:
+        """Return the numbers for the record; the files of the shards are written already."""
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}
 
 
-def _facts_of(path: Path) -> ShardScores:
+def _read_facts(path: Path) -> ShardScores:
     with _reading(path):
         if not path.is_file():  # opening a pipe would wait for ever
             raise ValueError("it is not a regular file")
@@ -253,7 +261,7 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
     Raises:
         InputError: if a file is damaged; no file is skipped.
     """
-    facts = {path: _facts_of(path) for path in out.glob("*.parquet")}
+    facts = {path: _read_facts(path) for path in out.glob("*.parquet")}
     for path, done in sorted(facts.items(), key=lambda item: item[1].shard):
         rows = []
         with _reading(path):
@@ -283,7 +291,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     path = Path(path)
     record = read_record(out)
     if record is None:
-        raise InputError(f"{out} is not a folder of finished results: `nes2net scale` makes one")
+        raise InputError(f"{out} is not a folder of finished results: run `nes2net scale` with this folder first")
     judgement = judgement_of_recordings(record.judgement or "scores")
     # Read the results while the score file is written.
     failures = {}
@@ -295,8 +303,8 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
             for row in rows:
                 if row.id in shard_of:
                     raise InputError(
-                        f"two recordings have the id '{row.id}', in {shard_of[row.id]} and {done.shard}: a score file has one "
-                        "line per id"
+                        f"two recordings have the id '{row.id}', in {shard_of[row.id]} and {done.shard}, but a score file has one "
+                        "line per id: give them different ids, or read the Parquet files"
                     )
                 shard_of[row.id] = done.shard
                 if row.score is None:
@@ -314,7 +322,9 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
                 "run the same `nes2net scale` again"
             )
         if not result.done:
-            raise InputError(f"{out} has no scores: nothing is written to {path}")
+            raise InputError(
+                f"{out} has no scores, so nothing is written to {path}: its column error says why recordings failed"
+            )
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
     facts |= {"failures": dict(islice(failures.items(), _MAX_FAILURES)), "unread_shards": record.failures}
     write_text(result.record_path, json_text(record.model_dump() | facts, indent=1))

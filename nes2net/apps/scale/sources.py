@@ -49,29 +49,29 @@ def shards_of(source: str | Path) -> list[Shard]:
         InputError: if the source has no recordings, or cannot be listed.
         MissingLibrary: if a URL needs a library that is not installed.
     """
-    shards = _shards_of_text(str(source))
+    shards = _unsorted_shards(str(source))
     if not shards:
         raise InputError(
-            f"{short_repr(str(source))} has no recordings: "
-            f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
+            f"{short_repr(str(source))} has no recordings: name {', '.join(SHARD_SUFFIXES)} files, a list, or a folder of "
+            "recordings"
         )
     return sorted(shards, key=lambda shard: shard.address)
 
 
-def _shards_of_text(name: str) -> list[Shard]:
+def _unsorted_shards(name: str) -> list[Shard]:
     if name.startswith(HUB_PREFIX):
         name = address_of(name)
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
     if "*" not in name and not is_remote(name) and not os.path.exists(address):
-        raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
+        raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
         forget(name)
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
-            f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
+            f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
         )
     if is_remote(name):
         files = list_folder(address)
@@ -110,7 +110,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             continue
         if len(fields) > 2 or not all(fields):
             raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}"
+                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}; correct it"
             )
         address = fields[-1]
         if not is_remote(address):

@@ -164,7 +164,7 @@ class JudgedRecording(TypedDict):
 #: Status of an answer with an error → reason for the answer.
 REASONS = {
     403: "the request comes from a page of another site",
-    408: "the request did not come as a whole within ten minutes",
+    408: "the request was not complete within ten minutes",
     413: "the file is larger than the server takes",
     421: "the request is addressed to a name that is not this server's",
     422: "the file is not a recording, is damaged or too long, or the form has no `file`",

@@ -33,7 +33,7 @@ from nes2net.lib.service_health import Health, health_of
 from nes2net.lib.terminal import printable
 from nes2net.version import __version__
 
-_STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
+_STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}  # error → HTTP status; 422 for any other
 _SCORE_PATH = "/api/score"
 _PAGE_PATH = "/page/score"
 # The only paths to which the server answers, and the parameters of those that receive a recording.
@@ -58,7 +58,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
         # Allow a thread for each worker, beside the threads of recordings that wait.
         current_default_thread_limiter().total_tokens += desk.limits.workers
-        task = asyncio.create_task(_tidy(desk))
+        task = asyncio.create_task(_tidy_regularly(desk))
         yield
         task.cancel()
 
@@ -180,7 +180,8 @@ class RequestAdmission:
         is_allowed_post = method == "POST" and path in _PARAMETERS
         if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _MAX_PATH:
             raise Refused(
-                404, "nothing is at this address; GET / is the page, POST /api/score the API, GET /docs says more"
+                404,
+                "nothing is at this address: use GET / for the page, POST /api/score for the API, or GET /docs for help",
             )
         if is_allowed_get:
             yield Admitted(0, is_strict=path in _API_PATHS, runs_inline_scripts=path == "/docs")
@@ -195,7 +196,7 @@ class RequestAdmission:
             self.slots.release()
 
 
-async def _tidy(desk: Desk) -> None:
+async def _tidy_regularly(desk: Desk) -> None:
     while True:
         await asyncio.sleep(_TIDY_EVERY)
         with suppress(OSError):  # the folder is removed when the server stops

@@ -93,7 +93,7 @@ def decode(
                 check()
             result = receiver.recv()
         except EOFError:
-            raise NotDecoded("cannot be decoded: the decoder crashed") from None
+            raise NotDecoded("the decoder crashed on this file: send it in another format, such as WAV") from None
         finally:
             if process.pid is not None:
                 process.join(0)
@@ -126,7 +126,9 @@ def _decode_and_send(
 def _write_wavs(
     source: Path | ChannelOf, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
 ) -> float:
-    too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
+    too_long = (
+        f"longer than {readable_duration(longest, exact=True)}, the most that is accepted here: send a part of it"
+    )
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)
     length = 0

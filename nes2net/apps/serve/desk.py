@@ -69,6 +69,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Scored:
+    """The answer about an uploaded recording."""
+
     name: str
     judged: Judged[Any]
     fakes: FrameScores | None = None
@@ -87,7 +89,7 @@ class Scored:
 
 
 class Desk:
-    """Scores recordings within limits, in the threads that call :meth:`score`.
+    """Scores recordings within limits, in the threads that call :meth:`score`; a few at once, others wait.
 
     Args:
         folder: folder for temporary files. After scoring, it keeps only :attr:`player_files`, until
@@ -105,6 +107,7 @@ class Desk:
         self.detector = detector
         self.folder = folder
         self.decider = decider
+        # Name of a judgement → its judge; others are made when they are first asked for.
         self._judges: dict[str, Judge[Any]] = {
             "scores": Judge(detector, "scores", decider, JudgingSettings(track=True))
         }
@@ -153,7 +156,7 @@ class Desk:
         source: Path,
         name: str,
         *,
-        look: bool = False,
+        for_page: bool = False,
         channel: int | None = None,
         judgement: str = "scores",
         progress: Progress = lambda fraction, step: None,
@@ -162,7 +165,7 @@ class Desk:
         """Judge the file ``source`` as soon as a worker is free.
 
         Args:
-            look: whether to make a picture, and a file for the player of the page.
+            for_page: whether to make a picture, and a file for the player.
             channel: counted from 0; None for the mean of all.
             judgement: beside scores, a detector trained on segments also finds fake stretches.
             check: called often; an exception from it ends the scoring.
@@ -179,7 +182,7 @@ class Desk:
             progress(0.0, "decoding")
             judge = self._judge(judgement)
             full_wav = folder / "full.wav"
-            player_wav = folder / "player.wav" if look else None
+            player_wav = folder / "player.wav" if for_page else None
             duration, channels = decode(
                 source if channel is None else ChannelOf(source, channel),
                 full_wav,
@@ -199,14 +202,14 @@ class Desk:
                 progress((part + seconds / duration) / num_parts, words.format(clock(seconds), clock(duration)))
 
             check_end()
-            judged = _answer(judge, recording, partial(show, 0, "scored {} of {}"))
+            judged = _judge_or_raise(judge, recording, partial(show, 0, "scored {} of {}"))
             fakes = None
             if finds_segments:
                 searched = partial(show, 1, "searched {} of {} for fakes")
-                fakes = _answer(self._judge("frames"), recording, searched).frames
+                fakes = _judge_or_raise(self._judge("frames"), recording, searched).frames
                 searched(duration)
             check_end()
-            picture = draw(full_wav, duration) if look else None
+            picture = draw(full_wav, duration) if for_page else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
@@ -225,7 +228,7 @@ class Desk:
             raise Closed(STOPPING)
         if time.monotonic() > deadline:
             longest = readable_duration(self.limits.timeout, exact=True)
-            raise TooSlow(f"took longer than {longest}, the time that one recording is given here")
+            raise TooSlow(f"took longer than {longest}, the time limit of a recording here: send a shorter part of it")
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove player files offered minutes ago; tests move the clock by ``later`` seconds."""
@@ -261,7 +264,7 @@ class Desk:
                 self.num_present -= 1
 
 
-def _answer(judge: Judge[Any], recording: Source, show: Callable[[float], object]) -> Judged[Any]:
+def _judge_or_raise(judge: Judge[Any], recording: Source, show: Callable[[float], object]) -> Judged[Any]:
     answer = judge.with_watch(lambda recording, duration, hop: nullcontext(show)).answer(recording)
     if isinstance(answer, Failed):
         raise answer.error

@@ -43,7 +43,7 @@ _POLICY = (
 
 
 class Admitted(NamedTuple):
-    """What an admitted request may hold."""
+    """What a request may hold that was admitted by its method and path."""
 
     room: int = 0
     """Bytes of the body."""
@@ -158,14 +158,14 @@ class _Body:
     def allow(self, room: int) -> None:
         """Allow a file of ``room`` bytes, and some more for the form around it."""
         self.num_allowed = room + _SLACK
-        self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
+        self.too_large = Refused(413, f"too large: send at most {readable_size(room)} at once")
 
     async def __call__(self) -> Message:
         """Receive and check the next message; raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:
-            self.refusal = Refused(408, f"the request did not come as a whole within {self.patience:g} s")
+            self.refusal = Refused(408, f"the request was not complete within {self.patience:g} s: send a smaller file")
             raise self.refusal from None
         content = message.get("body", b"")
         self.num_allowed -= len(content)
@@ -222,7 +222,7 @@ class _Form:
             return kind[:_MAX_PARAMETER], None
         boundary = options.get(b"boundary", b"")
         if not _BOUNDARY.fullmatch(boundary):
-            raise Refused(422, "not a form: its header gives no boundary, or too long a one")
+            raise Refused(422, "not a form: its header Content-Type requires a boundary of at most 70 characters")
         return kind + b'; boundary="' + boundary + b'"', cls(boundary)
 
     def refusal_of(self, content: bytes) -> Refused | None:
@@ -230,7 +230,7 @@ class _Form:
         try:
             self.parser.write(content)
         except FormParserError:
-            return Refused(422, "not a form: its parts are not divided and headed as in multipart/form-data")
+            return Refused(422, "not a form: its parts must be divided and headed as in multipart/form-data")
         except Refused as refusal:
             return refusal
         return None
@@ -254,7 +254,7 @@ class _Form:
 
     def headers_finished(self) -> None:
         if not self.is_file:
-            raise Refused(422, "a form field is no file; the recording is expected in the form field file")
+            raise Refused(422, "a form field is not a file: send only the recording, in the form field file")
 
 
 async def _send_refusal(body: _Body, send: Send, refusal: Refused) -> None:

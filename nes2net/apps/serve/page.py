@@ -78,7 +78,7 @@ def _answers(
             for channel in range(MAX_CHANNELS) if each_channel else [None]:
                 if channel is not None:
                     name = f"{upload.name}, channel {channel}"
-                scored = desk.score(source, name, look=True, channel=channel, progress=progress, check=check)
+                scored = desk.score(source, name, for_page=True, channel=channel, progress=progress, check=check)
                 yield _scored_row(scored, desk)
     except InputError as error:
         # If channel 0 was decoded, and a later channel is not, there is no such channel.
@@ -91,7 +91,7 @@ def _answers(
 
 def _failed_row(name: str, error: str) -> Line:
     row = {"file": name, "error": error}
-    return {"row": row, "columns": _columns(row)}
+    return {"row": row, "columns": _table_cells(row)}
 
 
 def _scored_row(scored: Scored, desk: Desk) -> Line:
@@ -102,7 +102,7 @@ def _scored_row(scored: Scored, desk: Desk) -> Line:
     decider = desk.decider
     return {
         "row": row,
-        "columns": _columns(row),
+        "columns": _table_cells(row),
         **({"verdict": _verdict(row)} if decider else {}),
         "along": scored.judged.along.words if scored.judged.along else [],
         "basis": [*decider.describe(), *desk.notes] if decider else [],
@@ -119,7 +119,7 @@ def _verdict(row: Line) -> str:
     return row["decision"].replace("bonafide", "bona fide") + in_part
 
 
-def _columns(row: Line) -> Line:
+def _table_cells(row: Line) -> Line:
     basis = row.get("basis", {})
     cells = {**as_columns(row), **{name: basis.get(name) for name in _BASIS}}
     return {name: as_cell(cells.get(name)) for name in (*COLUMNS, *_BASIS)}

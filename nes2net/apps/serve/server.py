@@ -44,6 +44,8 @@ _GRACE = 2  # seconds within which answers must end after the server is stopped
 
 @dataclass(frozen=True)
 class Address:
+    """Where the server listens, and which pages may show it."""
+
     host: str = "127.0.0.1"
     """Other machines cannot reach a loopback address."""
     port: int | None = None

@@ -35,7 +35,7 @@ class Upload:
             with self.file.file as sent, path.open("wb") as copy:
                 shutil.copyfileobj(sent, copy)
             if path.stat().st_size > desk.limits.max_bytes:
-                raise TooLarge(f"too large: {readable_size(desk.limits.max_bytes)} are taken here at once")
+                raise TooLarge(f"too large: send at most {readable_size(desk.limits.max_bytes)} at once")
             yield path
 
 
@@ -50,5 +50,5 @@ async def one_upload(
     """
     form = await request.form()  # FastAPI has read it, too
     if len(form.multi_items()) > 1:
-        raise HTTPException(422, "one recording is scored at a time: send one form field, file")
+        raise HTTPException(422, "only one recording is scored at a time: send only one form field, named file")
     return Upload(printable(display_name(file.filename)), file)

@@ -48,5 +48,4 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "easy_inference_demo.py") -> int:
-    """Run the program with ``argv``, by default the arguments of this process, and return its exit status."""
     return run(_score, build_parser(prog), argv)

@@ -31,7 +31,7 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """Ends a program with a message of the published scripts and the exit status 1.
+    """Ends a program like a failed check of the published scripts: with their message, and the exit status 1.
 
     Args:
         out: text for standard output, such as "CHECK: …".

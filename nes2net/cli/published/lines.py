@@ -25,7 +25,6 @@ def say(line: str) -> None:
 
 
 def print_device(device: str) -> None:
-    """Print the type of the device that ``--device`` asks for, such as ``cuda``."""
     from nes2net.lib.devices import choose_device  # imported late, because importing torch takes seconds
 
     say(f"Device: {choose_device(device).type}")
@@ -41,9 +40,8 @@ def print_parameters(detector: Detector) -> None:
 def print_average(average: RunAverage) -> None:
     """Print whether checkpoints were averaged now, or whether the average of an earlier run was used.
 
-    If the file from an earlier run holds the average of other checkpoints than requested, the
-    published program uses the file anyway. This toolkit replaces the file, and the printed line
-    then says that the file did not exist.
+    If the file holds the average of other checkpoints, the published program uses it anyway. This
+    toolkit replaces it, and prints that it did not exist.
     """
     if average.earlier == "used":
         say(f"File '{average.path}' already exists. Model averaging operation skipped.")
@@ -76,7 +74,6 @@ class TrainingLines:
     """The average that the training starts from, if any."""
 
     def on_start(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
         print_parameters(detector)
         if self.average is not None:
             print_average(self.average)
@@ -106,6 +103,6 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Of epochs with the lowest loss, the last counts, as in the published program."""
+    """Find the lowest loss and its epoch; of several such epochs the last counts, as in the published program."""
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch

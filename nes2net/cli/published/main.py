@@ -255,7 +255,6 @@ def _names_of_settings() -> dict[str, str]:
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the published flags that choose the architecture of the detector."""
     add = parser.add_argument
     add("--model_name", required=True, choices=["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], help="the detector")
     add("--dilation", type=int, default=2, help="dilation of the inner convolutions of Nes2Net")
@@ -266,14 +265,13 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the section ``model`` of a recipe from the flags."""
     frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
 
 def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
-    """The architecture recorded in ``--model_path``, without ``adapt``, which ``train.adapt`` states;
-    else that of the flags.
+    """Choose the architecture: of the checkpoint ``--model_path``, without ``adapt``, which
+    ``train.adapt`` states; otherwise of the flags.
     """
     from nes2net.lib.options import check_model
     from nes2net.models.loading import read_checkpoint
@@ -286,11 +284,10 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the back-end in the section ``model`` of a recipe from the flags."""
     if args.model_name == "wav2vec2_AASIST":
         return {"name": "aasist", "num_logits": args.n_output_logits}
     if len(args.Nes_ratio) != 2:
-        raise InputError(f"--Nes_ratio takes two numbers (outer split, inner scale), not {args.Nes_ratio}")
+        raise InputError(f"--Nes_ratio requires two numbers (outer split, inner scale), not {args.Nes_ratio}")
     return {
         "name": "nes2net_x",
         "nes_ratio": args.Nes_ratio,
@@ -302,7 +299,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
-    """Build the recipe of a training run from the flags; ``--set`` overrides all other flags."""
+    """Build the recipe of a training; ``--set`` overrides all other flags."""
     from nes2net.data.augment import RawBoostParameters  # start-up: pydantic
     from nes2net.training.recipes.reading import apply_overrides, name_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
@@ -388,7 +385,7 @@ def _require(args: argparse.Namespace, flag: str, question: str) -> None:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Set ``args.model_path`` to the average; None if none is asked for.
+    """Average checkpoints if the flags ask for it, and set ``args.model_path`` to the average; otherwise None.
 
     Raises:
         InputError: if there is no run folder, or a wrong number of epochs.
@@ -400,7 +397,8 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     ids = args.model_ID_to_average
     if len(ids) != args.num_average_model:
         raise InputError(
-            f"--num_average_model {args.num_average_model} needs as many --model_ID_to_average, but {len(ids)} were given"
+            f"--num_average_model {args.num_average_model} requires as many --model_ID_to_average, but {len(ids)} were given: "
+            "name the epochs, or change the number"
         )
     _require(args, "model_folder_path", "which run? name the folder that holds its epoch_N.pth")
     average = average_run(args.model_folder_path, ids, args.average_mode)

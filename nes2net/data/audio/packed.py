@@ -335,9 +335,12 @@ def tar_members(path: Path) -> list[Member]:
         return list(members_of(file, str(path)))
 
 
-def open_shard(path: Path) -> BinaryIO:
+def open_shard(path: AnyPath) -> BinaryIO:
+    """Open the file; raise :class:`InputError` if it is not a regular file."""
     if is_remote(path):
         return open_remote(address_of(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        raise InputError(f"{path} not found, or not a regular file")
     return open(path, "rb")
 
 

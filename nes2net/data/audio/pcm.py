@@ -76,9 +76,9 @@ class PcmDecoder:
 
     def __init__(self, encoding: Encoding = "s16le", channels: int = 1) -> None:
         if encoding not in get_args(Encoding):
-            raise InputError(f"`encoding` is {', '.join(get_args(Encoding))}, not {encoding!r}")
+            raise InputError(f"`encoding` must be one of {', '.join(get_args(Encoding))}, not {encoding!r}")
         if channels < 1:
-            raise InputError(f"`channels` is at least 1, not {channels}")
+            raise InputError(f"`channels` must be at least 1, not {channels}")
         self._encoding = encoding
         self._channels = channels
         self._type = np.dtype(_TYPES[encoding])

@@ -87,7 +87,7 @@ class Effect(ABC):
         fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
         if fits and (not cls.choices or strength in cls.choices):
             return ""
-        return f"its strength is {words}, not {strength:g}"
+        return f"its strength must be {words}, not {strength:g}"
 
     @classmethod
     def strengths_in_words(cls) -> str:

@@ -89,7 +89,7 @@ def pack(
     """
     out = Path(out)
     if shard_bytes < 1:
-        raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
+        raise InputError(f"`shard_size` must be at least 1 byte, not {shard_bytes}")
     # Decide which recording belongs to which shard.
     recordings = _measure_recordings(parts, format)
     shards = _plan_shards(recordings, out, format, shard_bytes)

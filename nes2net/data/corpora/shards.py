@@ -25,7 +25,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.remote import NUM_THREADS, address_of, folder_of, is_remote, list_folder, list_series
+from nes2net.lib.remote import NUM_THREADS, address_of, expand_series, folder_of, forget, is_remote, list_folder
 from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
@@ -106,7 +106,10 @@ def _paths_below(root: Path) -> list[Path]:
 
 def _remote_paths(address: str) -> list[Path]:
     if address.lower().endswith(SHARD_SUFFIXES) and "*" not in address:
-        return list(map(Path, list_series(address)))
+        addresses = expand_series(address)
+        for shard in addresses:
+            forget(shard)
+        return list(map(Path, addresses))
     return [path for path in map(Path, list_folder(address)) if is_shard(path.name)]
 
 

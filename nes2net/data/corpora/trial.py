@@ -182,7 +182,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
         strata.setdefault((trial.label or "", trial.attack or ""), []).append(number)
     if count < len(strata):
         raise InputError(
-            f"`num_trials` is at least {len(strata)}, one for each label and attack of the {len(trials)} trials, not {count}"
+            f"`num_trials` must be at least {len(strata)}, one for each label and attack of the {len(trials)} trials, not {count}"
         )
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])

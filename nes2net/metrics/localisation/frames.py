@@ -87,7 +87,7 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 def _check_row(values: ArrayLike, name: str, factor: int) -> NDArray:
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
-        raise InputError(f"{name} of frames are a row of at least one, got shape {row.shape}")
+        raise InputError(f"{name} of frames must be a vector (T,) of at least one frame, not of shape {row.shape}")
     if factor < 1:
-        raise InputError(f"a frame has at least one frame in it, not {factor}")
+        raise InputError(f"factor, the number of frames in a longer frame, must be at least 1, not {factor}")
     return row

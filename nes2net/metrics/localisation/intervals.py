@@ -37,7 +37,7 @@ from nes2net.metrics.resampling import Resampled, quick_metric, single_trials
 _CHUNK = 64  # number of resamples whose sums are computed together
 _BINS = 32  # largest number of bins of the sorted frames
 _FEW_FRAMES = 100_000  # a window with at most this many frames is not narrowed further
-_KEPT = 100_000_000  # the draws are kept for the next metric if they take at most this many bytes
+_MAX_KEPT = 100_000_000  # the draws are kept for the next metric if they take at most this many bytes
 
 
 def range_eer_interval(
@@ -168,7 +168,9 @@ def interval_of_sums(
     """
     rows = np.asarray(sums, np.float64)
     if rows.ndim != 2 or not len(rows):
-        raise InputError(f"expected sums of at least one utterance, got shape {rows.shape}")
+        raise InputError(
+            f"expected sums (U, S) of at least one utterance, got shape {rows.shape}: pass a row for each utterance"
+        )
     values = np.array([figure(sums) for sums in _Resamples(np.ones((len(rows), 1)), num_resamples, seed).sums(rows)])
     values = values[~np.isnan(values)]
     if not len(values):
@@ -189,10 +191,11 @@ class _Resamples:
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
         check_draws(number, seed)
-        class_sums(totals)
+        class_sums(totals)  # raises InputError if a class has nothing
         self.totals = totals
         self.number = number
         self.seed = seed
+        # Indices of resamples whose first draw lacks a class; counts() draws these again.
         self.drawn_again: frozenset[int] = frozenset()
         self.sizes = self.sums(totals)
         """(R, C), the amount of each class in each resample."""
@@ -203,7 +206,7 @@ class _Resamples:
     def counts(self, index: int) -> NDArray:
         """Count how often a resample contains each utterance, (U,)."""
         size = len(self.totals)
-        if size * self.number <= _KEPT and index not in self.drawn_again:
+        if size * self.number <= _MAX_KEPT and index not in self.drawn_again:
             return _cached_draws(size, self.number, self.seed)[index]
         rng = np.random.default_rng([self.seed, index])
         counts = draw_counts(rng, size)
@@ -250,7 +253,7 @@ def _narrow_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resa
     """Narrow the window ``frames`` by one division into bins; amounts below it are (U, 2)."""
     # Equal scores are in the same bin. ``ends``: index of the first frame after each bin.
     ends = last_of_ties(frames.scores) + 1
-    count = min(_BINS, 1 + len(frames.scores) // 500)
+    count = min(_BINS, 1 + len(frames.scores) // 500)  # a bin has 500 frames or more
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
     # (2, U, bins): the amount of each class in each utterance up to the end of each bin.
     amounts = np.empty((2, len(amounts_below), len(ends)))

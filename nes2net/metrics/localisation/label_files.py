@@ -44,9 +44,13 @@ def read_rttm(path: AnyPath) -> SegmentsByUtterance:
         if not row or text.startswith(";;") or row[0] == "SPKR-INFO":
             continue
         if row[0] != "SPEAKER":
-            raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {short_repr(row[0])}")
+            raise InputError(
+                f"{path}, line {line}: expected SPEAKER in the first field, found {short_repr(row[0])}: correct the line"
+            )
         if len(row) not in _NUM_FIELDS:
-            raise InputError(f"{path}, line {line}: expected 8 to 10 fields ({_FIELDS}), found {len(row)}")
+            raise InputError(
+                f"{path}, line {line}: expected 8 to 10 fields ({_FIELDS}), found {len(row)}: correct the line"
+            )
         start = parse_seconds(row[3], path, line, "start")
         duration = parse_seconds(row[4], path, line, "duration")
         segments.setdefault(row[1], []).append(Segment(sys.intern(row[7]), start, round(start + duration, 5)))
@@ -122,7 +126,9 @@ def parse_seconds(number: str, path: Path, line: int, name: str) -> float:
     """
     value = parse_float(number, path, line, name)
     if not 0 <= value <= _MAX_SECONDS or not math.isfinite(value):
-        raise InputError(f"{path}, line {line}: a {name} is 0 to {_MAX_SECONDS:.0f} s, not {short_repr(number)}")
+        raise InputError(
+            f"{path}, line {line}: a {name} must be 0 to {_MAX_SECONDS:.0f} s, not {short_repr(number)}: correct the line"
+        )
     return value
 
 
@@ -155,7 +161,7 @@ def read_audacity(path: AnyPath) -> list[Segment]:
         fields = text.split("\t", 2)
         if len(fields) != 3:
             raise InputError(
-                f"{path}, line {line}: expected start, end and label between tabs, found {short_repr(text)}"
+                f"{path}, line {line}: expected start, end and label between tabs, found {short_repr(text)}: correct the line"
             )
         start = parse_seconds(fields[0], path, line, "start")
         end = parse_seconds(fields[1], path, line, "end")
@@ -176,7 +182,9 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
     except (errors.PraatioException, OSError, ValueError, IndexError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: not a TextGrid of Praat ({type(error).__name__}: {first_line(error)})") from error
+        raise InputError(
+            f"{path}: not a TextGrid of Praat ({type(error).__name__}: {first_line(error)}): save it again in Praat"
+        ) from error
     tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
     if len(tiers) != 1:
         names = ", ".join(short_repr(tier.name) for tier in tiers)

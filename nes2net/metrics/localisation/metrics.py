@@ -22,6 +22,7 @@ from nes2net.metrics.eer import check_scores, eer_of_sorted, last_of_ties
 from nes2net.metrics.localisation.segments import ROUNDING, SPOOF, frame_labels
 
 Tail = Literal["bonafide", "last"]
+"""Class of the time after the last frame, see :func:`range_eer`."""
 
 
 class ScoredUtterance(NamedTuple):
@@ -142,7 +143,7 @@ def join_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Fra
         score_rows.append(score_row)
         label_rows.append(label_row)
     if not score_rows:
-        raise InputError("error rates need at least one utterance, not none")
+        raise InputError("there are no utterances; an error rate needs at least one")
     joined_scores, counts = _join_rows(score_rows)
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 
@@ -205,7 +206,7 @@ def measure_joined_frames(
         pooled = _pool_labels(utterances, _frames_in_longer_frame(resolution_ms, 10))
         scores, counts = _join_rows([np.asarray(utterance.scores) for utterance in utterances])
         if not counts.all():
-            raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
+            raise InputError(f"{utterances[int(counts.argmin())].name} has no scores: score it, or omit it")
         frames = _align_frames(scores, counts, *pooled)
     if measured_at > resolution_ms:
         # Frames that remain at the end of an utterance form one more long frame.
@@ -228,10 +229,12 @@ def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
+    """Number the frames of each utterance from 0, such as (2, 1) → (0, 1, 0)."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
+    """Keep the first ``lengths`` (U,) of each utterance's ``counts`` (U,) values."""
     if (counts == lengths).all():
         return values
     is_kept = np.tile([True, False], len(counts))
@@ -245,9 +248,10 @@ def _pool_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[ND
     """
     labels, counts = _join_rows([_labels_10ms(utterance) for utterance in utterances])
     if not counts.all():
-        raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
+        raise InputError(f"{utterances[int(counts.argmin())].name} has no labels: add labels, or omit it")
     num_frames = np.maximum(counts // factor, 1)
     used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
+    # (N,): where the labels of each long frame begin, among the used labels of all utterances.
     first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
@@ -328,7 +332,9 @@ def class_sums(totals: NDArray) -> NDArray:
     sums = totals.sum(0)
     for kind, amount in zip(("bona fide", "spoofed"), sums):
         if not amount > 0:
-            raise InputError(f"there are no {kind} frames or seconds; an error rate needs both classes")
+            raise InputError(
+                f"there are no {kind} frames or seconds, but an error rate needs both classes: add utterances"
+            )
     return sums
 
 
@@ -361,7 +367,9 @@ def _seconds_of_frames(utterance: ScoredUtterance, step: float, tail: Tail) -> _
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:
-        raise InputError(f"{utterance.name}: expected a row of scores and a duration, got {scores.shape}, {duration} s")
+        raise InputError(
+            f"{utterance.name}: expected scores (T,) and a duration of 0 s or more, got {scores.shape} and {duration} s"
+        )
     edges = np.arange(len(scores) + 1) * step
     count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the utterance ends
     edges = np.minimum(edges[: count + 1], duration)
@@ -389,7 +397,9 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
     joined: list[tuple[float, float]] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
         if not 0 <= start <= end <= duration + ROUNDING:
-            raise InputError(f"{name}: a segment from {start} to {end} s is not within its {duration} s")
+            raise InputError(
+                f"{name}: a segment from {start} to {end} s is not within its {duration} s: correct one of them"
+            )
         if label != SPOOF or start >= min(end, duration):
             continue
         if joined and start <= joined[-1][1]:

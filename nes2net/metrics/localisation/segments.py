@@ -75,14 +75,18 @@ def frame_labels(
     array([1, 1, 0, 0, 0], dtype=int8)
     """
     if not resolution_ms > 0 or not 0 <= duration < math.inf:
-        raise InputError(f"frames of {resolution_ms} ms of {duration} s: both must be numbers above 0")
+        raise InputError(
+            f"`resolution_ms` must be above 0, not {resolution_ms}, and `duration` a number of at least 0 s, not {duration}"
+        )
     step = resolution_ms / 1000
     rounded: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
     count = rounded[last_frame](duration / step)
     labels = np.full(count, -1 if rule == "start" else 0, np.int8)
     for label, start, end, *_ in segments:
         if label not in (BONAFIDE, SPOOF):
-            raise InputError(f"the label of a segment is '{BONAFIDE}' or '{SPOOF}', not '{label}'")
+            raise InputError(
+                f"the label of a segment must be '{BONAFIDE}' or '{SPOOF}', not '{label}': rename it, such as by map_segments()"
+            )
         if rule == "partialspoof":
             first = round(start / step)
             after_last = round(round(end, 5) / step)

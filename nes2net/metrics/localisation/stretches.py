@@ -87,7 +87,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     """
     row = np.asarray(scores, np.float64)
     if row.ndim != 1:
-        raise InputError(f"scores of frames are a row (T,), not of shape {row.shape}")
+        raise InputError(f"scores of frames must be one row (T,), not of shape {row.shape}: pass one recording")
     if not np.isfinite(row).all():
         raise InputError(
             f"{np.count_nonzero(~np.isfinite(row))} of {len(row)} scores of frames are not finite: score again"

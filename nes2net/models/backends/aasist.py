@@ -1,10 +1,7 @@
 """AASIST on self-supervised features.
 
-J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
-networks", ICASSP 2022 (arXiv 2110.01200). H. Tak et al., "Automatic speaker verification spoofing
-and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022 (arXiv 2202.12233),
-put AASIST after XLS-R. "Sec." below refers to the first paper. The detector on the waveform is in
-:mod:`nes2net.models.backends.raw_aasist`.
+"Sec." below refers to J.-w. Jung et al., ICASSP 2022 (:attr:`Aasist.source`). The detector on the
+waveform is in :mod:`nes2net.models.backends.raw_aasist`.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ class ResidualBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
-        first: whether to leave out the normalisation of the input, as in the encoder's first block.
+        first: whether to omit the normalisation of the input, as in the encoder's first block.
     """
 
     def __init__(self, in_channels: int, out_channels: int, first: bool = False) -> None:
@@ -63,6 +60,7 @@ def residual_encoder(
 
     Args:
         channels: output channels of the blocks; the last is C.
+        after_block: modules, without weights, that follow each block.
         block: class of the blocks.
     """
     encoder = nn.Sequential()
@@ -119,6 +117,7 @@ class HeterogeneousGraphAttention(nn.Module):
 
     Args:
         in_dim, out_dim: D and D', sizes of a node before and after the attention.
+        activated: whether SELU follows the batch normalisation.
     """
 
     temperature = 100.0  # divides the attention scores before the softmax
@@ -187,7 +186,8 @@ class GraphPool(nn.Module):
         # same result, and is traced several times faster.
         nodes = x.shape[1]
         num_kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
-        return (x * scores).gather(1, scores.topk(max(num_kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
+        kept = scores.topk(max(num_kept, 1), dim=1).indices  # B×K×1
+        return (x * scores).gather(1, kept.expand(-1, -1, x.shape[2]))
 
 
 def image_attention(channels: int) -> nn.Sequential:
@@ -307,8 +307,8 @@ class Aasist(SpectroTemporalGraph):
         num_logits: Logits = 2,
         pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=4)] = (0.5, 0.5, 0.5),
     ) -> None:
-        reduced = 128
-        channels = 64
+        reduced = 128  # size of a frame after the first linear layer
+        channels = 64  # of the encoder's output
         super().__init__(
             feature_dim,
             channels,

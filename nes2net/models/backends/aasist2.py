@@ -20,9 +20,11 @@ class Res2NetBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
+        width: channels of a group.
         scale: number of groups. The first is not convolved; from the third on, the previous output
             is added before the convolution.
         se_ratio: the squeeze-excitation's hidden layer has C'/``se_ratio`` channels.
+        first: whether to omit the normalisation of the input, as in the encoder's first block.
     """
 
     def __init__(

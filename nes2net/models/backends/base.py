@@ -94,7 +94,9 @@ class Backend(nn.Module):
         Raises:
             InputError: if the back-end gives only logits.
         """
-        raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
+        raise InputError(
+            f"back-end '{self.config['name']}' gives only logits, no embeddings: use another part's embedding, such as `of=frontend`"
+        )
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
         """Compute the logits of segments: length of a segment in ms → logits B×S×n of the S segments of this length.
@@ -105,7 +107,10 @@ class Backend(nn.Module):
         Raises:
             InputError: if the back-end can score only whole utterances.
         """
-        raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
+        raise InputError(
+            f"back-end '{self.config['name']}' gives one score per utterance, no scores of segments: use a back-end for segments, such as "
+            "`model.backend=multires_gmlp`"
+        )
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Count the segments of ``num_frames`` frames for each of the :attr:`resolutions`."""
@@ -127,7 +132,9 @@ class Backend(nn.Module):
             InputError: if the back-end has no last layer of its own.
         """
         if not self.last_layer_name:
-            raise InputError(f"back-end '{self.config['name']}' has no last layer of its own")
+            raise InputError(
+                f"back-end '{self.config['name']}' has no last layer that can be replaced: choose another back-end"
+            )
         return self.get_submodule(self.last_layer_name)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
@@ -173,7 +180,7 @@ class Backend(nn.Module):
             )
         if self.max_frames is not None and num_frames > self.max_frames:
             raise InputError(
-                f"{num_frames} frames are too many, this back-end takes at most {self.max_frames} "
+                f"{num_frames} frames are too many, this back-end reads at most {self.max_frames} "
                 f"({self.max_frames * 0.02:g} s in frames of 20 ms); score shorter pieces"
             )
 
@@ -189,7 +196,7 @@ class Backend(nn.Module):
             if state.shape != hidden_states[0].shape:
                 raise InputError(
                     f"hidden states must have one shape, got {tuple(hidden_states[0].shape)} first and "
-                    f"{tuple(state.shape)} at {index}"
+                    f"{tuple(state.shape)} at {index}: give the states of one forward pass"
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
@@ -203,7 +210,8 @@ class Backend(nn.Module):
             )
         if scores.shape != (batch_size, count):
             raise InputError(
-                f"the scores of other systems must be {batch_size} × {count}, got {' × '.join(map(str, scores.shape))}"
+                f"the scores of other systems must be {batch_size} × {count}, got {' × '.join(map(str, scores.shape))}: give a "
+                "score of each system for each utterance"
             )
 
 

@@ -88,7 +88,7 @@ class Ensemble(LayerSum):
         self.kind = kind
         if kind == "fusion":
             if num_logits != 2:
-                raise InputError(f"a fusion has a logit for each class: num_logits is 2, not {num_logits}")
+                raise InputError(f"a fusion has a logit for each class: num_logits must be 2, not {num_logits}")
             self.num_scores = num_scores
             self.biases = nn.Parameter(torch.rand(num_scores))
         self.lstm = nn.LSTM(projection_dim, hidden_dim, lstm_layers, batch_first=True)

@@ -146,7 +146,10 @@ class LLGF(Backend):
         for doubled, kernel, is_pooled, is_normalised in _LIGHT_CNN:
             cnn += [nn.Conv2d(channels, doubled, kernel, padding=kernel // 2), MaxFeatureMap()]
             channels = doubled // 2
-            cnn += [nn.MaxPool2d(2)] * is_pooled + [nn.BatchNorm2d(channels, affine=False)] * is_normalised
+            if is_pooled:
+                cnn.append(nn.MaxPool2d(2))
+            if is_normalised:
+                cnn.append(nn.BatchNorm2d(channels, affine=False))
         self.m_transform = nn.ModuleList([nn.Sequential(*cnn, nn.Dropout(dropout))])
         dim = 32 * (hidden_dim // 16)
         self.m_before_pooling = nn.ModuleList([nn.Sequential(BLSTM(dim), BLSTM(dim))])

@@ -243,7 +243,8 @@ class GeneralOptions:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
                 raise InputError(
-                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
+                    f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace: "
+                    "remove `model.backend.head`"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
         if backend.last_layer_name and isinstance(backend.last_layer, Head):
@@ -254,7 +255,7 @@ class GeneralOptions:
         if self.classes is not None:
             if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
                 raise InputError(
-                    f"classes has {max(num_logits, 2)} different names, as num_logits is {num_logits}, not "
+                    f"classes must have {max(num_logits, 2)} different names, because num_logits is {num_logits}, not "
                     f"{join_names(self.classes, 5)}"
                 )
             backend.classes = tuple(self.classes)

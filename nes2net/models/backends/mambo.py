@@ -68,7 +68,7 @@ class Mamba2(nn.Module):
         self.sizes = [inner_dim, inner_dim + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
-        kernel = 7 if self.both_ways else CAUSAL_KERNEL
+        kernel = 7 if self.both_ways else CAUSAL_KERNEL  # frames; 7 as in Hydra's code
         self.conv1d = FrameConv(self.sizes[1], kernel, causal=not self.both_ways)
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         log_decays = torch.zeros(heads)

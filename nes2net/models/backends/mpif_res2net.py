@@ -225,7 +225,7 @@ class MpifRes2Net(Backend):
         # Check that the options fit each other, and that feature maps are not too large.
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
-                "planes, blocks and strides are lists of one length, one number per stage, not of "
+                "planes, blocks and strides must be lists of one length, one number per stage, not of "
                 f"{len(planes)}, {len(blocks)} and {len(strides)}"
             )
         widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]

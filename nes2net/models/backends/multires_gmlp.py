@@ -230,7 +230,10 @@ class MultiresGmlp(Backend):
             InputError: if ``layer`` is not the head p2sgrad.
         """
         if not isinstance(layer, P2SGradHead):
-            raise InputError("back-end 'multires_gmlp' only works with head=p2sgrad: remove `model.backend.head`")
+            raise InputError(
+                f"back-end 'multires_gmlp' only works with head=p2sgrad, not with a {type(layer).__name__}: remove "
+                "`model.backend.head`"
+            )
         super().replace_last_layer(layer)
 
     @property

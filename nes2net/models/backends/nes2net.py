@@ -64,7 +64,7 @@ class ColumnConv(nn.Conv2d):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose batches :func:`count_batch` counts, or itself without momentum."""
+    """Batch normalisation; :func:`count_batch` counts its batches, or itself if ``momentum`` is None."""
 
     num_batches_tracked: Tensor
 
@@ -305,13 +305,15 @@ class LocalBlockAttention(nn.Module):
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
-        near_keys, near_values = (
-            torch.stack([torch.stack([x[:, j] for j in row], dim=1) for row in self.neighbours], dim=2)
-            for x in (key, value)
-        )  # B×J×window×C
+        near_keys = self._gather_neighbours(key)
+        near_values = self._gather_neighbours(value)
         scores = (near_keys @ query.unsqueeze(3)) / query.shape[2] ** 0.5  # B×J×window×1
         context = self.proj_out((self.dropout(torch.softmax(scores, dim=2)) * near_values).sum(dim=2))  # B×J×C
         return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
+
+    def _gather_neighbours(self, x: Tensor) -> Tensor:
+        by_step = [torch.stack([x[:, j] for j in row], dim=1) for row in self.neighbours]  # window tensors B×J×C
+        return torch.stack(by_step, dim=2)  # B×J×window×C
 
 
 class Nes2NetLA(Nes2Net):

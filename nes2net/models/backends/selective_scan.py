@@ -50,8 +50,8 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
     # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds of
     # nodes. PyTorch's scan() calls step() for each frame.
-    def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        state, A = carried
+    def step(state_and_A: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        state, A = state_and_A
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
         return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # step() may not return its input A: clone A
@@ -65,7 +65,10 @@ def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 
 def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Yield s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N, the i-th for frame i of all chunks."""
+    """Yield s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N, the i-th for frame i of all chunks.
+
+    ``u`` and ``delta`` are B×T×D, ``A`` is D×N, ``b`` is B×T×N.
+    """
     # In the first pass, each chunk starts from a zero state. The deque keeps only the last tensor:
     # the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_recurrence(_transitions(u, delta, A, b)), maxlen=1).pop()
@@ -96,7 +99,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """exp(Δ_t A) and u_t b_t, B×K×D×N: computing them twice is faster than storing them."""
+    """Yield exp(Δ_t A) and u_t b_t, B×K×D×N, for frame i of all chunks; computing twice is faster than storing."""
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 

@@ -46,20 +46,20 @@ def average_checkpoints(
             tensors are neither weights nor counters.
     """
     refuse(
-        (mode not in MODES, f"averaging mode is one of {', '.join(MODES)}, not '{mode}'"),
+        (mode not in MODES, f"averaging mode must be one of {', '.join(MODES)}, not '{mode}'"),
         (not paths, "no checkpoints to average: give at least one file"),
     )
     shares = None
     if weights is not None:
         refuse(
-            (mode == "legacy", "the published code has no weights: use `mode=mean`"),
+            (mode == "legacy", "the published code has no weights: use `mode=mean`, or remove `weights`"),
             (
                 len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf,
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0 with a finite sum above 0; given: {list(weights)}",
             ),
         )
         shares = [weight / sum(weights) for weight in weights]
-    state = _read(paths[0])
+    state = _read_and_check(paths[0])
     first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # free the tensors before the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
@@ -68,7 +68,7 @@ def average_checkpoints(
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
-        state = _read(path, first_checkpoint)
+        state = _read_and_check(path, first_checkpoint)
         while state:  # free each tensor after adding it
             key, value = state.popitem(last=False)
             if shares is not None:
@@ -88,7 +88,7 @@ def average_checkpoints(
     return with_metadata(total, metadata_of(first_checkpoint))
 
 
-def _read(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
+def _read_and_check(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({dtype_name(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)

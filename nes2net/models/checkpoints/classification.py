@@ -41,7 +41,7 @@ REFUSED = {
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
 #: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
-POLARITY = "bonafide="
+BONAFIDE_OPTION = "bonafide="
 #: Key in the description of a detector that was read from a folder. The value is a mapping: name of a class → index of
 #: the class in the folder. The last name is the bona fide class.
 NAMES_KEY = "class_numbers"
@@ -99,7 +99,7 @@ def describe_other_folder(folder: Path) -> str:
         return f"it holds the output of a Trainer: name one of {', '.join(checkpoints)} in it"
     if not is_absent(folder / CONFIG_FILE):
         classes = read_configuration(folder).get("architectures")
-        return f"a model of the class {short_repr(classes)}; of the transformers library, {', '.join(ARCHITECTURES)} are read"
+        return f"it holds a model of the class {short_repr(classes)}, and only {', '.join(ARCHITECTURES)} can be read"
     return f"it has no {DETECTOR_FILE} (to use a run folder, name one of its epoch_N.pth)"
 
 
@@ -130,12 +130,14 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDic
     for library_name, own_name in _TENSORS.items():
         if library_name != _LAYER_WEIGHTS or aggregation == "weighted_sum":
             if library_name not in weights:
-                raise InputError(f"{folder} has no tensor {library_name}, which its class has: fetch it again")
+                raise InputError(f"{folder} has no tensor {library_name}, which its class has: download it again")
             state_dict[own_name] = weights[library_name]
     for own_name in ("proj_fc.weight", "proj_fc.bias"):
         rows = state_dict[own_name]
         if len(rows) != len(labels):
-            raise InputError(f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}")
+            raise InputError(
+                f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}: correct id2label"
+            )
         state_dict[own_name] = rows[order]
     # Describe the architecture.
     backend: dict[str, Any] = {
@@ -186,8 +188,8 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
         or frontend.keys() & {"repeat_last", "pre_emphasis"}
     ):
         return {}, {}
-    # List the names of the classes in the order of the detector. For each index of a class in the folder, find the row
-    # of the detector's last layer.
+    # ``numbers``: name of each class, in the detector's order → index of the class in the folder. ``rows``: index of a
+    # class in the folder → row of the detector's last layer.
     numbers = detector.provenance.facts.get(NAMES_KEY)
     rows = list(range(len(detector.classes)))
     if not isinstance(numbers, dict) or sorted(numbers.values(), key=str) != sorted(rows, key=str):
@@ -231,7 +233,8 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     is_default = isinstance(numbers, dict) and all(re.fullmatch(r"LABEL_\d+", name) for name in numbers)
     if isinstance(numbers, dict) and not is_default and {str(value): key for key, value in numbers.items()} != names:
         raise InputError(
-            f"{folder / CONFIG_FILE}: id2label and label2id contradict each other: {short_repr(names)}, {short_repr(numbers)}"
+            f"{folder / CONFIG_FILE}: id2label and label2id contradict each other, correct one of them: {short_repr(names)}, "
+            f"{short_repr(numbers)}"
         )
     return texts
 
@@ -274,7 +277,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
         meanings = stated
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
-        choices = [f"`config={quote(POLARITY + label)}`" for label in (labels[-1], labels[0])]
+        choices = [f"`config={quote(BONAFIDE_OPTION + label)}`" for label in (labels[-1], labels[0])]
         raise InputError(
             f"{folder / CONFIG_FILE}: the classes are called {join_names(labels)}, which does not tell which one is bona fide: "
             f"find out, name it with {' or '.join(choices)}, and check the scores on labelled recordings"

@@ -21,7 +21,7 @@ from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
 # Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands for a number, and
-# {rest} for the rest of the name. A name that is the same in both libraries is left out.
+# {rest} for the rest of the name. A name that is the same in both libraries is omitted.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -95,8 +95,8 @@ def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
 
 _TO_TRANSFORMERS = _rules([*_NAMES, _GROUP_NORM])
 _TO_FAIRSEQ = {
-    "layer_norm": _rules((t, f) for f, t in _NAMES),
-    "default": _rules((t, f) for f, t in [_GROUP_NORM, *_NAMES]),
+    "layer_norm": _rules((library_name, name) for name, library_name in _NAMES),
+    "default": _rules((library_name, name) for name, library_name in [_GROUP_NORM, *_NAMES]),
 }
 
 
@@ -115,8 +115,6 @@ class Pretraining(NamedTuple):
 
 def to_transformers(name: str) -> str:
     """Translate fairseq's name of a tensor to the transformers library's.
-
-
 
     >>> to_transformers("encoder.layers.3.fc1.weight")
     'encoder.layers.3.feed_forward.intermediate_dense.weight'
@@ -137,8 +135,6 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
 
 def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate torchaudio's name of a tensor, with or without ``model.``, to fairseq's.
-
-
 
     >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
     'encoder.layers.3.fc1.weight'
@@ -201,13 +197,15 @@ def read_ssl_checkpoint(path: str | Path, types: Iterable[str], wanted_options: 
     state_dict = encoder_tensors(content)
     if state_dict is None:
         raise InputError(
-            f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM: it has no '{_POSITIONS}' (a detector's .pth goes "
-            "to `train.init_from`)"
+            f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM, because it has no '{_POSITIONS}': name a pre-training "
+            "file (a detector's .pth belongs in `train.init_from`)"
         )
     model_type = check_type(path, model_type_of(content), types)
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
-        raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
+        raise InputError(
+            f"{path} has a batch norm before the positions (conv_pos_batch_norm), which is not supported: use another checkpoint"
+        )
     if config.get("_name") in ("wav2vec2", "hubert"):
         config = {**_DEFAULTS, **config}
     options = plain({k: config[k] for k in wanted_options if k in config}, f"the configuration in {path}")
@@ -272,7 +270,10 @@ def encoder_tensors(content: Any) -> StateDict | None:
 
 
 def _model_configuration(content: Any) -> Mapping[str, object]:
-    """``cfg`` of fairseq and unilm, ``model_cfg`` of s3prl, or ``args``; ``w2v_args`` if fine-tuned."""
+    """Find the model's options: in ``cfg`` (fairseq, unilm), ``model_cfg`` (s3prl) or ``args``.
+
+    A fine-tuned model has the options of its encoder in ``w2v_args``. Empty if there are none.
+    """
     config: Mapping[str, object] = {}
     for key in ("cfg", "model_cfg", "args"):
         config = config or _mapping(content.get(key))
@@ -301,21 +302,21 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
     """
 
-    def value(node: ast.expr) -> Any:
+    def evaluate(node: ast.expr) -> Any:
         match node:
             case ast.List(elts=items):
-                return [value(item) for item in items]
+                return [evaluate(item) for item in items]
             case ast.Tuple(elts=items):
-                return tuple(value(item) for item in items)
+                return tuple(evaluate(item) for item in items)
             case ast.Constant(value=int() as number):
                 return number
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return not_too_long(value(left) + value(right))
+                return check_length(evaluate(left) + evaluate(right))
             case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int() as times)) if 0 < times <= 64:
-                return not_too_long(value(left) * times)
+                return check_length(evaluate(left) * times)
         raise ValueError
 
-    def not_too_long(layers: Any) -> Any:
+    def check_length(layers: Any) -> Any:
         """Repetitions could fill the memory."""
         if not isinstance(layers, list) or len(layers) > _MAX_CONVOLUTIONS:
             raise ValueError
@@ -325,10 +326,10 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     try:
         if len(text) > _MAX_EXPRESSION_LENGTH:
             raise ValueError
-        layers = value(ast.parse(text, mode="eval").body)
-        sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
+        layers = evaluate(ast.parse(text, mode="eval").body)
+        are_valid = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        sound = []
-    if not all(sound) or not 0 < len(sound) <= _MAX_CONVOLUTIONS:
+        are_valid = []
+    if not all(are_valid) or not 0 < len(are_valid) <= _MAX_CONVOLUTIONS:
         raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {short_repr(text)}")
     return layers  # type: ignore[no-any-return]

@@ -40,8 +40,8 @@ HEAD = "head.safetensors"
 CONFIG = DETECTOR_FILE
 
 
-def clear(folder: Path) -> None:
-    """Make ``folder``, or remove its descriptions and head, so that nobody loads a half-written folder."""
+def prepare_folder(folder: Path) -> None:
+    """Make ``folder``, or remove an older detector's descriptions and head, so that nobody loads a half-written one."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
@@ -81,7 +81,9 @@ def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
         if isinstance(frontend, dict):
             frontend = frontend.get(key)
     if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
-        raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
+        raise InputError(
+            f"{config_file} does not describe a model: a mapping with the key 'model' is expected; copy or download the folder again"
+        )
     if is_absent(folder / HEAD):
         return load_state_dict(folder / WEIGHTS), description
     encoder = read_huggingface_folder(folder, types_of(kind), wanted_options=()).state_dict
@@ -89,10 +91,10 @@ def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
     return {**state_dict, **load_state_dict(folder / HEAD)}, description
 
 
-_SHOWN = 12  # number of digits of a SHA-256 that a message shows
+_NUM_DIGITS = 12  # number of digits of a SHA-256 that a message shows
 
 #: Advice in messages about a missing or wrong base, for callers that have an argument ``base``.
-NAME_IT = "name the base with `base`"
+NAME_THE_BASE = "name the base with `base`"
 
 
 def base_digest(base: StateDict) -> str:
@@ -106,7 +108,7 @@ def read_base(
     base: str | Path | None,
     frontend: Options,
     names: set[str],
-    remedy: str = NAME_IT,
+    remedy: str = NAME_THE_BASE,
 ) -> tuple[Path, StateDict]:
     """Find and read the base of ``checkpoint``, check its digest, and return its path and tensors.
 
@@ -114,17 +116,21 @@ def read_base(
         record: ``{"digest": …, "file": …}`` from the checkpoint. A missing file is replaced by one
             of the same name beside the checkpoint.
         base: path that the user gave; None for the file in the record.
+        frontend: name and options of the front-end, to read a pre-training file.
         names: published names of the base's tensors.
 
     Raises:
         InputError: if the base is missing, cannot be read, lacks a tensor, or has another digest.
     """
     if not isinstance(record, dict) or not isinstance(expected := record.get("digest"), str):
-        raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
+        raise InputError(
+            f"{checkpoint} holds only the trained part of its front-end, and no record of its base: use the checkpoint as it "
+            "was first saved"
+        )
     path = _find_base(record.get("file"), checkpoint, remedy) if base is None else Path(base)
     if not exists(path):
         message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
-        if remedy != NAME_IT:
+        if remedy != NAME_THE_BASE:
             message += f" ({remedy})"
         raise InputError(message)
     try:
@@ -137,8 +143,8 @@ def read_base(
     sha256 = base_digest(tensors)
     if sha256 != expected:
         raise InputError(
-            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {sha256[:_SHOWN]}…, not "
-            f"{expected[:_SHOWN]}…; {remedy}"
+            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {sha256[:_NUM_DIGITS]}…, not "
+            f"{expected[:_NUM_DIGITS]}…; {remedy}"
         )
     return path, tensors
 

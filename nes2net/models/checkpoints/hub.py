@@ -11,7 +11,7 @@ from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, hub_errors
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
 from nes2net.models.checkpoints.folder import HEAD
-from nes2net.models.checkpoints.huggingface import MODEL_FILES
+from nes2net.models.checkpoints.huggingface import MODEL_FILES, WEIGHT_PATTERNS
 from nes2net.models.checkpoints.published_file import PublishedFile
 
 #: Only these files of a repository are downloaded, with its card. Other files, such as the pickle
@@ -56,7 +56,9 @@ def download(name: str) -> Path:
     hub = published.hub
     is_path = hub is None or bool(hub["file"]) or Path(name).suffix in _CHECKPOINT_SUFFIXES
     if hub is None or (is_path and not name.startswith(HUB_PREFIX)) or hub["repository"].startswith("."):
-        raise InputError(f"checkpoint {name} not found")
+        raise InputError(
+            f"checkpoint {name} not found: name a file, a folder, a published model, or OWNER/NAME on the Hugging Face hub"
+        )
     from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
     repository = hub["repository"]
@@ -67,7 +69,7 @@ def download(name: str) -> Path:
     if not file:
         with hub_errors(failed, page):
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_MODEL_FOLDER))
-            if not is_absent(folder / DETECTOR_FILE) or any(any(folder.glob(pattern)) for pattern in MODEL_FILES[-2:]):
+            if not is_absent(folder / DETECTOR_FILE) or any(any(folder.glob(pattern)) for pattern in WEIGHT_PATTERNS):
                 return folder
             sizes = _checkpoint_sizes(repository, revision)
         if not sizes:
@@ -99,5 +101,5 @@ def _checkpoint_sizes(repository: str, revision: str | None) -> dict[str, int]:
     for file in sorted(files, key=lambda file: file.rfilename):
         path = PurePosixPath(file.rfilename)
         if path.suffix in _CHECKPOINT_SUFFIXES and path.name not in _NOT_DETECTORS:
-            sizes[file.rfilename] = file.size or 0
+            sizes[file.rfilename] = file.size or 0  # 0 if unknown
     return sizes

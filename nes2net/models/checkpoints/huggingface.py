@@ -18,8 +18,9 @@ CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 #: File in which newer releases of the transformers library store the settings of the feature extractor.
 PROCESSOR_FILE = "processor_config.json"
+WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 #: Patterns of the names of files that a model needs.
-MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, "model*.safetensors*", "pytorch_model*.bin*")
+MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, *WEIGHT_PATTERNS)
 # Settings of the feature extractor of all models that read waveforms.
 _EXPECTED = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
 _DEFAULT_REASON = (
@@ -28,7 +29,7 @@ _DEFAULT_REASON = (
 # Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
-_OF_COMPILED = "_orig_mod."  # prefix of the names in a model that torch.compile() made
+_COMPILED_PREFIX = "_orig_mod."  # prefix of the names in a model that torch.compile() made
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -144,8 +145,6 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     The weights are safetensors or ``pytorch_model.bin``. ``pretraining_heads`` says whether the
     folder has the mask embedding and the heads of its type.
 
-
-
     Args:
         types: expected types (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
         wanted_options: options of the front-end; others are ignored.
@@ -198,7 +197,7 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
         file = PREPROCESSOR_FILE
         settings = {} if is_absent(folder / file) else read_json(folder / file)
     if not isinstance(settings, dict):
-        raise InputError(f"{folder / file}: feature_extractor is a mapping, not {short_repr(settings)}")
+        raise InputError(f"{folder / file}: feature_extractor must be a mapping, not {short_repr(settings)}")
     check_only(folder / file, settings, expected)
     return settings, file
 
@@ -207,7 +206,9 @@ def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[st
     """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
     for name, value in supported.items():
         if settings.get(name) not in (None, value):
-            raise InputError(f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported")
+            raise InputError(
+                f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported; use a model with this value"
+            )
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
@@ -219,7 +220,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
     settings, file = read_feature_extractor(folder, _EXPECTED)
     do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
-        raise InputError(f"{folder / file}: do_normalize is true or false, not {short_repr(do_normalize)}")
+        raise InputError(f"{folder / file}: do_normalize must be true or false, not {short_repr(do_normalize)}")
     reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
     normalize: Any = settings.get(_OUR_NORMALIZE)
     if normalize is not True and normalize != "batch":
@@ -252,7 +253,7 @@ def read_weights(folder: Path) -> StateDict:
     Raises:
         InputError: if there are no weights, or a file is damaged.
     """
-    return {name.removeprefix(_OF_COMPILED): tensor for name, tensor in _read_weight_files(folder).items()}
+    return {name.removeprefix(_COMPILED_PREFIX): tensor for name, tensor in _read_weight_files(folder).items()}
 
 
 def _read_weight_files(folder: Path) -> StateDict:
@@ -265,30 +266,30 @@ def _read_weight_files(folder: Path) -> StateDict:
             index = read_json(folder / name).get("weight_map")
             if not isinstance(index, dict) or not index:
                 raise InputError(
-                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected"
+                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected; download it again"
                 )
             shards = list(index.values())
             beside = {path.name for path in folder.iterdir() if path.is_file()}
             if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
                 raise InputError(
-                    f"{folder / name} names {short_repr(missing[0])}, which is not a file beside it: files outside its "
-                    "folder are not read"
+                    f"{folder / name} names {short_repr(missing[0])}, which is not a file beside it: copy that file into "
+                    "the folder, because files outside it are not read"
                 )
             return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
-    raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
+    raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected in it; download it again")
 
 
-def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> StateDict:
+def read_encoder(folder: Path, prefixes: Sequence[str], omitted: tuple[str, ...]) -> StateDict:
     """Read the encoder's tensors in a Hugging Face folder.
 
     Args:
         prefixes: possible prefixes of their names, which are removed.
-        left_out: beginnings of other names, without a prefix.
+        omitted: beginnings of the names of other tensors, without a prefix.
     """
     tensors = {}
     for name, tensor in read_weights(folder).items():
         name = name.removeprefix(next(filter(name.startswith, prefixes), ""))
-        if not name.startswith(left_out):
+        if not name.startswith(omitted):
             tensors[name] = tensor
     return tensors
 
@@ -301,5 +302,5 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     if is_absent(path):
-        raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}")
+        raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}; name a folder with this file")
     return read_json(path)

@@ -37,16 +37,16 @@ class Family:
     """The type's name in the literature."""
     options: Mapping[str, str]
     """Option of the front-end → key of the configuration."""
-    presumed: Mapping[str, object]
+    supported: Mapping[str, object]
     """Key of the configuration → the only supported value."""
     prefixes: tuple[str, ...]
     """Possible prefixes of the encoder's tensors in larger models."""
-    left_out: tuple[str, ...]
+    omitted: tuple[str, ...]
     """Beginnings of the names of other tensors, without prefix."""
     extractor: str
     """Class of the library's feature extractor."""
     features: Mapping[str, object]
-    """Key of the feature extractor → the only supported value, or an option with this value."""
+    """Key of the feature extractor → the only supported value, or the name of the option that has it."""
 
 
 W2V_BERT2 = Family(
@@ -67,14 +67,14 @@ W2V_BERT2 = Family(
         "conv_dropout": "conformer_conv_dropout",
         "encoder_layerdrop": "layerdrop",
     },
-    presumed={
+    supported={
         "feature_projection_input_dim": 160,
         "hidden_act": "swish",
         "layer_norm_eps": 1e-5,
         "position_embeddings_type": "relative_key",
     },
     prefixes=("wav2vec2_bert.",),
-    left_out=(
+    omitted=(
         "adapter.", "intermediate_ffn.", "lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.",
         "feature_extractor.", "objective.",
     ),
@@ -96,9 +96,9 @@ WHISPER = Family(
         "activation_dropout": "activation_dropout",
         "encoder_layerdrop": "encoder_layerdrop",
     },
-    presumed={"activation_function": "gelu"},
+    supported={"activation_function": "gelu"},
     prefixes=("model.encoder.", "encoder."),
-    left_out=("model.decoder.", "decoder.", "proj_out.", "classifier.", "projector.", "layer_weights"),
+    omitted=("model.decoder.", "decoder.", "proj_out.", "classifier.", "projector.", "layer_weights"),
     extractor="WhisperFeatureExtractor",
     features={
         "sampling_rate": 16_000,
@@ -167,7 +167,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
     with as_input_error(problem, KeyError, TypeError):
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
-        options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
+        options["chunk_length"] = _to_seconds(dims["n_audio_ctx"], path)
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
         if name.startswith("encoder."):
@@ -182,10 +182,10 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
 def _read_folder(folder: Path, family: Family) -> Pretraining:
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
-    check_only(folder, config, family.presumed)
+    check_only(folder, config, family.supported)
     options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
     if "chunk_length" in options:
-        options["chunk_length"] = _seconds(options["chunk_length"], folder)
+        options["chunk_length"] = _to_seconds(options["chunk_length"], folder)
     expected: dict[str, object] = {"feature_extractor_type": family.extractor}
     for name, value in family.features.items():
         if not isinstance(value, str):
@@ -195,12 +195,12 @@ def _read_folder(folder: Path, family: Family) -> Pretraining:
     settings, _ = read_feature_extractor(folder, expected)
     if not settings:
         raise InputError(
-            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
+            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}; download it, too"
         )
-    return Pretraining(read_encoder(folder, family.prefixes, family.left_out), options, family.model_type)
+    return Pretraining(read_encoder(folder, family.prefixes, family.omitted), options, family.model_type)
 
 
-def _seconds(positions: Any, path: Path) -> int:
+def _to_seconds(positions: Any, path: Path) -> int:
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
             f"{path} has {short_repr(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"

@@ -47,7 +47,8 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise InputError(
-            f"{path} holds a model of type {short_repr(model_type)}: front-ends read the types {join_names(list(MODEL_TYPES), 9)}"
+            f"{path} holds a model of type {short_repr(model_type)}, but front-ends only read the types "
+            f"{join_names(list(MODEL_TYPES), 9)}: name another checkpoint"
         )
     if types and model_type not in types:
         titles = " or ".join(MODEL_TYPES[name].title for name in types)

@@ -18,7 +18,7 @@ from nes2net.lib.files import Budget
 
 _MAX_FILE_BYTES = 2**31 - 1  # number of bytes; protobuf allows no larger message
 _MAX_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
-_DEEPEST = 32  # largest depth of nested messages
+_MAX_DEPTH = 32  # largest depth of nested messages
 _MAX_METADATA_BYTES = 2**20  # largest number of bytes of all texts in the metadata together
 _MAX_DOMAIN_BYTES = 1000  # bytes
 _MAX_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
@@ -50,7 +50,7 @@ class OnnxContent(NamedTuple):
     """Metadata, and other files that hold tensors."""
 
     metadata: dict[str, str]
-    beside: dict[str, int]
+    external_files: dict[str, int]
     """Name of another file with tensors → smallest possible number of bytes."""
 
 
@@ -66,8 +66,11 @@ def read_onnx(path: Path) -> OnnxContent:
     """
     size = path.stat().st_size
     refuse(
-        (size > _MAX_FILE_BYTES, f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again"),
-        (not size, f"{path} is not an ONNX file: it is empty"),
+        (
+            size > _MAX_FILE_BYTES,
+            f"{path} has {readable_size(size)}, but an ONNX file has at most 2 GB: export it again",
+        ),
+        (not size, f"{path} is empty, not an ONNX file: copy or export it again"),
     )
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -100,8 +103,8 @@ class _Reader:
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
         """Check a message and those in it; ``kind`` is its name in onnx.proto."""
-        if depth > _DEEPEST:
-            raise _Damaged(f"more than {_DEEPEST} messages within each other")
+        if depth > _MAX_DEPTH:
+            raise _Damaged(f"more than {_MAX_DEPTH} messages within each other")
         for number, value in self.fields(message_slice):
             kind_of_field = PARTS[kind].get(number)
             if kind_of_field is None or isinstance(value, int):
@@ -150,14 +153,15 @@ class _Reader:
                     raise _Damaged(f"external data at {short_repr(outside[key])}")
             name = outside["location"]
             num_bytes = int(outside["length"])
-            self.summary.beside[name] = max(self.summary.beside.get(name, 0), int(outside["offset"]) + num_bytes)
+            end = int(outside["offset"]) + num_bytes
+            self.summary.external_files[name] = max(self.summary.external_files.get(name, 0), end)
         if count > _MAX_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def read_entry(self, message_slice: _Slice) -> tuple[str, str]:
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
-        return texts.get(1, ""), texts.get(2, "")
+        return texts.get(1, ""), texts.get(2, "")  # key and value of a StringStringEntryProto
 
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield number and value of each field: a varint, or a slice. Fields of 4 or 8 bytes are skipped."""

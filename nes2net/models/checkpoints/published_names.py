@@ -20,8 +20,6 @@ from nes2net.models.checkpoints.state_dict import StateDict
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from this package's to the published names, in place.
 
-
-
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
     >>> state_dict
@@ -36,8 +34,6 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from the published to this package's names, in place.
-
-
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")

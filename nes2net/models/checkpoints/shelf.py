@@ -51,7 +51,7 @@ class _Record(RootModel[FirstSeen]):
 
 @dataclass(frozen=True)
 class Shelf:
-    """The place of a published file on this machine; :meth:`take` downloads a missing one."""
+    """Where a published file is kept on this machine; :meth:`fetch_if_missing` downloads a missing one."""
 
     name: str
     """Model or front-end, such as ``"AASIST"``."""
@@ -118,7 +118,7 @@ class Shelf:
                 return folder
         return None
 
-    def take(self) -> Path:
+    def fetch_if_missing(self) -> Path:
         """Return the path of the file or folder on this machine; download it if it is missing.
 
         A file is checked when first seen or changed.

@@ -89,15 +89,16 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     if state_dicts:
         (content,) = state_dicts.values()
     else:
-        content_kind = f"a {type(content).__name__}"
+        save_it = "save a state_dict() with torch.save"
+        content_kind = f"a {type(content).__name__}: {save_it}"
         if isinstance(content, Record):
             content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
-            content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}"
+            content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}: {save_it}"
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
     if len(content) > _MAX_TENSORS:
         raise InputError(
-            f"{path} holds {len(content):,} tensors, more than any model: at most {_MAX_TENSORS:,} are read"
+            f"{path} holds {len(content):,} tensors, more than any model: use a checkpoint with at most {_MAX_TENSORS:,}"
         )
     # Copy the metadata as plain data.
     metadata: OrderedDict[str, dict[str, Any]] | None = None
@@ -119,7 +120,10 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 
 
 def _state_dicts_in(content: Any) -> Mapping[tuple[str, ...], StateDict]:
-    """Path of keys → state dict, only on the outermost level, or only the one under ``_USUAL_KEYS``."""
+    """Find the state dicts on the outermost level that has any: path of keys → state dict.
+
+    If one is under a key of ``_USUAL_KEYS``, only that one.
+    """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MAX_CONTAINERS + 1):
         distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
@@ -295,7 +299,7 @@ def check_fit(state_dict: StateDict, expected: StateDict, path: str, *, exact_ty
         InputError: if they differ, or numbers are not finite; the message names the tensors.
     """
     if misfit := compare(state_dict, expected, exact_types=exact_types):
-        raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
+        raise InputError(f"{path} does not fit this model; {misfit}. Use the options that it was trained with")
     if names := not_finite(state_dict):
         raise InputError(
             f"{path} has NaN or infinite numbers in {join_names(names, 5)}, so that no score would be a number: use "

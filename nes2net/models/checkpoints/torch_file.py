@@ -114,26 +114,26 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle may raise any exception
-        if isinstance(error, OSError) and not is_out_of_memory(error):
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
-        if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
-            kind = "a text file" if beginning else "an empty file"
-            raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}") from error
-        if is_out_of_memory(error):
-            raise InputError(
-                f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
-            ) from error
-        raise InputError(
-            f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
-        ) from error
+        raise InputError(_describe_failure(path, error, beginning)) from error
     return content, sorted(records)
+
+
+def _describe_failure(path: Path, error: Exception, beginning: bytes) -> str:
+    if isinstance(error, OSError) and not is_out_of_memory(error):
+        return f"{path} cannot be read ({error.strerror}): check its permissions and its disk"
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
+    if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
+        kind = "a text file" if beginning else "an empty file"
+        return f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}"
+    if is_out_of_memory(error):
+        return f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
+    return f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
 
 
 def check_file(path: Path) -> None:
     """Raise :class:`InputError` unless ``path`` is a file."""
     if not os.path.isfile(path):  # isfile() returns False, and raises no error, if a name is too long
-        raise InputError(f"checkpoint {path} not found")
+        raise InputError(f"checkpoint {path} not found: check the path")
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
@@ -164,7 +164,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             raise ValueError("its members claim more bytes than the file has")
         # The archive must be complete, and from a little-endian machine.
         if "data.pkl" not in members:
-            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
+            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl; {_NAME_WEIGHTS}")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
@@ -205,7 +205,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Filled after all pickles are read."""
+        """Return a storage whose bytes are read after all pickles."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -243,6 +243,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
+    """Add up the bytes of all tensors in nested ``content``; a part that occurs twice counts twice."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:

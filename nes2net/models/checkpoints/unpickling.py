@@ -210,7 +210,9 @@ class TensorUnpickler(GuardedUnpickler):
             case _:
                 raise ValueError("a tensor's storage is described in an unknown way")
         if view not in ([], [None]):
-            raise ValueError("storages that are views of others are not read: load and save it with a newer PyTorch")
+            raise ValueError(
+                "its storages are views of others, as before PyTorch 1.6: load and save it with a newer PyTorch"
+            )
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
     def load_build(self) -> None:
@@ -241,7 +243,7 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
     return flat.as_strided(size, stride, offset)
 
 
-def _rebuild_tensor_of(
+def _rebuild_tensor_of_type(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
     return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
@@ -254,18 +256,18 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
-    """For ``copyreg``."""
+    """Called in place of ``copyreg._reconstructor``, which makes an object without arguments."""
     if not (isinstance(cls, type) and issubclass(cls, Record)):
         raise TypeError("an object has no class")
     return cls()
 
 
 def _annotation(*_: Any) -> Record:
-    return Record()
+    return Record()  # nobody reads the annotation
 
 
 def _enum_member(cls: type, name: Any) -> Record:
-    """For ``getattr(Class, "MEMBER")``; raises ``Refused`` unless ``cls`` is a :class:`Record`."""
+    """Called for ``getattr(Class, "MEMBER")``; raises ``Refused`` unless ``cls`` is a :class:`Record`."""
     if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
         raise Refused("it asks for builtins.getattr")
     return cls(name)
@@ -275,7 +277,7 @@ def _enum_member(cls: type, name: Any) -> Record:
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_of,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_of_type,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,

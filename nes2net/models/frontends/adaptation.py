@@ -91,7 +91,9 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
     """
     if not isinstance(options, Mapping):
-        raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {short_repr(options)}")
+        raise InputError(
+            f"{owner} must be a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {short_repr(options)}"
+        )
     check_known(options, inspect.signature(Adaptation).parameters, f"{owner} has no option")
     if "kind" not in options:
         raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")
@@ -123,32 +125,23 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     is_fairseq = getattr(frontend, "engine", "") == "fairseq"
     refuse(
         (frontend.adapted, f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)"),
-        (not frontend.transformer_layers, f"front-end '{name}' has no transformer layers to adapt: remove adapt"),
-        (is_fairseq, "the layers of the engine fairseq are not adapted: remove `model.frontend.engine=fairseq`"),
+        (
+            not frontend.transformer_layers,
+            f"front-end '{name}' has no transformer layers to adapt: remove the option adapt",
+        ),
+        (is_fairseq, "the layers of the engine fairseq cannot be adapted: remove `model.frontend.engine=fairseq`"),
         (
             kind == "prompt" and not frontend.takes_prompt,
-            f"front-end '{name}' takes no prompt: use lora, dora, adapter or bitfit as the kind",
+            f"front-end '{name}' cannot use a prompt: use lora, dora, adapter or bitfit as the kind",
         ),
     )
     # Freeze all parameters. Then add tensors or, for BitFit, unfreeze biases.
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
-        # Put an adapter after the last linear layer of the attention, and an adapter after the last linear layer of the
-        # feed-forward network.
-        for layer_name, linear in _linear_layers(frontend, "all").items():
-            if _last_word(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
-                parent = frontend.get_submodule(layer_name.rpartition(".")[0])
-                setattr(
-                    parent, _last_word(layer_name), _keep_names_of_linear(Bottleneck(linear, adaptation.bottleneck))
-                )
+        _add_adapters(frontend, adaptation.bottleneck)
     elif kind == "prompt":
-        weight = next(frontend.transformer_layers[0].parameters())
-        layers = len(frontend.transformer_layers) if adaptation.deep else 1
-        prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
-        # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an
-        # assumption.
-        frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
+        _add_prompt(frontend, adaptation)
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
             for layer_name, parameter in layer.named_parameters():
@@ -178,6 +171,7 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
+    """Find the linear layers of the transformer layers that ``targets`` of :class:`Adaptation` names, by dotted name."""
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {
         name: module
@@ -201,6 +195,22 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
 
 def _last_word(name: str) -> str:
     return name.rpartition(".")[2]
+
+
+def _add_adapters(frontend: Frontend, bottleneck: int) -> None:
+    # Put an adapter after the last linear layer of the attention, and one after that of the feed-forward network.
+    for layer_name, linear in _linear_layers(frontend, "all").items():
+        if _last_word(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
+            parent = frontend.get_submodule(layer_name.rpartition(".")[0])
+            setattr(parent, _last_word(layer_name), _keep_names_of_linear(Bottleneck(linear, bottleneck)))
+
+
+def _add_prompt(frontend: Frontend, adaptation: Adaptation) -> None:
+    weight = next(frontend.transformer_layers[0].parameters())
+    layers = len(frontend.transformer_layers) if adaptation.deep else 1
+    prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
+    # Prompts start as standard normal numbers, as large as the output of a layer norm. This distribution is an assumption.
+    frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
@@ -256,7 +266,7 @@ class Bottleneck(nn.Module):
 
 
 # Tensors of a module that replaces a linear layer: (name in the module, name in state dicts).
-_NAMES = [
+_SAVED_NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),
     ("lora_A.default.weight", "lora_A"),
@@ -266,8 +276,9 @@ _NAMES = [
 
 
 def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
-    layer.register_state_dict_post_hook(partial(_rename_tensors, _NAMES))
-    layer.register_load_state_dict_pre_hook(partial(_rename_tensors, [(new_name, name) for name, new_name in _NAMES]))
+    names_to_read = [(saved_name, name) for name, saved_name in _SAVED_NAMES]
+    layer.register_state_dict_post_hook(partial(_rename_tensors, _SAVED_NAMES))
+    layer.register_load_state_dict_pre_hook(partial(_rename_tensors, names_to_read))
     return layer
 
 

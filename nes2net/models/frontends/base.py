@@ -117,7 +117,7 @@ class Frontend(nn.Module, ABC):
         if waveform.shape[-1] < self.min_samples:
             raise InputError(
                 f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}; "
-                "repeat it"
+                "repeat the waveform"
             )
 
     @property
@@ -202,8 +202,7 @@ class Frontend(nn.Module, ABC):
         """
         if not self.transformer_layers:
             raise InputError(
-                f"front-end '{self.config['name']}' has no transformer layers: leave "
-                "`train.activation_checkpointing` out"
+                f"front-end '{self.config['name']}' has no transformer layers: remove `train.activation_checkpointing`"
             )
         for layer in self.transformer_layers:
             layer.forward = partial(recomputed, layer.forward, use_reentrant=False)

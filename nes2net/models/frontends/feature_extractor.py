@@ -38,7 +38,7 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
         elif norm is not None:  # the first layer of wav2vec 2.0 Base has a group norm
             x = norm(x)
         x = layer.activation(x)
-    return x.squeeze(2).transpose(1, 2)
+    return x.squeeze(2).transpose(1, 2)  # B×T×C
 
 
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:

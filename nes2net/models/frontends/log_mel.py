@@ -68,7 +68,7 @@ def kaldi_filters(like: Tensor) -> Tensor:
     """Compute Kaldi's filters for an FFT of length 512, 257×80: triangles with straight sides on the mel scale."""
     lowest, highest = (1127 * math.log1p(frequency / 700) for frequency in (20, SAMPLE_RATE / 2))
     edges = torch.linspace(lowest, highest, 82, dtype=_most_precise_type(like), device=like.device)
-    return _triangles(1127 * torch.log1p(_frequencies(257, like) / 700), edges).to(like.dtype)
+    return _triangles(1127 * torch.log1p(_bin_frequencies(257, like) / 700), edges).to(like.dtype)
 
 
 def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
     highest = 15 + math.log(SAMPLE_RATE / 2000) / step
     mels = torch.linspace(0, highest, num_bins + 2, dtype=_most_precise_type(like), device=like.device)
     edges = torch.where(mels < 15, mels * (200 / 3), 1000 * torch.exp((mels - 15) * step))
-    return (_triangles(_frequencies(201, like), edges) * (2 / (edges[2:] - edges[:-2]))).to(like.dtype)
+    return (_triangles(_bin_frequencies(201, like), edges) * (2 / (edges[2:] - edges[:-2]))).to(like.dtype)
 
 
 def _most_precise_type(like: Tensor) -> torch.dtype:
@@ -88,7 +88,7 @@ def _most_precise_type(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
-def _frequencies(num_bins: int, like: Tensor) -> Tensor:
+def _bin_frequencies(num_bins: int, like: Tensor) -> Tensor:
     return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_most_precise_type(like), device=like.device)
 
 

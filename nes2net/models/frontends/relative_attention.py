@@ -86,8 +86,6 @@ class GatedRelativeAttention(nn.Module):
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
     """Return the bucket, 0 to ``num_buckets`` − 1, of each ``distance`` (key − query, in frames), as in T5.
 
-
-
     Half of the buckets are for keys after the query. In each half, buckets hold one distance each
     at first, then grow logarithmically up to ``max_distance``; larger distances share the last.
 

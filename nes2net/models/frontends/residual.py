@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class PreNormLayer(nn.Module):
-    """A transformer layer with layer norms first, B×T×D → B×T×D."""
+    """A transformer layer with layer norms first, B×T×D → B×T×D; takes over the modules of the library's layer."""
 
     attention: nn.Module
     layer_norm: nn.LayerNorm

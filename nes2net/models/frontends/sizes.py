@@ -314,7 +314,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyP
         advice = [f"`model.frontend={size.frontend}`, which reads any size"]
         if fitting := sizes_of(model_type, config):
             advice.append(" or ".join(f"`model.frontend={fitting_name}`" for fitting_name in fitting))
-        raise InputError(f"{path} is not {size.title} ({name}): {', '.join(differences)}. Write {', or '.join(advice)}")
+        raise InputError(f"{path} is not {size.title} ({name}): {', '.join(differences)}. Use {', or '.join(advice)}")
 
 
 def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
@@ -330,7 +330,7 @@ def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
     from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 
     size = SIZES[str(path_or_name)]
-    return Shelf(str(path_or_name), size.published, size.licence).take()
+    return Shelf(str(path_or_name), size.published, size.licence).fetch_if_missing()
 
 
 def check_exists(name: str, path: AnyPath) -> None:
@@ -375,7 +375,10 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """Only :data:`SHAPE` is compared; the values of the file and of the folder on the hub are both right."""
+    """Say which options in :data:`SHAPE` differ from the published size ``name``.
+
+    The values of its file and of its folder on the hub are both right.
+    """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}
     differences = []

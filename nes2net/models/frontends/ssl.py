@@ -192,18 +192,21 @@ class SSLFrontend(Frontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
+        # All arguments that describe the architecture, without those of other networks.
         options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
         # The options in a checkpoint replace the options that the caller gives.
         if checkpoint is not None:
-            read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
-            state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
+            read_checkpoint = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
+            state_dict, checkpoint_options, self.model_type = read_checkpoint(
+                checkpoint, types_of(name), wanted_options=options
+            )
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
             if Path(checkpoint).is_dir():
-                normalize = self._normalize_of_folder(Path(checkpoint), normalize)
+                normalize = self._choose_normalize(Path(checkpoint), normalize)
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
         # The configuration omits options that are switched off, and the engine, on which the outputs do not depend.
@@ -213,7 +216,7 @@ class SSLFrontend(Frontend):
         self.pre_emphasis = pre_emphasis
         self.repeat_last = repeat_last
         self.source = _SOURCES[name]
-        self._describe(options)
+        self._set_sizes(options)
         self.set_normalize(normalize or False)
 
         # With a checkpoint, build the network on the meta device, without values: the memory-mapped tensors of the file
@@ -233,7 +236,7 @@ class SSLFrontend(Frontend):
         if state_dict is not None:
             self.load_pretrained(state_dict, str(checkpoint))
 
-    def _normalize_of_folder(self, folder: Path, normalize: Normalize) -> Normalize:
+    def _choose_normalize(self, folder: Path, normalize: Normalize) -> Normalize:
         normalize_by_folder, reason = normalize_of_folder(folder)
         if normalize is None:
             normalize = normalize_by_folder
@@ -241,7 +244,7 @@ class SSLFrontend(Frontend):
             self.note = f"{folder}: waveforms are {treatment}, because {reason}"
         return normalize
 
-    def _describe(self, options: Options) -> None:
+    def _set_sizes(self, options: Options) -> None:
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]

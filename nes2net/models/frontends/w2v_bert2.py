@@ -33,7 +33,7 @@ class W2VBert2Frontend(MelEncoder):
 
     Args:
         checkpoint: a Hugging Face folder. The configuration in the folder replaces the options;
-            heads and adapters of fine-tuned models are left out. None for random weights.
+            heads and adapters of fine-tuned models are omitted. None for random weights.
         encoder_layers: number of Conformer layers, L − 1.
         encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
@@ -117,7 +117,7 @@ class W2VBert2Frontend(MelEncoder):
         config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
         # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-        model = model_class(config_class(**{**config, **W2V_BERT2.presumed, **unused}))
+        model = model_class(config_class(**{**config, **W2V_BERT2.supported, **unused}))
         for layer in model.encoder.layers:
             layer.self_attn = RelativeKeyAttention(layer.self_attn)
         if options["pretraining_heads"]:

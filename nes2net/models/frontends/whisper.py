@@ -103,7 +103,7 @@ class WhisperFrontend(MelEncoder):
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
         config["encoder_layerdrop"] = 0.0  # the library must not drop layers, because forward() drops layers
         return models.whisper.modeling_whisper.WhisperEncoder(
-            config_class(**config, **WHISPER.presumed, attn_implementation="sdpa")
+            config_class(**config, **WHISPER.supported, attn_implementation="sdpa")
         )
 
     def features(self, waveform: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ class ClassWeighted(Criterion):
         weights = [1.0] * num_classes if class_weights is None else class_weights
         if len(weights) != num_classes:
             raise InputError(
-                f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
+                f"class_weights must have a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
                 "or null for the default"
             )
         self.class_weights = torch.tensor(weights, dtype=torch.float64, device="cpu")

@@ -81,7 +81,9 @@ class AngularSoftmax(ClassWeighted):
     ) -> None:
         super().__init__(class_weights, head.out_features)
         if lambda_min > lambda_max:
-            raise InputError(f"angular softmax: lambda_min ≤ lambda_max, not {lambda_min} and {lambda_max}")
+            raise InputError(
+                f"angular_softmax: lambda_min must be at most lambda_max, not {lambda_min} and {lambda_max}"
+            )
         self.head = head
         self.margin = margin
         self.lambda_min = lambda_min
@@ -111,7 +113,7 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
+        # ψ(θ), see the class. Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
         for _ in range(self.margin - 1):

@@ -87,7 +87,7 @@ class AugmentConfig(Section):
             ),
             (
                 self.speed and self.speed[0] > self.speed[1],
-                f"`augment.speed` is the lowest and the highest speed, in this order, not {self.speed}",
+                f"`augment.speed` must be the lowest and the highest speed, in this order, not {self.speed}",
             ),
             (
                 self.conditions and not self.condition_probability,

@@ -224,25 +224,25 @@ class DataConfig(Section):
     def _refuse_contradictions(self) -> DataConfig:
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
-        twice = [alias for number, alias in enumerate(aliases) if alias in aliases[:number]]
+        repeated_alias = next((alias for alias in aliases if aliases.count(alias) > 1), "")
         refuse(
             (
                 low > high,
-                f"`data.chunk_samples` is the lowest and the highest number, in this order, not {self.chunk_samples}",
+                f"`data.chunk_samples` must be the lowest and the highest number, in this order, not {self.chunk_samples}",
             ),
             (
                 self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples),
-                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), the length of the pieces, not "
+                f"`data.min_piece` must be at most `data.num_samples` ({self.num_samples}), the length of the pieces, not "
                 f"{self.min_piece}",
             ),
             (
                 len(self.train_scores) != len(self.dev_scores),
-                "`data.train_scores` and `data.dev_scores` name a file for each of the same systems, so they are equally "
-                f"many, not {len(self.train_scores)} and {len(self.dev_scores)}",
+                "`data.train_scores` and `data.dev_scores` name a file for each of the same systems, so there must be as "
+                f"many of both, not {len(self.train_scores)} and {len(self.dev_scores)}",
             ),
             (
-                twice,
-                f"two of `data.corpora` are called {''.join(twice[:1])}: give one of them another name with `alias`",
+                repeated_alias,
+                f"two of `data.corpora` are called {repeated_alias}: give one of them another name with `alias`",
             ),
             (not self.parts("train"), "none of `data.corpora` trains: give one of them a `train_split`"),
             (not self.parts("dev"), "none of `data.corpora` validates: give one of them a `dev_split`"),
@@ -253,8 +253,8 @@ class DataConfig(Section):
             ),
             (
                 self.order == "blocks" and self.crop == "pieces",
-                "`data.crop=pieces` makes batches by the length of pieces, and `data.order=blocks` by another rule: leave "
-                "one of them out",
+                "`data.crop=pieces` makes batches by the length of pieces, and `data.order=blocks` by another rule: "
+                "remove one of them",
             ),
             (
                 self.balanced and self.crop == "pieces",
@@ -296,7 +296,7 @@ class DataConfig(Section):
         short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
-    def written(self) -> dict[str, object]:
+    def to_readable_dict(self) -> dict[str, object]:
         """Convert the section to plain data for people, in the short form if possible."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
@@ -311,8 +311,8 @@ class DataConfig(Section):
         """Find the full name of ``key``: `data.root`, `data.dev_root` or `data.corpora.ALIAS.root`."""
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
-        of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
-        return f"data.dev_{key}" if of_dev else f"data.{key}"
+        is_dev_key = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
+        return f"data.dev_{key}" if is_dev_key else f"data.{key}"
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:

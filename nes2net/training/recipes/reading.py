@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from nes2net.lib.errors import InputError, did_you_mean, short_repr
 from nes2net.lib.files import has_no_file
@@ -77,25 +77,25 @@ def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
         return values, notes
     base = values.pop("base")
     if not isinstance(base, str) or not base or Path(base).name != base:
-        raise InputError(f"recipe {path}: base is the name of a file beside it, not {short_repr(base)}")
+        raise InputError(f"recipe {path}: base must be the name of a file beside it, not {short_repr(base)}")
     base_path = path.parent / base
     names = packaged_recipes()
     if not has_no_file(base_path):
-        of_base, notes_of_base = _read_file(base_path)
+        base_values, base_notes = _read_file(base_path)
     elif base in names:
-        of_base, notes_of_base = _read_with_base(PACKAGED / f"{base}.yaml")
+        base_values, base_notes = _read_with_base(PACKAGED / f"{base}.yaml")
     else:
         suggestion = did_you_mean(Path(base).stem, names, "nes2net info")
         raise InputError(
-            f"recipe {path} builds on {base_path}, which is not there: base is a packaged recipe, or a file beside "
+            f"recipe {path} builds on {base_path}, which is not there: base must be a packaged recipe, or a file beside "
             f"it{suggestion}"
         )
-    if "base" in of_base:
+    if "base" in base_values:
         raise InputError(
-            f"recipe {path} builds on {base_path}, which has a base itself: name {short_repr(of_base['base'])} as base"
+            f"recipe {path} builds on {base_path}, which has a base itself: name {short_repr(base_values['base'])} as base"
         )
-    notes.sources = {**notes_of_base.sources, **notes.sources}
-    merged = dict(of_base)
+    notes.sources = {**base_notes.sources, **notes.sources}
+    merged = dict(base_values)
     for key, value in values.items():
         base_section = merged.get(key)
         if isinstance(value, dict | None) and isinstance(base_section, dict):
@@ -103,7 +103,7 @@ def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
         merged[key] = value
     if values.keys() & {"name", "comment"}:
         return merged, notes
-    return name_after_model(of_base, merged, values), notes
+    return name_after_model(base_values, merged, values), notes
 
 
 def name_after_model(before: _Values, after: _Values, stated_keys: Collection[str]) -> _Values:
@@ -129,7 +129,7 @@ def name_after_model(before: _Values, after: _Values, stated_keys: Collection[st
 
 
 def _names_of_parts(values: _Values) -> list[str]:
-    """The values are not checked yet; names of wrong values are meaningless."""
+    """List the names of front-end, aggregation and back-end; those of values not checked yet may be meaningless."""
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
         return [""] * len(DEFAULT_MODEL)
@@ -150,7 +150,7 @@ def packaged_recipes() -> list[str]:
 def _read_file(path: Path) -> tuple[_Values, RecipeNotes]:
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
-        raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
+        raise InputError(f"recipe {path} must be a mapping of keys, not a {type(values).__name__}")
     values = values or {}
     notes = {key: values.pop(key) for key in ("about", "sources") if key in values}
     return values, RecipeNotes(**notes)
@@ -192,31 +192,36 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
-            raise InputError(f"override {short_repr(override)} is not of the form key=value")
+            raise InputError(f"override {short_repr(override)} is not of the form key=value, such as train.lr=1e-6")
         *parents, last = keys.split(".")
         title = f"override {short_repr(override)}: the value"
-        if parents[:2] == ["data", "corpora"]:
-            # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or
-            # alias.
-            data = values.get("data")
-            data = dict(data) if isinstance(data, dict) else {}
-            name = ".".join(parents[2:])
-            corpora = []
-            if isinstance(data.get("corpora"), list):
-                corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in data["corpora"]]
-            called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
-            if name not in called:
-                raise InputError(
-                    f"override {short_repr(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
-                )
-            set_value(corpora[called.index(name)], [last], text, CorpusConfig, title)
-            values["data"] = {**data, "corpora": corpora}
+        if parents[:2] != ["data", "corpora"]:
+            set_value(values, [*parents, last], text, Recipe, title)
             continue
-        set_value(values, [*parents, last], text, Recipe, title)
+        # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or alias.
+        name = ".".join(parents[2:])
+        corpora = _copy_corpora(values)
+        aliases = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
+        if name not in aliases:
+            raise InputError(
+                f"override {short_repr(override)}: `data.corpora` has no '{name}': name one of {', '.join(aliases) or 'none'}"
+            )
+        set_value(corpora[aliases.index(name)], [last], text, CorpusConfig, title)
+        data = values.get("data")
+        values["data"] = {**(data if isinstance(data, dict) else {}), "corpora": corpora}
     return values
 
 
+def _copy_corpora(values: _Values) -> list[dict[str, Any]]:
+    data = values.get("data")
+    corpora = data.get("corpora") if isinstance(data, dict) else None
+    if not isinstance(corpora, list):
+        return []
+    return [dict(corpus) if isinstance(corpus, dict) else {} for corpus in corpora]
+
+
 def _without_options_of_old_part(values: _Values, keys: Sequence[str], name: object) -> _Values:
+    """Remove the options of the part at ``keys`` (ending in "name") if it has another name than ``name``."""
     section, *further_keys = keys
     child = values.get(section)
     if not further_keys or not isinstance(child, dict):

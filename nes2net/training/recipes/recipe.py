@@ -106,11 +106,11 @@ class Recipe(Section):
             ),
             (
                 is_logistic and train.epochs != 1,
-                f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {train.epochs}",
+                f"`train.optimizer=logistic` fits in a single epoch: set `train.epochs=1`, not {train.epochs}",
             ),
             (
                 data.num_samples is None and not is_logistic,
-                "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`",
+                "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`: use it, or set `data.num_samples`",
             ),
         )
         return self
@@ -119,9 +119,9 @@ class Recipe(Section):
         """Convert to plain data, in the order of the keys."""
         return self.model_dump()
 
-    def written(self) -> dict[str, object]:
+    def to_readable_dict(self) -> dict[str, object]:
         """Convert to plain data for people, with the short form of `data` if possible."""
-        return {**self.to_dict(), "data": self.data.written()}
+        return {**self.to_dict(), "data": self.data.to_readable_dict()}
 
     @property
     def frontend(self) -> Options:
@@ -170,7 +170,7 @@ def recipe_from_dict(values: object) -> Recipe:
         InputError: if ``values`` is not a mapping; also as for :class:`Section`.
     """
     if not isinstance(values, dict):
-        raise InputError(f"a recipe is a mapping of keys, not {short_repr(values)}")
+        raise InputError(f"a recipe must be a mapping of keys, not {short_repr(values)}")
     return Recipe(**{str(key): value for key, value in values.items()})
 
 

@@ -127,7 +127,7 @@ class Section(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(self._problem(error.errors(include_url=False), values)) from error
+            raise InputError(self._describe_problem(error.errors(include_url=False), values)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +140,7 @@ class Section(BaseModel):
         return values
 
     @classmethod
-    def _problem(cls, problems: list[ErrorDetails], values: Mapping[str, object]) -> str:
+    def _describe_problem(cls, problems: list[ErrorDetails], values: Mapping[str, object]) -> str:
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         # If a check of this package raised the error, its message is complete.
@@ -156,17 +156,19 @@ class Section(BaseModel):
             return f"unknown key '{key}' in the recipe{meant}"
         # A needed key is missing.
         if problem["type"] == "missing":
-            return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {short_repr(values)}"
+            return (
+                f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`, which it needs: {short_repr(values)}"
+            )
         # The value is wrong.
         schema = cls.model_json_schema()["properties"][name]
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
-            return f"{name} is a mapping of keys, not {short_repr(values[name])}"
+            return f"{name} must be a mapping of keys, not {short_repr(values[name])}"
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         key = f"`{cls.prefix}{name}`"
         takes = what_it_takes(schema)
         if re.fullmatch(r"--\S+", with_flag_names(key)):  # the key is a flag of a command, and a flag cannot be null
             takes = takes.removesuffix(", or null")
-        return f"{key} is {takes}, not {short_repr(values[name])}{meant}"
+        return f"{key} must be {takes}, not {short_repr(values[name])}{meant}"
 
     @model_validator(mode="after")
     def _check_conditions(self) -> Section:

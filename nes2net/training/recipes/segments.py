@@ -62,7 +62,7 @@ class SegmentsConfig(Section):
         refuse(
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),
-                "`segments.resolutions` are different multiples of 10 ms, the length of a label, not "
+                "`segments.resolutions` must be different multiples of 10 ms, the length of a label, not "
                 f"{self.resolutions}",
             ),
         )

@@ -220,10 +220,10 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainConfig:
         refuse(
-            (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
+            (self.min_lr > self.lr, f"`train.min_lr` must be from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
             (
                 self.warmup_epochs and self.warmup_epochs >= self.t_max,
-                f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}",
+                f"`train.warmup_epochs` must be below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}",
             ),
         )
         return self

@@ -170,7 +170,7 @@ class Distillation(Task):
         """List the trials of ``part``; raise :class:`InputError` if no teacher is named."""
         if self.start is not None and self.start.path is None:
             raise InputError(
-                "who is the teacher? name the checkpoint of a detector that was trained on both classes with "
+                "no teacher is named: name the checkpoint of a detector that was trained on both classes with "
                 "`train.task.teacher`"
             )
         return super().trials(part)
@@ -203,9 +203,11 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
         return  # the detector has no teacher; DistillationObjective raises the error later
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
-    _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
-    _check_same(path, "backend.backend", _all_options(trained.backend), _all_options(backend.teacher))
-    start = trained.provenance.start()
+    _check_same_options(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
+    _check_same_options(
+        path, "backend.backend", _options_with_defaults(trained.backend), _options_with_defaults(backend.teacher)
+    )
+    start = trained.provenance.only_training_data()
     if start != Provenance():
         detector.provenance = replace(detector.provenance, started_from=(start,))
     last_layer = f"{trained.backend.last_layer_name}."
@@ -234,12 +236,12 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     return len(shared) == len(student_state) == len(teacher_state)
 
 
-def _all_options(backend: Backend) -> Options:
+def _options_with_defaults(backend: Backend) -> Options:
     options = options_of(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
-def _check_same(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
+def _check_same_options(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE_OPTIONS.fullmatch(key):
             _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))

@@ -26,7 +26,7 @@ class FusionObjective(Objective):
     """The objective of logits that depend on features and on other systems' scores."""
 
     def logits(self, features: Features, part: Part) -> Tensor:
-        return self.detector.logits(features, part.carried[_SCORES])
+        return self.detector.logits(features, part.extra_tensors[_SCORES])
 
 
 class Fusion(Task):
@@ -64,7 +64,7 @@ class Fusion(Task):
                 )
         return with_system_scores(trials, files, self.ranges)
 
-    def carries(self, trial: Trial) -> Tensors:
+    def extra_tensors(self, trial: Trial) -> Tensors:
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:

@@ -30,8 +30,8 @@ class SegmentObjective(Objective):
     """The objective that adds losses of frames to the loss of the utterance: one for each resolution.
 
     Each loss is averaged over all labelled frames of a batch; as published, the longer of logits
-    and labels is cut. :meth:`ready` returns labels B×T by resolution in ms, −1 without a label; the
-    other methods get them as carried tensors.
+    and labels is cut. :meth:`prepare_extra_tensors` returns labels B×T by resolution in ms, −1 without a label; the
+    other methods get them as extra tensors.
 
     Raises:
         InputError: as :class:`Objective`, if the detector has no frame scores of a resolution, or
@@ -41,8 +41,8 @@ class SegmentObjective(Objective):
     >>> recipe = Recipe(segments={"resolutions": [20]})
     >>> detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
     >>> objective = SegmentObjective(detector, recipe)
-    >>> carried = objective.ready({"frames": torch.ones(2, 100, dtype=torch.int8)}, 16000)
-    >>> carried["20"].shape, [round(weight, 3) for weight in objective.denominators(torch.tensor([0, 1]), carried)]
+    >>> extra_tensors = objective.prepare_extra_tensors({"frames": torch.ones(2, 100, dtype=torch.int8)}, 16000)
+    >>> extra_tensors["20"].shape, [round(weight, 3) for weight in objective.denominators(torch.tensor([0, 1]), extra_tensors)]
     (torch.Size([2, 45]), [1.0, 45.0])
     """
 
@@ -70,28 +70,28 @@ class SegmentObjective(Objective):
             (
                 unknown,
                 f"`segments.resolutions` has {_join(unknown)} ms, and back-end '{name}' scores frames of "
-                f"{_join(detector.resolutions)} ms",
+                f"{_join(detector.resolutions)} ms: choose among these",
             ),
         )
         self.frame_criterion = create_loss(segments.loss, detector.backend, "segments.loss")
         if self.frame_criterion.takes_embeddings:
             raise InputError("`segments.loss` compares embeddings, and frames have logits: use a loss of logits")
 
-    def ready(self, carried: Tensors, num_samples: int) -> Tensors:
+    def prepare_extra_tensors(self, extra_tensors: Tensors, num_samples: int) -> Tensors:
         """Pool the labels of 10-ms frames: resolution in ms → labels B×T, T for ``num_samples``.
 
         It is empty if no file of the batch could be used.
         """
-        if FRAMES not in carried:
+        if FRAMES not in extra_tensors:
             return {}
-        labels = carried[FRAMES]
+        labels = extra_tensors[FRAMES]
         counts = self.detector.num_segments(num_samples)
         return {str(ms): pool_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
-    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets: Tensor, extra_tensors: Mapping[str, Tensor] = {}) -> list[float]:
         """Compute the denominators: of the utterance, then of each resolution (0 without labels)."""
         frame_denominators = [
-            self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in carried.values()
+            self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in extra_tensors.values()
         ]
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
@@ -117,7 +117,7 @@ class SegmentObjective(Objective):
         loss = loss * self.utterance_weight
         all_outputs = dict(utterance_outputs)
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
-            labels = part.carried[str(ms)]
+            labels = part.extra_tensors[str(ms)]
             weight = self.frame_criterion.weight_of(_class_shares(labels)).to(numerator.dtype)
             loss = loss + (numerator / weight).where(weight > 0, 0.0)  # a batch without labelled frames adds 0
             logits = segments[ms][:, : labels.shape[1]]
@@ -151,12 +151,12 @@ class SegmentObjective(Objective):
         """
         numerators = []
         for ms in self.resolutions:
-            labels = part.carried[str(ms)]
+            labels = part.extra_tensors[str(ms)]
             logits = segments[ms]
             if logits.shape[1] < labels.shape[1]:
                 raise InputError(
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
-                    f"{labels.shape[1]}"
+                    f"{labels.shape[1]}: correct num_segments of the back-end"
                 )
             frame_logits = logits[:, : labels.shape[1]].flatten(0, 1)
             numerators.append(self.frame_criterion.checked_numerator(frame_logits, _class_shares(labels)))
@@ -228,7 +228,8 @@ class Segments(Task):
             ),
             (
                 not of_trial,
-                f"{title} has labels of segments, but of none of the {pluralise(len(trials), 'trial')} of {part}",
+                f"{title} has labels of segments, but of none of the {pluralise(len(trials), 'trial')} of {part}: "
+                "name the protocols of the corpus that has these trials",
             ),
         )
         return FrameLabels(of_trial, self.recipe.segments.boundary_share)

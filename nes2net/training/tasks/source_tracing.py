@@ -72,15 +72,13 @@ class SourceTracing(Task):
 
     Args:
         field: the field of a trial that names its class, such as ``attack``, ``attack_type``,
-            ``vocoder``, or a
-            column of a list of your own.
+            ``vocoder``, or a column of a list of your own.
         bonafide: whether bona fide is a class too; the detector then also gives a score of bona
             fide.
         aliases: value of the field → the class that it counts as, such as ``{A16: A04, A19: A06}``
-            for
-            attacks of ASVspoof 2019 that are the same algorithm.
+            for attacks of ASVspoof 2019 that are the same algorithm.
         min_trials: smallest number of training trials of a class, 10 in the baseline of MLAAD;
-            smaller classes are left out.
+            smaller classes are omitted.
 
     Raises:
         InputError: if the recipe lacks what the task needs.
@@ -133,9 +131,9 @@ class SourceTracing(Task):
             )
         return kept_trials
 
-    def _choose_classes(self, sizes: Mapping[str, int]) -> None:
-        names = sorted(name for name, size in sizes.items() if size >= self.min_trials and name != BONAFIDE)
-        if sizes.get(BONAFIDE, 0) >= self.min_trials:
+    def _choose_classes(self, class_sizes: Mapping[str, int]) -> None:
+        names = sorted(name for name, size in class_sizes.items() if size >= self.min_trials and name != BONAFIDE)
+        if class_sizes.get(BONAFIDE, 0) >= self.min_trials:
             names.append(BONAFIDE)
         if len(names) < 2:
             raise InputError(

@@ -54,7 +54,7 @@ class Task:
     #: names of the K classes, as stored in the detector; if bona fide is a class, it is the last. A subclass may set
     #: the classes when the training trials are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    #: measures of the development set, which the objective computes; ``validation.select_on`` takes the names of these
+    #: measures of the development set, which the objective computes; ``validation.select_on`` is one of the names of these
     #: measures, and also ``loss`` and ``train_loss``
     measures: Sequence[Measure] = ERROR_RATES
     #: name of the judgement that evaluates the detectors of the task (:mod:`nes2net.scoring.judgement`)
@@ -88,8 +88,8 @@ class Task:
         """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
-    def carries(self, trial: Trial) -> Tensors:
-        """Make further tensors of an example, of the same shapes for all trials: name → tensor."""
+    def extra_tensors(self, trial: Trial) -> Tensors:
+        """Make the extra tensors of an example, of the same shapes for all trials: name → tensor."""
         return {}
 
     def objective(self, detector: Detector) -> Objective:
@@ -107,8 +107,8 @@ class Task:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
         if detector.classes != self.classes:
             raise InputError(
-                f"the classes are {join_names(self.classes, 5)}, and the back-end has {join_names(detector.classes, 5)}: leave "
-                "num_logits and classes out of `model.backend`"
+                f"the classes are {join_names(self.classes, 5)}, and the back-end has {join_names(detector.classes, 5)}: remove "
+                "num_logits and classes from `model.backend`"
             )
         check_system_scores(trials, detector.num_scores)
 
@@ -137,7 +137,7 @@ def create_task(recipe: Recipe) -> Task:
     offered = ("loss", "train_loss", *(measure.name for measure in task.measures))
     if recipe.validation.select_on not in offered:
         raise InputError(
-            f"`validation.select_on` is {', '.join(offered)} in the task '{name}', not "
+            f"`validation.select_on` must be one of {', '.join(offered)} in the task '{name}', not "
             f"{short_repr(recipe.validation.select_on)}{nearest(recipe.validation.select_on, offered)}"
         )
     return task

@@ -30,10 +30,14 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
     for name, key, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
-        (path, ["data"], "a place is of the form NAME=VALUE, not 'data'"),
-        (silent, [], r"not say what \$\{data\} is: pass `set` data="),
-        ("nes2net_x_2018", [], "is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"),
-        (write(tmp_path / "list.yaml", "[1]"), [], r"is a mapping of keys, not \[1\]"),
+        (path, ["data"], "a place must be of the form NAME=VALUE, not 'data'"),
+        (silent, [], r"has no value for \$\{data\}: pass `set` data="),
+        (
+            "nes2net_x_2018",
+            [],
+            "is neither a YAML file nor the name of a packaged experiment; did you mean 'nes2net_x_2019'",
+        ),
+        (write(tmp_path / "list.yaml", "[1]"), [], r"must be a mapping with keys such as name and seeds, not \[1\]"),
     ):
         with input_error(message):
             load_experiment(name, key)
@@ -42,7 +46,7 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
 def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
-    with input_error(r"does not say what \$\{HF_TOKEN\} is: pass `set` HF_TOKEN=…, or declare it"):
+    with input_error(r"has no value for \$\{HF_TOKEN\}: pass `set` HF_TOKEN=…, or give it a default"):
         load_experiment(path)
     assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
 
@@ -77,9 +81,9 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
         ({"evaluate": [{**WILD, "sample": 5}]}, "evaluate.0: there is no key 'sample'; did you mean 'samples'"),
         ({"evaluate": [{**WILD, "protocol": "full", "samples": 5}]}, "evaluate.0: samples requires protocol 4sec"),
         ({"evaluate": [WILD] * 2}, "the evaluation set in_the_wild is named twice"),
-        ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides and grid"),
+        ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides or grid"),
         ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr 1 is named twice"),
-        ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in overrides and in grid"),
+        ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in both overrides and grid"),
         ({"slurm": {"minutes": 0}}, "slurm.minutes: Input should be greater than or equal to 1"),
     ],
     ids=str,

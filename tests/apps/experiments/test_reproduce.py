@@ -496,6 +496,6 @@ def test_errors_are_one_line(tmp_path, refused):
         (["a", "--rows", tmp_path / "none.yaml"], "cannot be read"),
         (["a", "--rows", bad], "is not valid YAML"),
         (["a", "--rows", text], "a mapping with notes, tests and tables is expected, found str"),
-        (["a", "--rows", write_rows(tmp_path, ROW, ROW)], "two rows have one id"),
+        (["a", "--rows", write_rows(tmp_path, ROW, ROW)], "two rows have the id"),
     ):
         refused(["experiment", "reproduce", *arguments], message)

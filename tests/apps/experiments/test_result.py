@@ -78,8 +78,8 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
 def test_what_cannot_be_compared_is_said(measurements):
     incomparable = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
     assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), incomparable])]) == [
-        "LA: the detectors were measured on different recordings: do not compare them",
-        "LA: the detectors were measured on different numbers of trials: do not compare them",
+        "LA: the detectors were measured on different recordings, so their figures cannot be compared",
+        "LA: the detectors were measured on different numbers of trials, so their figures cannot be compared",
         "LA: a partial result, because scores are missing: seed2",
     ]
     assert comparability_notes(measurements) == []

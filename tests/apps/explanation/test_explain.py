@@ -167,13 +167,13 @@ def test_what_cannot_be_explained_is_named():
         "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
         "the recording ends at 1.00 s": {"start": 2},
         "`start` is a time": {"start": -1},
-        "`duration` is more than 0 s": {"duration": 0},
-        "too short to be divided into bins": {"duration": 0.1},
+        "`duration` must be more than 0 s": {"duration": 0},
+        "too short for two bins": {"duration": 0.1},
         "there is no `baseline` 'noise'; known: floor, silence": {"baseline": "noise"},
-        "`num_bands` is from 2 to 128, not 1": {"num_bands": 1},
-        "`draws` is from 1 to 10000, not 0": {"draws": 0},
-        "`steps` is from 2 to 10000, not 1": {"steps": 1, "method": "integrated_gradients"},
-        "`batch_size` is at least 1": {"batch_size": 0},
+        "`num_bands` must be from 2 to 128, not 1": {"num_bands": 1},
+        "`draws` must be from 1 to 10000, not 0": {"draws": 0},
+        "`steps` must be from 2 to 10000, not 1": {"steps": 1, "method": "integrated_gradients"},
+        "`batch_size` must be at least 1": {"batch_size": 0},
     }.items():
         with input_error(message):
             explained(detector, samples, **options)

@@ -136,7 +136,7 @@ def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(check
         ("--name a --slug A_b", "slug"),
         ("--arxiv paper.pdf", "arxiv_id"),
         ("--code-url here", "system.code"),
-        ("--batch-size 0", "--batch-size is at least 1"),
+        ("--batch-size 0", "--batch-size must be at least 1"),
         ("--check", "--check and --out exclude each other"),
     ):
         refused(f"export {checkpoint} --to arena --out {tmp_path}/out {flags}", message)

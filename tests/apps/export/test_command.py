@@ -23,7 +23,7 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, outp
         ("--to hf", "--to and --out"),
         ("--to pth --out out.pth --quantize int8", "--to onnx", "--quantize"),
         ("--to arena --out out --quantize int8", "--quantize is used only with --to onnx, not with --to arena"),
-        ("--to onnx --out out.pth --quantize int8", "give it a name that ends in .onnx"),
+        ("--to onnx --out out.pth --quantize int8", "choose a name that ends in .onnx"),
         ("--push a/b --quantize int8", "--to onnx", "--quantize"),
     ):
         refused(f"export in.pth {words}", *messages)
@@ -57,7 +57,7 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
     assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), detector(waveform), atol=1e-6, rtol=0)
-    refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors: there is nothing to")
+    refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors, so there is nothing to")
     # Averages keep the base, and export merges by itself, to the same tensors.
     output("average lora.pth lora.pth --out average.pth")
     output("export average.pth --to pth --out exported.pth --base moved.pth")

@@ -315,8 +315,8 @@ def test_what_an_exported_detector_cannot_do_is_refused(export_folder, refused):
     for words, message in (
         ("--judgement frames", "('nes2net_x') scores recordings, not their segments: use a checkpoint"),
         ("--judgement embeddings", "makes no embeddings: use the checkpoint"),
-        ("--architecture AASIST", "holds its architecture and weights: remove --architecture and --base"),
-        ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: remove --dtype"),
+        ("--architecture AASIST", "holds its architecture and all its weights: remove --architecture and --base"),
+        ("--dtype bfloat16", "detector.onnx computes only in float32, not in bfloat16: remove --dtype"),
         ("--device tpu9", "unknown device 'tpu9'"),
     ):
         refused(f"predict 1.wav --model detector.onnx {words}", message)
@@ -358,7 +358,7 @@ def test_a_missing_device_is_named(file):
 
 def test_errors_of_an_export(detector, tmp_path):
     for exported, name, message in (
-        (detector, "d.pt", r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"),
+        (detector, "d.pt", r"d\.pt has the wrong suffix: choose a name that ends in \.onnx"),
         (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
     ):
         with input_error(message):
@@ -472,7 +472,7 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
     out = tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
     for exported, to, method, message in (
-        (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
+        (detector, "onnx", "int4", "`quantize` must be 'int8' or None, not 'int4'"),
         (speech, "onnx", "int8", "this detector needs float32, so remove `quantize`"),
     ):
         with input_error(message):

@@ -66,7 +66,7 @@ def test_the_list_says_which_result_each_released_file_is_of(output, home):
         (line,) = [line for line in lines if line.startswith(f"  {result} ")]
         assert line.split("  ")[-1].strip() == files
         assert f" {figure} " in line
-    assert any("any file gives a figure and no verdict" in line for line in lines)
+    assert any("a result without files has a figure for any file, but no verdict" in line for line in lines)
     assert "  nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio" in lines
 
 

@@ -178,15 +178,15 @@ def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
         ([], "name one source"),
         ([wav, "--serve", 7861], "name one source"),
         (["--serve", 7861, "--rate", 8000], "--rate and --serve exclude each other"),
-        (["-"], "name it with --rate"),
+        (["-"], "add --rate"),
         ([tmp_path / "none.wav"], "none.wav does not exist"),
-        ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each, with --split"),
+        ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each channel with --split"),
         (
             [tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 2, "--split", "a"],
-            "--split names each of 2 channels",
+            "--split must have a different name for each of 2 channels",
         ),
-        ([wav, "--channels", 2], "a recording states its channels"),
-        ([wav, "--speed", 0], "--speed is a number above 0"),
+        ([wav, "--channels", 2], "is a recording, which states its channels"),
+        ([wav, "--speed", 0], "--speed must be a number above 0"),
         ([wav, "--window", 0.001], "too short for this detector"),
     ):
         refused(["listen", *words, *model], message, silent=True)

@@ -33,20 +33,20 @@ def words_of(folder):
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
 def test_a_window_or_hop_without_a_length(refused, folder, words_of, source, flag, number):
-    message = f"{flag} is a positive number of seconds, not {float(number)}"
+    message = f"{flag} must be a positive number of seconds, not {float(number)}"
     refused([*words_of(source, folder / "small.pth"), f"{flag}={number}"], message, silent=True)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_time_that_may_wait(refused, folder, words_of, source):
-    message = "--max-behind is at least 0.001, not 0.0"
+    message = "--max-behind must be at least 0.001, not 0.0"
     refused([*words_of(source, folder / "small.pth"), "--max-behind", "0"], message, silent=True)
 
 
 def test_a_window_without_a_length_beside_a_calibration(refused, folder, words_of):
     calibration = sorted(folder.glob("*.json"))[0]
     words = [*words_of("call", folder / "small.pth"), "--calibration", calibration, "--window", "nan"]
-    refused(words, "--window is a positive number of seconds, not nan", silent=True)
+    refused(words, "--window must be a positive number of seconds, not nan", silent=True)
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -198,15 +198,18 @@ def send_file(client, num_bytes):
 
 
 GARBAGE = {
-    "no start": (lambda client: client.send(b"\0" * 640), "the first message is text such as"),
+    "no start": (lambda client: client.send(b"\0" * 640), "the first message must be text such as"),
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
     "deep": (deep, "nested more than"),
     "long": (lambda client: client.send(json.dumps({**START, "session": "x" * 70000})), "at most 65536 characters"),
     "unknown key": (lambda client: say(client, **START, volume=3), "volume: Extra inputs are not permitted"),
     "unknown encoding": (lambda client: say(client, event="start", rate=8000, encoding="mp3"), "encoding"),
     "wrong rate": (lambda client: say(client, event="start", rate=1), "rate"),
-    "channels": (lambda client: say(client, **START, channels=3), "name each, with `names`"),
-    "names": (lambda client: say(client, **START, channels=2, names=["a"]), "`names` names each of 2 channels once"),
+    "channels": (lambda client: say(client, **START, channels=3), "name each channel with `names`"),
+    "names": (
+        lambda client: say(client, **START, channels=2, names=["a"]),
+        "`names` must have a different name for each of 2 channels",
+    ),
     "a file": (lambda client: send_file(client, 0), "the header of an audio file (WAV)"),
     "a file in pieces": (lambda client: send_file(client, 9999), "the header of an audio file (WAV)"),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
@@ -373,7 +376,7 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
 
 def test_more_clients_than_descriptors_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
-    with input_error("`clients` is at most 32, not 33, because this process may open only"):
+    with input_error("`clients` must be at most 32, not 33, because this process may open only"):
         server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
@@ -436,7 +439,7 @@ def test_an_address_that_cannot_be_served_is_one_line(refused, listen_folder):
     for words in ("here", "1:2:x", "70000"):
         refused(
             ["listen", "--serve", words, "--model", listen_folder / "small.pth"],
-            f"--serve is a port, or HOST:PORT, not '{words}'",
+            f"--serve must be a port, or HOST:PORT, not '{words}'",
         )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -186,7 +186,7 @@ def test_a_report_is_written_as_pdf(report, workdir):
 @pytest.mark.parametrize(
     "words, messages",
     [
-        ("", ["name a file to write with --html, --pdf or --json"]),
+        ("", ["a report requires a file: name one with --html, --pdf or --json"]),
         ("--html .", ["is a folder"]),
         ("--html no/r.html", ["name a file in a folder that exists"]),
         ("--html r.html --calibration r.json", ["r.json"]),

@@ -108,7 +108,7 @@ def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
     alone = evaluated(trials[2:], dict.fromkeys((CLEAN, "mp3:8"), paths["mp3:8"]))
     assert row_of(result, "mp3:8")["eer"].value == row_of(alone, CLEAN)["eer"].value
     write_scores(paths["telephone"], ["u1", "x"], [1.0, 2.0])
-    with input_error(r"telephone.txt: 1 score is of no trial, such as x"):
+    with input_error(r"telephone.txt: 1 score belongs to no trial, such as x"):
         evaluated(trials, paths)
 
 

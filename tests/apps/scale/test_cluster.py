@@ -28,7 +28,7 @@ def test_resources_are_resolved_to_actors_that_fit(resources, available, device,
 def test_resources_out_of_range():
     with input_error("1 GPUs, but Ray finds 0"):
         Resources().resolve({"CPU": 8}, "cuda")
-    with input_error("`num_actors` is at least 1, not 0"):
+    with input_error("`num_actors` must be at least 1, not 0"):
         Resources(0)
     with input_error("`cpus_per_actor`"):
         Resources(cpus_per_actor=float("nan"))

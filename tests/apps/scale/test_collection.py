@@ -172,5 +172,5 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
 
 
 def test_a_judgement_without_a_score_of_each_recording_is_refused(tmp_path):
-    with input_error("a collection has no embeddings: make these with"):
+    with input_error("a collection cannot have embeddings, only results of whole recordings: make these with"):
         score_collection(write_shard(tmp_path / "x.tar", {"a": b""}), "m.pth", tmp_path / "out", judgement="embeddings")

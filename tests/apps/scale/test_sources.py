@@ -67,7 +67,7 @@ def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
     [
         ("nowhere", None, "nowhere not found"),
         ("empty/README.md", "", "has no recordings"),
-        ("a.mp3", "", "by its suffix"),
+        ("a.mp3", "", "its suffix must be"),
         ("a.txt", "a\tb\tc", r"a.txt, line 1: expected a path or URL.*found 'a\\tb\\tc'"),
         ("a.txt", "\n#nothing", "has no recordings"),
     ],

@@ -40,7 +40,7 @@ def test_info_and_scores_are_served(server, speech):
 
 def test_the_player_gets_its_file_once(server, speech):
     client, desk = server
-    scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
+    scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     assert len(left(desk)) == 1
     answer = client.get(f"/heard/{scored.token}")
     assert answer.status_code == 200
@@ -88,12 +88,12 @@ def test_a_form_holds_files_alone(server, address):
     client, desk = server
     file = {"file": ("a.wav", wav())}
     for options, status, error in (
-        ({"data": {"text": "x" * 500_000}, "files": file}, 422, "a form field is no file"),
-        ({"files": {"files": (None, "text")}}, 422, "a form field is no file"),
+        ({"data": {"text": "x" * 500_000}, "files": file}, 422, "a form field is not a file"),
+        ({"files": {"files": (None, "text")}}, 422, "a form field is not a file"),
         ({"content": b"text", "headers": {"content-type": "multipart/form-data; boundary=B"}}, 422, "not a form"),
         ({"content": b"", "headers": {"content-type": f"multipart/form-data; boundary={'B' * 300}"}}, 422, "boundary"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, 422, "boundary"),
-        ({"data": {"text": "x" * 5_000_000}}, 413, "too large: 1.0 MB are taken here at once"),  # not multipart
+        ({"data": {"text": "x" * 5_000_000}}, 413, "too large: send at most 1.0 MB at once"),  # not multipart
     ):
         answer = client.post(address, **options)
         assert answer.status_code == status and error in answer.json()["error"], options.keys()
@@ -125,7 +125,7 @@ def test_routes_without_parameters_take_none_and_have_a_head(server, path):
 
 def test_the_head_of_what_is_sent_once_is_not_asked_for(server, speech):
     client, desk = server
-    scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
+    scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     assert client.head(f"/heard/{scored.token}").status_code == 404
     assert client.get(f"/heard/{scored.token}").status_code == 200
 
@@ -140,7 +140,7 @@ def test_one_recording_is_scored_at_a_time(server, second, path):
     client, desk = server
     answer = client.post(path, files=[("file", ("a.wav", wav())), (second, ("b.wav", wav()))])
     assert answer.status_code == 422
-    assert answer.json()["error"] == "one recording is scored at a time: send one form field, file"
+    assert answer.json()["error"] == "only one recording is scored at a time: send only one form field, named file"
     assert left(desk) == []
 
 
@@ -165,7 +165,8 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
         for _ in range(3):
             with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as second_client:
                 assert second_client.get("/health").status_code == 200
-    assert len(caplog.messages) == 1
+    num_messages = len(caplog.messages)
+    assert 1 <= num_messages <= 2  # one a minute, and a new minute may begin meanwhile
     assert "those that ask for nothing are closed" in caplog.messages[0]
 
 
@@ -312,7 +313,7 @@ def test_errors_have_one_line_and_nothing_is_kept(serving, speech, tmp_path):
     (tmp_path / "big.wav").write_bytes(wav(40)[:1_000_001])  # just above the limit
     answer = send(client, tmp_path / "big.wav")
     assert answer.status_code == 413
-    assert answer.json()["error"] == "too large: 1.0 MB are taken here at once"
+    assert answer.json()["error"] == "too large: send at most 1.0 MB at once"
     assert left(desk) == []
 
 

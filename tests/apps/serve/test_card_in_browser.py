@@ -94,7 +94,7 @@ def test_fake_stretches_are_shaded_and_listed(page, serving, tmp_path, fakes):
     assert page.locator("#fakes tr").count() == len(fakes)
     assert ("% of the recording" in text) == bool(fakes)
     assert ("No fake stretch was found" in text) != bool(fakes)
-    assert "goes on up to 0.6," in text
+    assert "continues up to 0.6," in text
     if fakes:
         page.click("#fakes tr:last-child button")
         wait(lambda: audio(page, "currentTime") >= fakes[-1][0] - 0.1)
@@ -130,7 +130,7 @@ def test_refusals_and_a_server_that_is_gone_are_errors_of_the_file(page, serving
     client, _ = serving(Limits(max_size=1))
     drop(page, client, ("large.wav", wav(80)))
     page.wait_for_selector("td.error")
-    assert rows_of(page) == [["large.wav", "too large: 1 MB are taken here at once"]]
+    assert rows_of(page) == [["large.wav", "too large: send at most 1 MB at once"]]
     page.route("**/page/score*", lambda route: route.abort())
     page.set_input_files("#files", [{"name": "a.wav", "mimeType": "audio/wav", "buffer": wav()}])
     page.get_by_role("cell", name="the server does not answer").wait_for()

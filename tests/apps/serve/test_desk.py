@@ -38,7 +38,7 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     with_population = replace(calibration, population=Population.fit(traits, np.arange(20) < 10))
     desk = Desk(small, folder, decider=Decider(with_population, abstain=0.05))
     told = []
-    scored = desk.score(path, path.name, look=True, progress=lambda *step: told.append(step))
+    scored = desk.score(path, path.name, for_page=True, progress=lambda *step: told.append(step))
     scores = small.score_track(path, hop=4.0375).scores.tolist()
     row = scored.row()
     assert scored.judged.is_mean
@@ -84,7 +84,7 @@ def test_what_is_given_up_is_not_kept(small, speech, folder):
         (Limits(timeout=1e-3), "talk.wav", TooSlow, r"took longer than 0\.001 s"),
     ):
         with pytest.raises(error, match=message):
-            Desk(small, folder, limits).score(speech / name, name, look=True)
+            Desk(small, folder, limits).score(speech / name, name, for_page=True)
     desk = Desk(small, folder)
     with pytest.raises(Closed):
         desk.score(speech / "talk.wav", "talk.wav", progress=lambda *_: desk.close())

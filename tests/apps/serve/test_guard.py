@@ -63,7 +63,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     assert client.post("/", content=bytes(3 << 20)).status_code == 413
     answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length
     assert answer.status_code == 413
-    assert answer.json()["error"] == "too large: 1.0 kB are taken here at once"
+    assert answer.json()["error"] == "too large: send at most 1.0 kB at once"
     form = {"file": ("a.wav", bytes(500))}
     assert int(client.post("/", files=form).text) > 500
     with pytest.raises(ZeroDivisionError):  # an error of the application is not hidden
@@ -94,7 +94,7 @@ def test_a_request_that_comes_too_slowly_is_refused():
 
     start, content = asyncio.run(ask())
     assert start["status"] == 408
-    assert b"did not come as a whole within 0.1 s" in content["body"]
+    assert b"was not complete within 0.1 s" in content["body"]
 
 
 async def tell(request):

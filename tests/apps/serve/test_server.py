@@ -153,10 +153,10 @@ def test_wrong_input_is_one_line(model, tmp_path, refused):
         for words, message in (
             (f"--port {port}", f"port {port} of 127.0.0.1 is not free"),
             (f"--calibration {tmp_path}/fusion.json", "the calibration fuses 2 systems"),
-            (f"--calibration {tmp_path}/fusion.json --prior 2", "--prior is between 0 and 1, not 2.0"),
-            ("--max-duration 0", "--max-duration is from 0.001 to 43200, not 0"),
-            ("--max-duration 43201", "--max-duration is from 0.001 to 43200, not 43201"),
-            ("--waiting 31", "--waiting is from 1 to 30, not 31"),
+            (f"--calibration {tmp_path}/fusion.json --prior 2", "--prior must be between 0 and 1, not 2.0"),
+            ("--max-duration 0", "--max-duration must be from 0.001 to 43200, not 0"),
+            ("--max-duration 43201", "--max-duration must be from 0.001 to 43200, not 43201"),
+            ("--waiting 31", "--waiting must be from 1 to 30, not 31"),
             ("--host no.such.host.invalid", "--host no.such.host.invalid has no address here"),
         ):
             refused(f"serve --model {model} {words}", message, silent=True)

@@ -117,8 +117,8 @@ def test_audio_is_not_mistaken_for_a_file(encoding):
 
 def test_what_is_not_raw_audio_is_refused(tmp_path):
     for options, message in (
-        ({"encoding": "s24le"}, "`encoding` is s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
-        ({"channels": 0}, "`channels` is at least 1"),
+        ({"encoding": "s24le"}, "`encoding` must be one of s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
+        ({"channels": 0}, "`channels` must be at least 1"),
         ({"sample_rate": 1}, "1,000 to 1,000,000 Hz"),
     ):
         with pytest.raises(InputError, match=message):

@@ -206,7 +206,7 @@ def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path
     assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
     status, text = run(corpus, folder)
     assert status == 2
-    assert text.endswith("pass --accept-licence if you accept the licence above")
+    assert text.endswith("add --accept-licence if you accept the licence above")
     assert not folder.exists()
     status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
     assert status == 0

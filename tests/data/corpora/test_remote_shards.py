@@ -43,6 +43,12 @@ def test_shards_on_an_http_server_give_the_local_trials(folder, format):
         assert str(trials[0].path).startswith("http:/127")
 
 
+def test_a_missing_shard_of_a_series_is_named(folder):
+    with http_store(folder) as web:
+        with pytest.raises(InputError, match=r"/no-08\.tar cannot be read \(status 404 Not Found\)"):
+            shards.CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
+
+
 def test_shards_in_s3_give_the_local_trials(folder):
     with s3_store(folder) as s3:
         for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):

@@ -86,7 +86,7 @@ def test_a_subset_is_drawn_by_its_seed_and_may_be_all_trials():
     assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
     assert stratified_subset(trials, 80) == trials
     assert stratified_subset(trials, 1000) == trials
-    with pytest.raises(InputError, match="`num_trials` is at least 2, one for each label and attack"):
+    with pytest.raises(InputError, match="`num_trials` must be at least 2, one for each label and attack"):
         stratified_subset(trials, 1)
 
 

@@ -58,7 +58,7 @@ def test_ends_of_an_utterance_are_no_boundaries():
 
 
 def test_wrong_tolerances_and_segments_are_refused():
-    with pytest.raises(InputError, match="`tolerance` is above 0 seconds, not 0"):
+    with pytest.raises(InputError, match="`tolerance` must be above 0 seconds, not 0"):
         match_boundaries([[]], [[]], [1.0], tolerance=0)
     with pytest.raises(InputError, match=r"utterance 0: a segment from 0.5 to 2.0 s is not within its 1.0 s"):
         overlap_of_segments([[("spoof", 0.5, 2.0)]], [[]], [1.0])

@@ -61,7 +61,9 @@ def test_coarser_frames_reduce_plain_windows(values, factor):
 
 def test_empty_rows_of_frames_are_refused():
     for function in (pool_labels, coarsen_scores, refine_scores):
-        with pytest.raises(InputError, match=r"of frames are a row of at least one, got shape \(0,\)"):
+        with pytest.raises(
+            InputError, match=r"of frames must be a vector \(T,\) of at least one frame, not of shape \(0,\)"
+        ):
             function([], 2)
-        with pytest.raises(InputError, match="a frame has at least one frame in it, not 0"):
+        with pytest.raises(InputError, match="at least 1, not 0"):
             function([1], 0)

@@ -69,8 +69,8 @@ def test_scores_that_end_early_never_reach_equal_rates():
 def test_wrong_settings_and_single_classes_have_no_interval():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04)
     for message, interval, *arguments in (
-        ("`num_resamples` is at least 1, not 0", partial(range_eer_interval, num_resamples=0), [utterance], 20),
-        ("`confidence` is between 0 and 1", partial(range_eer_interval, confidence=1.5), [utterance], 20),
+        ("`num_resamples` must be at least 1, not 0", partial(range_eer_interval, num_resamples=0), [utterance], 20),
+        ("`confidence` must be between 0 and 1", partial(range_eer_interval, confidence=1.5), [utterance], 20),
         ("there are no spoofed frames or seconds", range_eer_interval, [utterance._replace(segments=[])], 20),
         ("there are no bona fide frames or seconds", point_eer_interval, [[1.0]], [[0]]),
         ("1 of 2 frame scores are NaN", point_eer_interval, [[1.0, np.nan]], [[0, 1]]),

@@ -56,13 +56,13 @@ def test_a_malformed_line_is_named(tmp_path):
         ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA> x", "expected 8 to 10 fields .* found 11"),
         ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected SPEAKER in the first field, found 'LEXEME'"),
         ("SPEAKER a 1 x 1 <NA> <NA> spoof <NA> <NA>", "expected a number as start, found 'x'"),
-        ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "a start is 0 to 10000000 s, not '-1'"),
-        ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "a duration is 0 to 10000000 s, not 'nan'"),
-        ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>", "a duration is 0 to"),
+        ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "a start must be 0 to 10000000 s, not '-1'"),
+        ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "a duration must be 0 to 10000000 s, not 'nan'"),
+        ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>", "a duration must be 0 to"),
     ):
         with pytest.raises(InputError, match=rf"a\.rttm, line 2: {message}"):
             read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
-    with pytest.raises(InputError, match=r"line 1: a duration is 0 to 10000000 s, not '-2'"):
+    with pytest.raises(InputError, match=r"line 1: a duration must be 0 to 10000000 s, not '-2'"):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
 

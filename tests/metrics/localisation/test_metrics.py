@@ -123,7 +123,7 @@ def test_wrong_frame_scores_and_segments_have_no_eer():
         ({"scores": [np.nan, 1.0]}, "1 of 2 frame scores are NaN"),
         ({"scores": []}, "there are no frame scores"),
         ({"duration": 0.01}, "a: a segment from 0.0 to 0.02 s is not within its 0.01 s"),
-        ({"duration": np.nan}, "a: expected a row of scores and a duration"),
+        ({"duration": np.nan}, "a: expected scores .* and a duration of 0 s or more"),
         ({"segments": [("spoof", 0.02, 0.01)]}, "a: a segment from 0.02 to 0.01 s is not within"),
         ({"segments": [("spoof", 0.0, np.nan)]}, "a: a segment from 0.0 to nan s is not within"),
     ):
@@ -137,7 +137,7 @@ def test_wrong_frame_scores_and_segments_have_no_eer():
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
         ([[1.0]], [[]], r"scores of shape \(1,\) and labels of shape \(0,\)"),
         ([[1.0]], [[0]], "there are no bona fide frames"),
-        ([], [], "at least one utterance"),
+        ([], [], "there are no utterances"),
     ]:
         with pytest.raises(InputError, match=message):
             point_eer(scores, labels)

@@ -42,10 +42,10 @@ def test_short_segments_are_dropped_and_touching_ones_merged():
 
 
 def test_unknown_labels_and_impossible_times_are_refused():
-    with pytest.raises(InputError, match="the label of a segment is 'bonafide' or 'spoof', not 'A07'"):
+    with pytest.raises(InputError, match="the label of a segment must be 'bonafide' or 'spoof', not 'A07'"):
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
-        with pytest.raises(InputError, match="both must be numbers above 0"):
+        with pytest.raises(InputError, match="`resolution_ms` must be above 0"):
             frame_labels([], resolution, duration)
     with pytest.raises(InputError, match="there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

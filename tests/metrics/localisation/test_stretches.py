@@ -58,9 +58,9 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
     for options, message in (
-        ({"threshold": math.nan}, "`threshold` is a number, not nan"),
-        ({"hysteresis": -1.0}, "`hysteresis` is a number of at least 0, not -1"),
-        ({"min_duration": math.inf}, "`min_duration` is a number of at least 0, not inf"),
+        ({"threshold": math.nan}, "`threshold` must be a number, not nan"),
+        ({"hysteresis": -1.0}, "`hysteresis` must be a number of at least 0, not -1"),
+        ({"min_duration": math.inf}, "`min_duration` must be a number of at least 0, not inf"),
         ({"score_rule": "logits"}, "there is no score rule 'logits'"),
     ):
         with pytest.raises(InputError, match=message):
@@ -68,5 +68,5 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
     rule = StretchRule(0.0, 0.0)
     with pytest.raises(InputError, match="1 of 1 scores of frames are not finite"):
         fake_stretches([math.nan], 20, 1.0, rule)
-    with pytest.raises(InputError, match=r"scores of frames are a row \(T,\), not of shape \(1, 1\)"):
+    with pytest.raises(InputError, match=r"scores of frames must be one row \(T,\), not of shape \(1, 1\)"):
         fake_stretches([[1.0]], 20, 1.0, rule)

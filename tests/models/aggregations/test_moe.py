@@ -190,11 +190,11 @@ def test_compiled_form_has_the_same_values_and_gradients(monkeypatch):
 
 
 def test_sizes_that_do_not_go_together_are_named():
-    with input_error("top_k is at most the number of experts, 12, not 13"):
+    with input_error("top_k must be at most the number of experts, 12, not 13"):
         MixtureOfExperts(4, 8, top_k=13)
     with input_error("at least 2 hidden states, and the front-end gives 1"):
         MixtureOfExperts(1, 8)
-    with input_error("aggregation 'moe': underflow is one of exact, floor"):
+    with input_error("aggregation 'moe': underflow must be one of exact, floor"):
         create_aggregation("moe", 4, 8, underflow="flor")
 
 

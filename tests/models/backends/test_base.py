@@ -112,5 +112,5 @@ def test_the_names_of_classes_are_part_of_the_detector(tmp_path):
         assert loaded.classes == ("A01", "A02", "bonafide")
         assert torch.equal(loaded.posteriors(waveforms), detector.posteriors(waveforms))
     for names in (["A01", "A02"], ["A01", "A01", "bonafide"], ["A01", "A02", "A02", "bonafide"]):
-        with input_error("classes has 3 different names, as num_logits is 3, not A01"):
+        with input_error("classes must have 3 different names, because num_logits is 3, not A01"):
             create_backend("mean_linear", num_logits=3, classes=names)

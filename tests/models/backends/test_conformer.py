@@ -56,5 +56,5 @@ def test_dropout_is_off_unless_asked_for():
 
 def test_more_frames_than_positions_are_named():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
-    with input_error("10001 frames are too many, this back-end takes at most 10000"):
+    with input_error("10001 frames are too many, this back-end reads at most 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

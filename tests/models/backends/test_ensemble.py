@@ -110,7 +110,7 @@ def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector
         assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
         with input_error("fuses the scores of 2 other systems"):
             detector(waveform)
-        with input_error("takes no scores of other systems"):
+        with input_error("uses no scores of other systems"):
             spectral_detector(waveform, scores)
 
 

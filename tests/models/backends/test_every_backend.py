@@ -94,7 +94,7 @@ def in_double_precision(features, index: int):
 @every_backend
 def test_gives_as_many_logits_as_asked(name):
     if name in TWO_LOGITS:
-        with input_error("num_logits is 2"):
+        with input_error("num_logits must be 2"):
             create(name, num_logits=3)
         return
     backend = create(name, num_logits=4).eval()

@@ -85,7 +85,7 @@ def refused(paths, message, **options):
 
 
 def test_wrong_input_is_named(paths, tmp_path):
-    refused(paths, "mode is one of mean, legacy, not 'median'", mode="median")
+    refused(paths, "mode must be one of mean, legacy, not 'median'", mode="median")
     refused([], "no checkpoints")
     refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
     renamed = state(0)

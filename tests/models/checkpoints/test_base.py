@@ -201,5 +201,5 @@ def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     assert torch.equal(logits(trained), plain)
     assert trained.fingerprint() == fingerprint
     assert_close(plain, expected, atol=0.3, rtol=0.1)
-    with input_error("int8 does not compute adapters: use bfloat16 or float32"):
+    with input_error("int8 does not work with adapters, which this front-end has: use bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")

@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_used_is_not_a_missing_one(tmp_path, name, option)
         create_frontend("wavlm", tmp_path, normalize=option)
     path.rmdir()
     for settings, message in (
-        ('{"do_normalize": "yes"}', "do_normalize is true or false, not 'yes'"),
+        ('{"do_normalize": "yes"}', "do_normalize must be true or false, not 'yes'"),
         ('{"sampling_rate": 8000}', "has sampling_rate 8000: only 16000 is supported"),
         ('{"feature_extractor_type": "Other"}', "has feature_extractor_type 'Other': only 'Wav2Vec2FeatureExtractor'"),
         ("[1]", "mapping"),
@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_named(tmp_path):
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
         ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
         ({"adapter_attn_dim": 16}, "has adapter_attn_dim 16: only None is supported"),
-        ({"model_type": "bert"}, "holds a model of type 'bert': front-ends read the types wav2vec2, hubert"),
+        ({"model_type": "bert"}, "holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"),
         ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
     ):
         write_json(tmp_path / "config.json", {**config, **change})

@@ -30,8 +30,8 @@ def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
         assert model.find() is None
         model.folder.mkdir(parents=True)
         model.path_outside_hub.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
-        assert model.take() == assets / "MODEL" / "MODEL.pth"
-        assert model.take().read_bytes() == CONTENT
+        assert model.fetch_if_missing() == assets / "MODEL" / "MODEL.pth"
+        assert model.fetch_if_missing().read_bytes() == CONTENT
         assert server.fetched() == ["/weights/MODEL.pth"]
         assert model.find() == model.path_outside_hub
         assert server.requests[-1][2]["range"] == "bytes=300-"
@@ -53,26 +53,26 @@ def test_another_file_than_published_is_refused(assets):
         ):
             model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", size, SHA256))
             with input_error(message):
-                model.take()
+                model.fetch_if_missing()
             assert not model.path_outside_hub.exists()
 
 
 def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsys):
     with running(CONTENT) as server:
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
-        model.take()
+        model.fetch_if_missing()
         assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
         model.path_outside_hub.unlink()
         server.content = CONTENT + b"!"
         with input_error(f"not {SHA256}, as first seen .*MODEL.json"):
-            model.take()
+            model.fetch_if_missing()
 
 
 def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     with input_error() as caught:
-        model.take()
+        model.fetch_if_missing()
     message = str(caught.value)
     assert "HF_HUB_OFFLINE" in message
     assert "\n" not in message
@@ -80,11 +80,11 @@ def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch,
         assert fact in message
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(CONTENT)
-    assert model.take() == model.path_outside_hub
+    assert model.fetch_if_missing() == model.path_outside_hub
     model.record.unlink()
     model.path_outside_hub.write_bytes(b"another file")
     with input_error(f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
-        model.take()
+        model.fetch_if_missing()
 
 
 def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path, monkeypatch, capsys):
@@ -93,11 +93,11 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
     (served / "model.safetensors").write_bytes(CONTENT)
     model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"), "CC BY-NC-SA 4.0")
     with serving(monkeypatch, {"owner/name": served}, kind="model") as server:
-        file_path = model.take()
+        file_path = model.fetch_if_missing()
         assert file_path.read_bytes() == CONTENT
         assert file_path.is_relative_to(tmp_path / "hub")
         num_requests = len(server.requests)
-        assert model.take() == file_path
+        assert model.fetch_if_missing() == file_path
         assert len(server.requests) == num_requests
     remarks = capsys.readouterr().err
     assert "licence: CC BY-NC-SA 4.0" in remarks
@@ -105,7 +105,7 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
     assert read_json(model.record)["revision"] == file_path.parent.name
     file_path.resolve().write_bytes(b"damaged")
     with input_error("as stated by the hub"):
-        model.take()
+        model.fetch_if_missing()
 
 
 def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
@@ -116,5 +116,5 @@ def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
     snapshot = make_cache(tmp_path / "hub", "owner/name", folder, kind="model")
     assert model.find() is None  # the configuration alone
     (snapshot / "model.safetensors").write_bytes(CONTENT)
-    assert model.take() == snapshot
+    assert model.fetch_if_missing() == snapshot
     assert model.first_seen().revision == snapshot.name

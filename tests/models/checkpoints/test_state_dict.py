@@ -65,7 +65,7 @@ NAME_IT = ": name the file that holds the weights$"
             saved({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}),
             "holds several state dicts, 'a', 'b': save only one",
         ),
-        (saved([1, 2]), "holds no state dict: expected names and tensors, found a list$"),
+        (saved([1, 2]), "holds no state dict: expected names and tensors, found a list: save a state_dict"),
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )

@@ -139,14 +139,14 @@ def test_lora_is_the_papers():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("lora", "is a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
+        ("lora", "must be a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
         ({"rank": 8}, "has no kind: one of lora, dora, adapter, prompt, bitfit is expected"),
         ({"kind": "lora", "ranks": 8}, "has no option 'ranks'; did you mean 'rank'?"),
-        ({"kind": "lore"}, "kind is one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
-        ({"kind": "lora", "rank": 0}, "rank is a whole number from 1 to 4096, not 0"),
-        ({"kind": "lora", "targets": "heads"}, "targets is attention, feed_forward, all or a list of names"),
+        ({"kind": "lore"}, "kind must be one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
+        ({"kind": "lora", "rank": 0}, "rank must be a whole number from 1 to 4096, not 0"),
+        ({"kind": "lora", "targets": "heads"}, "targets must be attention, feed_forward, all or a list of names"),
         ({"kind": "adapter", "rank": 8}, "of kind adapter has no option 'rank', which only works with lora and dora"),
-        ({"kind": "lora", "rank": 33}, "rank is at most the smaller size of a layer to adapt, 32, not 33"),
+        ({"kind": "lora", "rank": 33}, "rank must be at most the smaller size of a layer to adapt, 32, not 33"),
         ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
     ],
 )
@@ -159,16 +159,16 @@ def test_wrong_options_are_one_line(options, message):
 
 def test_front_ends_that_cannot_be_adapted():
     lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
-    with input_error("front-end 'lps' has no transformer layers to adapt: remove adapt"):
+    with input_error("front-end 'lps' has no transformer layers to adapt: remove the option adapt"):
         create_frontend("lps", adapt={"kind": "lora"})
     frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "bitfit"})
     with input_error("front-end 'wav2vec2' is adapted already: merge it first"):
         adapt(frontend, lora)
     frontend = create_frontend("wav2vec2", **SMALL)
     frontend.engine = "fairseq"
-    with input_error("the layers of the engine fairseq are not adapted"):
+    with input_error("the layers of the engine fairseq cannot be adapted"):
         adapt(frontend, lora)
     halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **SMALL}, student={"encoder_layers": 1})
-    with input_error("front-end 'teacher_student' takes no prompt"):
+    with input_error("front-end 'teacher_student' cannot use a prompt"):
         adapt(halves, check_adaptation({"kind": "prompt"}, "adapt"))
     assert not any(isinstance(module, nn.ModuleDict) and "default" in module for module in halves.modules())

@@ -72,7 +72,7 @@ def write(frontend, path, **changes):
             "xlsr_1b",
             "wav2vec2",
             r"is not XLS-R 1B \(xlsr_1b\): conv_feature_layers is .*, encoder_layers is 2, not 48, encoder_embed_dim is "
-            r"48, not 1280, .* Write `model.frontend=wav2vec2`, which reads any size$",
+            r"48, not 1280, .* Use `model.frontend=wav2vec2`, which reads any size$",
         ),
         ("xlsr_53", "hubert", r"holds HuBERT, not wav2vec 2\.0: `model.frontend=hubert` reads any size of it"),
         ("unispeech_sat_large", "hubert", r"is not UniSpeech-SAT Large .*: it is HuBERT, .*`model.frontend=hubert`"),

@@ -110,8 +110,8 @@ def test_a_minimum_that_is_not_found_is_an_error(two_systems, monkeypatch):
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "bona fide scores are of 2 systems, spoof scores of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
-        ([1.0], [0.0], {"prior": 1}, "`prior` is between 0 and 1"),
-        ([1.0], [0.0], {"l2": -1}, "`l2` is at least 0"),
+        ([1.0], [0.0], {"prior": 1}, "`prior` must be between 0 and 1"),
+        ([1.0], [0.0], {"l2": -1}, "`l2` must be at least 0"),
         ([1.0], [0.0], {"systems": ["A", "B"]}, "1 system has scores, but 2 names"),
     ],
 )

@@ -151,7 +151,7 @@ def test_recordings_unlike_those_of_the_calibration():
     "weights, settings, message",
     [
         (None, {"prior": 1.0}, "`prior`"),
-        (None, {"abstain": 1.0}, "`abstain` is a share from 0 to below 1, not 1"),
+        (None, {"abstain": 1.0}, "`abstain` must be a share from 0 to below 1, not 1"),
         (None, {"operating_point": OperatingPoint("fa", rate=0.1)}, "use a rate of at least 25 %"),
         ((1.0, 2.0), {}, "fuses 2 systems"),
         ((1.0,), {"operating_point": OperatingPoint("eer")}, "holds no scores"),

@@ -84,7 +84,7 @@ def test_a_frame_without_a_label_counts_nothing(name):
 def test_other_logits_are_refused(name):
     number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
-    with input_error(f"num_logits(=| is ){number}|at least {number}"):
+    with input_error(f"num_logits(=| must be ){number}|at least {number}"):
         detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
         create_loss(name, detector.backend)(torch.zeros(2, 3 - number), torch.tensor([0, 1]))
 
@@ -124,11 +124,20 @@ def test_losses_of_several_classes_learn_them(name):
     "loss, message",
     [
         ({"name": "focal", "gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'"),
-        ({"name": "am_softmax", "margin": ["duration", 1]}, r"margin is a number of at least 0, or \[duration, slope"),
-        ({"name": "cross_entropy", "class_weights": [1]}, "class_weights is a list of a number above 0 for each class"),
+        (
+            {"name": "am_softmax", "margin": ["duration", 1]},
+            r"margin must be a number of at least 0, or \[duration, slope",
+        ),
+        (
+            {"name": "cross_entropy", "class_weights": [1]},
+            "class_weights must be a list of a number above 0 for each class",
+        ),
         ({"name": "cross_entropy", "class_weights": [1, 2, 3]}, "a weight for each of 2 classes, not 3 weights"),
-        ({"name": "angular_softmax", "margin": 0}, "'angular_softmax': margin is a whole number of at least 1, not 0"),
-        ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min ≤ lambda_max"),
+        (
+            {"name": "angular_softmax", "margin": 0},
+            "'angular_softmax': margin must be a whole number of at least 1, not 0",
+        ),
+        ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min must be at most lambda_max"),
         ({"name": "angular_softmax", "head": 0}, "`train.loss` has no option 'head'"),
         ({"name": ["focal"]}, "`train.loss` has no name"),
         ("vocal", "unknown loss 'vocal'; did you mean 'focal'"),

@@ -87,12 +87,12 @@ FROZEN = (
         ("train.patience=3", r"key 'train.patience' in the recipe; did you mean 'validation.patience'\?"),
         # other types and words
         ("seed", "not of the form key=value"),
-        ("train=3", "train is a mapping of keys, not 3"),
-        ("train.lr.max=1", "`train.lr` is a number above 0, not {'max': 1}"),
-        ("train.lr=true", "`train.lr` is a number above 0, not True"),
-        ("train.compile=1", "`train.compile` is true or false, not 1"),
-        ("train.optimizer=adamm", r"is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
-        ("train.keep=best,all", "`train.keep` is improved, all, or any of last, best and a number"),
+        ("train=3", "train must be a mapping of keys, not 3"),
+        ("train.lr.max=1", "`train.lr` must be a number above 0, not {'max': 1}"),
+        ("train.lr=true", "`train.lr` must be a number above 0, not True"),
+        ("train.compile=1", "`train.compile` must be true or false, not 1"),
+        ("train.optimizer=adamm", r"must be one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
+        ("train.keep=best,all", "`train.keep` must be improved, all, or any of last, best and a number"),
         # keys that would change nothing
         (
             "train.min_lr=1e-9",
@@ -107,7 +107,7 @@ FROZEN = (
         ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
         ("augment.condition_probability=0.3", "`augment.condition_probability` is used only with `augment.conditions`"),
         ("augment.parameters={P: 5, SNRmin: 3}", "`augment.parameters` is used only with `augment.algo`"),
-        ("train={warmup_epochs: 5, schedule: cosine_epochs}", r"is below `train.t_max` \(5\), which counts them"),
+        ("train={warmup_epochs: 5, schedule: cosine_epochs}", r"must be below `train.t_max` \(5\), which counts them"),
         (
             "train={warmup_epochs: 1, warmup_steps: 9, schedule: cosine_epochs}",
             "`train.warmup_steps` and `train.warmup_epochs` exclude each other",
@@ -123,18 +123,21 @@ FROZEN = (
         ("train={layer_decay: 0.9, optimizer: logistic}", "not with `train.optimizer=logistic`"),
         ("train.frontend_mode=train", "`train.frontend_mode` is used only with `train.freeze_frontend=true` or"),
         # out of range
-        ("augment.conditions=mp3:16", "`augment.conditions` is "),
-        ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0"),
-        ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
-        ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
-        ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        ("data.num_samples=9600001", "`data.num_samples` is a whole number from 1 to 9600000, or null, not 9600001"),
-        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
-        ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223"),
-        ("train.adam_betas=[0, 1]", r"`train.adam_betas` is a list of two .* below 1, not \[0, 1\]"),
-        ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
-        ("name=a\\b", "`name` is a part of a folder's name"),
-        ('comment="a\\nb"', "`comment` is a part of a folder's name"),
+        ("augment.conditions=mp3:16", "`augment.conditions` must be "),
+        ("augment.speed=[0.1, 1]", r"`augment.speed` must be a list of two numbers from 0.5 to 2, or null, not \[0"),
+        ("augment.speed=[1.2, 0.8]", "`augment.speed` must be the lowest and the highest speed, in this order"),
+        ("train.lr=1e999", "`train.lr` must be a number above 0, not inf"),
+        ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` must be from 0 to `train.lr` \(2.5e-07\), not 1.0"),
+        (
+            "data.num_samples=9600001",
+            "`data.num_samples` must be a whole number from 1 to 9600000, or null, not 9600001",
+        ),
+        ("validation.patience=0", "`validation.patience` must be a whole number of at least 1, or null, not 0"),
+        ("seed=0x8000000000000000", r"`seed` must be a whole number from 0 to below 2\^63, not 9223"),
+        ("train.adam_betas=[0, 1]", r"`train.adam_betas` must be a list of two .* below 1, not \[0, 1\]"),
+        ("comment=a/../../../esc", "`comment` must be a part of a folder's name, without /"),
+        ("name=a\\b", "`name` must be a part of a folder's name"),
+        ('comment="a\\nb"', "`comment` must be a part of a folder's name"),
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
     ],
 )
@@ -189,7 +192,7 @@ def test_text_stays_as_it_is_written(path, text):
     else:
         recipe = load_recipe(path, [f"data.root={text}"])
         assert recipe.data.corpora[0].root == text
-    path.write_text(yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
+    path.write_text(yaml.safe_dump(recipe.to_readable_dict(), sort_keys=False, allow_unicode=True))
     assert load_recipe(path) == recipe
 
 
@@ -252,8 +255,8 @@ def test_what_a_recipe_says_about_itself_changes_no_run(path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("about: 5", "`about` is a list of texts, not 5"),
-        ("sources: [seed]", r"`sources` is a mapping of keys to texts, not \['seed'\]"),
+        ("about: 5", "`about` must be a list of texts, not 5"),
+        ("sources: [seed]", r"`sources` must be a mapping of keys to texts, not \['seed'\]"),
     ],
 )
 def test_notes_of_another_type_are_refused(path, text, message):
@@ -285,7 +288,7 @@ def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
 
 def test_what_is_no_base(path):
     no_names = [
-        (base, "is the name of a file beside it, not") for base in ("", "[]", "../other.yaml", "sub/plain.yaml")
+        (base, "must be the name of a file beside it, not") for base in ("", "[]", "../other.yaml", "sub/plain.yaml")
     ]
     for name, text in (("plain", "seed: 3\n"), ("with_base", "base: plain.yaml\n")):
         Path(f"{name}.yaml").write_text(text)
@@ -293,7 +296,7 @@ def test_what_is_no_base(path):
         *no_names,
         ("with_base.yaml", r"with_base\.yaml, which has a base itself: name 'plain\.yaml' as base"),
         ("none.yaml", r"recipe\.yaml builds on .*none\.yaml, which is not there"),
-        ("asvspoof2019_nes2net", "base is a packaged recipe, or a file beside it; did you mean"),
+        ("asvspoof2019_nes2net", "base must be a packaged recipe, or a file beside it; did you mean"),
     ):
         path.write_text(f"base: {base}\n")
         with input_error(message):
@@ -346,7 +349,7 @@ def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     """An error does not repeat large values."""
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
-        (b"- 1\n", "is a mapping of keys, not a list"),
+        (b"- 1\n", "must be a mapping of keys, not a list"),
         (twice, "not valid YAML: the key 'train' stands there twice .*line 3"),
         (b"name: \xff\n", "is not a text file: byte 6 is not UTF-8"),
     ):
@@ -383,7 +386,7 @@ def test_several_corpora_have_the_keys_of_one():
     assert la.dev_split == "dev"
     assert (fake.alias, fake.name, fake.root, fake.weight) == ("Fake.Set", "hub:owner/Fake.Set@v1", "1e-6", 2.0)
     assert recipe.data.parts("dev") == [la, fake]
-    assert recipe_from_dict(recipe.to_dict()) == recipe == recipe_from_dict(recipe.written())
+    assert recipe_from_dict(recipe.to_dict()) == recipe == recipe_from_dict(recipe.to_readable_dict())
 
 
 LA = {"name": "asvspoof2019_la", "root": "DB"}
@@ -408,8 +411,8 @@ def test_the_short_form_is_read_into_the_list(short, listed, root):
     data = DataConfig(**short)
     assert data == DataConfig(corpora=listed)
     assert not hasattr(data, "root")
-    assert short.items() <= data.written().items()
-    assert "corpora" not in data.written()
+    assert short.items() <= data.to_readable_dict().items()
+    assert "corpora" not in data.to_readable_dict()
     assert data.key_of(data.parts("dev")[-1], "root") == f"data.{root}"
 
 
@@ -418,8 +421,8 @@ def test_the_short_form_is_read_into_the_list(short, listed, root):
 )
 def test_what_the_short_form_cannot_say_stays_a_list(changes):
     data = DataConfig(corpora=[LA | changes, *([DF] if None in changes.values() else [])])
-    assert data.written() == data.model_dump()
-    assert data.corpora[0].model_dump() in data.written()["corpora"]
+    assert data.to_readable_dict() == data.model_dump()
+    assert data.corpora[0].model_dump() in data.to_readable_dict()["corpora"]
     assert data.key_of(data.corpora[0], "root") == f"data.corpora.{data.corpora[0].called}.root"
 
 
@@ -429,10 +432,10 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
         ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
         (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
-        (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` is a name of letters"),
+        (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` must be a name of letters"),
         (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),
         (["data.corpora=[{root: DB}]"], r"a mapping of `data\.corpora\[\]` has no `name`"),
-        (["data.corpora=[a]"], r"`data\.corpora` is a list of mappings with `name`"),
+        (["data.corpora=[a]"], r"`data\.corpora` must be a list of mappings with `name`"),
         (["data.corpora=[{name: a, train_split: null, dev_split: null}]"], "a .* neither trains nor validates"),
         (
             ["data.corpora=[{name: a, train_split: null, weight: 2}]"],
@@ -444,14 +447,14 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         ),
         (["data.corpora=[{name: a, dev_split: null}]"], "none of `data.corpora` validates"),
         (["data.corpora=[{name: a, train_split: null}]"], "none of `data.corpora` trains"),
-        ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b'; it has asvspoof2019_la, Fake.Set"),
+        ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b': name one of asvspoof2019_la, Fake.Set"),
         (["data.balance=[class]", "data.crop=pieces"], "`data.crop=pieces` makes batches by the length of pieces"),
         (
             [TWO, "validation.over=worst"],
             "`validation.over` is used only with .*, not with `validation.select_on=loss`",
         ),
         ([TWO, "data.train_scores=[a]", "data.dev_scores=[b]"], "scores of one corpus each: remove them, or let"),
-        (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* equally many, not 1 and 0"),
+        (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* as many of both, not 1 and 0"),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
         (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "exclude each other"),
     ],
