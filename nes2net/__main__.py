@@ -2,10 +2,10 @@
 
 import sys
 
-from nes2net.lib.search_path import leave_out_current_folder
+from nes2net.lib.search_path import remove_current_folder
 
 if __name__ == "__main__":
-    leave_out_current_folder()
+    remove_current_folder()
     from nes2net.cli.main import main
 
     sys.exit(main(sys.argv[1:]))

@@ -413,7 +413,7 @@ class Detector(Network):
         reader = replace(
             WaveformReader.of(self, score_length.num_samples), crop=crop, padding=padding, peak_normalize=peak_normalize
         )
-        return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
+        return score_or_raise(self, torch.from_numpy(reader.read_audio(audio, sample_rate).waveform)[None])[0]
 
     def score_batch(
         self,
@@ -438,7 +438,7 @@ class Detector(Network):
         """
         check_takes_audio_alone(self)
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
-        return score_each(self, [reader.take(waveform, sample_rate).waveform for waveform in waveforms])
+        return score_each(self, [reader.read_audio(waveform, sample_rate).waveform for waveform in waveforms])
 
     def embed(
         self,
@@ -460,7 +460,7 @@ class Detector(Network):
                 hidden state ``layer``.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
-        waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
+        waveform = torch.from_numpy(reader.read_audio(audio, sample_rate).waveform)[None]
         with scoring_mode(self):
             finish = start_rows(
                 self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform

@@ -138,7 +138,7 @@ NOT_THERE += [] if torch.cuda.is_available() else ["cuda"]
 
 @pytest.mark.parametrize("name", NOT_THERE)
 def test_a_device_that_is_not_there(name):
-    with input_error(f"device '{name}' is not there: PyTorch .* finds cpu"):
+    with input_error(f"device '{name}' is not available: PyTorch .* finds only cpu"):
         choose_device(name)
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.data.registry import corpora
@@ -233,7 +233,7 @@ def calibrate_recordings(
     scores = Path(f"{save}.scores.txt")
     _write_generic_list(recordings, bonafide, spoof)
     score_length = samples_to_calibrate(detector.provenance, num_samples)
-    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
+    print_note(score_length.note)
     scored = score_corpus(
         detector,
         Part("generic", recordings, WHOLE),
@@ -259,7 +259,7 @@ def calibrate_recordings(
 
 def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
     folders = {BONAFIDE: bonafide, SPOOF: spoof}
-    recordings = {label: with_folders_listed([str(folder)]) for label, folder in folders.items()}
+    recordings = {label: expand_folders([str(folder)]) for label, folder in folders.items()}
     shared_paths = {*map(os.path.realpath, recordings[BONAFIDE])} & {*map(os.path.realpath, recordings[SPOOF])}
     # A recording in both folders would have two labels.
     if shared_paths:
@@ -401,7 +401,9 @@ def apply_calibration(
     key = labels.read(excluded={}) if labels else None
     notes = []
     if key and learned_from and (num_shared := _num_trials_learned_from(key, learned_from)):
-        notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+        notes.append(
+            f"{num_shared} of the trials to evaluate were trained on, so the figures are too good: use other trials"
+        )
     # If there is a single score file with a record, check that the calibration's detector made the scores.
     files = list(map(ScoreFile.of, scores))
     path = files[0].path
@@ -412,10 +414,11 @@ def apply_calibration(
     elif scored_by := read_scored_by(files[0].record):
         with concerning(f"{path}:"):
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
-        notes += filter(None, [calibration.unlike(scored_by.num_samples)])
+        notes += filter(None, [calibration.warning_on_length(scored_by.num_samples)])
     else:
         notes.append(
-            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
+            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them; "
+            "nes2net score writes a record"
         )
     # Calibrate all scores, and evaluate the scores of labelled trials.
     ids, values = unlabelled_scores(files, allow_partial=allow_partial)
@@ -427,7 +430,9 @@ def apply_calibration(
             _, bonafide, spoof = labelled_trials(key.trials, files, key.phase, allow_partial=allow_partial)
             rows = _figures_before_and_after(key.phase, calibration, bonafide, spoof, key.definition.eer_method)
         else:
-            notes.append(f"the keys have no labels for phase {key.phase}, so it is not evaluated")
+            notes.append(
+                f"the keys have no labels for phase {key.phase}, so it is not evaluated: use another phase or keys"
+            )
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
 

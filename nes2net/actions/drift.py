@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.remarks import Remark
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
@@ -118,7 +118,7 @@ class Drift:
         start = f"{pluralise(number, 'recording is', 'recordings are')} too few to show drift"
         if number < self.num_needed:
             return (
-                f"{start} at `alpha` {self.alpha:g}: give at least {self.num_needed}, which show it if they are all "
+                f"{start} at `alpha` {self.alpha:g}: use at least {self.num_needed}, which show it if they are all "
                 "outside of one range"
             )
         powerless = [comparison for comparison in self.comparisons if comparison.is_powerless]
@@ -126,7 +126,7 @@ class Drift:
             return ""
         num_needed = max(comparison.num_needed for comparison in powerless)
         names = ", ".join(comparison.name for comparison in powerless)
-        return f"{start} of {names} at `alpha` {self.alpha:g}, even if all are outside: give at least {num_needed}"
+        return f"{start} of {names} at `alpha` {self.alpha:g}, even if all are outside: use at least {num_needed}"
 
     @property
     def shifts(self) -> list[str]:
@@ -258,7 +258,7 @@ def measure_drift(
     decider = Decider(calibration)
     judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)
-    paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
+    paths = list(dict.fromkeys(expand_folders(map(str, files))))
     recordings = []
     failures: dict[str, str] = {}
     for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):

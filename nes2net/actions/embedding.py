@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device, own_device
@@ -47,7 +47,7 @@ def embed_recordings(
     """
     print_note(detector.frontend.note)
     score_length = samples_to_score(detector.provenance, num_samples)
-    print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
+    print_note(score_length.note)
     return judge_trials(
         detector,
         trials,
@@ -60,7 +60,7 @@ def embed_recordings(
 
 def trials_of_files(files: Iterable[AnyPath]) -> list[Trial]:
     """Make a trial of each audio file, once, with its path as id; folders are searched."""
-    return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
+    return [Trial(str(path), path) for path in dict.fromkeys(expand_folders(list(map(str, files))))]
 
 
 def frontend_alone(

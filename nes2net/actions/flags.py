@@ -193,7 +193,7 @@ class Length:
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
         score_length = samples_to_score(provenance, self.requested_samples(), samples_of_4sec)
-        print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
+        print_note(score_length.note)
         return score_length.num_samples
 
 

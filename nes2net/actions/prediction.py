@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import count_channels, count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -75,7 +75,7 @@ def predict(
     """
     judge = Judge(detector, judgement, decider, settings, progress_of)
     recordings: list[AnyRecording] = []
-    for path in with_folders_listed(map(str, files)):
+    for path in expand_folders(map(str, files)):
         recordings += _recordings_of(path, channel)
     _check_windows_are_used(judge, recordings)
     described = training_in_words(detector.provenance)

@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
-from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
+from nes2net.scoring.calibrated import CorpusDecisions, check_decider, decide_trials
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
@@ -109,10 +109,10 @@ def score_corpus(
         )
     score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)
     num_samples = score_length.num_samples
-    notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
+    notes = [score_length.note]
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
-        notes += notes_on(scorer, decider, num_samples)
+        notes += check_decider(scorer, decider, num_samples)
     if scorer.provenance.published:
         name, published_model = scorer.provenance.published
         record["published_model"] = {"name": name, **published_model.facts()}

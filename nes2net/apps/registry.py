@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nes2net.lib.registry import Registry, existing
+from nes2net.lib.registry import Registry, without_missing_modules
 
 #: The commands, by their group in the help: group → name → ``"module:attribute"``.
 COMMANDS: dict[str, dict[str, str]] = {
@@ -36,7 +36,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 commands: Registry[Callable[..., int | None]] = Registry(
     "command",
     "commands",
-    existing({name: target for group in COMMANDS.values() for name, target in group.items()}),
+    without_missing_modules({name: target for group in COMMANDS.values() for name, target in group.items()}),
     "types:FunctionType",
     registers="instance",
 )

@@ -63,7 +63,7 @@ def average(
             say(f"average written to {path}")
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
-        offered_choices, table = choices(folder, offered=measures_of(folder))
+        offered_choices, table = choices(folder, task_measures=measures_of(folder))
         say(f"saved in {folder}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):")
         say(*table)
         print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])

@@ -104,7 +104,7 @@ def predict(
     """
     from nes2net.actions.prediction import COLUMNS, as_columns
     from nes2net.actions.prediction import predict as predicted
-    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.data.audio.files import expand_folders
     from nes2net.lib.yaml_text import read_value
     from nes2net.scoring.decisions.along import Cutoff
     from nes2net.scoring.judged import Failed
@@ -125,7 +125,7 @@ def predict(
     is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))
     if csv and not is_scored:
         raise InputError(f"--csv is only for scores and decisions, not for {chosen_judgement.what}: use --json")
-    paths = with_folders_listed(files)
+    paths = expand_folders(files)
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
     settings = JudgingSettings(

@@ -141,7 +141,7 @@ class FilesBeside:
         log-likelihood ratios if calibrated, with a stretch that stands out.
         """
         from nes2net.metrics.localisation.segments import Segment
-        from nes2net.scoring.track import least_span
+        from nes2net.scoring.track import min_axis_span
         from nes2net.scoring.track_plot import plot_track
 
         picture = self.pictures[answer.path]
@@ -152,7 +152,7 @@ class FilesBeside:
                     answer.frames.track,
                     threshold=answer.frames.rule and answer.frames.rule.threshold,
                     stretches=answer.frames.stretches,
-                    smallest_span=least_span(detector.score_rule),
+                    smallest_span=min_axis_span(detector.score_rule),
                 )
             elif (track := answer.track) is not None and decider is not None:
                 usual = decider.usual_scores  # of most bona fide recordings of the calibration

@@ -29,6 +29,7 @@ def thin_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
     """Thin :func:`nes2net.metrics.det_curve` to what a plot can show: FRR (N,), FAR (N,)."""
     rates = np.array(det_curve(bonafide, spoof)[:2])  # (2, N) FRR and FAR
     lowest, highest = ndtri([RATES[0], RATES[-1]])
+    # (2, N): the points on the grid of the plot, which has _STEPS positions along each axis.
     steps = np.round((np.clip(ndtri(rates), lowest, highest) - lowest) / (highest - lowest) * _STEPS)
     is_new_position = np.append(True, (np.diff(steps) != 0).any(0))
     rates = rates[:, is_new_position]

@@ -311,6 +311,7 @@ def _rank_correlation(both_scores: NDArray) -> float | None:
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
+    # Scores of the key's trials are NaN for a trial that is not evaluated.
     return len({np.isfinite(system.matched.scores_in_key).tobytes() for system in systems}) == 1
 
 

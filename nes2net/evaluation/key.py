@@ -184,7 +184,7 @@ class Labels:
                 field or value does not occur.
         """
         definition = corpora.get(self.corpus)
-        with record_digests() as digests:
+        with record_digests() as digests:  # the files that are read in this context → SHA-256
             trials = definition.keys(self.keys)
         definition.check_phase(self.phase, trials)
         table = TrialTable(trials)

@@ -102,7 +102,7 @@ def evaluate_scores(
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,
     }
-    with record_digests() as digests:
+    with record_digests() as digests:  # the files that are read in this context → SHA-256
         min_tdcf = _MinTdcf.of(key, bonafide, spoof)
     if min_tdcf.metric is not None:
         metric_functions["min_tdcf"] = min_tdcf.metric

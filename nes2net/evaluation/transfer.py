@@ -400,15 +400,14 @@ def _warnings(
         is_own_list = corpora.get(scored.corpus).user_defined
         if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
             yield (
-                f"{shared} have ids of development trials: if they are the same recordings, its figures flatter the "
-                "threshold"
+                f"{shared} have ids of development trials: if they are the same recordings, its figures are too good"
             )
         elif num_shared:
-            yield f"{shared} are development trials, so its figures flatter the threshold"
+            yield f"{shared} are development trials, so its figures are too good: choose the threshold on others"
     elif development is None and _same_corpus(facts, scored):
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
-            yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
+            yield f"the calibration was learned on trials of {scored.name}, so its figures are too good: learn it on others"
     # Detector and scored length may differ from the calibration's.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.file.record)

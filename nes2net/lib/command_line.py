@@ -25,7 +25,7 @@ from nes2net.lib.errors import (
     with_flag_names,
 )
 from nes2net.lib.files import no_empty_folders
-from nes2net.lib.search_path import leave_out_current_folder
+from nes2net.lib.search_path import remove_current_folder
 from nes2net.lib.this_process import is_out_of_memory
 
 #: Exit status if the command finished with a result that is incomplete, or not comparable with
@@ -191,7 +191,7 @@ def run(
             imported from the current folder.
     """
     if argv is None:
-        leave_out_current_folder()
+        remove_current_folder()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

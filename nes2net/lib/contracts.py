@@ -22,7 +22,9 @@ class PartCheck:
     def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
         """Raise :class:`BrokenPart` unless ``fits``; ``opening`` begins the sentence about ``value``."""
         if not fits:
-            raise BrokenPart(f"{self.subject}: {opening} {describe_value(value)}; expected {expected}")
+            raise BrokenPart(
+                f"{self.subject}: {opening} {describe_value(value)}; expected {expected}", remedy="correct the part"
+            )
 
     def call(self, part: Any, method: str, *arguments: Any, **options: Any) -> Any:
         with blame_part(self.subject, method, InputError):
@@ -57,7 +59,7 @@ def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[
             if not line.filename.startswith(str(Path(__file__).parents[1])) and "/torch/" not in line.filename:
                 places.append(f" ({Path(line.filename).name}, line {line.lineno})")
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
-        raise BrokenPart(f"{subject}: {problem}{places[-1]}") from error
+        raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error
 
 
 def describe_value(value: Any) -> str:

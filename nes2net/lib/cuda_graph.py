@@ -50,7 +50,9 @@ class Replayed:
                     self.max_shapes = len(self._recorded)
                     if not isinstance(error, torch.OutOfMemoryError):  # each recorded graph takes memory
                         reason = first_line(error.__context__ or error)
-                        warnings.warn(f"no CUDA graph can be recorded ({reason})", stacklevel=2)
+                        warnings.warn(
+                            f"computing without CUDA graphs, because none can be recorded ({reason})", stacklevel=2
+                        )
             if key not in self._recorded:
                 return self.compute(*inputs)
             return self._recorded[key](*inputs)
@@ -60,7 +62,7 @@ class Replayed:
 
 
 @contextmanager
-def obstacles() -> Iterator[list[str]]:
+def find_obstacles() -> Iterator[list[str]]:
     """Watch the computation in this context; at the end, the list says why no CUDA graph can record it."""
     reasons: list[str] = []
     before = _random_states()

@@ -34,7 +34,9 @@ def choose_device(device: str = "auto") -> torch.device:
         devices
     ):
         available = ", ".join(devices)
-        raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {available}")
+        raise InputError(
+            f"device '{device}' is not available: PyTorch {torch.__version__} finds only {available}; choose one of these"
+        )
     return torch_device
 
 
@@ -43,7 +45,7 @@ def parse_device(device: str) -> torch.device:
     try:
         return torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
+        raise InputError(f"unknown device '{device}': expected auto, cpu, cuda or cuda:N") from error
 
 
 def own_device(device: str) -> str:
@@ -116,7 +118,7 @@ def parse_precision(precision: str | torch.dtype) -> str:
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
     meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # for "bf16", this cutoff still finds bfloat16
-    raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
+    raise InputError(f"unknown dtype '{precision}': expected one of auto, fastest, {', '.join(PRECISIONS)}{meant}")
 
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:

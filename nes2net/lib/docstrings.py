@@ -11,6 +11,7 @@ import textwrap
 from functools import partial
 from typing import Any, NamedTuple
 
+# Entries of a section: ``name, name: meaning``, whose further lines are indented.
 _ARGUMENTS = re.compile(r"^(\w+(?:, \w+)*): (.*(?:\n +.*)*)", re.MULTILINE)
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
 

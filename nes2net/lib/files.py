@@ -234,7 +234,7 @@ def never_linked(path: AnyPath, flags: int) -> int:
 def check_not_linked(path: AnyPath) -> None:
     """Raise :class:`InputError` if ``path`` is a symbolic link."""
     if os.path.islink(path):
-        raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it")
+        raise InputError(f"{path}: is a link, so writing would change a file in another place: remove the link")
 
 
 def path_below(folder: AnyPath, *names: str) -> Path:
@@ -276,7 +276,9 @@ def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
                 folder.rmdir()
 
 
-def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> AbstractContextManager[None]:
+def writing(
+    path: AnyPath, remedy: str = "name a file in a folder that you may write to"
+) -> AbstractContextManager[None]:
     """Make a context in which an :class:`OSError` becomes an :class:`InputError` with ``path`` and ``remedy``."""
     return as_input_error(f"{path}: cannot be written", OSError, remedy=remedy)
 
@@ -332,7 +334,9 @@ def sha256_of(*paths: AnyPath) -> str:
 
 
 def changed_error(path: AnyPath) -> InputError:
-    return InputError(f"{path}: was replaced or changed while it was read; leave it as it is, and repeat the command")
+    return InputError(
+        f"{path}: was replaced or changed while it was read; do not change it, and run the same command again"
+    )
 
 
 class Unchanged:

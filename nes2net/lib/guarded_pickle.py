@@ -47,6 +47,8 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Make the method of an unpickler that calls ``check`` before ``load``."""
+
     def checked(self: Any) -> None:
         check(self)
         load(self)
@@ -74,7 +76,7 @@ class GuardedUnpickler(_Unpickler):
         super().__init__(_Bounded(stream, size), encoding=encoding)
         self.budget = budget
         self.dispatch = _Instructions(self.instructions, budget)
-        self.numbers = 0  # number of keys so far that are numbers
+        self.num_number_keys = 0  # number of keys so far that are numbers
         self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
@@ -97,8 +99,8 @@ class GuardedUnpickler(_Unpickler):
             is_number = isinstance(key, (int, float, type(None)))
             if not is_number or (isinstance(key, int) and key.bit_length() > MAX_NUMBER_BITS):
                 raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
-            self.numbers += 1
-        if self.numbers > MAX_NUMBERS_AS_KEYS:
+            self.num_number_keys += 1
+        if self.num_number_keys > MAX_NUMBERS_AS_KEYS:
             raise Exceeded(f"more than {MAX_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
@@ -137,6 +139,9 @@ class GuardedUnpickler(_Unpickler):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)
 
+    # When an instruction runs, its operands are the last items of the stack. SETITEM finds the target, a key and a value
+    # there. SETITEMS and DICT find keys and values in turn, after a mark; the target of SETITEMS lies below the mark, on
+    # the stack that was put aside (``metastack``).
     instructions: ClassVar = {
         **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,

@@ -49,7 +49,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str], origins: Coll
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     if not (name in names or name == "localhost" or is_address(name)):
         advice = "open it by its address, or start it with --allow-name NAME"
-        raise Refused(421, f"this server is not known by that name: {advice}")
+        raise Refused(421, f"this server does not accept the host name of this request: {advice}")
     origin = headers.get("origin")
     if origin is not None and origin.lower() in origins:
         return
@@ -77,7 +77,7 @@ def is_address(name: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``; raise :class:`InputError` if it has no address."""
-    with as_input_error(f"`host` {host} has no address here", OSError):
+    with as_input_error(f"`host` {host} has no address here", OSError, remedy="name an address of this machine"):
         addresses = socket.getaddrinfo(host, None)
     return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
 
@@ -147,10 +147,11 @@ class Listener(socket.socket):
             connection.close()
 
     def _makes_room(self) -> bool:
+        # Cut off the oldest idle connection if there are too many; false if all are in use.
         self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
         if len(self._connections) < self.most:
             return True
-        _LOGGER.warning("more than %d connections: those that ask for nothing are closed", self.most)
+        _LOGGER.warning("more than %d connections: idle ones are closed", self.most)
         idle = next((connection for connection in self._connections if connection not in self.served), None)
         if idle is None:
             return False

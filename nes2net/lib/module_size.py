@@ -36,29 +36,29 @@ def limit_size(owner: str) -> Iterator[None]:
     >>> with limit_size("this"):
     ...     _ = nn.Linear(10**5, 10**5, device="meta")
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: give smaller options
+    nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: use smaller options
     """
     thread = get_ident()
-    numbers = 0
-    modules = 0
+    num_weights = 0
+    num_modules = 0
     # (module, name of a tensor) → number of its elements. If a new tensor replaces a tensor of the
     # same name, only the new tensor is counted.
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        nonlocal numbers
+        nonlocal num_weights
         if tensor is not None and get_ident() == thread:
-            numbers += tensor.numel() - size_of_tensor.get((id(module), name), 0)
+            num_weights += tensor.numel() - size_of_tensor.get((id(module), name), 0)
             size_of_tensor[id(module), name] = tensor.numel()
-            if numbers > MAX_NUMBERS:
-                raise InputError(f"{owner} has more than {MAX_NUMBERS:,} weights: give smaller options")
+            if num_weights > MAX_NUMBERS:
+                raise InputError(f"{owner} has more than {MAX_NUMBERS:,} weights: use smaller options")
 
     def count_module(*_: Any) -> None:
-        nonlocal modules
+        nonlocal num_modules
         if get_ident() != thread:
             return
-        modules += 1
-        if modules > MAX_MODULES:
+        num_modules += 1
+        if num_modules > MAX_MODULES:
             raise InputError(
                 f"{owner} has more than {MAX_MODULES:,} modules: use smaller options, such as fewer layers"
             )
@@ -68,7 +68,7 @@ def limit_size(owner: str) -> Iterator[None]:
         register_module_buffer_registration_hook(count_tensor),
         register_module_module_registration_hook(count_module),
     ]
-    too_large = f"{owner} does not fit into the memory of this machine: give smaller options"
+    too_large = f"{owner} does not fit into the memory of this machine: use smaller options"
     try:
         with enough_memory(lambda: too_large):
             yield

@@ -237,6 +237,7 @@ def fit_options(factory: Callable[..., Any], options: Options, inputs: Input) ->
     """
     declared_options = options_of(factory)
     fit = dict(options)
+    # What each option would be without rules; ``choose`` gets these values.
     values = {name: option.default for name, option in declared_options.items()} | {"feature_dim": inputs.dim} | fit
     if all(declared_options[name].fits(value) for name, value in fit.items() if name in declared_options):
         for name, option in declared_options.items():
@@ -284,7 +285,7 @@ def check_divides(option: str, divisor: int, size: str, number: int) -> None:
     nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
     """
     if number % divisor:
-        advice = f"give another {size}"
+        advice = f"change {size} or {option}"
         # Only divisors up to 64 are named, to keep the message short.
         if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
             advice = f"it can be divided by {divisors}"
@@ -328,7 +329,9 @@ def check_model(model: Any) -> Model:
         if not isinstance(options, dict) or not isinstance(options.get("name"), str):
             raise InputError(f"the model's {role} has no name: write '{role}: {{name: …}}', not {short_repr(value)}")
         if wrong := [key for key in options if not isinstance(key, str)]:
-            raise InputError(f"the model's {role} has an option {short_repr(wrong[0])}: its name is text")
+            raise InputError(
+                f"the model's {role} has the option {short_repr(wrong[0])}, whose name is not text: write it in quotation marks"
+            )
         options_of_roles[role] = options
     return options_of_roles
 

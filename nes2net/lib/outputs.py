@@ -35,7 +35,7 @@ def check_files_differ(read: Iterable[AnyPath], written: Iterable[AnyPath]) -> N
         real_path = os.path.realpath(path)
         refuse(
             (real_path in read_paths, f"{path} is one of the files that are read; name another file to write"),
-            (real_path in written_paths, f"{path} is named for two outputs; name two files"),
+            (real_path in written_paths, f"{path} is named for two outputs; name a different file for each"),
         )
         written_paths.add(real_path)
 
@@ -47,7 +47,7 @@ PICTURES = (".png", ".svg", ".pdf")
 def check_picture(path: str | Path) -> None:
     """Raise :class:`InputError` if the suffix is not in :data:`PICTURES`."""
     if Path(path).suffix not in PICTURES:
-        raise InputError(f"`plot` draws a .png, .svg or .pdf, not {path}: name another file")
+        raise InputError(f"`plot` requires a file that ends in .png, .svg or .pdf, not {path}: name another file")
 
 
 def check_output_paths(paths: Iterable[Path], remedy: str) -> None:

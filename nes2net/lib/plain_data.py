@@ -43,10 +43,10 @@ def read_small_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 
 def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
-    with as_input_error(f"{path} is damaged: it is not valid JSON", ValueError):
+    with as_input_error(f"{path} is damaged: it is not valid JSON", ValueError, remedy="correct it, or make it again"):
         content = parse_json(read_small_text(path), str(path), unique_keys=True)
     if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: a mapping is expected")
+        raise InputError(f"{path} is damaged: expected a mapping, found a {type(content).__name__}; make it again")
     check_plain(content, str(path))
     return content
 
@@ -89,7 +89,8 @@ def check_json(content: bytes, name: str) -> None:
         marks = block[(held_bytes + abs(nesting)).astype(bool)[block]]
         if not len(marks):
             continue
-        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # for each mark, whether it lies in a text
+        # For each mark, whether it lies in a text: each quotation mark switches between inside and outside.
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
         levels = level + np.cumsum(nesting[marks] * ~is_text)
         in_text = bool(is_text[-1])
         level = int(levels[-1])
@@ -140,7 +141,7 @@ def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {short_repr(twice)} stands there twice")
+        raise ValueError(f"the key {short_repr(twice)} occurs twice; remove one")
     return content
 
 
@@ -191,6 +192,8 @@ def check_plain(
         elif isinstance(item, str):
             budget.take("text", bytes=len(item))
         elif isinstance(item, int) and item.bit_length() > MAX_NUMBER_BITS:
-            raise InputError(f"{name} has the number {short_repr(item)}: numbers of at most 64 bits are expected")
+            raise InputError(f"{name} has the number {short_repr(item)}: expected numbers of at most 64 bits")
         elif item is not None and not isinstance(item, (int, float, *also)):
-            raise InputError(f"{name} has a value of type {type(item).__name__}: plain data is expected")
+            raise InputError(
+                f"{name} has a value of type {type(item).__name__}: expected text, numbers, true, false, null, lists or mappings"
+            )

@@ -25,7 +25,7 @@ PACKAGES_KEY = "packages"
 T = TypeVar("T")
 
 
-def existing(table: Mapping[str, str]) -> dict[str, str]:
+def without_missing_modules(table: Mapping[str, str]) -> dict[str, str]:
     """Omit names whose module does not exist, because users may delete apps, tasks and judgements."""
     return {name: target for name, target in table.items() if spec_of(target.partition(":")[0])}
 
@@ -111,7 +111,10 @@ class Registry(Generic[T]):
                 not all(target.partition(":")),
                 f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'",
             ),
-            (name in self._table, f"{self.kind} '{name}' is registered already as {self._table.get(name)}"),
+            (
+                name in self._table,
+                f"{self.kind} '{name}' is registered already as {self._table.get(name)}: choose another name",
+            ),
         )
         self._table[name] = target
 
@@ -130,7 +133,7 @@ class Registry(Generic[T]):
             registered = resolve_name(self._table[name])
         except Exception as error:  # the code of another package may raise any error
             raise InputError(
-                f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
+                f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): correct the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
         self.check(name, registered)
@@ -149,8 +152,8 @@ class Registry(Generic[T]):
         if owners and name in self._built_in:
             del self._added[name]
             print_note(
-                f"{self.kind} '{name}' is the one of nes2net; that of {' and '.join(owners)} cannot be used: its author "
-                "has to choose a new name"
+                f"{self.kind} '{name}' is built into nes2net, so that of {' and '.join(owners)} cannot be used: its "
+                "author has to choose another name"
             )
         elif len(owners) > 1:
             raise InputError(
@@ -214,4 +217,6 @@ def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -
         for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:
             if part.startswith(registry.kind):
                 package = str(named[part])
-                raise InputError(f"{owner} needs {part} of package {package} (pip install {package.partition(' ')[0]})")
+                raise InputError(
+                    f"{owner} needs {part} of package {package}, which is not installed: pip install {package.partition(' ')[0]}"
+                )

@@ -17,7 +17,7 @@ _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; exec(sys.argv.pop(1))"]
 
 
-def leave_out_current_folder() -> None:
+def remove_current_folder() -> None:
     """Remove the current folder from the search path of this command line and of Python programs that it starts.
 
     Folders of PYTHONPATH and nes2net's folder stay.

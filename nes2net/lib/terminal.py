@@ -48,10 +48,11 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
     'a.wav        0.5     3 s'
     """
     cells = [printable(cell).replace("\n", "\\n") for cell in cells]
-    padded = [
-        f"{cell:{'<' if align[min(i, len(align) - 1)] == 'l' else '>'}{widths[min(i, len(widths) - 1)]}}"
-        for i, cell in enumerate(cells)
-    ]
+    padded = []
+    for number, cell in enumerate(cells):
+        width = widths[min(number, len(widths) - 1)]
+        is_left = align[min(number, len(align) - 1)] == "l"
+        padded.append(cell.ljust(width) if is_left else cell.rjust(width))
     return (" " * gap).join(padded).rstrip()
 
 

@@ -90,7 +90,7 @@ def _unzip(path: Path, content: bytes) -> bytes:
     try:
         text = decompressor.decompress(content, MAX_BYTES + 1)
     except zlib.error as error:
-        raise InputError(f"{path}: not a gzip file ({error})") from error
+        raise InputError(f"{path}: not a gzip file ({error}); compress it again") from error
     refuse(
         (len(text) > MAX_BYTES, f"{path}: has more than {MAX_BYTES:,} bytes when decompressed; split it"),
         (
@@ -165,7 +165,7 @@ def _lines_of(path: Path, content: bytes) -> list[str]:
 
 
 def as_cell(value: Any) -> Any:
-    """Put an apostrophe before text that a spreadsheet would take for a formula; :func:`of_cell` removes it.
+    """Put an apostrophe before text that a spreadsheet would take for a formula; :func:`from_cell` removes it.
 
     >>> as_cell("=1+1.wav"), as_cell("LA_E_1"), as_cell(-1.5)
     ("'=1+1.wav", 'LA_E_1', -1.5)
@@ -174,10 +174,10 @@ def as_cell(value: Any) -> Any:
     return f"'{value}" if is_formula else value
 
 
-def of_cell(cell: str) -> str:
+def from_cell(cell: str) -> str:
     """Recover the text from a cell that :func:`as_cell` wrote.
 
-    >>> of_cell(as_cell("=1+1.wav")), of_cell(as_cell("'=1")), of_cell("'tis")
+    >>> from_cell(as_cell("=1+1.wav")), from_cell(as_cell("'=1")), from_cell("'tis")
     ('=1+1.wav', "'=1", "'tis")
     """
     is_quoted = cell.startswith("'") and _COMPUTED.match(cell)

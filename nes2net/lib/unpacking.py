@@ -186,7 +186,7 @@ class _TarSource:
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
                 f"{self._name}: the header of a member has more than {_MAX_HEADER_BYTES:,} bytes, or numbers of 100 digits: "
-                "it is damaged or hostile"
+                "it is damaged or hostile; download it again"
             )
         return content
 
@@ -232,7 +232,7 @@ def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
         problem = f"{target}: cannot be written ({reason})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Unfinished(problem, remedy="make room, and run the same command again") from error
-        remedy = "mend that, and run the same command again"
+        remedy = "correct that, and run the same command again"
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
             remedy = (
                 "a file stands where a folder is needed, or the other way round. "

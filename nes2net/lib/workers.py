@@ -235,6 +235,7 @@ class Loader(DataLoader[Any]):
 
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory is too full; PyTorch would also print a traceback."""
+    # A queue has three locks, and PyTorch makes one for each worker, besides some others.
     _ = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
 
 

@@ -104,7 +104,7 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
             budget.take("values", steps=1)
             has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
             if has_tag or isinstance(event, yaml.AliasEvent):
-                _refuse("no aliases and no tags are read here", event)
+                _refuse("aliases and tags are not allowed, only plain values", event)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MAX_DEPTH:
                 _refuse(f"nested more than {_MAX_DEPTH} deep", event)
@@ -178,6 +178,7 @@ def _allows(hint: Any, kind: type) -> bool:
 
 
 def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
+    """Tag the scalars that ``hint`` declares as text, and refuse repeated keys; recursive."""
     if isinstance(node, yaml.ScalarNode) and _allows(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
@@ -191,7 +192,7 @@ def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # the key is a list or a mapping: PyYAML refuses such a key when it builds the data
             if key.value in seen_keys:
-                _refuse(f"the key {short_repr(key.value)} stands there twice", key)
+                _refuse(f"the key {short_repr(key.value)} occurs twice", key)
             seen_keys.add(key.value)
             _mark_text_and_check_keys(value, hint_of(hint, key.value))
 

@@ -85,7 +85,7 @@ def compute_eer(
     # From here on, each run of equal scores is one step. Step N, after the last run, rejects all trials.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     sizes = bonafide.size, spoof.size
-    rejected = np.stack((rejected_bonafide[starts], rejected_spoof[starts]))
+    rejected = np.stack((rejected_bonafide[starts], rejected_spoof[starts]))  # (2, steps)
     if method != "arena":
         rejected = np.column_stack((rejected, sizes))
     steps = roc_hull(*np.diff(rejected)) if method == "rocch" else np.arange(rejected.shape[1])

@@ -325,7 +325,7 @@ def _resample(
     )
     if progress:
         values = progress(values, num_resamples * len(drawings))
-    drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
+    drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
     if spoof_attacks is None:
         return results, drawn[0]
     # Draws of speakers, of attacks, or both: add the distances from their means to the metric of all trials. Few

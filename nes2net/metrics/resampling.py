@@ -201,6 +201,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
+    # The arguments are those of compute_min_tdcf(); the ASV scores are not resampled.
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
@@ -219,12 +220,12 @@ def _quick_minimum(
 
     def evaluate(weights: NDArray) -> NDArray:
         """Compute the smallest cost (R,) of R resamples from their counts (R, C)."""
-        rejected = blocks.count_rejected(weights)
-        sizes = rejected[:, :, -1]
+        rejected = blocks.count_rejected(weights)  # R×2×(K+1)
+        sizes = rejected[:, :, -1]  # R×2: bona fide and spoofed trials of each resample
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
         lowest = cost(frr, far).min(axis=1)  # the first column is the threshold that accepts all trials
-        bounds = cost(frr[:, :-1], far[:, 1:])
+        bounds = cost(frr[:, :-1], far[:, 1:])  # R×K
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
             if bounds[row, block] >= lowest[row]:  # an earlier block already has a lower cost
                 continue

@@ -109,7 +109,7 @@ PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
 
 
 def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
-    """List registry and name of each part of a detector's configuration."""
+    """List registry and name of each part of a detector's configuration, whose keys have the order of :data:`PARTS`."""
     return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
 
 

@@ -76,7 +76,8 @@ class ReadBatch(NamedTuple):
     """Id → reason."""
 
 
-def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
+def _trial_windows(num_trials: int, batch_size: int) -> Iterator[range]:
+    """Divide the indices of trials into windows, the first of which are small (see _WINDOW_BATCHES)."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -99,20 +100,22 @@ def _group_by_length(
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
         return
 
-    def lengths(indices: range) -> list[int]:
+    def read_lengths(indices: range) -> list[int]:
         return [length_of(trials[i]) for i in indices]
 
-    def start(window: range) -> Iterator[list[int]]:
-        return pool.map(lengths, [window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE)])
+    def start_reading(window: range) -> Iterator[list[int]]:
+        return pool.map(
+            read_lengths, [window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE)]
+        )
 
     pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
-        ahead = start(windows[0]) if windows else iter(())
+        next_lengths = start_reading(windows[0]) if windows else iter(())
         for number, window in enumerate(windows):
-            lengths_of_window = list(chain.from_iterable(ahead))
-            ahead = start(windows[number + 1]) if number + 1 < len(windows) else iter(())
-            in_order = sorted(zip(lengths_of_window, window))
-            yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
+            lengths = list(chain.from_iterable(next_lengths))
+            next_lengths = start_reading(windows[number + 1]) if number + 1 < len(windows) else iter(())
+            by_length = groupby(sorted(zip(lengths, window)), key=itemgetter(0))
+            yield window, [(length, [index for _, index in pairs]) for length, pairs in by_length]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -164,13 +167,14 @@ class Plan:
         ['ac', 'bd', 'e']
         """
         length_of = length_of if self.whole else None
-        windows = _windows(len(trials), self.batch_size)
+        windows = _trial_windows(len(trials), self.batch_size)
         unfinished = [window for window in windows if not all(trials[i].id in done for i in window)]
         for window, groups in _group_by_length(unfinished, trials, length_of):
             batches = []
             for length, group in groups:
                 size = self.batch_size
                 if length_of is not None:
+                    # A negative length stands for a size in bytes (:func:`header_length`).
                     num_samples = length if length >= 0 else _SAMPLES_A_BYTE * -length
                     size = min(size, max(1, self.most_samples // max(1, num_samples)))
                 batches += [group[i : i + size] for i in range(0, len(group), size)]
@@ -219,7 +223,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     return length
 
 
-class Read(NamedTuple):
+class ReadItem(NamedTuple):
     """What a worker read for a trial."""
 
     id: str
@@ -229,8 +233,8 @@ class Read(NamedTuple):
     """:func:`~nes2net.scoring.journal.stamp` of the file."""
 
 
-class Reading(Dataset):
-    """The data set that workers read: index :class:`Item`, element :class:`Read`.
+class ItemDataset(Dataset):
+    """The data set that workers read: index :class:`Item`, element :class:`ReadItem`.
 
     Args:
         read: reads the content of an item; is pickled and sent to the workers.
@@ -239,11 +243,10 @@ class Reading(Dataset):
     def __init__(self, read: Callable[[Item], Any]) -> None:
         self.read = read
 
-    def __getitem__(self, item: Item) -> Read:
+    def __getitem__(self, item: Item) -> ReadItem:
         """Read an item in a worker; if reading fails, the content is the reason as a text."""
-        file_stamp = stamp(
-            item.path
-        )  # read before the content, so that the stamp differs if the file is replaced meanwhile
+        # The stamp is read before the content, so that it differs if the file is replaced meanwhile.
+        file_stamp = stamp(item.path)
         try:
             content = self.read(item)
         except Unfinished:
@@ -252,17 +255,17 @@ class Reading(Dataset):
             content = str(error)
         except Exception as error:  # a decoder's error on a damaged file must not end the run
             content = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
-        return Read(item.id, content, file_stamp)
+        return ReadItem(item.id, content, file_stamp)
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 
-def collate(read: Sequence[Read]) -> ReadBatch:
+def collate(read: Sequence[ReadItem]) -> ReadBatch:
     """Make a batch of what a worker read: stack waveforms of one length, in order."""
     failures = {}
-    by_length: dict[int, list[Read]] = {}
+    by_length: dict[int, list[ReadItem]] = {}
     for trial in read:
         if isinstance(trial.content, str):
             failures[trial.id] = trial.content
@@ -286,7 +289,9 @@ def read_batches(
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
     """
-    yield from Loader(Reading(partial(_read_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
+    yield from Loader(
+        ItemDataset(partial(_read_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory
+    )
 
 
 def waveforms_for(
@@ -362,6 +367,7 @@ class Compute(Generic[T]):
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
+        """Yield the result of each batch, in order, while up to ``ahead`` later batches are computed."""
         ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:

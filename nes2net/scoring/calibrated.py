@@ -48,7 +48,7 @@ def check_belongs(
     precision = scored_by.precision if scored_by else scorer.precision
     return calibration.check_fits(
         ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms, judgement),
-        f"name the detector of the calibration, set `dtype={precision}`",
+        f"use the detector of the calibration, with `dtype={precision}`",
     )
 
 
@@ -61,7 +61,7 @@ def choose_num_samples(
     return samples_to_score(provenance, requested)
 
 
-def notes_on(
+def check_decider(
     scorer: Scorer,
     decider: Decider,
     num_samples: int | None,
@@ -79,14 +79,14 @@ def notes_on(
     """
     notes = check_belongs(scorer, decider.calibration, resolution_ms, judgement)
     if resolution_ms is None:
-        if unlike := decider.calibration.unlike(num_samples):
-            notes.append(unlike)
+        if warning := decider.calibration.warning_on_length(num_samples):
+            notes.append(warning)
         if decider.note:
             notes.append(decider.note)
     return notes
 
 
-def usual_window(scorer: Scorer, decider: Decider | None) -> float:
+def default_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the window in seconds: as scored for the calibration, else as long as a training crop."""
     num_samples = decider and choose_num_samples(decider, scorer.provenance).num_samples
     return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE

@@ -23,7 +23,7 @@ from nes2net.scoring.score_file import SCORE_COLUMNS
 MEANING_OF_NAMES = 'a name means "most like these", which is no proof of the origin'
 _ID = "utterance"
 #: A row holds posteriors if its sum differs from 1 by less than this tolerance.
-_POSTERIOR = 1e-3
+_POSTERIOR_TOLERANCE = 1e-3
 
 
 class ClassTable(NamedTuple):
@@ -39,12 +39,14 @@ class ClassTable(NamedTuple):
     @property
     def holds_posteriors(self) -> bool:
         """Whether each row sums to 1 without negative numbers."""
-        return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR).all())
+        return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR_TOLERANCE).all())
 
 
 def holds_classes(path: Path) -> bool:
     """Whether the first line is a header of two classes or more, and not one of scores."""
     first, *names = map(str.strip, first_line(path).split("\t"))
+    # With underscores at both ends, ``in`` compares whole words. If every column has a word for bona fide or spoof, such
+    # as "real" and "fake_score", the file is of one detector of fakes.
     columns = {f"_{column_name(name)}_" for name in names}
     of_scores = {f"_{name}_" for name in (*SCORE_COLUMNS, *LABEL_COLUMNS)}
     of_one_detector = {column for column in columns if any(f"_{word}_" in column for word in LABELS)}
@@ -70,6 +72,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             number += 1
         if not lines:
             continue
+        # As in score files, %20 stands for a space in an id.
         ids += ["%20".join(line.split("\t", 1)[0].split()) for line in lines]
         # One array grows in place, because joining a list of blocks would take twice the memory.
         logits.resize((len(ids), len(names)), refcheck=False)
@@ -88,8 +91,8 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
         )
     if expected and [first, *names] != [_ID, *map(str.strip, expected)]:
         raise InputError(
-            f"{path}: has the columns {join_names(names)}, and its record {join_names(expected)}: give the file that was scored, "
-            "unchanged"
+            f"{path}: has the columns {join_names(names)}, but its record states {join_names(expected)}: restore the scored file, "
+            "or score again"
         )
     return tuple(names)
 
@@ -100,7 +103,7 @@ def _parse_logits(path: Path, first_number: int, lines: Sequence[str], num_class
     """
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below says in which line
+        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below finds its line
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
     for line_number, line in enumerate(lines, start=first_number):
         cells = line.split("\t")[1:]
@@ -111,4 +114,4 @@ def _parse_logits(path: Path, first_number: int, lines: Sequence[str], num_class
             )
         for cell in cells:
             parse_float(cell, path, line_number, "value")
-    raise InputError(f"{path}, line {first_number} and below: numbers cannot be read; write them as 1.5 or 1e-3")
+    raise InputError(f"{path}, line {first_number} and below: a value is not a number; write numbers as 1.5 or 1e-3")

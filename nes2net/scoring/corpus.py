@@ -20,7 +20,7 @@ from nes2net.scoring.batches import Compute, Plan, waveforms_for
 from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
-from nes2net.scoring.record import circumstances, plain, run_identity
+from nes2net.scoring.record import describe_computation, plain, run_identity
 from nes2net.scoring.registry import judgements
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformReader
@@ -85,12 +85,10 @@ def judge_trials(
         about: plain data for the record ``{out}.json``.
 
     Raises:
-        InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if the detector cannot make
-            this judgement; if ``out`` is a folder or a device, belongs to another run, or is being
-            written by another process; if ``out``, or audio of its trials, was changed after
-            ``out`` was finished; if there are no trials, or the file cannot hold an id; if all
-            trials failed; if an argument is out of its range; or if the disk is full.
+        InputError: as :func:`~nes2net.scoring.engine.run_over`; if the detector fuses scores of
+            other systems that the trials do not have
+            (:func:`nes2net.scoring.system_scores.with_system_scores`), or cannot make this
+            judgement; or if an argument is out of its range.
         Unfinished: if a worker was killed or hangs; the rows so far are kept.
     """
     settings = settings or ScoringSettings()
@@ -107,14 +105,7 @@ def judge_trials(
     )
     reader = judgement.reader(reader)
     judgement = judgement.fit_to(scorer)
-    if settings.compile and num_samples is None:
-        raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
-        )
-    if legacy and not judgement.is_score:
-        raise InputError("only one score of each recording was published from train mode: remove `legacy_train_mode`")
-    if legacy and scorer.precision == "int8":
-        raise InputError("a detector in int8 has no train mode: score as published in float32")
+    _check_settings(scorer, judgement, settings)
     check_system_scores(trials, scorer.num_scores)
     # Plan the batches. If the front-end normalises the batch as a whole, either each utterance is judged alone, or the
     # batch size becomes part of the identity of the run.
@@ -149,8 +140,21 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
     about = {**plain(about or {}), "judgement": judgement.describe()}
     with scoring_mode(scorer, legacy):
-        about |= circumstances(scorer, batch_size)
+        about |= describe_computation(scorer, batch_size)
         if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):
             about[PACKAGES_KEY] = packages
         read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
         return run_over(trials, read, compute, judgement, out, run=run, about=about, settings=settings)
+
+
+def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: ScoringSettings) -> None:
+    if settings.compile and settings.num_samples is None:
+        raise InputError(
+            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
+        )
+    if settings.legacy_train_mode and not judgement.is_score:
+        raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
+    if settings.legacy_train_mode and scorer.precision == "int8":
+        raise InputError(
+            "`legacy_train_mode` requires a detector in float32, but this one is in int8: remove it, or load the detector in float32"
+        )

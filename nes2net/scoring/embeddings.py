@@ -19,7 +19,7 @@ from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, expecting
 from nes2net.lib.files import check_arrived, sha256_of
-from nes2net.lib.text_files import as_cell, of_cell
+from nes2net.lib.text_files import as_cell, from_cell
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
@@ -84,7 +84,6 @@ class Embeddings(Judgement[NDArray]):
         )
 
     def identity(self) -> dict[str, object]:
-        """Return the kind of embedding as plain data."""
         return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
     def tell(self, value: NDArray) -> dict[str, object]:
@@ -103,17 +102,17 @@ class Embeddings(Judgement[NDArray]):
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` for a suffix outside of :data:`SUFFIXES`, or equal ids."""
         if out.suffix not in SUFFIXES:
-            raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
+            raise InputError(
+                f"{out}: embeddings can only be written to a file that ends in {' or '.join(SUFFIXES)}: name another `out`"
+            )
         if out.suffix == ".parquet":
             pyarrow_module("pyarrow", out)  # if pyarrow is missing, raise now and not after hours of work
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
-        """Encode the numbers in base 64."""
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
     def from_json(self, encoded: Any) -> NDArray:
-        """Decode the numbers of :meth:`to_json`."""
         return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
@@ -131,10 +130,10 @@ class Embeddings(Judgement[NDArray]):
                 raise ValueError("it or its list is missing, or not a regular file")
             for id, numbers in _read_npy(out, files[1]) if files[1:] else _read_parquet(out):
                 row = np.asarray(numbers)
-                size = size or row.size
+                size = size or row.size  # the first row decides
                 is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
                 if id in known_ids or not (isinstance(id, str) and id and size and is_row):
-                    raise ValueError(f"row {len(known_ids)} has no id of its own, or not {size} finite numbers")
+                    raise ValueError(f"row {len(known_ids)} has an empty or repeated id, or not {size} finite numbers")
                 known_ids.add(id)
                 yield id, row
 
@@ -167,7 +166,7 @@ def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.reader(file)
         column = next(table).index("id")
-        ids = [of_cell(fields[column]) for fields in table if fields]
+        ids = [from_cell(fields[column]) for fields in table if fields]
     if len(ids) != len(rows):
         raise ValueError(f"its list has {len(ids):,} ids for {len(rows):,} rows")
     record = record_of(out)

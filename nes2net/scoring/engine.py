@@ -122,12 +122,12 @@ class BatchResult(NamedTuple, Generic[T]):
 #: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
 #: this process and the number of processes. The function leaves out a batch if the ids of all trials in the batch are
 #: in ``done``.
-Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
+BatchReader: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
 def run_over(
     trials: Sequence[Trial],
-    read: Read[B],
+    read: BatchReader[B],
     compute: Callable[[Iterator[B]], Generator[BatchResult[T], None, None]],
     output: Output[T],
     out: str | Path,
@@ -137,9 +137,6 @@ def run_over(
     settings: RunSettings | None = None,
 ) -> Finished:
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to ``out``.
-
-    Under ``torchrun`` each process computes a part, and the first writes the file, the same to the
-    last bit for any number of processes and interruptions.
 
     Args:
         read: reads this process's batches, except those of earlier runs.
@@ -159,7 +156,7 @@ def run_over(
     run = plain(run)
     settings = settings or RunSettings()
     if not trials:
-        raise InputError("there are no trials: the list is empty")
+        raise InputError("there are no trials to score: the list is empty")
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
     output.check(trials, out)
@@ -183,18 +180,9 @@ def run_over(
             result.what = output.rows_are(out)
             return result
         failed = {} if settings.on_error == "raise" else earlier.failures
-        already = earlier.audio.keys() | failed.keys()
-        num_already = sum(trial.id in already for trial in trials)
-        # Only the first process shows progress, and counts only its own trials.
-        share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
-        bar = ProgressDisplay[None](
-            title=f"{settings.title or output.doing}{share}",
-            unit=output.unit,
-            total=num_already - (num_already - len(trials)) // processes.count,
-            start=num_already,
-            shown=processes.rank == 0,
-            leave=True,
-        )
+        ids_done = earlier.audio.keys() | failed.keys()
+        num_done = sum(trial.id in ids_done for trial in trials)
+        bar = _progress_bar(settings.title or output.doing, output.unit, num_done, len(trials), processes)
         with output.keeper(out, run, processes.rank) as keeper:
             # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
@@ -202,25 +190,21 @@ def run_over(
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
                     keeper.add(rows)
             with (
-                closing(read(trials, already, processes)) as batches,
+                closing(read(trials, ids_done, processes)) as batches,
                 closing(compute(batches)) as batch_results,
                 bar,
             ):
                 process_result = _keep_results(
-                    batch_results, keeper, bar, already, settings.on_error, processes.rank == 0, output.unit
+                    batch_results, keeper, bar, ids_done, settings.on_error, processes.rank == 0, output.unit
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # Measure the speed of this run without the rows of earlier runs.
-            seconds = time.monotonic() - began
-            audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
+            num_samples = sum(process_result.num_samples for process_result in results_of_processes)
             facts = {
                 "run": run,
                 "total": result.total,
                 **about,
-                "seconds": round(seconds, 3),
-                "audio_seconds": round(audio_seconds, 3),
-                "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+                **_speed(time.monotonic() - began, num_samples / SAMPLE_RATE),
                 "processes": processes.count,
                 "kept_from_earlier_runs": len(earlier.audio),
             }
@@ -229,6 +213,24 @@ def run_over(
             _write_finished(result, trials, output, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
+
+
+def _progress_bar(title: str, unit: str, num_done: int, num_trials: int, processes: Processes) -> ProgressDisplay[None]:
+    # Only the first process shows progress, and counts only its own trials besides those done before.
+    if processes.count > 1:
+        title = f"{title} (process 1 of {processes.count})"
+    num_own = -(-(num_trials - num_done) // processes.count)
+    shown = processes.rank == 0
+    return ProgressDisplay(title=title, unit=unit, total=num_done + num_own, start=num_done, shown=shown, leave=True)
+
+
+def _speed(seconds: float, audio_seconds: float) -> dict[str, float]:
+    # Without the rows of earlier runs.
+    return {
+        "seconds": round(seconds, 3),
+        "audio_seconds": round(audio_seconds, 3),
+        "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+    }
 
 
 class _EarlierWork(NamedTuple):
@@ -264,8 +266,8 @@ def _find_earlier_work(
 ) -> _EarlierWork:
     """Find rows in a finished file and in journals.
 
-    Sets ``result.already_complete`` if no row is missing. A row is outdated, with a note, if its
-    audio was replaced.
+    Sets ``result.already_complete`` if no row is missing. Rows whose audio was replaced are
+    outdated.
 
     Raises:
         InputError: if a file or journal belongs to another run or was changed, unless ``overwrite``
@@ -273,25 +275,10 @@ def _find_earlier_work(
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
-    # Use the rows of a finished file if the same run made the file, and if neither the file nor its audio has changed.
     stamps = None  # id → stamp, for the rows of a finished file; None if the file cannot be used
     if out.exists() and overwrite is not True:
         try:
-            remedy = f"pass `overwrite=True` to have its {output.what} made again, or name another file"
-            record = read_record(result.record_path, len(trials), output.what, remedy)
-            claim = Claim(out, run, record and record.run, bool(record and not record.failures))
-            claim.check(remedy)
-            assert record is not None  # otherwise, nobody knows which run made the file
-            with_row = [trial for trial in trials if trial.id not in record.failures]
-            of_rows = _stamps_by_id(with_row, output, processes)
-            if sha256_of(out) != record.sha256:
-                raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
-            if audio_digest(with_row, of_rows) != record.audio_sha256:
-                raise InputError(
-                    f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
-                )
-            stamps = of_rows
-            result.already_complete = claim.is_done
+            stamps = _stamps_of_finished(result, trials, output, run, processes)
         except InputError:
             if not overwrite:
                 raise
@@ -321,6 +308,32 @@ def _find_earlier_work(
     return _EarlierWork(audio, dict(kept_rows.failures), replaced, False, finished, in_journals.keys())
 
 
+def _stamps_of_finished(
+    result: Finished, trials: Sequence[Trial], output: Output[T], run: dict[str, object], processes: Processes
+) -> dict[str, str]:
+    """Return id → stamp of the finished file's rows; set ``result.already_complete``.
+
+    Raises:
+        InputError: if another run made the file, or the file or audio has changed.
+    """
+    out = result.path
+    remedy = "pass `overwrite=True` to replace it, or name another file"
+    record = read_record(result.record_path, len(trials), output.what, remedy)
+    claim = Claim(out, run, record and record.run, bool(record and not record.failures))
+    claim.check(remedy)
+    assert record is not None  # otherwise, nobody knows which run made the file
+    with_row = [trial for trial in trials if trial.id not in record.failures]
+    stamps = _stamps_by_id(with_row, output, processes)
+    if sha256_of(out) != record.sha256:
+        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
+    if audio_digest(with_row, stamps) != record.audio_sha256:
+        raise InputError(
+            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
+        )
+    result.already_complete = claim.is_done
+    return stamps
+
+
 def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> dict[str, str]:
     """Read the stamps in the first process, so that all processes agree."""
     stamps_of_rank_0 = None
@@ -333,12 +346,12 @@ def _keep_results(
     batch_results: Iterator[BatchResult[T]],
     keeper: Keeper,
     display: ProgressDisplay[None],
-    already: Container[str],
+    ids_done: Container[str],
     on_error: str,
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
-    """Write rows and failures to the journal, and show the progress beyond the ids ``already`` done.
+    """Write rows and failures to the journal, and show the progress beyond ``ids_done`` before.
 
     Returns the failures and the number of samples of all batches.
     """
@@ -362,7 +375,7 @@ def _keep_results(
             display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
         if failures:
             display.facts.append(f"{len(failures)} failed")
-        display.update(sum(id not in already for id in (*result.rows, *result.failures)))
+        display.update(sum(id not in ids_done for id in (*result.rows, *result.failures)))
     return BatchResult({}, failures, num_samples)
 
 
@@ -390,7 +403,7 @@ def _write_finished(
         used = [trial for trial in trials if trial.id in kept_rows.stamps]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
         # long. The reason for such a trial is ``lost``.
-        lost = "what was kept of it cannot be read back"
+        lost = "its row in the journal is damaged or too long"
         without_row = [trial.id for trial in trials if trial.id not in kept_rows.stamps]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         # If no trial has a row, remove the journals and raise an error.
@@ -401,7 +414,9 @@ def _write_finished(
                 f"not one of {pluralise(len(trials), output.unit)} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, kept_rows.stamps)
-        remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"
+        remedy = (
+            f"all {output.what} are kept in {journal_path(out)}: make room, and run the same command again to resume"
+        )
         with writing(out, remedy), ExitStack() as stack:
             files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
             record_file = stack.enter_context(replacing(result.record_path, durable=True))

@@ -65,7 +65,7 @@ def judge_files(
     """
     if isinstance(sources, (str, Path)):
         raise InputError(
-            f"score_files takes several paths; for {sources} alone there is score(), or give [{str(sources)!r}]"
+            f"score_files requires several paths, not only {sources}: use score() for one recording, or give [{str(sources)!r}]"
         )
     batch_size = choose_batch_size(scorer, batch_size)
     if workers is None:
@@ -81,6 +81,8 @@ def judge_files(
 def _judge_in_order(
     batches: _Batches[T], sources: Iterator[AnyRecording | Source], workers: int
 ) -> Iterator[Judged[T] | Failed]:
+    # Threads read the first files of ``waiting``, in the order of ``sources``; a file leaves it when its result is
+    # yielded, even if a batch of an earlier file has judged it.
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
         waiting: deque[_File[T]] = deque()
@@ -124,9 +126,9 @@ class _File(Generic[T]):
         self.judged: Judged[T] | Failed | None = None
         self._reading = reading
         try:
-            self._guess = _EXPANSION * os.path.getsize(str(all_channels(source.recording)))  # bytes of samples
+            self._estimated_bytes = _EXPANSION * os.path.getsize(str(all_channels(source.recording)))
         except (OSError, ValueError, TypeError):
-            self._guess = 0  # the thread that reads the file will report the error
+            self._estimated_bytes = 0  # the thread that reads the file will report the error
 
     @property
     def size(self) -> int:
@@ -135,7 +137,7 @@ class _File(Generic[T]):
             return 0
         if self._reading.done() and self._reading.exception() is None:
             return self._reading.result().recording.waveform.nbytes
-        return self._guess
+        return self._estimated_bytes
 
     def read(self) -> _ReadFile | None:
         """Wait until the file is read; if reading fails, store the error as the result, and return None."""

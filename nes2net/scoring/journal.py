@@ -41,7 +41,7 @@ class Row(NamedTuple, Generic[T]):
 
 
 def stamp(path: str | Path | None) -> str:
-    """Make a word of size and time of change, which changes if the file (or shard) is replaced; ``-`` if missing."""
+    """Write size and modification time of a file (or shard), to notice that it was replaced; ``-`` if missing."""
     try:
         status = status_of(path or "")
     except (OSError, ValueError):  # there is no such file, or no file can have this name
@@ -83,7 +83,7 @@ class Journal(Generic[T]):
 
     def _write(self, lines: bytes) -> None:
         unwritten = memoryview(lines)
-        with writing(self.path, "the work so far is kept: make room, and the same command resumes"):
+        with writing(self.path, "the work so far is kept: make room, and run the same command again to resume"):
             while unwritten:
                 unwritten = unwritten[self._file.write(unwritten) :]
 
@@ -136,6 +136,7 @@ class KeptRows(Generic[T]):
 
 
 def _parse_line(line: bytes) -> list[Any]:
+    """Raise ValueError if the line is incomplete or not JSON."""
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
     return parse_json(line, "a line")
@@ -144,7 +145,7 @@ def _parse_line(line: bytes) -> list[Any]:
 def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
     """Compare ``run`` with the run of the journals; without journals they are equal.
 
-    The place of the claim is a journal of another run, if there is one.
+    :attr:`Claim.place` is a journal of another run if there is one, otherwise ``out``.
     """
     header = _header_line(run)
     for path in journals(out):
@@ -168,7 +169,7 @@ def open_journals(
         from_json: raises ValueError or TypeError if data are damaged.
         without: as for :meth:`nes2net.scoring.output.Output.open_kept`.
     """
-    starts: dict[str, tuple[BinaryIO, int]] = {}
+    starts: dict[str, tuple[BinaryIO, int]] = {}  # id → journal and offset of the last line with its row
     stamps = {}
     failures = {}
     with ExitStack() as stack:
@@ -189,13 +190,13 @@ def open_journals(
                     pass  # the line is damaged or cut off, so the trial is computed again
                 start += len(line)
 
-        def value(id: str) -> T:
+        def read_value(id: str) -> T:
             file, start = starts[id]
             file.seek(start)
             return from_json(_parse_line(file.readline(_MAX_LINE_BYTES))[1])
 
         failures = {id: reason for id, reason in failures.items() if id not in stamps}
-        yield KeptRows(stamps, failures, value)
+        yield KeptRows(stamps, failures, read_value)
 
 
 def remove_journals(out: Path) -> None:

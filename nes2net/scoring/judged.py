@@ -134,7 +134,7 @@ class Judged(Generic[T]):
 
     def _segments(self, frames: FrameScores) -> list[dict[str, object]]:
         stretches = frames.stretches
-        segments = rows_of(stretches)
+        segments = stretch_rows(stretches)
         if self.decider is not None and not self.remark.unfit:
             for stretch, segment in zip(stretches, segments):
                 assert stretch.score is not None
@@ -193,11 +193,11 @@ class Judged(Generic[T]):
             decision = f"score {self.first.value:.4f}"
         words = f"the detector says first: {decision}"
         if decision in ("bonafide", CANNOT_TELL):
-            words += ", so the name of a class means nothing"
+            words += ", so ignore the name of the class"
         return words
 
 
-def rows_of(stretches: Iterable[Segment]) -> list[dict[str, object]]:
+def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, object]]:
     """Turn stretches into plain data, in seconds to the microsecond."""
     return [
         {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)} for stretch in stretches

@@ -153,7 +153,7 @@ class Judgement(Output[T]):
             InputError: if the file cannot be read, or holds no scores of recordings.
         """
         raise InputError(
-            f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
+            f"{path}: holds {self.what}, not one score of each recording: make a file of scores with `nes2net score`"
         )
 
     def meaning(self, scorer: Scorer) -> list[str]:
@@ -249,7 +249,8 @@ def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
     return file.table[:2]
 
 
-def _check_judgement(check: PartCheck, judgement: Any, _: int) -> None:
+def _check_judgement(check: PartCheck, judgement: Any, _length: int) -> None:
+    """Check another package's judgement of rows: its columns, and the shape of its scores."""
     columns = getattr(judgement, "columns", None)
     if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
         return

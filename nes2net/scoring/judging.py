@@ -18,14 +18,14 @@ from nes2net.data.audio.read import LongAudio
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
-from nes2net.scoring.calibrated import choose_num_samples, notes_on, usual_window
+from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
 from nes2net.scoring.decisions.along import Cutoff, decide_along
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judgement import Judgement, as_judgement
-from nes2net.scoring.kernel import Scorer, all_values, check_takes_audio_alone, scores_segments, scoring_mode
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode, values_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
 from nes2net.scoring.stream import Along, window_samples
@@ -34,8 +34,9 @@ from nes2net.scoring.waveforms import Source
 
 T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
-#: Makes the context in which a recording of some seconds is judged, with windows one every so many seconds (0 for
-#: frames); the context yields a function that is told the progress.
+#: ``watch(source, duration, hop)`` makes a context that shows the progress on a long recording of ``duration`` seconds
+#: with a window every ``hop`` seconds (0 for frames). It yields a function, called with the seconds judged so far, or
+#: None.
 Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Callable[[float], object] | None]]
 
 
@@ -88,17 +89,17 @@ class Judge(Generic[T]):
         self._resolution_ms = resolution_ms if isinstance(resolution_ms, (int, float)) else None
         self._is_scored = self.judgement.is_score or (decider is not None and self.judgement.of_recordings)
         along = self.settings.along
-        self._windows = along._replace(window=along.window or usual_window(detector, self._calibrated))
+        self._windows = along._replace(window=along.window or default_window(detector, self._calibrated))
         if along != Along() or self.settings.track:
             if not self._is_scored:
                 raise InputError(
-                    f"`track`, `window` and `hop` are for scores along a recording, not for {self.judgement.name}: remove them"
+                    f"`track`, `window` and `hop` only work with scores along a recording, not with {self.judgement.name}: remove them"
                 )
             window_samples(detector, *self._windows.fit_to_duration(0))  # raises an error for wrong numbers
         self._measurer = Measurer.of(detector, decider) if decider is not None and self._is_scored else None
         score_length = ScoreLength(None)
         if self.judgement.of_whole and self.settings.num_samples not in ("auto", None):
-            raise InputError(f"{self.judgement.name} are judged in whole recordings: remove `num_samples`")
+            raise InputError(f"{self.judgement.name} always need whole recordings: remove `num_samples`")
         if not self.judgement.of_whole:
             score_length = choose_num_samples(self._calibrated, detector.provenance, self.settings.num_samples)
         #: Number of leading samples that are judged; None for all.
@@ -117,7 +118,7 @@ class Judge(Generic[T]):
             self.meaning += decider.describe()
         if self._calibrated is not None:
             self.meaning += [_LLR, *self._calibrated.describe()]
-            self.doubts = notes_on(
+            self.doubts = check_decider(
                 detector, self._calibrated, self.num_samples, self._resolution_ms, self.judgement.name
             )
             self.facts["basis"] = self._calibrated.basis()
@@ -259,7 +260,7 @@ class Judge(Generic[T]):
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
         scores = []
-        for value in all_values(values):
+        for value in values_or_raise(values):
             score = self.judgement.score_of_value(value)
             assert score is not None
             scores.append(score)

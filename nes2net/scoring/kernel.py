@@ -10,9 +10,9 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -148,10 +148,10 @@ def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
 
 def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
     """Score as :func:`score_batch`; raise :class:`InputError` if a score is missing."""
-    return all_values(score_batch(scorer, waveforms))
+    return values_or_raise(score_batch(scorer, waveforms))
 
 
-def all_values(results: Iterable[T | str]) -> list[T]:
+def values_or_raise(results: Iterable[T | str]) -> list[T]:
     """List the results of a batch; raise :class:`InputError` with the reason if one is missing."""
     values: list[T] = []
     for result in results:
@@ -163,12 +163,12 @@ def all_values(results: Iterable[T | str]) -> list[T]:
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score each (N,) as :func:`score_or_raise`; equal lengths share a batch."""
-    alone = depends_on_batch(scorer)
+    one_by_one = depends_on_batch(scorer)
     # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
     # if each waveform is a batch.
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
-        groups.setdefault(number if alone else len(waveform), []).append(number)
+        groups.setdefault(number if one_by_one else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
     for numbers in groups.values():
         batch = torch.from_numpy(np.stack([waveforms[number] for number in numbers]))
@@ -249,12 +249,7 @@ def _start_or_split(
         inputs: waveforms B×N, and perhaps further tensors of B rows.
     """
     waveforms = inputs[0]
-    count = len(inputs[0])
-    device, precision, fitting = _fitting.get(scorer, (None, "", 0))
-    is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = None  # None for no limit, because all batches so far fitted into memory
-    if is_same_device:
-        most_rows = max(1, fitting // waveforms.shape[1])
+    count = len(waveforms)
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
@@ -263,20 +258,16 @@ def _start_or_split(
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
-    # An earlier batch did not fit into memory, and this batch has more rows than the largest number to compute at once:
-    # split it without trying.
+    # If an earlier batch of fewer rows did not fit into memory, split this one without trying.
+    most_rows = _most_rows(scorer, waveforms.shape[1])
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
         rows = min(rows, most_rows)
-    move = partial(_move, device=scorer.device, rows=rows)
+    move = partial(_move_and_fill, device=scorer.device, rows=rows)
 
     try:
-        with torch.inference_mode(), ExitStack() as stack:
-            if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = [scorer.device] if scorer.device.type == "cuda" else []
-                stack.enter_context(torch.random.fork_rng(generator_devices))
-                torch.manual_seed(zlib.crc32(stream.encode()))
+        with torch.inference_mode(), _seeded_by(stream, scorer.device):
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
             queued = QueuedCopy(compute(*map(move, inputs))[:count].float())
@@ -285,7 +276,7 @@ def _start_or_split(
                 results: list[T | str] = [*results_of(queued.wait())]
                 not_finite = [number for number, result in enumerate(results) if isinstance(result, str)]
                 if not_finite:
-                    _check_parts(scorer, waveforms[not_finite])
+                    _blame_part(scorer, waveforms[not_finite])
                 return results
 
             return finish
@@ -302,16 +293,46 @@ def _start_or_split(
     if tried == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
         too_long = (
-            f"{seconds:.0f} s do not fit into the memory of {scorer.computes_on}: score the first seconds (`num_samples`), "
+            f"{seconds:.0f} s do not fit into the memory of {scorer.computes_on}: score only the first seconds (`num_samples`), "
             "or along the time (score_track, `nes2net predict … --track`)"
         )
         return lambda: [too_long]
     half = -(-tried // 2)
-    _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
+    _memory_limits[scorer] = _MemoryLimit(scorer.computes_on, scorer.precision, half * waveforms.shape[1])
     return start_parts(rows and half, half)
 
 
-def _move(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
+class _MemoryLimit(NamedTuple):
+    device: torch.device
+    precision: str
+    num_samples: int
+    """Largest number of samples to compute at once, in all rows of a batch together."""
+
+
+# The limits of scorers that ran out of memory before.
+_memory_limits: WeakKeyDictionary[Scorer, _MemoryLimit] = WeakKeyDictionary()
+
+
+def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
+    """Rows of ``num_samples`` that fit into memory; None for no limit, because all batches so far fitted."""
+    limit = _memory_limits.get(scorer)
+    if limit is None or limit[:2] != (scorer.computes_on, scorer.precision):
+        return None
+    return max(1, limit.num_samples // num_samples)
+
+
+@contextmanager
+def _seeded_by(stream: str | None, device: torch.device) -> Iterator[None]:
+    """Seed the random numbers by ``stream``, and restore their state; None changes nothing."""
+    if stream is None:
+        yield
+        return
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(zlib.crc32(stream.encode()))
+        yield
+
+
+def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
     """Move ``x`` to ``device``, and repeat its last row until it has ``rows`` rows."""
     if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
         x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
@@ -320,16 +341,15 @@ def _move(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
     return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
-# For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
-# at once, in all rows of a batch together.
-_fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
-
-
 def _not_finite_reason(message: str, number: float) -> str:
-    return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
+    return (
+        f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low: use "
+        "float32, or get the checkpoint again"
+    )
 
 
-def _check_parts(scorer: Any, waveforms: Tensor) -> None:
+def _blame_part(scorer: Any, waveforms: Tensor) -> None:
+    """Raise :class:`BrokenPart` if another package's part gives numbers that are not finite."""
     if not hasattr(scorer, "part_not_finite"):  # an exported detector
         return
     if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):
@@ -337,7 +357,7 @@ def _check_parts(scorer: Any, waveforms: Tensor) -> None:
     with torch.inference_mode():
         subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
     if subject:
-        raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; mend the part")
+        raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; correct the part")
 
 
 class _ModeInForce:

@@ -26,7 +26,7 @@ from nes2net.lib.processes import Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
 from nes2net.models.network import Network
-from nes2net.scoring.batches import Item, Plan, Read, Reading
+from nes2net.scoring.batches import Item, ItemDataset, Plan, ReadItem
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.decisions.decision import Decider
@@ -43,7 +43,7 @@ from nes2net.scoring.waveforms import Recording, judged_share
 #: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is about 1
 #: in 10,000.
 MAX_MEASURED = 10_000
-_BATCH = 8
+_BATCH = 8  # number of recordings that a worker measures in one task
 _MAX_WORKERS = 8
 _SEED = 0
 
@@ -85,7 +85,6 @@ class TraitsOutput(Output[Traits]):
     what = "traits"
 
     def to_json(self, value: Traits) -> list[float | str]:
-        """List the traits except the embedding."""
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
@@ -94,14 +93,12 @@ class TraitsOutput(Output[Traits]):
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
-        """Yield (id, traits) of a finished file."""
         with open(out, encoding="utf-8") as file:
             for line in file:
                 id, *scalars = parse_json(line, "a line")
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, object]:
-        """Write a line for each row; return no facts."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
@@ -156,11 +153,15 @@ def measure_trials(
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)
 
-    def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
+    def read(
+        trials: Sequence[Trial], done: Container[str], processes: Processes
+    ) -> Generator[list[ReadItem], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
+        yield from Loader(
+            ItemDataset(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers
+        )
 
-    def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
+    def compute(batches: Iterable[list[ReadItem]]) -> Generator[BatchResult[Traits], None, None]:
         for batch in batches:
             rows = {}
             reasons = {}

@@ -29,7 +29,7 @@ _MAX_HEAD_BYTES = 16 << 20  # bytes
 _MAX_RECORD_BYTES = 64 << 20  # largest size in bytes; a record may state a reason for each of many missing scores
 
 
-def computing(scorer: Scorer, num_samples: int | None) -> dict[str, object]:
+def score_dependencies(scorer: Scorer, num_samples: int | None) -> dict[str, object]:
     """Collect what a score depends on: detector, precision, kind of device, number of samples."""
     return {
         "model": scorer.fingerprint(),
@@ -43,7 +43,7 @@ def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, object]:
     """Collect the identity of a run: equal for two runs if and only if their scores may share a file."""
-    run = computing(scorer, num_samples)
+    run = score_dependencies(scorer, num_samples)
     run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
         run["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
@@ -74,7 +74,7 @@ def plain(facts: Mapping[str, object]) -> dict[str, object]:
         return json.loads(json.dumps(dict(facts), default=str), parse_constant=lambda _: None)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
-            f"the facts given about the scores cannot be written as JSON ({error}): give plain data"
+            f"the facts given about the scores cannot be written as JSON ({error}): give only text, numbers, lists and mappings"
         ) from error
 
 
@@ -148,7 +148,7 @@ def read_whole_record(path: Path) -> Record:
     Raises:
         InputError: if the file is not a record.
     """
-    remedy = "give the JSON that stands beside a score file"
+    remedy = "give the file NAME.json beside a score file"
     return read_json_as(Record, path, _MAX_RECORD_BYTES, "a record of scores as `nes2net score` writes them", remedy)
 
 
@@ -178,7 +178,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
-def circumstances(scorer: Scorer, batch_size: int) -> dict[str, object]:
+def describe_computation(scorer: Scorer, batch_size: int) -> dict[str, object]:
     """Collect architecture, software and hardware, which may change last digits of scores."""
     import torch  # for a fast start-up: programs that read records need no PyTorch
 

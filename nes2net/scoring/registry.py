@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from nes2net.lib.contracts import PartCheck
-from nes2net.lib.registry import Registry, existing
+from nes2net.lib.registry import Registry, without_missing_modules
 
 
 class JudgementRegistry(Registry[Any]):
@@ -23,7 +23,7 @@ class JudgementRegistry(Registry[Any]):
 judgements = JudgementRegistry(
     "judgement",
     "judgements",
-    existing(
+    without_missing_modules(
         {
             "scores": "nes2net.evaluation.judgements:Scores",
             "frames": "nes2net.evaluation.judgements:Frames",

@@ -66,7 +66,7 @@ class ScoreTable(NamedTuple):
             return ""
         return (
             f"the file calls recordings {' and '.join(words)}, and all its scores lie between 0.5 and 1: if a score is the "
-            "probability of the label beside it, the figures mean nothing; write the probability of bona fide"
+            "probability of the label beside it, the results are meaningless; write the probability of bona fide instead"
         )
 
 

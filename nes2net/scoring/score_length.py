@@ -41,6 +41,11 @@ class ScoreLength(NamedTuple):
         head = f"the first {self.num_samples / 16_000:.2f} s of each recording"
         return f"{head} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
 
+    @property
+    def note(self) -> str:
+        """:attr:`words` with advice; empty without :attr:`why`."""
+        return self.words and f"{self.words}; `num_samples` chooses another part"
+
 
 def samples_to_score(
     provenance: Provenance, requested: CorpusSamples = "auto", usual: int | None = None

@@ -111,7 +111,7 @@ class _Reader:
             self.keep()
             if name in self.scores:
                 raise InputError(
-                    f"{self.path}, line {line}: more frames of {short_repr(name)}, whose lines ended before"
+                    f"{self.path}, line {line}: more frames of {short_repr(name)} after those of another utterance; put its lines together"
                 )
             if len(self.scores) == MAX_UTTERANCES:
                 raise InputError(f"{self.path}: has more than {MAX_UTTERANCES:,} utterances; split it")

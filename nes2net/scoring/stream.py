@@ -268,7 +268,7 @@ class Stream:
                 others.
         """
         self.take(samples, time)
-        return self._scores()
+        return self._score_waiting()
 
     def take(self, samples: Any, time: float | None = None) -> None:
         """Take samples like :meth:`push`, but only queue windows in :attr:`waiting`.
@@ -282,8 +282,8 @@ class Stream:
             return
         start = self.now if time is None else float(time)
         check_samples(block, self._rate, "the stream", start)
-        self._go_to(start)
-        self._take(block)
+        self._advance_to(start)
+        self._push_samples(block)
 
     def skip(self, most_waiting: int) -> int:
         """Skip all but the newest window if more than ``most_waiting`` wait; return how many.
@@ -313,7 +313,7 @@ class Stream:
             InputError: as :meth:`push`; a second call returns the scores of later batches.
         """
         self.end()
-        return self._scores()
+        return self._score_waiting()
 
     def end(self) -> None:
         """End like :meth:`finish`, but only queue the last windows in :attr:`waiting`."""
@@ -349,13 +349,13 @@ class Stream:
         return self.piece_start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
-        """A window never spans two pieces."""
+        """Begin the part of the stream behind a long hole at ``start`` seconds; no window spans two parts."""
         self.piece_start = start
         """Seconds at which the piece begins: 0, or behind a long hole."""
         self._num_samples = 0  # samples pushed in this piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
 
-    def _go_to(self, time: float) -> None:
+    def _advance_to(self, time: float) -> None:
         """Fill a short hole with zeros, or begin a new piece; raise InputError if ``time`` goes back
         by more than 0.1 s.
         """
@@ -366,25 +366,27 @@ class Stream:
         missing = round((time - self.now) * self._rate)
         most_filled = round(MAX_FILLED * self._rate)
         if missing < -most_filled:
-            raise InputError(f"`time` goes back to {time:.3f} s, behind which {self.now:.3f} s were pushed already")
+            raise InputError(
+                f"`time` is {time:.3f} s, but samples up to {self.now:.3f} s were pushed already: give increasing times"
+            )
         if missing > most_filled:
             self._end_piece(scores_short=False)
             self.waiting.append(Gap(self.now, time))
             self._begin_piece(time)
         elif missing > 0:
             self.filled += missing / self._rate
-            self._take(np.zeros(missing, np.float32))
+            self._push_samples(np.zeros(missing, np.float32))
 
-    def _take(self, samples: np.ndarray) -> None:
+    def _push_samples(self, samples: np.ndarray) -> None:
         self._num_samples += samples.shape[-1]
         for block in self._at_16k.push((samples, self._rate)):
             self._measure_and_cut(block)
 
     def _measure_and_cut(self, block: np.ndarray) -> None:
         self._listener.push(block)
-        self._take_windows(self._windows.push(block))
+        self._queue_windows(self._windows.push(block))
 
-    def _take_windows(self, windows: Iterable[Window]) -> None:
+    def _queue_windows(self, windows: Iterable[Window]) -> None:
         for window in windows:
             start = self.piece_start + window.start / SAMPLE_RATE
             end = self.piece_start + (window.start + len(window.samples)) / SAMPLE_RATE
@@ -394,9 +396,10 @@ class Stream:
         for block in self._at_16k.finish():
             self._measure_and_cut(block)
         if scores_short or not self._windows.is_short:
-            self._take_windows(self._windows.finish())
+            self._queue_windows(self._windows.finish())
 
-    def _scores(self) -> list[Scored]:
+    def _score_waiting(self) -> list[Scored]:
+        # Score complete batches; return their scores, and those that a failed call left over.
         while self.waiting:
             item = self.waiting.popleft()
             self._score_batches(self._batching.push(item) if isinstance(item, TimedWindow) else self._batching.finish())
@@ -428,12 +431,14 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     step = round(hop * SAMPLE_RATE)
     if length < scorer.min_samples:
         shortest = scorer.min_samples / SAMPLE_RATE
-        raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
+        raise InputError(
+            f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s: use a longer `window`"
+        )
     if (most_samples := scorer.used_samples.most) is not None and length > most_samples:
         if step > most_samples:
             raise InputError(
                 f"a window of {window:g} s is too long for this detector, which reads its first {most_samples / SAMPLE_RATE:g} s: "
-                "take a shorter `window`, or a shorter `hop`"
+                "use a shorter `window`, or a shorter `hop`"
             )
         length = most_samples
     return length, step

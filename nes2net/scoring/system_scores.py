@@ -49,13 +49,13 @@ def ranges_of(files: Sequence[AnyPath | ScoreFile]) -> list[list[float]]:
         scores = scores_of(file)[1]
         if not len(scores) or not np.isfinite(scores).all():
             raise InputError(
-                f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score"
+                f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score: name another file"
             )
         low = float(scores.min())
         high = float(scores.max())
         if low == high:
             raise InputError(
-                f"{path}: all its scores are {low}, which tell nothing about an utterance: name another file"
+                f"{path}: all its scores are {low}, so they do not distinguish utterances: name another file"
             )
         ranges.append([low, high])
     return ranges
@@ -112,7 +112,7 @@ def _normalise_column(trials: Sequence[Trial], file: ScoreFile, low: float, high
     if missing := [trial.id for trial in trials if trial.id not in normalised_scores]:
         raise InputError(
             f"{path}: {len(missing):,} of {pluralise(len(trials), 'trial has', 'trials have')} no score in it: {join_names(missing)}; the "
-            "detector needs a score of every system for each of them"
+            "detector needs a score of every system for each trial: score these, too"
         )
     if unusable := [trial.id for trial in trials if not np.isfinite(normalised_scores[trial.id])]:
         raise InputError(f"{path}: the score of {join_names(unusable)} is not a finite number: score it again")
@@ -131,7 +131,7 @@ def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[st
 def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
     """Raise InputError unless ``paths`` has a file for each of ``num_scores`` ≥ 1 systems."""
     if not num_scores:
-        raise InputError("this detector takes no scores of other systems: remove `system_scores`")
+        raise InputError("this detector uses no scores of other systems: remove `system_scores`")
     if len(paths) != num_scores:
         raise InputError(
             f"this detector fuses the scores of {pluralise(num_scores, 'other system')}, but "
@@ -150,4 +150,7 @@ def check_system_scores(trials: Sequence[Trial], count: int) -> None:
         )
     if not numbers_of_scores <= {count}:
         numbers = " or ".join(map(str, sorted(numbers_of_scores)))
-        raise InputError(f"this detector takes {count} scores of other systems, and the trials have {numbers}")
+        raise InputError(
+            f"this detector requires scores of {count} other systems for each trial, but the trials have {numbers}: name one "
+            "file for each system, with `system_scores`"
+        )

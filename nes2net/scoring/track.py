@@ -24,13 +24,13 @@ from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,
-    all_values,
     check_takes_audio_alone,
     choose_batch_size,
     default_batch_size,
     scores_segments,
     scoring_mode,
     start_rows,
+    values_or_raise,
 )
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
@@ -134,7 +134,7 @@ def score_track(
     return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark, speech)
 
 
-def least_span(score_rule: str) -> float:
+def min_axis_span(score_rule: str) -> float:
     """Smallest span of a score axis: 1 for probabilities and cosines, else :data:`MIN_SPAN`."""
     return 1.0 if score_rule in ("probability", "cosine") else MIN_SPAN
 
@@ -238,10 +238,10 @@ def frame_scores(
                 lambda waveform: scorer.segment_scores(waveform)[resolution_ms],
                 torch.from_numpy(waveforms),
             )
-            for window, scores in zip(batch, all_values(computed())):
+            for window, scores in zip(batch, values_or_raise(computed())):
                 end = window.start + len(window.samples)
                 # Keep only the frames in the middle half of a window, except at both ends of the recording.
-                first = 0 if window.start == 0 else step // 2
+                first = 0 if window.start == 0 else step // 2  # in frames, like ``last``
                 last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
                 if len(scores) < last and not window.is_last:
                     raise InputError(
@@ -344,6 +344,6 @@ class Grid(NamedTuple):
             if not step:
                 raise InputError(
                     f"this detector reads {most_samples / SAMPLE_RATE:g} s at once, less than four of its longest segments of "
-                    f"{scorer.resolutions[-1]:g} ms: it cannot score segments along a recording"
+                    f"{scorer.resolutions[-1]:g} ms: it cannot score segments along a recording: use another detector"
                 )
         return cls(longest, step)

@@ -111,7 +111,7 @@ def plot_track(
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
-    name_time_axis(waveform, track.duration)
+    label_time_axis(waveform, track.duration)
     # Shade the fake stretches in both parts of the picture.
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
@@ -125,7 +125,7 @@ def plot_track(
         window = "one score for all of it"
     if model:
         window = f"{drawable(model)}: {window}"
-    name_picture(scores, Path(str(audio)).name, window)
+    write_title(scores, Path(str(audio)).name, window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     with replacing(picture, durable=True) as temporary:
@@ -143,7 +143,7 @@ def style(axes: Axes) -> None:
             axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
-def name_picture(axes: Axes, name: str, subtitle: str) -> None:
+def write_title(axes: Axes, name: str, subtitle: str) -> None:
     """Write ``name`` and ``subtitle`` above ``axes``, left-aligned."""
     # Without parse_math=False, text between dollar signs would be set as mathematics.
     title = axes.set_title(subtitle, loc="left", fontsize="small", color=INK, parse_math=False)
@@ -167,7 +167,7 @@ def score_limits(
     return centre - span / 2, centre + span / 2
 
 
-def name_time_axis(axes: Axes, duration: float) -> None:
+def label_time_axis(axes: Axes, duration: float) -> None:
     """Label round times: s below a minute, m:ss below an hour, h:mm:ss above."""
     step = next((step for step in _STEPS if duration / step < _MAX_TICKS), duration / _MAX_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))

@@ -105,14 +105,9 @@ class WaveformReader:
         used: tells how many leading samples affect scores; others are cut off.
         longest: samples of a whole file; a longer one raises
             :class:`~nes2net.data.audio.read.LongAudio`.
-        crop: ``"head"``, or ``"random"`` for a start drawn for each recording.
-        seed: of random starts, which depend only on it and the name of the file.
-        transform: changes the whole recording first.
-        padding: ``"repeat"``, or ``"zeros"``.
-        peak_normalize: divide by the largest absolute sample: of the whole ``"recording"``, of the
-            filled-up part (``"cut"``), or ``"no"``.
+        crop, seed, transform, padding, peak_normalize, channel: as in
+            :class:`~nes2net.scoring.corpus.ScoringSettings`.
         pre_emphasis: coefficient, applied before the cut.
-        channel: from 0; None for the mean of all.
 
     Raises:
         InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is
@@ -140,7 +135,7 @@ class WaveformReader:
         fits = number is None or (whole_number and number >= 1)
         check_setting("num_samples", number, fits, "at least 1, or None for the whole recording")
         if number is None and self.crop != "head":
-            raise InputError("`crop` is where `num_samples` are cut out: whole recordings have no such place")
+            raise InputError(f"`crop={self.crop}` only works with `num_samples`: set `num_samples`, or remove `crop`")
 
     @classmethod
     def of(cls, scorer: Scorer, num_samples: int | None, longest: int | None = None) -> WaveformReader:
@@ -196,10 +191,13 @@ class WaveformReader:
             return self.read(source.decoded, channels=compared)._replace(channels=channels)
         num_samples = len(source.decoded)
         if self.num_samples is None and self.longest is not None and num_samples > self.longest:
-            raise LongAudio(f"has {num_samples:,} samples, more than {self.longest:,}", subject=str(source))
+            raise LongAudio(
+                f"has {num_samples:,} samples, more than the {self.longest:,} that are judged in one piece",
+                subject=str(source),
+            )
         return self._cut(source.decoded, num_samples, str(source), channels)
 
-    def take(self, audio: Audio, sample_rate: float | None) -> Recording:
+    def read_audio(self, audio: Audio, sample_rate: float | None) -> Recording:
         """Make the detector's input; arguments and errors as for :func:`recording_of`."""
         recording = recording_of(audio, sample_rate)
         if isinstance(recording, np.ndarray):
@@ -210,14 +208,15 @@ class WaveformReader:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
-        plain = self._fill(waveform, name)
+        plain = self._crop_or_fill(waveform, name)
         emphasised = plain
         if self.pre_emphasis:
-            emphasised = self._fill(pre_emphasised(waveform, self.pre_emphasis), name)
+            emphasised = self._crop_or_fill(pre_emphasised(waveform, self.pre_emphasis), name)
         judged = judged_share(num_samples, self.num_samples, self.used.most)
         return Recording(emphasised, num_samples, judged, plain, channels)
 
-    def _fill(self, waveform: np.ndarray, name: str) -> np.ndarray:
+    def _crop_or_fill(self, waveform: np.ndarray, name: str) -> np.ndarray:
+        """Cut or fill up to the score length, normalise, and keep the samples that the detector uses."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)

@@ -231,7 +231,7 @@ def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _pool_facts(sets)
-    for measure in selection.offered:
+    for measure in selection.task_measures:
         column = measure.column()
         if column not in row:
             continue

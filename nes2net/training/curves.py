@@ -30,7 +30,7 @@ def plot_curves(
     path: str | Path,
     title: str = "",
     saved: Collection[int] = (),
-    offered: Sequence[Measure] = ERROR_RATES,
+    task_measures: Sequence[Measure] = ERROR_RATES,
 ) -> None:
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``, atomically.
 
@@ -38,20 +38,22 @@ def plot_curves(
 
     Args:
         saved: epochs whose checkpoints are kept, which are marked.
-        offered: the task's measures, of which the
+        task_measures: the task's measures, of which the
             :attr:`~nes2net.training.measures.Measure.prominent` are drawn.
     """
     try:
         with replacing(path) as temporary:
-            _draw(history, temporary, title, saved, offered)
+            _draw(history, temporary, title, saved, task_measures)
     except Exception as error:
         say(f"warning: {path} was not drawn ({error})", file=sys.stderr)
 
 
-def _draw(history: Sequence[Row], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]) -> None:
+def _draw(
+    history: Sequence[Row], path: Path, title: str, saved: Collection[int], task_measures: Sequence[Measure]
+) -> None:
     # All measures in percent, such as the EER, share a panel. Every other measure has a panel of its own.
     keys = set(chain.from_iterable(history))
-    drawn = [measure for measure in offered if measure.prominent and measure.column() in keys]
+    drawn = [measure for measure in task_measures if measure.prominent and measure.column() in keys]
     percentages = [measure for measure in drawn if measure.percent]
     groups = [percentages] if percentages else []
     groups += [[measure] for measure in drawn if not measure.percent]

@@ -252,7 +252,7 @@ class TrainingSet(Dataset):
         return _RANDOM_CROPS[self.crop](waveform, num_samples, rng, id), None
 
     def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode ``excerpt`` or all; try again if the first failure may have been temporary."""
+        """Decode ``excerpt`` or all to (N,) at 16 kHz; try again if the first failure may have been temporary."""
         try:
             return self._decode(path, excerpt)
         except (InputError, OSError):

@@ -187,7 +187,7 @@ class Monitor:
             saved: name of the checkpoint; None if the epoch is not kept.
         """
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
-        for measure in self.selection.offered:
+        for measure in self.selection.task_measures:
             if measure.prominent:
                 form = ".2%" if measure.percent else ".6f"
                 facts += [f"{key}: {values[key]:{form}}" for key in measure.headings([values]) if key in values]
@@ -215,7 +215,7 @@ class Monitor:
 
             selection = self.selection
             kept_epochs = selection.kept_epochs()
-            plot_curves(selection.history, self.curves, selection.folder.name, kept_epochs, selection.offered)
+            plot_curves(selection.history, self.curves, selection.folder.name, kept_epochs, selection.task_measures)
             self._drawn_at = time.monotonic()
             self._is_drawn = True
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, refuse
@@ -45,7 +45,7 @@ def augment(
     """
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech` names {speech}, which is not a folder: name a folder of recordings")
-    effects = effects_of(settings, with_folders_listed([speech]) if speech else (), every=True)
+    effects = effects_of(settings, expand_folders([speech]) if speech else (), every=True)
     refuse(
         (
             speech and not any("speech" in effect.needs for effect in effects),

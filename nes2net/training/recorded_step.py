@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import Tensor
 
-from nes2net.lib.cuda_graph import Graph, key_of, obstacles
+from nes2net.lib.cuda_graph import Graph, find_obstacles, key_of
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.training.dataset import Part
@@ -46,7 +46,7 @@ class RecordedStep:
     """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
 
     The first two steps of a shape run without a graph, and the third is recorded, unless the second
-    shows an obstacle (:func:`nes2net.lib.cuda_graph.obstacles`); ``tell`` then gets
+    shows an obstacle (:func:`nes2net.lib.cuda_graph.find_obstacles`); ``tell`` then gets
     :func:`line_about` it. Only one shape is recorded. Results are the same as without graphs.
 
     Args:
@@ -73,7 +73,7 @@ class RecordedStep:
         key = key_of((step_parts, denominators))
         self.num_steps[key] += 1
         if self.num_steps[key] == 2:
-            with obstacles() as reasons:
+            with find_obstacles() as reasons:
                 values = self.step(step_parts, denominators)
             self.is_recordable = not reasons
             if reasons:

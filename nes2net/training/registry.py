@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nes2net.lib.registry import Registry, existing
+from nes2net.lib.registry import Registry, without_missing_modules
 
 losses: Registry[Any] = Registry(
     "loss",
@@ -24,7 +24,7 @@ losses: Registry[Any] = Registry(
 tasks: Registry[Any] = Registry(
     "task",
     "tasks",
-    existing(
+    without_missing_modules(
         {
             "utterance": "nes2net.training.tasks.task:Task",
             "segments": "nes2net.training.tasks.segments:Segments",

@@ -11,7 +11,6 @@ import operator
 import re
 from collections.abc import Sequence
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -80,15 +79,15 @@ def read_history(path: Path) -> list[Row]:
 class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
-    An epoch is improved if one of the ``measures`` is below its lowest value so far, or equal to it
+    An epoch is improved if one of the ``ranking_keys`` is below its lowest value so far, or equal to it
     with ``validation.ties: last``.
 
     Args:
         passes: passes over the development set (:func:`nes2net.training.validation.passes`).
-        offered: the measures of the task.
+        task_measures: the measures that the task declares.
 
     Attributes:
-        measures: keys of the history whose lowest value marks the best epoch: as published, the
+        ranking_keys: keys of the history whose lowest value marks the best epoch: as published, the
             losses of all passes. ``validation.select_on`` instead chooses one key (deviations 13
             and 14): ``loss`` (of training), or a measure without augmentation, by
             ``validation.over`` pooled, or the mean or the highest value of the corpora.
@@ -100,17 +99,17 @@ class Selection:
         train: TrainConfig,
         validation: ValidationConfig,
         passes: Sequence[str],
-        offered: Sequence[Measure] = ERROR_RATES,
+        task_measures: Sequence[Measure] = ERROR_RATES,
     ) -> None:
         self.folder = Path(folder)
         self.epochs = train.epochs
         self.patience = validation.patience
         self.ties = validation.ties
-        self.offered = offered
+        self.task_measures = task_measures
         losses = [f"val_loss_{name}" for name in passes]
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
-        columns = {measure.name: [measure.column(variant=variant)] for measure in offered}
-        self.measures = {"loss": losses, "train_loss": ["loss"], **columns}[validation.select_on]
+        columns = {measure.name: [measure.column(variant=variant)] for measure in task_measures}
+        self.ranking_keys = {"loss": losses, "train_loss": ["loss"], **columns}[validation.select_on]
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
@@ -128,7 +127,7 @@ class Selection:
         """
         improves = operator.le if self.ties == "last" else operator.lt
         improved = False
-        for name in values.keys() & self.measures:
+        for name in values.keys() & self.ranking_keys:
             best = min((row[name] for row in self._measured_rows()), default=math.inf)
             improved |= improves(values[name], best)
         self.history.append({"epoch": epoch, **values, "improved": improved})
@@ -148,7 +147,7 @@ class Selection:
             return False
         before = rows[: -self.patience]
         last = rows[-self.patience :]
-        return not any(min(map(value, last)) < min(map(value, before)) for value in map(itemgetter, self.measures))
+        return not any(min(row[key] for row in last) < min(row[key] for row in before) for key in self.ranking_keys)
 
     def kept_epochs(self) -> set[int]:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
@@ -163,18 +162,18 @@ class Selection:
             if word in rows:
                 epochs.update(row["epoch"] for row in rows[word])
                 continue
-            for name in self.measures:
+            for name in self.ranking_keys:
                 epochs.update(self._best(1 if word == "best" else int(word), name))
         return epochs
 
     def described_checkpoint(self) -> str | None:
         """Choose the file name of the best kept checkpoint, else the last; None if none is kept.
 
-        The best has the lowest value of the last of :attr:`measures`.
+        The best has the lowest value of the last of :attr:`ranking_keys`.
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
-        epochs = _epochs_with_lowest(rows, 1, self.measures[-1], self.ties) or sorted(kept_epochs)
+        epochs = _epochs_with_lowest(rows, 1, self.ranking_keys[-1], self.ties) or sorted(kept_epochs)
         return f"epoch_{epochs[-1]}.pth" if epochs else None
 
     def files_to_remove(self) -> list[Path]:
@@ -187,8 +186,8 @@ class Selection:
 
     def table(self) -> str:
         """Lay out a table of all epochs; ``*`` marks the lowest value of each measure."""
-        columns = columns_of(self.history, self.offered)
-        best = {name: self._best(1, name) for name in self.measures}
+        columns = columns_of(self.history, self.task_measures)
+        best = {name: self._best(1, name) for name in self.ranking_keys}
         rows = [[column.heading for column in columns]]
         for row in self.history:
             cells = []
@@ -201,7 +200,7 @@ class Selection:
     def corpora_table(self) -> str | None:
         """Lay out the EERs of the best epoch on each development corpus; None without these EERs."""
         # The last measure is by default the loss without augmentation.
-        for epoch in self._best(1, self.measures[-1]):
+        for epoch in self._best(1, self.ranking_keys[-1]):
             (row,) = (row for row in self.history if row["epoch"] == epoch)
             if eers := _values_by_key(row, _OF_CORPUS):
                 table = corpora_table(eers, _values_by_key(row, _OF_GROUP), row.get("val_eer_wo_aug"))
@@ -212,7 +211,7 @@ class Selection:
         return _epochs_with_lowest(self._measured_rows(), count, name, self.ties)
 
     def _measured_rows(self) -> list[Row]:
-        return [row for row in self.history if all(name in row for name in self.measures)]
+        return [row for row in self.history if all(name in row for name in self.ranking_keys)]
 
 
 # Choosing epochs to average
@@ -227,7 +226,7 @@ class Choice(NamedTuple):
 
 
 def choices(
-    folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
+    folder: str | Path, by: str = "val_loss_wo_aug", task_measures: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
     """List the usual choices of epochs to average in a run folder, and a table of its saved epochs.
 
@@ -245,7 +244,7 @@ def choices(
         if len(rows_with_value) >= count:
             averages.append(Choice("best", count, _best_of_run(Path(folder), rows_with_value, count, by)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
-    columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
+    columns = [column for column in columns_of(rows, task_measures) if column.key != "improved"]
     table = [[column.heading for column in columns] + [f"{choice.which} {choice.number}" for choice in averages]]
     for row in rows:
         marks = ["*" if row["epoch"] in choice.epochs else "" for choice in averages]
@@ -347,11 +346,11 @@ class Column(NamedTuple):
         return text
 
 
-def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
+def columns_of(history: Sequence[Row], task_measures: Sequence[Measure]) -> list[Column]:
     """List the columns of the table of epochs that have values in ``history``."""
     columns = [Column("epoch", "epoch", "{:d}")]
     columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
-    for measure in offered:
+    for measure in task_measures:
         for key, heading in measure.headings(history).items():
             title, form = (f"{heading} %", "{:.3%}") if measure.percent else (heading, "{:.5f}")
             columns.append(Column(key, title, form))

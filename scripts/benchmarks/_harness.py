@@ -127,13 +127,6 @@ def nes2net_process(*words: str) -> Usage:
     return Usage(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
 
 
-def own_memory() -> float:
-    """Read the MiB of this process without mapped files, from Linux."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    kibibytes = [int(line.split()[1]) for line in lines if line.startswith("RssAnon")]
-    return kibibytes[0] / 1024
-
-
 def name_of(dtype: torch.dtype) -> str:
     """The name of a type, without ``torch.``."""
     return str(dtype).removeprefix("torch.")

@@ -39,11 +39,6 @@ class PublishedAasist(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits B×2 of waveforms B×N."""
-        return self.backend.out_layer(self.embed(waveform))
-
-    def embed(self, waveform: Tensor) -> Tensor:
-        """Embeddings B×160 of waveforms B×N or B×N×1."""
-        waveform = waveform.flatten(1)
         bands = F.conv1d(waveform.unsqueeze(1), self.backend.filters).unsqueeze(1)
         x = F.max_pool2d(torch.abs(bands), (3, 3))
         x = F.selu(self.backend.first_bn(x), inplace=True)
@@ -57,7 +52,7 @@ class PublishedAasist(nn.Module):
             x = pool(y)
         spectral = x.abs().amax(3).transpose(1, 2)
         temporal = x.abs().amax(2).transpose(1, 2)
-        return self.backend.readout(spectral, temporal)
+        return self.backend.out_layer(self.backend.readout(spectral, temporal))
 
 
 def models(path: str | None, config: str | None) -> dict[str, nn.Module]:

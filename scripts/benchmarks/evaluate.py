@@ -7,7 +7,6 @@ process of its own, ``nes2net evaluate``, which also writes the JSON.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -81,17 +80,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10**6)
     parser.add_argument("--systems", type=int, default=3)
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
-    parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         keys, score_paths = make(folder, arguments.trials, arguments.systems)
         words = ["evaluate", "asvspoof2021_df", *map(str, score_paths), "--keys", str(keys)]
         words += ["--resamples", str(arguments.draws), "--json", str(folder / "result.json")]
-        usages = [nes2net_process(*words) for _ in range(arguments.rounds)]
-    seconds = statistics.median(usage.processor_seconds for usage in usages)
-    gigabytes = max(usage.gigabytes for usage in usages)
-    print(f"{arguments.trials:,} × {arguments.systems}: {seconds:.1f} s of processor time, {gigabytes:.2f} GB")
+        usage = nes2net_process(*words)
+    costs = f"{usage.processor_seconds:.1f} s of processor time, {usage.gigabytes:.2f} GB"
+    print(f"{arguments.trials:,} × {arguments.systems}: {costs}")
 
 
 if __name__ == "__main__":

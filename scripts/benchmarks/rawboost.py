@@ -6,6 +6,7 @@ because other programs on the machine disturb it little.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -118,29 +119,20 @@ def speech_like(length: int, peak: float) -> np.ndarray:
     return (x * (peak / np.abs(x).max())).astype(np.float32)
 
 
-class Contender:
-    """Augments a waveform with a new generator of random numbers in each call, so that all rounds differ.
+def plain_rawboost(x: NDArray, algo: int, rng: np.random.RandomState) -> NDArray:
+    """Augment ``x`` by the plain rendering."""
+    return PlainRawBoost(rng, RawBoostParameters())(x, algo)
+
+
+def contender(make_rng: Callable, augment: Callable, x: NDArray) -> Callable[[int], None]:
+    """Make a function that augments ``x`` by an algorithm, with a new generator in each call, so that all rounds differ.
 
     Args:
         make_rng: makes a generator of a seed.
         augment: augments a waveform by an algorithm with a generator.
     """
-
-    def __init__(self, make_rng: Callable, augment: Callable, x: NDArray) -> None:
-        self.make_rng = make_rng
-        self.augment = augment
-        self.x = x
-        self.seed = 0
-
-    def run(self, algo: int) -> None:
-        """Augment once."""
-        self.augment(self.x, algo, self.make_rng(self.seed))
-        self.seed += 1
-
-
-def plain_rawboost(x: NDArray, algo: int, rng: np.random.RandomState) -> NDArray:
-    """Augment ``x`` by the plain rendering."""
-    return PlainRawBoost(rng, RawBoostParameters())(x, algo)
+    seeds = itertools.count()
+    return lambda algo: augment(x, algo, make_rng(next(seeds)))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -154,13 +146,13 @@ def main(argv: list[str] | None = None) -> None:
 
     x = speech_like(arguments.length, arguments.peak)
     contenders = {
-        "plain": Contender(np.random.RandomState, plain_rawboost, x),
-        "RandomState": Contender(np.random.RandomState, rawboost, x),
-        "Generator": Contender(np.random.default_rng, rawboost, x),
+        "plain": contender(np.random.RandomState, plain_rawboost, x),
+        "RandomState": contender(np.random.RandomState, rawboost, x),
+        "Generator": contender(np.random.default_rng, rawboost, x),
     }
     print(f"{arguments.length} samples\n{'algo':>4} {'plain':>11} {'RandomState':>20} {'Generator':>20}")
     for algo in arguments.algorithms:
-        runs = {name: partial(contender.run, algo) for name, contender in contenders.items()}
+        runs = {name: partial(augment, algo) for name, augment in contenders.items()}
         seconds = median_seconds(runs, arguments.rounds, processor_seconds)
         row = f"{algo:>4} {1e3 * seconds['plain']:>8.2f} ms"
         for name in ("RandomState", "Generator"):

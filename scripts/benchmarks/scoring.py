@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 import librosa
 import numpy as np
 import torch
+from _gpu import configuration
 from _harness import first_line, median_seconds, name_of, quietly, recordings, versions, wall_seconds
 from _published import PublishedDetector
-from frontends import matrix_products, peaks_of
+from frontends import peaks_of, product_runs
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -73,13 +74,6 @@ def score_trials(detector: Detector, trials: Sequence[Trial], out: Path, **setti
         raise RuntimeError(f"{len(failures)} trials have no score: {next(iter(failures.values()))}")
 
 
-def configuration(small: bool) -> dict[str, Any]:
-    """Configure a detector of XLS-R 300M or, if ``small``, of one thin layer, as wide as the transcription needs."""
-    options = {"encoder_layers": 1, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4} if small else {}
-    frontend = {"name": "xlsr_300m", "pretraining_heads": False, **options}
-    return {"frontend": frontend, "aggregation": "last", "backend": "nes2net_x"}
-
-
 def in_precision(detector: Detector, precision: str) -> Detector:
     """Build a detector of ``precision`` with the weights of ``detector``, which stays unchanged."""
     copied = Detector.on_meta(detector.config)
@@ -110,7 +104,7 @@ def rows_of(detector: Detector, arguments: argparse.Namespace, num_samples: int)
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
     """Measure scoring in all precisions against the published way, and print speeds and differences."""
     num_samples = 16000 if arguments.small else ASVSPOOF_SAMPLES
-    config = configuration(arguments.small)
+    config = configuration(small=arguments.small)
     detector = Detector.from_config(config).eval()
     published = PublishedDetector(detector)
     flops = count_flops(Detector.on_meta(config), torch.zeros(1, num_samples, device="meta"))
@@ -127,10 +121,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         score_few = partial(score_trials, row.detector, few, folder / "first.txt", **row.settings)
         runs[name] = partial(quietly, score_all)
         runs[name, "first"] = partial(quietly, score_few)
-    products = {dtype: matrix_products(dtype) for dtype in PEAKS.values()}
-    for dtype, libraries in products.items():
-        for library, product in libraries.items():
-            runs[dtype, library] = product
+    products = product_runs(PEAKS.values())
+    runs |= products
     warm_up(runs, rows)
     seconds = median_seconds(runs, arguments.rounds)
 

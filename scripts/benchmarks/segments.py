@@ -64,13 +64,11 @@ def main() -> None:
     """Make the set, evaluate it, and print time and memory."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--utterances", type=int, default=UTTERANCES)
-    parser.add_argument("--keep", type=Path, help="a folder for the set, which is made there if it is not there yet")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.keep or Path(temporary)
+        folder = Path(temporary)
+        print(f"{make(folder, arguments.utterances):,} frames of {arguments.utterances:,} utterances", flush=True)
         frames = folder / "frames.txt"
-        if not frames.exists():
-            print(f"{make(folder, arguments.utterances):,} frames of {arguments.utterances:,} utterances", flush=True)
         usage = nes2net_process("evaluate", "partialspoof", str(frames), "--keys", str(folder), "--resolution", "20")
     seconds = f"{usage.seconds:.1f} s, {usage.processor_seconds:.1f} s of processor time"
     print(f"{seconds}, at most {usage.gigabytes:.2f} GB")

@@ -1,4 +1,4 @@
-"""Claim: a 20 ms push takes 0.02 ms, and one core carries 81 channels of LFCC + Nes2Net-X; memory stays flat.
+"""Claim: a 20 ms push takes 0.02 ms, and one core carries 81 channels of LFCC + Nes2Net-X.
 
 Weights are random. Times are processor time of one thread, which a loaded machine changes little.
 
@@ -14,13 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from _harness import first_line, own_memory
+from _harness import first_line
 from numpy.typing import NDArray
 from scipy.signal import sawtooth
 
 from nes2net.apps.listen.channel import Channel
 from nes2net.apps.listen.listening import LiveJudge
-from nes2net.data.audio.speech import speech_share
 from nes2net.detector import Detector
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, fit
@@ -98,17 +97,6 @@ def measure_pushes(seconds: float) -> None:
         print(f"push of 20 ms at {rate:6} Hz without a window: {milliseconds(pushes)}", flush=True)
 
 
-def measure_speech() -> None:
-    """Print how long it takes to measure the speech of a window, which is a part of the time of each window."""
-    samples = speech(4.0375, 16000)[0]
-    seconds = []
-    for _ in range(50):
-        began = time.process_time()
-        share = speech_share(samples)
-        seconds.append(time.process_time() - began)
-    print(f"measuring the speech of a window ({100 * share:.0f} %): {milliseconds(seconds)}", flush=True)
-
-
 def measure_windows(is_small: bool) -> None:
     """Print how long a window takes, and how many channels one core carries with a window a second."""
     for name, build in detectors(is_small).items():
@@ -125,23 +113,6 @@ def measure_windows(is_small: bool) -> None:
         )
 
 
-def measure_memory(hours: float, hop: float) -> None:
-    """Print the memory of this process while a channel is given ``hours`` of audio, faster than real time."""
-    channel = channel_of(Detector.from_config(LFCC), 8000, hop)
-    samples = speech(20.0, 8000)
-    minutes = round(60 * hours)
-    memory = []
-    for _ in range(minutes):
-        run(channel, samples, 8000, 60.0)
-        memory.append(own_memory())
-    first = min(5, minutes - 1)
-    print(
-        f"memory with a window every {hop:g} s: {memory[0]:.1f} MiB after a minute, {memory[first]:.1f} after "
-        f"{first + 1}, {memory[-1]:.1f} after {minutes}; the most from there on {max(memory[first:]):.1f}",
-        flush=True,
-    )
-
-
 def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
@@ -150,10 +121,6 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     measure_pushes(10.0 if arguments.small else 60.0)
-    # Memory comes before large detectors, whose freed memory would hide its growth.
-    measure_memory(1 / 60 if arguments.small else 1.0, 1.0)
-    measure_memory(1 / 60 if arguments.small else 6.0, 60.0)
-    measure_speech()
     measure_windows(arguments.small)
 
 

@@ -11,10 +11,9 @@ In each, both programs begin with the same parameters:
 All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread,
 otherwise of wall time; ratios are to the published computation in the same precision. Then the
 demonstration's small detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with
-RawBoost 4 and one worker. It should wait for data less than a fifth of the time; on shards with 20 ms of latency a request,
-less than a twentieth. Last is an epoch
-of the published recipe with real files, extrapolated from a slice: the trainer and the validation
-of the project, and those of the published program, with one worker each (_epoch.py).
+RawBoost 4 and one worker. It should wait for data less than a fifth of the time. Last is an epoch of
+the published recipe with real files, extrapolated from a slice: the trainer and the validation of
+the project, and those of the published program, with one worker each (_epoch.py).
 
     OMP_NUM_THREADS=2 scripts/bench train
     scripts/bench train --parts backend data
@@ -26,42 +25,30 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from _epoch import STEPS
-from _gpu import Stage
+from _gpu import Stage, configuration
 from _gpu_train import measure_epochs
 from _harness import first_line, generated_trials, median_seconds, thread_seconds, versions
 from _published import FEATURE_DIM, PublishedDetector, PublishedNes2NetX
-from _store import http_store
-from huggingface_hub import constants
 from torch import Tensor, nn
 
 from nes2net import Detector
-from nes2net.data.audio.packed import blocks_of
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.augment.rawboost import RawBoost
-from nes2net.data.corpora.pack import pack
-from nes2net.data.corpora.shards import CORPUS as SHARDS
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.remote import Remote, adopt
 from nes2net.models.backends.nes2net import nes2net_x
 from nes2net.training.dataset import BatchLoader, Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
-from nes2net.training.read_ahead import ReadAhead
-from nes2net.training.sampling import Blocks, EpochBatches
+from nes2net.training.sampling import EpochBatches
 
 BACKEND_BATCH = 12
-LATENCY = 0.02  # seconds that a request to an object store takes
 FRAMES = 201
-#: As wide as XLS-R 300M, because the transcription of the back-end needs this width.
-TINY = {"encoder_layers": 2, "encoder_ffn_embed_dim": 256}
 CLASS_WEIGHTS = torch.tensor([0.1, 0.9])
 
 
@@ -132,23 +119,11 @@ def backend(arguments: argparse.Namespace) -> None:
 def detector(arguments: argparse.Namespace) -> None:
     """Measure the whole detector."""
     samples = 8000 if arguments.small else ASVSPOOF_SAMPLES
-    options = {"name": "xlsr_300m", "pretraining_heads": False, **(TINY if arguments.small else {})}
-    own_detector = Detector.from_config({"frontend": options, "aggregation": "last", "backend": "nes2net_x"})
+    own_detector = Detector.from_config(configuration(small=arguments.small))
     published = PublishedDetector(own_detector)
     print(f"\nwhole detector, batch {arguments.batch}, {samples:,} samples; published: {published.source}")
     models = {"published": published, "nes2net": own_detector}
     race(models, 0.1 * torch.randn(arguments.batch, samples), arguments.rounds, arguments.compile)
-
-
-def utterances_per_second(batches: Iterable) -> float:
-    """Measure reading alone, from the end of the first batch on."""
-    iterator = iter(batches)
-    count = 0
-    next(iterator)
-    start = time.perf_counter()
-    for batch in iterator:
-        count += len(batch.part.targets)
-    return count / (time.perf_counter() - start)
 
 
 def train_small(loader: BatchLoader) -> Meter:
@@ -166,32 +141,6 @@ def train_small(loader: BatchLoader) -> Meter:
     return meter
 
 
-def remote_shards(arguments: argparse.Namespace) -> None:
-    """Train the small detector on shards behind a latency, and print how long it waits for data."""
-    count = 24 if arguments.small else 360
-    batch = 4 if arguments.small else 12
-    print(f"\nsmall detector, batch {batch}, shards on an HTTP server with {LATENCY * 1000:.0f} ms a request, 1 worker")
-    with tempfile.TemporaryDirectory() as temporary, http_store(Path(temporary), LATENCY) as address:
-        folder = Path(temporary)
-        constants.HF_ASSETS_CACHE = str(folder / "cache")
-        trials = generated_trials(folder, count)
-        result = pack({"train": trials}, folder / "set", title="bench", shard_bytes=8_000_000, group_bytes=1_000_000)
-        name = result.shards[0].name.replace("00000", f"{{00000..{len(result.shards) - 1:05d}}}", 1)
-        for mode in ("on the disk", "read ahead", "without read-ahead"):
-            root = folder / "set" if mode == "on the disk" else f"{address}/set/data/{name}"
-            adopt(Remote())
-            trials = SHARDS.trials(root, "train")
-            paths = [trial.audio_path() for trial in trials]
-            blocks = Blocks(blocks_of(paths), 4)
-            ahead = ReadAhead(paths, blocks.of_item) if mode == "read ahead" else None
-            shutil.rmtree(folder / "cache", ignore_errors=True)  # what listing has fetched
-            batches = EpochBatches(count, batch, seed=0, shuffle=True, blocks=blocks, ahead=ahead)
-            dataset = TrainingSet(Examples(trials), 32000, [RawBoost(4)])
-            meter = train_small(training_loader(dataset, batches, 1, False))
-            step = meter.waited / max(meter.wait_share, 1e-9) / (len(batches) - 1)
-            print(f"  {mode:>18}: step {step:.2f} s, waiting for data {meter.wait_share:.1%} of its time")
-
-
 def data(arguments: argparse.Namespace) -> None:
     """Train a small detector, and print how long it waits for data."""
     count = 24 if arguments.small else 360
@@ -200,11 +149,9 @@ def data(arguments: argparse.Namespace) -> None:
         trials = generated_trials(Path(folder), count)
         batches = EpochBatches(count, batch, seed=0, shuffle=True)
         dataset = TrainingSet(Examples(trials), 32000, [RawBoost(4)])
-        alone = utterances_per_second(training_loader(dataset, batches, 1, False))
         meter = train_small(training_loader(dataset, batches, 1, False))
     print(f"\nsmall detector, batch {batch}, 32,000 samples, RawBoost 4, 1 reading process")
-    print(f"  reading alone {alone:8.1f} utterances/s")
-    print(f"  training      {meter.utterances_per_second:8.1f} utterances/s")
+    print(f"  training {meter.utterances_per_second:8.1f} utterances/s")
     print(f"  waiting for data {meter.wait_share:.1%} of its time (data-bound from {WAIT_LIMIT:.0%} on)")
 
 
@@ -218,7 +165,7 @@ def epoch(arguments: argparse.Namespace) -> None:
         measure_epochs(stage, arguments.batch, num_steps, workers=1)
 
 
-MEASUREMENTS = {"backend": backend, "detector": detector, "data": data, "remote": remote_shards, "epoch": epoch}
+MEASUREMENTS = {"backend": backend, "detector": detector, "data": data, "epoch": epoch}
 
 
 def main() -> None:

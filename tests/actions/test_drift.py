@@ -159,7 +159,7 @@ def test_the_same_recordings_give_the_same_result_and_picture(drift_of, voices, 
 def test_too_few_are_said_in_words(drift_of, voices):
     folder = voices(60, 3, lambda x: 4 * x)
     drift = drift_of(folder / "0.wav")
-    assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: give at least 2")
+    assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: use at least 2")
     strict = drift_of(folder, alpha=1e-5)
     assert strict.num_needed > 3
     assert strict.result.warnings == [strict.too_few]

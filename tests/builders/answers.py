@@ -17,7 +17,7 @@ from builders.voices import voice
 from nes2net.apps.listen.listening import Block, LiveJudge
 from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
-from nes2net.scoring.calibrated import usual_window
+from nes2net.scoring.calibrated import default_window
 from nes2net.scoring.decisions import Decider, load
 
 RATE = 16000
@@ -89,7 +89,7 @@ def listened(path: Path, calibration: Path, abstain: float) -> list[dict[str, An
     """The lines of a live channel."""
     detector = hears_a_tone.detector()
     decider = Decider(load(calibration), abstain=abstain)
-    judge = LiveJudge(detector, "tone.pth", decider, None, window=usual_window(detector, decider))
+    judge = LiveJudge(detector, "tone.pth", decider, None, window=default_window(detector, decider))
     return heard(judge, [Block(soundfile.read(path, dtype="float32")[0][None])])
 
 

@@ -72,7 +72,7 @@ def test_the_exit_status_says_whether_there_is_drift(drift, tmp_path):
 
 def test_what_is_incomplete_has_another_status(drift, tmp_path):
     err = drift("few", status=1).err
-    assert "warning: 1 recording is too few to show drift at --alpha 0.01: give at least" in err
+    assert "warning: 1 recording is too few to show drift at --alpha 0.01: use at least" in err
     (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")
     out, err = drift("same OUT", status=1)
     assert "20 recordings" in out
@@ -86,7 +86,10 @@ def test_wrong_flags_are_refused(folder, monkeypatch, refused):
     for words, message in (
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),
         ("c.json same --model d.pth --alpha 2", "--alpha must lie between 0 and 1, not at 2"),
-        ("c.json same --model d.pth --plot drift.jpg", "--plot draws a .png, .svg or .pdf, not drift.jpg"),
+        (
+            "c.json same --model d.pth --plot drift.jpg",
+            "--plot requires a file that ends in .png, .svg or .pdf, not drift.jpg",
+        ),
         ("c.json same --model d.pth --plot x.png --save x.png", "x.png is named for two outputs"),
         ("c.json same --model d.pth --save c.json", "c.json is one of the files that are read"),
         ("d.pth same --model d.pth", "d.pth"),

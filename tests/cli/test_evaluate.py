@@ -72,7 +72,7 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, ref
     for text in ("false alarms: spoof accepted, %", "good", "bona fide", "spoof", "trials of the class, %"):
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
-    refused_flags("--plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
+    refused_flags("--plot curves.jpg", "--plot requires a file that ends in .png, .svg or .pdf, not curves.jpg")
     with input_error("`plot` only draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 

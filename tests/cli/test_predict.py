@@ -451,7 +451,7 @@ def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
         ("--samples 16000 --hop 1", ["--window and --hop would change nothing", "add --track"]),
         ("--threshold nan", ["--threshold must be a number, not nan"]),
         ("speech --plot a.png", ["there are 4 files: name a folder"]),
-        ("empty", ["there are no audio files in empty"]),
+        ("empty", ["empty: holds no audio files"]),
         ("--calibration {}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),
         ("--calibration {}/frames.json", ["was learned from scores of frames of 20 ms, not of recordings"]),
         (

@@ -151,9 +151,9 @@ def test_errors_are_one_line(speech_folder, monkeypatch, refused):
         ("--judgement frames --model whole.pth", WHOLE),
         (
             "--judgement frames --track",
-            ["--track, --window and --hop are for scores along a recording, not for frames"],
+            ["--track, --window and --hop only work with scores along a recording, not with frames"],
         ),
-        ("--judgement frames --samples 9000", ["frames are judged in whole recordings: remove --samples"]),
+        ("--judgement frames --samples 9000", ["frames always need whole recordings: remove --samples"]),
         ("--judgement frames --out labels", ["--out is used only with --labels"]),
         ("--judgement frames --csv", ["--csv is only for scores and decisions, not for scores of frames"]),
         ("--judgement frames --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),

@@ -508,7 +508,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     with input_error("all trials are of known classes"):
         known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
     for text, message in (
-        (known_file.read_text().replace("A lower", "A"), "this one knows A lower, B, middle, C=higher"),
+        (known_file.read_text().replace("A lower", "A"), "this one has A lower, B, middle, C=higher"),
         ("{}", "a file of known classes"),
     ):
         known_file.write_text(text)
@@ -572,7 +572,7 @@ def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
 
 def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
     file = write(tmp_path / "classes.tsv", scored.read_text().replace("A lower", "Z", 1))
-    with input_error("has the columns Z, B, middle, C=higher, and its record A lower"):
+    with input_error("has the columns Z, B, middle, C=higher, but its record states A lower"):
         Classes(KNOWN).table(file)
 
 
@@ -623,6 +623,6 @@ def test_a_detector_of_fakes_decides_before_the_class_is_named(checkpoint, tones
     calibration.save(tmp_path / "c.json")
     assert not main([*words, "--calibration", str(tmp_path / "c.json")])
     printed = capsys.readouterr().out
-    assert "the detector says first: bonafide, so the name of a class means nothing; " in printed
+    assert "the detector says first: bonafide, so ignore the name of the class; " in printed
     assert main(["predict", recording, "--model", str(checkpoint), "--detector", "first.pth"]) == 2
     assert "--detector is used only with --judgement" in capsys.readouterr().err

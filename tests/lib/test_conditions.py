@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
+from builders import input_error
 
 from nes2net.lib.command_line import OneLineParser
 from nes2net.lib.commands import add_command
 from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.lib.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ def test_flags_that_may_be_combined_are_accepted(run, words):
     ],
 )
 def test_a_flag_that_excludes_another_or_would_do_nothing_is_refused(run, words, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         run(words)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from builders import input_error
 from builders.files import write
 from conftest import REPOSITORY
 
-from nes2net import InputError
 from nes2net.cli.main import build_parser, main
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
@@ -171,7 +171,7 @@ def test_settings_in_messages_become_flags(error_of, words, message):
 
 
 def test_settings_in_messages_of_python(error_of):
-    with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
+    with input_error(r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
         evaluate_systems("generic", "scores.txt", "list.csv")
 
 

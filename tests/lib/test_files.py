@@ -9,10 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 
 from nes2net.lib import files
-from nes2net.lib.errors import InputError
 from nes2net.lib.files import (
     check_writable,
     exclusive_lock,
@@ -76,9 +75,9 @@ def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
 def test_where_a_file_can_be_written_is_known_before(tmp_path):
     check_writable(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match=r"is a folder; name a file to write"):
+    with input_error(r"is a folder; name a file to write"):
         check_writable(tmp_path)
-    with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\); name a file in a folder"):
+    with input_error(r"cannot be written \(No such file or directory\); name a file in a folder"):
         check_writable(tmp_path / "none" / "report.html")
 
 
@@ -91,9 +90,9 @@ def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked
         path.symlink_to("special")
     before = os.stat(device)
     for write in (lambda path: write_text(path, "[]"), files.check_no_device, check_writable):
-        with pytest.raises(InputError, match="is a device or a pipe, which cannot hold this output; name a file"):
+        with input_error("is a device or a pipe, which cannot hold this output; name a file"):
             write(path)
-    with pytest.raises(InputError, match="is a device"), replacing(path, durable=True):
+    with input_error("is a device"), replacing(path, durable=True):
         raise AssertionError("nothing is written")
     assert os.path.samestat(before, os.stat(device))
     assert os.path.islink(path) == linked
@@ -142,9 +141,9 @@ def test_no_link_is_followed(tmp_path, monkeypatch, exists):
         elsewhere.write_text("old")
     link.symlink_to(elsewhere)
     for mode in ("ab", "wb"):
-        with pytest.raises(InputError, match=r"link: is a link, and a file in another place .*: remove it"):
+        with input_error(r"link: is a link, so writing would change a file in another place: remove"):
             open(link, mode, opener=never_linked)
-    with pytest.raises(InputError, match="link: is a link"), exclusive_lock(link, ""):
+    with input_error("link: is a link"), exclusive_lock(link, ""):
         raise AssertionError("nothing is locked")
     names = iter(["guessed", "other"])
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: next(names))
@@ -208,14 +207,14 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)
-    with pytest.raises(InputError, match=r"file: is longer than 999 bytes; give the path of a list"):
+    with input_error(r"file: is longer than 999 bytes; give the path of a list"):
         read_bounded(path, 999, "give the path of a list")
     for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             read_bounded(wrong, 100)
-    with pytest.raises(InputError, match="is longer than 100 bytes"):
+    with input_error("is longer than 100 bytes"):
         read_bounded("/dev/zero", 100)
-    with pytest.raises(InputError, match="is a named pipe, not a file or /dev/stdin"):
+    with input_error("is a named pipe, not a file or /dev/stdin"):
         read_bounded(pipe(tmp_path / "pipe"), 100)
     receiving, sending = os.pipe()  # of the shell
     os.write(sending, b"text")

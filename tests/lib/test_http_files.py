@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from builders import input_error
 from builders.http_server import running
 
 from nes2net.lib import http_files
-from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.errors import Unfinished
 from nes2net.lib.http_files import HttpFiles, RemoteFile
 
 CONTENT = random.Random(1).randbytes(3_000_000)
@@ -73,7 +74,7 @@ def test_a_connection_that_breaks_is_resumed(server, fetch, pauses, tmp_path):
 def test_nothing_is_written_through_a_link(fetch, tmp_path):
     (tmp_path / "elsewhere").write_bytes(b"old")
     (tmp_path / "a.bin.part").symlink_to("elsewhere")
-    with pytest.raises(InputError, match=r"a\.bin\.part: is a link"):
+    with input_error(r"a\.bin\.part: is a link"):
         fetch()
     assert (tmp_path / "elsewhere").read_bytes() == b"old"
 
@@ -126,11 +127,11 @@ def test_a_complete_partial_file_is_not_fetched_again(server, fetch, tmp_path):
 
 
 def test_a_wrong_checksum_is_named_and_the_file_removed(fetch, tmp_path):
-    with pytest.raises(InputError, match=rf"the MD5 of what came is {MD5}, not 0000.*is removed: run the same command"):
+    with input_error(rf"the MD5 of what came is {MD5}, not 0000.*is removed: run the same command"):
         fetch(md5="0" * 32)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)  # damaged in another way than on its way
-    with pytest.raises(InputError, match="was damaged on its way"):
+    with input_error("was damaged on its way"):
         fetch(md5=MD5)
     fetch(md5=MD5)
     assert only_file(tmp_path) == ("a.bin", CONTENT)
@@ -156,7 +157,7 @@ def test_permanent_errors_of_a_server_are_not_retried(
     if message.startswith("sends"):  # and leaves room on the disk
         monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
     vars(server).update(fault)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         fetch(size)
     assert pauses == []
     assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
@@ -180,7 +181,7 @@ def test_redirections_from_https_to_http_are_refused(server, client, monkeypatch
     """The first answer cannot come over TLS here, so the address only claims to be one of HTTPS."""
     server.redirect = server.url
     monkeypatch.setattr(httpx, "URL", type("Https", (httpx.URL,), {"scheme": "https"}))
-    with pytest.raises(InputError, match="redirects to 'http://127.0.0.1"):
+    with input_error("redirects to 'http://127.0.0.1"):
         client.read(server.url, 100)
 
 
@@ -193,14 +194,14 @@ def test_size_and_tag_of_a_remote_file_are_those_of_the_server(server, client):
     server.extra_headers = {}
     assert client.ask_size_and_digest(RemoteFile(server.url, 5)) == RemoteFile(server.url, 5)
     server.statuses = [404]
-    with pytest.raises(InputError, match="404"):
+    with input_error("404"):
         client.ask_size_and_digest(RemoteFile(server.url))
 
 
 def test_short_answers_are_limited_and_other_addresses_refused(server, client):
     assert client.read(server.url, len(CONTENT)) == CONTENT
-    with pytest.raises(InputError, match="longer than 1.0 MB"):
+    with input_error("longer than 1.0 MB"):
         client.read(server.url, 1_000_000)
     for url in ("ftp://a/b", "file:///etc/passwd", "a.bin", "http://[::1", "https://"):
-        with pytest.raises(InputError, match="not an address"):
+        with input_error("not an address"):
             client.read(url, 100)

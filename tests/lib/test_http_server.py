@@ -8,9 +8,8 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from builders import PATIENCE, wait
+from builders import PATIENCE, input_error, wait
 
-from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Listener, address_of, is_loopback, listening_socket, most_connections, names_at
 
 
@@ -29,7 +28,7 @@ def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
 def test_the_first_free_port_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as busy_socket:
         port = busy_socket.getsockname()[1]
-        with pytest.raises(InputError, match=rf"port {port} of 127.0.0.1 is not free \("):
+        with input_error(rf"port {port} of 127.0.0.1 is not free \("):
             listening_socket("127.0.0.1", range(port, port + 1))
         with listening_socket("127.0.0.1", range(port, port + 20)) as listener:
             assert port < listener.getsockname()[1] < port + 20
@@ -63,7 +62,7 @@ def test_a_connection_too_many_cuts_the_oldest_that_asks_for_nothing(listener, c
     Listener.served.add(pairs[0][1])
     pairs.append(connected(listener))
     assert [is_cut(client) for client, _ in pairs] == [False, True, False, False]
-    assert caplog.messages == ["more than 3 connections: those that ask for nothing are closed"]
+    assert caplog.messages == ["more than 3 connections: idle ones are closed"]
 
 
 def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):

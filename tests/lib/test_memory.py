@@ -4,8 +4,8 @@ from mmap import mmap
 
 import pytest
 import torch
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.lib.this_process import enough_memory, is_out_of_memory
 
 
@@ -15,7 +15,7 @@ def test_a_lack_of_memory_is_reported_in_one_line():
         lambda: bytearray(1 << 62),
         lambda: mmap(-1, 1 << 60),
     ):
-        with pytest.raises(InputError, match="too large for it") as caught, enough_memory(lambda: "too large for it"):
+        with input_error("too large for it") as caught, enough_memory(lambda: "too large for it"):
             take()
         assert is_out_of_memory(caught.value.__cause__)
     for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError("a")):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 
 from nes2net.lib.devices import check_precision, float32_products, float32_settings, parse_precision
 from nes2net.lib.errors import InputError
@@ -32,7 +32,7 @@ def test_exact_float32_keeps_the_whole_mantissa_and_restores_the_settings(settin
     torch.set_float32_matmul_precision(program_precision)
     rounded = x @ x
     before = float32_settings()
-    with pytest.raises(InputError), float32_products():
+    with input_error(), float32_products():
         assert torch.equal(x @ x, exact)
         raise InputError("enough")
     assert float32_settings() == before
@@ -73,7 +73,7 @@ def test_precisions_are_named_and_refused_where_unsupported(monkeypatch):
     """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
     assert [parse_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
     for wrong in ("fp16", torch.int8, None):
-        with pytest.raises(InputError, match="unknown dtype"):
+        with input_error("unknown dtype"):
             parse_precision(wrong)
     gpu = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
@@ -86,5 +86,5 @@ def test_precisions_are_named_and_refused_where_unsupported(monkeypatch):
         ("bfloat16", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: use float16"),
         ("tf32", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: use float16"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             check_precision(precision, device)

@@ -4,9 +4,9 @@ import io
 import re
 import sys
 
-import pytest
+from builders import input_error
 
-from nes2net.lib.errors import InputError, settings_called
+from nes2net.lib.errors import settings_called
 from nes2net.lib.progress import LOGGER, SECONDS, ProgressDisplay
 
 
@@ -49,7 +49,7 @@ def test_the_interval_of_progress_lines_can_be_set(capsys, monkeypatch):
     assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
     for seconds in ("-1", "nan", "a minute"):
         monkeypatch.setenv(SECONDS, seconds)
-        with pytest.raises(InputError, match=f"{SECONDS} must be a number of seconds, 0 for no lines, not '{seconds}'"):
+        with input_error(f"{SECONDS} must be a number of seconds, 0 for no lines, not '{seconds}'"):
             ProgressDisplay(title="scoring", unit="file")
 
 

@@ -4,6 +4,7 @@ import re
 from importlib.metadata import EntryPoint
 
 import pytest
+from builders import input_error
 from builders.strangers import install
 
 from nes2net.lib.errors import InputError
@@ -20,7 +21,7 @@ def test_names_that_an_installed_package_lacks_are_refused(monkeypatch, target):
     )
     assert registry.names() == ["mine", "own"]
     assert registry.names(installed=False) == ["own"]
-    with pytest.raises(InputError, match=f"back-end 'mine' cannot be imported from {target} .*: mend the entry point"):
+    with input_error(f"back-end 'mine' cannot be imported from {target} .*: correct the entry point"):
         registry.get("mine")
 
 
@@ -45,12 +46,14 @@ def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packa
     message = (
         "back-end 'mine' is added by first-parts 1.0 (first:Mine) and by second-parts 0.2 (second:Mine): uninstall"
     )
-    with pytest.raises(InputError, match=re.escape(message)):
+    with input_error(re.escape(message)):
         registry_of_two_packages.get("mine")
 
 
 def test_a_part_with_a_built_in_name_is_reported_once(registry_of_two_packages, capsys):
     assert registry_of_two_packages.get("own") is InputError
-    assert "back-end 'own' is the one of nes2net; that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err
+    assert (
+        "back-end 'own' is built into nes2net, so that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err
+    )
     registry_of_two_packages.get("own")
     assert not capsys.readouterr().err

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 from builders.remote_stores import http_store, use_own_parts
 
-from nes2net import InputError
 from nes2net.lib import remote
 from nes2net.lib.remote import (
     ChangedFile,
@@ -77,7 +76,7 @@ def test_a_file_object_holds_parts(store):
     ["https://user:secret@h/a.parquet", "https://h/a.parquet?X-Amz-Signature=secret", "s3://id:secret@b/a.tar"],
 )
 def test_credentials_in_an_address_are_refused_and_not_repeated(address):
-    with pytest.raises(InputError, match="neither a password nor a query") as caught:
+    with input_error("neither a password nor a query") as caught:
         address_of(address)
     assert "secret" not in str(caught.value)
 
@@ -124,7 +123,7 @@ def test_a_remote_file_that_cannot_be_fetched_is_named(store):
 
 def test_a_file_that_is_refused_is_wrong_input(store):
     store.fault = lambda method, path: 403
-    with pytest.raises(InputError, match="cannot be read .status 403"):
+    with input_error("cannot be read .status 403"):
         status_of(f"{store.address}/a.bin")
 
 
@@ -216,5 +215,5 @@ def test_a_server_without_ranges_is_refused(tmp_path, monkeypatch):
     memory = fsspec.filesystem("memory")
     memory.pipe("/whole.bin", CONTENT)
     monkeypatch.setattr(type(memory), "cat_file", lambda self, path, start, end: CONTENT)
-    with pytest.raises(InputError, match="sends the whole file instead of a range"):
+    with input_error("sends the whole file instead of a range"):
         fetch("memory://whole.bin", 0, 10)

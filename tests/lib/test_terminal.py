@@ -3,8 +3,8 @@
 import sys
 
 import pytest
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.lib.terminal import check_one_line, print_note, print_warnings, say, say_written
 
 EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
@@ -29,6 +29,6 @@ def test_notes_warnings_and_names_of_files_are_one_line_each(capsys):
 @pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B", " A", "A\u3000"])
 def test_a_name_that_does_not_fit_a_line_is_refused(name):
     check_one_line(["全角", "a b", "bonafide"], "the file")
-    with pytest.raises(InputError, match="the file has the name .*: remove tabs, line breaks") as refusal:
+    with input_error("the file has the name .*: remove tabs, line breaks") as refusal:
         check_one_line(["C", name], "the file")
     assert str(refusal.value).isprintable()

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import input_error
 
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.tables import open_table
 from nes2net.data.corpora import generic
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import read_json
-from nes2net.lib.text_files import as_cell, of_cell, read_text
+from nes2net.lib.text_files import as_cell, from_cell, read_text
 from nes2net.lib.unpacking import unpack
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.metrics.localisation.label_files import read_rttm
@@ -51,7 +51,7 @@ READERS = {
 def test_what_did_not_arrive_is_called_so(tmp_path: Path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"{name}: {message}"):
+    with input_error(f"{name}: {message}"):
         READERS[name](path)
 
 
@@ -101,9 +101,7 @@ KINDS = {
 def test_a_file_that_is_not_text_is_called_what_it_is(tmp_path: Path, name, kind):
     path = tmp_path / name
     path.write_bytes(KINDS[kind])
-    with pytest.raises(
-        InputError, match=f"{name}.* not a text file.*; it is {kind}.*: unpack it, or save its table as CSV"
-    ):
+    with input_error(f"{name}.* not a text file.*; it is {kind}.*: unpack it, or save its table as CSV"):
         TEXT_READERS[name](path)
 
 
@@ -119,14 +117,14 @@ def test_an_id_may_begin_like_another_kind_of_file(tmp_path: Path, name):
 def test_text_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, read):
     path = tmp_path / "list.csv"
     path.write_bytes("path,label\nü.wav,real\n".encode(encoding))
-    with pytest.raises(InputError, match="save .*as UTF-8"):
+    with input_error("save .*as UTF-8"):
         read(path)
 
 
 def test_cells_that_a_spreadsheet_would_compute_are_quoted_and_numbers_are_not():
     for text in ("=1", "+1", "-1", "@a", "\ta", "\ra", "\na", "'=1", "''@"):
         assert as_cell(text) == f"'{text}"
-        assert of_cell(as_cell(text)) == text
+        assert from_cell(as_cell(text)) == text
     for value in ("", "'", "a=1", "'a", " =1", "LA_E_1", -1.5, 3, None):
         assert as_cell(value) is value
-    assert [of_cell(text) for text in ("", "'", "'a", "=1", "a")] == ["", "'", "'a", "=1", "a"]
+    assert [from_cell(text) for text in ("", "'", "'a", "=1", "a")] == ["", "'", "'a", "=1", "a"]

@@ -10,9 +10,10 @@ import tarfile
 import zipfile
 
 import pytest
+from builders import input_error
 
 from nes2net.lib import unpacking
-from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.errors import Unfinished
 from nes2net.lib.unpacking import unpack
 
 FILES = {"set/flac/a.flac": b"a" * 5000, "set/list.txt": b"a bonafide\n", "set/empty": b""}
@@ -74,7 +75,7 @@ def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, fil
     monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 1_000_000)
     monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
     archive = make(tmp_path / "a.archive", {"ok": b"1", **files})
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         unpack(archive, tmp_path / "out", "unpacking")
     assert set(content_of(tmp_path)) <= {"a.archive", "out/ok", *(f"out/{name}" for name in files if name.isdigit())}
 
@@ -85,7 +86,7 @@ def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, fil
     + [(make_zip, {"mode": mode}) for mode in (0o120777, 0o020600)],
 )
 def test_links_and_devices_are_refused(tmp_path, make, options):
-    with pytest.raises(InputError, match="'a' is a link or a device: refused"):
+    with input_error("'a' is a link or a device: refused"):
         unpack(make(tmp_path / "archive", {"a": b""}, **options), tmp_path / "out", "unpacking")
     assert content_of(tmp_path / "out") == {}
 
@@ -98,7 +99,7 @@ def test_a_zip_whose_members_overlap_is_refused(tmp_path):
     directory = content[directory_offset : content.index(b"PK\5\6")] * 1000
     last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), directory_offset, 0)
     path.write_bytes(content[:directory_offset] + directory + last)
-    with pytest.raises(InputError, match=r"1\.\d GB of members"):
+    with input_error(r"1\.\d GB of members"):
         unpack(path, tmp_path / "out", "unpacking")
 
 
@@ -131,7 +132,7 @@ TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100
 def test_hostile_tar_files_are_refused(tmp_path, entries, message):
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
         file.writelines([*entries, bytes(1024)])
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out", "unpacking")
 
 
@@ -145,7 +146,7 @@ def test_a_damaged_archive_is_named(tmp_path, make, options):
     content = bytearray(archive.read_bytes())
     content[300_000] ^= options is None
     archive.write_bytes(content if options is None else content[:250_000])
-    with pytest.raises(InputError, match=r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
+    with input_error(r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
         unpack(archive, tmp_path / "out", "unpacking")
     assert set(content_of(tmp_path / "out")) <= {"b.bin"}
 
@@ -155,7 +156,7 @@ def test_an_encrypted_zip_is_named(tmp_path):
     content = bytearray(archive.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
     archive.write_bytes(content)
-    with pytest.raises(InputError, match="is encrypted; unpack it by hand with its password"):
+    with input_error("is encrypted; unpack it by hand with its password"):
         unpack(archive, tmp_path / "out", "unpacking")
 
 
@@ -179,5 +180,5 @@ def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
 @pytest.mark.parametrize("leads_to", ["nowhere.tar", "link.tar"])
 def test_an_archive_that_is_a_link_to_nothing_is_named(tmp_path, leads_to):
     (tmp_path / "link.tar").symlink_to(leads_to)
-    with pytest.raises(InputError, match=r"link\.tar: cannot be read"):
+    with input_error(r"link\.tar: cannot be read"):
         unpack(tmp_path / "link.tar", tmp_path / "folder", "unpacking")

@@ -5,12 +5,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders import golden
+from builders import golden, input_error
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.lib.errors import InputError
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 CLOSED = golden.read("tracing/closed_set")
@@ -97,5 +96,5 @@ def test_f1_is_that_of_scikit_learn(pairs):
     ],
 )
 def test_wrong_classes_and_scores_are_refused(metric, arguments, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         metric(*arguments)

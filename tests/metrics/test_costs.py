@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.lib.errors import InputError
 
 scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=40)
 ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
@@ -68,14 +68,14 @@ def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
 
 def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
     for metric in (metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr, metrics.compute_min_cllr):
-        with pytest.raises(InputError, match="1 of 1 spoof scores are NaN"):
+        with input_error("1 of 1 spoof scores are NaN"):
             metric([1.0], [np.nan])
     for options, message in (
         ({"method": "other"}, "threshold method 'other'"),
         ({"p_spoof": 1.0}, "p_spoof"),
         ({"c_fa": 0}, "`c_fa` must be a cost above 0, not 0"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             metrics.compute_min_dcf([1.0, 2.0], [0.0], **options)
 
 
@@ -90,5 +90,5 @@ def test_min_tdcf_refuses_scores_and_asv_systems_that_have_none():
         (TWO, (np.arange(20), [30.0], [2.0]), 2021, "is useless, and t-DCF has no meaning"),
         (TWO, ([2.0, 3.0], [0.0], [-1.0]), 2019, "nothing to normalise by"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             metrics.compute_min_tdcf(*classes, *asv, version=version)

@@ -1,15 +1,14 @@
 """The four EER rules: definitions, invariances, agreement, and bad input."""
 
-import lzma
 from bisect import bisect_left
 
 import numpy as np
 import pytest
+from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import METHODS
 
 # Few distinct values, so that most scores are tied within and between the classes.
@@ -76,7 +75,7 @@ def test_an_eer_needs_finite_scores_of_both_classes():
         ([1.0], [0.0], {"method": "best"}, "method 'best'; known: arena, asvspoof, interpolated, roc, rocch, sklearn"),
         ([1.0], [0.0], {"method": "interpolated", "order": [0]}, "each of the 2 scores"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             metrics.compute_eer(bonafide, spoof, **options)
 
 
@@ -115,18 +114,3 @@ def test_the_rule_of_the_arena_is_that_of_its_client(ties):
         assert result == pytest.approx(eer_of_the_arena(*classes), abs=1e-12)
         if ties == "none":
             assert result[0] == pytest.approx(metrics.compute_eer(*classes, "interpolated")[0], abs=1e-12)
-
-
-def test_the_rule_of_the_arena_on_real_scores(shared):
-    """As they are, and with six decimals as the Arena's files have them; a thousand are equal."""
-    folder = shared / "real" / "scores" / "in_the_wild"
-    with lzma.open(folder / "in_the_wild_key.txt.xz", "rt") as file:
-        labels = {row[1]: row[5] for row in map(str.split, file) if row}
-    with lzma.open(folder / "SLS_paper.scores_Wild.txt.xz", "rt") as file:
-        rows = [(float(row[-1]), labels[row[0]] != "spoof") for row in map(str.split, file) if row]
-    exact = np.array([score for score, _ in rows])
-    is_bonafide = np.array([label for _, label in rows])
-    for scores in (exact, np.round(exact, 6)):
-        result = metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide], "arena")
-        assert result == pytest.approx(eer_of_the_arena(scores[is_bonafide], scores[~is_bonafide]), abs=1e-12)
-    assert round(100 * result[0], 2) == 7.46

@@ -5,12 +5,11 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from builders import crossed_effects
+from builders import crossed_effects, input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.lib.errors import InputError
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.metrics.resampling import quick_metric, single_trials
 
@@ -189,7 +188,7 @@ def test_intervals_of_few_errors_are_at_least_binomial():
     assert metrics.rate_interval(0.2, clustered, 4000) == pytest.approx(metrics.wilson_interval(0.2, 400), rel=0.01)
     for rate in (0.0, 1.0, 0.01):
         assert metrics.rate_interval(rate, np.full(50, rate), 100) == metrics.wilson_interval(rate, 100)
-    with pytest.raises(InputError, match="`confidence` must be between 0 and 1"):
+    with input_error("`confidence` must be between 0 and 1"):
         metrics.rate_interval(0.2, many, 4000, 1.0)
 
 
@@ -214,11 +213,9 @@ def test_wrong_settings_of_intervals_are_refused():
         ({"bonafide": [np.nan]}, "NaN"),
         ({"metric": functools.partial(metrics.compute_eer, method="best")}, "unknown EER method 'best'"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             metrics.bootstrap_interval(**arguments | options)
-    with pytest.raises(
-        InputError, match="2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"
-    ):
+    with input_error("2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"):
         metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))
 
 

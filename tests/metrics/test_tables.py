@@ -1,9 +1,8 @@
 """The official tables beyond the golden cases: empty classes and bad input."""
 
-import pytest
+from builders import input_error
 
 from nes2net import metrics
-from nes2net.lib.errors import InputError
 
 
 def test_a_row_without_a_class_has_no_figures():
@@ -20,7 +19,7 @@ def test_a_row_without_a_class_has_no_figures():
 
 
 def test_arguments_of_different_lengths_are_refused():
-    with pytest.raises(InputError, match="2 scores, but 2 classes, 1 sources and 2 attacks"):
+    with input_error("2 scores, but 2 classes, 1 sources and 2 attacks"):
         metrics.ctrsvdd_rows([1.0, 0.0], [True, False], ["kising"], ["-", "A09"])
-    with pytest.raises(InputError, match="CtrSVDD scores are NaN"):
+    with input_error("CtrSVDD scores are NaN"):
         metrics.ctrsvdd_rows([float("nan")], [True], ["kising"], ["-"])

@@ -1,6 +1,5 @@
 """The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from builders.files import read_json
 from builders.runs import same, weights_of
 from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
 from builders.strangers import REGISTRIES
-from conftest import REPOSITORY
 
 from nes2net import Detector, create_aggregation, create_backend, create_frontend
 from nes2net.data.augment import Sources
@@ -181,17 +179,6 @@ FAULTS = {
     "two_dimensional": (EFFECT, "__call__ returned an array (1, 12000) of float32; expected finite samples"),
     "nan_samples": (EFFECT, "__call__ returned an array (12000,) of float32; expected finite samples"),
 }
-#: The faults that are tried as commands of their own, too.
-#: The command line, which then prints the largest memory that it held.
-MEASURED_COMMAND = """
-import sys
-from nes2net.cli.main import main
-from nes2net.lib.this_process import peak_bytes
-status = main(sys.argv[1:])
-print(peak_bytes())
-sys.exit(status)
-"""
-AS_COMMANDS = ("embeds_none", "two_dimensional", "numpy_rows")
 
 
 def kind_of(name: str) -> str:
@@ -216,7 +203,7 @@ def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # n
     save_detector()
     status, out, error = command(words_of(name))
     message = " ".join((error + out).split())  # the findings of `data check` are wrapped
-    assert status != 0
+    assert status == (1 if name == "other_labels" else 2)  # a finding of `data check`
     assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
     assert FAULTS[name][1] in message
     assert error.count("\n") <= 8
@@ -226,20 +213,6 @@ def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # n
 def test_every_planted_fault_is_tried():
     names = {name for group in PARTS.values() for name in group if not name.startswith("good_")}
     assert names == set(FAULTS)
-
-
-@pytest.mark.parametrize("name", AS_COMMANDS)
-def test_a_planted_fault_as_a_command(package, name):
-    save_detector()
-    program = [sys.executable, "-c", MEASURED_COMMAND, *words_of(name).split()]
-    environment = {"PYTHONPATH": f"{package / 'site'}:{REPOSITORY}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(program, cwd=package, env=environment, capture_output=True, text=True)
-    errors = [line for line in done.stderr.splitlines() if "error" in line]
-    assert done.returncode == 2
-    assert len(errors) == 1
-    assert f"'{name}' (package {PACKAGE})" in errors[0]
-    assert FAULTS[name][1] in errors[0]
-    assert int(done.stdout.splitlines()[-1]) < 2**30  # bytes
 
 
 def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, monkeypatch):  # noqa: F811

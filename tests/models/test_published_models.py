@@ -180,9 +180,9 @@ def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
     random = detector.score(waveform, 16000, num_samples=8000, crop="random")
     assert random == detector.score(waveform, 16000, num_samples=8000, crop="random")
     assert random != detector.score(waveform, 16000, num_samples=8000)
-    with input_error("`crop` is 'head' or 'random', not 'tail'"):
+    with input_error("`crop` must be 'head' or 'random', not 'tail'"):
         detector.score(waveform, 16000, num_samples=8000, crop="tail")
-    with input_error("whole recordings have no such place"):
+    with input_error("only works with `num_samples`"):
         detector.score(waveform, 16000, num_samples=None, crop="random")
 
 

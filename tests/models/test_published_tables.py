@@ -22,5 +22,5 @@ def test_every_row_of_every_table_is_printed(capsys):
     sources = " ".join(text.partition("\nrecipes and code\n")[2].split())
     assert "MoE recipe asvspoof2019_moe_aasist; code https://github.com/" in sources
     assert "FTDKD only reported" in sources
-    assert " 8 Only the title of FTDKD's paper is known here." in sources
-    assert " 12 MoE: the authors' own score file gives 12.48 on In-the-Wild, not 9.17." in sources
+    assert " 8 We know only the title of FTDKD's paper." in sources
+    assert " 12 The score file of MoE's authors gives an EER of 12.48 % on In-the-Wild, not 9.17 %." in sources

@@ -24,7 +24,7 @@ from nes2net.cli.main import main
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.evaluation.judgements import Rows
-from nes2net.scoring.calibrated import usual_window
+from nes2net.scoring.calibrated import default_window
 from nes2net.scoring.decisions import Decider, load
 from nes2net.scoring.judging import judge_recording
 from nes2net.scoring.registry import judgements
@@ -218,7 +218,7 @@ def test_every_entrance_gives_the_same_answer(clips_folder, tmp_path, capsys, na
     if decider is not None:
         decision = shared_facts(detector.decide(path, decider).row())
         assert decision.items() <= row.items()
-    judge = LiveJudge(detector, "tone.pth", decider, None, window=usual_window(detector, decider), hop=row["hop"])
+    judge = LiveJudge(detector, "tone.pth", decider, None, window=default_window(detector, decider), hop=row["hop"])
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if path.suffix == ".mp3":  # libsndfile's own decoder differs in the last bits
         samples = load_audio(path)[:, None]

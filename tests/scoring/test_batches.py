@@ -10,6 +10,7 @@ import soundfile
 import torch
 from builders import assert_near, input_error, small_parts, some
 from builders.scored import score_trials
+from builders.systems import systems
 from conftest import seeded_detector
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -40,34 +41,10 @@ FRONTENDS = {
 }
 #: Front-ends whose output depends on samples after the last complete frame.
 LOOK_AT_EVERYTHING = {"wav2vec2_normalised", "wavlm_normalised", "waveform"}
-#: Front-ends of back-ends that do not read a wav2vec 2.0 of 32 numbers.
-FRONTEND_OF = {
-    "mpif_res2net": FRONTENDS["lps"],
-    "multires_gmlp": small("wav2vec2", encoder_embed_dim=128),
-    "one_class_distillation": small("teacher_student"),
-    "raw_aasist": FRONTENDS["waveform"],
-    "raw_aasist_l": FRONTENDS["waveform"],
-}
-FURTHER_OPTIONS = {"ensemble": {"kind": "classification"}, "multires_gmlp": {"max_frames": 128}}
-
-
-def systems() -> dict[str, dict]:
-    """Each back-end, front-end and aggregation, small."""
-    speech = FRONTENDS["wav2vec2"]
-    systems = {}
-    for name in registry.backends.names():
-        options = {"name": name, **small_parts.BACKENDS.get(name, {}), **FURTHER_OPTIONS.get(name, {})}
-        systems[f"back-end {name}"] = {"frontend": FRONTEND_OF.get(name, speech), "backend": options}
-    for name in sorted({*FRONTENDS} - {"waveform", "lps_first"}):  # the waveform is that of raw_aasist
-        systems[f"front-end {name}"] = {"frontend": FRONTENDS[name], "backend": "asp_mlp"}
-    nested = {"name": "nes2net_x", "nes_ratio": [4, 4]}
-    for name in registry.aggregations.names():
-        options = {"name": name, **small_parts.AGGREGATIONS.get(name, {})}
-        systems[f"aggregation {name}"] = {"frontend": speech, "aggregation": options, "backend": nested}
-    return systems
-
-
-SYSTEMS = systems()
+#: Each back-end, front-end and aggregation, small.
+SYSTEMS = {name: config for name, config in systems().items() if not name.startswith("front-end ")}
+for front_end in sorted({*FRONTENDS} - {"waveform", "lps_first"}):  # the waveform is that of raw_aasist
+    SYSTEMS[f"front-end {front_end}"] = {"frontend": FRONTENDS[front_end], "backend": "asp_mlp"}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +191,7 @@ def test_lengths_of_windows_that_are_done_are_not_read(plan, by_length):
 )
 def test_scoring_starts_after_few_headers(batch_size, sizes):
     """The first window has 16 batches and each next one four times as many, up to 65,536 trials."""
-    windows = list(batching._windows(200_000, batch_size))
+    windows = list(batching._trial_windows(200_000, batch_size))
     assert [len(window) for window in windows[: len(sizes)]] == sizes
     assert [index for window in windows for index in window] == list(range(200_000))
 

@@ -151,13 +151,13 @@ def test_samples_that_cannot_be_scored(detector):
         (None, 16000, "of type object"),
         (torch.zeros(4000).to_sparse(), 16000, "not an array"),
         (np.zeros(4000), "16000", "number of Hz, .*, not '16000'"),
-        (np.zeros(4000), 0, "0 samples a second"),
+        (np.zeros(4000), 0, "rate of 0 Hz"),
         (
             np.zeros(4000, np.float32),
             None,
             "the sample rate must be a number of Hz, sample_rate=16000 or another, not None",
         ),
-        (["a.wav", "b.wav"], 16000, "of 2: score_files takes several files, and score_batch several waveforms"),
+        (["a.wav", "b.wav"], 16000, "of 2: use score_files for several files, score_batch for several waveforms"),
     ):
         for score in (detector.score, detector.score_track, detector.embed):
             with input_error(message):
@@ -172,7 +172,7 @@ def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_pat
     content = path.read_bytes()
     with open(path, "rb") as file:
         assert detector.score(file) == expected
-        with input_error(rf"a.{suffix} has no more bytes from where it stands: seek\(0\)"):
+        with input_error(rf"a.{suffix} was read to its end, so no bytes are left: call seek\(0\)"):
             detector.score(file)
     assert detector.score(io.BytesIO(content)) == expected
     assert detector.score_track(io.BytesIO(content)).score == pytest.approx(expected, abs=1e-6)
@@ -194,7 +194,7 @@ def test_a_batch_of_waveforms(detector, waveform):
     batch = torch.from_numpy(np.stack(several[0:3:2]))
     assert detector.train().score_batch(batch, 32000) == pytest.approx(expected[0:3:2], abs=1e-6)
     assert detector.score_batch([], 16000) == []
-    with input_error("score_batch takes several waveforms"):
+    with input_error("use score_batch for several waveforms"):
         detector.score(np.stack([waveform] * 3), 16000)
 
 

@@ -141,7 +141,7 @@ def test_scores_of_the_predicted_class_are_doubted(path, text, capsys):
     scores_of(path)
     printed = capsys.readouterr().err
     assert f"note: {path}: the file calls recordings " in printed
-    assert "if a score is the probability of the label beside it, the figures mean nothing" in printed
+    assert "if a score is the probability of the label beside it, the results are meaningless" in printed
 
 
 @pytest.mark.parametrize(

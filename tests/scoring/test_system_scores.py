@@ -136,8 +136,8 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, spectra
         (model, [], "fuses the scores of 2 other systems: name 2 score files"),
         (model, ["--system-scores", system_files[0]], "but 1 score file is given"),
         (model, ["--score-range", "test"], "--system-scores"),
-        (bare, ["--system-scores", *system_files], "or 'test' for the published way"),
-        (plain, ["--system-scores", *system_files], "takes no scores"),
+        (bare, ["--system-scores", *system_files], "or 'test' for the published rule"),
+        (plain, ["--system-scores", *system_files], "uses no scores"),
     ):
         assert score(root, detector, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_the_time_axis_has_round_times():
         (200 * 3600, "time, h:mm:ss", ["0:00"]),
     ):
         axes = Figure().add_subplot()
-        track_plot.name_time_axis(axes, duration)
+        track_plot.label_time_axis(axes, duration)
         axes.figure.draw_without_rendering()
         ticks = zip(axes.get_xticks(), axes.get_xticklabels())
         shown = [tick.get_text() for position, tick in ticks if 0 <= position <= duration]

@@ -166,8 +166,8 @@ def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path, samples, num_
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"padding": "mirror"}, "`padding` is 'repeat' or 'zeros', not 'mirror'"),
-        ({"peak_normalize": True}, "`peak_normalize` is 'no' or 'recording' or 'cut', not True"),
+        ({"padding": "mirror"}, "`padding` must be 'repeat' or 'zeros', not 'mirror'"),
+        ({"peak_normalize": True}, "`peak_normalize` must be 'no' or 'recording' or 'cut', not True"),
         ({"padding": "zeros", "num_samples": 10**12}, "would be filled up to 1,000,000,000,000 samples"),
     ],
 )

@@ -26,7 +26,7 @@ def test_the_benchmark_of_metrics_prints_a_row_for_each_metric_and_size(benchmar
     for row in (r" 100 +[\d.]+ ms +[\d.]+ ms +\d+x$", r" 300 +left out +[\d.]+ ms +plain would take \d+ s$"):
         assert sum(bool(re.search(row, line)) for line in lines) == num_metrics
     assert "3 resamples of 400 trials" in lines
-    assert sum(line.endswith("s on 2") for line in lines) == 6
+    assert sum(line.endswith("s on 2") for line in lines) == 1
 
 
 def test_no_benchmark_has_the_name_of_an_installed_package():
@@ -38,4 +38,4 @@ def test_no_benchmark_has_the_name_of_an_installed_package():
 def test_stream():
     done = run("bench", "stream", "--small")
     assert done.returncode == 0, done.stderr
-    assert re.findall(r"^\w+", done.stdout, re.MULTILINE) == ["push"] * 3 + ["memory"] * 2 + ["measuring", "XLS"]
+    assert re.findall(r"^\w+", done.stdout, re.MULTILINE) == ["push"] * 3 + ["XLS"]

@@ -1,22 +1,18 @@
 """Training in the order of blocks: the order, resuming to the bit, shards elsewhere, and their faults."""
 
-import io
 import multiprocessing
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from builders import PATIENCE, input_error, slow
 from builders.remote_stores import http_store, packed, s3_store, series, use_own_parts
 from builders.runs import assert_same_run, refused, same, state_of, stop
-from builders.shards import table, write_parquet
 
 from nes2net.data.audio import packed as packed_shards
-from nes2net.data.audio.packed import blocks_of, fetch
+from nes2net.data.audio.packed import blocks_of
 from nes2net.data.corpora import shards as shards_corpus
 from nes2net.lib import remote
 from nes2net.lib.errors import Unfinished
@@ -139,12 +135,11 @@ def test_shards_here_in_s3_and_on_a_server_train_alike(runs, folder, format):
         assert b"secret-of-the-test" not in b"".join(file.read_bytes() for file in of_s3.iterdir() if file.is_file())
 
 
-@pytest.mark.parametrize("moments", [[(1, 0), (1, 2), (2, 1)]])
-def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder, moments):
+def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder):
     with http_store(folder) as web:
         roots = split_roots(web.address, folder, "parquet")
         uninterrupted = train(runs("uninterrupted", **roots))
-        for moment in moments:
+        for moment in ((1, 0), (1, 2), (2, 1)):
             stop(runs("torn", num_workers=1, **roots), *moment)
         assert_same_run(train(runs("torn", **roots)), uninterrupted)
 
@@ -164,19 +159,6 @@ def kill(recipe, *moment):
         process.start()
         process.join(PATIENCE)
     assert process.exitcode == -signal.SIGKILL
-
-
-@pytest.mark.slow
-def test_a_run_killed_on_remote_shards_resumes_to_the_same_end(recipe, runs, folder):
-    saving = recipe(train={"save_every_minutes": 0.0}).train
-    with http_store(folder) as web:
-        roots = split_roots(web.address, folder, "parquet")
-        uninterrupted = train(runs("uninterrupted", **roots).model_copy(update={"train": saving}))
-        torn = runs("torn", **roots).model_copy(update={"train": saving})
-        for moment in [(1, 0), (1, 2), (2, 1)]:
-            kill(torn, *moment)
-        resumed = train(torn)
-    assert same_weights(resumed, uninterrupted)
 
 
 @pytest.mark.weekly
@@ -257,37 +239,3 @@ def test_a_shard_that_changed_is_an_error(runs, folder, tmp_path, num_workers):
             patch.setattr(Run, "summary", lambda *_: change())
             refused(torn, message)
         refused(torn, message)
-
-
-def resident_bytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-@pytest.mark.weekly
-def test_a_million_rows_are_read_in_constant_memory(tmp_path, monkeypatch):
-    """Beside the list of trials: an epoch needs no more memory at its end than after a tenth."""
-    monkeypatch.setattr(packed_shards, "_KEPT_BYTES", 4 << 20)  # full after a tenth
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.zeros(40), 16000, format="WAV")
-    rows = 62_500  # as many as a shard of this size may have
-    for number in range(16):
-        columns = {"audio": [(buffer.getvalue(), "a.wav")] * rows, "label": [0, 1] * (rows // 2)}
-        columns["utterance_id"] = [f"{number}-{row}" for row in range(rows)]
-        write_parquet(tmp_path / f"train-{number}.parquet", table(columns, None), rows_in_group=1000)
-    before = resident_bytes()
-    trials = shards_corpus.CORPUS.trials(tmp_path, "train")
-    paths = [trial.path for trial in trials]
-    blocks = Blocks(blocks_of(paths), 16)
-    listed = resident_bytes()
-    after_a_tenth = 0
-    for step, batch in enumerate(EpochBatches(len(paths), 1000, seed=0, shuffle=True, blocks=blocks)):
-        for _, index in batch:
-            fetch(paths[index])
-        if step == 100:
-            after_a_tenth = resident_bytes()
-    growth = resident_bytes() - after_a_tenth
-    print(
-        f"{(listed - before) / len(paths):.0f} bytes for each trial of the list, then {growth:,} bytes in nine tenths"
-    )
-    assert len(paths) == 1_000_000
-    assert growth < 32 << 20

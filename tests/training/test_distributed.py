@@ -132,7 +132,8 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     """Weights and metrics of two processes are those of one, up to rounding.
 
     The model has batch normalisations, batches and parts are of uneven size, and one file cannot be
-    read. How far rounding reaches depends on the processor, so two things are kept out of the way:
+    read; one run takes the last batch of an epoch, which is smaller. How far rounding reaches
+    depends on the processor, so two things are kept out of the way:
 
     * ReLU, whose slope jumps at 0, which batch normalisation may magnify. SELU always has a slope.
     * Adam with the published eps, 1e-8, which divides a gradient by its own size: rounding errors of
@@ -149,6 +150,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
 
     linear = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 11}
     accumulated = {**linear, "accumulate": 2}
+    incomplete = {**accumulated, "batch_size": 5, "drop_last": False}
     frozen = {**linear, "freeze_frontend": True}
     five_steps = {**linear, "epochs": 5, "keep": "all"}
     clipped = {**five_steps, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
@@ -160,7 +162,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         "eps 1": pair("linear", train=five_steps),
         "clipped": pair("clipped", train=clipped),
         "pieces": pair("pieces", train={**frozen, "loss": plain_mean}, data=pieces),
-        "dynamic": pair("dynamic", train=accumulated, data=dynamic),
+        "dynamic": pair("dynamic", train=incomplete, data=dynamic),
         "vectors": pair("vectors", train={**accumulated, "lr": 1e-3, "loss": "prototypes"}),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }

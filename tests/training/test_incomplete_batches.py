@@ -1,16 +1,12 @@
 """Training with the last incomplete batch of an epoch: `train.drop_last: false`."""
 
-import subprocess
-import sys
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from builders import PATIENCE, SHARED, input_error
+from builders import SHARED, input_error
 from builders.files import read_json
-from builders.runs import assert_same_run, folder_of, history_of, refused, state_of, stop
+from builders.runs import assert_same_run, history_of, refused, state_of, stop
 
 from nes2net.training.balance import Balance, Level
 from nes2net.training.data import check_fills_a_batch
@@ -134,25 +130,6 @@ def test_a_run_resumes_before_and_in_the_last_batch(recipe, step, tmp_path):
     interrupted = recipe(train=settings, output=str(tmp_path / "interrupted"))
     stop(interrupted, 2, step, "cpu")
     assert_same_run(train(interrupted, "cpu"), uninterrupted)
-
-
-@pytest.mark.slow
-def test_two_processes_take_the_last_batch(recipe, tmp_path):
-    """The weights are those of one process up to rounding; ``eps`` 1 keeps Adam's steps about as large as gradients."""
-    settings = {**INCOMPLETE, "accumulate": 2, "adam_eps": 1.0, "lr": 2e-3}
-    model = {"backend": {"name": "nes2net_x_selu", "nes_ratio": [2, 2]}}
-    alone = train(recipe(model=model, train=settings, output=str(tmp_path / "alone")), "cpu")
-    together = recipe(model=model, train=settings, output=str(tmp_path / "together"))
-    path = tmp_path / "together.yaml"
-    path.write_text(yaml.safe_dump(together.to_dict()))
-    program = Path(__file__).parents[1] / "builders" / "distributed_run.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", program]
-    subprocess.run([*command, tmp_path, path], check=True, timeout=PATIENCE)
-    folder = folder_of(together)
-    assert num_steps(folder) == 6
-    weights_alone = state_of(alone)["detector"]
-    for name, weight in state_of(folder)["detector"].items():
-        assert (weight - weights_alone[name]).abs().max() < 1e-5, name
 
 
 def test_an_epoch_may_be_smaller_than_a_batch(recipe):

@@ -1,13 +1,12 @@
 """`train.log`: the lines of a run, appended, and no reason for a run to end."""
 
-import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from builders.runs import folder_of, refused
+from builders.runs import folder_of
 
 from nes2net.lib.progress import LOGGER, SECONDS
 from nes2net.training.run import train
@@ -92,10 +91,3 @@ def test_names_of_files_cannot_forge_lines(tmp_path, monkeypatch):
     assert without_times(tmp_path / LOG_FILE) == ["left out: \\x1b[2J\\udcff.wav"]
     monkeypatch.setattr(sys, "argv", ["nes2net", "train", "my\nrecipe.yaml"])
     assert all("\n" not in line for line in circumstances(torch.device("cpu")))
-
-
-def test_a_pipe_in_place_of_the_log_is_refused(recipe):
-    folder = folder_of(recipe())
-    folder.mkdir(parents=True)
-    os.mkfifo(folder / LOG_FILE)
-    refused(recipe(), "is not a regular file")

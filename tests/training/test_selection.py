@@ -66,9 +66,9 @@ def write_run(selection, recipe):
 
 
 def test_by_default_both_losses_select():
-    assert make().measures == ["val_loss_w_aug", "val_loss_wo_aug"]
-    assert make(algo=0).measures == ["val_loss_wo_aug"]
-    assert make(validation={"augmented": False}).measures == ["val_loss_wo_aug"]
+    assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
+    assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
+    assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [1, 2, 5, 6, 8]), ("first", [1, 2, 6, 8])])

@@ -57,7 +57,7 @@ def bench(
 
     from nes2net.actions.flags import architecture_in
     from nes2net.apps.bench.benchmark import environment, measure, speed_table
-    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.data.audio.files import expand_folders
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
     from nes2net.lib.devices import choose_device
@@ -87,7 +87,7 @@ def bench(
     sizes = list(batch_size or [1, default_batch_size(detector.device)])
     with TemporaryDirectory() as folder:
         if files:
-            paths = with_folders_listed(files)
+            paths = expand_folders(files)
         else:  # generate enough files for two batches, at least eight files
             rng = np.random.default_rng(0)
             paths = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * max(sizes)))]

@@ -271,6 +271,7 @@ def load_experiment(
             f"experiment {path} has no value for ${{{unknown[0]}}}: pass `set` {unknown[0]}=…, or give it a default in "
             "the section places of the file, which an environment variable then overrides"
         )
+    # Refuse a file whose places would fill the memory: a short text may mention a long value many times.
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
     Budget(f"experiment {path}", MAX_BYTES, 0).take("values of places", bytes=num_bytes)
     values = {**_fill_places(values, value_of), "places": declared}

@@ -213,7 +213,7 @@ class ScoreJob(Job):
         }
         if detector:
             expected["model"] = detector.fingerprint()
-        return not Claim(self.scores, record.run | expected, record.run).is_same
+        return not Claim(self.scores, record.run | expected, record.run).is_same  # compares wanted and recorded facts
 
     def missing(self, search: Search) -> list[Finding]:
         """List missing files; with `allow_partial`, only if nothing can be scored without them."""
@@ -287,6 +287,7 @@ class EvaluateJob(Job):
         Except for the score file, input files may be missing by now.
         """
         report = self.read()
+        # Compare the present settings with those of the report.
         if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
             return False
         files = [file for file in report.inputs if "sha256" in file]

@@ -117,7 +117,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     limits = (("trainings", trainings, _MAX_TRAININGS), ("evaluations", evaluations, _MAX_EVALUATIONS))
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
-        budget.take(unit, steps=count)
+        budget.take(unit, steps=count)  # raises InputError above the limit
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))

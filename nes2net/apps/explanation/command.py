@@ -59,10 +59,10 @@ def explain(
         duration: seconds to explain; all if not given
     """
     from nes2net.apps.explanation.explain import explain as explained
-    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.data.audio.files import expand_folders
     from nes2net.scoring.score_length import samples_to_score
 
-    paths = with_folders_listed(files)
+    paths = expand_folders(files)
     pictures = {}
     if out:
         pictures = {path: Path(out) / name for path, name in output_names(paths, f".{picture}").items()}
@@ -70,8 +70,7 @@ def explain(
     detector = loading.load(model)
     num_samples = length.requested_samples_of_files()
     if num_samples == "auto":
-        score_length = samples_to_score(detector.provenance)
-        print_note(score_length.words and f"{score_length.words}; --samples chooses another number")
+        print_note(samples_to_score(detector.provenance).note)
     num_failed = 0
     for path in paths:
         title = f"explaining {printable_name(path.name)}"

@@ -44,7 +44,7 @@ def occlude(
         after_coarse_pass: called with the relevance so far, and the number of small blocks that
             need not be removed.
     """
-    windows, bands, large_blocks, blocks = _masks_to_remove(grid)
+    windows, bands, large_blocks, blocks = _masks_to_remove(grid)  # K×F×T each
     windows_cover = windows[:, 0].astype(float)  # windows × T: 1 if the window covers the time bin
     over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)  # mean over windows
     over_bands = subject.changes(grid, bands, score)

@@ -11,7 +11,7 @@ from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, style, write_title
 
 _BAR = "#6b7785"
 _WINDOW = 400  # number of samples in each spectrum: 25 ms
@@ -75,7 +75,7 @@ def draw(
     title = f"score {explanation.score:.4f}, explained by {TITLES[explanation.method]}".replace("-", "−")
     if model:
         title = f"{drawable(model)}: {title}"
-    name_picture(cells, name, f"{title}\n{in_words(explanation.checks)}")
+    write_title(cells, name, f"{title}\n{in_words(explanation.checks)}")
     figure.savefig(picture, dpi=110, format=file_format)
 
 

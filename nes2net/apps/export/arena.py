@@ -112,7 +112,7 @@ class ArenaModel:
                 f"{pluralise(len(audios), 'recording')} with {pluralise(len(srs), 'sample rate')}: give one rate for each"
             )
         reader = WaveformReader.of(detector, self.num_samples)
-        return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
+        return score_each(detector, [reader.read_audio(samples, rate).waveform for samples, rate in zip(audios, srs)])
 
     def unload(self) -> None:
         self._detector = None

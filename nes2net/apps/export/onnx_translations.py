@@ -73,5 +73,6 @@ def translations() -> dict[Callable, Callable]:
 
 def _fourier_basis(length: int) -> np.ndarray:
     """exp(−2πi·n·k/length) as length×bins×2 float32 (real, imaginary), computed in float64."""
+    # The product n·k modulo the length has the same exponential, and a smaller rounding error.
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

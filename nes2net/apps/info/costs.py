@@ -101,6 +101,7 @@ def _frontend_costs(frontend: Frontend) -> Costs:
     ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
+    # A multiply-add counts as two operations.
     return Costs("front-end", frontend, flops / 2 / _SECONDS, notes + _frozen_note(frontend))
 
 

@@ -198,6 +198,7 @@ class Channel:
         tally.num_weighed += 1
         tally.num_speaking += running.weight > 0
         tally.num_alarms += running.alarm
+        # The state of the evidence after this window, for its line, the summary and a restart.
         tally.last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
         if tally.num_speaking:
             tally.last |= {"probability": running.probability, "mean": running.mean}
@@ -205,7 +206,7 @@ class Channel:
         if not running.weight:
             line |= {"llr": None, "probability": None}
         if running.unusual and traits:
-            message = f"cannot tell of calls like this: calibrate on {traits.kind}"
+            message = f"cannot tell of calls like this: calibrate on {traits.what_to_calibrate_on}"
             line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:
             return []
@@ -221,8 +222,8 @@ class Channel:
         Overlapping windows share an embedding, because an embedding takes as long as a score.
         """
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
-        if line["start"] >= self._embedded_until and not evidence.decider.too_long(traits):
-            waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
+        if line["start"] >= self._embedded_until and not evidence.decider.why_too_long(traits):
+            waveform = WaveformReader.of(self.scorer, None).read_audio(samples, SAMPLE_RATE).waveform
             (traits,) = Measurer.of(self.scorer, evidence.decider).with_embeddings([traits], waveform[None])
             self._embedding = traits.embedding
             self._embedded_until = line["end"]

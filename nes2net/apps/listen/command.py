@@ -91,15 +91,15 @@ def listen(
 def _load_judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
-    from nes2net.scoring.calibrated import notes_on, usual_window
+    from nes2net.scoring.calibrated import check_decider, default_window
 
     decider = deciding.decider()
     scorer = loading.scorer(model)
-    window = usual_window(scorer, decider) if windows.window is None else windows.window
+    window = default_window(scorer, decider) if windows.window is None else windows.window
     calibration = deciding.calibration and Path(deciding.calibration).name
     judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
     if decider is not None:
-        for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
+        for note in check_decider(scorer, decider, round(window * SAMPLE_RATE)):
             print_note(note)
     return judge
 

@@ -57,7 +57,7 @@ class SavedCalls:
             with replacing(self._path(session.ready["session"])) as temporary:
                 temporary.write_text(state.model_dump_json(), encoding="utf-8")
         except (OSError, InputError) as error:
-            _LOGGER.warning("the state of a call could not be saved: %s", error)
+            _LOGGER.warning("the state of a call could not be saved, so it cannot continue after a restart: %s", error)
 
     def restore(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
         """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings.
@@ -73,7 +73,7 @@ class SavedCalls:
             seconds = max(0.0, time.time() - os.path.getmtime(path))
             session = begin(saved.channels)
         except (OSError, InputError) as error:
-            _LOGGER.warning("a call begins again: %s", error)
+            _LOGGER.warning("a call begins again, because its saved state cannot be used: %s", error)
             return None
         if saved.basis != self._digest_of_settings(session) or len(saved.channels) != len(session.ready["channels"]):
             return None

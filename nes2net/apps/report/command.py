@@ -61,7 +61,7 @@ def report(
     if len({Path(path).resolve() for path in paths.values()}) < len(paths):
         raise InputError(f"{' and '.join(paths)} name one file twice: name another file for each")
     decider = deciding.decider()
-    recording = Unchanged(file)
+    recording = Unchanged(file)  # check() below raises InputError if the file changes meanwhile
     audio = AudioFile.of(Path(file), channel)
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)

@@ -16,7 +16,7 @@ from nes2net.lib.pictures import Axes, Figure
 from nes2net.lib.times import clock
 from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import Track
-from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, name_time_axis, score_limits, style
+from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, label_time_axis, score_limits, style
 
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
@@ -59,7 +59,7 @@ def draw(examination: Examination) -> Markup:
         strip.set(ylim=(0, 1), yticks=[])
         strip.set_ylabel("fake", rotation=0, ha="right", va="center")
         style(strip)
-    name_time_axis(panels[-1], track.duration)
+    label_time_axis(panels[-1], track.duration)
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
     stretch = stretch_of(examination.judged)

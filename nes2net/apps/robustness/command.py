@@ -83,7 +83,7 @@ def robustness(
     rule: Decider | OperatingPoint = point
     if calibration is not None:
         rule = Decider(load(calibration), operating_point=point)
-        doubts = [*check_belongs(detector, rule.calibration), rule.calibration.unlike(num_samples)]
+        doubts = [*check_belongs(detector, rule.calibration), rule.calibration.warning_on_length(num_samples)]
         print_warnings(filter(None, doubts))
     result = run(
         detector,

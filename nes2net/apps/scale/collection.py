@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,9 +26,10 @@ from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, Unfinished, first_line, with_flag_names
+from nes2net.lib.errors import InputError, Unfinished, first_line
 from nes2net.lib.files import check_no_device, remove_leftovers
 from nes2net.lib.processes import Processes
+from nes2net.lib.terminal import print_note
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
@@ -104,13 +104,13 @@ def score_collection(
     if record is not None and files:
         with results.open_kept(out) as finished:
             is_finished = finished.stamps == {trial.id: results.stamp(trial) for trial in trials}
+        # The finished run had the same arguments, and all its results are still there.
         if Claim(out, request, record.asked, is_finished).is_done:
             return record
     # Ray's handler of SIGTERM would print a stack trace and abort.
     with connect(resources), StopRequests():
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
-        if words := facts.score_length.words:
-            print(f"note: {with_flag_names(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
+        print_note(facts.score_length.note)
         about = {
             "asked": request,
             "judgement": facts.judgement.describe(),

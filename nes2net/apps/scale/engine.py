@@ -25,10 +25,10 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.lib.remote import is_remote
-from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
+from nes2net.scoring.batches import Compute, Item, ItemDataset, Plan, ReadItem, collate
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
-from nes2net.scoring.record import circumstances, computing, plain
+from nes2net.scoring.record import describe_computation, plain, score_dependencies
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength, samples_to_score
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
@@ -119,12 +119,12 @@ def _load_facts(
     except InputError as error:
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
-    run = computing(scorer, score_length.num_samples) | judgement.identity()
+    run = score_dependencies(scorer, score_length.num_samples) | judgement.identity()
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         checkpoint = plain(scorer.provenance.to_dict() | {"path": model.name})
-        record = {"checkpoint": checkpoint, **circumstances(scorer, batch_size)}
+        record = {"checkpoint": checkpoint, **describe_computation(scorer, batch_size)}
     model = replace(model, dtype=scorer.precision)  # "fastest" may mean another precision on another machine
     return Facts(run, record, reader, batch_size, judgement, score_length, model, resources)
 
@@ -163,7 +163,7 @@ def score_piece(piece: Piece, scorer: Scorer, facts: Facts) -> Piece:
     # If a recording could not be read, its `waveform` is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
-    read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
+    read_batches = (collate([ReadItem(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
     scores: dict[str, object] = {}
     errors: dict[str, str] = {}
     for result in Compute(scorer, plan, judgement)(read_batches):
@@ -202,7 +202,7 @@ def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
         fetching = {str(number): pool.submit(_recording_of_row, row) for number, row in enumerate(piece.rows)}
-        reading = Reading(lambda item: reader.read(fetching[item.id].result()))
+        reading = ItemDataset(lambda item: reader.read(fetching[item.id].result()))
         for id, row in zip(fetching, piece.rows):
             waveform = reading[Item(id, row["address"])].content
             seconds = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from nes2net.data.audio.files import recordings_listed
+from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
 from nes2net.lib.errors import InputError, as_input_error, short_repr
@@ -87,7 +87,7 @@ def _unsorted_shards(name: str) -> list[Shard]:
         shards.append(_file_shard(file, name_in_folder))
     if shards or not os.path.isdir(address):
         return shards
-    recordings = recordings_listed(Path(address))
+    recordings = list_recordings(Path(address))
     return list(_shards_of_list(address, [(_as_id(os.path.relpath(file, address)), str(file)) for file in recordings]))
 
 

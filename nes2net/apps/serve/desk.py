@@ -26,7 +26,7 @@ from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.times import clock, readable_duration
-from nes2net.scoring.judged import Failed, Judged, rows_of
+from nes2net.scoring.judged import Failed, Judged, stretch_rows
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.track import FrameScores
 from nes2net.scoring.waveforms import Source
@@ -83,7 +83,7 @@ class Scored:
         """Return the row of `nes2net predict --track --json`, and the fake stretches beside a score."""
         row = self.judged.to_row()
         if self.fakes is not None and self.fakes.rule is not None:
-            row["segments"] = rows_of(self.fakes.stretches)
+            row["segments"] = stretch_rows(self.fakes.stretches)
             row["segment_rule"] = {"resolution_ms": self.fakes.resolution_ms, **self.fakes.rule._asdict()}
         return row
 
@@ -193,6 +193,7 @@ class Desk:
             )
             times.duration = duration
             origin = name if channel is None else ChannelOf(name, channel)
+            # The decoded file is judged, but the answer names the uploaded one.
             recording = Source(origin, full_wav, (channels.beginning, channels))
             finds_segments = judge.judgement.is_score and self.detector.trained_on_segments
             num_parts = 2 if finds_segments else 1

@@ -405,7 +405,7 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     if args.model_path:
         print_note(f"--model_path {args.model_path} is not used, because --num_average_model is given")
     if average.earlier == "replaced":
-        print_note(f"{average.path} was not made of these checkpoints and was made again")
+        print_note(f"{average.path} was an average of other checkpoints and is replaced")
     args.model_path = str(average.path)
     return average
 

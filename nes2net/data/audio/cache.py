@@ -132,7 +132,7 @@ class AudioCache:
             self._full[0] = 1
             say(
                 f"warning: nothing more is cached in {self.folder} ({error.strerror}); "
-                "recordings not yet in it are decoded every time",
+                "recordings that are not in it are decoded every time. Make room, or name another cache folder",
                 file=sys.stderr,
             )
 
@@ -149,6 +149,7 @@ def _checksum(samples: np.ndarray) -> bytes:
 
 
 def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
+    # Read (N,) float32, or the first ``num_samples``; None if there is no entry, or it is damaged.
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None

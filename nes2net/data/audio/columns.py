@@ -32,8 +32,8 @@ def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[N
     high = np.full(columns, -np.inf, np.float32)
     position = 0
     for block in stream_audio(audio):
-        column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)
-        starts = np.flatnonzero(np.diff(column, prepend=-1))
+        column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)  # of each sample
+        starts = np.flatnonzero(np.diff(column, prepend=-1))  # the first sample of each column in this block
         low[column[starts]] = np.minimum(low[column[starts]], np.minimum.reduceat(block, starts))
         high[column[starts]] = np.maximum(high[column[starts]], np.maximum.reduceat(block, starts))
         position += len(block)
@@ -54,8 +54,8 @@ def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArr
     power = np.zeros((columns, _FFT // 2 + 1))
     counts = np.zeros(columns)
     window = np.hanning(_FFT).astype(np.float32)
-    pending_samples = np.zeros(0, np.float32)
-    num_done = 0
+    pending_samples = np.zeros(0, np.float32)  # from the start of the next spectrum on
+    num_done = 0  # spectra
     for block in stream_audio(path):
         pending_samples = np.concatenate([pending_samples, block])
         if len(pending_samples) < _FFT:

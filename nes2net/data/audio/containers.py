@@ -42,26 +42,35 @@ def riff_fault(file: BinaryIO) -> str | None:
     file.seek(0)
     start = file.read(12)
     size_of_file = file.seek(0, 2)
-    position = 0
-    # AVI: each chunk must end before the end of the file.
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-        for _ in range(_MAX_CHUNKS):  # an AVI file may consist of several RIFF chunks
-            file.seek(position)
-            head = file.read(8)
-            size = int.from_bytes(head[4:], "little")
-            present = size_of_file - position - 8
-            if head[:4] != b"RIFF" or not size or is_placeholder(size):
-                return None
-            if size > present + 8:  # some programs count the 8 bytes of the chunk's header in its size
-                return cut_off(size, present, "bytes")
-            position += 8 + size + size % 2
-    # WAV and AIFF: the chunk of samples must end before the end of the file.
+        return _avi_fault(file, size_of_file)
     order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
+    return _wave_fault(file, order, size_of_file)
+
+
+def _avi_fault(file: BinaryIO, size_of_file: int) -> str | None:
+    # Each RIFF chunk must end before the end of the file.
+    position = 0
+    for _ in range(_MAX_CHUNKS):
+        file.seek(position)
+        head = file.read(8)
+        size = int.from_bytes(head[4:], "little")
+        present = size_of_file - position - 8
+        if head[:4] != b"RIFF" or not size or is_placeholder(size):
+            return None
+        if size > present + 8:  # some programs count the 8 bytes of the chunk's header in its size
+            return cut_off(size, present, "bytes")
+        position += 8 + size + size % 2
+    return None
+
+
+def _wave_fault(file: BinaryIO, order: _ByteOrder, size_of_file: int) -> str | None:
+    # The chunk of samples must end before the end of the file.
     unit_bytes = 1
     unit = "bytes"
-    long_size = None
+    long_size = None  # size of the samples in 64 bits, in RF64 and BW64 files
     for name, size, body_start in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
@@ -77,8 +86,6 @@ def riff_fault(file: BinaryIO) -> str | None:
             announced = size // unit_bytes
             present = max(0, present) // unit_bytes
             return cut_off(announced, present, unit) if announced > present else None
-        # In RF64 and BW64 files, the chunk ``ds64`` precedes the samples, and states the size of the samples in 64
-        # bits.
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
         # codes of PCM, float, A-law, μ-law, extensible
@@ -130,42 +137,61 @@ def chunk_fault(file: BinaryIO) -> str | None:
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(30)
-    # ASF: the header states the size of the file.
-    if start[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF specification, Sec. 10
-        header = file.read(min(int.from_bytes(start[16:24], "little"), _MAX_HEADER_BYTES))
-        properties = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
-        fields = header[properties + 24 : properties + 104]
-        if properties < 0 or len(fields) < 68 or fields[64] & 1:
-            return None  # no size is stated, because the recording was not finished
-        expected = int.from_bytes(fields[16:24], "little")
-    # FLV: each tag states its own size.
+    expected = None
+    if start[:16] == _ASF_HEADER:
+        expected = _stated_asf_size(file, start)
     elif start[:4] == b"FLV\1":
-        expected = int.from_bytes(start[5:9], "big")  # offset where the header ends, and later where a tag ends
-        while True:
-            file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
-            head = file.read(11)
-            if not any(head):  # the file ends, or only zeros follow, as in a sparse file
-                return None
-            expected += 15
-            if len(head) == 11:
-                expected += int.from_bytes(head[1:4], "big")
-            if expected >= size:
-                break
-    # CAF: each chunk states its own size.
+        expected = _end_of_flv(file, int.from_bytes(start[5:9], "big"), size)
     elif start[:4] == b"caff":
-        expected = 8  # offset where the header ends, and later where a chunk ends
-        for _ in range(_MAX_CHUNKS):
-            file.seek(expected)
-            head = file.read(12)
-            length = int.from_bytes(head[4:], "big")
-            if len(head) < 12 or length >= UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
-                return None
-            expected += 12 + length
-            if expected >= size:
-                break
-    else:
+        expected = _end_of_caf(file, size)
+    if expected is None or expected <= size:
         return None
-    return None if expected <= size else f"is cut off: {expected - size:,} bytes are missing at its end"
+    return f"is cut off: {expected - size:,} bytes are missing at its end"
+
+
+# Ids of objects (ASF specification, Sec. 10).
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
+    """Read the size that the header states, if any; ``start`` has the 30 bytes before it."""
+    header = file.read(min(int.from_bytes(start[16:24], "little"), _MAX_HEADER_BYTES))
+    properties = header.find(_ASF_FILE_PROPERTIES)
+    fields = header[properties + 24 : properties + 104]
+    if properties < 0 or len(fields) < 68 or fields[64] & 1:
+        return None  # no size is stated, because the recording was not finished
+    return int.from_bytes(fields[16:24], "little")
+
+
+def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
+    """Find where the last tag should end; None if all are whole."""
+    expected = header_end  # later where a tag ends
+    while True:
+        file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
+        head = file.read(11)
+        if not any(head):  # the file ends, or only zeros follow, as in a sparse file
+            return None
+        expected += 15
+        if len(head) == 11:
+            expected += int.from_bytes(head[1:4], "big")
+        if expected >= size:
+            return expected
+
+
+def _end_of_caf(file: BinaryIO, size: int) -> int | None:
+    """Find where the last chunk should end; None if all are whole."""
+    expected = 8  # where the header of the file ends, and later where a chunk ends
+    for _ in range(_MAX_CHUNKS):
+        file.seek(expected)
+        head = file.read(12)
+        length = int.from_bytes(head[4:], "big")
+        if len(head) < 12 or length >= UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
+            return None
+        expected += 12 + length
+        if expected >= size:
+            return expected
+    return expected
 
 
 # Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.
@@ -224,6 +250,7 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
+        # Return the numbers of table entries and of blocks of PCM.
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats a sound track as PCM if the track's only table of durations has one entry: a duration of 1

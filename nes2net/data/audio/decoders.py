@@ -59,6 +59,9 @@ _CHECKED = frozenset(
 )
 
 
+_GET_AGAIN = "copy or download the file again"
+
+
 class DamagedAudio(ValueError):
     """A decoder reads other audio than the file announces; another decoder may succeed."""
 
@@ -76,7 +79,7 @@ def check_whole(path: Fetched) -> FlacHeader | None:
         if header is not None:
             header = header._replace(exceeded=exceeds_length(file, header))
         if fault := _find_damage(file, kind, header):
-            raise InputError(fault)
+            raise InputError(fault, remedy=_GET_AGAIN)
     return header
 
 
@@ -179,6 +182,7 @@ def is_chain(path: Fetched) -> bool:
 
 
 def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
+    # Yield each stream of a chain and its FLAC header; otherwise only the file itself.
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -221,7 +225,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
         slack = 2 * 1152 if file.format in MP3 else 0
         if count < file.frames - slack:
             if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
-                raise audio_error(path, cut_off(file.frames, count, "samples"))
+                raise audio_error(path, f"{cut_off(file.frames, count, 'samples')}; {_GET_AGAIN}")
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
@@ -241,7 +245,7 @@ def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | 
             announced, present = map(int, sizes.groups())
             is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
             if present < announced and not is_unknown:
-                raise audio_error(path, cut_off(announced, present, "bytes"))
+                raise audio_error(path, f"{cut_off(announced, present, 'bytes')}; {_GET_AGAIN}")
     if reason := _why_misread(file, path, header):
         raise DamagedAudio(reason)
 
@@ -293,10 +297,14 @@ def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
 
 @dataclass
 class _Decoded:
+    """Counts the decoded samples of a file, and follows the times that its frames and packets state."""
+
     states_end: bool
     """Whether the file states the end of its last stream, not the duration of its sound."""
     count: int = 0
+    """Samples of each channel."""
     kind: tuple[int, str] | None = None
+    """Rate in Hz, and name of the layout of channels, of the first frame."""
     begin: float = 0.0
     """Start of the stated duration, in seconds."""
     end: float = 0.0

@@ -20,7 +20,7 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
-# Suffixes of lists and texts, which often lie beside recordings. The note of :func:`recordings_listed` does not count
+# Suffixes of lists and texts, which often lie beside recordings. The note of :func:`list_recordings` does not count
 # these files.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
 
@@ -62,20 +62,22 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
     def raise_unlistable(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
+            raise InputError(
+                f"folder {error.filename} cannot be listed ({error.strerror}): make it readable"
+            ) from error
 
     return os.walk(folder, onerror=raise_unlistable)
 
 
-def recordings_listed(folder: Path) -> list[Path]:
+def list_recordings(folder: Path) -> list[Path]:
     """List :func:`recordings_below`; print a note about other files."""
     files = _files_below(folder)
     recordings = [file for file in files if is_recording(file.name)]
-    note_passed_over(folder, (file.name for file in files if not is_recording(file.name)))
+    note_skipped_files(folder, (file.name for file in files if not is_recording(file.name)))
     return recordings
 
 
-def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
+def note_skipped_files(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
     """Print, once per process, how many files have each of the five most common unread suffixes.
 
     Args:
@@ -91,8 +93,8 @@ def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of
     if passed_over:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in passed_over.most_common(5))
         _note_once(
-            f"passed over in {folder}, because the suffix is not {suffixes}: {counts}; name such a file itself or in "
-            "a list, or rename it, to have it read"
+            f"skipped in {folder}, because the suffix is not {suffixes}: {counts}; to read such a file, name it itself or "
+            "in a list, or rename it"
         )
 
 
@@ -101,7 +103,7 @@ def _note_once(text: str) -> None:
     print_note(text)
 
 
-def with_folders_listed(names: Iterable[str]) -> list[Path]:
+def expand_folders(names: Iterable[str]) -> list[Path]:
     """Replace each folder among ``names`` by the recordings in it and its subfolders.
 
     Raises:
@@ -112,8 +114,10 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
         if not os.path.isdir(path):  # a missing file is kept, too, and raises an error when it is read
             files.append(path)
             continue
-        recordings = recordings_listed(path)
+        recordings = list_recordings(path)
         if not recordings:
-            raise InputError(f"there are no audio files in {path} ({', '.join(sorted(AUDIO_SUFFIXES))})")
+            raise InputError(
+                f"{path}: holds no audio files ({', '.join(sorted(AUDIO_SUFFIXES))}): name a folder of recordings"
+            )
         files += recordings
     return files

@@ -99,6 +99,7 @@ def frame_fault(file: BinaryIO) -> str | None:
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
+    # Yield the stated end of each MPEG or ADTS frame; the last may lie behind the end of the file.
     position = skip_id3v2(file)
     padding = file.read(_MAX_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -223,7 +224,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> Iterator[int]:
-    position = 0
+    position = 0  # the next file begins where the data of this one end
     while True:
         file.seek(position)
         head = file.read(_AU_HEADER_BYTES)

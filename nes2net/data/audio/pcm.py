@@ -86,7 +86,7 @@ class PcmDecoder:
         self._recent = b""  # all bytes so far, or the latest of them
         self._is_beginning = True
 
-    def _check_samples(self, content: bytes) -> None:
+    def _refuse_header(self, content: bytes) -> None:
         """Refuse an audio file's header, also in the middle: some programs send files in pieces."""
         recent = self._recent + content
         header = _HEADER.search(recent)
@@ -102,7 +102,7 @@ class PcmDecoder:
 
     def push(self, content: bytes) -> list[np.ndarray]:
         """Return one block (channels, N) float32 of all complete samples."""
-        self._check_samples(content)
+        self._refuse_header(content)
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
@@ -151,13 +151,15 @@ class RawAudio:
         Raises:
             InputError: if the file cannot be read, does not give bytes, or has the header of an audio file.
         """
-        for samples in push_all(self._check_pieces(), PcmDecoder(self.encoding, self.channels)):
+        for samples in push_all(self._read_pieces(), PcmDecoder(self.encoding, self.channels)):
             yield samples, self.sample_rate
 
-    def _check_pieces(self) -> Iterator[bytes]:
+    def _read_pieces(self) -> Iterator[bytes]:
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
-                raise InputError(f"raw audio is bytes, not {type(content).__name__}: open a file in binary mode, 'rb'")
+                raise InputError(
+                    f"raw audio must be bytes, not {type(content).__name__}: open the file in binary mode, 'rb'"
+                )
             yield bytes(content)
 
 
@@ -165,7 +167,9 @@ def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):
-        with as_input_error(f"audio file {Path(source)} cannot be opened", OSError):
+        with as_input_error(
+            f"audio file {Path(source)} cannot be opened", OSError, remedy="name a file that exists and is readable"
+        ):
             with open(source, "rb") as file:
                 yield from _bytes_of(file)
     elif isinstance(source, Iterator) and not isinstance(source, io.IOBase):

@@ -231,7 +231,7 @@ def load_head_and_length(
             end += len(block)
             # Stop if the excerpt is complete and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _check_stated_length(all_channels(path))
+                length = _checked_length(all_channels(path))
                 if length is not None:
                     return join_blocks(pieces), length
                 num_searched = 0  # go on, because only decoding shows the length
@@ -248,7 +248,7 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
-    length = _check_stated_length(all_channels(path))
+    length = _checked_length(all_channels(path))
     return load_head_and_length(path, 0)[1] if length is None else length
 
 
@@ -263,10 +263,10 @@ def stated_length(path: AnyRecording) -> int | None:
     with open_recording(path) as file:
         flac = read_flac_header(file)  # libsndfile cannot open every FLAC file of ASVspoof 2021
     if flac is not None:
-        return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
+        return _samples_at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
         with open_with_libsndfile(path) as info:
-            return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
+            return None if info.format in MP3 else _samples_at_16k(info.frames, info.samplerate) or None
     except (soundfile.LibsndfileError, ValueError):
         return None
 
@@ -297,10 +297,8 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 
 @contextmanager
-def _check(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
+def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
     """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any.
-
-    A file must be regular: opening a pipe would wait for ever.
 
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
@@ -346,7 +344,7 @@ def _with_libsndfile(
     """
     if isinstance(path, ChannelOf):
         return None
-    with _check(path) as (recording, header):
+    with _check_while_reading(path) as (recording, header):
         if is_chain(recording):
             return None
         try:
@@ -359,16 +357,16 @@ def _with_libsndfile(
             return None
 
 
-def _at_16k(num_samples: int, sample_rate: int) -> int:
+def _samples_at_16k(num_samples: int, sample_rate: int) -> int:
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
-def _check_stated_length(path: AnyRecording) -> int | None:
+def _checked_length(path: AnyRecording) -> int | None:
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
-        return _at_16k(file.frames, file.samplerate)
+        return _samples_at_16k(file.frames, file.samplerate)
 
     return _with_libsndfile(path, length_at_16k)
 
@@ -400,7 +398,7 @@ def _read_with_fallback(
         InputError: if a check finds damage, or if all decoders fail.
     """
     failures: list[Exception] = []
-    with _check(path) as (source, header):
+    with _check_while_reading(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header, verify_md5):
             with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
                 return read(chosen), bool(failures)
@@ -411,7 +409,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     """Yield blocks; if a decoder fails, the next continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
-    with _check(path) as (source, header):
+    with _check_while_reading(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
             num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
             with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
@@ -423,7 +421,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
                         yield samples[:, skipped:], rate
                 return
             if num_yielded and header is None:  # only lossless decoders agree on every sample
-                raise audio_error(path, f"is damaged: {failures[-1]}") from failures[-1]
+                raise audio_error(path, f"is damaged ({failures[-1]}): copy or download it again") from failures[-1]
     raise _unreadable_error(source, failures)
 
 
@@ -496,4 +494,4 @@ def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputErr
     if isinstance(path, (str, Path)):
         check_arrived(path)
     problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"
-    return NotAudio(problem, subject=f"audio file {path}")
+    return NotAudio(problem, subject=f"audio file {path}", remedy="copy or download it again, or convert it to WAV")

@@ -153,7 +153,7 @@ class Channels:
         amplitudes = np.sqrt(np.diag(self._products))
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
-    def silent(self) -> str:
+    def describe_silent(self) -> str:
         """Name the silent channels, counted from 0, unless all are."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
@@ -206,11 +206,7 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Count samples by absolute value and frames by level, and search for speech.
-
-        ``_amplitude_counts`` counts all samples, ``_pairs`` the smaller of each two neighbours with
-        the same sign.
-        """
+        """Count samples by absolute value and frames by level, and search for speech."""
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
         x = steps[1:]
@@ -250,6 +246,7 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
+        # Find the level in dB that a ``share`` of the frames at or above the level ``above`` does not exceed.
         counts = self._levels_above(above)
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
         return level_index / _LEVELS_PER_DB + _LOWEST
@@ -266,12 +263,15 @@ class Listener:
         counts[: max(0, int((level - _LOWEST) * _LEVELS_PER_DB))] = 0
         return counts
 
-    def _unfit(self) -> dict[Kind, str]:
+    def _find_unfit(self) -> dict[Kind, str]:
         self.finish()
         if not self.num_samples:
             return {}
         if self.channels.cancel:
-            words = "its channels cancel each other (opposite phase): next to nothing is left in their mean"
+            words = (
+                "its channels cancel each other (opposite phase): next to nothing is left in their mean; score "
+                "one of them, with `channel`"
+            )
             return {"channels that cancel": words}
         if self.channels.differ:
             words = f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself, with `channel`"
@@ -295,7 +295,7 @@ class Listener:
         # In less than a second of audio, other sounds cannot be told from speech.
         return {"no voice": NO_VOICE} if self.num_samples >= _MIN_SECONDS * SAMPLE_RATE else {}
 
-    def _clipping(self) -> str:
+    def _describe_clipping(self) -> str:
         if not self._amplitude_counts.any():
             return ""
         largest = int(np.flatnonzero(self._amplitude_counts)[-1])
@@ -310,7 +310,7 @@ class Listener:
         )
         if not is_clipped:
             return ""
-        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit, so its calibrated ratio counts half"
+        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit, so its log-likelihood ratio is halved"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
         """Collect the remarks about the samples that were pushed so far.
@@ -320,11 +320,11 @@ class Listener:
             repeated_to: the score length in samples, if the recording was repeated.
             length: length of the whole recording in samples, if only a part was pushed.
         """
-        remarks = self._unfit()
+        remarks = self._find_unfit()
         is_fit = not remarks
         if is_fit:
-            remarks["clipped"] = self._clipping()
-        remarks["a silent channel"] = self.channels.silent()
+            remarks["clipped"] = self._describe_clipping()
+        remarks["a silent channel"] = self.channels.describe_silent()
         in_speech, above = self._band_energies
         if is_fit and above < _MISSING * in_speech:
             remarks["telephone band"] = "telephone band: it has next to no sound above 4.3 kHz"

@@ -80,7 +80,7 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
     if not isinstance(content, bytes):
         raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
     if not content:
-        raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
+        raise InputError(f"{name} was read to its end, so no bytes are left: call seek(0) first")
     return RecordingBytes(name, content)
 
 
@@ -91,8 +91,8 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
         return
     if isinstance(audio, (list, tuple)):
         raise InputError(
-            f"one recording is expected, not a {type(audio).__name__} of {len(audio)}: score_files takes several files, and "
-            "score_batch several waveforms"
+            f"one recording is expected, not a {type(audio).__name__} of {len(audio)}: use score_files for several files, "
+            "score_batch for several waveforms"
         )
     arrays = audio if isinstance(audio, Iterator) else [audio]
     for array in arrays:
@@ -109,7 +109,7 @@ def samples_of(array: Any) -> np.ndarray:
         InputError: if ``array`` does not hold floating-point numbers, or if the shape is (samples,
             channels) or the shape of a batch.
     """
-    remedy = "floating-point ones, (N,) or (channels, N), are expected"  # lists of unequal length raise such an error
+    remedy = "expected floating-point samples, (N,) or (channels, N)"  # lists of unequal length raise such an error
     with as_input_error("the samples are not an array", TypeError, ValueError, RuntimeError, remedy=remedy):
         if isinstance(array, Tensor):
             array = array.detach().cpu()
@@ -126,21 +126,21 @@ def _fault(samples: np.ndarray) -> str:
     """Say why ``samples`` are not those of one recording; empty if they are."""
     # Only floating-point samples are accepted, because only their scale is known.
     if samples.dtype.kind != "f":
-        expected = "floating-point ones in [-1, 1] are expected"
+        expected = "expected floating-point samples in [-1, 1]"
         if samples.dtype.kind in "iub":
             return (
                 f"the samples are whole numbers ({samples.dtype}); {expected}: divide by full scale, 32768 for 16 bits"
             )
         return f"the samples are of type {samples.dtype}; {expected}"
     if samples.ndim not in (1, 2):
-        return f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes"
+        return f"audio must have the shape (samples,) or (channels, samples), not {samples.ndim} axes"
     if samples.ndim == 1 or len(samples) <= _MAX_CHANNELS:
         return ""
     shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"
     if samples.shape[0] > samples.shape[1] > 0:
-        return f"{shape} would be more channels than samples; (channels, samples) is expected: transpose the array"
+        return f"{shape} have more channels than samples; expected (channels, samples): transpose the array"
     return (
-        f"{shape} would be one recording of {samples.shape[0]:,} channels: score_batch takes several waveforms; if it is "
+        f"{shape} mean one recording of {samples.shape[0]:,} channels: use score_batch for several waveforms; if it is "
         "one recording, give the mean of its channels or one of them"
     )
 

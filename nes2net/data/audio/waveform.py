@@ -63,7 +63,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
         else:
             samples = samples.mean(axis=0, dtype=samples.dtype)
     if samples.ndim != 1:
-        raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
+        raise InputError(f"audio must have the shape (samples,) or (channels, samples), not {samples.ndim} axes")
     return samples
 
 
@@ -71,7 +71,7 @@ def check_rate(sample_rate: float, subject: str) -> None:
     """Raise :class:`InputError` if ``sample_rate``, in Hz, is impossible."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
-            f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
+            f"has a stated sampling rate of {sample_rate:g} Hz; expected {_RATES[0]:,} to {_RATES[1]:,} Hz: correct the rate",
             subject=subject,
         )
 
@@ -103,9 +103,9 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     is_audio = np.atleast_2d(np.abs(samples) <= _LOUDEST).all(axis=0)
     first = f"the first at {start + int(is_audio.argmin()) / sample_rate:.3f} s"
     if not np.isfinite(loudest):
-        raise InputError(f"holds NaN or infinite samples ({first})", subject=subject)
+        raise InputError(f"holds NaN or infinite samples ({first}): repair or remove it", subject=subject)
     raise InputError(
-        f"has samples that reach {loudest:g} ({first}); values in [-1, 1] are expected: divide by full scale, 32768 for "
+        f"has samples that reach {loudest:g} ({first}); expected values in [-1, 1]: divide by full scale, 32768 for "
         "16-bit audio",
         subject=subject,
     )
@@ -198,12 +198,12 @@ def head_crop(
     """
     length = len(waveform)
     if length == 0:
-        raise InputError(f"{utterance} has no samples: nothing to crop or repeat")
+        raise InputError(f"{utterance} has no samples to crop or repeat: replace or remove it")
     if length >= num_samples:
         return waveform[:num_samples]
     if num_samples > MAX_CROP_SAMPLES:
         raise InputError(
-            f"{utterance} would be filled up to {num_samples:,} samples; at most {MAX_CROP_SAMPLES:,} are made"
+            f"{utterance} would be filled up to {num_samples:,} samples; at most {MAX_CROP_SAMPLES:,} are possible: use fewer samples"
         )
     if padding == "zeros":
         return pad(waveform, num_samples)

@@ -43,8 +43,8 @@ class Codec(Effect):
             av.Codec(self.encoder, "w")
         except av.codec.codec.UnknownCodecError:
             raise MissingLibrary(
-                f"the FFmpeg that PyAV brings has no encoder '{self.encoder}': install PyAV with another FFmpeg, or leave "
-                "the condition out"
+                f"the FFmpeg that PyAV brings has no encoder '{self.encoder}': install PyAV with another FFmpeg, or remove "
+                "the condition"
             ) from None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:

@@ -80,10 +80,10 @@ class Effect(ABC):
     @classmethod
     def _strength_fault(cls, strength: float | None) -> str:
         if not cls.strengths:
-            return "" if strength is None else "it has no strength: remove what follows the colon"
+            return "" if strength is None else "it has no strength: remove the colon and the text after it"
         words = cls.strengths_in_words()
         if strength is None:
-            return f"it needs a strength, {words}: write it behind a colon, such as :{cls.strengths[0]:g}"
+            return f"it needs a strength, {words}: write it after a colon, such as :{cls.strengths[0]:g}"
         fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
         if fits and (not cls.choices or strength in cls.choices):
             return ""

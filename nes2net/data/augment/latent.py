@@ -81,7 +81,9 @@ class LatentAugmentation(Settings):
             InputError: if ``embeddings`` is not B×E.
         """
         if embeddings.ndim != 2:
-            raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
+            raise InputError(
+                f"latent augmentation requires embeddings of shape (batch, size), not {tuple(embeddings.shape)}"
+            )
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         # The draws are float32, whatever the type of the embeddings. In half precision, a number just below 1 would

@@ -110,9 +110,10 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
-        """Raise :class:`InputError` if there are too few recordings for three talkers."""
         if len(self.sources.speech) <= _TALKERS[0]:
-            raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
+            raise InputError(
+                f"needs more than {_TALKERS[0]} recordings to mix, found {len(self.sources.speech)}: give a larger corpus"
+            )
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Add up excerpts (N,) of a random number of recordings, at equal power.

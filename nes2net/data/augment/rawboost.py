@@ -109,7 +109,9 @@ class RawBoostParameters(Settings):
         for name, value in vars(self).items():
             highest = name.replace("min", "max")
             if value > getattr(self, highest):
-                raise InputError(f"RawBoost: {name}={value} is above {highest}={getattr(self, highest)}")
+                raise InputError(
+                    f"RawBoost: {name}={value} is above {highest}={getattr(self, highest)}: swap or change them"
+                )
 
 
 class RawBoost(Effect):

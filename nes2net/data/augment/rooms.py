@@ -88,7 +88,7 @@ def reverberate(
     h = impulse_response.astype(np.float64)
     energy = float(np.sum(h**2))
     if energy == 0:
-        raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
+        raise InputError(f"{name} is silent and cannot be an impulse response; remove it from its folder")
     start = int(np.abs(h).argmax()) if aligned else 0
     h = h[: start + len(x)] / math.sqrt(energy)  # later samples of the response do not change the result
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)

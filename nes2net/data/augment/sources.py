@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
 from nes2net.data.audio.packed import audio_error
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 
 
@@ -92,7 +92,7 @@ def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
         num_needed = CATEGORIES[name].num_files[1]
         if len(paths) < num_needed:
             raise InputError(
-                f"MUSAN folder {root / name} has {len(paths)} audio files, at least {pluralise(num_needed, 'is', 'are')} needed: unpack "
+                f"MUSAN folder {root / name} has {len(paths)} audio files, but needs at least {num_needed}: unpack "
                 "the whole corpus (openslr.org/17)"
             )
     return {name: [NoiseFile(path, _check_length(path)) for path in paths] for name, paths in recordings.items()}
@@ -114,7 +114,8 @@ def find_impulse_responses(root: AnyPath) -> list[Path]:
             paths.append(path)
     if not paths:
         raise InputError(
-            f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
+            f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders: "
+            "name another folder with `augment.rir`"
         )
     for path in paths:
         _check_length(path)
@@ -134,5 +135,5 @@ def _check_length(path: Path) -> int:
 
     num_samples = count_samples(path)
     if num_samples == 0:
-        raise audio_error(path, "has no samples; take it out of its folder")
+        raise audio_error(path, "has no samples; remove it from its folder")
     return num_samples

@@ -87,7 +87,9 @@ class Specmix(Settings):
             InputError: if ``spectrograms`` is not B×T×F.
         """
         if spectrograms.ndim != 3:
-            raise InputError(f"Specmix takes spectrograms batch × frames × bins, not {tuple(spectrograms.shape)}")
+            raise InputError(
+                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}"
+            )
         batch, frames, bins = spectrograms.shape
         if targets.ndim == 1:
             targets = torch.nn.functional.one_hot(targets, num_classes)

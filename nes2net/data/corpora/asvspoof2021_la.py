@@ -77,14 +77,15 @@ def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
     score_rows = list(read_rows(score_file, 3, "speaker, utterance, score"))
     if len(key_rows) != len(score_rows):
         raise InputError(
-            f"{score_file}: {len(score_rows)} scores for the {len(key_rows)} trials of {key_file}; get both again"
+            f"{score_file}: has {len(score_rows)} scores, but {key_file} has {len(key_rows)} trials; download both again"
         )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for (line, row), (score_line, (_, utterance, score)) in zip(key_rows, score_rows):
         # In one of the two files, an id may end in codec and transmission: LA_E_1234567-alaw-ita_tx.
         if row[1].partition("-")[0] != utterance.partition("-")[0]:
             raise InputError(
-                f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
+                f"{score_file}, line {score_line}: expected a score of {row[1]} (line {line} of the key), found one of {utterance}; "
+                "download both files again"
             )
         values = files.look_up_word(row[5], scores, "ASV key", key_file, line)
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):

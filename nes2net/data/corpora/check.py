@@ -137,7 +137,6 @@ class CorpusCheck:
 
         Args:
             kind: a key of ``obtain`` of the corpus, such as ``audio``.
-            split: the affected part; empty for the whole corpus.
             spares_some: whether some trials can be used despite the problem.
         """
         subject = f"{kind} of {split}" if split else kind
@@ -458,6 +457,7 @@ def _spoofed_by_utterance(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
+    # List present, missing and extra recordings; count the missing ones with another suffix.
     # Group the expected files by their folders. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:

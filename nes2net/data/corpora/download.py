@@ -138,7 +138,9 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
     names = [file.name for file in files]
     if len(set(names)) < len(names):
-        raise InputError(f"{corpus.title}: several files would have the same name: {join_names(sorted(names))}")
+        raise InputError(
+            f"{corpus.title}: several files would have the same name: {join_names(sorted(names))}; give each Download its own name"
+        )
     if only:
         files = [file for file in files if _matches(file.name, only)]
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
@@ -210,7 +212,7 @@ def _check_name(name: str, page: str) -> str:
     """Raise InputError if a server's file name would be hidden, or outside the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
-        raise InputError(f"{page}: {short_repr(name)} cannot be the name of a file here; get it with a browser")
+        raise InputError(f"{page}: {short_repr(name)} is not allowed as the name of a file; download it with a browser")
     return name
 
 
@@ -267,7 +269,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Recordings are assumed to take as much room as their archive."""
+    """Bytes that are still to be written. Recordings are assumed to take as much room as their archive."""
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)
@@ -300,7 +302,8 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
-            f"{pluralise(len(missing), 'file')} of {hub_set.repository} did not come: {join_names(missing)}; run the same command again"
+            f"{pluralise(len(missing), 'file')} of {hub_set.repository} were not downloaded: "
+            f"{join_names(missing)}; run the same command again"
         )
 
 
@@ -320,7 +323,7 @@ def _fetch_one(
         if any(digests[name] != digest.lower() for name, digest in expected.items()):
             origin = "published" if published else f"recorded in {RECORD}"
             raise InputError(
-                f"{path}: its checksum is not the one {origin}; remove the file, and run the same command again"
+                f"{path}: its checksum differs from the one {origin}; remove the file, and run the same command again"
             )
         size = path.stat().st_size
         if expected or size == file.remote.size:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nes2net.data.audio.files import is_recording, note_passed_over
+from nes2net.data.audio.files import is_recording, note_skipped_files
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
@@ -61,7 +61,6 @@ class FolderCorpus(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those of ``split_folders``, or ``eval``."""
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
@@ -135,7 +134,7 @@ class FolderCorpus(Corpus):
                     recordings.setdefault(name, (place, values))
                 else:
                     unread_names.append(name)
-        note_passed_over(path, sorted(set(unread_names)))
+        note_skipped_files(path, sorted(set(unread_names)))
         if not recordings:
             patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from nes2net.data.audio.files import recordings_listed
+from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
@@ -48,7 +48,8 @@ FIELDS = tuple(
 
 
 def _paths_of_splits(folder: Path) -> dict[str, Path]:
-    paths: dict[tuple[str, bool], Path] = {}
+    # Split → its list or folder, by their names; a list comes before a folder.
+    paths: dict[tuple[str, bool], Path] = {}  # (split, whether it is a list) → path
     for path in sorted(folder.iterdir()):
         is_file = is_list(path) and not path.is_dir()
         split = SPLIT_WORDS.get(list_stem(path) if is_file else path.name.lower())
@@ -56,7 +57,7 @@ def _paths_of_splits(folder: Path) -> dict[str, Path]:
             continue
         if (split, is_file) in paths:
             raise InputError(
-                f"{folder}: both {paths[split, is_file].name} and {path.name} would be {split}; rename or remove one"
+                f"{folder}: both {paths[split, is_file].name} and {path.name} stand for {split}; rename or remove one"
             )
         paths[split, is_file] = path
     of_split = {split: paths.get((split, True), paths.get((split, False))) for split in SPLITS}
@@ -68,13 +69,14 @@ def _holds_trials(path: Path) -> bool:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
+    # Label → the folder that is called like this class.
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
         if label is None or not path.is_dir():
             continue
         if label in classes:
-            raise InputError(f"{folder}: both {classes[label].name} and {path.name} would be {label}; rename one")
+            raise InputError(f"{folder}: both {classes[label].name} and {path.name} stand for {label}; rename one")
         classes[label] = path
     return classes
 
@@ -82,7 +84,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
     phase = None if folder == root else SPLIT_WORDS.get(folder.name.lower())
     for label, class_folder in _class_folders(folder).items():
-        for path in recordings_listed(class_folder):
+        for path in list_recordings(class_folder):
             levels = path.relative_to(class_folder).parts
             attack = levels[0] if label == SPOOF and len(levels) > 1 else None
             yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
@@ -118,9 +120,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(f"{path}, line {line}: a column is named 'extra'; rename or remove it")
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
     if len(split_columns) > 1:
-        raise InputError(
-            f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
-        )
+        raise InputError(f"{path}, line {line}: the columns 'split' and 'phase' mean the same; rename or remove one")
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):
@@ -134,7 +134,9 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             file = file.removeprefix(beginning)
         recording = Path(file)
         if not recording.name:
-            raise InputError(f"{path}, line {line}: names no file: {short_repr(','.join(row))}")
+            raise InputError(
+                f"{path}, line {line}: the path of the recording is empty: {short_repr(','.join(row))}; fill it in"
+            )
         if file.startswith("$"):
             raise InputError(
                 f"{path}, line {line}: {short_repr(file)} begins with a variable, which is not replaced; write paths "
@@ -187,7 +189,9 @@ def segments(
     unknown_ids = [id for id in listed_segments if id not in ids]
     if unknown_ids:
         utterances_are = pluralise(len(unknown_ids), "utterance is", "utterances are")
-        raise InputError(f"{path}: {utterances_are} not in the list: {join_names(unknown_ids)}")
+        raise InputError(
+            f"{path}: {utterances_are} not in the list: {join_names(unknown_ids)}; add them, or remove their segments"
+        )
     labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_segments]
     durations = _find_durations(labelled, path.with_name("reco2dur"))
     segments = covering_segments(listed_segments, path, durations, LABELS, uncovered)

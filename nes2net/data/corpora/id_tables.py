@@ -117,15 +117,16 @@ def read_id_table(
     has_value = any(is_value(field.strip()) for field in fields[1:])
     is_named = id_column is not None or value_column is not None
     found = f"{short_repr(line.strip())} (separated by {separator})"
-    if (not has_value and is_named) or (
-        2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
-    ):
+    seems_header = 2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
+    if seems_header or (is_named and not has_value):
         if value_column is None:
             raise InputError(
-                f"{path}: no column of {value}s in the header {found}; call one of its columns {names[0]}: {advice(header)}"
+                f"{path}: no column of {value}s in the header {found}; rename one of its columns to {names[0]}: {advice(header)}"
             )
         if id_column is None:
-            raise InputError(f"{path}: no column of ids in the header {found}; call it one of {', '.join(ID_COLUMNS)}")
+            raise InputError(
+                f"{path}: no column of ids in the header {found}; rename it to one of {', '.join(ID_COLUMNS)}"
+            )
         next(rows)
     else:
         # Without a header, find the columns by their order.
@@ -145,6 +146,7 @@ def read_id_table(
 def _open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
 ) -> tuple[list[str], NumberedRows, str]:
+    # Return the fields of the first ``line``, all rows, and what separates fields, in words.
     words = line.split()
     delimiter = delimiter_of(line)
     if len(words) > 1 and is_value(words[-1]):
@@ -180,7 +182,9 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
             objects[line] = {key: str(value) for key, value in pairs if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
-        raise InputError(f"{path}: its JSON objects have no two values; write the file and the value in each line")
+        raise InputError(
+            f"{path}: its JSON objects have fewer than two keys; write the file and the value in each line"
+        )
     yield 1, names
     for line, values in objects.items():
         if values:
@@ -193,7 +197,7 @@ def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
         if not row[id_column]:
-            raise InputError(f"{path}, line {line}: names no utterance: {short_repr(' '.join(row))}")
+            raise InputError(f"{path}, line {line}: the id is empty: {short_repr(' '.join(row))}; fill it in")
         yield line, row
 
 

@@ -18,7 +18,7 @@ from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
-from nes2net.data.audio.files import is_recording, note_passed_over, walk
+from nes2net.data.audio.files import is_recording, note_skipped_files, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
@@ -191,7 +191,6 @@ class ListedCorpus(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits of ``parts``."""
         return tuple(self.parts)
 
     def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
@@ -228,7 +227,7 @@ class ListedCorpus(Corpus):
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
             raise InputError(f"{audio}: holds no {suffix} files; {split_files.advice}, or unpack the archive there")
-        note_passed_over(audio, sorted(set(all_names).difference(names)), suffix)
+        note_skipped_files(audio, sorted(set(all_names).difference(names)), suffix)
         phase = None if self.files_are_trials else split
         trials = []
         for name in names:
@@ -238,7 +237,6 @@ class ListedCorpus(Corpus):
         return files.check_trials(trials, audio)
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
-        """Read labels as ``Corpus.read_keys`` does."""
         path = self.place(path)
         if phase is not None:
             phase = files.canonical_phase(phase)

@@ -70,7 +70,8 @@ def open_list(path: Path) -> NumberedRows:
 def _rows_of_kaldi(path: Path) -> NumberedRows:
     if not is_absent(path.with_name("segments")):
         raise InputError(
-            f"{path}: the file segments beside it cuts recordings into parts; cut the files, and remove it"
+            f"{path}: the file segments beside it cuts recordings into parts, which are not read; cut the audio "
+            "files themselves, and remove segments"
         )
     columns = {}
     for name, column in _KALDI_COLUMNS.items():
@@ -85,10 +86,12 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
             continue
         if "|" in recording:
             raise InputError(
-                f"{path}, line {line}: {short_repr(recording)} is a command, which is never run; write a file"
+                f"{path}, line {line}: {short_repr(recording)} is a command, which is never run; write the path of a file"
             )
         if ".ark:" in recording:
-            raise InputError(f"{path}, line {line}: {short_repr(recording)} lies in an archive; write a file")
+            raise InputError(
+                f"{path}, line {line}: {short_repr(recording)} lies in an archive, which is not read; write the path of a file"
+            )
         yield line, [id, recording, *(values.get(id, "") for values in columns.values())]
 
 

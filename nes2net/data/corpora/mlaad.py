@@ -27,7 +27,7 @@ _META_TABLE = Columns(
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Only the folder ``fake`` also gives a bona fide trial for each original recording."""
+    """Read a protocol, a list, or the folder ``fake``, which also gives a bona fide trial for each original."""
     # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _read_tracing_protocol(path, phase, audio)

@@ -31,7 +31,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
     """
     content = read_bounded(path, MAX_BYTES, "give the path of a .npy file")
     budget = Budget(str(path), _MAX_PADDING * len(content), _MAX_STEPS, len(content))
-    with expecting("a .npy file with a dictionary of arrays", path, "get it again"):
+    with expecting("a .npy file with a dictionary of arrays", path, "download it again"):
         try:
             # The header of the file must announce an array of one object.
             stream = io.BytesIO(content)
@@ -51,7 +51,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             if not isinstance(unpickled, dict):
                 raise ValueError(f"it holds a {type(unpickled).__name__}")
             if not all(isinstance(name, str) for name in unpickled):
-                raise ValueError("a name in it is no text")
+                raise ValueError("a key in it is not text")
             arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
             for value in unpickled.values():
                 if id(value) not in arrays:
@@ -59,7 +59,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             return {name: arrays[id(value)] for name, value in unpickled.items()}
         except Refused as error:
             raise InputError(
-                f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
+                f"{path} was not read: {error}, which a file of arrays does not need; nothing in it was run; download it again"
             ) from error
 
 

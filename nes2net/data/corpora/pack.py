@@ -45,6 +45,8 @@ _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the
 
 
 class _Packed(NamedTuple):
+    """A recording to pack."""
+
     trial: Trial
     size: int
     """In bytes."""
@@ -166,7 +168,7 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
         if repeated_ids:
             ids_stand = pluralise(len(repeated_ids), "id stands", "ids stand")
             raise InputError(
-                f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own: "
+                f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own id: "
                 f"{join_names(repeated_ids)}; pack one `split`"
             )
     # Find the sizes of the recordings, which must all exist.
@@ -197,7 +199,7 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
             ids += [packed.trial.id for packed in split_recordings if not is_recording(f"x{packed.suffix}")]
         if ids:
             raise InputError(
-                f"a tar shard tells recordings by their suffix, which {len(ids):,} do not have: {join_names(ids, 3)}; use "
+                f"tar shards recognise recordings by a suffix of audio, which {len(ids):,} do not have: {join_names(ids, 3)}; use "
                 "`format=parquet`"
             )
     return recordings

@@ -69,7 +69,7 @@ def segment_labels(
         words = values.astype(str)
         bonafide = words == "1"
         if words.ndim != 1 or not (bonafide | (words == "0")).all():
-            raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")
+            raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; download the file again")
         labels[utterance] = bonafide.astype(np.uint8)
     return labels
 
@@ -123,7 +123,9 @@ def segments(
                 segments[utterance] = spoofed.get(utterance, [Segment(BONAFIDE, 0.0, duration)])
     elif missing_ids:
         utterances = pluralise(len(missing_ids), "utterance")
-        raise InputError(f"{path}: {utterances} of {reco2dur.name} without segments: {join_names(missing_ids)}")
+        raise InputError(
+            f"{path}: {utterances} of {reco2dur.name} without segments: {join_names(missing_ids)}; {_REMEDY}"
+        )
     # Compare the segments with the labels of the protocol, if there is one.
     try:
         protocol = CORPUS.find_protocol(root, split, protocols)

@@ -45,7 +45,9 @@ def corpus_root(root: str | Path) -> Path:
     """Return ``root`` as a path; raise :class:`NotFound` if it is not a folder."""
     root = Path(root)
     if is_remote(root):
-        raise NotFound(f"{root} is not on this machine, where only shards may be: copy it, or use the corpus shards")
+        raise NotFound(
+            f"{root} is a remote address, which only the corpus shards reads: copy the folder to this machine, or use shards"
+        )
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
     return root
@@ -290,5 +292,5 @@ def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
     selected = [trial for trial in trials if trial.phase in phases]
     if not selected:
         stated_phases = sorted({str(trial.phase) for trial in trials})
-        raise InputError(f"no trials in phase '{phase}'; the key has {', '.join(stated_phases)}")
+        raise InputError(f"no trials in phase '{phase}'; the key has {', '.join(stated_phases)}: choose one of these")
     return selected

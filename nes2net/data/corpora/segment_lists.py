@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import ListedCorpus, Rows
-from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering, labels_of
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, fill_gaps, labels_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import concerning
 from nes2net.lib.files import AnyPath
@@ -69,7 +69,7 @@ class SegmentListCorpus(ListedCorpus):
             for trial, _, duration, segments in self.utterances(path):
                 trials.append(trial)
                 with concerning(f"{path}: {trial.id}:"):
-                    segments_by_id[trial.id] = covering(segments, duration, self.uncovered)
+                    segments_by_id[trial.id] = fill_gaps(segments, duration, self.uncovered)
             check_labels(any_spoof(segments_by_id), trials, path)
         return segments_by_id
 

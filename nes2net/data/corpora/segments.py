@@ -45,7 +45,7 @@ def covering_segments(
     if unknown_words:
         raise InputError(
             f"{path}: unknown labels {join_names(unknown_words)}; expected {', '.join(labels)} "
-            "(nes2net.metrics.localisation.map_rttm renames)"
+            "(rename them with nes2net.metrics.localisation.map_rttm)"
         )
     if uncovered is None and BONAFIDE not in {labels[word.lower()] for word in words}:
         uncovered = "bonafide"
@@ -55,11 +55,12 @@ def covering_segments(
             continue
         labelled = [segment._replace(label=labels[segment.label.lower()]) for segment in segments]
         with concerning(f"{path}: {utterance}:"):
-            covered[utterance] = covering(labelled, durations[utterance], uncovered)
+            covered[utterance] = fill_gaps(labelled, durations[utterance], uncovered)
     return covered
 
 
 def _extend(cover: list[Segment], label: str, end: float) -> None:
+    # Cover the time up to ``end`` with ``label``, by the last segment if it has this label.
     start = cover[-1].end if cover else 0.0
     if cover and cover[-1].label == label:
         cover[-1] = cover[-1]._replace(end=max(end, start))
@@ -67,7 +68,7 @@ def _extend(cover: list[Segment], label: str, end: float) -> None:
         cover.append(Segment(label, start, end))
 
 
-def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
+def fill_gaps(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
     """Sort ``segments``, and fill the gaps from 0 to ``duration`` with the label ``uncovered``.
 
     Gaps and overlaps of up to a millisecond are closed, and neighbours with the same label merged.
@@ -76,15 +77,17 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
         InputError: if segments of two labels overlap, if a segment ends after the utterance, or if
             there is a gap and ``uncovered`` is None.
 
-    >>> [(s.label, s.start, s.end) for s in covering([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
+    >>> [(s.label, s.start, s.end) for s in fill_gaps([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
     """
     cover: list[Segment] = []
     at_end = Segment("", duration, duration)
     for label, start, end, *_ in [*sorted(segments, key=lambda segment: segment.start), at_end]:
         if end > duration + ROUNDING:
-            raise InputError(f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s")
-        covered = cover[-1].end if cover else 0.0
+            raise InputError(
+                f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s: correct it"
+            )
+        covered = cover[-1].end if cover else 0.0  # the time up to here is covered
         before = min(start, duration)
         if before - covered > ROUNDING:
             if uncovered is None:
@@ -95,7 +98,9 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
         elif cover and before > covered:
             _extend(cover, cover[-1].label, before)
         elif cover and cover[-1].label != label and covered - start > ROUNDING and end > start:
-            raise InputError(f"segments of both labels cover {start:.3f} to {min(covered, end):.3f} s")
+            raise InputError(
+                f"segments of both labels cover {start:.3f} to {min(covered, end):.3f} s: correct one of them"
+            )
         _extend(cover, label, min(end, duration))
     return cover
 
@@ -129,7 +134,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
 def check_resolution(resolution: int) -> None:
     """Raise :class:`InputError` if there are no labels of ``resolution`` ms."""
     if resolution not in RESOLUTIONS:
-        raise InputError(f"there are no labels of {resolution} ms; choose from {', '.join(map(str, RESOLUTIONS))}")
+        raise InputError(f"there are no labels of {resolution} ms; choose one of {', '.join(map(str, RESOLUTIONS))}")
 
 
 def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Path | str) -> None:
@@ -147,7 +152,9 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
             contradictions.append(f"{trial.id} ({trial.label}, some of it spoof)")
     if contradictions:
         utterances_have = pluralise(len(contradictions), "utterance has", "utterances have")
-        raise InputError(f"{path}: {utterances_have} another label than the segments: {join_names(contradictions)}")
+        raise InputError(
+            f"{path}: {utterances_have} another label than the segments: {join_names(contradictions)}; correct one of them"
+        )
 
 
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:

@@ -18,7 +18,7 @@ _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     lists = [path]
     folder = "eval"
-    system_field = 4  # counted from 0
+    system_field = 4  # counted from 0; the lists of enrolment have another layout than that of the trials
     if path.is_dir():
         lists = [file for file in sorted(path.glob("AA*.txt")) if file.name.startswith(_ENROLLED)]
         folder = "dev"

@@ -76,8 +76,8 @@ def range_interval_of(
     sums_below = resamples.sums(amounts_below)
 
     def eer(index: int) -> float:
-        weights = resamples.counts(index).take(window.utterance)
-        bonafide, spoof = sums_below[index]
+        weights = resamples.counts(index).take(window.utterance)  # how often each frame of the window was drawn
+        bonafide, spoof = sums_below[index]  # seconds below the window
         sizes = resamples.sizes[index]
         fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
         fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]

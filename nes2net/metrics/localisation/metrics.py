@@ -211,7 +211,7 @@ def measure_joined_frames(
     if measured_at > resolution_ms:
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
-        counts = -(-frames.counts // factor)
+        counts = -(-frames.counts // factor)  # rounded up
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:

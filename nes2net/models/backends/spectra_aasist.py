@@ -84,7 +84,7 @@ class Branch(nn.Module):
         self.drop_way = nn.Dropout(0.2)
 
     def forward(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
-        """Return temporal nodes, spectral nodes and master node after the branch."""
+        """Update the nodes ``temporal`` B×N_T×D and ``spectral`` B×N_S×D; return both, pooled, and the master node."""
         master = self.master.expand(len(temporal), -1, -1)
         temporal, spectral, master = self.HtrgGAT_layer_ST1(temporal, spectral, master)
         nodes = self.pool_hT(temporal), self.pool_hS(spectral), master

@@ -96,9 +96,9 @@ class EcapaTdnn(nn.Module):
             outputs.append(layer(total))
             total = total + outputs[-1]
         h = self.layer5(torch.cat(outputs, dim=1)).relu()  # B×M×T
-        deviation = h.var(dim=2, keepdim=True).clamp_min(_MIN_VARIANCE).sqrt()  # unbiased
+        deviation = h.var(dim=2, keepdim=True).clamp_min(_MIN_VARIANCE).sqrt()  # unbiased, B×M×1
         context = torch.cat([h, h.mean(2, keepdim=True).expand_as(h), deviation.expand_as(h)], dim=1)
-        weights = self.attention(context)
+        weights = self.attention(context)  # B×M×T
         mean = (h * weights).sum(dim=2)
         weighted_deviation = ((h.square() * weights).sum(dim=2) - mean.square()).clamp_min(_MIN_VARIANCE).sqrt()
         return self.bn5(torch.cat([mean, weighted_deviation], dim=1))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.remarks import NO_VOICE
 from nes2net.lib.errors import check_setting, pluralise
 from nes2net.lib.times import clock, plain_duration, readable_duration
-from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
+from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, clipping_factor
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.population import Traits
 
@@ -90,8 +90,8 @@ class LowWindows(NamedTuple):
         """Say how many of ``num_windows`` are low, and what may explain them."""
         return (
             f"{self.num_windows} of its {num_windows} windows are lower than nearly all bona fide ones of the "
-            f"calibration, where about {self.expected:.0f} would be by chance: parts of it may be fake, or its real "
-            "speech unlike theirs"
+            f"calibration, where about {self.expected:.0f} are expected by chance: parts of it may be fake, or "
+            "its genuine speech differs from the calibration's"
         )
 
 
@@ -142,7 +142,7 @@ class DecisionAlong(Decision):
             if self.low_windows is not None and self.low_windows.num_windows:
                 low = self.low_windows
                 number = pluralise(low.num_windows, "window is", "windows are")
-                words.append(f"{number} low, about {low.expected:.0f} would be by chance")
+                words.append(f"{number} low, about {low.expected:.0f} are expected by chance")
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
             else:
@@ -254,20 +254,15 @@ def decide_along(
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
-    factor = factor_of(traits)
+    factor = clipping_factor(traits)
     running = _add_evidence(decider, track, track.speech, factor)
     mean = running[-1].mean
-    threshold = decider.llr_threshold
-    if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
-        threshold = min(threshold, decider.largest_llr)
-    is_bonafide = mean >= threshold
-    is_certain = is_bonafide == (factor * mean >= threshold)
     if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
         along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
     # Compute how many windows without overlap fit into the part of the recording with speech.
     num_windows = max(1, round(rests_on * track.duration / track.window))
     # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
-    simulated = _Chance.of(decider, num_windows)
+    simulated = _Simulations.of(decider, num_windows)
     if simulated is not None:
         along = replace(
             along,
@@ -279,14 +274,35 @@ def decide_along(
         )
     if base.llr is None:
         return along
+    return _choose_decision(along, decider, mean, traits, num_windows, simulated)
+
+
+def _choose_decision(
+    along: DecisionAlong,
+    decider: Decider,
+    mean: float,
+    traits: Traits | None,
+    num_windows: int,
+    simulated: _Simulations | None,
+) -> DecisionAlong:
+    """Apply the rules of :func:`decide_along`, in their order, to a recording that has a ratio.
+
+    Args:
+        mean: mean of the windows' bounded ratios, before the factor for clipping.
+    """
     along = replace(along, decision="bonafide", reason=None)
-    if not is_certain and traits is not None:
+    factor = clipping_factor(traits)
+    threshold = decider.llr_threshold
+    if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
+        threshold = min(threshold, decider.largest_llr)
+    is_bonafide = mean >= threshold
+    if traits is not None and is_bonafide != (factor * mean >= threshold):
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
-    uncertain = decider.uncertain(factor * mean)
+    uncertain = decider.why_uncertain(factor * mean)
     if not is_bonafide and not uncertain:
         return replace(along, decision="spoof")
     if along.stretch is not None and along.stretch.stands_out:
-        uncertain_part = decider.uncertain(factor * along.stretch.llr)
+        uncertain_part = decider.why_uncertain(factor * along.stretch.llr)
         if not uncertain_part:
             return replace(along, decision="spoof", in_part=is_bonafide)
         uncertain = uncertain or uncertain_part
@@ -310,15 +326,15 @@ def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float
     return running
 
 
-def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
+def _find_stretch(running: list[Running], starts: NDArray, simulations: _Simulations) -> Stretch:
     """Find the rise of the cumulative sum from 0 to its highest value; ``starts`` (K,) in seconds."""
     against = np.array([step.against for step in running])
     last = int(against.argmax())
     zeros = np.flatnonzero(against[:last] == 0)
-    first = int(zeros[-1]) + 1 if len(zeros) else 0
+    first = int(zeros[-1]) + 1 if len(zeros) else 0  # the window after the last sum of 0
     first = min(first, last)
     llr = float(np.mean([step.llr for step in running[first : last + 1]]))
-    return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
+    return Stretch(float(starts[first]), running[last].end, llr, simulations.p_value(float(against[last])))
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
@@ -348,7 +364,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 
 
-class _Chance(NamedTuple):
+class _Simulations(NamedTuple):
     """Results of simulations: how high the cumulative sum rises by chance, and how often a fake part is found."""
 
     bonafide: NDArray
@@ -360,10 +376,10 @@ class _Chance(NamedTuple):
     num_windows: int
     """Windows of a simulated recording."""
     repeats: float
-    """Length of the real recording in simulated recordings; above 1 only if it is very long."""
+    """Length of the real recording, as a multiple of a simulated one; above 1 only if it is very long."""
 
     @classmethod
-    def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
+    def of(cls, decider: Decider, num_windows: int) -> _Simulations | None:
         """Simulate bona fide and partly fake recordings from the calibration's trials; None if it holds no ratios."""
         llrs = decider.calibration.llrs
         if llrs is None:
@@ -394,6 +410,7 @@ class _Chance(NamedTuple):
 
     def p_value(self, highest_sum: float) -> float:
         """Share of bona fide recordings whose sum reaches ``highest_sum``; in (0, 1]."""
+        # The factor lets rounding errors of the sum pass for equality. The real recording counts as one more.
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
@@ -405,6 +422,7 @@ class _Chance(NamedTuple):
 
     @property
     def finds_half(self) -> bool:
+        """Whether a fake part of half the length is mostly found."""
         half = self.lengths >= self.num_windows / 2
         return bool(self.found[half][0] >= _FOUND)
 

@@ -35,13 +35,13 @@ from nes2net.metrics import (
 from nes2net.scoring.decisions.population import Population, as_saved, round_values
 
 _MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are worth little
-_STEEPEST = 1e-12  # the solver stops at this slope of the loss
-_FLAT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
+_GRADIENT_TOLERANCE = 1e-12  # the solver stops at this slope of the loss
+_FLAT_GRADIENT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MAX_STEPS = 500
-# The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _MIN_GRADIENT. With less
-# spread, rounding leaves too few digits.
-_NARROWEST = 1e-13
-_MIN_GRADIENT = 1e-25
+# The standard deviation of a system's scores must exceed _MIN_RELATIVE_SPREAD times their mean, and also _MIN_SPREAD.
+# With less spread, rounding leaves too few digits.
+_MIN_RELATIVE_SPREAD = 1e-13
+_MIN_SPREAD = 1e-25
 # Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
 # number.
 _MAX_WEIGHT = 1e30
@@ -157,7 +157,7 @@ class LinearCalibration:
         if scores.shape[1] != len(self.weights):
             raise InputError(
                 f"this calibration needs scores of {pluralise(len(self.weights), 'system')} ({', '.join(self.systems)}), "
-                f"got {scores.shape[1]}"
+                f"got {scores.shape[1]}: give scores of exactly these systems"
             )
         with np.errstate(over="ignore", invalid="ignore"):
             calibrated = scores @ np.array(self.weights) + self.offset
@@ -172,7 +172,7 @@ class LinearCalibration:
         """Check that scores are of the detector and unit (recordings, or frames) of this calibration.
 
         Args:
-            scored_by: the scores to calibrate; :meth:`unlike` compares ``num_samples``.
+            scored_by: the scores to calibrate; :meth:`warning_on_length` compares ``num_samples``.
             remedy: advice in the message about another detector.
 
         Returns:
@@ -186,11 +186,11 @@ class LinearCalibration:
             unit_remedy = "remove `resolution_ms`"
             if scored_by.resolution_ms is None:
                 unit_remedy = (
-                    "make one from a score file of recordings, or look for fake stretches with `nes2net predict "
+                    "make a calibration from a score file of recordings, or look for fake stretches with `nes2net predict "
                     "--judgement frames`"
                 )
             elif self.resolution_ms is None:
-                unit_remedy = "make one from a score file that `nes2net score … --segments` wrote"
+                unit_remedy = "make a calibration from a score file that `nes2net score … --segments` wrote"
             raise InputError(
                 f"the calibration was learned from scores of {_scored_unit(self.resolution_ms)}, not of "
                 f"{_scored_unit(scored_by.resolution_ms)}: {unit_remedy}"
@@ -203,7 +203,8 @@ class LinearCalibration:
         names = (self.scored_by.judgement, scored_by.judgement)
         if None not in names and names[0] != names[1]:
             raise InputError(
-                f"the calibration was learned from the judgement {names[0]}, not from {names[1]}: name this `judgement`"
+                f"the calibration was learned from the judgement {names[0]}, not from {names[1]}: set `judgement` "
+                f"to {names[0]}, or calibrate on {names[1]}"
             )
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision
@@ -211,7 +212,7 @@ class LinearCalibration:
             raise InputError(
                 f"the calibration does not belong to this detector: it was learned from scores of {fingerprint[:12]} "
                 f"({precision}), this is {scored_by.fingerprint[:12]} ({scored_by.precision}): {remedy}, or calibrate the "
-                "scores of this one"
+                "scores of this detector"
             )
         if precision != scored_by.precision:
             return [
@@ -219,7 +220,7 @@ class LinearCalibration:
             ]
         return []
 
-    def unlike(self, num_samples: int | None) -> str:
+    def warning_on_length(self, num_samples: int | None) -> str:
         """Return a warning if another part of recordings is scored now than for the calibration; else empty.
 
         Args:
@@ -272,6 +273,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
+    """Write a dictionary with one key a line, other values on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -282,7 +284,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Saved(LinearCalibration):
+class _SavedCalibration(LinearCalibration):
     """The fields of a calibration's file: those of a calibration, and the format."""
 
     format: Literal["nes2net linear calibration"]
@@ -292,7 +294,7 @@ class _Saved(LinearCalibration):
             raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
 
 
-class _File(RootModel[_Saved]):
+class _CalibrationFile(RootModel[_SavedCalibration]):
     """The content of a calibration file; values of a wrong type are errors."""
 
     model_config = ConfigDict(strict=True)
@@ -304,9 +306,9 @@ def load(path: str | Path) -> LinearCalibration:
     Raises:
         InputError: if the file cannot be read or is not a calibration.
     """
-    remedy = "give the path of a file that calibrate saved"
+    remedy = "give the path of a file that `nes2net calibrate` saved"
     file = Unchanged(path)
-    saved = read_json_as(_File, path, _MAX_BYTES, "a calibration", remedy).root
+    saved = read_json_as(_CalibrationFile, path, _MAX_BYTES, "a calibration", remedy).root
     facts = {**vars(saved), "sha256": file.digests()[path]}
     del facts["format"]
     return LinearCalibration(**facts)
@@ -363,29 +365,29 @@ def fit(
     if len(names) != spoof.shape[1]:
         raise InputError(
             f"{pluralise(spoof.shape[1], 'system has', 'systems have')} scores, but "
-            f"{pluralise(len(names), 'name is', 'names are')} given"
+            f"{pluralise(len(names), 'name is', 'names are')} given: name each system once"
         )
     scores = np.concatenate((bonafide, spoof))
     # Refuse systems whose scores cannot be scaled.
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused below
         centre = scores.mean(0)
         scale = scores.std(0)
-        usable = np.isfinite(scale) & (scale > np.maximum(_NARROWEST * np.abs(centre), _MIN_GRADIENT))
+        usable = np.isfinite(scale) & (scale > np.maximum(_MIN_RELATIVE_SPREAD * np.abs(centre), _MIN_SPREAD))
     if not usable.all():
         raise InputError(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
             "calibrate; scale or shift them, or remove this system"
         )
-    parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
-    weights = parameters[:-1] / scale
+    parameters, problem = _fit_logistic_regression((scores - centre) / scale, len(bonafide), prior, l2)
+    weights = parameters[:-1] / scale  # undo the standardisation of the scores
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
     if l2 == 0 and separates(calibration, bonafide, spoof):
         raise InputError(
             "the classes are separated without error, so the best weights are infinite; "
-            "take more or harder trials, or `l2` > 0"
+            "use more or harder trials, or `l2` > 0"
         )
     if problem:
         raise InputError(f"no best weights were found ({problem}); use more trials, fewer systems, or a larger `l2`")
@@ -472,7 +474,7 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
     }
 
 
-def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
+def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
     """Minimise the loss of :func:`fit`.
 
     Args:
@@ -486,6 +488,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
     x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column belongs to the offset
     num_spoof = len(x) - num_bonafide
+    # (N,): the weight of each trial in the loss, and −1 for bona fide, 1 for spoof.
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
     penalty = np.append(np.full(x.shape[1] - 1, l2 / len(x)), 0.0)
@@ -502,10 +505,15 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
     start = np.zeros(x.shape[1])
     solution = minimize(
-        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MAX_STEPS}
+        loss,
+        start,
+        jac=True,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": _GRADIENT_TOLERANCE, "maxiter": _MAX_STEPS},
     )
     # Rounding may stop the solver just before it reaches its tolerance, so a slope near 0 also counts as the minimum.
-    at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT
+    at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT_GRADIENT
     return solution.x, "" if at_minimum else str(solution.message)
 
 

@@ -96,19 +96,11 @@ class OperatingPoint:
             return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # turns −0 into 0
         if llrs is None:
             raise InputError(
-                f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "
+                f"the calibration holds no scores, from which the operating point '{self.name}' is computed: make it again with "
                 "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # Find the two neighbouring ratios between which the rates differ least; the threshold lies midway between
-            # the two. If the least difference occurs several times, the lowest threshold is taken.
-            steps = np.unique(np.concatenate(llrs))
-            misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
-            alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
-            nearest = int(np.argmin(np.abs(misses - alarms)))
-            if nearest == 0:
-                return float(steps[nearest])
-            return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
+            return _equal_error_threshold(llrs)
         # The rate limits the errors on one class: sort the ratios of this class, and skip the number of errors that the
         # rate allows.
         if self.kind == "fa":
@@ -123,12 +115,25 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: use a rate of at "
                 f"least {round_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))
+        allowed = int(num_trials * self.rate * (1 + 1e-12))  # the factor undoes rounding: 1 % of 100 trials is 1
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
             return float(ordered[allowed])  # trials with lower ratios are the misses that the rate allows
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
+
+
+def _equal_error_threshold(llrs: Llrs) -> float:
+    """Find the threshold at which the rates of misses and false alarms differ least."""
+    # It lies midway between two neighbouring ratios. If the least difference occurs several times, the lowest
+    # threshold is used.
+    steps = np.unique(np.concatenate(llrs))
+    misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
+    alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
+    nearest = int(np.argmin(np.abs(misses - alarms)))
+    if nearest == 0:
+        return float(steps[nearest])
+    return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
 
 
 def round_up(value: float) -> str:
@@ -152,7 +157,7 @@ CAUSES_OF_INVERSION = (
 INVERTED = f"the weight of the calibration is negative, so higher scores count as spoofed: {CAUSES_OF_INVERSION}"
 #: The log-likelihood ratio of a clipped recording is multiplied by this factor, because a calibration does not state
 #: how many of its recordings were clipped. The number is an assumption.
-OF_CLIPPED = 0.5
+CLIPPED_LLR_FACTOR = 0.5
 #: The default of ``abstain``: at most this share of recordings like the calibration's gets "cannot tell" for being
 #: unusual.
 ABSTAIN = 0.01
@@ -163,9 +168,9 @@ _TIMES_LONGER = 1.5
 _MAX_SECONDS = 120.0
 
 
-def factor_of(traits: Traits | None) -> float:
-    """The factor for log-likelihood ratios: :data:`OF_CLIPPED` if clipped, else 1."""
-    return OF_CLIPPED if traits is not None and traits.clipping else 1.0
+def clipping_factor(traits: Traits | None) -> float:
+    """The factor for log-likelihood ratios: :data:`CLIPPED_LLR_FACTOR` if clipped, else 1."""
+    return CLIPPED_LLR_FACTOR if traits is not None and traits.clipping else 1.0
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,7 @@ class Decider:
         check_setting("abstain", self.abstain, 0 <= self.abstain < 1, "a share from 0 to below 1")
         if (systems := len(self.calibration.weights)) != 1:
             raise InputError(
-                f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
+                f"the calibration fuses {systems} systems; decisions require a calibration of one system: make one with "
                 "nes2net calibrate"
             )
         _ = self.llr_threshold  # computing the threshold raises an error if the calibration's trials are too few
@@ -338,7 +343,7 @@ class Decider:
         """Decide on a recording by its score and its traits.
 
         "cannot tell" if the recording is unfit, or unlike those of the calibration
-        (:meth:`unlike`), or if clipping or few trials make the side of the threshold uncertain.
+        (:meth:`why_unlike`), or if clipping or few trials make the side of the threshold uncertain.
 
         Args:
             traits: None to decide by the score alone.
@@ -347,10 +352,10 @@ class Decider:
         # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
-        reason, p_value = self.unlike(score, traits)
+        reason, p_value = self.why_unlike(score, traits)
         if reason:
             return Decision(score, None, None, CANNOT_TELL, reason, p_value, judged)
-        factor = factor_of(traits)
+        factor = clipping_factor(traits)
         llr = factor * float(self.llrs([score])[0])
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
@@ -362,11 +367,11 @@ class Decider:
         # to the other side of the threshold.
         if is_bonafide != (factor * unbounded >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
-        if uncertain := self.uncertain(factor * unbounded):
+        if uncertain := self.why_uncertain(factor * unbounded):
             return replace(decided, decision=CANNOT_TELL, reason=uncertain)
         return decided
 
-    def uncertain(self, llr: float) -> str:
+    def why_uncertain(self, llr: float) -> str:
         """Say that a ratio's 95 % interval holds the threshold; empty if not, or if ``abstain`` is 0."""
         if not self.abstain:
             return ""
@@ -378,23 +383,23 @@ class Decider:
             f"interval), on either side of the threshold, {self.llr_threshold:.2f}"
         )
 
-    def unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
+    def why_unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
         """Say why a recording, or a window of a stream, is unlike the calibration's; empty if it is not.
 
         Reasons are a much longer recording, unusual traits (see ``abstain``), or a score outside of
         theirs. Also return the share of the calibration's recordings that are at least as unusual,
         if compared.
         """
-        if traits and (too_long := self.too_long(traits)):
+        if traits and (too_long := self.why_too_long(traits)):
             return too_long, None
         population = self.calibration.population
         # If the recordings were not measured, the score alone decides.
         if traits is None or population is None or not self.abstain:
-            return self._unlike_scores(score), None
+            return self._why_unlike_scores(score), None
         p_value, _, reason = population.typicality(traits)
-        return reason if p_value <= self.abstain else self._unlike_scores(score), p_value
+        return reason if p_value <= self.abstain else self._why_unlike_scores(score), p_value
 
-    def too_long(self, traits: Traits) -> str:
+    def why_too_long(self, traits: Traits) -> str:
         """Say that a calibration of whole recordings decides neither on streams nor on much longer recordings."""
         scored_by = self.calibration.scored_by
         if scored_by is None or scored_by.num_samples is not None:  # of windows, or not known to be of whole recordings
@@ -407,7 +412,7 @@ class Decider:
         lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"
         return f"calibrated on {lengths}, each as a whole: calibrate on windows, as `nes2net calibrate recordings` does"
 
-    def _unlike_scores(self, score: float) -> str:
+    def _why_unlike_scores(self, score: float) -> str:
         """Say that a score is below or above all of the calibration's N trials; empty if not.
 
         Among usual recordings this has a probability of 2/(N + 1), so ``abstain`` must be at least
@@ -423,7 +428,7 @@ class Decider:
             return ""
         (weight,) = self.calibration.weights
         low, high = sorted((bound - self.calibration.offset) / weight for bound in (lowest, highest))
-        return f"its score, {score:.4g}, lies outside of those of the calibration's trials ({low:.4g} to {high:.4g})"
+        return f"its score, {score:.4g}, lies outside of the range of the calibration's trials, {low:.4g} to {high:.4g}"
 
     @property
     def note(self) -> str | None:

@@ -110,7 +110,7 @@ class Evidence:
             evidence._state = _State.model_validate(state)
         except ValidationError as error:
             raise InputError(
-                f"this is no state of evidence ({first_problem(error)}): give what `state()` gave"
+                f"this is not a state of evidence ({first_problem(error)}): give the unchanged result of state()"
             ) from None
         return evidence
 
@@ -124,7 +124,7 @@ class Evidence:
         Args:
             speech: weight of the window, from 0 to 1, such as its share of speech; 0 changes
                 nothing.
-            traits: a window unlike the calibration's recordings (:meth:`Decider.unlike`) gets the
+            traits: a window unlike the calibration's recordings (:meth:`Decider.why_unlike`) gets the
                 weight 0. None to compare nothing.
 
         Raises:
@@ -133,8 +133,10 @@ class Evidence:
         state = self._state
         check_setting("speech", speech, 0 <= speech <= 1, "a share from 0 to 1")
         if not math.isfinite(end) or (state.end is not None and end < state.end):
-            raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
-        unusual = self.decider.unlike(score, traits)[0] if traits and speech else ""
+            raise InputError(
+                f"a window ends at {end} s, but the window before it at {state.end} s: add windows in the order of their ends"
+            )
+        unusual = self.decider.why_unlike(score, traits)[0] if traits and speech else ""
         weight = 0.0 if unusual else speech
         llr = float(self.decider.llrs([score])[0])
         # The whole first window is new, and no older window exists.
@@ -158,4 +160,4 @@ class Evidence:
             return probability < self.clear_probability or state.against >= self.alarm_against / 2
         is_whole = state.end is not None and state.end >= self.window * (1 - 1e-9)
         is_likely = probability <= self.alarm_probability or state.against >= self.alarm_against
-        return is_whole and is_likely and not self.decider.uncertain(mean)
+        return is_whole and is_likely and not self.decider.why_uncertain(mean)

@@ -88,7 +88,7 @@ def check_logits(logits: ArrayLike) -> NDArray:
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
     if z.ndim != 2 or z.shape[1] < 2:
-        raise InputError(f"logits are trials × classes, at least two classes, not of shape {z.shape}")
+        raise InputError(f"logits must have the shape (trials, classes), with at least two classes, not {z.shape}")
     if not np.isfinite(z).all():
         raise InputError(
             f"logits of {pluralise(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: remove these "
@@ -131,11 +131,12 @@ class Reference:
         object.__setattr__(self, "classes", np.asarray(self.classes))
         if self.classes.shape != (len(self.embeddings),) or not len(self.embeddings):
             raise InputError(
-                f"a reference has a class for each embedding, and at least one: {self.embeddings.shape}, {self.classes.shape}"
+                f"a reference needs at least one embedding, and one class for each, not embeddings of shape "
+                f"{self.embeddings.shape} and classes of shape {self.classes.shape}"
             )
         if self.logits is not None and len(self.logits) != len(self.embeddings):
             raise InputError(
-                f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits instead of one each"
+                f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits: give one row for each"
             )
 
     def scores(
@@ -169,7 +170,9 @@ class Reference:
         if kind == "mahalanobis":
             return -self._squared_distances(x).min(1)
         if self.logits is None or logits is None:
-            raise InputError("the score nsd needs the logits of training trials and of the recordings")
+            raise InputError(
+                "the score nsd needs the logits of the training trials and of the recordings: give both, or use knn"
+            )
         weights = logsumexp(check_logits(self.logits).astype(np.float64))
         # The direction is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
@@ -209,21 +212,21 @@ class Reference:
         check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
         training = _unit_rows(self.embeddings)
         all_cosines = []
-        all_numbers = []
+        all_indices = []
         for start in range(0, len(x), _ROWS_AT_ONCE):
             cosines = _unit_rows(x[start : start + _ROWS_AT_ONCE]) @ training.T
-            numbers = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-            nearest = np.take_along_axis(cosines, numbers, axis=1)
+            indices = np.argpartition(-cosines, k - 1, axis=1)[:, :k]  # of the k nearest, not in order
+            nearest = np.take_along_axis(cosines, indices, axis=1)
             order = np.argsort(-nearest, axis=1, kind="stable")
             all_cosines.append(np.take_along_axis(nearest, order, axis=1))
-            all_numbers.append(np.take_along_axis(numbers, order, axis=1))
-        return np.concatenate(all_cosines), np.concatenate(all_numbers)
+            all_indices.append(np.take_along_axis(indices, order, axis=1))
+        return np.concatenate(all_cosines), np.concatenate(all_indices)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
-        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the class means."""
-        names, numbers = np.unique(self.classes, return_inverse=True)
-        means = np.stack([self.embeddings[numbers == number].mean(0) for number in range(len(names))])
-        centred = self.embeddings - means[numbers]
+        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the means of the C sorted classes."""
+        classes, class_indices = np.unique(self.classes, return_inverse=True)
+        means = np.stack([self.embeddings[class_indices == index].mean(0) for index in range(len(classes))])
+        centred = self.embeddings - means[class_indices]
         precision = np.linalg.pinv(centred.T @ centred / len(centred), hermitian=True)
         distances = []
         for mean in means:
@@ -245,14 +248,18 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
     x = _check_embeddings(embeddings)
     means = np.stack([_check_embeddings(examples).mean(0) for examples in enrolments])
     if x.shape[1] != means.shape[1]:
-        raise InputError(f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}")
+        raise InputError(
+            f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}: use the same detector for both"
+        )
     return _unit_rows(x) @ _unit_rows(means).T
 
 
 def _check_embeddings(embeddings: ArrayLike) -> NDArray:
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
-        raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
+        raise InputError(
+            f"embeddings must be finite numbers of shape (trials, E), not of shape {x.shape} or not finite"
+        )
     return x
 
 
@@ -329,6 +336,7 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
     known = read_json_as(KnownThreshold, Path(path), _MAX_FILE_BYTES, "a file of known classes", remedy)
     if known.classes != tuple(classes):
         raise InputError(
-            f"{path}: is of a detector of {join_names(known.classes, 5)}, and this one knows {join_names(classes, 5)}: {remedy} for it"
+            f"{path}: is of a detector with the classes {join_names(known.classes, 5)}, but this one has "
+            f"{join_names(classes, 5)}: {remedy} for it"
         )
     return known

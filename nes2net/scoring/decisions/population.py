@@ -84,7 +84,7 @@ class Traits(NamedTuple):
     """Windows were scored, so the duration is not compared."""
 
     @property
-    def kind(self) -> str:
+    def what_to_calibrate_on(self) -> str:
         """What to calibrate on, if the recording is unlike the calibration's."""
         return "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
 
@@ -108,7 +108,9 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     """
     waveform = np.asarray(waveform)
     if waveform.ndim != 1:
-        raise InputError(f"samples of one channel (N,) are expected, got shape {waveform.shape}")
+        raise InputError(
+            f"expected samples of one channel, shape (N,), got shape {waveform.shape}: give the mean of the channels"
+        )
     return measure_blocks([waveform], num_samples)
 
 
@@ -133,7 +135,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
         power = power + spectra.sum(0)
         num_spectra = num_spectra + len(spectra)
     if not num_measured:
-        raise InputError("the recording has no samples to measure")
+        raise InputError("the recording has no samples to measure: remove it")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
     level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
     # The first band is left out, because a constant offset of the samples is not sound.
@@ -220,7 +222,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Annotate a field that Pydantic reads from a file with the type ``schema``."""
+    """In ``Annotated``: let Pydantic read the field from a file as ``schema``, such as a list for an array."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
@@ -383,7 +385,7 @@ class Population:
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         # Cross-validation: compare each recording, as if it were new, with ranges that were learned without this
         # recording.
-        scalar = np.zeros(len(traits))
+        scalar = np.zeros(len(traits))  # largest distance of a scalar trait, for each recording
         for held_out in (folds == fold for fold in range(_FOLDS)):
             scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
         usual = _spreads(values)
@@ -394,7 +396,9 @@ class Population:
             return cls(len(traits), usual, np.sort(round_values(scalar)), durations=durations)
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _MAX_EMBEDDING:
-            raise InputError("an embedding holds a number that is not finite, or above 10¹²: remove that recording")
+            raise InputError(
+                "an embedding holds a number that is not finite, or above 10¹²: remove that recording, or embed it again"
+            )
         from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
         for held_out in (folds == fold for fold in range(_FOLDS)):
             from_mean[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
@@ -424,13 +428,13 @@ class Population:
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         if traits.in_windows:
             del distance_of_trait["duration"]
-        distances = self.distances
+        distances = self.distances  # the same measure for the calibration's recordings
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
             if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
                 raise InputError(
-                    f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
-                    f"of shape {traits.embedding.shape}: use the detector of the calibration"
+                    f"expected an embedding of {size} numbers, as the calibration's recordings have, not "
+                    f"one of shape {traits.embedding.shape}: use the detector of the calibration"
                 )
             distance = self.embeddings.distance_of(traits.embedding)
             distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)
@@ -479,10 +483,12 @@ def _scalar_values(traits: Sequence[Traits]) -> NDArray:
 
 
 def _spreads(values: NDArray) -> dict[str, Spread]:
+    # Trait → its spread, from ``values`` (3, N) in the order of :data:`SCALARS`.
     return {name: Spread.of(row) for name, row in zip(SCALARS, values)}
 
 
 def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
+    """Distances (3, N) of ``values`` (3, N) from the medians of :data:`SCALARS`."""
     return np.stack([usual[name].distance(row, _MIN_SPREADS[name]) for name, row in zip(SCALARS, values)])
 
 

@@ -53,11 +53,11 @@ class UsualValues:
     """Such as ``"llr"`` or ``"level"``."""
     ranges: tuple[tuple[float, float], ...]
     """The lowest and highest usual value; several ranges may overlap."""
-    chance: tuple[tuple[float, float], ...]
-    """Beta parameters of the share outside of the ranges: one pair, or one for each range."""
+    beta_parameters: tuple[tuple[float, float], ...]
+    """Of the Beta distribution of the share outside of the ranges: one pair, or one for each range."""
     factor: float = 1
+    """Values are multiplied by this factor before they are shown in ``unit``."""
     unit: str = ""
-    """Unit for people, after multiplication by ``factor``."""
     middle: float | None = None
     """Median over the calibration's recordings; None if unknown."""
     number: int = 0
@@ -76,9 +76,9 @@ class UsualValues:
     @property
     def expected(self) -> float:
         """Expected share outside of the ranges."""
-        return max(outside / (outside + inside) for outside, inside in self.chance)
+        return max(outside / (outside + inside) for outside, inside in self.beta_parameters)
 
-    def shown(self, value: float) -> str:
+    def format_value(self, value: float) -> str:
         """Format a value for people, in few digits."""
         return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
@@ -98,7 +98,7 @@ class UsualValues:
         """The usual ranges in words."""
         if self.words:
             return self.words
-        ranges = [f"{self.shown(low)} to {self.shown(high)}" for low, high in self.merged]
+        ranges = [f"{self.format_value(low)} to {self.format_value(high)}" for low, high in self.merged]
         return f"{' or '.join(ranges)} {self.unit}".strip()
 
     def is_outside(self, values: NDArray) -> NDArray:
@@ -115,11 +115,11 @@ class UsualValues:
         If it differs between bona fide and spoofed recordings, the larger one is taken, because the
         classes of new recordings are unknown.
         """
-        return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
+        return np.max([_tail_probabilities(number, parameters) for parameters in self.beta_parameters], axis=0)
 
     def least_p(self, number: int) -> float:
         """The p-value if all of ``number`` recordings lie outside."""
-        return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
+        return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.beta_parameters)
 
     def shift(self, values: NDArray) -> Shift | None:
         """Test, two-sided, whether most ``values`` (n,) lie on one side of :attr:`middle`; None if that is unknown."""
@@ -129,7 +129,7 @@ class UsualValues:
         above = int((values > self.middle).sum())
         side = "below" if below > above else "above"
         number_there = max(below, above)
-        half = (self.number + 1) / 2
+        half = (self.number + 1) / 2  # the median is the (N + 1)/2-th lowest of the calibration's N values
         p_value = min(1.0, 2 * float(_tail_probabilities(len(values), (half, half))[number_there]))
         return Shift(side, number_there / len(values), p_value)
 
@@ -170,14 +170,14 @@ class Comparison:
         """Median over the new recordings with its unit; a dash if not measured (:attr:`UsualValues.is_measured`)."""
         if not self.usual.is_measured:
             return "–"
-        return f"{self.usual.shown(float(np.median(self.values)))} {self.usual.unit}".strip()
+        return f"{self.usual.format_value(float(np.median(self.values)))} {self.usual.unit}".strip()
 
     @property
     def median_before(self) -> str:
         """Median over the calibration's recordings with its unit; a dash if unknown."""
         if self.usual.middle is None:
             return "–"
-        return f"{self.usual.shown(self.usual.middle)} {self.usual.unit}"
+        return f"{self.usual.format_value(self.usual.middle)} {self.usual.unit}"
 
     @property
     def in_words(self) -> str:
@@ -200,13 +200,13 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
     llrs = calibration.llrs
     if llrs is not None and min(map(len, llrs)) >= MIN_REFERENCE:
         ranges = []
-        chance = []
+        beta_parameters = []
         for class_llrs in llrs:
             low, high = np.quantile(class_llrs, (_OUTSIDE / 2, 1 - _OUTSIDE / 2))
             ranges.append((float(low), float(high)))
-            chance.append(_beta_of_share_outside(len(class_llrs), 2))
+            beta_parameters.append(_beta_of_share_outside(len(class_llrs), 2))
 
-        all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance)))
+        all_usual.append(UsualValues("llr", tuple(ranges), tuple(beta_parameters)))
     population = calibration.population
     if population is not None and population.num_recordings >= MIN_REFERENCE:
         all_usual += _usual_traits(population)
@@ -226,23 +226,23 @@ def _usual_traits(population: Population) -> list[UsualValues]:
     for name in SCALARS:
         factor, unit = SHOWN[name]
         low, middle, high = edges[name]
-        chance = (_beta_of_share_outside(number, 2),)
-        usual_traits.append(UsualValues(name, ((low, high),), chance, factor, unit, middle, number))
+        beta_parameters = (_beta_of_share_outside(number, 2),)
+        usual_traits.append(UsualValues(name, ((low, high),), beta_parameters, factor, unit, middle, number))
     # The distance of the embedding, if the calibration has embeddings.
     if population.has_embeddings:
         low, _, high = edges["embedding"]
-        chance = (_beta_of_share_outside(number, 1),)
-        usual_traits.append(UsualValues("embedding", ((low, high),), chance))
+        beta_parameters = (_beta_of_share_outside(number, 1),)
+        usual_traits.append(UsualValues("embedding", ((low, high),), beta_parameters))
     # A conformal p-value is at most 0.05 if the recording is among the ``num_unusual`` most unusual recordings.
     if (num_unusual := math.floor(_OUTSIDE * (number + 1))) > 0:
         usual_p = (math.nextafter(num_unusual / (number + 1), 1), 1.0)
-        chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
+        beta_parameters = ((float(num_unusual), float(number + 1 - num_unusual)),)
         words = f"p > {_OUTSIDE:g}"
         unusual = f"are unusual, with p ≤ {_OUTSIDE:g}"
-        usual_traits.append(UsualValues("all traits", (usual_p,), chance, words=words, unusual=unusual))
+        usual_traits.append(UsualValues("all traits", (usual_p,), beta_parameters, words=words, unusual=unusual))
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
-    chance = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
-    unfit = UsualValues("unfit", ((0.0, 0.0),), chance, words="fit", unusual="are unfit to decide on")
+    beta_parameters = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
+    unfit = UsualValues("unfit", ((0.0, 0.0),), beta_parameters, words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
 
 

@@ -251,7 +251,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = cosines(embeddings, self.centers)
+        cosine = cosines(embeddings, self.centers)  # B×K
         if isinstance(self.margin, (int, float)):
             return losses_by_class(self.scale * cosine, self.scale * (cosine - self.margin))
         if durations is None:

@@ -70,7 +70,7 @@ class EmbeddingDistance(Criterion):
         return bonafide_shares.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
-        return int(targets.sum())
+        return int(targets.sum())  # bona fide is 1
 
     def logits(self, outputs: Tensor) -> Tensor:
         return self.similarity(outputs)

@@ -48,7 +48,7 @@ def test_the_list_and_a_card(output, refused, home):
     for name, meant in (("AASSIST", "AASIST"), ("aasist", "AASIST")):
         refused(f"predict a.wav --model {name}", f"checkpoint {name} not found; did you mean '{meant}'?")
     assert "README of github.com/Liu-Tianchi" in output("models Nes2Net-X").out
-    refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
+    refused("predict a.wav --model wav2vec2_Nes2Net_X", "cannot be downloaded by a program", "--model")
     advice = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
     refused("predict a.wav", *advice)
 

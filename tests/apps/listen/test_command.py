@@ -146,13 +146,13 @@ class SendsCtrlC:
 
 
 def test_ctrl_c_while_it_starts_is_not_lost(output, listen_folder, monkeypatch):
-    usual_window = calibrated.usual_window
+    default_window = calibrated.default_window
 
     def interrupted(*arguments):
         SendsCtrlC()
-        return usual_window(*arguments)
+        return default_window(*arguments)
 
-    monkeypatch.setattr(calibrated, "usual_window", interrupted)
+    monkeypatch.setattr(calibrated, "default_window", interrupted)
     out = output(
         ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", "--speed", "inf"], 130
     ).out

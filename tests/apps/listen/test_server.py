@@ -371,7 +371,7 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
         assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
-        assert process.stderr.read() == "more than 16 connections: those that ask for nothing are closed\n"
+        assert process.stderr.read() == "more than 16 connections: idle ones are closed\n"
 
 
 def test_more_clients_than_descriptors_are_refused(monkeypatch):

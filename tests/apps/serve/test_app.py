@@ -167,7 +167,7 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
                 assert second_client.get("/health").status_code == 200
     num_messages = len(caplog.messages)
     assert 1 <= num_messages <= 2  # one a minute, and a new minute may begin meanwhile
-    assert "those that ask for nothing are closed" in caplog.messages[0]
+    assert "idle ones are closed" in caplog.messages[0]
 
 
 def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, monkeypatch):

@@ -48,7 +48,7 @@ def _evaluated(path: Path) -> Any:
 _READ: dict[str, tuple] = {}
 _READ["two fields later"] = ("a 0 1\na 1 1\nb 1\n", "line 3: expected 3 to 5 fields")
 _READ["a gap"] = ("a 0 1\na 2 1\n", "line 2: expected frame 1 of 'a', found '2'")
-_READ["an utterance twice"] = ("a 0 1\nb 0 1\na 0 1\n", "line 3: more frames of 'a', whose lines ended before")
+_READ["an utterance twice"] = ("a 0 1\nb 0 1\na 0 1\n", "line 3: more frames of 'a' after those of another utterance")
 _READ["a word"] = ("a 0 one\n", "line 1: expected a number as score")
 _READ["null bytes"] = ("a 0 1\n" + "\0" * 10_000, "not a text file .it holds null bytes")
 _READ["no text"] = (b"a 0 1\n\xff", "byte 0 is not UTF-8")

@@ -216,7 +216,7 @@ _HISTORIES = {
     "a million rows of nothing": "[" + ",".join(["0"] * 10**6) + "]",
     "20 MB": "[" + " " * 20_000_000 + "]",
 }
-_OURS = ("resume.pt", "history.json", "recipe.yaml", "epoch_1.pth", ".lock", ".resume.pt.5.tmp")
+_OURS = "resume.pt history.json recipe.yaml epoch_1.pth .lock train.log .resume.pt.5.tmp".split()
 
 CASES: list[Case] = [
     Case("a good resume file", _copy, _train, None),

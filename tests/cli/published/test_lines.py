@@ -96,7 +96,7 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     os.utime("run/epoch_2.pth", (0, 0))
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == first_lines[:8]
-    assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made again" in remarks
+    assert "note: run/Averaged_Model_IDs_1_2.pth was an average of other checkpoints and is replaced" in remarks
 
 
 def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):

@@ -10,9 +10,8 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 
-from nes2net import InputError
 from nes2net.data.audio import cache as cache_module
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.read import load_audio, load_head
@@ -168,11 +167,11 @@ def test_files_left_by_killed_processes_are_removed(audio, tmp_path):
 
 def test_recordings_and_folders_that_cannot_be_used_are_errors(audio, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
+    with input_error(r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
         AudioCache(tmp_path / "file" / "cache")
     cache = AudioCache(tmp_path / "cache")
     damaged = tmp_path / "damaged.flac"
-    with pytest.raises(InputError, match=r"none\.wav not found"):
+    with input_error(r"none\.wav not found"):
         cache.load(tmp_path / "none.wav")
     data = (audio / "16bit.flac").read_bytes()
     damaged.write_bytes(data[: len(data) * 3 // 4] + bytes(2000))
@@ -180,7 +179,7 @@ def test_recordings_and_folders_that_cannot_be_used_are_errors(audio, tmp_path):
     assert same_bits(cache.load(damaged, 1000), load_audio(audio / "16bit.flac")[:1000])
     damaged.write_bytes(b"no audio")
     for num_samples in (None, 1000):
-        with pytest.raises(InputError, match=r"damaged\.flac was read by neither"):
+        with input_error(r"damaged\.flac was read by neither"):
             cache.load(damaged, num_samples)
 
 

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
 from builders.recordings import noise
 
-from nes2net import InputError
 from nes2net.data.audio.decoders import ffmpeg_blocks
 from nes2net.data.audio.frames import link_starts
 from nes2net.data.audio.packed import RecordingBytes
@@ -87,7 +87,7 @@ def test_au_files_follow_each_other_where_their_headers_say(tmp_path):
     piped = first[:8] + b"\xff" * 4 + first[12:]
     for single in (first, first + bytes(100), piped + first):
         assert link_starts(io.BytesIO(single)) == [0]
-    with pytest.raises(InputError, match="is cut off: its header announces 64,000 bytes"):
+    with input_error("is cut off: its header announces 64,000 bytes"):
         load_audio(RecordingBytes("chain.au", first + first[:-2000]))
     assert link_starts(io.BytesIO(b".snd" + bytes(20) + b".snd" + bytes(20))) == [0, 24]
 

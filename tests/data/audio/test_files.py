@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
 from builders.recordings import encode, noise
 
-from nes2net.data.audio.files import recordings_below, with_folders_listed
+from nes2net.data.audio.files import expand_folders, recordings_below
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.shards import shards_below
-from nes2net.lib.errors import InputError
 
 ENCODED = {"mp4": "aac", "mov": "aac", "3gp": "aac", "mkv": "flac", "mka": "flac", "avi": "pcm_s16le", "flv": "aac",
            "mp2": "mp2", "tta": "tta", "wv": "wavpack"}  # fmt: skip
@@ -28,18 +28,18 @@ def test_folders_are_searched_for_every_format_that_can_be_read(tmp_path, suffix
         sample_format = {"flac": "s16", "pcm_s16le": "s16", "mp2": "s16", "tta": "s16"}.get(ENCODED[suffix], "fltp")
         encode(path, noise(), ENCODED[suffix], sample_format)
     assert np.abs(load_audio(path)).max() > 0.1
-    assert recordings_below(tmp_path) == with_folders_listed([str(tmp_path)]) == [path]
+    assert recordings_below(tmp_path) == expand_folders([str(tmp_path)]) == [path]
 
 
 def test_a_line_names_the_files_that_are_passed_over(tmp_path, capsys):
     for name in ("a.wav", "b.AMR", "notes.txt", "a.dat", "b.dat", "unnamed", ".hidden"):
         (tmp_path / name).touch()
-    assert [path.name for path in with_folders_listed([str(tmp_path)])] == ["a.wav", "b.AMR"]
+    assert [path.name for path in expand_folders([str(tmp_path)])] == ["a.wav", "b.AMR"]
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "passed over in" in error
-    assert ": 2 .dat, 1 no suffix; name" in error
-    with_folders_listed([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
+    assert "skipped in" in error
+    assert ": 2 .dat, 1 no suffix; to read" in error
+    expand_folders([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
     assert not capsys.readouterr().err
 
 
@@ -51,7 +51,7 @@ def test_a_folder_without_permission_is_not_called_empty(listed):
         if user == 0:  # whom no permission stops
             os.seteuid(65534)
         try:
-            with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\)"):
+            with input_error(r"cannot be listed \(Permission denied\)"):
                 listed(Path(folder))
         finally:
             os.seteuid(user)

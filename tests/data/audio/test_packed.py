@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, shards
+from builders import PATIENCE, input_error, shards
 from builders.recordings import encode, noise, read_every_way
 
-from nes2net import InputError
 from nes2net.data.audio import packed
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.packed import RecordingBytes, is_there, open_recording, shard_of, size_of, status_of
@@ -94,7 +93,7 @@ def test_addresses_of_recordings_in_shards_are_recognised(addresses, tmp_path):
 def test_a_row_without_audio_is_named(rows, message, tmp_path):
     for write, name in ((shards.write_parquet, "x.parquet"), (shards.write_arrow, "x.arrow")):
         path = write(tmp_path / name, shards.table(rows))
-        with pytest.raises(InputError, match=message) as error:
+        with input_error(message) as error:
             load_audio(path / "0")
         assert name in str(error.value)
         assert "0" in str(error.value)
@@ -108,13 +107,13 @@ def test_a_shard_that_is_cut_off_is_named(files, addresses, tmp_path):
         # within a recording, and where all recordings are there
         for size in (len(content) // 2, len(content) - (10240 if name == "x.tar" else 9)):
             shard.write_bytes(content[:size])
-            with pytest.raises(InputError, match=f"of {shard} cannot be read.*cut off or damaged"):
+            with input_error(f"of {shard} cannot be read.*cut off or damaged"):
                 load_audio(shard / member)
     shard = tmp_path / "gz.tar"
     shards.write_tar(shard, {"a.flac": files[0].read_bytes()}, "w:gz")
-    with pytest.raises(InputError, match="member a.flac of .*gz.tar cannot be read"):
+    with input_error("member a.flac of .*gz.tar cannot be read"):
         load_audio(shard / "a.flac")
-    with pytest.raises(InputError, match="no row '7'; it has 5"):
+    with input_error("no row '7'; it has 5"):
         load_audio(addresses["x.parquet"][0].with_name("7"))
 
 
@@ -125,7 +124,7 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
             path = write(tmp_path / name, rows) / "0"
             np.testing.assert_array_equal(load_audio(path), load_audio(file))
         path.parent.write_bytes(path.parent.read_bytes()[:-100])
-        with pytest.raises(InputError, match="row 0 of"):
+        with input_error("row 0 of"):
             load_audio(path)
     path.parent.unlink()
     with pytest.raises(LostFile):

@@ -7,11 +7,10 @@ import threading
 import numpy as np
 import pytest
 import soundfile
-from builders import golden
+from builders import golden, input_error
 from builders.recordings import encode
 from builders.voices import voice
 
-from nes2net import InputError
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.pcm import PcmDecoder, RawAudio
 
@@ -91,7 +90,7 @@ FILES = ["WAV", "RF64", "AIFF", "CAF", "FLAC", "OGG", "MP3", "AU", "webm", "mkv"
 def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
     content = files[name]
     decoder = PcmDecoder("mulaw")
-    with pytest.raises(InputError, match=rf"has the header of an audio file \({KINDS.get(name, name)}\)"):
+    with input_error(rf"has the header of an audio file \({KINDS.get(name, name)}\)"):
         for first in range(0, len(content), size):
             decoder.push(content[first : first + size])
 
@@ -101,7 +100,7 @@ def test_a_header_between_samples_is_no_samples(files, name):
     decoder = PcmDecoder("s16le")
     decoder.push(SAMPLES.tobytes() * 10)
     decoder.push(files[name][:5])
-    with pytest.raises(InputError, match="has the header of an audio file"):
+    with input_error("has the header of an audio file"):
         decoder.push(files[name][5:640])
 
 
@@ -121,7 +120,7 @@ def test_what_is_not_raw_audio_is_refused(tmp_path):
         ({"channels": 0}, "`channels` must be at least 1"),
         ({"sample_rate": 1}, "1,000 to 1,000,000 Hz"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             RawAudio(b"", **{"sample_rate": 8000, **options})
     for source, message in (
         (b"RIFF1234WAVE", "the header of an audio file"),
@@ -129,5 +128,5 @@ def test_what_is_not_raw_audio_is_refused(tmp_path):
         (iter([SAMPLES[0]]), "bytes, not ndarray"),
         (tmp_path / "none.raw", r"none\.raw cannot be opened \(No such file"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             list(RawAudio(source, 8000).blocks())

@@ -114,5 +114,5 @@ def test_channels_are_compared_in_the_scored_part(channels, remark):
     head = Channels(num_samples=1000)
     behind = np.concatenate([np.ones((len(channels), 3000)), samples], 1)
     head.push(behind, 3 * RATE)
-    assert head.silent() == ""
+    assert head.describe_silent() == ""
     assert not head.cancel

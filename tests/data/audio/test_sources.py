@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.remarks import Channels
@@ -42,7 +42,7 @@ def test_every_source_gives_the_same_samples(samples, tmp_path, monkeypatch):
         assert np.array_equal(np.concatenate(blocks), expected), name
         assert compared.differ
         assert compared.count == 2
-        assert not compared.silent()
+        assert not compared.describe_silent()
         recording = recording_of(source(), rate)
         if isinstance(recording, np.ndarray):
             assert np.array_equal(recording, expected), name
@@ -68,10 +68,10 @@ def test_what_is_not_audio_is_refused(samples):
     for source, rate, message in (
         (iter([samples]), None, "must be a number of Hz"),
         (iter([]), RATE, "the recording has no samples"),
-        (iter([b"bytes"]), RATE, "floating-point ones in"),
+        (iter([b"bytes"]), RATE, "floating-point samples in"),
         (iter(np.array_split(wrong, 5, axis=1)), RATE, r"NaN or infinite samples \(the first at 0\.750 s\)"),
         (RawAudio(b"\x01", RATE), None, "the recording has no samples"),
         ([samples], RATE, "one recording is expected, not a list"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             recording_of(source, rate)

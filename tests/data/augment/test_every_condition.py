@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import noise_folders
+from builders import input_error, noise_folders
 from builders.voices import voice
 
-from nes2net import InputError
 from nes2net.data.augment import NoiseAugmentation, Sources
 from nes2net.data.augment.channels import LowPass
 from nes2net.data.augment.conditions import create_condition, default_conditions
@@ -90,7 +89,7 @@ def test_random_conditions_draw_again_for_each_utterance(sources):
     ("text", "message"),
     [
         ("mp4:16", "unknown condition 'mp4'; did you mean 'mp3'"),
-        ("mp3", "'mp3': it needs a strength, one of 8, 16, .*160 kbit/s: write it behind a colon, such as :64"),
+        ("mp3", "'mp3': it needs a strength, one of 8, 16, .*160 kbit/s: write it after a colon, such as :64"),
         ("mp3:17", "'mp3:17': its strength must be one of 8, .*, not 17"),
         ("mp3:loud", "strength behind the colon must be a number, not 'loud'"),
         ("white:nan", "its strength must be -50 to 100 dB, not nan"),
@@ -103,7 +102,7 @@ def test_random_conditions_draw_again_for_each_utterance(sources):
     ],
 )
 def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_condition(text)
 
 
@@ -129,7 +128,7 @@ def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
     ],
 )
 def test_wrong_settings_of_augmentation_are_refused(augmentation, settings, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         getattr(augmentation, "of", augmentation)(**settings)
 
 
@@ -142,10 +141,10 @@ def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     all_conditions = default_conditions(sources)
     assert [name for name in all_conditions.names if name in suite.names] == suite.names
     assert set(NAMES) == {*all_conditions.names, *(n for n in NAMES if n.partition(":")[0] in all_conditions.left_out)}
-    with pytest.raises(InputError, match="MUSAN folder .* not found"):
+    with input_error("MUSAN folder .* not found"):
         default_conditions(Sources(musan=sources.musan / "none"))
     few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
-    assert few == "condition 'babble:20': needs more than 3 recordings, not 3"
+    assert few == "condition 'babble:20': needs more than 3 recordings to mix, found 3: give a larger corpus"
 
 
 def test_conditions_without_their_library_are_left_out(monkeypatch):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.data.augment.latent import LatentAugmentation
 
 TARGETS = torch.tensor([0, 1, 0, 0, 1, 0, 0])
@@ -118,5 +118,5 @@ def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
 
 
 def test_embeddings_must_be_a_matrix():
-    with pytest.raises(InputError, match="embeddings batch × size, not \\(2, 3, 4\\)"):
+    with input_error("embeddings of shape \\(batch, size\\), not \\(2, 3, 4\\)"):
         LatentAugmentation()(torch.zeros(2, 3, 4), torch.zeros(2), np.random.default_rng(0))

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
-from builders import noise_folders
+from builders import input_error, noise_folders
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
@@ -19,7 +19,6 @@ from nes2net.data.augment import NoiseAugmentation
 from nes2net.data.augment.noise import add_noise, draw_excerpt, level_db
 from nes2net.data.augment.rooms import reverberate
 from nes2net.data.augment.sources import NoiseFile, find_impulse_responses, find_noises
-from nes2net.lib.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -85,7 +84,7 @@ def test_silence_is_neither_amplified_nor_divided_by():
     assert 20 * np.log10(np.sqrt(np.mean(heard**2))) < -40
     np.testing.assert_array_equal(add_noise(silence, silence, 5), silence)
     np.testing.assert_array_equal(reverberate(silence, white(100)), silence)
-    with pytest.raises(InputError, match=r"room\.wav is silent"):
+    with input_error(r"room\.wav is silent"):
         reverberate(speech, silence, "room.wav")
 
 
@@ -222,7 +221,7 @@ def test_an_incomplete_musan_is_refused_with_what_it_lacks(musan, tmp_path):
     added = folder / "music" / "added.wav"
 
     def refused(message):
-        with pytest.raises(InputError, match=message) as error:
+        with input_error(message) as error:
             NoiseAugmentation(folder)
         assert "\n" not in str(error.value)
 
@@ -232,21 +231,21 @@ def test_an_incomplete_musan_is_refused_with_what_it_lacks(musan, tmp_path):
     refused(r"added\.wav was read by neither")
     added.unlink()
     shutil.rmtree(folder / "speech" / "librivox")
-    refused("speech has 4 audio files, at least 8 are needed")
+    refused("speech has 4 audio files, but needs at least 8")
     shutil.rmtree(folder / "noise")
-    refused("noise has 0 audio files, at least 1 is needed: unpack the whole corpus")
+    refused("noise has 0 audio files, but needs at least 1: unpack the whole corpus")
     shutil.rmtree(folder)
     refused("MUSAN folder .* not found; .*openslr.org/17")
 
 
 def test_folders_without_impulse_responses_are_refused(tmp_path, rirs):
-    with pytest.raises(InputError, match="impulse response folder .*none not found"):
+    with input_error("impulse response folder .*none not found"):
         NoiseAugmentation(rir=tmp_path / "none")
     shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")
-    with pytest.raises(InputError, match="has no audio files of impulse responses"):
+    with input_error("has no audio files of impulse responses"):
         NoiseAugmentation(rir=tmp_path)
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
-    with pytest.raises(InputError, match=r"empty\.wav has no samples"):
+    with input_error(r"empty\.wav has no samples"):
         NoiseAugmentation(rir=tmp_path)
 
 
@@ -255,5 +254,5 @@ def test_a_damaged_noise_file_is_named(musan, tmp_path):
     augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
     for path in augmentation.recordings:
         os.truncate(path, 44)  # the header alone
-    with pytest.raises(InputError, match=r"(noise|speech|music)-.*\.wav"):
+    with input_error(r"(noise|speech|music)-.*\.wav"):
         augmentation(white(100), np.random.default_rng(0))

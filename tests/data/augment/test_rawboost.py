@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from builders import golden
+from builders import golden, input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,7 +13,6 @@ from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.data.augment import RawBoostParameters, rawboost
 from nes2net.data.augment.rawboost import ALGORITHMS, RawBoost, design_notch_filters, filter_powers
-from nes2net.lib.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -230,19 +229,19 @@ def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
     ],
 )
 def test_impossible_waveforms_and_parameters_are_refused(x, parameters, expected):
-    with pytest.raises(InputError, match=expected):
+    with input_error(expected):
         rawboost(x, 0, np.random.default_rng(0), **parameters)
 
 
 def test_algorithms_and_generators_are_checked():
     for algo in (-1, 12, 2.5, "4"):
-        with pytest.raises(InputError, match="an integer from 0 to 11"):
+        with input_error("an integer from 0 to 11"):
             rawboost(noise(100), algo, np.random.default_rng(0))
-    with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator or RandomState, not int"):
+    with input_error(r"rng must be a numpy\.random\.Generator or RandomState, not int"):
         rawboost(noise(100), 1, 0)
-    with pytest.raises(InputError, match=r"gate_rng must be a random\.Random"):
+    with input_error(r"gate_rng must be a random\.Random"):
         rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
-    with pytest.raises(InputError, match="algorithm 10 with a RandomState needs gate_rng"):
+    with input_error("algorithm 10 with a RandomState needs gate_rng"):
         rawboost(noise(100), 10, np.random.RandomState(0))
 
 

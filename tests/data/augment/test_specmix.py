@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from builders import input_error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net import InputError
 from nes2net.data.augment.specmix import Specmix
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 40), st.integers(1, 40))
@@ -114,5 +114,5 @@ def test_mixed_targets_remain_distributions():
 
 
 def test_spectra_must_be_a_batch():
-    with pytest.raises(InputError, match="batch × frames × bins"):
+    with input_error(r"\(batch, frames, bins\)"):
         Specmix()(torch.zeros(3, 40), torch.zeros(3, dtype=torch.long), generator(0))

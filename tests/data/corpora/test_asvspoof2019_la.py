@@ -1,12 +1,12 @@
 """ASVspoof 2019 LA: where its files may lie, every field, and what is refused."""
 
 import pytest
+from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
 
 EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
 
@@ -40,7 +40,7 @@ def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
     assert [t.phase for t in asvspoof2019_la.CORPUS.keys(train)] == ["train"]
     own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
     assert [t.phase for t in asvspoof2019_la.CORPUS.keys(own_protocol, "dev")] == [None, None]
-    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has train"):
+    with input_error("no trials in phase 'dev'; the key has train"):
         asvspoof2019_la.CORPUS.keys(train, "dev")
     with pytest.raises(NotFound, match=r"ASVspoof2019\.LA\.cm\.dev\.trl\.txt"):
         asvspoof2019_la.CORPUS.keys(tmp_path, "dev")
@@ -56,5 +56,5 @@ def test_asv_scores_are_found_and_divided_by_class(tmp_path):
     with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
         asvspoof2019_la.asv_scores(tmp_path, "dev")
     write(file, "bonafide impostor 1\n")
-    with pytest.raises(InputError, match="line 1: unknown ASV key 'impostor'; expected one of target"):
+    with input_error("line 1: unknown ASV key 'impostor'; expected one of target"):
         asvspoof2019_la.asv_scores(tmp_path)

@@ -3,13 +3,13 @@
 import shutil
 
 import pytest
+from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError
 
 TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
 KEY_LA = (
@@ -96,12 +96,15 @@ def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, root, asv_folder, 
 def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path):
     write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
     for scores, message in (
-        (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
-        (ASV_SCORES.replace("LA_E_3", "LA_E_9"), "line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx"),
+        (ASV_SCORES + "LA_0001 LA_E_5 2\n", "has 5 scores, but .* has 4 trials"),
+        (
+            ASV_SCORES.replace("LA_E_3", "LA_E_9"),
+            "line 3: expected a score of LA_E_3-gsm-ita_tx .*, found one of LA_E_9",
+        ),
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
     ):
         write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             asvspoof2021_la.asv_scores(tmp_path)
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import input_error
 from builders.files import folder
 
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import METHODS
 
 
@@ -55,9 +55,9 @@ def test_a_corpus_of_another_package(register_corpus):
     register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
     assert corpora.get("mine").title == "Mine"
     assert "mine" in corpora.names()
-    with pytest.raises(InputError, match="corpus 'mine' is registered already"):
+    with input_error("corpus 'mine' is registered already"):
         corpora.add("mine", "my_module:CORPUS")
-    with pytest.raises(InputError, match="corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
+    with input_error("corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
         corpora.add("ours", "our_module")
 
 
@@ -110,7 +110,7 @@ MALFORMED = {
 )
 def test_a_malformed_list_is_named(tmp_path, name, file, text, message):
     (tmp_path / file).write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=message) as error:
+    with input_error(message) as error:
         corpora.get(name).keys(tmp_path / file)
     assert str(tmp_path / file) in str(error.value)
 
@@ -148,7 +148,7 @@ def test_what_is_missing_is_named(tmp_path, name):
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
     for read in (corpus.trials, corpus.keys):
-        with pytest.raises(InputError, match=f"{corpus.title} has no (split|phase) 'final'; known: "):
+        with input_error(f"{corpus.title} has no (split|phase) 'final'; known: "):
             read(tmp_path, "final")
     with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give "):
         (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])
@@ -156,7 +156,7 @@ def test_what_is_missing_is_named(tmp_path, name):
         for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
             with pytest.raises(NotFound, match="eval not found"):
                 find(tmp_path, "test")  # another name of eval
-            with pytest.raises(InputError, match="has no split 'progress'"):
+            with input_error("has no split 'progress'"):
                 find(tmp_path, "progress")
         with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
             corpus.trials(tmp_path, "dev", protocols=tmp_path / "own")

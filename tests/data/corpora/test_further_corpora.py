@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.files import folder, write
 from builders.miniature_corpora import CORPORA, make
 
@@ -16,7 +17,6 @@ from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.lib.errors import InputError
 
 
 @pytest.mark.parametrize("name", CORPORA)
@@ -69,7 +69,7 @@ def test_a_malformed_line_of_a_list_is_named(tmp_path, name, path, line, message
     make(tmp_path, mini)
     write(tmp_path / path, mini.lists[path] + line)
     for read in (corpora.get(name).trials, corpora.get(name).keys):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             read(tmp_path, mini.split)
 
 
@@ -128,7 +128,7 @@ def test_the_evaluation_of_at_add_without_labels(tmp_path):
 
 def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):
     audio = folder(tmp_path / "test_set")
-    with pytest.raises(InputError, match=r"test_set: holds no \.flac files"):
+    with input_error(r"test_set: holds no \.flac files"):
         ctrsvdd.CORPUS.trials(tmp_path, "eval")
     for name in ("b.flac", "a.flac", "._a.flac", "notes.txt", "c.wav"):
         write(audio / name)

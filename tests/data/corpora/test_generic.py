@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora import generic
@@ -12,7 +13,6 @@ from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment, write_rttm
 
 
@@ -109,7 +109,7 @@ def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
     [
         ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
         ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
-        ("path,label\n\n,spoof\n", "line 3: names no file: ',spoof'"),
+        ("path,label\n\n,spoof\n", "line 3: the path of the recording is empty: ',spoof'"),
         ("\npath,label\n\na.wav,x\n", "line 4: unknown label 'x'"),
         ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
         ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
@@ -125,7 +125,7 @@ def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
     ],
 )
 def test_a_malformed_list_is_named(tmp_path, text, message):
-    with pytest.raises(InputError, match=message) as error:
+    with input_error(message) as error:
         generic.CORPUS.trials(write(tmp_path / "list.csv", text))
     assert "list.csv" in str(error.value)
 
@@ -135,14 +135,14 @@ def test_a_folder_without_recordings_or_lists(tmp_path):
         generic.CORPUS.trials(tmp_path)
     with pytest.raises(NotFound, match="no list of trials"):
         generic.CORPUS.trials(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
+    with input_error("no trials in phase 'dev'; the key has eval, train"):
         file = write(tmp_path / "parts" / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
         generic.CORPUS.trials(file, "dev")
     folder(tmp_path / "real")
     folder(tmp_path / "human")
-    with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
+    with input_error("both human and real would be bonafide; rename one"):
         generic.CORPUS.trials(tmp_path)
-    with pytest.raises(InputError, match="no trial has a label"):
+    with input_error("no trial has a label"):
         generic.CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
 
 
@@ -182,7 +182,7 @@ def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
     with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
         generic.segments(tmp_path, "train")
     write_rttm(tmp_path / "segments.rttm", {"train": PARTS})
-    with pytest.raises(InputError, match="audio file .*train.wav"):
+    with input_error("audio file .*train.wav"):
         generic.segments(tmp_path, "train")
     write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
     assert generic.segments(tmp_path, "train") == {"train": PARTS}
@@ -193,7 +193,7 @@ def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
         ({"trian": PARTS}, "train", "1 utterance is not in the list: trian"),
     ):
         write_rttm(tmp_path / "segments.rttm", segments)
-        with pytest.raises(InputError, match=rf"segments\.rttm: {message}"):
+        with input_error(rf"segments\.rttm: {message}"):
             generic.segments(tmp_path, split)
-    with pytest.raises(InputError, match="Generic corpus has no split 'x'"):
+    with input_error("Generic corpus has no split 'x'"):
         generic.segments(tmp_path, "x")

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
+from builders import input_error
 from builders.files import write
 from builders.hub_server import COMMIT, make_cache, serving, use_cache
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la, hub
 from nes2net.data.corpora.pack import pack
@@ -72,20 +72,20 @@ def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkey
             ("none", "there is no .*/owner/none, or it is private"),
             ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
         ):
-            with pytest.raises(InputError, match=message):
+            with input_error(message):
                 hub.download(f"hub:owner/{name}")
 
 
 def test_a_set_that_cannot_be_downloaded_is_named(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
-    with pytest.raises(InputError, match="hub:owner/set is not here .*: the hub cannot be reached"):
+    with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
     assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
     for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
-        with pytest.raises(InputError, match="not a data set of the hub: write hub:OWNER/NAME"):
+        with input_error("not a data set of the hub: write hub:OWNER/NAME"):
             corpora.get(name)
     assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
     first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))
     first.unlink()
-    with pytest.raises(InputError, match=f"shards are missing: data/{first.name}; copy or download"):
+    with input_error(f"shards are missing: data/{first.name}; copy or download"):
         corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from builders import input_error
 
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import read_scores
 
@@ -36,7 +36,7 @@ def test_scores_of_other_programs_are_read(path, text):
 @pytest.mark.parametrize("text", ['"a;b"\n', '"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
 def test_a_delimiter_in_quotes_separates_no_fields(path, text):
     path.write_text(text)
-    with pytest.raises(InputError, match=r"line 1: expected 2 fields \(utterance score\), found 1"):
+    with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
         read_scores(path)
 
 
@@ -64,9 +64,7 @@ def test_a_space_in_an_id_is_written_as_in_the_ids_of_trials(path):
 )
 def test_a_decimal_comma_is_named(path, text):
     path.write_text(text)
-    with pytest.raises(
-        InputError, match="expected a number as score, found '-0,5', with a decimal comma: write a point"
-    ):
+    with input_error("expected a number as score, found '-0,5', with a decimal comma: write a point"):
         read_scores(path)
 
 
@@ -74,19 +72,22 @@ def test_a_decimal_comma_is_named(path, text):
     "text, message",
     [
         ("filename,spoof_probability\na,0.5\n", "spoof_probability is of spoof, so negate its numbers$"),
-        ("file;prob_fake\na;0.5\n", "semicolons.; call one of its columns score: prob_fake is of spoof, so negate"),
+        (
+            "file;prob_fake\na;0.5\n",
+            "semicolons.; rename one of its columns to score: prob_fake is of spoof, so negate",
+        ),
         ("utt,logit_spoof,logit_bonafide\na,1,2\n", "score: logit_bonafide, higher for bona fide$"),
         ("utterance\tlogit_spoof\tlogit_bonafide\na\t1\t2\n", "score: logit_bonafide, higher for bona fide$"),
         ("utt logit_spoof logit_bonafide\na 1 2\n", "separated by white space.; .*: logit_bonafide, higher"),
         ("file,real_score,P(human),decision\na,1,2,real\n", r"score: real_score or p\(human\), higher"),
         ("wav,left,right\na,1,2\n", "score: wav or left or right, higher for bona fide$"),
         ('{"file": "a", "fake_prob": 0.5}\n', "separated by JSON.; .*: fake_prob is of spoof"),
-        ("path,label\na.wav,spoof\n", "separated by commas.; call one of its columns score"),
+        ("path,label\na.wav,spoof\n", "separated by commas.; rename one of its columns to score"),
     ],
 )
 def test_a_header_without_scores_is_called_a_header(path, text, message):
     path.write_text(text)
-    with pytest.raises(InputError, match=f"scores.txt: no column of scores in the header .*{message}") as error:
+    with input_error(f"scores.txt: no column of scores in the header .*{message}") as error:
         ScoreFile.of(path).judgement.scores(path)
     header = text.split("\n")[0]
     assert header.replace("\t", "\\t") in str(error.value)
@@ -98,13 +99,13 @@ def test_a_header_without_scores_is_called_a_header(path, text, message):
         ('{"file": "a", "score": 1}\nb 2\n', "line 2: not a JSON object"),
         ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one in each line"),
         ('{\n "file": "a"\n}\n', "line 1: not a JSON object"),
-        ('{"file": "a"}\n', "its JSON objects have no two values"),
+        ('{"file": "a"}\n', "its JSON objects have fewer than two keys"),
         ("[" * 2000, "nested more than 100 deep"),
     ],
 )
 def test_json_of_another_form_is_refused(path, text, message):
     path.write_text(text)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         read_scores(path)
 
 
@@ -138,7 +139,7 @@ def test_labels_alone_belong_to_every_phase(tmp_path, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
-    with pytest.raises(InputError, match="has no phase 'x'"):
+    with input_error("has no phase 'x'"):
         corpus.keys(labels, "x")
 
 
@@ -146,7 +147,7 @@ def test_labels_alone_belong_to_every_phase(tmp_path, name):
 def test_labels_alone_with_an_unknown_word_are_refused(tmp_path, name):
     labels = tmp_path / "labels.txt"
     labels.write_text("u1 bonafide\nu2 1\n")
-    with pytest.raises(InputError, match="labels.txt, line 2: unknown label '1'; .*so write the words"):
+    with input_error("labels.txt, line 2: unknown label '1'; .*so write the words"):
         corpora.get(name).keys(labels)
 
 

@@ -1,12 +1,12 @@
 """In-the-Wild: where its files may lie, with and without labels, and what is refused."""
 
 import pytest
+from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
 
 META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
 
@@ -29,7 +29,7 @@ def test_recordings_are_ordered_by_number_with_their_labels(tmp_path, root):
 
 
 def test_recordings_without_labels_are_listed_and_missing_labels_named(tmp_path):
-    with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
+    with input_error(r"holds no \.wav files; give `root`"):
         in_the_wild.CORPUS.trials(tmp_path)
     write(tmp_path / "1.wav")
     assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]

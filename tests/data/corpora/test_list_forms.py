@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
 from builders.files import write
 
 from nes2net.data.corpora import generic
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment
 
 
@@ -67,7 +67,7 @@ def test_compressed_cuts_are_read(tmp_path, expected):
 def test_a_cut_off_gzip_file_is_an_error(tmp_path):
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(CUTS.encode())[:-9])
-    with pytest.raises(InputError, match="cut off"):
+    with input_error("cut off"):
         generic.CORPUS.trials(path)
 
 
@@ -75,7 +75,7 @@ def test_a_gzip_file_that_grows_beyond_the_limit_is_an_error(tmp_path, monkeypat
     monkeypatch.setattr("nes2net.lib.text_files.MAX_BYTES", 1000)
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(b" " * 2000))
-    with pytest.raises(InputError, match="1,000 bytes when decompressed"):
+    with input_error("1,000 bytes when decompressed"):
         generic.CORPUS.trials(path)
 
 
@@ -115,7 +115,7 @@ REFUSED = [
 def test_lists_of_commands_archives_and_parts_of_files_are_refused(tmp_path, name, text, facts_of_message):
     owned = tmp_path / "owned"
     path = write(tmp_path / name, text.replace("{owned}", str(owned)))
-    with pytest.raises(InputError) as refused:
+    with input_error() as refused:
         generic.CORPUS.trials(path)
     message = str(refused.value)
     assert [fact for fact in facts_of_message if fact not in message] == []
@@ -126,14 +126,14 @@ def test_a_source_that_is_a_command_is_refused(tmp_path):
     entry = cut("u", "touch owned", "real")
     entry["recording"]["sources"][0]["type"] = "command"
     path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))
-    with pytest.raises(InputError, match="type 'command'"):
+    with input_error("type 'command'"):
         generic.CORPUS.trials(path)
 
 
 def test_segments_of_kaldi_are_refused(tmp_path):
     write(tmp_path / "wav.scp", "r1 a.wav\n")
     write(tmp_path / "segments", "u1 r1 0.0 1.0\n")
-    with pytest.raises(InputError, match="cut the files"):
+    with input_error("cut the files"):
         generic.CORPUS.trials(tmp_path)
 
 

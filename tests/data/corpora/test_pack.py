@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.data.audio.packed import open_recording
 from nes2net.data.corpora import asvspoof2019_la, pack, shards
@@ -52,7 +52,7 @@ def test_packing_keeps_the_phases_of_trials(corpus, format, tmp_path):
     for phase in phases[:3]:
         assert [trial.phase for trial in shards.CORPUS.keys(out, phase)] == [phase]
         shards.CORPUS.check_phase(phase, shards.CORPUS.keys(out))
-    with pytest.raises(InputError, match="no phase 'hidden'; known: all, dev, eval, progress, track1, train"):
+    with input_error("no phase 'hidden'; known: all, dev, eval, progress, track1, train"):
         shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
 
 
@@ -81,7 +81,7 @@ def test_packing_resumes_after_an_interruption(corpus, tmp_path, monkeypatch):
     assert files[0] == files[1]
     labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
     assert labels == {"utterance_id": [t.id for t in splits["eval"]], "label": [1 - t.target for t in splits["eval"]]}
-    with pytest.raises(InputError, match="holds shards of other recordings, or in other sizes"):
+    with input_error("holds shards of other recordings, or in other sizes"):
         pack.pack(splits, out, title="dev", shard_bytes=100_000)
 
 
@@ -94,10 +94,10 @@ def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_pa
         ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
         ({"dev": [trial, missing]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
         ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` must be at least 1 byte"),
-        ({"dev": [odd]}, {"format": "tar"}, "by their suffix, which 1 do not have: odd"),
+        ({"dev": [odd]}, {"format": "tar"}, "by a suffix of audio, which 1 do not have: odd"),
         ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             pack.pack(splits, **{"out": tmp_path / "out", "title": "x", **options})
     assert not (tmp_path / "out").exists()
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]

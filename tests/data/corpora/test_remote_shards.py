@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.remote_stores import FORMATS, http_store, hub_store, packed, s3_store, series, use_own_parts
 from builders.shards import table, write_arrow
 
-from nes2net import InputError
 from nes2net.data.audio.packed import blocks_of, size_of, status_of
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la, shards
@@ -45,7 +45,7 @@ def test_shards_on_an_http_server_give_the_local_trials(folder, format):
 
 def test_a_missing_shard_of_a_series_is_named(folder):
     with http_store(folder) as web:
-        with pytest.raises(InputError, match=r"/no-08\.tar cannot be read \(status 404 Not Found\)"):
+        with input_error(r"/no-08\.tar cannot be read \(status 404 Not Found\)"):
             shards.CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
@@ -55,7 +55,7 @@ def test_shards_in_s3_give_the_local_trials(folder):
             local = shards.CORPUS.trials(folder / format, "train")
             for address in (f"{s3}/{format}", f"{s3}/{format}/{pattern}"):
                 assert_same_trials(address, local)
-        with pytest.raises(InputError, match=rf"{s3}/none"):
+        with input_error(rf"{s3}/none"):
             shards.CORPUS.trials(f"{s3}/none", "train")
 
 
@@ -69,7 +69,7 @@ def test_arrow_shards_and_other_corpora_cannot_be_remote(folder, tmp_path):
     """An Arrow file has no index; other corpora have no shards."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:
-        with pytest.raises(InputError, match="a remote shard must be a Parquet or tar file"):
+        with input_error("a remote shard must be a Parquet or tar file"):
             shards.CORPUS.trials(f"{web.address}/x.arrow")
-        with pytest.raises(InputError, match="where only shards may be: copy it, or use the corpus shards"):
+        with input_error("which only the corpus shards reads: copy the folder to this machine"):
             asvspoof2019_la.CORPUS.trials(web.address, "train")

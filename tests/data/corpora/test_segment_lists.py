@@ -1,11 +1,11 @@
 """Corpora whose lists state segments: segments, labels of frames, and lists that contradict themselves."""
 
 import pytest
+from builders import input_error
 from builders.files import write
 from builders.miniature_corpora import CORPORA, make
 
 from nes2net.data.corpora import llamapartialspoof, partialedit
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment
 
 EDITED = "E1/p225/p225_001_edited_partial_16k"
@@ -51,5 +51,5 @@ def test_segments_are_read_from_both_lists(tmp_path):
 )
 def test_segments_that_leave_gaps_or_contradict_are_refused(tmp_path, line, message):
     write(tmp_path / "label_R01TTS.0.a.txt", f"{line}\n")
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         llamapartialspoof.CORPUS.segments(tmp_path, "eval")

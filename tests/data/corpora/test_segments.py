@@ -4,13 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.files import write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.data.corpora.segments import any_spoof, check_labels, covering, covering_segments, labels_of
+from nes2net.data.corpora.segments import any_spoof, check_labels, covering_segments, fill_gaps, labels_of
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment, pool_labels, read_rttm, rttm_text
 
 LABELS = {"bonafide": "bonafide", "spoof": "spoof", "fake": "spoof"}
@@ -32,7 +32,7 @@ def test_what_is_covered_stays_and_labels_follow(lengths_and_labels, shift):
         end = len(labels) / 100 + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
     rng.shuffle(segments)
-    covered = covering(segments, len(labels) / 100)
+    covered = fill_gaps(segments, len(labels) / 100)
     assert covered[0].start == 0
     assert covered[-1].end == len(labels) / 100
     for a, b in pairwise(covered):
@@ -51,7 +51,7 @@ def test_time_without_segment_is_bona_fide_only_if_the_file_has_spoofed_segments
     assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
-    with pytest.raises(InputError, match=r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
+    with input_error(r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
         read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
     assert any_spoof(read_segments(both, {"a": 1.5, "b": 0.9}, LABELS, "spoof")) == {"a": True, "b": False}
     assert labels_of(read_segments(both, {"a": 1.5}, LABELS, "spoof"), 10)["a"].tolist() == [0] * 150
@@ -70,7 +70,7 @@ def test_time_without_segment_is_bona_fide_only_if_the_file_has_spoofed_segments
     ],
 )
 def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, segments, message):
-    with pytest.raises(InputError, match=rf"a\.rttm: {message}"):
+    with input_error(rf"a\.rttm: {message}"):
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 
 
@@ -78,7 +78,7 @@ def test_labels_that_contradict_segments_are_refused():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)$"
-    with pytest.raises(InputError, match=f"^x.rttm: {message}"):
+    with input_error(f"^x.rttm: {message}"):
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
-    with pytest.raises(InputError, match="there are no labels of 30 ms"):
+    with input_error("there are no labels of 30 ms"):
         labels_of({}, 30)

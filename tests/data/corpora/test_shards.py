@@ -4,9 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from builders import shards
+from builders import input_error, shards
 
-from nes2net import InputError
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.protocol import NotFound
@@ -42,7 +41,7 @@ def test_shards_in_the_layout_of_the_arena_give_trials(tmp_path):
     assert CORPUS.keys(tmp_path, "eval") == trials
     assert CORPUS.find_splits(tmp_path) == ("eval",)
     assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in trials[:3]]
-    with pytest.raises(InputError, match="no shard of the split 'train' is there, only of eval"):
+    with input_error("no shard of the split 'train' is there, only of eval"):
         CORPUS.trials(tmp_path, "train")
     check = check_corpus(CORPUS, tmp_path)
     assert check.complete
@@ -134,14 +133,14 @@ def test_shards_with_wrong_contents_are_refused(content, message, tmp_path):
         shards.write_tar(tmp_path / "x.tar", content)
     else:
         shards.write_parquet(tmp_path / "x.parquet", shards.table(content))
-    with pytest.raises(InputError, match=message) as error:
+    with input_error(message) as error:
         CORPUS.keys(tmp_path)
     assert str(tmp_path) in str(error.value)
 
 
 def test_shards_that_cannot_be_read(tmp_path):
     def refused(path, message, **options):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             CORPUS.trials(path, **options)
 
     with pytest.raises(NotFound, match="no shards; expected"):

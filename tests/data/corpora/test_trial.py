@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from builders import input_error
 
 from nes2net.data.corpora.corpus import Counts, count
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, stratified_subset, trials_digest
-from nes2net.lib.errors import InputError
 
 _OTHERS = {"path": Path("a/b.flac"), "extra": (("room", "x"),), "system_scores": (0.5,)}
 FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dataclasses.fields(Trial)})
@@ -28,7 +28,7 @@ def test_fields_of_a_trial_are_read_by_name():
     assert FULL.get("room") == "x"
     assert FULL.get("nothing") is None
     assert FULL.audio_path() == Path("a/b.flac")
-    with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
+    with input_error("trial 'a' has no path of its audio: list the corpus by its folder"):
         Trial("a").audio_path()
 
 
@@ -86,7 +86,7 @@ def test_a_subset_is_drawn_by_its_seed_and_may_be_all_trials():
     assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
     assert stratified_subset(trials, 80) == trials
     assert stratified_subset(trials, 1000) == trials
-    with pytest.raises(InputError, match="`num_trials` must be at least 2, one for each label and attack"):
+    with input_error("`num_trials` must be at least 2, one for each label and attack"):
         stratified_subset(trials, 1)
 
 

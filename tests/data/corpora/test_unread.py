@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from builders import input_error
 from builders.files import write
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import generic, in_the_wild
 from nes2net.data.corpora.check import CorpusCheck, check_corpus
-from nes2net.lib.errors import InputError
 
 
 def make(root: Path, *names: str) -> Path:
@@ -62,7 +62,7 @@ def test_lists_of_parts_may_have_any_case(tmp_path, name):
 def test_two_folders_of_one_part_are_refused(tmp_path, names):
     for name in names:
         make(tmp_path / name, *CLASSES)
-    with pytest.raises(InputError, match="both .* and .* would be .*; rename or remove one"):
+    with input_error("both .* and .* would be .*; rename or remove one"):
         generic.CORPUS.trials(tmp_path)
 
 

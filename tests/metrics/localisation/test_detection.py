@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 
@@ -58,7 +58,7 @@ def test_ends_of_an_utterance_are_no_boundaries():
 
 
 def test_wrong_tolerances_and_segments_are_refused():
-    with pytest.raises(InputError, match="`tolerance` must be above 0 seconds, not 0"):
+    with input_error("`tolerance` must be above 0 seconds, not 0"):
         match_boundaries([[]], [[]], [1.0], tolerance=0)
-    with pytest.raises(InputError, match=r"utterance 0: a segment from 0.5 to 2.0 s is not within its 1.0 s"):
+    with input_error(r"utterance 0: a segment from 0.5 to 2.0 s is not within its 1.0 s"):
         overlap_of_segments([[("spoof", 0.5, 2.0)]], [[]], [1.0])

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from builders import input_error
 
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import ScoredUtterance, point_eer, range_eer
@@ -76,7 +77,7 @@ def test_wrong_settings_and_single_classes_have_no_interval():
         ("1 of 2 frame scores are NaN", point_eer_interval, [[1.0, np.nan]], [[0, 1]]),
         ("expected sums of at least one utterance", interval_of_sums, [], sum),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             interval(*arguments)
 
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from builders import zoo
+from builders import input_error, zoo
 from builders.files import write
 
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
 from nes2net.metrics.localisation.label_files import (
     map_rttm,
@@ -25,7 +24,7 @@ def test_frames_and_mapping_become_the_published_text(tmp_path):
     assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
     parsed = {name: [list(s[:3]) for s in segments] for name, segments in read_rttm(tmp_path / "out.rttm").items()}
     assert parsed == golden["parsed"]
-    with pytest.raises(InputError, match=r"in\.rttm, rec1: there is no new label for 'A02'"):
+    with input_error(r"in\.rttm, rec1: there is no new label for 'A02'"):
         map_rttm(tmp_path / "in.rttm", tmp_path / "out.rttm", {"A01": "spoof", "bonafide": "bonafide"})
 
 
@@ -46,7 +45,7 @@ def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
     assert segments_of_frames([1, 0, 0], 20, duration=0.02) == segments[:1]
     assert segments_of_frames([], 20) == []
     for frames in ([0, 2], np.zeros((2, 3, 2)), [0.5]):
-        with pytest.raises(InputError, match=r"frames are classes \(T,\) from 0 to 1, or logits \(T, 2\)"):
+        with input_error(r"frames are classes \(T,\) from 0 to 1, or logits \(T, 2\)"):
             segments_of_frames(frames, 20)
 
 
@@ -60,9 +59,9 @@ def test_a_malformed_line_is_named(tmp_path):
         ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "a duration must be 0 to 10000000 s, not 'nan'"),
         ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>", "a duration must be 0 to"),
     ):
-        with pytest.raises(InputError, match=rf"a\.rttm, line 2: {message}"):
+        with input_error(rf"a\.rttm, line 2: {message}"):
             read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
-    with pytest.raises(InputError, match=r"line 1: a duration must be 0 to 10000000 s, not '-2'"):
+    with input_error(r"line 1: a duration must be 0 to 10000000 s, not '-2'"):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
 
@@ -94,7 +93,7 @@ def test_ranges_of_frequencies_of_audacity_are_skipped(tmp_path):
 )
 def test_a_malformed_line_of_audacity_is_named(tmp_path, line, message):
     path = write(tmp_path / "a.labels.txt", f"0.0\t0.5\treal\n{line}\n")
-    with pytest.raises(InputError, match=rf"line 2: .*{message}"):
+    with input_error(rf"line 2: .*{message}"):
         read_audacity(path)
 
 
@@ -115,7 +114,7 @@ def test_a_textgrid_of_praat_is_read_without_empty_intervals(tmp_path):
 def test_a_textgrid_with_two_interval_tiers_is_refused(tmp_path):
     entries = [(0.5, 1.25, "spoof")]
     path = write_textgrid(tmp_path / "a.TextGrid", ("labels", entries), ("words", entries))
-    with pytest.raises(InputError, match="expected one interval tier, found 2 .*'labels', 'words'"):
+    with input_error("expected one interval tier, found 2 .*'labels', 'words'"):
         read_textgrid(path)
 
 
@@ -123,5 +122,5 @@ def test_a_textgrid_with_two_interval_tiers_is_refused(tmp_path):
 def test_a_file_that_is_no_textgrid_is_named(tmp_path, content):
     pytest.importorskip("praatio")
     path = write(tmp_path / "a.TextGrid", content)
-    with pytest.raises(InputError, match=r"a\.TextGrid: not a TextGrid of Praat"):
+    with input_error(r"a\.TextGrid: not a TextGrid of Praat"):
         read_textgrid(path)

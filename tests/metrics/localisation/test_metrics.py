@@ -5,11 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from builders import zoo
+from builders import input_error, zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import ScoredUtterance, align, measure_frames, point_eer, pool_labels, range_eer
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
@@ -97,7 +96,7 @@ def scored(draw):
 def test_range_eer_equals_that_of_plain_overlaps(utterances, tail):
     labels = {label for u in utterances for label, _, _ in u.segments}
     if len(labels) < 2:
-        with pytest.raises(InputError, match="there are no (bona fide|spoofed) frames or seconds"):
+        with input_error("there are no (bona fide|spoofed) frames or seconds"):
             range_eer(utterances, 20, tail)
         return
     result = range_eer(utterances, 20, tail)
@@ -127,11 +126,11 @@ def test_wrong_frame_scores_and_segments_have_no_eer():
         ({"segments": [("spoof", 0.02, 0.01)]}, "a: a segment from 0.02 to 0.01 s is not within"),
         ({"segments": [("spoof", 0.0, np.nan)]}, "a: a segment from 0.0 to nan s is not within"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             range_eer([utterance._replace(**changes)], 20)
-    with pytest.raises(InputError, match="there are no frame scores"):
+    with input_error("there are no frame scores"):
         range_eer([], 20)
-    with pytest.raises(InputError, match="frames of 50 ms cannot be made of frames of 20 ms"):
+    with input_error("frames of 50 ms cannot be made of frames of 20 ms"):
         measure_frames([utterance], 20, 50)
     for scores, labels, message in [
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
@@ -139,5 +138,5 @@ def test_wrong_frame_scores_and_segments_have_no_eer():
         ([[1.0]], [[0]], "there are no bona fide frames"),
         ([], [], "there are no utterances"),
     ]:
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             point_eer(scores, labels)

@@ -2,12 +2,10 @@
 
 from itertools import pairwise
 
-import pytest
-from builders import zoo
+from builders import input_error, zoo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import RESOLUTIONS, Segment, frame_labels, map_segments, segments_of_frames
 
 ROUNDING = {"partialspoof": "floor", "wedefense": "round"}
@@ -42,10 +40,10 @@ def test_short_segments_are_dropped_and_touching_ones_merged():
 
 
 def test_unknown_labels_and_impossible_times_are_refused():
-    with pytest.raises(InputError, match="the label of a segment must be 'bonafide' or 'spoof', not 'A07'"):
+    with input_error("the label of a segment must be 'bonafide' or 'spoof', not 'A07'"):
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
-        with pytest.raises(InputError, match="`resolution_ms` must be above 0"):
+        with input_error("`resolution_ms` must be above 0"):
             frame_labels([], resolution, duration)
-    with pytest.raises(InputError, match="there is no new label for 'x'"):
+    with input_error("there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

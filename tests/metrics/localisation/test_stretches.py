@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from builders import input_error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net import InputError
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 
 SCORES = st.lists(st.integers(-3, 3).map(float), max_size=40)
@@ -63,10 +63,10 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
         ({"min_duration": math.inf}, "`min_duration` must be a number of at least 0, not inf"),
         ({"score_rule": "logits"}, "there is no score rule 'logits'"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             StretchRule.of(**{"score_rule": "logit", **options})
     rule = StretchRule(0.0, 0.0)
-    with pytest.raises(InputError, match="1 of 1 scores of frames are not finite"):
+    with input_error("1 of 1 scores of frames are not finite"):
         fake_stretches([math.nan], 20, 1.0, rule)
-    with pytest.raises(InputError, match=r"scores of frames must be one row \(T,\), not of shape \(1, 1\)"):
+    with input_error(r"scores of frames must be one row \(T,\), not of shape \(1, 1\)"):
         fake_stretches([[1.0]], 20, 1.0, rule)

@@ -118,19 +118,6 @@ def states_of(batch=2, frames=7, dtype=torch.float32):
     return [torch.randn(batch, frames, 8, generator=generator, dtype=dtype) for _ in range(5)]
 
 
-def test_is_its_formula():
-    moe = small(top_k=2).double().eval()
-    states = states_of(dtype=torch.float64)
-    logits = states[-1] @ moe.w_gate
-    expected = torch.zeros_like(states[-1])
-    for b, t in torch.cartesian_prod(torch.arange(2), torch.arange(7)).tolist():
-        first, second = logits[b, t].argsort(descending=True)[:2].tolist()
-        gates = torch.softmax(logits[b, t, [first, second]], 0)
-        for e, gate in zip((first, second), gates):
-            expected[b, t] += gate * moe.experts[e](states[e // 3][b, t]).exp()
-    assert_close(moe(states), expected.log(), rtol=1e-10, atol=1e-10)
-
-
 def test_weights_of_layers_are_the_mean_gates_of_their_experts():
     """In eval mode; in train mode noise moves the choice."""
     moe = small(top_k=2)

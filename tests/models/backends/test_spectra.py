@@ -128,7 +128,7 @@ def test_recordings_are_emphasised_before_they_are_cut(tmp_path):
     for case in file["cases"].values():
         waveform = case["waveform"].numpy()
         soundfile.write(trial.path, waveform, 16000, subtype="FLOAT")
-        recording = reader.take(waveform, 16000)
+        recording = reader.read_audio(waveform, 16000)
         for prepared in (recording.waveform, reader.read(trial.path).waveform, training.prepare(0, 1)[0]):
             assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
         assert_array_equal(recording.plain, head_crop(waveform, file["num_samples"]))  # for remarks
@@ -146,6 +146,6 @@ def test_an_onnx_file_says_the_emphasis(tmp_path):
     export_onnx(detector, tmp_path / "d.onnx")
     exported = OnnxDetector(tmp_path / "d.onnx")
     waveform = next(iter(file["cases"].values()))["waveform"].numpy()
-    prepared = WaveformReader.of(exported, 7000).take(waveform, 16000).waveform
+    prepared = WaveformReader.of(exported, 7000).read_audio(waveform, 16000).waveform
     scores = exported.scores(torch.from_numpy(prepared)[None])
     assert scores.item() == pytest.approx(detector.score(waveform, 16000, num_samples=7000), abs=1e-4)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from builders import assert_near, golden, input_error
-from torch.testing import assert_close
 
 from nes2net import average_checkpoints
 from nes2net.models.checkpoints import averaging
@@ -59,12 +58,6 @@ def test_the_mean_by_its_formula(paths):
     assert mean["n"].dtype == torch.int64
     assert mean["half"].dtype == torch.bfloat16
     assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
-
-
-def test_the_published_mode_by_its_formula(paths):
-    average = average_checkpoints(paths, mode="legacy")
-    expected = (2 * double(1) + double(2)) / 3
-    assert_close(average["w"], expected.float())
 
 
 def test_weights_by_their_formula(paths):

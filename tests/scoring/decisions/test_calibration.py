@@ -218,5 +218,5 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
     ],
 )
 def test_files_that_are_not_a_calibration(tmp_path, change):
-    with input_error(r"parameters\.json: not a calibration.* that calibrate saved"):
+    with input_error(r"parameters\.json: not a calibration.* that `nes2net calibrate` saved"):
         calibration.load(saved_with(tmp_path / "parameters.json", **change))

@@ -84,7 +84,7 @@ def test_a_window_whose_score_lies_outside_of_those_of_the_trials_does_not_weigh
     for running in outside:
         assert running.weight == 0
         assert not running.alarm
-        assert "lies outside of those of the calibration's trials" in running.unusual
+        assert "lies outside of the range of the calibration's trials" in running.unusual
     inside = evidence.add(60.0, -1.0, 1.0, traits)
     assert inside.weight == 1
     assert inside.unusual == ""
@@ -116,7 +116,7 @@ def test_a_saved_state_continues_to_the_bit():
     "state", [{"end": "x"}, {"other": 1}, {"weight": -1.0}, {"against": math.nan}, {"alarm": 1}, [1], None]
 )
 def test_another_state_is_refused(state):
-    with input_error("no state of evidence"):
+    with input_error("not a state of evidence"):
         decisions.Evidence.from_state(state, plain_decider(), WINDOW)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import golden, input_error
 
-from nes2net import decisions, metrics
+from nes2net import decisions
 
 exactly = partial(pytest.approx, rel=0, abs=1e-9)
 OPEN = golden.read("tracing/open_set")
@@ -16,17 +16,9 @@ KINDS = {"log_odds": {}, "max_logit": {}, "energy": {}, "energy_T2": {"temperatu
 
 
 @pytest.mark.parametrize("name, options", KINDS.items())
-def test_scores_are_the_golden_ones_and_tell_known_from_unknown(name, options):
+def test_scores_of_being_known_are_the_golden_ones(name, options):
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
-    is_known = np.isin(OPEN["labels"], OPEN["classes"])
-    known_scores = scores[is_known]
-    unknown = scores[~is_known]
-    expected = OPEN["expected"]["unknown"][name]
-    assert metrics.auroc(known_scores, unknown) == exactly(expected["auroc"])
-    assert metrics.fpr95(known_scores, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
-    for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
-        assert metrics.compute_eer(known_scores, unknown, method)[0] == exactly(expected["eer"][method])
 
 
 def test_log_odds_do_not_saturate_and_are_the_logit_of_the_largest_posterior():
@@ -44,12 +36,6 @@ def test_rejection_by_the_threshold_of_development_trials():
     assert threshold.threshold == exactly(expected["threshold"])
     scores = decisions.known_scores(OPEN["logits"], expected["score"])
     assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
-    predicted = np.where(scores < threshold.threshold, 3, np.argmax(OPEN["logits"], axis=1))
-    order = expected["order"]
-    true = [order.index(label) if label in order else 3 for label in OPEN["labels"]]
-    confusion = metrics.confusion_matrix(true, predicted, 4)
-    assert confusion.tolist() == expected["confusion"]
-    assert metrics.macro_f1(confusion, "all") == exactly(expected["macro_f1"])
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
@@ -88,21 +74,9 @@ def test_comparison_with_training_trials(reference):
 
 def test_verification_scores_equal_the_golden_numbers():
     golden_set = golden.read("tracing/verification")
-    expected = golden_set["expected"]
-    trials = golden_set["trials"]
-    enrolled = golden_set["enrol"]
-    scores = decisions.verification_scores([trial["embedding"] for trial in trials], list(enrolled.values()))
-    assert scores.tolist() == [exactly(row) for row in expected["scores"]]
-    attributes = {name: {"model": name, **golden_set["attributes"][name]} for name in enrolled}
-    for attribute, figures in expected["eer"].items():
-        shared = np.array([[t[attribute] == attributes[name][attribute] for name in enrolled] for t in trials])
-        targets = scores[shared]
-        nontargets = scores[~shared]
-        assert targets.size == figures["targets"]
-        assert nontargets.size == figures["nontargets"]
-        assert metrics.auroc(targets, nontargets) == exactly(figures["auroc"])
-        for method in ("asvspoof", "arena", "roc"):
-            assert metrics.compute_eer(targets, nontargets, method)[0] == exactly(figures[method])
+    embeddings = [trial["embedding"] for trial in golden_set["trials"]]
+    scores = decisions.verification_scores(embeddings, list(golden_set["enrol"].values()))
+    assert scores.tolist() == [exactly(row) for row in golden_set["expected"]["scores"]]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +90,7 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], k=13), "from 1 to 12"),
         (lambda reference: reference.scores([[1.0, 2.0, 3.0]], "nsd"), "needs the logits"),
         (lambda _: decisions.verification_scores([[1.0, 2.0]], [[[1.0]]]), "enrolled models of 1"),
-        (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "a class for each embedding"),
+        (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
 def test_bad_input_is_named(reference, call, message):

@@ -75,7 +75,7 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
 
 
 def test_a_rate_needs_the_scores_of_the_calibration():
-    with input_error("holds no scores to read the operating point 'eer' off"):
+    with input_error("holds no scores, from which the operating point 'eer' is computed"):
         OperatingPoint("eer").threshold(None)
 
 

@@ -136,7 +136,7 @@ def test_unlike_recordings_are_unusual_and_the_reason_names_the_trait(narrow_pop
 def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow_population):
     assert narrow_population.typicality(TYPICAL).p_value > 0.5
     assert narrow_population.typicality(TYPICAL._replace(embedding=None)).p_value > 0.5
-    with input_error("an embedding of 16 numbers is expected"):
+    with input_error("expected an embedding of 16 numbers"):
         narrow_population.typicality(TYPICAL._replace(embedding=np.zeros(4)))
 
 

@@ -138,7 +138,7 @@ FROZEN = (
         ("comment=a/../../../esc", "`comment` must be a part of a folder's name, without /"),
         ("name=a\\b", "`name` must be a part of a folder's name"),
         ('comment="a\\nb"', "`comment` must be a part of a folder's name"),
-        ("model={a: &x [1], b: *x}", "no aliases and no tags"),
+        ("model={a: &x [1], b: *x}", "aliases and tags are not allowed"),
     ],
 )
 def test_a_wrong_override_is_refused_in_a_short_message(path, override, message):
@@ -350,7 +350,7 @@ def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
         (b"- 1\n", "must be a mapping of keys, not a list"),
-        (twice, "not valid YAML: the key 'train' stands there twice .*line 3"),
+        (twice, "not valid YAML: the key 'train' occurs twice .*line 3"),
         (b"name: \xff\n", "is not a text file: byte 6 is not UTF-8"),
     ):
         path.write_bytes(content)
