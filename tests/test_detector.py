@@ -176,7 +176,7 @@ def test_a_detector_loads_in_each_precision(dtype, detector, waveform, tmp_path)
 
 @pytest.mark.parametrize("dtype, meant", [("fp16", "float16"), ("Float64", "float64"), (torch.uint8, "int8"), ("", "")])
 def test_an_unknown_precision_is_refused_before_the_file_is_read(dtype, meant):
-    precisions = "auto, fastest, float32, tf32, bfloat16, float16, float64, int8 are known"
+    precisions = "expected one of auto, fastest, float32, tf32, bfloat16, float16, float64, int8"
     end = f"; did you mean '{meant}'?" if meant else ""
     with input_error() as error:
         Detector.from_pretrained("none.pth", dtype=dtype)
