@@ -93,7 +93,7 @@ def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
     assert result.header["threshold"] == decider.threshold
     assert result.header["basis"] == "operating point cost:1,1,0.5 of the calibration"
     assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
-    with input_error("pass a `calibration`, or use eer"):
+    with input_error("add `calibration`, or use the operating point eer"):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
 
 
@@ -174,5 +174,5 @@ def test_a_class_without_trials(case):
     trials, paths, scores = case
     spoof_scores = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
     write_scores(paths[CLEAN], spoof_scores, spoof_scores.values())
-    with input_error("not of both classes: score more trials"):
+    with input_error("they are of one class: score more trials"):
         evaluated([t for t in trials if t.id in spoof_scores], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})
