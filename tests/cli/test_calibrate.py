@@ -152,7 +152,10 @@ def test_errors_are_one_line(folder, calibrate, refused):
         (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply requires as many"),
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
         (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "199 of 200 trials without a score"),
-        ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 trials with scores, all bona fide, but trials of both classes"),
+        (
+            "fit asvspoof2019_la bonafide.txt --keys onesided",
+            "60 trials with scores, all bona fide, but trials of both classes",
+        ),
         ("apply A.json A.eval.txt B.eval.txt --out x.txt", "needs scores of 1 system (A.dev), but 2 score files"),
         (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "x.txt is named for two outputs"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
