@@ -438,7 +438,10 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
             traits += ", embedding"
         say(f"recordings: {population.num_recordings} measured by {traits}")
         if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
-            say("note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call")
+            say(
+                "note: whole recordings were scored, so predict answers 'cannot tell' for much longer ones, and listen decides "
+                "no call; calibrate on scores made with --samples N to decide these"
+            )
 
 
 def _weights_lines(calibration: LinearCalibration) -> list[str]:

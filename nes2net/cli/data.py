@@ -337,5 +337,6 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
             if requested_splits or (split == splits[-1] and not trials_of_splits):
                 raise
             continue
+        # A trial of the keys has the label; the one of the split has the path.
         trials_of_splits[split] = [replace(labelled.get(trial.id, trial), path=trial.path) for trial in trials]
     return trials_of_splits

@@ -208,7 +208,10 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
 
 
 def _share_trials(used: Mapping[str, object] | None, scored: Mapping[str, object] | None) -> bool | None:
-    """True if both are official, or one is not described; None, for perhaps, if only one is official."""
+    """Whether the ``used`` and the ``scored`` trials of one part overlap; None for perhaps.
+
+    They do if both are the official lists, or one is not described; perhaps if only one is official.
+    """
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")

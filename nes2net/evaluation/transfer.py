@@ -323,6 +323,7 @@ def _figures(
     figures = {name: measured.figure(name) for name in measured.values}
     figures["calibration_loss"] = measured.difference("cllr", "min_cllr")
     figures["hter_lost"] = measured.difference("hter", "eer")
+    # The scores before the calibration; the file of a calibration keeps only its log-likelihood ratios.
     figures["raw_cllr"] = Figure(metrics.compute_cllr(*raw) if raw else None)
     figures["eer_llr"] = Figure(OperatingPoint("eer").threshold(llrs))
     figures["num_bonafide"] = Figure(llrs.bonafide.size)
@@ -418,12 +419,12 @@ def _warnings(
             yield (
                 f"the scores of {scored.name} come from another detector ({tested.fingerprint[:12]}, {tested.precision}) "
                 f"than the calibration ({calibrated.fingerprint[:12]}, {calibrated.precision}), or from the same one in "
-                "another precision: the threshold means nothing for them"
+                "another precision: the threshold means nothing for them; calibrate on scores of this detector and precision"
             )
         elif min(length, tested_length) < (1 - _SAME_LENGTH) * max(length, tested_length):
             yield (
-                f"the calibration rests on {_length_in_words(length)}, and the scores of {scored.name} on "
-                f"{_length_in_words(tested_length)}: the threshold may not fit them"
+                f"the calibration is learned on scores of {_length_in_words(length)}, and {scored.name} has scores of "
+                f"{_length_in_words(tested_length)}: the threshold may not fit them; score the same length for both"
             )
     # The calibration may have made the scores worse.
     if judged is not None:
@@ -432,7 +433,7 @@ def _warnings(
         if cllr > raw_cllr:
             yield (
                 f"calibration made Cllr of {scored.name} worse: {raw_cllr:.2f} bits for its scores as they are, "
-                f"{cllr:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
+                f"{cllr:.2f} calibrated. These trials are unlike the development trials; calibrate on trials like these"
             )
     if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
         yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"

@@ -160,6 +160,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     unknown = np.sort(check_scores(unknown, "unknown"))
     below = np.searchsorted(unknown, known, side="left")
     not_above = np.searchsorted(unknown, known, side="right")
+    # An unknown score below a known one counts twice in the sum, an equal one once.
     return int((below + not_above).sum()) / (2 * known.size * unknown.size)
 
 

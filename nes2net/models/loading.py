@@ -374,8 +374,8 @@ def fitting_models(state_dict: StateDict, misfits: Mapping[str, Misfit]) -> dict
     fitted: dict[str, ModelConfig] = {}
     for name in [name for name, share in shares.items() if share == min(shares.values())]:
         config = PUBLISHED_MODELS[name]
-        with_options = fit_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
-        if with_options is not None:
-            fitted[name] = with_options
+        changed_config = fit_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
+        if changed_config is not None:
+            fitted[name] = changed_config
     changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
     return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

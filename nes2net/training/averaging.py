@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
@@ -197,15 +198,19 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # update_bn resets the statistics of all layers, but a teacher, which is in eval mode, must keep its statistics:
-    # restore them.
-    norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
-    teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
-    update_bn((batch.part.inputs for batch in progress if len(batch.part.targets)), detector, detector.device)
-    for norm, statistics in zip(norms, teacher_statistics):
-        norm.load_state_dict(statistics)
+    _set_batch_statistics(detector, (batch.part.inputs for batch in progress if len(batch.part.targets)))
     detector = detector.cpu()
     return detector.state_dict() if detector.base is None else detector.trained_state_dict()
+
+
+def _set_batch_statistics(detector: Detector, batches: Iterable[Tensor]) -> None:
+    # update_bn resets the statistics of all layers, but a teacher, which is in eval mode, must keep its statistics:
+    # restore them.
+    teacher_norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
+    teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in teacher_norms]
+    update_bn(batches, detector, detector.device)
+    for norm, statistics in zip(teacher_norms, teacher_statistics):
+        norm.load_state_dict(statistics)
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:

@@ -32,7 +32,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import Record
 from nes2net.training.measures import EER, THRESHOLD_KEY
-from nes2net.training.recipes.recipe import Recipe, flat
+from nes2net.training.recipes.recipe import Recipe, flatten
 from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
@@ -261,8 +261,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
     Only the last part of a path is kept.
     """
-    defaults = flat(Recipe().to_dict())
-    for key, value in flat(recipe.to_dict()).items():
+    defaults = flatten(Recipe().to_dict())
+    for key, value in flatten(recipe.to_dict()).items():
         is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)
         if is_listed and value is not None and not key.startswith((*_NEVER, *_FOLDERS)):
             if isinstance(value, str):

@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, is_absent, make_folder, no_empty_folders, remove_leftovers, write_text
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.card import CARD, CARD_FILE
-from nes2net.training.recipes.recipe import Recipe, flat, recipe_from_dict
+from nes2net.training.recipes.recipe import Recipe, flatten, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE
@@ -148,9 +148,9 @@ def _values_to_compare(recipe: Mapping[str, object]) -> dict[str, list[object]]:
     it is set.
     """
     values: dict[str, list[object]] = {}
-    for key, value in flat(recipe).items():
+    for key, value in flatten(recipe).items():
         items = value if isinstance(value, list) else []
-        sections = [flat(item, f"{key}.") for item in items if isinstance(item, dict)]
+        sections = [flatten(item, f"{key}.") for item in items if isinstance(item, dict)]
         for section in sections or [{key: value}]:
             for name, section_value in section.items():
                 if name not in _NOT_COMPARED:

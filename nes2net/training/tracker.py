@@ -16,7 +16,7 @@ from pydantic import Field
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import StrictModel, read_json_as
-from nes2net.training.recipes.recipe import Recipe, flat
+from nes2net.training.recipes.recipe import Recipe, flatten
 
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
 TRACKER_FILE = "tracker.json"
@@ -112,7 +112,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             id = tracker.tracker.info.run_id
         # Send the recipe only if the run is new: MLflow refuses changed values, such as a corpus folder that has moved.
         if earlier is None:
-            tracker.store_init_configuration(flat(recipe.to_dict()))
+            tracker.store_init_configuration(flatten(recipe.to_dict()))
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
         if earlier is None:
             raise InputError(f"{_failure_text(name, error)}: mend that, or remove `tracker={name}`") from error

@@ -8,9 +8,9 @@ for the same reason.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,13 +37,14 @@ PASSES = (True, False)
 ALGORITHM = 4
 
 
-class EpochTrials(NamedTuple):
-    """The files of a slice."""
+class Slice(NamedTuple):
+    """The files of a slice, and the clock that measures it, in seconds."""
 
     training: Sequence[Trial]
     development: Sequence[Trial]
     #: a smaller development set
     few: Sequence[Trial]
+    clock: Callable[[], float]
 
 
 @dataclass
@@ -71,20 +72,29 @@ def labelled(trials: Sequence[Trial]) -> list[Trial]:
     return [replace(trial, label=("bonafide", "spoof")[number % 2]) for number, trial in enumerate(trials)]
 
 
-def epoch_of(marks: Sequence[float], validate: Callable[[Sequence[Trial]], Any], trials: EpochTrials) -> Epoch:
+def epoch_of(marks: Sequence[float], validate: Callable[[Sequence[Trial]], Any], trials: Slice) -> Epoch:
     """Extrapolate from the times ``marks`` at the ends of steps, and from two calls of ``validate``."""
     half = len(marks) // 2
     seconds = []
     for development in (trials.few, trials.development):
-        start = time.perf_counter()
+        start = trials.clock()
         validate(development)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(trials.clock() - start)
     num_more = len(trials.development) - len(trials.few)
     note = f"extrapolated from {len(marks) - half} steps and {num_more} utterances"
     return Epoch((marks[-1] - marks[half - 1]) / (len(marks) - half), (seconds[1] - seconds[0]) / num_more, note)
 
 
-def measure_trainer(trainer: Trainer, trials: EpochTrials) -> Epoch:
+def median_epoch(epochs: Sequence[Epoch]) -> Epoch:
+    """The medians of the seconds of ``epochs``, and in the note how far the epochs differ."""
+    step = median(epoch.step for epoch in epochs)
+    validated = median(epoch.validated for epoch in epochs)
+    minutes = [epoch.seconds / 60 for epoch in epochs]
+    spread = f"; {min(minutes):.4g} to {max(minutes):.4g} min in {len(epochs)} rounds" if len(epochs) > 1 else ""
+    return Epoch(step, validated, epochs[0].note + spread)
+
+
+def measure_trainer(trainer: Trainer, trials: Slice) -> Epoch:
     """Measure the project's trainer, whose data comes from ``trials``."""
     recipe = trainer.recipe
     pin_memory = trainer.accelerator.device.type == "cuda"
@@ -93,7 +103,7 @@ def measure_trainer(trainer: Trainer, trials: EpochTrials) -> Epoch:
     marks = []
     for step, batches in enumerate(by_step(loader, recipe.train.accumulate)):
         trainer.train_step(batches, 1, step, False)
-        marks.append(time.perf_counter())
+        marks.append(trials.clock())
     trainer.read_result()
     if trainer.recorded_step is not None:
         trainer.recorded_step.forget()
@@ -128,13 +138,13 @@ class PublishedProgram:
         for waveforms, targets in DataLoader(dataset, self.batch, **options):
             yield waveforms.to(self.device), targets.to(self.device)
 
-    def measure(self, trials: EpochTrials) -> Epoch:
+    def measure(self, trials: Slice) -> Epoch:
         """Train and validate a slice."""
         self.training.model.train()
         marks = []
         for waveforms, targets in self.batches(trials.training, True, True):
             self.training.step(waveforms, targets)
-            marks.append(time.perf_counter())
+            marks.append(trials.clock())
         return epoch_of(marks, self.validate, trials)
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ The published step is measured with the settings of its program, `cudnn.determin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -14,13 +15,14 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import torch
-from _epoch import ALGORITHM, EpochTrials, PublishedProgram, labelled, measure_trainer
+from _epoch import ALGORITHM, Epoch, PublishedProgram, Slice, labelled, measure_trainer, median_epoch
 from _gpu import Run, Stage, configuration
-from _harness import recordings, repeated
+from _harness import in_turn, recordings, repeated, thread_clock
 from _published import PublishedDetector, PublishedTraining
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.this_process import usable_processors
+from nes2net.models.quantisation import emulation_note
 from nes2net.training.dataset import Batch, Part
 from nes2net.training.distributed import SCORING_PRECISIONS, create_accelerator
 from nes2net.training.loop import Trainer
@@ -152,32 +154,27 @@ def epochs(stage: Stage) -> None:
     measure_epochs(stage, batch_size(stage), 4 if stage.small else 40, workers)
 
 
-def measure_epochs(stage: Stage, batch: int, num_steps: int, workers: int) -> None:
-    """Measure slices of an epoch with real files, and extrapolate: the published program, then the project's trainer.
+def measure_epochs(stage: Stage, batch: int, num_steps: int, workers: int, rounds: int = 1) -> None:
+    """Measure slices of an epoch with real files, and extrapolate: the published program and the project's trainer.
 
-    The development set of the slice has half as many utterances as its training set.
+    They run in turn (A B A B …), and the figures are medians over the ``rounds``. The development
+    set of the slice has half as many utterances as its training set.
     """
     algorithms = {REFERENCE: True, FREE_REFERENCE: False} if stage.cuda else {REFERENCE: True}
-    measured = {}
+    clock = time.perf_counter if stage.cuda else thread_clock()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         files = labelled(recordings(folder, batch * num_steps // 2))
-        trials = EpochTrials(repeated(files, 2), files, files[: len(files) // 2])
-        model = PublishedDetector(stage.load(stage.published(), "float32"))
+        trials = Slice(repeated(files, 2), files, files[: len(files) // 2], clock)
+        runs = {}
         for name, deterministic in algorithms.items():
-            program = PublishedProgram(PublishedTraining(model), stage.num_samples, batch, workers, stage.device)
-            with cudnn_algorithms(deterministic):
-                measured[name] = program.measure(trials)
-        del model, program
-        stage.release()
-        for name, train, validation in epoch_kinds(batch):
+            runs[name] = partial(published_epoch, stage, trials, batch, workers, deterministic)
+        for name, train, validation in epoch_kinds(stage, batch):
             data = {"num_samples": stage.num_samples, "num_workers": workers}
             sections = {"data": data, "augment": {"algo": ALGORITHM}, "validation": validation}
-            trainer = make_trainer(stage, stage.published(), folder, batch=batch, sections=sections, **train)
-            with as_in_a_run(trainer):
-                measured[name] = measure_trainer(trainer, trials)
-            del trainer
-            stage.release()
+            runs[name] = partial(own_epoch, stage, trials, folder, batch=batch, sections=sections, **train)
+        epochs_of = in_turn(runs, rounds, lambda run: run())
+    measured = {name: median_epoch(epochs) for name, epochs in epochs_of.items()}
     for name, epoch in measured.items():
         columns = epoch.columns()
         for reference in algorithms:
@@ -185,9 +182,32 @@ def measure_epochs(stage: Stage, batch: int, num_steps: int, workers: int) -> No
         stage.add(EPOCH, name, **columns, note=epoch.note)
 
 
-def epoch_kinds(batch: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Name the kinds of epochs, with their sections `train` and `validation`."""
+def published_epoch(stage: Stage, trials: Slice, batch: int, workers: int, deterministic: bool) -> Epoch:
+    """Measure an epoch of the published program, and free its memory."""
+    model = PublishedDetector(stage.load(stage.published(), "float32"))
+    program = PublishedProgram(PublishedTraining(model), stage.num_samples, batch, workers, stage.device)
+    with cudnn_algorithms(deterministic):
+        epoch = program.measure(trials)
+    del model, program
+    stage.release()
+    return epoch
+
+
+def own_epoch(stage: Stage, trials: Slice, folder: Path, **settings: Any) -> Epoch:
+    """Measure an epoch of the project's trainer with these ``settings`` of :func:`make_trainer`, and free its memory."""
+    trainer = make_trainer(stage, stage.published(), folder, **settings)
+    with as_in_a_run(trainer):
+        epoch = measure_trainer(trainer, trials)
+    del trainer
+    stage.release()
+    return epoch
+
+
+def epoch_kinds(stage: Stage, batch: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Name the kinds of epochs, with their sections `train` and `validation`; none in bf16 if the CPU emulates it."""
     yield "fp32", {"precision": "fp32"}, {}
+    if emulation_note("bfloat16", stage.device) and not stage.small:
+        return
     yield "bf16, validation in fp32", {"precision": "bf16"}, {"precision": "fp32"}
     yield "bf16", {"precision": "bf16"}, {}
     yield f"bf16, validation in batches of {4 * batch}", {"precision": "bf16"}, {"batch_size": 4 * batch}

@@ -40,10 +40,14 @@ wall_seconds = seconds_by(time.perf_counter)
 processor_seconds = seconds_by(time.process_time)
 
 
+def thread_clock() -> Callable[[], float]:
+    """Choose processor time if PyTorch has one thread, otherwise wall time: other programs disturb the former little."""
+    return time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
 def thread_seconds(run: Callable[[], Any]) -> float:
-    """Measure processor time if PyTorch has one thread, otherwise wall time: other programs disturb the former little."""
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    return seconds_by(clock)(run)
+    """Measure the seconds of a run by :func:`thread_clock`."""
+    return seconds_by(thread_clock())(run)
 
 
 def in_turn(

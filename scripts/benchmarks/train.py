@@ -13,7 +13,8 @@ otherwise of wall time; ratios are to the published computation in the same prec
 demonstration's small detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with
 RawBoost 4 and one worker. It should wait for data less than a fifth of the time. Last is an epoch of
 the published recipe with real files, extrapolated from a slice: the trainer and the validation of
-the project, and those of the published program, with one worker each (_epoch.py).
+the project, and those of the published program, in turn, with one worker each (_epoch.py); in
+bfloat16 only if the processor has instructions for it. CPU time excludes the worker's.
 
     OMP_NUM_THREADS=2 scripts/bench train
     scripts/bench train --parts backend data
@@ -156,13 +157,13 @@ def data(arguments: argparse.Namespace) -> None:
 
 
 def epoch(arguments: argparse.Namespace) -> None:
-    """Measure an epoch of the trainer in both precisions, and one of the published program."""
+    """Measure an epoch of the published program and of the trainer, in turn."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         stage = Stage("epoch", torch.device("cpu"), arguments.small, seconds=math.inf, out=folder, work=folder)
         num_steps = 4 if arguments.small else 8
         print(f"\nepoch of {STEPS} steps of {arguments.batch} utterances, and its validation")
-        measure_epochs(stage, arguments.batch, num_steps, workers=1)
+        measure_epochs(stage, arguments.batch, num_steps, workers=1, rounds=arguments.rounds)
 
 
 MEASUREMENTS = {"backend": backend, "detector": detector, "data": data, "epoch": epoch}

@@ -459,7 +459,7 @@ def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
         ("--hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
         ("--samples 16000 --hop 1", ["--window and --hop would change nothing", "add --track"]),
         ("--threshold nan", ["--threshold must be a number, not nan"]),
-        ("speech --plot a.png", ["there are 4 files: name a folder"]),
+        ("speech --plot a.png", ["there are 4 recordings: name a folder"]),
         ("empty", ["empty: holds no audio files"]),
         ("--calibration {}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),
         ("--calibration {}/frames.json", ["was learned from scores of frames of 20 ms, not of recordings"]),

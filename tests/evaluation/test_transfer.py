@@ -208,7 +208,7 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
     run = {"model": "a" * 64, "dtype": "float32", "num_samples": 64600}
     for changes, message in (
         ({"num_samples": 64000}, None),
-        ({"num_samples": None}, "rests on the first 4.04 s, and the scores of asvspoof2021_la on whole recordings"),
+        ({"num_samples": None}, "scores of the first 4.04 s, and asvspoof2021_la has scores of whole recordings"),
         ({"model": "b" * 64}, "come from another detector (bbbbbbbbbbbb, float32) than the calibration"),
     ):
         for name, facts in (("good.dev.txt", run), ("good.txt", run | changes)):

@@ -7,6 +7,7 @@ import pytest
 from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import metrics
 from nes2net.metrics.eer import METHODS
@@ -42,9 +43,9 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
     misses, false_alarms, thresholds = metrics.roc_points(bonafide, spoof)
     labels = [1] * len(bonafide) + [0] * len(spoof)
     fpr, tpr, expected_thresholds = roc_curve(labels, bonafide + spoof)
-    np.testing.assert_allclose(1 - misses, tpr, atol=1e-15)
-    np.testing.assert_allclose(false_alarms, fpr, atol=1e-15)
-    np.testing.assert_array_equal(thresholds, expected_thresholds)
+    assert_allclose(1 - misses, tpr, atol=1e-15)
+    assert_allclose(false_alarms, fpr, atol=1e-15)
+    assert_array_equal(thresholds, expected_thresholds)
 
 
 @pytest.mark.parametrize("method, eer", [("asvspoof", 1), ("interpolated", 1), ("arena", 0.5), ("sklearn", 0.5)])

@@ -204,7 +204,7 @@ def test_wrong_settings_of_intervals_are_refused():
         ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
         ({"confidence": 1.0}, "`confidence` must be between 0 and 1"),
         ({"num_threads": 0}, "`num_threads` must be at least 1"),
-        ({"bonafide_groups": ["a"]}, "or neither"),
+        ({"bonafide_groups": ["a"]}, "or remove both"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
         ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),
         ({"spoof_attacks": ["A07", "A08"]}, "1 spoof scores, but 2 names of 2 attacks"),

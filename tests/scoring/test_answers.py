@@ -108,7 +108,9 @@ def test_the_first_lines_of_such_a_call_say_what_to_do(clips_folder):
     assert first["probability"] is None
     assert "calibration's recordings" in first["unusual"]
     assert unjudged["event"] == "unjudged"
-    assert unjudged["message"] == "cannot tell of calls like this: calibrate on telephone calls"
+    assert unjudged["message"] == (
+        "calls like this are unlike the calibration's recordings, so they are not decided: calibrate on telephone calls"
+    )
     assert all("unusual" in line for line in lines if line["event"] == "score")
 
 

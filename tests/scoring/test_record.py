@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 from builders import input_error
-from builders.files import write
+from builders.files import write, write_json
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.scoring.record import plain, read_record, run_identity
+from nes2net.scoring.record import plain, read_record, read_whole_record, run_identity
 
 
 @pytest.fixture
@@ -91,3 +91,25 @@ def test_a_record_that_is_too_large_is_not_read(tmp_path):
         file.truncate(1 << 32)
     with input_error("is longer than .*name another file"):
         read(path, 100_000)
+
+
+NUMBERS = {"run": {"model": "m"}, "failures": {}, "total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
+
+
+def read_whole(folder, **facts):
+    path = folder / "s.txt.json"
+    write_json(path, {**NUMBERS, **facts})
+    return read_whole_record(path)
+
+
+def test_possible_numbers_are_read(tmp_path):
+    record = read_whole(tmp_path)
+    assert record.total == 3
+    assert record.seconds == 1.5
+
+
+@pytest.mark.parametrize("key", ["total", "kept_from_earlier_runs", "seconds"])
+@pytest.mark.parametrize("value", [-1, 1.7e308, 10**30, "1", True])
+def test_impossible_numbers_are_refused(tmp_path, key, value):
+    with input_error(rf"s\.txt\.json: not a record of scores .*{key}"):
+        read_whole(tmp_path, **{key: value})

@@ -100,6 +100,12 @@ def test_files_of_other_programs_are_read(path):
         "utterance score\na.wav 0.5\nb.wav -1e-3\n",
         "a.wav spoof 0.5\nb.wav bonafide -1e-3\n",
         "ID_audio,label,score_class0,score_class1\na.wav,0,0.1,0.5\nb.wav,1,0.2,-1e-3\n",  # DeepFense
+        '"a.wav","0.5"\n"b.wav","-1e-3"\n',
+        '"file";"score"\n"a.wav";"0.5"\n"b.wav";"-1e-3"\n',
+        "a.wav;Fake;0.5\nb.wav;Real;-1e-3\n",
+        "file,label,score,duration\na.wav,real,0.5,4\nb.wav,fake,-1e-3,5\n",
+        '{"file": "a.wav", "score": 0.5, "times": [1, 2]}\n\n{"score": -1e-3, "file": "b.wav"}\n',
+        '{"utt_id":"a.wav","cm-score":"0.5"}\r\n{"utt_id":"b.wav","cm-score":"-1e-3"}',
     ],
 )
 def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
@@ -164,7 +170,7 @@ def test_malformed_score_file(path):
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),
         ("a,1,2\n", r"found 3: 'a,1,2' \(separated by commas\); keep .* \(score, scores, cm_score, score_class1\)"),
-        ("speaker,score\na,1\n", r"no column of ids in the header 'speaker,score' \(separated by commas\); call it"),
+        ("speaker,score\na,1\n", r"no column of ids in the header 'speaker,score' \(separated by commas\); rename it"),
         ("file,score\na,1\nb\n", "line 3: expected 2 fields"),
         ("file,score\na,x\n", "line 2: expected a number as score, found 'x'"),
         ("a one\n", "line 1: expected a number as score, found 'one'"),

@@ -2,7 +2,9 @@
 
 import json
 import re
-from types import SimpleNamespace
+import shutil
+from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from builders.scripts import SCRIPTS, loaded, run
@@ -29,6 +31,25 @@ def test_every_stage_on_the_cpu(benchmark, tmp_path):
     assert {"full size against the CPU", "one score", "steps"} <= holds
 
 
+@pytest.mark.weekly
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
+def test_training_on_the_simulated_device(tmp_path):
+    """Steps with and without a graph, and epochs beside the published program; with --small, in two minutes."""
+    done = run("simulated_cuda", "--run", SCRIPTS / "bench", "gpu", "train", "--small", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    names = defaultdict(set)
+    for line in (tmp_path / "train.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        names[row["section"]].add(row["what"])
+        milliseconds = row.get("ms", row.get("ms of a step"))
+        assert milliseconds > 0
+        assert row["× published"] > 0
+        assert row["× published way, free"] > 0
+    assert names["training step"] == {"bf16", "bf16, no graph"}
+    validations = {"bf16, validation in fp32", "bf16, validation in batches of 8"}
+    assert names["epoch"] == {"published way", "published way, free", "fp32", "bf16", *validations}
+
+
 def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, capsys):
     def write(stage, **row):
         (tmp_path / f"{stage}.jsonl").write_text(f"{json.dumps(row)}\n")
@@ -44,21 +65,26 @@ def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, cap
     assert {"problem: steps, fp32: does not hold", "problem: stages, files: stopped after 9 s"} <= {*lines}
 
 
-def test_an_epoch_is_extrapolated_from_the_end_of_a_slice(benchmark, monkeypatch):
+def test_an_epoch_is_extrapolated_from_the_end_of_a_slice(benchmark):
     """The first steps take longer, and a validation has a constant part: here 10 s for a step, and 3 s."""
     epoch = loaded("benchmarks/_epoch.py")
     seconds = [0.0]
-    monkeypatch.setattr(epoch, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
 
     def validate(trials):
         seconds[0] += 3.0 + 0.5 * len(trials)
 
-    trials = epoch.EpochTrials(training=[], development=range(8), few=range(4))
+    trials = epoch.Slice(training=[], development=range(8), few=range(4), clock=lambda: seconds[0])
     result = epoch.epoch_of([10.0, 20.0, 21.0, 22.0], validate, trials)
     assert result.step == 1.0
     assert result.validated == 0.5
     assert result.seconds == 2115 * 1.0 + 24844 * 0.5
     assert result.note == "extrapolated from 2 steps and 4 utterances"
+    slower = replace(result, step=2.0)
+    slowest = replace(result, step=9.0)
+    middle = epoch.median_epoch([result, slowest, slower])
+    assert middle.step == 2.0
+    assert middle.validated == 0.5
+    assert middle.note == f"{result.note}; 242.3 to 524.3 min in 3 rounds"
 
 
 def test_unknown_stages_are_refused():

@@ -87,7 +87,7 @@ def test_contents_decide_whether_an_average_is_used_again(tmp_path):
     assert [average_run(tmp_path, [1, 2]).earlier for _ in range(2)] == ["replaced", "used"]
 
     (tmp_path / "epoch_2.pth").unlink()
-    with input_error(r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be"):
+    with input_error(r"has no epoch_2\.pth: .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be"):
         average_run(tmp_path, [1, 2])
 
 

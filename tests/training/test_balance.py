@@ -115,7 +115,7 @@ def test_how_many_are_drawn_and_from_which_groups():
     assert balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
     assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
-    with input_error(r"`data\.balance` needs the codec .* no trial states it; they have class,"):
+    with input_error(r"`data\.balance` needs the codec .* no trial states it: .* such as class,"):
         balance_of(DataConfig(balance=["codec"]), TRIALS)
     with input_error(r"`data\.speaker_cap` needs the speaker of the training trials"):
         balance_of(DataConfig(speaker_cap=1), [Trial("a", label="spoof")])

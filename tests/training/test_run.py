@@ -29,7 +29,7 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
     assert folder == tmp_path / "models" / "unknown_tiny_e2_bz5_lr0.001_algo4_seed1234"
     record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     assert record["recipe"] == values.to_dict()
-    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.written()
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.to_readable_dict()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
     printed = capsys.readouterr()
     assert "training trials: 12 (6 bona fide, 6 spoof)" in printed.out
@@ -154,7 +154,7 @@ def test_another_run_in_the_folder_is_refused(recipe):
         lose()
         refused(another, r"another run or program .*train\.weight_decay\): .* `comment`")
     train(values)
-    assert yaml.safe_load(file.read_text()) == values.written()
+    assert yaml.safe_load(file.read_text()) == values.to_readable_dict()
     for name in ("recipe.yaml", "resume.pt"):
         (folder / name).unlink()
     refused(values, r"holds checkpoints but no recipe\.yaml")

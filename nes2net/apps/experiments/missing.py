@@ -37,7 +37,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
         missing += [replace(finding, spares_some=False) for finding in search.part(corpus_part)]
     ssl = recipe.ssl_checkpoint
     frontend_name = recipe.model["frontend"]["name"]
-    # Training downloads a file that is named, such as xlsr_300m.
+    # A published front-end named by its size, such as xlsr_300m, is downloaded by training.
     if ssl is not None and ssl not in SIZES and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"

@@ -75,14 +75,15 @@ class Plan:
             if tested.title not in run.sets:
                 continue
             subject = f"{run.name} {average.name} {tested.title}"
-            same_scores = tested.model_dump_json(exclude={"name", "keys", "phase", "exclude"})
-            if same_scores not in scorings:  # score once for sets that differ only in labels
+            # Sets that differ only in these fields have the same scores.
+            score_settings = tested.model_dump_json(exclude={"name", "keys", "phase", "exclude"})
+            if score_settings not in scorings:
                 scores = path_below(score_folder, f"{tested.title}.txt")
-                scorings[same_scores] = ScoreJob(f"score {subject}", run, training, average, tested, scores)
-                jobs.append(scorings[same_scores])
+                scorings[score_settings] = ScoreJob(f"score {subject}", run, training, average, tested, scores)
+                jobs.append(scorings[score_settings])
             page = report_folder / f"{tested.title}.html"
             num_resamples = self.experiment.num_resamples
-            jobs.append(EvaluateJob(f"evaluate {subject}", run, scorings[same_scores], tested, num_resamples, page))
+            jobs.append(EvaluateJob(f"evaluate {subject}", run, scorings[score_settings], tested, num_resamples, page))
         return jobs
 
     @property

@@ -174,6 +174,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
         rows.append(Row(labels, over_seeds(metric, on_set.by_seed(metric))))
     if experiment.leave_one_out:
         rows += _rows_across_sets(measurements, metric)
+    # Mark the lowest figure of each set with several systems, and others that are written with the same digits.
     measure = METRICS[metric]
     by_set: dict[str, list[float]] = {}
     for row in rows:

@@ -257,6 +257,7 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
     except InputError as error:
         identity.misfit = Misfit(missing=[str(error)])
         return identity
+    # A detector without memory for its weights has the names and shapes of the tensors that it expects.
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(identity.config)
     identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))

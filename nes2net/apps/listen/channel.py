@@ -206,7 +206,10 @@ class Channel:
         if not running.weight:
             line |= {"llr": None, "probability": None}
         if running.unusual and traits:
-            message = f"cannot tell of calls like this: calibrate on {traits.what_to_calibrate_on}"
+            message = (
+                f"calls like this are unlike the calibration's recordings, so they are not decided: calibrate on "
+                f"{traits.what_to_calibrate_on}"
+            )
             line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:
             return []

@@ -136,9 +136,9 @@ def _serve(
 
     host, port = address_to_serve(address)
     is_local = is_loopback(host)
-    with listening_socket(host, range(port, port + 1)) as listener:
+    with listening_socket(host, range(port, port + 1)) as listener:  # only this port
         server = Server(model, settings, names_at(host))
-        with server.accepting(listener):
+        with server.accepting(listener):  # requests for its health are answered while the detector is loaded
             stop.check()
             server.begin(load())
             stop.action = server.stop

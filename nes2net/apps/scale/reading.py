@@ -120,6 +120,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
         source = arrow.PythonFile(file, "r") if is_remote(shard.address) else arrow.memory_map(shard.address)
         table = ArrowMessages(source, budget)
     audio = audio_column(table.schema, Path(shard.address))
+    # Only columns of texts, numbers and booleans are copied to the results.
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
     described_columns = [field.name for field in table.schema if any(is_plain(field.type) for is_plain in plain)]

@@ -66,13 +66,14 @@ def _unsorted_shards(name: str) -> list[Shard]:
     address = _absolute_path_or_url(name)
     if "*" not in name and not is_remote(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
-    if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
+    if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):  # a single shard
         forget(name)
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
             f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
         )
+    # The shards of a folder, or those whose names match a pattern with "*".
     if is_remote(name):
         files = list_folder(address)
         store, path = store_of(address)
@@ -87,6 +88,7 @@ def _unsorted_shards(name: str) -> list[Shard]:
         shards.append(_file_shard(file, name_in_folder))
     if shards or not os.path.isdir(address):
         return shards
+    # A local folder without shards may hold recordings.
     recordings = list_recordings(Path(address))
     return list(_shards_of_list(address, [(_as_id(os.path.relpath(file, address)), str(file)) for file in recordings]))
 

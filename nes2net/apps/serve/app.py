@@ -73,7 +73,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     # The functions `health` and `metrics` are async, because they have to answer while recordings occupy all threads.
 
-    @app.get("/health", responses={503: {"model": Health, "description": "no recordings are taken now"}})
+    @app.get("/health", responses={503: {"model": Health, "description": "no recordings are accepted now"}})
     async def health(response: Response) -> Health:
         """Tell whether the server accepts recordings."""
         response.status_code, answer = health_of("stopping" if desk.is_finishing else "ready", model)

@@ -129,6 +129,7 @@ def _write_wavs(
     too_long = (
         f"longer than {readable_duration(longest, exact=True)}, the most that is accepted here: send a part of it"
     )
+    # Refuse a long recording before it is decoded if its header states its length, and otherwise while it is decoded.
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)
     length = 0
@@ -145,5 +146,5 @@ def _write_wavs(
                 raise InputError(too_long)
             outputs[0].write(block)
             for output in outputs[1:]:
-                output.write(np.clip(block, -1, 1))
+                output.write(np.clip(block, -1, 1))  # 16-bit samples have no values beyond 1
     return length / SAMPLE_RATE

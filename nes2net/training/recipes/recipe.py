@@ -174,13 +174,13 @@ def recipe_from_dict(values: object) -> Recipe:
     return Recipe(**{str(key): value for key, value in values.items()})
 
 
-def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Flatten nested mappings to dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
-    >>> flat({"train": {"lr": 1e-3}, "seed": 1})
+    >>> flatten({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}
     """
     by_key: dict[str, object] = {}
     for key, value in values.items():
-        by_key |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        by_key |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return by_key

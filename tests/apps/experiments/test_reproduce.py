@@ -520,7 +520,7 @@ def test_errors_are_one_line(tmp_path, refused):
     text = write(tmp_path / "text.yaml", "text")
     for arguments, message in (
         (["nes2net_x-2021_lx", "--data=."], "no published row 'nes2net_x-2021_lx'; did you mean 'nes2net_x-2021_la'"),
-        (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
+        (["nes2net_x-2021_la"], "name the folder of all corpora with --data"),
         (["a", "--rows", tmp_path / "none.yaml"], "cannot be read"),
         (["a", "--rows", bad], "is not valid YAML"),
         (["a", "--rows", text], "a mapping with notes, tests and tables is expected, found str"),

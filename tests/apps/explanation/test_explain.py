@@ -166,7 +166,7 @@ def test_what_cannot_be_explained_is_named():
     for message, options in {
         "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
         "the recording ends at 1.00 s": {"start": 2},
-        "`start` is a time": {"start": -1},
+        "`start` must be a time": {"start": -1},
         "`duration` must be more than 0 s": {"duration": 0},
         "too short for two bins": {"duration": 0.1},
         "there is no `baseline` 'noise'; known: floor, silence": {"baseline": "noise"},

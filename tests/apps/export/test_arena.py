@@ -119,7 +119,7 @@ def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, c
         ({"system": system | {"slug": "No Slug"}}, "system.slug"),
         ({"system": system | {"params_millions": "many"}}, "system.params_millions"),
         ({"system": system | {"paper": {"arxiv_id": "2504.05657"}}}, "system.paper.url"),
-        *((wrong, "not what the Arena asks") for wrong in ([], {"system": 3}, {})),
+        *((wrong, "the Arena does not accept this system") for wrong in ([], {"system": 3}, {})),
     ):
         (out / "meta.yaml").write_text(yaml.safe_dump(content))
         with pytest.raises(InputError, match=says):

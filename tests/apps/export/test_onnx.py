@@ -333,7 +333,7 @@ def test_files_that_are_not_an_exported_detector_are_refused(file, corpus, workd
     for model, message in (
         ("none.onnx", "none.onnx not found"),
         ("cut.onnx", "cut.onnx is not an ONNX file or is damaged"),
-        ("empty.onnx", "empty.onnx is not"),
+        ("empty.onnx", "empty.onnx is empty, not an ONNX file"),
         ("other.onnx", "other.onnx is not a detector of this toolkit"),
     ):
         refused(f"score asvspoof2021_la {corpus} --model {model} --out scores.txt", message)

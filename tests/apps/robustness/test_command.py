@@ -45,7 +45,7 @@ def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, 
         replace(calibration, scored_by=scored_by).save(tmp_path / f"{name}.json")
     words = f"{computing} gain:-20 --operating-point cost:1,10,0.5"
     refused(f"{words} --calibration {tmp_path}/other.json", "the calibration does not belong to this detector")
-    refused(words, "pass a --calibration, or use eer")
+    refused(words, "add --calibration, or use the operating point eer")
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()  # before anything is scored
     status, out, _ = command(f"{words} --calibration {tmp_path}/own.json")

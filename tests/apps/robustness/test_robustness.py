@@ -88,7 +88,7 @@ def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
     assert result.header["threshold"] == decider.threshold
     assert result.header["basis"] == "operating point cost:1,1,0.5 of the calibration"
     assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
-    with pytest.raises(InputError, match="pass a `calibration`, or use eer"):
+    with pytest.raises(InputError, match="add `calibration`, or use the operating point eer"):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
 
 
@@ -169,5 +169,5 @@ def test_a_class_without_trials(case):
     trials, paths, scores = case
     spoof_scores = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
     write_scores(paths[CLEAN], spoof_scores, spoof_scores.values())
-    with pytest.raises(InputError, match="not of both classes: score more trials"):
+    with pytest.raises(InputError, match="they are of one class: score more trials"):
         evaluated([t for t in trials if t.id in spoof_scores], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})

@@ -144,7 +144,7 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
     refused("is a file: name a folder", tmp_path / "scores" / "clean.txt")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    refused("remove torchrun")
+    refused("start it without torchrun")
 
 
 def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):

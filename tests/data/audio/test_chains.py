@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from builders import input_error
 from builders.recordings import noise
+from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.decoders import ffmpeg_blocks
 from nes2net.data.audio.frames import link_starts
@@ -55,10 +56,10 @@ def test_every_way_of_reading_gives_all_links(tmp_path, file_format, subtype, se
     expected = one_behind_another(links, path.name, subtype)
     assert len(expected) == 64000
     for recording in (path, RecordingBytes(path.name, path.read_bytes())):
-        np.testing.assert_array_equal(load_audio(recording), expected)
-        np.testing.assert_array_equal(np.concatenate(list(stream_audio(recording))), expected)
-        np.testing.assert_array_equal(load_head(recording, 40000), expected[:40000])
-        np.testing.assert_array_equal(load_excerpt(recording, 31000, 2000), expected[31000:33000])
+        assert_array_equal(load_audio(recording), expected)
+        assert_array_equal(np.concatenate(list(stream_audio(recording))), expected)
+        assert_array_equal(load_head(recording, 40000), expected[:40000])
+        assert_array_equal(load_excerpt(recording, 31000, 2000), expected[31000:33000])
         assert load_head_and_length(recording, 10)[1] == 64000
         assert count_samples(recording) == 64000
         assert stated_length(recording) is None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders.recordings import encode, noise
+from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import InputError
 from nes2net.data.audio.read import count_samples, load_audio, measure_audio, stream_audio, to_mono_16k
@@ -24,7 +25,7 @@ def read(path):
     first, second = results
     assert isinstance(first, InputError) == isinstance(second, InputError), results
     if not isinstance(first, InputError):
-        np.testing.assert_allclose(second, first, rtol=0, atol=1e-7)
+        assert_allclose(second, first, rtol=0, atol=1e-7)
     return first
 
 
@@ -49,7 +50,7 @@ def test_whole_files_of_many_kinds(tmp_path):
         waveform = read(path)
         assert waveform.shape == clean.shape, kind
         if subtype in tolerances:  # not lossy
-            np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerances[subtype] + 1e-7, err_msg=kind)
+            assert_allclose(waveform, clean, rtol=0, atol=2 * tolerances[subtype] + 1e-7, err_msg=kind)
 
 
 def test_flac_of_a_pipe_and_flac_with_other_data_around(tmp_path):
@@ -65,7 +66,7 @@ def test_flac_of_a_pipe_and_flac_with_other_data_around(tmp_path):
     ):
         path = tmp_path / f"{name}.flac"
         path.write_bytes(content)
-        np.testing.assert_array_equal(read(path), expected, err_msg=name)
+        assert_array_equal(read(path), expected, err_msg=name)
         assert count_samples(path) == len(expected), name
 
 
@@ -87,7 +88,7 @@ def test_flac_that_libsndfile_refuses(tmp_path):
                     soundfile.read(path)
             assert measure_audio(path).second_decoder == (refused or any(md5))
             wrapped = (values + 32768) % 65536 - 32768
-            np.testing.assert_array_equal(read(path), wrapped / np.float32(32768))
+            assert_array_equal(read(path), wrapped / np.float32(32768))
             for damaged in (content[:-100], content[:3000] + b"\0" + content[3001:]):
                 path.write_bytes(damaged)
                 assert isinstance(read(path), InputError)
@@ -146,7 +147,7 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, end):
         if isinstance(waveform, InputError):
             refused += 1
         else:  # harmless, as in a comment
-            np.testing.assert_array_equal(waveform, expected, err_msg=str(offset))
+            assert_array_equal(waveform, expected, err_msg=str(offset))
     assert refused > 60
 
 
@@ -158,7 +159,7 @@ def test_a_wrong_checksum_over_intact_samples_is_noticed(tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    np.testing.assert_array_equal(read(path), expected)
+    assert_array_equal(read(path), expected)
     content[26:42] = bytes(16)
     path.write_bytes(content)
     assert isinstance(read(path), InputError)

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from builders import PATIENCE, input_error, shards
 from builders.recordings import encode, noise, read_every_way
+from numpy.testing import assert_array_equal
 
 from nes2net.data.audio import packed
 from nes2net.data.audio.cache import AudioCache
@@ -49,7 +50,7 @@ def addresses(files, tmp_path_factory):
 def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_path):
     sources = addresses.get(kind) or [RecordingBytes(file.name, file.read_bytes()) for file in files]
     for file, source in zip(files, sources):
-        np.testing.assert_array_equal(read_every_way(source), load_audio(file))
+        assert_array_equal(read_every_way(source), load_audio(file))
         for read in (count_samples, stated_length, measure_audio):
             assert read(source) == read(file)
         if kind != "memory":
@@ -58,7 +59,7 @@ def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_
             assert stamp(source) == stamp(source.parents[1] if kind == "x.tar" else source.parent)
             cache = AudioCache(tmp_path)
             for _ in range(2):
-                np.testing.assert_array_equal(cache.load(source), load_audio(file))
+                assert_array_equal(cache.load(source), load_audio(file))
             check_readable(source)
 
 
@@ -122,7 +123,7 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
     for name, write in (("x.parquet", shards.write_parquet), ("x.arrow", shards.write_arrow)):
         for file, rows in zip(files, tables):
             path = write(tmp_path / name, rows) / "0"
-            np.testing.assert_array_equal(load_audio(path), load_audio(file))
+            assert_array_equal(load_audio(path), load_audio(file))
         path.parent.write_bytes(path.parent.read_bytes()[:-100])
         with input_error("row 0 of"):
             load_audio(path)

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from builders import input_error
 from builders.recordings import READERS, encode, noise, read_every_way, refused, tone
+from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import InputError
 from nes2net.data.audio.decoders import libsndfile_blocks
@@ -38,8 +39,8 @@ def test_resampling_equals_that_of_librosa(tmp_path, rate):
         soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
         expected, _ = librosa.load(tmp_path / "noise.wav", sr=16000)
         loaded = load_audio(tmp_path / "noise.wav")
-        np.testing.assert_allclose(loaded, expected, atol=1e-6)
-        np.testing.assert_array_equal(np.concatenate(list(stream_audio(tmp_path / "noise.wav"))), loaded)
+        assert_allclose(loaded, expected, atol=1e-6)
+        assert_array_equal(np.concatenate(list(stream_audio(tmp_path / "noise.wav"))), loaded)
 
 
 def test_files_that_trip_naive_readers(shared):
@@ -111,7 +112,7 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     ):
         refused(name, rf"{re.escape(name[:4])}.* {message}", readers=readers)
     assert count_samples("nothing.wav") == 0
-    np.testing.assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
+    assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
     with input_error("3 axes"):
         to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
 
@@ -126,15 +127,15 @@ def test_a_name_that_is_not_utf8_changes_no_sample(tmp_path, subtype):
         measured = measure_audio(path)
         assert measured.second_decoder == (subtype == "OPUS")
         waveforms.append(load_audio(path))
-    np.testing.assert_array_equal(*waveforms)
+    assert_array_equal(*waveforms)
 
 
 def test_one_channel_can_be_chosen(tmp_path):
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, (1000, 3)).astype(np.float32)
     soundfile.write(tmp_path / "three.wav", samples, 16000, subtype="FLOAT")
-    np.testing.assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
+    assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
     for channel in range(3):
-        np.testing.assert_array_equal(load_audio(ChannelOf(tmp_path / "three.wav", channel)), samples[:, channel])
+        assert_array_equal(load_audio(ChannelOf(tmp_path / "three.wav", channel)), samples[:, channel])
     with input_error(r"three\.wav has 3 channels, counted from 0: there is no channel 3"):
         load_audio(ChannelOf(tmp_path / "three.wav", 3))
 
@@ -145,7 +146,7 @@ def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypat
     path = tmp_path / f"recording.{suffix}"
     soundfile.write(path, noise(), 16000)
     loaded = load_audio(path)
-    np.testing.assert_array_equal(load_audio(path, longest=len(loaded)), loaded)
+    assert_array_equal(load_audio(path, longest=len(loaded)), loaded)
     read = []
 
     def counted(*arguments):
@@ -164,7 +165,7 @@ def test_the_mean_of_two_channels_has_the_bits_of_numpys(order):
     samples = np.random.default_rng(0).standard_normal((2, 1001)).astype(np.float32, order=order)
     samples[:, :4] = [[0, -0.0, 0, -0.0], [-0.0, -0.0, 0, 0.0]]
     expected = samples.mean(axis=0, dtype=np.float32)
-    np.testing.assert_array_equal(mean_of_channels(samples).view(np.uint32), expected.view(np.uint32))
+    assert_array_equal(mean_of_channels(samples).view(np.uint32), expected.view(np.uint32))
 
 
 # ---- parts
@@ -193,12 +194,12 @@ def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, k
         for values in (5000, 1 << 16, 1 << 20):
             with monkeypatch.context() as patch:
                 patch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", values)
-                np.testing.assert_array_equal(load_audio(path), loaded)
-                np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), loaded)
+                assert_array_equal(load_audio(path), loaded)
+                assert_array_equal(np.concatenate(list(stream_audio(path))), loaded)
                 for length in (1, 1000, 9000, end + 5):
-                    np.testing.assert_array_equal(load_head(path, length), loaded[:length])
+                    assert_array_equal(load_head(path, length), loaded[:length])
                     head, total = load_head_and_length(path, length)
-                    np.testing.assert_array_equal(head, loaded[:length])
+                    assert_array_equal(head, loaded[:length])
                     assert total == end
         for start, length in (
             (0, 300),
@@ -214,7 +215,7 @@ def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, k
             expected = loaded[start : start + length]
             assert excerpt.dtype == np.float32, (start, length)
             assert excerpt.shape == expected.shape, (start, length)
-            np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
+            assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
 
 
 def test_recordings_of_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
@@ -234,5 +235,5 @@ def test_recordings_of_hours_are_searched_for_damage_in_part(tmp_path, monkeypat
             with input_error():
                 load_audio(path)
         head, length = load_head_and_length(path, 4000)
-        np.testing.assert_array_equal(head, loaded[:4000])
+        assert_array_equal(head, loaded[:4000])
         assert length == 30000 if name == "noise.flac" else abs(length - 30000) < 3000

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from builders.ogg import begun_later, pages, with_input_rate
 from builders.recordings import READERS, encode, noise, packets_of, read_every_way, refused
+from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.decoders import ffmpeg_blocks, libsndfile_blocks
@@ -36,7 +37,7 @@ def test_the_container_of_opus_changes_no_sample(tmp_path, ogg_opus, container):
     copy = tmp_path / "copy"
     encode_opus(copy, container)
     assert packets_of(copy) == packets_of(ogg_opus)
-    np.testing.assert_array_equal(read_every_way(copy), read_every_way(ogg_opus))
+    assert_array_equal(read_every_way(copy), read_every_way(ogg_opus))
 
 
 @pytest.mark.parametrize("rate", [0, 8000, 16000, 24000, 44100])
@@ -45,7 +46,7 @@ def test_the_rate_in_the_header_of_opus_changes_no_sample(ogg_opus, rate):
     waveform = load_audio(ogg_opus)
     content = with_input_rate(ogg_opus.read_bytes(), rate)
     ogg_opus.write_bytes(content)
-    np.testing.assert_array_equal(read_every_way(ogg_opus), waveform)
+    assert_array_equal(read_every_way(ogg_opus), waveform)
 
 
 @pytest.mark.parametrize("num_samples", [-100, 1, 24, 100, 312, 5000, 480_000, 2**40])
@@ -54,16 +55,16 @@ def test_opus_may_begin_at_any_granule_position(tmp_path, ogg_opus, num_samples)
     waveform = load_audio(ogg_opus)
     later = tmp_path / "later.ogg"
     later.write_bytes(begun_later(content, num_samples))
-    np.testing.assert_array_equal(read_every_way(later), waveform)
+    assert_array_equal(read_every_way(later), waveform)
     cache = AudioCache(tmp_path / "cache")
-    np.testing.assert_array_equal(cache.load(later), waveform)
-    np.testing.assert_array_equal(cache.load(later), waveform)
+    assert_array_equal(cache.load(later), waveform)
+    assert_array_equal(cache.load(later), waveform)
     # Chains of two streams.
     chain = tmp_path / "chain.ogg"
     chain.write_bytes(content + content)
     waveform_of_chain = load_audio(chain)
     chain.write_bytes(content + later.read_bytes())
-    np.testing.assert_array_equal(read_every_way(chain), waveform_of_chain)
+    assert_array_equal(read_every_way(chain), waveform_of_chain)
 
 
 def test_opus_is_what_libopus_decodes_at_48_khz(ogg_opus):
@@ -73,7 +74,7 @@ def test_opus_is_what_libopus_decodes_at_48_khz(ogg_opus):
         file.seek(0)  # without it, libsndfile 1.2 may keep the pre-skip
         samples = file.read(dtype="float32")
     expected = to_mono_16k(samples[None], 48000)
-    np.testing.assert_allclose(load_audio(ogg_opus), expected, atol=1e-6)
+    assert_allclose(load_audio(ogg_opus), expected, atol=1e-6)
     assert measure_audio(ogg_opus) == (48000, 1, 96000, True)
 
 
@@ -121,8 +122,8 @@ def test_both_decoders_begin_a_stream_at_the_same_sample(tmp_path, write, start)
     write(path, start)
     by_libsndfile = np.concatenate([samples for samples, _ in libsndfile_blocks(path, None)], axis=1)
     by_ffmpeg = np.concatenate([samples for samples, _ in ffmpeg_blocks(path)], axis=1)
-    np.testing.assert_allclose(by_ffmpeg, by_libsndfile, atol=1e-5)
-    np.testing.assert_array_equal(read_every_way(path), by_libsndfile[0])
+    assert_allclose(by_ffmpeg, by_libsndfile, atol=1e-5)
+    assert_array_equal(read_every_way(path), by_libsndfile[0])
 
 
 def test_a_missing_page_of_vorbis_is_noticed(tmp_path):
@@ -144,7 +145,7 @@ def test_the_time_stamps_of_a_recording_may_begin_late(tmp_path, container, code
     encode(path, noise(), codec, format=container, rate=rate)
     waveform = load_audio(path)
     encode(path, noise(), codec, format=container, rate=rate, delay=delay)
-    np.testing.assert_array_equal(load_audio(path), waveform)
+    assert_array_equal(load_audio(path), waveform)
 
 
 # ---- Tags
@@ -183,7 +184,7 @@ def test_tags_may_have_any_encoding(tmp_path, kind):
     content = path.read_bytes()
     assert TITLE.encode() in content
     path.write_bytes(content.replace(TITLE.encode(), LATIN_1_TITLE))
-    np.testing.assert_array_equal(read_every_way(path), waveform)
+    assert_array_equal(read_every_way(path), waveform)
 
 
 # ---- MP4

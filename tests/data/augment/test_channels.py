@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net.data.augment.channels import CUTOFFS, LowPass, low_pass
 
@@ -15,10 +16,10 @@ def test_a_low_pass_keeps_what_is_below_and_removes_what_is_above(cutoff):
     below = sine(cutoff - 400)
     above = sine(min(cutoff + 400, 7990))
     middle = slice(200, -200)
-    np.testing.assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed
+    assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed
     assert np.abs(low_pass(above, cutoff)[middle]).max() < 0.01
     response = sine(cutoff)
-    np.testing.assert_allclose(low_pass(response, cutoff)[middle], response[middle] / 2, atol=0.01)
+    assert_allclose(low_pass(response, cutoff)[middle], response[middle] / 2, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_a_low_pass_keeps_shape_and_type_at_any_length(num_samples, dtype):
     y = low_pass(x, 3700)
     assert y.shape == x.shape
     assert y.dtype == dtype
-    np.testing.assert_array_equal(low_pass(np.zeros_like(x), 3700), 0)
+    assert_array_equal(low_pass(np.zeros_like(x), 3700), 0)
 
 
 @pytest.mark.parametrize("band", CUTOFFS)

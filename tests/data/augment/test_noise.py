@@ -11,6 +11,7 @@ import soundfile
 from builders import input_error, noise_folders
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import signal
 
 from nes2net.data.audio.packed import ChannelOf
@@ -71,19 +72,19 @@ def test_noise_is_added_at_the_ratio_of_the_recipe(length, speech_rms, noise_rms
     assert y.shape == x.shape
     expected = plain_noise(x, [noise], snr)
     tolerance = 1e-12 if dtype == np.float64 else 1e-6 * max(1, np.abs(expected).max())
-    np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance)
-    np.testing.assert_array_equal(x, before)
+    assert_allclose(y, expected, rtol=0, atol=tolerance)
+    assert_array_equal(x, before)
 
 
 def test_silence_is_neither_amplified_nor_divided_by():
     speech = white(1000)
     silence = np.zeros(1000, np.float32)
-    np.testing.assert_array_equal(add_noise(speech, silence, 5), speech)
+    assert_array_equal(add_noise(speech, silence, 5), speech)
     heard = add_noise(silence, speech, 0)  # the floor of the level is 40 dB below full scale
     assert level_db(heard) > -40
     assert 20 * np.log10(np.sqrt(np.mean(heard**2))) < -40
-    np.testing.assert_array_equal(add_noise(silence, silence, 5), silence)
-    np.testing.assert_array_equal(reverberate(silence, white(100)), silence)
+    assert_array_equal(add_noise(silence, silence, 5), silence)
+    assert_array_equal(reverberate(silence, white(100)), silence)
     with input_error(r"room\.wav is silent"):
         reverberate(speech, silence, "room.wav")
 
@@ -98,7 +99,7 @@ def test_reverberation_is_a_convolution_cut_to_the_length_of_the_speech(
     assert y.dtype == dtype
     assert y.shape == x.shape
     tolerance = 1e-12 if dtype == np.float64 else 1e-6
-    np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), response, aligned), rtol=0, atol=tolerance)
+    assert_allclose(y, plain_reverberation(x.astype(np.float64), response, aligned), rtol=0, atol=tolerance)
 
 
 # ---- the draws
@@ -133,7 +134,7 @@ def test_equals_the_plain_rendering(musan, rirs, length):
         draws = np.random.default_rng(seed)
         plain = np.random.default_rng(seed)
         y = augmentation(x, draws)
-        np.testing.assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
+        assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
         assert draws.bit_generator.state == plain.bit_generator.state
         assert y.dtype == np.float32
         changed += y is not x
@@ -160,7 +161,7 @@ def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     moved = pickle.loads(pickle.dumps(moved))
     for seed in range(8):
         x = white(5000, seed=seed)
-        np.testing.assert_array_equal(near(x, np.random.default_rng(seed)), moved(x, np.random.default_rng(seed)))
+        assert_array_equal(near(x, np.random.default_rng(seed)), moved(x, np.random.default_rng(seed)))
 
 
 def test_only_the_excerpt_is_read(tmp_path):
@@ -185,7 +186,7 @@ def test_short_files_are_repeated_and_every_place_is_drawn(tmp_path):
     ramp = load_audio(path)
     for length in (10, 11, 25):
         excerpt = draw_excerpt(NoiseFile(path, 10), length, np.random.default_rng(0))
-        np.testing.assert_array_equal(excerpt, np.resize(ramp, length))
+        assert_array_equal(excerpt, np.resize(ramp, length))
     starts = {draw_excerpt(NoiseFile(path, 10), 7, np.random.default_rng(seed))[0] for seed in range(60)}
     assert starts == set(ramp[:4])
 

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from builders import input_error, noise_folders, wait
 from builders.voices import voice
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
 
 from nes2net.data.augment import Sources, timing
@@ -157,25 +158,25 @@ def test_a_click_in_a_room_stays_where_it_is(tmp_path):
 
 def test_gain_and_clipping_reach_the_stated_level():
     x = voice()
-    np.testing.assert_allclose(create_condition("gain:-20")(x, rng()), x / 10, rtol=1e-6)
+    assert_allclose(create_condition("gain:-20")(x, rng()), x / 10, rtol=1e-6)
     for percent in (1, 5, 10):
         y = create_condition(f"clip:{percent}")(x, rng())
         assert np.mean(np.abs(y) >= np.abs(y).max()) == pytest.approx(percent / 100, abs=0.001)
         unclipped = np.abs(x) < np.abs(y).max()
-        np.testing.assert_array_equal(y[unclipped], x[unclipped])
+        assert_array_equal(y[unclipped], x[unclipped])
 
 
 def test_silence_is_trimmed_and_the_end_cut():
     x = voice(seconds=1.5)
     for seconds, length in ((0.5, 8000), (1, 16000), (2, 24000)):
-        np.testing.assert_array_equal(create_condition(f"cut:{seconds}")(x, rng()), x[:length])
+        assert_array_equal(create_condition(f"cut:{seconds}")(x, rng()), x[:length])
     silence = (10 ** (-60 / 20) * rng().standard_normal(16000)).astype(np.float32)
     x = silence.copy()
     x[4000:12000] += tone(200, 0.5)
     for decibels, length in ((30, 8000), (80, 16000)):
         y = create_condition(f"trim:{decibels}")(x, rng())
         assert len(y) == length
-    np.testing.assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
+    assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
 
 
 def test_speed_and_pitch_change_length_and_tone_but_not_level():
@@ -199,7 +200,7 @@ def test_large_changes_of_speed_and_their_draws(monkeypatch):
         assert y.dtype == np.float32
         assert abs(len(y) - 16000 / speed) <= 1
         assert peak == pytest.approx(1000 * speed, abs=2)
-    np.testing.assert_array_equal(timing.change_speed(x, 1.0), x)
+    assert_array_equal(timing.change_speed(x, 1.0), x)
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
     change = timing.DrawnSpeed(0.5, 2.0)
     stream = rng()
@@ -232,4 +233,4 @@ def test_conditions_are_drawn_or_applied_in_order():
     assert change(x, rng(next(i for i in range(400) if levels[i] == 0))) is x
     both = InOrder([create_condition("clip:10"), create_condition("gain:-6")])
     expected = create_condition("gain:-6")(create_condition("clip:10")(x, rng()), rng())
-    np.testing.assert_array_equal(both(x, rng()), expected)
+    assert_array_equal(both(x, rng()), expected)

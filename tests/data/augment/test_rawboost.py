@@ -9,6 +9,7 @@ from builders import golden, input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
 from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.data.augment import RawBoostParameters, rawboost
@@ -53,8 +54,8 @@ def test_rawboost_equals_the_published_code_and_draws_as_often(algo):
         assert len(y) == case["n"]
         assert rng.random_sample() == case["np_next_rand"]
         assert gate_rng.random() == case["py_next_random"]
-        np.testing.assert_allclose(y[:5], case["first5"], rtol=0, atol=TOLERANCE)
-        np.testing.assert_allclose(y[-5:], case["last5"], rtol=0, atol=TOLERANCE)
+        assert_allclose(y[:5], case["first5"], rtol=0, atol=TOLERANCE)
+        assert_allclose(y[-5:], case["last5"], rtol=0, atol=TOLERANCE)
         assert np.abs(y).max() == pytest.approx(case["absmax"], abs=TOLERANCE)
         y = y.astype(np.float64)
         assert np.sum(y**2) == pytest.approx(case["sumsq"], rel=1e-6, abs=1e-12)
@@ -65,7 +66,7 @@ def test_rawboost_equals_the_published_code_and_draws_as_often(algo):
 def test_every_sample_equals_published_code(name):
     algo, _, wave = name.split("_")
     y = rawboost(WAVES[f"in_{wave}"], int(algo.removeprefix("algo")), np.random.RandomState(0))
-    np.testing.assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
+    assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
 
 
 def test_published_notch_filter_and_filtering():
@@ -73,9 +74,9 @@ def test_published_notch_filter_and_filtering():
     filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
     assert rng.random() == GOLDEN["genNotch_next_rand"]
     assert gains == [1.0]
-    np.testing.assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
+    assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
     filtered = filter_powers(WAVES["in_short400"], filters, np.float64)
-    np.testing.assert_allclose(filtered, WAVES["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
+    assert_allclose(filtered, WAVES["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
 
 
 # ---- SciPy
@@ -101,9 +102,9 @@ def test_equals_the_plain_rendering(algo, parameters, peak):
         y = rawboost(x, algo, draws, **parameters)
         expected = PlainRawBoost(plain, RawBoostParameters(**parameters))(x, algo)
         assert y.dtype == expected.dtype
-        np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
+        assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
         for mine, published in zip(draws.get_state(), plain.get_state()):  # with the normal kept for the next call
-            np.testing.assert_array_equal(mine, published)
+            assert_array_equal(mine, published)
 
 
 @pytest.mark.parametrize("algo", range(1, 10))
@@ -113,7 +114,7 @@ def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
     expected = PlainRawBoost(np.random.RandomState(1), RawBoostParameters(maxF=4000), sample_rate=8000)(x, algo)
     assert y.dtype == expected.dtype
     assert expected.dtype == np.float64
-    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+    assert_allclose(y, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
@@ -125,7 +126,7 @@ def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
     x = (peak * np.sign(np.sin(np.arange(40000) * 0.03 + 0.01))).astype(np.float32)
     for seed in range(5):
         expected = PlainRawBoost(np.random.RandomState(seed), RawBoostParameters())(x, 1)
-        np.testing.assert_allclose(rawboost(x, 1, np.random.RandomState(seed)), expected, rtol=0, atol=TOLERANCE)
+        assert_allclose(rawboost(x, 1, np.random.RandomState(seed)), expected, rtol=0, atol=TOLERANCE)
 
 
 # ---- properties
@@ -154,10 +155,10 @@ def test_rawboost_changes_only_its_result_and_repeats_itself_from_a_seed(x, algo
     assert np.isfinite(y).all()
     assert y.dtype == (x.dtype if algo in (0, 2) else np.float64)
     assert not np.shares_memory(x, y)
-    np.testing.assert_array_equal(x, before)
-    np.testing.assert_array_equal(np.random.get_state()[1], global_numpy)
+    assert_array_equal(x, before)
+    assert_array_equal(np.random.get_state()[1], global_numpy)
     assert random.getstate() == global_python
-    np.testing.assert_array_equal(y, rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed)))
+    assert_array_equal(y, rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed)))
     if algo not in (0, 3, 4, 6, 7, 11):  # no normalisation after SSI noise in series
         assert np.abs(y).max() <= 1
 
@@ -165,9 +166,9 @@ def test_rawboost_changes_only_its_result_and_repeats_itself_from_a_seed(x, algo
 def test_nothing_is_added_to_silence_nor_by_a_filter_that_drops_the_only_sample():
     for algo, length in product(ALGORITHMS, (1, 300, 5000)):
         y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
-        np.testing.assert_array_equal(y, np.zeros(length))
+        assert_array_equal(y, np.zeros(length))
     y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
-    np.testing.assert_array_equal(y, [0.5])
+    assert_array_equal(y, [0.5])
 
 
 def test_impulsive_noise_reaches_every_position_with_a_generator():
@@ -189,16 +190,16 @@ def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
     later = np.random.default_rng(5)
     later.random(draws)
     y = rawboost(x, algo, np.random.default_rng(5))
-    np.testing.assert_array_equal(y, rawboost(x, equivalent, later))
+    assert_array_equal(y, rawboost(x, equivalent, later))
 
 
 def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
     x = noise(3000)
     gates = {"LnL_ratio": random.Random(0).random(), "ISD_ratio": 0, "SSI_ratio": 0}
     hit = rawboost(x, 10, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
-    np.testing.assert_array_equal(hit, rawboost(x, 1, np.random.default_rng(1)))
+    assert_array_equal(hit, rawboost(x, 1, np.random.default_rng(1)))
     missed = rawboost(x, 11, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
-    np.testing.assert_array_equal(missed, x)
+    assert_array_equal(missed, x)
 
 
 # ---- what is refused

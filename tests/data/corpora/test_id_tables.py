@@ -15,24 +15,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "scores.txt"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"a.wav","0.5"\n"b.wav","-1e-3"\n',
-        '"file";"score"\n"a.wav";"0.5"\n"b.wav";"-1e-3"\n',
-        "a.wav;Fake;0.5\nb.wav;Real;-1e-3\n",
-        "file,label,score,duration\na.wav,real,0.5,4\nb.wav,fake,-1e-3,5\n",
-        '{"file": "a.wav", "score": 0.5, "times": [1, 2]}\n\n{"score": -1e-3, "file": "b.wav"}\n',
-        '{"utt_id":"a.wav","cm-score":"0.5"}\r\n{"utt_id":"b.wav","cm-score":"-1e-3"}',
-    ],
-)
-def test_scores_of_other_programs_are_read(path, text):
-    path.write_text(text, newline="")
-    ids, scores = read_scores(path)
-    assert ids == ["a.wav", "b.wav"]
-    assert scores.tolist() == [0.5, -1e-3]
-
-
 @pytest.mark.parametrize("text", ['"a;b"\n', '"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
 def test_a_delimiter_in_quotes_separates_no_fields(path, text):
     path.write_text(text)

@@ -1,5 +1,7 @@
 """What the self-supervised front-ends share: compiling by layer."""
 
+import copy
+
 import pytest
 import torch
 from builders import assert_near
@@ -72,6 +74,35 @@ def test_compiled_int8_scores_as_eager_int8(frontend):
         difference = frontend(waveforms)[0].float() - expected
     assert graphs() == 1
     assert difference.abs().mean() < 0.02 * expected.std()
+
+
+def gradients_of(frontend, waveforms):
+    hidden_state = frontend(waveforms)[-1]
+    weights = torch.randn(hidden_state.shape, generator=torch.Generator().manual_seed(0))
+    (hidden_state * weights.to(hidden_state)).sum().backward()
+    return {name: weight.grad.double() for name, weight in frontend.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.slow
+def test_gradients_of_compiled_layers_are_as_exact():
+    """Against float64, by inductor.
+
+    The exact gradient of the bias of keys is 0, because a softmax ignores what all keys share. What
+    remains is rounding, which differs completely between computations.
+    """
+    torch.manual_seed(0)
+    frontend = create_frontend("wav2vec2", **{**SMALL, "encoder_layers": 2})
+    waveforms = 0.1 * torch.randn(2, 8000)
+    exact = gradients_of(copy.deepcopy(frontend).double(), waveforms.double())
+    eager = gradients_of(copy.deepcopy(frontend), waveforms)
+    frontend.compile()
+    compiled = gradients_of(frontend, waveforms)
+    assert graphs() == 1
+    for name, gradient in exact.items():
+        if name.endswith("k_proj.bias"):
+            assert gradient.norm() < 1e-12
+        else:
+            assert (compiled[name] - gradient).norm() < 2 * (eager[name] - gradient).norm(), name
 
 
 def test_the_least_values_of_its_options_are_in_their_ranges():

@@ -162,8 +162,8 @@ def test_there_is_a_recipe_per_published_row():
 def test_values_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     (values, _) = typed(name)
-    written = recipe.written()
-    defaults = Recipe().written()
+    written = recipe.to_readable_dict()
+    defaults = Recipe().to_readable_dict()
     for key, value in values.items():
         assert written[key] == ({**defaults[key], **value} if isinstance(value, dict) else value), key
     facts = {**values, **values["train"], **values["augment"]}
@@ -320,7 +320,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         Detector.from_config(recipe.model).save(recipe.train.init_from)
     folder = train(recipe, device="cpu")
     assert folder.name == recipe.tag
-    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.written()
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.to_readable_dict()
 
     (row,) = read_json(folder / "history.json")
     passes = {"w_aug", "wo_aug"} if recipe.augment.algo and recipe.validation.augmented else {"wo_aug"}
