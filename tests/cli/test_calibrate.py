@@ -149,11 +149,7 @@ def test_errors_are_one_line(folder, calibrate, refused):
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
     for words, message in (
         (f"{FIT} --out x.txt", "--out is used only with --apply"),
-<<<<<<< HEAD
-        (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "in the same order, not 1"),
-=======
         (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply requires as many"),
->>>>>>> main
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
         (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "199 of 200 trials without a score"),
         ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 trials with scores, all bona fide, and both"),
