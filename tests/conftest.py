@@ -185,13 +185,21 @@ def model_with_dropout(small_model: dict) -> dict:
     return {**small_model, "frontend": {**small_model["frontend"], **drop}}
 
 
-def seeded_detector(model: dict):
+def seeded_detector(model: dict, seed: int = 0):
+    """A detector with weights drawn from ``seed``, in eval mode."""
     import torch
 
     from nes2net import Detector
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return Detector.from_config(model).eval()
+
+
+def load_detector(path: str | Path, **options: object):
+    """A detector on the CPU, from its file."""
+    from nes2net import Detector
+
+    return Detector.from_pretrained(path, device="cpu", **options)
 
 
 @pytest.fixture
@@ -203,7 +211,9 @@ def detector(small_model: dict):
 @pytest.fixture
 def spectral_detector():
     """The fastest detector: a small spectrum and ASP + MLP."""
-    return seeded_detector({"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"})
+    from builders.small_parts import SPECTRAL_MODEL
+
+    return seeded_detector(SPECTRAL_MODEL)
 
 
 @pytest.fixture

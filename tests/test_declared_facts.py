@@ -1,14 +1,12 @@
 """`info`, the help and the site write what is declared: no sentence of a docstring or comment is read besides."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from builders import PATIENCE, slow
+from builders import slow
 from builders.declared_only import WORD, copy_without_prose
+from builders.scripts import python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 #: Writes all that the facts of parts, corpora, metrics, recipes and commands become, as JSON. Its arguments are the
@@ -52,11 +50,8 @@ def copy(tmp_path_factory):
 
 
 def written(folder, words):
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}
-    command = [sys.executable, "-c", WRITE, *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}
+    return json.loads(python("-c", WRITE, *words, cwd=folder, **variables))
 
 
 def test_the_copy_has_no_prose(copy):

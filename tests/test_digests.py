@@ -1,7 +1,6 @@
 """Every digest beside a result is of the bytes that were judged: a file that changes meanwhile is refused."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.files import write
+from builders import input_error
+from builders.files import read_json, write, write_record
+from builders.small_parts import SPECTRUM
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.actions import calibration as calibration_actions
 from nes2net.actions import scoring
 from nes2net.actions.calibration import calibrate
@@ -75,7 +76,7 @@ def test_a_file_that_changes_is_noticed(tmp_path, change):
     files = Unchanged(path)
     assert files.digests() == {path: sha256(path)}
     change(path)
-    with pytest.raises(InputError, match=f"a.txt: {CHANGED}"):
+    with input_error(f"a.txt: {CHANGED}"):
         files.digests()
 
 
@@ -93,7 +94,7 @@ def test_a_text_that_is_read_twice_is_the_same(tmp_path):
         read_text(path)
         assert digests == {path: sha256(path)}
         rewrite_in_place(path)
-        with pytest.raises(InputError, match=CHANGED):
+        with input_error(CHANGED):
             read_text(path)
     assert read_text(path) == "9 0.5\n"
 
@@ -108,8 +109,8 @@ def folder(tmp_path: Path) -> Path:
         key.append(f"s{number}.wav,spoof,A0{number % 2}")
         scores.append(f"b{number} {number}")
         scores.append(f"s{number} {number - 5}")
-    write(tmp_path / "key.csv", "\n".join(key))
-    write(tmp_path / "scores.txt", "\n".join(scores))
+    write(tmp_path / "key.csv", key)
+    write(tmp_path / "scores.txt", scores)
     return tmp_path
 
 
@@ -136,7 +137,7 @@ def test_scores_that_change_while_a_calibration_is_learned(folder, monkeypatch):
     assert learned.trained_on["scores_sha256"] == used_scores
     assert sha256(scores) != used_scores
     before(monkeypatch, calibration_actions, "unlabelled_scores", scores)
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         calibration_actions.apply_calibration(learned, [scores], folder / "out.txt")
     assert not (folder / "out.txt").exists()
 
@@ -153,7 +154,7 @@ def test_the_digest_of_a_calibration_is_of_what_was_loaded(folder, monkeypatch):
     (file,) = [entry for entry in inputs if entry["kind"] == "calibration"]
     assert file["sha256"] == loaded
     before(monkeypatch, decisions, "read_json_as", saved)
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         decisions.load(saved)
 
 
@@ -161,7 +162,7 @@ def test_scores_that_change_while_info_reads_them(folder, monkeypatch):
     scores = folder / "scores.txt"
     assert info_files.file_sheet(scores).facts["SHA-256"] == sha256(scores)
     before(monkeypatch, info_files, "scores_of", scores)
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         info_files.file_sheet(scores)
 
 
@@ -169,17 +170,16 @@ def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
     for name, letter in (("enrolled.npy", "t"), ("trials.npy", "s")):
         np.save(folder / name, np.eye(20, dtype=np.float32))
         ids = [f"{letter}{number}" for number in range(20)]
-        write(folder / f"{name}.csv", "\n".join(["id", *ids]))
-        write(folder / f"{name}.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "embeddings"}}))
+        write(folder / f"{name}.csv", ["id", *ids])
+        write_record(folder / name, judgement={"name": "embeddings"})
     corpus = write(folder / "corpus.csv", (folder / "key.csv").read_text().replace("\ns", "\nt"))
-    corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
-    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
+    write_record(folder / "enrolled.npy", corpus={"name": "generic", "root": str(corpus), "split": "all"})
     settings = {"reference": (folder / "enrolled.npy",), "num_resamples": 5}
     inputs = evaluate(labels_of(folder), [folder / "trials.npy"], **settings).header["inputs"]
     assert inputs[0]["sha256"] == sha256(folder / "trials.npy")
     assert inputs[1]["sha256"] == sha256(folder / "enrolled.npy")
     before(monkeypatch, verification, "verification_scores", folder / "enrolled.npy")
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         evaluate(labels_of(folder), [folder / "trials.npy"], **settings)
 
 
@@ -230,7 +230,7 @@ def test_a_calibration_that_changes_while_a_corpus_is_scored(recording, monkeypa
     before(monkeypatch, scoring, "judge_trials", recording.with_name("bonafide.json"))
     words = "score generic list.csv --split all --model small.pth --calibration bonafide.json --device cpu --out s.txt"
     assert main(words.split()) == 0
-    record = json.loads(Path("s.txt.decisions.json").read_text())
+    record = read_json(Path("s.txt.decisions.json"))
     assert record["calibration_sha256"] == used_calibration
     assert record["scores_sha256"] == sha256(Path("s.txt"))
 
@@ -246,7 +246,7 @@ def test_scores_of_frames_that_change_while_they_are_evaluated(tmp_path, monkeyp
     before(monkeypatch, segments, "read_origin", frames)
     assert evaluate(Labels("generic", key, "all"), [frames], **settings).header["inputs"]
     before(monkeypatch, segments, "labelled_frames", frames)
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         evaluate(Labels("generic", key, "all"), [frames], **settings)
 
 
@@ -256,13 +256,12 @@ def test_an_onnx_file_that_changes_after_it_was_opened_has_no_fingerprint(tmp_pa
     from nes2net.apps.export.formats import export
     from nes2net.models.onnx_detector import OnnxDetector
 
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
+    detector = Detector.from_config({"frontend": SPECTRUM, "backend": "mean_linear"}).eval()
     file = export(detector, "onnx", tmp_path / "d.onnx")
     opened = OnnxDetector(file, "cpu")
     assert opened.fingerprint() == sha256(file)
     rewrite_in_place(file)
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         opened.fingerprint()
 
 
@@ -271,8 +270,8 @@ def test_checkpoints_that_change_while_they_are_averaged(tmp_path, monkeypatch, 
     for epoch in (1, 2):
         save_state_dict({"w": torch.tensor([float(epoch)])}, tmp_path / f"epoch_{epoch}.pth", epoch=epoch)
     before(monkeypatch, averaging, "average_checkpoints", tmp_path / f"epoch_{number}.pth")
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         average_run(tmp_path, [1, 2])
-    with pytest.raises(InputError, match=CHANGED):
+    with input_error(CHANGED):
         average_files([tmp_path / "epoch_1.pth", tmp_path / "epoch_2.pth"], tmp_path / "average.pth")
     assert not list(tmp_path.glob("[aA]verage*"))

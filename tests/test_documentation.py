@@ -40,9 +40,14 @@ def blocks(page: Path, *languages: str) -> list[str]:
     return [block["text"] for block in BLOCK.finditer(text(page)) if block["language"] in languages]
 
 
+def running_text(page: Path) -> str:
+    """The text without blocks of code and comments."""
+    return re.sub(r"^```.*?^```$|<!--.*?-->", "", text(page), flags=re.MULTILINE | re.DOTALL)
+
+
 def inline(page: Path) -> list[str]:
     """What stands in backticks outside of blocks."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL))
+    return re.findall(r"`([^`\n]+)`", running_text(page))
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -207,8 +212,7 @@ def test_the_extras_are_those_of_pyproject():
 def test_rows_of_a_table_have_a_cell_in_each_column():
     """A row with fewer is shifted, or belongs to another table."""
     for page in PAGES:
-        running = re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
-        for table in re.findall(r"(?:^\|.*\n)+", running, re.MULTILINE):
+        for table in re.findall(r"(?:^\|.*\n)+", running_text(page), re.MULTILINE):
             columns = len(re.findall(r"(?<!\\)\|", table.splitlines()[0]))
             assert [row for row in table.splitlines() if len(re.findall(r"(?<!\\)\|", row)) != columns] == [], page.name
 
@@ -313,10 +317,9 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[*])")
 
 def sentences(page: Path) -> list[str]:
     """The sentences of running text, lists, headings and tables, without code, comments and addresses of links."""
-    running_text = re.sub(r"^```.*?^```$|<!--.*?-->", "", text(page), flags=re.MULTILINE | re.DOTALL)
-    running_text = re.sub(r"\]\([^)]*\)", "]", running_text)
+    without_links = re.sub(r"\]\([^)]*\)", "]", running_text(page))
     page_sentences = []
-    for paragraph in re.split(r"\n\s*\n|\n\s*[-*|] ?|\n#+ ", running_text):
+    for paragraph in re.split(r"\n\s*\n|\n\s*[-*|] ?|\n#+ ", without_links):
         page_sentences += SENTENCE_END.split(" ".join(paragraph.split()))
     return page_sentences
 
@@ -328,9 +331,6 @@ def test_the_manual_is_in_plain_english(page):
     """At most 30 set phrases in 10,000 words, and 30 words in all but 4 % of the sentences."""
     long_sentences = [sentence for sentence in sentences(page) if len(sentence.split()) > 30]
     assert len(long_sentences) <= max(1, 0.04 * len(sentences(page))), long_sentences
-    running_text = " ".join(sentences(page))
-    phrases = []
-    for match in SET_PHRASES.finditer(running_text):
-        start = max(0, match.start() - 30)
-        phrases.append(running_text[start : match.end() + 30])
-    assert len(phrases) <= max(1, 0.003 * len(running_text.split())), phrases
+    prose = " ".join(sentences(page))
+    phrases = [prose[max(0, match.start() - 30) : match.end() + 30] for match in SET_PHRASES.finditer(prose)]
+    assert len(phrases) <= max(1, 0.003 * len(prose.split())), phrases

@@ -11,6 +11,7 @@ import pytest
 from builders import PATIENCE
 from builders.files import write
 from builders.runs import assert_same_run, folder_of, state_of, stop
+from builders.scripts import python
 from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
@@ -79,6 +80,4 @@ def test_what_the_page_shows_comes_out(package, tmp_path):
 
 def test_the_parts_have_the_style_of_the_project(package):
     for check in (["check"], ["format", "--diff"]):
-        command = [sys.executable, "-m", "ruff", *check, "--config", REPOSITORY / "pyproject.toml", package]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        python("-m", "ruff", *check, "--config", REPOSITORY / "pyproject.toml", package)

@@ -11,14 +11,14 @@ import pytest
 import soundfile
 import torch
 from builders.files import write
+from builders.scripts import python
 
 import nes2net
 
 
 def imported_by(code, *words, cwd=None):
     """What a program prints, and the modules that it has imported at its end."""
-    command = [sys.executable, "-c", f"import sys; {code}\nprint(*sys.modules)", *words]
-    *printed, modules = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd).stdout.splitlines()
+    *printed, modules = python("-c", f"import sys; {code}\nprint(*sys.modules)", *words, cwd=cwd).splitlines()
     return printed, set(modules.split())
 
 
@@ -93,10 +93,8 @@ def test_onnxruntime_keeps_no_identity_of_this_machine(tmp_path):
 
 
 def test_a_wish_of_the_user_about_reports_is_kept():
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "1"}
     code = "import os, nes2net; print(os.environ['RAY_USAGE_STATS_ENABLED'])"
-    printed = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
-    assert printed.stdout == "1\n"
+    assert python("-c", code, RAY_USAGE_STATS_ENABLED="1") == "1\n"
 
 
 def test_public_names_can_be_imported_from_the_package():

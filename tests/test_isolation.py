@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders import PATIENCE
+from builders import PATIENCE, input_error
+from builders.files import write
+from builders.small_parts import SPECTRUM
 from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.augment.conditions import default_conditions
 from nes2net.evaluation.origin import training_in_words
 from nes2net.models.provenance import Provenance
@@ -75,11 +77,10 @@ def run(words: str, folder: Path, *packages: Path) -> subprocess.CompletedProces
 @pytest.fixture
 def recipe_file(corpus, tmp_path) -> Path:
     """A recipe of one epoch on a spectrum."""
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+    model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
     data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}
     values = {"name": "tiny", "date": "0101", "model": model, "data": data, "train": {"epochs": 1, "batch_size": 4}}
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path = write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
     return path
 
 
@@ -112,15 +113,14 @@ def test_a_broken_command_says_why_it_cannot_run(site, tmp_path):
 @pytest.mark.usefixtures("installed")
 def test_other_tasks_and_judgements_are_not_asked(tmp_path):
     assert type(create_task(Recipe())).__name__ == "Task"
-    path = tmp_path / "scores.txt"
-    path.write_text("LA_E_1 A07 spoof -1.5\n")
+    path = write(tmp_path / "scores.txt", "LA_E_1 A07 spoof -1.5\n")
     assert ScoreFile.of(path).judgement.name == "scores"
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_loss_without_its_head_is_refused_beside_a_broken_head(small_model):
     backend = Detector.from_config(small_model).backend
-    with pytest.raises(InputError, match=r"needs the head cosine, the back-end has LogitLayer"):
+    with input_error(r"needs the head cosine, the back-end has LogitLayer"):
         create_loss("am_softmax", backend)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import input_error
 from builders.classification_folders import folder_of
 from builders.files import write
 
@@ -99,7 +100,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, read, kind):
         path.symlink_to("nowhere")
     else:
         path.mkdir()
-    with pytest.raises(InputError, match=name):
+    with input_error(name):
         read(tmp_path)
 
 
@@ -111,5 +112,5 @@ def test_a_link_to_no_recipe_is_not_the_packaged_recipe_of_its_name(tmp_path, mo
     load_recipe(path)
     path.rmdir()
     path.symlink_to("nowhere")
-    with pytest.raises(InputError, match=f"{path}: cannot be read"):
+    with input_error(f"{path}: cannot be read"):
         load_recipe(path)

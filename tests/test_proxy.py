@@ -19,9 +19,7 @@ from builders import PATIENCE, needs_serve, wait
 from builders.live import HOP, WINDOW, expected, windows
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
-from conftest import REPOSITORY
-
-from nes2net import Detector
+from conftest import REPOSITORY, load_detector
 
 pytest.importorskip("websockets")
 
@@ -163,7 +161,7 @@ def test_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
             client.send(block.tobytes())
         client.send(json.dumps({"event": "stop"}))
         lines = [json.loads(line) for line in client]
-    assert windows(lines) == expected(Detector.from_pretrained(folder / "small.pth", device="cpu"), samples)
+    assert windows(lines) == expected(load_detector(folder / "small.pth"), samples)
 
 
 def test_a_channel_with_a_wrong_token_is_refused(proxy):
@@ -179,7 +177,7 @@ def test_an_upload_has_the_score_of_the_recording(proxy, folder):
     url = f"https://127.0.0.1:{port}/api/score"
     with httpx.Client(verify=trusted, timeout=PATIENCE) as client:
         answer = client.post(url, files=files, headers=headers, extensions=extensions)
-    detector = Detector.from_pretrained(folder / "small.pth", device="cpu")
+    detector = load_detector(folder / "small.pth")
     assert answer.json()["score"] == pytest.approx(detector.score(folder / "talk.wav"))
 
 

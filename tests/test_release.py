@@ -1,12 +1,11 @@
 """What a release is made of says the same everywhere, and the workflows are what GitHub reads."""
 
 import re
-import subprocess
-import sys
 from datetime import date
 
 import pytest
 import yaml
+from builders.scripts import python
 from conftest import REPOSITORY
 
 
@@ -25,11 +24,9 @@ def test_the_version_and_its_date_are_the_same_everywhere():
 )
 def test_the_files_that_others_read_are_in_their_format(schema, files):
     pytest.importorskip("check_jsonschema")
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
     paths = sorted(REPOSITORY.glob(files))
-    done = subprocess.run([*command, *paths], capture_output=True, text=True)
     assert paths
-    assert done.returncode == 0, done.stdout + done.stderr
+    python("-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *paths)
 
 
 def test_workflows_run_what_is_there():

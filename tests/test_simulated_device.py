@@ -1,9 +1,9 @@
 """Every part scores and trains on a second device as on the CPU (builders/simulated_device.py, in a process of its own)."""
 
-import json
 import os
 
 import pytest
+from builders.files import read_json
 from builders.scripts import SCRIPTS, run
 from conftest import REPOSITORY
 
@@ -21,7 +21,7 @@ def results(tmp_path_factory):
     path = os.pathsep.join(map(str, (REPOSITORY, TESTS, SCRIPTS, SCRIPTS / "benchmarks")))
     done = run(TESTS / "builders" / "simulated_checks.py", file, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(file.read_text())
+    return read_json(file)
 
 
 def test_logits_losses_and_gradients_are_those_of_the_cpu_and_faults_are_refused(results):

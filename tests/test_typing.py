@@ -1,10 +1,9 @@
 """What a type checker knows of the public names."""
 
 import re
-import subprocess
-import sys
 
 import pytest
+from builders.scripts import python
 from conftest import REPOSITORY
 
 SCRIPT = """\
@@ -39,9 +38,7 @@ def test_a_users_script_passes_mypy_strict(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     # Only the script is judged, as if the package were installed.
     options = ["--strict", "--follow-imports=silent", "--no-error-summary", f"--cache-dir={tmp_path}"]
-    command = [sys.executable, "-m", "mypy", *options, "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, env={"MYPYPATH": str(REPOSITORY)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    revealed = re.findall(r'^script\.py:\d+: note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE)
+    printed = python("-m", "mypy", *options, "script.py", cwd=tmp_path, MYPYPATH=str(REPOSITORY))
+    revealed = re.findall(r'^script\.py:\d+: note: Revealed type is "(.*)"$', printed, re.MULTILINE)
     expected = re.findall(r"reveal_type.*  # (.*)", SCRIPT)
     assert [kind.split("[")[0] for kind in revealed] == [kind.split("[")[0] for kind in expected]

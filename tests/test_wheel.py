@@ -21,7 +21,9 @@ import httpx
 import pytest
 import yaml
 from builders import PATIENCE
+from builders.files import write
 from builders.http_server import running
+from builders.scripts import python
 from conftest import REPOSITORY
 
 from nes2net.cli import main
@@ -110,7 +112,7 @@ def user(built, tmp_path_factory):
     # Packages of this environment, but no links of it to a checkout: those of a folder named here are not followed.
     (packages,) = environment.rglob("site-packages")
     libraries = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
-    (packages / "libraries.pth").write_text("\n".join(libraries) + "\n")
+    write(packages / "libraries.pth", libraries)
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
 
@@ -152,13 +154,11 @@ def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
         names = {Path(name) for name in file.namelist() if ".dist-info/" not in name}
     recipes = {Path("nes2net/training/recipes/published", path.name) for path in FILES if path.parts[0] == "configs"}
     assert names == {path for path in FILES if path.parts[0] == "nes2net"} | recipes
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not two_steps"]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not two_steps"]
     command += ["tests/training/recipes/test_published.py", "tests/training/recipes/test_documentation.py"]
     command += ["tests/metrics/test_eer.py", "tests/test_house.py", "tests/test_imports.py"]
     command += ["tests/test_documentation.py", "tests/test_wheel.py"]
-    variables = {**os.environ, "PYTHONPATH": str(unpacked), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=unpacked, env=variables, **CAPTURED)
-    assert done.returncode == 0, done.stdout[-5000:]
+    python(*command, cwd=unpacked, PYTHONPATH=str(unpacked), PYTHONDONTWRITEBYTECODE="1")
 
 
 @pytest.mark.slow

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
+from builders.files import read_json, write
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
+from conftest import load_detector
 
-from nes2net import Detector, InputError
 from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.prediction import predict
@@ -32,7 +34,7 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     classes = ["bonafide"] * 60 + ["spoof"] * 60
     scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
-    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    write(tmp_path / "list.csv", ["path,label,split", *lines])
     (tmp_path / "dev.txt").write_text("".join(f"u{n} {score}\n" for n, score in enumerate(scores)))
     labels = Labels("generic", "list.csv", "dev")
     done = calibrate(labels, ["dev.txt"])
@@ -52,11 +54,11 @@ def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral
     settings = ScoringSettings(num_workers=0)
     result = embed_recordings(spectral_detector, trials, out, Embeddings("backend"), settings=settings)
     assert (result.done, result.what) == (4, f"embeddings of {np.load(out).shape[1]} numbers")
-    record = json.loads((tmp_path / "e.npy.json").read_text())
+    record = read_json(tmp_path / "e.npy.json")
     assert record["run"]["num_samples"] == 9000
     assert record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
-    with pytest.raises(InputError, match="remove it with `of` backend"):
+    with input_error("remove it with `of` backend"):
         Embeddings("backend", 1)
 
 
@@ -71,7 +73,7 @@ def files(tmp_path):
 @pytest.fixture
 def detector(tmp_path):
     loud_is_fake().save(tmp_path / "model.pth", **loud_is_fake().provenance.to_dict())
-    return Detector.from_pretrained(tmp_path / "model.pth", "cpu")
+    return load_detector(tmp_path / "model.pth")
 
 
 LONE = Frames(20, hysteresis=0.0, min_duration=0.5)
@@ -108,7 +110,7 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
         assert len(judged.frames) == 150
-    with pytest.raises(InputError, match="`hop` must be a positive number"):
+    with input_error("`hop` must be a positive number"):
         predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))  # before anything is scored
 
 
@@ -117,9 +119,9 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     model = tmp_path / "model.pth"
     spectral_detector.save(model, recipe=recipe, published_model="AASIST")
-    detector = Detector.from_pretrained(model, "cpu")
+    detector = load_detector(model)
     dev = Part(LA, corpus, "dev")
-    with pytest.raises(InputError, match="frames are scored only in whole utterances: remove it"):
+    with input_error("frames are scored only in whole utterances: remove it"):
         score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)
@@ -131,7 +133,7 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     assert capsys.readouterr().err.startswith(warned)
     assert "too good: its epoch was selected on asvspoof2019_la" in warned
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
-    record, other_record = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
+    record, other_record = (read_json(tmp_path / f"{name}.txt.json") for name in "ab")
     differing = {key for key in record | other_record if record.get(key) != other_record.get(key)}
     assert differing <= {"scored_at", "seconds", "audio_seconds_per_second"}
     assert record["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}

@@ -4,16 +4,19 @@ import json
 import os
 import re
 from datetime import datetime, timezone
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
+from builders.small_parts import SPECTRAL_MODEL
 from builders.unfit import write_unfit
 from builders.voices import voice
 from scipy.signal import firwin, lfilter
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.actions.calibration import calibrate_recordings
 from nes2net.actions.drift import measure_drift
 from nes2net.actions.drift_plot import plot_drift
@@ -37,7 +40,7 @@ def write_voices(folder, seed, number, change=lambda samples: samples):
 
 def small_detector(seed=0):
     torch.manual_seed(seed)
-    return Detector.from_config({"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"})
+    return Detector.from_config(SPECTRAL_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,18 @@ def calibration(detector, tmp_path_factory):
     return load(folder / "c.json")
 
 
+@pytest.fixture
+def drift_of(detector, calibration):
+    """A function that compares recordings with the calibration."""
+    return lambda *paths, **settings: measure_drift(detector, calibration, paths, **settings)
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """A function that writes voices into the folder ``new``."""
+    return partial(write_voices, tmp_path / "new")
+
+
 def telephone(samples):
     return lfilter(firwin(101, 2000, fs=16000), 1, samples).astype(np.float32)
 
@@ -62,9 +77,9 @@ def names(drift):
     return {comparison.name for comparison in drift.found}
 
 
-def test_recordings_like_those_of_the_calibration_are_no_drift(detector, calibration, tmp_path):
+def test_recordings_like_those_of_the_calibration_are_no_drift(drift_of, tmp_path):
     for seed in (10, 11, 12):
-        drift = measure_drift(detector, calibration, [write_voices(tmp_path / str(seed), seed, 40)])
+        drift = drift_of(write_voices(tmp_path / str(seed), seed, 40))
         compared = [comparison.name for comparison in drift.comparisons]
         assert compared == ["llr", "duration", "level", "bandwidth", "embedding", "all traits", "unfit"]
         assert not drift.found
@@ -75,8 +90,8 @@ def test_recordings_like_those_of_the_calibration_are_no_drift(detector, calibra
 @pytest.mark.parametrize(
     ("change", "trait"), [(lambda x: 4 * x, "level"), (telephone, "bandwidth"), (lambda x: x[:4000], "duration")]
 )
-def test_what_differs_is_named(detector, calibration, tmp_path, change, trait):
-    drift = measure_drift(detector, calibration, [write_voices(tmp_path / "new", 20, 30, change)])
+def test_what_differs_is_named(drift_of, voices, change, trait):
+    drift = drift_of(voices(20, 30, change))
     assert trait in names(drift)
     assert "all traits" in names(drift)
     assert f"drift: {trait}: " in drift.result.text()
@@ -86,20 +101,20 @@ def test_what_differs_is_named(detector, calibration, tmp_path, change, trait):
     assert low < row.value("outside") <= high
 
 
-def test_a_shift_within_the_usual_range_is_a_note(detector, calibration, tmp_path):
+def test_a_shift_within_the_usual_range_is_a_note(drift_of, voices):
     """Another share of spoofed recordings can move a median, so it is no drift."""
-    folder = write_voices(tmp_path / "new", 21, 40, lambda samples: 1.3 * samples)
-    drift = measure_drift(detector, calibration, [folder], alpha=0.05)
+    folder = voices(21, 40, lambda samples: 1.3 * samples)
+    drift = drift_of(folder, alpha=0.05)
     (note,) = [note for note in drift.result.notes if note.startswith("level: ")]
     assert "of the recordings lie above the calibration's median, -2" in note
     assert "level" not in names(drift)
 
 
-def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(detector, calibration, tmp_path):
-    folder = write_voices(tmp_path / "new", 30, 60)
+def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(drift_of, voices):
+    folder = voices(30, 60)
     write_unfit(folder)
     (folder / "broken.wav").write_bytes(b"RIFF")
-    drift = measure_drift(detector, calibration, [folder, folder / "0.wav"])
+    drift = drift_of(folder, folder / "0.wav")
     assert len(drift.recordings) == 65
     assert list(drift.failures) == [str(folder / "broken.wav")]
     remarks = {row.labels["remark"]: row.value("number") for row in drift.result.rows("remarks")}
@@ -108,30 +123,30 @@ def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(detector, calib
     assert "other" not in remarks
     assert "unfit" not in names(drift)
     assert drift.result.header["cannot_tell"] >= 5 / 65
-    unfit = measure_drift(detector, calibration, write_unfit(folder))
+    unfit = drift_of(*write_unfit(folder))
     assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text()
     assert "unfit" in names(unfit)
 
 
-def test_days_and_weeks(detector, calibration, tmp_path):
-    folder = write_voices(tmp_path / "new", 40, 20)
-    days = measure_drift(detector, calibration, [folder])
+def test_days_and_weeks(drift_of, voices):
+    folder = voices(40, 20)
+    days = drift_of(folder)
     rows = days.result.rows("over time")
     assert [row.labels["day"] for row in rows] == [f"2026-03-{day:02}" for day in range(2, 12)]
     assert all(row.value("number") == 2 for row in rows)
     llrs = [recording.values["llr"] for recording in days.recordings if recording.modified.day == 2]
     assert rows[0].value("llr") == pytest.approx(np.mean(llrs))
     assert len(llrs) == 2
-    weeks = measure_drift(detector, calibration, [folder], by="week").result.rows("over time")
+    weeks = drift_of(folder, by="week").result.rows("over time")
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
-    assert not measure_drift(detector, calibration, [folder], by="none").result.rows("over time")
+    assert not drift_of(folder, by="none").result.rows("over time")
 
 
-def test_the_same_recordings_give_the_same_result_and_picture(detector, calibration, tmp_path):
-    folder = write_voices(tmp_path / "new", 50, 20)
+def test_the_same_recordings_give_the_same_result_and_picture(drift_of, voices, tmp_path):
+    folder = voices(50, 20)
     results = []
     for number in range(2):
-        drift = measure_drift(detector, calibration, [folder], batch_size=8)
+        drift = drift_of(folder, batch_size=8)
         plot_drift(tmp_path / f"{number}.png", drift)
         results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
     assert results[0] == results[1]
@@ -141,20 +156,20 @@ def test_the_same_recordings_give_the_same_result_and_picture(detector, calibrat
     assert row["modified"] == "2026-03-02T12:00:00+00:00"
 
 
-def test_too_few_are_said_in_words(detector, calibration, tmp_path):
-    folder = write_voices(tmp_path / "new", 60, 3, lambda x: 4 * x)
-    drift = measure_drift(detector, calibration, [folder / "0.wav"])
+def test_too_few_are_said_in_words(drift_of, voices):
+    folder = voices(60, 3, lambda x: 4 * x)
+    drift = drift_of(folder / "0.wav")
     assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: use at least 2")
-    strict = measure_drift(detector, calibration, [folder], alpha=1e-5)
+    strict = drift_of(folder, alpha=1e-5)
     assert strict.num_needed > 3
     assert strict.result.warnings == [strict.too_few]
 
 
-def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(detector, tmp_path):
+def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(voices, detector, tmp_path):
     """All of three recordings lie outside of the usual levels, and the test of ten recordings cannot tell."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
     calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
-    folder = write_voices(tmp_path / "new", 60, 3, lambda samples: 4 * samples)
+    folder = voices(60, 3, lambda samples: 4 * samples)
     drift = measure_drift(detector, load(tmp_path / "c.json"), [folder], alpha=0.05)
     row = next(row for row in drift.result.rows("compared") if row.labels["trait"] == "level")
     assert row.value("outside") == 1
@@ -167,27 +182,27 @@ def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(de
     assert "100 % outside of the usual range, 22 % expected: too few to tell" in picture
 
 
-def test_files_that_changed_together_have_labels_of_hours(detector, calibration, tmp_path):
-    folder = write_voices(tmp_path / "new", 50, 3)
+def test_files_that_changed_together_have_labels_of_hours(drift_of, voices, tmp_path):
+    folder = voices(50, 3)
     for number, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, (MONDAY + 287.8 + number / 10,) * 2)
-    plot_drift(tmp_path / "drift.svg", measure_drift(detector, calibration, [folder]))
+    plot_drift(tmp_path / "drift.svg", drift_of(folder))
     labels = re.findall(r"<!-- (.*?) -->", (tmp_path / "drift.svg").read_text())
     assert "12:00" in labels
     assert [label for label in labels if re.search(r":\d\d\.\d", label)] == []
 
 
-def test_another_detector_and_thin_calibrations_are_refused(detector, calibration, tmp_path):
-    folder = write_voices(tmp_path / "new", 70, 1)
-    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
+def test_another_detector_and_thin_calibrations_are_refused(drift_of, voices, detector, calibration, tmp_path):
+    folder = voices(70, 1)
+    with input_error("the calibration does not belong to this detector"):
         measure_drift(small_detector(1), calibration, [folder])
-    with pytest.raises(InputError, match="`alpha` must lie between 0 and 1"):
-        measure_drift(detector, calibration, [folder], alpha=0)
-    with pytest.raises(InputError, match="holds no ratios and no traits of at least 10 recordings"):
+    with input_error("`alpha` must lie between 0 and 1"):
+        drift_of(folder, alpha=0)
+    with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
     two = fit(np.eye(2), -np.eye(2))
-    with pytest.raises(InputError, match="the calibration fuses 2 systems"):
+    with input_error("the calibration fuses 2 systems"):
         measure_drift(detector, two, [folder])
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match="none of 1 file could be compared; .*broken.wav"):
-        measure_drift(detector, calibration, [tmp_path / "broken.wav"])
+    with input_error("none of 1 file could be compared; .*broken.wav"):
+        drift_of(tmp_path / "broken.wav")

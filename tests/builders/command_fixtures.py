@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from _pytest.capture import CaptureResult
 
 from nes2net.cli import main as command_line
 from nes2net.data.registry import corpora
@@ -60,10 +61,22 @@ def command(capsys) -> Callable:
 
 
 @pytest.fixture
-def script(command, monkeypatch) -> Callable:
-    """A function that runs ``python SCRIPT ARGUMENTS``: its exit status, standard output and standard error."""
+def output(command) -> Callable:
+    """A function that runs a command, which must end with this status: what it prints, as ``out`` and ``err``."""
 
-    def run(line: str):
+    def run(words: str | Sequence[object], status: int = 0, **options) -> CaptureResult[str]:
+        ended, out, err = command(words, **options)
+        assert ended == status, (out, err)
+        return CaptureResult(out, err)
+
+    return run
+
+
+@pytest.fixture
+def script(output, monkeypatch) -> Callable:
+    """A function that runs ``python SCRIPT ARGUMENTS``, which must end with this status: what it prints."""
+
+    def run(line: str, status: int = 0) -> CaptureResult[str]:
         program, name, *words = shlex.split(line)
         assert program == "python"
 
@@ -71,7 +84,7 @@ def script(command, monkeypatch) -> Callable:
             monkeypatch.setattr(sys, "argv", [name, *words])
             runpy.run_path(str(REPOSITORY / name), run_name="__main__")
 
-        return command(words, program=start)
+        return output(words, status, program=start)
 
     return run
 

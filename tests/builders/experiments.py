@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.files import write
+from builders.small_parts import SPECTRUM
 from nes2net.lib.yaml_text import write_yaml
 
 #: A second evaluation set.
@@ -15,7 +16,7 @@ ROW = {
 }
 OVERRIDES = {
     **{"name": "tiny", "ssl_checkpoint": None, "augment.algo": 0, "model.backend": "mean_linear"},
-    "model.frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "model.frontend": SPECTRUM,
     **{"data.root": "${data}", "data.num_samples": 8000, "data.num_workers": 0},
     **{"train.epochs": 2, "train.batch_size": 4, "train.lr": 1e-2, "train.keep": "all"},
 }

@@ -1,14 +1,15 @@
 """Small files and folders for tests."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write(path: Path, text: str = "") -> Path:
-    """``path`` with this text, in folders made for it."""
+def write(path: Path, content: str | Iterable[str] = "") -> Path:
+    """``path`` with this text, or with these lines, in folders made for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(content if isinstance(content, str) else "".join(f"{line}\n" for line in content))
     return path
 
 
@@ -24,3 +25,13 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> Path:
     return write(path, json.dumps(content))
+
+
+def write_scores(path: Path, scores: Mapping[str, object]) -> Path:
+    """A score file with a line for each utterance."""
+    return write(path, "".join(f"{id} {score}\n" for id, score in scores.items()))
+
+
+def write_record(scores: Path, **facts: Any) -> Path:
+    """The record of a run beside the file ``scores``, with these facts."""
+    return write_json(scores.with_name(f"{scores.name}.json"), {"run": {}, "failures": {}, **facts})

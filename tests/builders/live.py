@@ -18,15 +18,23 @@ def judge_of(detector, decider=None, **settings):
     return LiveJudge(detector, "small.pth", decider, None, **{"window": WINDOW, "hop": HOP, **settings})
 
 
-def heard(judge, blocks, rate=16000, names=("mix",), keep="all"):
+def session_of(judge, rate=16000, names=("mix",), is_live=True):
+    return judge.session(rate, "s16le", names, is_live, "all")
+
+
+def heard(judge, blocks, rate=16000, names=("mix",)):
     """The lines of blocks, as they are read from JSON."""
-    session = judge.session(rate, "s16le", names, True, keep)
-    return [json.loads(json_text(line)) for line in Listening(session, blocks).lines()]
+    return [json.loads(json_text(line)) for line in Listening(session_of(judge, rate, names), blocks).lines()]
+
+
+def lines_of(lines, *events):
+    """The lines of some kinds of event."""
+    return [line for line in lines if line["event"] in events]
 
 
 def windows(lines, channel="mix"):
     """Start, end and score of each window of a channel."""
-    scores = [line for line in lines if line["event"] == "score" and line["channel"] == channel]
+    scores = [line for line in lines_of(lines, "score") if line["channel"] == channel]
     return [(line["start"], line["end"], line["score"]) for line in scores]
 
 

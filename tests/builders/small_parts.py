@@ -15,6 +15,9 @@ _SPEECH: dict[str, Any] = {
     "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],  # 16 ms hop
 }
 _NESTED = {"nes_ratio": [4, 4]}
+#: The front-end that is computed fastest, and a detector with it.
+SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
+SPECTRAL_MODEL = {"frontend": SPECTRUM, "backend": "asp_mlp"}
 FRONTENDS: dict[str, dict[str, Any]] = {
     "hubert": _SPEECH,
     "lfcc": {"num_coefficients": 16, "deltas": 1},

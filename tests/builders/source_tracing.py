@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from builders.small_parts import SPECTRUM
 from nes2net import Detector
 
 TRACING = {
-    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "frontend": SPECTRUM,
     "backend": {"name": "mean_linear", "num_logits": 3, "classes": ["A", "B", "C"]},
 }
 REFUSED = "this detector has the classes A, B, C, without bona fide, so it has no score"

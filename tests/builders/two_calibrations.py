@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from builders.small_parts import SPECTRAL_MODEL
 from nes2net import Detector
 from nes2net.scoring.decisions import LinearCalibration, ScoredBy
 from nes2net.scoring.decisions.calibration import Llrs
@@ -11,8 +12,7 @@ from nes2net.scoring.decisions.calibration import Llrs
 def write_detector_and_calibrations(folder, call, window, hop):
     """Write ``small.pth``, ``bonafide.json`` and ``spoof.json`` for ``call`` (N,) at 16 kHz; times are in seconds."""
     torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+    detector = Detector.from_config(SPECTRAL_MODEL).eval()
     detector.save(folder / "small.pth")
     scores = detector.score_track(call, 16000, window=window, hop=hop).scores
     spread = np.random.default_rng(0).standard_normal(100)

@@ -2,15 +2,20 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from builders.live import HOP, WINDOW
+from builders import PATIENCE
+from builders.live import HOP, WINDOW, expected, lines_of
 
 START = {"event": "start", "rate": 16000, "encoding": "f32le"}
+FIRST = 20000  # samples of a call before something happens, up to the end of its fourth window
 
 
 def say(client, **message):
@@ -20,6 +25,55 @@ def say(client, **message):
 def rest(client):
     """All lines until the server closes."""
     return [json.loads(line) for line in client]
+
+
+def rest_or_closed(client):
+    """All lines until the server closes, or breaks off."""
+    lines = []
+    with suppress(ConnectionClosed):
+        while True:
+            lines.append(json.loads(client.recv(PATIENCE)))
+    return lines
+
+
+def send_first(client, call):
+    """Start a session, and send the first samples of a call."""
+    say(client, **START)
+    client.send(call[0, :FIRST].tobytes())
+
+
+def lines_of_first(client, call):
+    """Send the first samples of a call; return the five lines about them."""
+    send_first(client, call)
+    return [json.loads(client.recv()) for _ in range(5)]
+
+
+def send_rest(client, call):
+    client.send(call[0, FIRST:].tobytes())
+    say(client, event="stop")
+
+
+def lose(client):
+    """End a connection without the handshake that ends a call."""
+    client.socket.shutdown(socket.SHUT_RDWR)
+
+
+def resume(url, lines, content=b"", **start):
+    """The lines of a client that comes back to the session of ``lines``."""
+    return call_of(url, content, session=lines[0]["session"], **start)
+
+
+def gap_in(lines):
+    (gap,) = lines_of(lines, "gap")
+    return gap
+
+
+def windows_around(detector, call, gap):
+    """The windows of the first samples of a call, and of the rest behind a gap."""
+    windows = expected(detector, call[0, :FIRST])
+    for start, end, score in expected(detector, call[0, FIRST:]):
+        windows.append(pytest.approx((start + gap["end"], end + gap["end"], score)))
+    return windows
 
 
 def call_of(url, content, step=640, **start):

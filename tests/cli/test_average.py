@@ -1,9 +1,9 @@
 """`nes2net average` of a run folder without a choice lists what could be chosen, and averages nothing."""
 
-import json
 import shlex
 
 import pytest
+from builders.files import write_json
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def folder(tmp_path):
     figures = {"lr": 1e-3, "improved": False, "val_eer_wo_aug": 0.1}
     figures |= {"val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2}
     rows = [{"epoch": n, "loss": 1 / n, "val_loss_wo_aug": abs(n - 4.1), **figures} for n in range(1, 8)]
-    (folder / "history.json").write_text(json.dumps(rows))
+    write_json(folder / "history.json", rows)
     for epoch in (1, 2, 4, 5, 6, 7):
         (folder / f"epoch_{epoch}.pth").touch()
     return folder

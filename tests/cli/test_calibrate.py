@@ -1,7 +1,6 @@
 """`nes2net calibrate` from files to files: learned, fused, applied."""
 
 import hashlib
-import json
 import lzma
 import shutil
 from dataclasses import replace
@@ -12,7 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.files import read_json, write_json, write_record, write_scores
+from builders.small_parts import SPECTRUM
 from builders.tiny_corpus import generated_clips, make_partialspoof
+from conftest import seeded_detector
 
 from nes2net import Detector, metrics
 from nes2net.cli.main import main
@@ -27,12 +29,11 @@ FIT = "fit asvspoof2019_la A.dev.txt"
 
 
 @pytest.fixture
-def calibrate(command):
+def calibrate(output):
     """A function that runs the command; it must end with 0: standard output and standard error."""
 
     def run(words):
-        status, out, err = command(f"calibrate {words}")
-        assert status == 0, err
+        out, err = output(f"calibrate {words}")
         return out, err
 
     return run
@@ -53,7 +54,7 @@ def folder(workdir):
 
 
 def write(path, scores):
-    Path(path).write_text("".join(f"{id} {score!r}\n" for id, score in scores.items()))
+    write_scores(Path(path), scores)
 
 
 def read(path):
@@ -208,7 +209,7 @@ def scored(tmp_path_factory):
     rows = (f"r{number}.wav,{('real', 'fake')[number % 2]}\n" for number in range(24))
     (folder / "list.csv").write_text("path,label\n" + "".join(rows))
     torch.manual_seed(0)
-    config = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "mean_linear"}
+    config = {"frontend": SPECTRUM, "backend": "mean_linear"}
     Detector.from_config(config).save(folder / "d.pth")
     flags = f"--split all --model {folder}/d.pth --samples 8000 --workers 0 --out {folder}/s.txt"
     assert main(["score", "generic", f"{folder}/list.csv", *flags.split()]) == 0
@@ -226,7 +227,7 @@ LEARN = "fit generic s.txt --root list.csv --phase all --workers 0 --save c.json
 BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 
 
-def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate, command):
+def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate, output):
     (recordings / "r5.wav").write_bytes(b"RIFF")
     out, err = calibrate(LEARN)
     assert "1 recording failed: r5" in err
@@ -243,7 +244,7 @@ def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate,
     assert not population.has_embeddings
     levels = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
     assert population.usual["level"].middle == pytest.approx(np.median(levels), rel=1e-5)
-    sheet = command("info c.json")[1]
+    sheet = output("info c.json").out
     for fact in (fingerprint, "23 measured", "usual bandwidth", "0.4 to 0.5 s"):
         assert fact in sheet
 
@@ -278,7 +279,7 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
 TWO = "recordings real fake --model d.pth --device cpu --workers 0 --samples 8000 --allow-inverted --save out/c.json"
 
 
-def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate, command, refused):
+def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate, output, refused):
     for number in range(24):
         class_folder = recordings / ("real", "fake/tts")[number % 2]
         class_folder.mkdir(parents=True, exist_ok=True)
@@ -303,14 +304,12 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     # Again nothing is scored; another recording is.
     assert "complete already" in calibrate(TWO)[0]
     (recordings / "real" / "bad.wav").write_bytes(b"RIFF")
-    status, _, err = command(f"calibrate {TWO}")
-    assert status == 1
+    err = output(f"calibrate {TWO}", status=1).err
     assert "1 file failed: bonafide/bad.wav" in err
 
 
 def test_what_cannot_be_measured(recordings, refused):
-    torch.manual_seed(1)
-    Detector.from_config(Detector.from_pretrained("d.pth").config).save("other.pth")
+    seeded_detector(Detector.from_pretrained("d.pth").config, 1).save("other.pth")
     shutil.copy("s.txt", "bare.txt")
     (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
     for words, message in (
@@ -324,10 +323,10 @@ def test_what_cannot_be_measured(recordings, refused):
         refused(f"calibrate {words}", message)
 
 
-def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused, command):
+def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused, output):
     """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
     calibrate(LEARN)
-    record = json.loads((recordings / "s.txt.json").read_text())
+    record = read_json(recordings / "s.txt.json")
     shutil.copy("s.txt", "again.txt")
     apply = "apply c.json again.txt --out x.txt"
     beside = recordings / "again.txt.json"
@@ -339,7 +338,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
             ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
             ({}, ""),
         ):
-            beside.write_text(json.dumps(record | {"run": record["run"] | run}))
+            write_json(beside, record | {"run": record["run"] | run})
             if message == mismatch:
                 refused(f"calibrate {words}", message)
                 assert not (recordings / "x.txt").exists()
@@ -355,7 +354,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
     assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
     assert calibration.load("c.json").scored_by is None
-    assert "nothing tells whether scores are of the same one" in command("info c.json")[1]
+    assert "nothing tells whether scores are of the same one" in output("info c.json").out
 
 
 def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, calibrate, refused):
@@ -375,8 +374,7 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, ca
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((workdir / "f.txt").read_bytes()).hexdigest()
-    record = {"run": run, "failures": {}, "sha256": digest, "resolution_ms": 20.0}
-    (workdir / "f.txt.json").write_text(json.dumps(record))
+    write_record(workdir / "f.txt", run=run, sha256=digest, resolution_ms=20.0)
     printed, _ = calibrate(words)
     is_bonafide = np.concatenate(list(labels.values())) == 1
     frames = np.concatenate(list(scores.values()))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.files import read_json
+from builders.small_parts import SPECTRAL_MODEL
 from builders.voices import voice
 
 from nes2net import Detector
@@ -28,7 +30,7 @@ def folder(tmp_path_factory):
         [("real", 25, 0.3), ("fake", 25, 0.3), ("same", 20, 0.3), ("loud", 20, 2), ("few", 1, 0.3)]
     ):
         write_voices(folder / name, seed, number, gain)
-    config = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    config = SPECTRAL_MODEL
     for seed, name in enumerate("de"):
         torch.manual_seed(seed)
         Detector.from_config(config).save(folder / f"{name}.pth")
@@ -38,46 +40,45 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def drift(folder, monkeypatch, tmp_path, command):
-    """A function that runs the command in ``folder``; what it writes goes to the temporary folder."""
+def drift(folder, monkeypatch, tmp_path, output):
+    """A function that runs the command in ``folder``, which must end with this status; what it writes goes to the temporary folder."""
     monkeypatch.chdir(folder)
-    return lambda words: command(
-        f"calibrate drift c.json {words} --model d.pth --device cpu".replace("OUT", str(tmp_path))
-    )
+
+    def run(words, status=0):
+        words = words.replace("OUT", str(tmp_path))
+        return output(f"calibrate drift c.json {words} --model d.pth --device cpu", status)
+
+    return run
 
 
 def test_the_exit_status_says_whether_there_is_drift(drift, tmp_path):
-    status, out, err = drift("same --by week")
-    assert (status, err) == (0, "")
+    out, err = drift("same --by week")
+    assert err == ""
     assert out.startswith("no drift was found\n20 recordings, compared by 7 tests")
-    status, out, err = drift("loud --save OUT/a/drift.json --plot OUT/drift.svg")
-    assert status == 3
+    out, err = drift("loud --save OUT/a/drift.json --plot OUT/drift.svg", status=3)
     assert out.startswith("drift: ")
     assert "drift: level: 100 % of the recordings lie outside of" in out
     assert "median" in out
     assert "95 % interval" in out
     assert err.splitlines() == [f"wrote {tmp_path}/a/drift.json", f"wrote {tmp_path}/drift.svg"]
-    saved = json.loads((tmp_path / "a" / "drift.json").read_text())
+    saved = read_json(tmp_path / "a" / "drift.json")
     assert "level" in saved["drift"]
     assert len(saved["recordings"]) == 20
     assert saved["failures"] == {}
     assert "<svg" in (tmp_path / "drift.svg").read_text()
-    status, out, _ = drift("loud --json")
-    assert status == 3
+    out = drift("loud --json", status=3).out
     assert json.loads(out) == saved
 
 
 def test_what_is_incomplete_has_another_status(drift, tmp_path):
-    status, _, err = drift("few")
-    assert status == 1
+    err = drift("few", status=1).err
     assert "warning: 1 recording is too few to show drift at --alpha 0.01: use at least" in err
     (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")
-    status, out, err = drift("same OUT")
-    assert status == 1
+    out, err = drift("same OUT", status=1)
     assert "20 recordings" in out
     assert "1 file failed: " in err
     assert "bro\\nken.wav: " in err
-    assert drift("loud OUT")[0] == 3  # drift is the more urgent news
+    drift("loud OUT", status=3)  # drift is the more urgent news
 
 
 def test_wrong_flags_are_refused(folder, monkeypatch, refused):

@@ -9,7 +9,7 @@ from nes2net.training.recipes.reading import packaged_recipes
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_offers_the_words_that_fit(tmp_path, command):
+def test_bash_offers_the_words_that_fit(tmp_path, output):
     """What bash offers for the last word of each line, in one shell."""
     for name in ("scores.txt", "detector.pth", "own.yaml"):
         (tmp_path / name).touch()
@@ -27,7 +27,7 @@ def test_bash_offers_the_words_that_fit(tmp_path, command):
         "nes2net published Cal": {"Cal_EER_in_the_wild"},
         "nes2net --completion z": {"zsh"},
     }
-    program = [command("--completion bash")[1]]
+    program = [output("--completion bash").out]
     for line in lines:
         words = line.split(" ")
         quoted = " ".join(f"'{word}'" for word in words)

@@ -1,14 +1,14 @@
 """`nes2net evaluate`: output, files and errors."""
 
-import json
 import re
 
 import pytest
+from builders import input_error
+from builders.files import read_json, write, write_scores
 from builders.report_case import make_case
 
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError
 
 
 @pytest.fixture
@@ -18,51 +18,53 @@ def good(tmp_path, monkeypatch):
     return "evaluate asvspoof2021_la good.txt --keys . --resamples 5"
 
 
-def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command, refused):
+@pytest.fixture
+def refused_flags(good, refused):
+    """A function that asserts that the words of :func:`good` are refused with these flags."""
+    return lambda flags, message: refused(f"{good} {flags}", message)
+
+
+def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, output, refused, refused_flags):
     words = good.replace("good.txt", "good.txt worse.txt")
-    status, out, _ = command(f"{words} --html r.html --json r.json")
-    assert status == 0
+    out = output(f"{words} --html r.html --json r.json").out
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
-    assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
+    assert read_json(tmp_path / "r.json")["systems"][1]["system"] == "worse"
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
-    status, out, _ = command(f"{words} --names Ours Theirs --latex r.tex")
-    assert status == 0
+    out = output(f"{words} --names Ours Theirs --latex r.tex").out
     assert re.search(r"^Ours +Theirs +−", out, re.MULTILINE)
     assert r"\label{tab:" in (tmp_path / "r.tex").read_text()
     refused(f"{words} --names Ours", "--names must have a different name for each of 2 files, not Ours")
-    status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
-    assert status == 0
+    out = output(f"{good} --exclude attack=A08 codec=gsm").out
     assert "excluded by definition: attack A08, codec gsm" in out
-    refused(f"{good} --exclude A08", "--exclude requires FIELD=VALUE")
-    refused(f"{good} --json good.txt", "is one of the files that are read")
-    refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")
-    refused(f"{good} --seed -1", "seed must be at least 0, not -1")
-    refused(f"{good} --threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
+    refused_flags("--exclude A08", "--exclude requires FIELD=VALUE")
+    refused_flags("--json good.txt", "is one of the files that are read")
+    refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
+    refused_flags("--seed -1", "seed must be at least 0, not -1")
+    refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
-def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
+def test_what_is_drawn_and_what_is_shown(good, tmp_path, output, refused, refused_flags):
     """Frames have no speakers or attacks to draw, which the command says."""
-    status, out, _ = command(f"{good} --draw trials --metric eer min_dcf --json r.json")
-    assert status == 0
+    out = output(f"{good} --draw trials --metric eer min_dcf --json r.json").out
     assert "bootstrap over 240 trials, 5 draws" in out
-    (systems, *_) = json.loads((tmp_path / "r.json").read_text())["tables"]
+    (systems, *_) = read_json(tmp_path / "r.json")["tables"]
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
     assert "Cllr" not in out
-    refused(f"{good} --metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
-    refused(f"{good} --draw attacks", "--draw attacks needs at least 10 speakers")
+
+    refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     of_frames = good.replace("good.txt", "frames.txt")
     refused(f"{of_frames} --draw speakers", "--draw has no effect on scores of frames, which")
 
 
-def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, refused):
+def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, refused_flags):
     """Into one file, whose bytes are the same again; letters can be searched, and nothing needs the page's colours."""
     beginnings = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
     for suffix, beginning in beginnings.items():
         contents = []
         for number in range(2):
             path = tmp_path / f"plot{number}.{suffix}"
-            assert f"wrote {path}" in command(f"{good} --plot {path}")[2]
+            assert f"wrote {path}" in output(f"{good} --plot {path}").err
             contents.append(path.read_bytes())
         assert contents[0].startswith(beginning)
         assert contents[0] == contents[1]
@@ -70,28 +72,24 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, re
     for text in ("false alarms: spoof accepted, %", "good", "bona fide", "spoof", "trials of the class, %"):
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
-    refused(f"{good} --plot curves.jpg", "--plot requires a file that ends in .png, .svg or .pdf, not curves.jpg")
-    with pytest.raises(InputError, match="`plot` only draws scores of recordings of both classes"):
+    refused_flags("--plot curves.jpg", "--plot requires a file that ends in .png, .svg or .pdf, not curves.jpg")
+    with input_error("`plot` only draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
 
 def transferred(path):
     """The figures of each set at the transferred threshold, as the JSON has them."""
-    tables = {table["name"]: table["rows"] for table in json.loads(path.read_text())["tables"]}
+    tables = {table["name"]: table["rows"] for table in read_json(path)["tables"]}
     return [rates | costs for rates, costs in zip(tables["rates"], tables["costs"])]
 
 
-def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path, command, refused):
+def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path, output, refused_flags):
     """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
-    rows = "".join(f"D{n},{('real', 'fake')[n % 3 > 0]}\n" for n in range(90))
-    (tmp_path / "dev.csv").write_text(f"path,label\n{rows}")
-    (tmp_path / "dev.txt").write_text("".join(f"D{n} {4 * (n % 3 == 0) + n % 7 / 2}\n" for n in range(90)))
+    write(tmp_path / "dev.csv", ["path,label", *(f"D{n},{('real', 'fake')[n % 3 > 0]}" for n in range(90))])
+    write_scores(tmp_path / "dev.txt", {f"D{n}": 4 * (n % 3 == 0) + n % 7 / 2 for n in range(90)})
     threshold = "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all"
     also = "--also asvspoof2021_la worse.txt . eval"
-    status, out, err = command(
-        f"{good} {threshold} {also} --html r.html --json r.json --markdown r.md --operating-point fa:10%"
-    )
-    assert status == 0
+    out, err = output(f"{good} {threshold} {also} --html r.html --json r.json --markdown r.md --operating-point fa:10%")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     assert "generic, all (development)" in out
     assert "warning: calibration made Cllr of asvspoof2021_la worse" in err
@@ -101,8 +99,8 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
     assert "At the transferred threshold" in (tmp_path / "r.html").read_text()
     assert "| set | bona fide | spoof | EER % | HTER % |" in (tmp_path / "r.md").read_text()
 
-    assert command("calibrate fit generic dev.txt --keys dev.csv --phase all --save c.json")[0] == 0
-    assert command(f"{good} --calibration c.json --operating-point fa:10% --json r.json")[0] == 0
+    output("calibrate fit generic dev.txt --keys dev.csv --phase all --save c.json")
+    output(f"{good} --calibration c.json --operating-point fa:10% --json r.json")
     again = transferred(tmp_path / "r.json")
     for name in ("hter", "miss", "cllr", "act_dcf"):
         assert again[1][name]["value"] == pytest.approx(rows[1][name]["value"], abs=1e-9)
@@ -113,19 +111,18 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
         ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):
-        refused(f"{good} {wrong}", message)
+        refused_flags(wrong, message)
 
 
-def test_what_a_terminal_obeys_is_escaped(workdir, command):
-    rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m\n" for n in range(20)]
-    (workdir / "list.csv").write_text("path,label,attack\n" + "".join(rows))
-    (workdir / "scores.txt").write_text("".join(f"a{n} 1\nb{n} 0\nc{n} 2\n" for n in range(20)))
+def test_what_a_terminal_obeys_is_escaped(workdir, output):
+    rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m" for n in range(20)]
+    write(workdir / "list.csv", ["path,label,attack", *rows])
+    write(workdir / "scores.txt", [f"a{n} 1\nb{n} 0\nc{n} 2" for n in range(20)])
     words = "evaluate generic scores.txt --keys list.csv --resamples 5 --json r.json --html r.html"
-    status, printed, _ = command(words)
-    assert status == 0
+    printed = output(words).out
     assert r"\u001b[2J" in printed
     assert r"A\u009b1m" in printed
     assert not {"\x1b", "\x9b"} & set(printed)
-    rows = json.loads((workdir / "r.json").read_text())["tables"][-1]["rows"]
+    rows = read_json(workdir / "r.json")["tables"][-1]["rows"]
     assert [row["on"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]
     assert not {"\x1b", "\x9b"} & set((workdir / "r.html").read_text())

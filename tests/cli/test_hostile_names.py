@@ -1,13 +1,14 @@
 """Names in checkpoints and calibrations of strangers, as commands print them, and where names of classes enter."""
 
-import json
-
 import pytest
 import soundfile
+from builders import input_error
+from builders.files import write, write_json
+from builders.small_parts import SPECTRUM
 from builders.source_tracing import TRACING
 from builders.voices import voice
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.corpora.trial import Trial, class_names
 from nes2net.models.provenance import Provenance
 from nes2net.training.recipes.recipe import Recipe
@@ -15,7 +16,7 @@ from nes2net.training.start import build_detector
 from nes2net.training.tasks.task import Task
 
 EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav  9.9  3 s  bonafide"
-SMALL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "mean_linear"}}
+SMALL = {"frontend": SPECTRUM, "backend": {"name": "mean_linear"}}
 RECIPES = {
     "name": {"name": EVIL, "data": {"corpora": [{"name": "generic", "root": "x"}]}},
     "corpus": {"name": "n", "data": {"corpora": [{"name": EVIL, "root": "x"}]}},
@@ -38,12 +39,11 @@ def check_lines(printed):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, command):
+def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.provenance = Provenance.read({"recipe": recipe})
     detector.save(tmp_path / "d.pth")
-    status, out, err = command(["predict", recording, "--model", tmp_path / "d.pth"])
-    assert status == 0, err
+    out = output(["predict", recording, "--model", tmp_path / "d.pth"]).out
     check_lines(out)
 
 
@@ -61,18 +61,16 @@ def calibration_of(detector, **facts):
 
 
 @pytest.mark.parametrize("command_name", ["predict", "apply"])
-def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_path, command):
+def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.save(tmp_path / "d.pth")
     calibration = tmp_path / "c.json"
-    calibration.write_text(json.dumps(calibration_of(detector)))
-    scores = tmp_path / "scores.txt"
-    scores.write_text("a 1.5\nb -0.5\n")
+    write_json(calibration, calibration_of(detector))
+    scores = write(tmp_path / "scores.txt", "a 1.5\nb -0.5\n")
     words = ["predict", recording, "--model", tmp_path / "d.pth", "--calibration", calibration]
     if command_name == "apply":
         words = ["calibrate", "apply", calibration, scores, "--out", tmp_path / "calibrated.txt"]
-    status, out, err = command(words)
-    assert status == 0, err
+    out = output(words).out
     check_lines(out)
 
 
@@ -84,12 +82,9 @@ def tracing(name):
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
-def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(
-    name, recording, tmp_path, command
-):
+def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(name, recording, tmp_path, output):
     Detector.from_config(tracing(name)).save(tmp_path / "d.pth")
-    status, out, err = command(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"])
-    assert status == 2
+    out, err = output(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"], status=2)
     assert out == ""
     assert f"a class of {tmp_path}/d.pth has the name {name!r}: remove tabs" in err
 
@@ -97,12 +92,12 @@ def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_sc
 @pytest.mark.parametrize("name", UNPRINTABLE)
 def test_a_recipe_with_an_unprintable_class_is_refused_before_training(name, tmp_path):
     recipe = Recipe(model=tracing(name), output=str(tmp_path / "run"))
-    with pytest.raises(InputError, match="`model.backend.classes` has the name .*: remove tabs"):
+    with input_error("`model.backend.classes` has the name .*: remove tabs"):
         build_detector(recipe, tmp_path, None, Task(recipe))
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
 def test_labels_with_an_unprintable_class_are_refused(name):
     trials = [Trial("a", label="spoof", attack=name), Trial("b", label="bonafide")]
-    with pytest.raises(InputError, match="the field attack of train has the name .*: remove tabs"):
+    with input_error("the field attack of train has the name .*: remove tabs"):
         class_names(trials, "attack", {}, "train", "fill it in")

@@ -11,19 +11,17 @@ from nes2net.lib.registry import Registry
 build_parser = command_line.build_parser
 
 
-def test_help_by_task_and_overrides_between_options(command):
+def test_help_by_task_and_overrides_between_options(command, output):
     status, out, _ = command("train --help")
     text = " ".join(out.split())
     assert status == 0
     assert "usage: nes2net train" in text
     assert "torchrun --nproc-per-node N" in text
     assert "accelerate launch" in text
-    status, _, text = command("")
-    assert status == 2
+    text = output("", status=2).err
     assert text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
     assert len(text.splitlines()) <= 55
-    status, _, err = command(["--"])
-    assert status == 2
+    err = output(["--"], status=2).err
     assert "the following arguments are required: COMMAND" in err
     device = "--device cpu"
     for before in (f"recipe.yaml {device} seed=7", f"{device} recipe.yaml seed=7", f"recipe.yaml seed=7 {device}"):
@@ -67,7 +65,7 @@ def untyped(name):
     """Greet nobody."""
 
 
-def test_a_command_of_another_package(command, monkeypatch):
+def test_a_command_of_another_package(command, output, monkeypatch):
     """It has the help and the errors of the others; one that cannot be used is listed, and says why when it is called."""
     targets = {name: f"{__name__}:{name}" for name in ("hello", "untyped", "gone")}
     points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]
@@ -76,7 +74,7 @@ def test_a_command_of_another_package(command, monkeypatch):
     commands = Registry("command", "commands", published, "types:FunctionType", registers="instance")
     monkeypatch.setattr(command_line, "commands", commands)
     monkeypatch.setattr(command_line, "build_parser", build_parser)
-    help_text = command("--help")[1]
+    help_text = output("--help").out
     assert "of other packages:\n  gone\n" in help_text
     assert "Greet somebody" in help_text
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")
@@ -86,6 +84,5 @@ def test_a_command_of_another_package(command, monkeypatch):
         ("untyped", "command 'untyped' does not state the type of `name`: annotate all its parameters"),
         ("gone", "command 'gone' cannot be imported from"),
     ):
-        status, _, error = command(words)
-        assert status == 2, error
+        error = output(words, status=2).err
         assert message in error

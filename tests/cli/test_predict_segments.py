@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.lib.errors import with_flag_names
 from nes2net.metrics.localisation import read_rttm
 from nes2net.scoring.decisions import Decider, LinearCalibration, ScoredBy
@@ -40,16 +41,19 @@ def speech_folder(detector, tmp_path_factory):
 
 
 @pytest.fixture
-def predict(speech_folder, monkeypatch, command):
+def predict(speech_folder, monkeypatch, output):
     monkeypatch.chdir(speech_folder)
-    return lambda *words, model="model.pth": command(["predict", *words, "--judgement", "frames", "--model", model])
+
+    def run(*words, model="model.pth", status=0):
+        return output(["predict", *words, "--judgement", "frames", "--model", model], status)
+
+    return run
 
 
 def test_segments_of_each_file_are_told_with_their_settings(predict):
     files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
-    status, out, err = predict(*files, "--json")
+    out, err = predict(*files, "--json", status=1)
     first, second, third = map(json.loads, out.splitlines())
-    assert status == 1
     assert err == "1 of 3 files could not be scored\n"
     assert "is cut off: its header announces 48,000 samples" in third["error"]
     facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
@@ -59,7 +63,7 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     assert second["segments"] == []
     assert near([(segment["start"], segment["end"]) for segment in first["segments"]], LOUD["a.wav"])
     assert all(segment["label"] == "spoof" and segment["score"] < 0.5 for segment in first["segments"])
-    titles, *lines, rule, score = predict(*files)[1].splitlines()
+    titles, *lines, rule, score = predict(*files, status=1).out.splitlines()
     assert score.startswith("# score: higher means more bona fide")
     rule_words = "a fake stretch begins at a score of at most 0.5 and continues up to 0.6, and lasts at least 0.1 s"
     assert rule == f"# {rule_words}; frames of 20 ms"
@@ -76,24 +80,22 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
 
 def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, speech_folder):
     """The command refuses what Python refuses; with a threshold, a line says what that is worth."""
-    status, out, err = predict("speech/b.flac", model="untrained.pth")
-    assert status == 2
+    out, err = predict("speech/b.flac", status=2, model="untrained.pth")
     assert not out
     assert "add a --threshold or a --calibration of frame scores" in err
     detector = Detector.from_pretrained(speech_folder / "untrained.pth", device="cpu")
-    with pytest.raises(InputError, match="this detector was trained on whole recordings") as refusal:
+    with input_error("this detector was trained on whole recordings") as refusal:
         detector.segment(speech_folder / "speech" / "b.flac")
     assert with_flag_names(str(refusal.value)).partition(":")[0] in err
-    _, out, _ = predict("speech/b.flac", "--threshold", "0.4", model="untrained.pth")
+    out = predict("speech/b.flac", "--threshold", "0.4", model="untrained.pth").out
     assert "# this detector was trained on whole recordings, not on segments: " in out
-    _, out, _ = predict("speech/b.flac", "--threshold", "0.4", "--json", model="untrained.pth")
+    out = predict("speech/b.flac", "--threshold", "0.4", "--json", model="untrained.pth").out
     assert json.loads(out)["trained_on_segments"] is False
 
 
 def test_rttm_and_audacity_labels_are_written(predict, speech_folder, tmp_path):
-    status, _, err = predict("speech", "--rttm", tmp_path / "all.rttm", "--labels", "audacity")
+    err = predict("speech", "--rttm", tmp_path / "all.rttm", "--labels", "audacity", status=1).err
     beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
-    assert status == 1
     assert re.findall("wrote (.*)", err) == [*beside, str(tmp_path / "all.rttm")]
     rttm = read_rttm(tmp_path / "all.rttm")
     assert list(rttm) == ["a", "b", "a_2"]
@@ -106,7 +108,7 @@ def test_rttm_and_audacity_labels_are_written(predict, speech_folder, tmp_path):
         assert ends[-1] == LENGTHS[name]
     labels = tmp_path / "labels"
     folder = tmp_path / "rttm"
-    assert predict("speech", "--rttm", folder, "--labels", "audacity", "--out", labels)[0] == 1
+    predict("speech", "--rttm", folder, "--labels", "audacity", "--out", labels, status=1)
     assert {name: read_rttm(folder / f"{name}.rttm") for name in rttm} == {name: {name: rttm[name]} for name in rttm}
     assert sorted(os.listdir(labels)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
@@ -118,7 +120,7 @@ def test_a_calibration_of_frames(predict, detector, speech_folder, tmp_path, ref
     calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), trained_on, scored_by=scored_by)
     calibration.save(tmp_path / "frames.json")
     flags = ["speech/a.wav", "speech/b.flac", "--calibration", tmp_path / "frames.json", "--prior", "0.25"]
-    first, second = map(json.loads, predict(*flags, "--json")[1].splitlines())
+    first, second = map(json.loads, predict(*flags, "--json").out.splitlines())
     decider = Decider(calibration, 0.25)
     assert first["threshold"] == decider.threshold == pytest.approx((np.log(3) + 1) / 4)
     assert first["basis"]["detector"] == detector.fingerprint()
@@ -128,7 +130,7 @@ def test_a_calibration_of_frames(predict, detector, speech_folder, tmp_path, ref
         of_stretch = frames.scores[round(segment["start"] / 0.02) : round(segment["end"] / 0.02)]
         assert segment["llr"] == pytest.approx(decider.llrs(of_stretch).mean(), abs=1e-5)
         assert segment["probability"] == pytest.approx(1 / (1 + 3 * np.exp(-segment["llr"])), abs=1e-6)
-    _, out, _ = predict(*flags)
+    out = predict(*flags).out
     assert "# calibration: partialspoof, phase dev, 9 bona fide and 9 spoofed frames of 20 ms, detector" in out
     assert "the Bayes threshold of the prior" in out
     titles, _, line, _, none = (line for line in out.splitlines() if not line.startswith("# "))

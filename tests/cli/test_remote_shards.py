@@ -4,7 +4,7 @@ from builders.remote_stores import http_store, packed, series, use_own_parts
 
 
 def test_a_shard_that_stays_away_ends_scoring_as_an_interruption(
-    corpus, command, tmp_path, monkeypatch, spectral_detector
+    corpus, output, tmp_path, monkeypatch, spectral_detector
 ):
     """The same command resumes, and gives the scores of the shards on the disk."""
     use_own_parts(monkeypatch, tmp_path / "parts")
@@ -16,17 +16,13 @@ def test_a_shard_that_stays_away_ends_scoring_as_an_interruption(
     words = ["--model", str(model), "--device", "cpu", "--split", "train", "--out"]
     with http_store(folder) as web:
         address = f"{web.address}/{series(folder, 'parquet')}"
-        status, out, _ = command(["data", "check", "shards", address, "--split", "train"])
-        assert status == 0
+        out = output(["data", "check", "shards", address, "--split", "train"]).out
         assert "files 12 of 12 are there" in " ".join(out.split())
         web.fault = lambda method, path: 503 * (method == "GET" and "00002-of" in path)
         score = ["score", "shards", address, *words, str(remote_scores)]
-        status, _, errors = command(score)
-        assert status == 75
+        errors = output(score, status=75).err
         assert "train-00002-of-00003.parquet cannot be read at present (status 503" in errors
         web.fault = lambda method, path: 0
-        status, _, _ = command(score)
-        assert status == 0
-    status, _, _ = command(["score", "shards", str(folder / "parquet"), *words, str(local_scores)])
-    assert status == 0
+        output(score)
+    output(["score", "shards", str(folder / "parquet"), *words, str(local_scores)])
     assert remote_scores.read_text() == local_scores.read_text()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders.files import read_json
 
 from nes2net.cli.main import build_parser
 from nes2net.data.corpora import asvspoof2019_la
@@ -45,7 +46,7 @@ def score(corpus, spectral_detector, workdir, command):
         record = workdir / "dev.txt.decisions.json"
         if status or not table.exists():
             return [], {}, out, err
-        return list(csv.DictReader(table.read_text().splitlines())), json.loads(record.read_text()), out, err
+        return list(csv.DictReader(table.read_text().splitlines())), read_json(record), out, err
 
     return run
 

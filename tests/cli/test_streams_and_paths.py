@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from builders.small_parts import SPECTRUM
 from builders.voices import voice
 
 from nes2net import Detector
@@ -75,8 +76,7 @@ def test_a_folder_that_somebody_else_makes_meanwhile_stays(scored):
 def detector(tmp_path, monkeypatch):
     """A detector and a recording in the current folder."""
     monkeypatch.chdir(tmp_path)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).save("d.pth")
+    Detector.from_config({"frontend": SPECTRUM, "backend": "mean_linear"}).save("d.pth")
     soundfile.write("a.wav", 0.3 * voice(seconds=3), 16000)
 
 

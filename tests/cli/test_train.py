@@ -1,10 +1,12 @@
 """`nes2net train` where nobody watches; the commands that it prints can be pasted."""
 
-import json
 import re
 import shlex
 import sys
 from pathlib import Path
+
+from builders.files import write_json
+from builders.small_parts import SPECTRUM
 
 from nes2net.lib.progress import SECONDS
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -12,14 +14,14 @@ from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 LINE = r"^\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s left(?: \(epoch \d+ s\))?$"
 
 
-def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, workdir, command, monkeypatch):
+def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, workdir, command, output, monkeypatch):
     """The last lines are average, score and evaluate; each of these commands names the next one again."""
     monkeypatch.setenv(SECONDS, "1e-9")
     (workdir / "my corpus").symlink_to(corpus)  # a shell would split the name
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp"}}
+    model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp"}}
     data = {"root": "my corpus", "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "keep": "all"}
-    (workdir / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
+    write_json(workdir / "recipe.yaml", {"name": "it's", "model": model, "data": data, "train": train})
     monkeypatch.setattr(sys, "argv", ["nes2net", "train", "recipe.yaml"])
     status, out, err = command("train recipe.yaml")
     lines = err.splitlines()
@@ -38,11 +40,10 @@ def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, workd
     words = [shlex.split(line) for line in (average, score, evaluate)]
     assert [line[:2] for line in words] == [["nes2net", name] for name in ("average", "score", "evaluate")]
     for (_, *arguments), later in zip(words, ([title, score, evaluate], [title, evaluate], [])):
-        status, out, _ = command(arguments)
-        assert status == 0
+        out = output(arguments).out
         assert out.splitlines()[-len(later) or 10**9 :] == later
     assert Path(words[1][words[1].index("--out") + 1]).is_file()
     files = ["epoch_1.pth", "epoch_2.pth"]
-    assert command(["average", *map(log.with_name, files), "--out", "mean.pth"])[0] == 0
+    output(["average", *map(log.with_name, files), "--out", "mean.pth"])
     assert read_record(load_state_dict("mean.pth"))["average"]["of"] == files
-    assert command(["average", log.parent, "--last", 1, "--weights", 2, "--update-bn", 1])[0] == 0
+    output(["average", log.parent, "--last", 1, "--weights", 2, "--update-bn", 1])

@@ -1,16 +1,14 @@
 """Each app can be deleted: the command line lists the other commands, and the rest works as before."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders.scripts import python
 from conftest import REPOSITORY
 
 import nes2net
@@ -49,24 +47,16 @@ def test_the_rest_works_without_it(app, recording, tmp_path):
     for folder in ("nes2net", "configs"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.rmtree(tmp_path / "nes2net" / "apps" / app)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}
-
-    def python(*words: object) -> str:
-        command = [sys.executable, *map(str, words)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    python("-c", IMPORT_ALL)
-    listed = set(
-        re.findall(r"^  (\w+) ", python("-m", "nes2net", "--help"), re.MULTILINE)
-    )  # continued lines lie deeper
+    python_here = partial(python, cwd=tmp_path, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1", COLUMNS="80")
+    python_here("-c", IMPORT_ALL)
+    # continued lines lie deeper
+    listed = set(re.findall(r"^  (\w+) ", python_here("-m", "nes2net", "--help"), re.MULTILINE))
     missing_commands = {name for name, target in COMMAND_OF.items() if target.startswith(f"nes2net.apps.{app}.")}
     assert missing_commands
     assert listed.isdisjoint(missing_commands)
     assert set(COMMAND_OF) - missing_commands <= listed
     detector = ["--model", recording.parent / "detector", "--device", "cpu"]
-    assert "noise.wav" in python("-m", "nes2net", "predict", recording, *detector)
+    assert "noise.wav" in python_here("-m", "nes2net", "predict", recording, *detector)
 
 
 @pytest.mark.slow
@@ -76,7 +66,6 @@ def test_the_files_of_a_task_and_of_its_judgement_can_be_deleted(recording, tmp_
     (tmp_path / "nes2net" / "training" / "tasks" / "source_tracing.py").unlink()
     (tmp_path / "nes2net" / "evaluation" / "classes.py").unlink()
     (tmp_path / "scores.txt").write_text("utterance score label\na 1.0 bonafide\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     code = f"""{IMPORT_ALL}
 from nes2net.scoring.registry import judgements
 from nes2net.training.registry import tasks
@@ -84,6 +73,4 @@ from nes2net.scoring.judgement import ScoreFile
 assert "source_tracing" not in tasks.names() and "classes" not in judgements.names()
 assert ScoreFile.of("scores.txt").judgement.name == "scores"
 """
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
+    python("-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")

@@ -7,12 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from builders import slow
 from builders.report_case import make_case
-
-from nes2net import Detector
+from builders.small_parts import SPECTRAL_MODEL
+from conftest import seeded_detector
 
 EVALUATE = "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5"
 CALIBRATE = "calibrate fit asvspoof2021_la --keys . --phase eval"
@@ -39,15 +38,14 @@ def folder(corpus, workdir):
     shutil.copy(next(corpus.rglob("*.flac")), "clip.flac")
     (workdir / "corpus").symlink_to(corpus)
     recipe = {
-        "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
+        "model": SPECTRAL_MODEL,
         "data": {"root": "corpus", "num_samples": 8000, "num_workers": 0, "cache": "cache"},
         "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
         "validation": {"augmented": False},
     }
     (workdir / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     for name in ("a.pth", "b.pth"):
-        torch.manual_seed(0)
-        Detector.from_config(recipe["model"]).save(name)
+        seeded_detector(recipe["model"]).save(name)
     return workdir
 
 

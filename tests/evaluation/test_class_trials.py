@@ -1,18 +1,18 @@
 """How trials get their classes: whatever a record says of it is said, and a user may name the field."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.files import write
+from builders import input_error
+from builders.files import write, write_record
 
-from nes2net import InputError
 from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import main
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
+from nes2net.lib.files import sha256_of
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile, scores_of
@@ -24,12 +24,13 @@ KNOWN = KnownThreshold.of_logits(np.array([[9.0, 0.0, 0.0], [5.0, 0.0, 1.0]])).t
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A key of 30 trials of three attacks, and logits of another program, which says A01 of each trial."""
+    """A key of 30 trials of three attacks, and logits of other programs, which say A01, or vocoder, of each trial."""
     lines = ["path,label,attack,family"]
     for number, attack in enumerate(["A01"] * 15 + ["A02"] * 9 + ["A03"] * 6):
         lines.append(f"u{number}.wav,spoof,{attack},{FAMILIES[attack]}")
-    write(tmp_path / "key.csv", "\n".join(lines))
+    write(tmp_path / "key.csv", lines)
     write(tmp_path / "logits.tsv", logits_of(ATTACKS))
+    write(tmp_path / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     return tmp_path
 
 
@@ -40,13 +41,12 @@ def logits_of(names, id="u{}") -> str:
     return "\n".join(lines)
 
 
-def record_beside(file: Path, class_labels: dict) -> None:
-    """Write the record that a stranger might give beside ``file``."""
-    facts = {"run": {"model": "x"}, "failures": {}}
-    facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    facts["judgement"] = {"name": "classes", "classes": list(ATTACKS)}
-    facts["checkpoint"] = {"class_labels": class_labels}
-    write(file.with_name(f"{file.name}.json"), json.dumps(facts))
+def write_class_labels(folder: Path, class_labels: dict, name: str = "logits.tsv") -> None:
+    """Write the record that a stranger might give beside a file."""
+    file = folder / name
+    judgement = {"name": "classes", "classes": list(ATTACKS)}
+    checkpoint = {"class_labels": class_labels}
+    write_record(file, run={"model": "x"}, sha256=sha256_of(file), judgement=judgement, checkpoint=checkpoint)
 
 
 def evaluated(folder: Path, *files: str, **settings) -> Result:
@@ -76,7 +76,7 @@ RECORDS = {
 def test_a_record_that_changes_figures_is_named_in_a_line(folder, name):
     stated = RECORDS[name]
     alone = evaluated(folder)
-    record_beside(folder / "logits.tsv", stated)
+    write_class_labels(folder, stated)
     result = evaluated(folder)
     field = stated.get("field", "attack")
     source = f"as {folder / 'logits.tsv.json'} says"
@@ -92,46 +92,42 @@ def test_a_record_that_changes_figures_is_named_in_a_line(folder, name):
 
 
 def test_aliases_that_join_classes_of_the_key_are_warned_of(folder):
-    record_beside(folder / "logits.tsv", RECORDS["joined"])
+    write_class_labels(folder, RECORDS["joined"])
     result = evaluated(folder)
     assert result["accuracy"].value == 1
     source = f"as {folder / 'logits.tsv.json'} says"
     assert result.warnings == [f"logits: aliases join 3 classes of the key to 1, {source}"]
     assert result.warnings[0] in result.to_dict()["notices"]
-    record_beside(folder / "logits.tsv", RECORDS["swapped"])
+    write_class_labels(folder, RECORDS["swapped"])
     assert not evaluated(folder).warnings
 
 
 def test_systems_whose_records_differ_are_warned_of(folder):
     write(folder / "other.tsv", logits_of(ATTACKS))
     assert not evaluated(folder, "logits.tsv", "other.tsv").warnings
-    record_beside(folder / "other.tsv", RECORDS["swapped"])
+    write_class_labels(folder, RECORDS["swapped"], "other.tsv")
     differ = "the systems differ in how trials get their classes, so their figures cannot be compared"
     assert evaluated(folder, "logits.tsv", "other.tsv").warnings == [differ]
 
 
 def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
-    record_beside(folder / "logits.tsv", RECORDS["joined"])
-    write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
+    write_class_labels(folder, RECORDS["joined"])
     result = evaluated(folder, "families.tsv", class_field="family")
     assert result["accuracy"].value == 0.8
     assert result.header["class_labels"]["families"]["field"] == "family"
     assert evaluated(folder, class_field="attack").header["class_labels"]["logits"]["aliases"]
-    with pytest.raises(InputError, match="no trial of the key has one of the classes A01, A02, A03 as family"):
+    with input_error("no trial of the key has one of the classes A01, A02, A03 as family"):
         evaluated(folder, class_field="family")
-    with pytest.raises(
-        InputError, match="30 spoofed trials of the key without codec, .*name the field .* `class_field`"
-    ):
+    with input_error("30 spoofed trials of the key without codec, .*name the field .* `class_field`"):
         evaluated(folder, class_field="codec")
 
 
 def test_class_field_is_a_flag_of_evaluate_and_calibrate(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
     assert not main(words.split())
     assert "families: the class of a trial is its family, as asked for; no aliases" in capsys.readouterr().out
-    record_beside(folder / "logits.tsv", RECORDS["joined"])
+    write_class_labels(folder, RECORDS["joined"])
     words = "calibrate classes generic logits.tsv --keys key.csv --phase all --save known.json"
     assert not main(words.split())
     printed = capsys.readouterr().err
@@ -160,7 +156,7 @@ def test_classes_that_differ_in_case_alone_are_named(folder, names, unknown):
 
 def test_the_error_says_that_classes_differ_only_in_case(folder):
     write(folder / "logits.tsv", logits_of(["a01", "a02", "a03"]))
-    with pytest.raises(InputError, match="A01, A02, A03 of the key differ from classes of the detector only in case"):
+    with input_error("A01, A02, A03 of the key differ from classes of the detector only in case"):
         evaluated(folder)
 
 
@@ -189,7 +185,7 @@ def test_classes_of_another_program_are_scores_if_the_last_is_bona_fide(tmp_path
     assert ids == ["u0"]
     assert scores == pytest.approx(2 - np.log(2))
     write(logits, "utterance\tA01\tA02\nu0\t0\t0\n")
-    with pytest.raises(InputError, match="none of the classes is bona fide, so the logits give no score"):
+    with input_error("none of the classes is bona fide, so the logits give no score"):
         scores_of(logits)
 
 
@@ -199,7 +195,7 @@ def embeddings(folder: Path, name: str, ids) -> Path:
     directions = np.eye(3, dtype=np.float32)
     np.save(file, directions[np.arange(len(ids)) % 3])
     rows = [f"{id},spoof" for id in ids]
-    write(folder / f"{name}.npy.csv", "\n".join(["id,label", *rows]))
+    write(folder / f"{name}.npy.csv", ["id,label", *rows])
     assert len(dict(Embeddings().read(file))) == len(ids)
     return file
 
@@ -209,11 +205,8 @@ def test_verification_names_the_records_that_it_used(folder):
     trials = embeddings(folder, "trials", [f"u{number}" for number in range(30)])
     corpus = write(folder / "corpus.csv", "path,label,attack\ne0.wav,spoof,A01\ne1.wav,spoof,A02\ne2.wav,spoof,A03\n")
     enrolled = embeddings(folder, "enrolled", ["e0", "e1", "e2"])
-    corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
-    write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
-    facts = {"run": {}, "failures": {}, "judgement": {"name": "embeddings"}}
-    facts["checkpoint"] = {"class_labels": RECORDS["joined"]}
-    write(folder / "trials.npy.json", json.dumps(facts))
+    write_record(enrolled, corpus={"name": "generic", "root": str(corpus), "split": "all"})
+    write_record(trials, judgement={"name": "embeddings"}, checkpoint={"class_labels": RECORDS["joined"]})
     result = evaluated(folder, "trials.npy", reference=(enrolled,))
     labels = f"{enrolled}: trials that the key lacks have the labels of generic in {corpus}, says its record"
     assert labels in result.lines

@@ -1,18 +1,23 @@
 """Source tracing from training to a page: the task, the judgement ``classes`` and its evaluation, on tones of three generators."""
 
-import csv
+import itertools
 import json
 import math
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
+from builders.files import read_json, write, write_json, write_record
 from builders.runs import history_of
+from builders.small_parts import SPECTRUM
+from conftest import load_detector
 
-from nes2net import Detector, InputError, decisions, metrics
+from nes2net import Detector, decisions, metrics
 from nes2net.actions.evaluation import evaluate
 from nes2net.actions.known_classes import known_classes
 from nes2net.actions.prediction import predict
@@ -31,8 +36,9 @@ from nes2net.training.tasks.task import create_task
 
 #: generator → frequency in Hz; the last is unknown
 TONES = {"A lower": 300, "B, middle": 900, "C=higher": 2700, "D": 5000}
+KNOWN = tuple(TONES)[:3]
 MODEL = {
-    "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+    "frontend": SPECTRUM,
     "aggregation": "last",
     "backend": {"name": "asp_mlp", "hidden_dim": 8},
 }
@@ -43,22 +49,23 @@ def tones(tmp_path_factory):
     """A list of 12 clips of each generator and part; the development set has a generator that training lacks."""
     root = tmp_path_factory.mktemp("tones")
     rng = np.random.default_rng(0)
-    rows = []
-    for split in ("train", "dev", "eval"):
-        for name, frequency in [*TONES.items(), ("", 0)]:
-            if name == "D" and split == "train":
-                continue
-            for number in range(12):
-                path = f"{split}_{frequency}_{number}.wav"
-                tone = 0.3 * np.sin(2 * math.pi * frequency * np.arange(4000) / 16000 + number)
-                soundfile.write(root / path, tone + 0.05 * rng.normal(size=4000), 16000)
-                label = "spoof" if name else "bonafide"
-                rows.append({"path": path, "label": label, "vocoder": f" {name}" if name else "", "split": split})
-    with open(root / "tones.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return root / "tones.csv"
+    rows = ["path,label,vocoder,split"]
+    for split, name in itertools.product(("train", "dev", "eval"), [*TONES, ""]):
+        if name == "D" and split == "train":
+            continue
+        frequency = TONES.get(name, 0)
+        label = "spoof" if name else "bonafide"
+        for number in range(12):
+            path = f"{split}_{frequency}_{number}.wav"
+            tone = 0.3 * np.sin(2 * math.pi * frequency * np.arange(4000) / 16000 + number)
+            soundfile.write(root / path, tone + 0.05 * rng.normal(size=4000), 16000)
+            rows.append(f'{path},{label}," {name}",{split}')
+    return write(root / "tones.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def labels(tones):
+    return Labels("generic", tones, "eval")
 
 
 def recipe_of(tones, folder, task=None, **train_settings):
@@ -109,8 +116,32 @@ def embed(key, model, folder):
 
 
 @pytest.fixture(scope="module")
+def tracer(checkpoint):
+    return load_detector(checkpoint)
+
+
+@pytest.fixture(scope="module")
 def scored(tones, checkpoint):
     return score_classes(tones, checkpoint, tones.parent / "classes.tsv")
+
+
+@pytest.fixture(scope="module")
+def evaluated(scored, labels):
+    """A function that evaluates the logits, with settings."""
+    return partial(evaluate, labels, [scored], num_resamples=20)
+
+
+def table_of(file):
+    return ScoreFile.of(file).judgement.table(file)
+
+
+def write_posteriors(file, table):
+    """Write the posteriors of the logits of a table of classes."""
+    posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)
+    lines = ["\t".join(["utterance", *table.names])]
+    for id, row in zip(table.ids, posteriors.tolist()):
+        lines.append("\t".join([id, *map(repr, row)]))
+    return write(file, lines)
 
 
 @pytest.fixture(scope="module")
@@ -126,20 +157,19 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_training_names_the_classes_and_selects_by_their_measures(run, checkpoint, capsys):
-    detector = Detector.from_pretrained(checkpoint, device="cpu")
-    assert detector.classes == ("A lower", "B, middle", "C=higher")
-    history = history_of(run)
-    assert history[-1]["val_trace_f1_error_wo_aug"] == 0
-    assert history[-1]["val_trace_error_wo_aug"] == 0
-    for name in history[-1]:
+def test_training_names_the_classes_and_selects_by_their_measures(run, tracer):
+    assert tracer.classes == KNOWN
+    last_epoch = history_of(run)[-1]
+    assert last_epoch["val_trace_f1_error_wo_aug"] == 0
+    assert last_epoch["val_trace_error_wo_aug"] == 0
+    for name in last_epoch:
         assert "eer" not in name
-    labels = detector.provenance.class_labels
+    labels = tracer.provenance.class_labels
     assert labels["field"] == "vocoder"
     assert len(labels["known"]["scores"]) == 36
     # other weights have other scores
-    average = Detector.from_pretrained(average_run(run, [5, 6]).path, device="cpu")
-    assert average.classes == detector.classes
+    average = load_detector(average_run(run, [5, 6]).path)
+    assert average.classes == KNOWN
     assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
 
 
@@ -161,9 +191,9 @@ def test_development_trials_of_unknown_classes_are_listed_and_left_out(tones, tm
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
-def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
+def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, labels, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_4.pth", device="cpu")
+    detector = load_detector(folder / "epoch_4.pth")
     assert detector.classes[-1] == "bonafide"
     assert "val_eer_wo_aug" in history_of(folder)[-1]
     model = folder / "epoch_4.pth"
@@ -171,7 +201,7 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
     assert not main(["score", "generic", str(tones), "--model", str(model), "--out", str(tmp_path / "s.txt")])
     bonafide_scores = dict(zip(*scores_of(tmp_path / "s.txt")))
     assert dict(zip(*scores_of(out))) == pytest.approx(bonafide_scores, abs=1e-5)
-    assert not evaluate(Labels("generic", tones, "eval"), [out]).header["num_left_out"]
+    assert not evaluate(labels, [out]).header["num_left_out"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +214,7 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
     ],
 )
 def test_impossible_tracing_tasks_are_refused(tones, tmp_path, task, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_task(recipe_of(tones, tmp_path, task)).trials("train")
 
 
@@ -194,42 +224,39 @@ def test_aliases_join_classes(tones, tmp_path):
     assert len(task.trials("dev")) == 48
 
 
-def test_logits_of_classes_are_read_as_posteriors_of_the_detector(scored, checkpoint, tones):
-    names = tuple(TONES)[:3]
+def test_logits_of_classes_are_read_as_posteriors_of_the_detector(scored, tracer, tones):
     judgement = ScoreFile.of(scored).judgement
     table = judgement.table(scored)
-    assert table.names == judgement.classes
-    assert judgement.classes == names
+    assert table.names == KNOWN
+    assert judgement.classes == KNOWN
     assert len(table.ids) == 60
     assert not table.holds_posteriors
-    detector = Detector.from_pretrained(checkpoint, device="cpu")
     waveform = soundfile.read(tones.parent / f"{table.ids[0]}.wav", dtype="float32")[0]
     _, logits = next(iter(judgement.read(scored)))
     with torch.inference_mode():
-        expected = detector.posteriors(torch.from_numpy(waveform)[None])[0]
+        expected = tracer.posteriors(torch.from_numpy(waveform)[None])[0]
     posteriors = judgement.tell(logits)["posteriors"]
     assert list(posteriors.values()) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 def test_a_file_without_a_record_is_recognised_by_its_first_line(scored, tmp_path):
     copy = shutil.copy(scored, tmp_path / "copy.tsv")
-    judgement = ScoreFile.of(copy).judgement
-    assert isinstance(judgement, Classes)
-    assert judgement.table(copy).names == tuple(TONES)[:3]
+    assert isinstance(ScoreFile.of(copy).judgement, Classes)
+    assert table_of(copy).names == KNOWN
 
 
 @pytest.fixture(scope="module")
-def result(scored, tones):
-    return evaluate(Labels("generic", tones, "eval"), [scored], num_resamples=200)
+def result(evaluated):
+    return evaluated(num_resamples=200)
 
 
-def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
+def test_the_figures_are_those_of_the_logits(result, scored, tracer):
     assert result.header["num_known"] == 36
     assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
     assert result["accuracy"].value == 1
     assert result["macro_f1"].value == 1
-    table = ScoreFile.of(scored).judgement.table(scored)
+    table = table_of(scored)
     is_known, is_unknown = generators_of(table)
     for row in result.rows("open"):
         scores = decisions.known_scores(table.logits, row.labels["score"])
@@ -244,7 +271,7 @@ def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
     (row,) = result.rows("unknown")
     assert row.labels["unknown class"] == "D"
     assert row.value("num_trials") == 12
-    threshold = decisions.KnownThreshold.read(Detector.from_pretrained(checkpoint).provenance.class_labels["known"])
+    threshold = decisions.KnownThreshold.read(tracer.provenance.class_labels["known"])
     scores = decisions.known_scores(table.logits, threshold.kind)
     (row,) = result.rows("with_unknown")
     assert row.value("unknown_found") == np.mean(scores[is_unknown] < threshold.threshold)
@@ -258,15 +285,14 @@ def frequency_of(id):
     return id.split("_")[1]
 
 
-def test_scores_of_being_known_by_training_trials(scored, embeddings, tones, capsys):
-    labels = Labels("generic", tones, "eval")
-    result = evaluate(labels, [scored], reference=embeddings, unknown="mahalanobis", num_resamples=50)
+def test_scores_of_being_known_by_training_trials(evaluated, scored, embeddings, tones, capsys):
+    result = evaluated(reference=embeddings, unknown="mahalanobis")
     assert [row.labels["score"] for row in result.rows("open")][-2:] == ["knn", "mahalanobis"]
-    training, evaluated = (dict(Embeddings().read(file)) for file in embeddings)
+    training, test = (dict(Embeddings().read(file)) for file in embeddings)
     known_training = {id: row for id, row in training.items() if frequency_of(id) in FREQUENCIES}
     classes = np.array([FREQUENCIES.index(frequency_of(id)) for id in known_training])
     reference = decisions.Reference(np.stack(list(known_training.values())), classes)
-    scores = dict(zip(evaluated, reference.scores(np.stack(list(evaluated.values())))))
+    scores = dict(zip(test, reference.scores(np.stack(list(test.values())))))
     known_scores = [score for id, score in scores.items() if frequency_of(id) in FREQUENCIES]
     unknown_scores = [score for id, score in scores.items() if frequency_of(id) == "5000"]
     (row,) = [row for row in result.rows("open") if row.labels["score"] == "knn"]
@@ -276,15 +302,15 @@ def test_scores_of_being_known_by_training_trials(scored, embeddings, tones, cap
     assert "by the score knn" in capsys.readouterr().out
 
 
-def test_scores_of_being_known_require_embeddings_of_both_sets(scored, embeddings, tones):
+def test_scores_of_being_known_require_embeddings_of_both_sets(evaluated, embeddings):
     training, evaluation = embeddings
     for reference, message in (
         ((), "compares with training trials: add `reference`"),
         ((training,), "no embedding of 60 evaluated trials"),
         ((evaluation,), "no training trial is of a known class"),
     ):
-        with pytest.raises(InputError, match=message):
-            evaluate(Labels("generic", tones, "eval"), [scored], unknown="knn", reference=reference)
+        with input_error(message):
+            evaluated(unknown="knn", reference=reference)
 
 
 @pytest.fixture(scope="module")
@@ -294,8 +320,8 @@ def embedded(scored, embeddings, checkpoint, tones, tmp_path_factory):
     shutil.copytree(embeddings[0].parent, folder, dirs_exist_ok=True)
     for file in (scored, scored.with_name("classes.tsv.json")):
         shutil.copy(file, folder)
-    lines = tones.read_text().splitlines(keepends=True)
-    (folder / "key.csv").write_text("".join(line for line in lines if not line.startswith(("train", "dev"))))
+    lines = tones.read_text().splitlines()
+    write(folder / "key.csv", [line for line in lines if not line.startswith(("train", "dev"))])
     score_classes(tones, checkpoint, folder / "train.tsv", "--split", "train")
     return folder
 
@@ -314,14 +340,14 @@ def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(embedde
         path.rename(path.with_name(path.name.replace("eval", "classes")))
     reference = ("train.npy", "train.tsv")
     assert list(compared(tmp_path, reference=reference))[-3:] == ["knn", "mahalanobis", "nsd"]
-    other_record = json.loads((tmp_path / "train.tsv.json").read_text())
+    other_record = read_json(tmp_path / "train.tsv.json")
     other_record["run"]["model"] = "another"
-    (tmp_path / "train.tsv.json").write_text(json.dumps(other_record))
-    with pytest.raises(InputError, match="train.tsv: its detector is not that of"):
+    write_json(tmp_path / "train.tsv.json", other_record)
+    with input_error("train.tsv: its detector is not that of"):
         compared(tmp_path, reference=reference)
     (tmp_path / "train.tsv.json").unlink()
     (tmp_path / "train.npy.json").unlink()
-    with pytest.raises(InputError, match="train.npy: neither the key nor the corpus in the record"):
+    with input_error("train.npy: neither the key nor the corpus in the record"):
         compared(tmp_path, reference=reference)
 
 
@@ -337,38 +363,33 @@ def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_log
 def test_posteriors_have_no_nsd(embedded, tmp_path):
     """NSD needs the sum of exponentials of the logits, which posteriors do not tell, although training has logits."""
     shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
-    table = ScoreFile.of(tmp_path / "classes.tsv").judgement.table(tmp_path / "classes.tsv")
-    rows = [["utterance", *table.names]]
-    for id, posteriors in zip(table.ids, np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)):
-        rows.append([id, *map(repr, posteriors.tolist())])
-    (tmp_path / "classes.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
-    record = json.loads((tmp_path / "classes.tsv.json").read_text())
+    scores = write_posteriors(tmp_path / "classes.tsv", table_of(tmp_path / "classes.tsv"))
+    record = read_json(tmp_path / "classes.tsv.json")
     record.pop("sha256", None)
-    (tmp_path / "classes.tsv.json").write_text(json.dumps(record))
+    write_record(scores, **record)
     assert list(compared(tmp_path)) == ["log_odds", "sme", "knn", "mahalanobis"]
 
 
-def test_bona_fide_counts_as_unknown_if_asked_for(scored, tones):
-    settings = {"bonafide_unknown": True, "num_resamples": 20}
-    result = evaluate(Labels("generic", tones, "eval"), [scored], **settings)
+def test_bona_fide_counts_as_unknown_if_asked_for(evaluated):
+    result = evaluated(bonafide_unknown=True)
     assert result.header["num_unknown"] == 24
     assert result.header["num_left_out"] == 0
     assert {row.labels["unknown class"] for row in result.rows("unknown")} == {"D", "bonafide"}
 
 
-def test_the_one_against_rest_eer_is_computed_if_it_is_named(result, scored, tones):
+def test_the_one_against_rest_eer_is_computed_if_it_is_named(result, evaluated):
     assert "one_against_rest_eer" not in result.rows("closed")[0].figures
-    settings = {"metrics": ["one_against_rest_eer"], "num_resamples": 20}
-    with_eer = evaluate(Labels("generic", tones, "eval"), [scored], **settings)
-    assert with_eer["one_against_rest_eer"].value == 0
+    assert evaluated(metrics=["one_against_rest_eer"])["one_against_rest_eer"].value == 0
 
 
 def test_accuracy_is_tabulated_by_condition(scored, tones, tmp_path):
     """A field of the key that groups the trials has a table; a value with fewer than 20 trials has no row."""
-    key = tmp_path / "key.csv"
     header, *lines = tones.read_text().splitlines()
-    codecs = ["a" if "_300_" in line or "_900_" in line else "b" for line in lines]
-    key.write_text("\n".join([f"{header},codec", *(f"{line},{codec}" for line, codec in zip(lines, codecs))]) + "\n")
+    rows = [f"{header},codec"]
+    for line in lines:
+        codec = "a" if "_300_" in line or "_900_" in line else "b"
+        rows.append(f"{line},{codec}")
+    key = write(tmp_path / "key.csv", rows)
     result = evaluate(Labels("generic", key, "eval"), [scored], num_resamples=20)
     (row,) = result.rows("by codec")
     assert row.labels["codec"] == "a"
@@ -379,27 +400,26 @@ def test_accuracy_is_tabulated_by_condition(scored, tones, tmp_path):
 
 def verification_eer(embeddings, enrolled, frequencies):
     """The EER of spoofed trials against models, each of enrolled trials and of one generator."""
-    training, evaluated = (dict(Embeddings().read(file)) for file in embeddings)
-    spoofed = {id: row for id, row in evaluated.items() if frequency_of(id) != "0"}
+    training, test = (dict(Embeddings().read(file)) for file in embeddings)
+    spoofed = {id: row for id, row in test.items() if frequency_of(id) != "0"}
     models = [np.stack([training[id] for id in ids]) for ids in enrolled]
     scores = decisions.verification_scores(list(spoofed.values()), models)
     is_target = np.array([[frequency_of(id) == frequency for frequency in frequencies] for id in spoofed])
     return metrics.compute_eer(scores[is_target], scores[~is_target])[0]
 
 
-def test_verification_by_embeddings(embeddings, tones):
+def test_verification_by_embeddings(embeddings, labels):
     """Each trial is compared with the mean of each class of training; a trial of D is of another class."""
     training, evaluation = embeddings
-    labels = Labels("generic", tones, "eval")
     result = evaluate(labels, [evaluation], reference=(training,), num_resamples=20)
     pairs = [[row.value("num_targets"), row.value("num_nontargets")] for row in result.rows("verification")]
     assert pairs == [[36, 36 * 2 + 12 * 3], [36, 36 * 2], [36, 12 * 3]]
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
-    assert [row.labels["enrolled model"] for row in result.rows("by_model")] == list(TONES)[:3]
-    with pytest.raises(InputError, match="compared with embeddings of enrolled trials: add `reference`"):
+    assert tuple(row.labels["enrolled model"] for row in result.rows("by_model")) == KNOWN
+    with input_error("compared with embeddings of enrolled trials: add `reference`"):
         evaluate(labels, [evaluation])
-    with pytest.raises(InputError, match="train.npy: has no embedding of a spoofed trial of the phase"):
+    with input_error("train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
 
 
@@ -412,7 +432,7 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
         enrolment = models.get(line.partition(",")[0], "")
         if enrolment or line.startswith("eval"):
             rows.append(f"{line},{enrolment}")
-    key.write_text("\n".join(rows))
+    write(key, rows)
     training, evaluation = embed(key, checkpoint, tmp_path)
     labels = Labels("generic", key, "eval")
     result = evaluate(labels, [evaluation], reference=(training,))
@@ -423,9 +443,8 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     enrolled = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
-    with pytest.raises(
-        InputError,
-        match="enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder",
+    with input_error(
+        "enrolled model one are of A lower and of B, middle: a model must have examples of only one vocoder"
     ):
         evaluate(labels, [evaluation], reference=(training,))
 
@@ -436,17 +455,16 @@ def test_text_json_and_page_of_classes_have_the_figures(result, tmp_path):
     assert "C=higher" in text
     assert "FPR95 %" in text
     Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
-    facts = json.loads((tmp_path / "page.json").read_text())
+    facts = read_json(tmp_path / "page.json")
     assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
     page = (tmp_path / "page.html").read_text()
     assert "Below the line are unknown classes" in page
     assert "scores of being known" in page
 
 
-def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, capsys):
-    detector = Detector.from_pretrained(checkpoint, device="cpu")
-    names = ["eval_900_0.wav", "eval_5000_0.wav"]
-    predictions = predict(detector, [tones.parent / name for name in names], "classes")
+def test_predict_names_the_likeliest_or_none_of_the_known(tracer, checkpoint, tones, capsys):
+    paths = [tones.parent / f"eval_{frequency}_0.wav" for frequency in (900, 5000)]
+    predictions = predict(tracer, paths, "classes")
     likeliest, _ = rows = [answer.to_row() for answer in predictions.rows]
     assert "the detector knows A lower, B, middle, C=higher; a name means" in "\n".join(predictions.meaning)
     assert likeliest["class"] == "B, middle"
@@ -454,12 +472,12 @@ def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, cap
     for row in rows:
         assert row["known"]["is_known"] == (row["known"]["score"] >= row["known"]["threshold"])
         assert 0 < row["known"]["p"] <= 1
-    assert not main(["predict", str(tones.parent / names[0]), "--model", str(checkpoint), "--judgement", "classes"])
+    assert not main(["predict", str(paths[0]), "--model", str(checkpoint), "--judgement", "classes"])
     printed = capsys.readouterr().out
     assert "B, middle" in printed
     assert "none of the known: no (p " in printed
     told = {**likeliest, "known": {**likeliest["known"], "is_known": False, "p": 0.01}}
-    assert Classes(tuple(TONES)[:3]).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
+    assert Classes(KNOWN).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
 
 
 def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_path, capsys):
@@ -468,16 +486,16 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     known_file = tmp_path / "known.json"
     calibration = ["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known_file)]
     assert not main(calibration)
-    table = ScoreFile.of(out).judgement.table(out)
+    table = table_of(out)
     is_known, is_unknown = generators_of(table)
     expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
     assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
-    detector = Detector.from_pretrained(average, device="cpu")
+    detector = load_detector(average)
     assert as_judgement("classes").fit_to(detector).threshold is None
     judgement = {"name": "classes", "known": str(known_file)}
     fitted = as_judgement(judgement).fit_to(detector)
     assert fitted.threshold.scores == expected.scores
-    assert fitted.options() == {"classes": list(TONES)[:3]}
+    assert fitted.options() == {"classes": list(KNOWN)}
     assert not main([*calibration, "--equal-errors"])
     scores = decisions.known_scores(table.logits)
     threshold = as_judgement(judgement).fit_to(detector).threshold.threshold
@@ -485,33 +503,26 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     assert gaps[threshold] == min(gaps.values())
     printed = capsys.readouterr().out
     assert f"{threshold:.4g}, where the errors are equal on 36 trials of known classes and 12 of unknown" in printed
-    known_only = tmp_path / "known.csv"
-    known_only.write_text("".join(row for row in open(tones) if "_5000_" not in row and "_0_" not in row))
-    with pytest.raises(InputError, match="all trials are of known classes"):
+    rows = tones.read_text().splitlines()
+    known_only = write(tmp_path / "known.csv", [row for row in rows if "_5000_" not in row and "_0_" not in row])
+    with input_error("all trials are of known classes"):
         known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
     for text, message in (
         (known_file.read_text().replace("A lower", "A"), "this one has A lower, B, middle, C=higher"),
         ("{}", "a file of known classes"),
     ):
         known_file.write_text(text)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             as_judgement(judgement).fit_to(detector)
 
 
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
-    table = ScoreFile.of(scored).judgement.table(scored)
-    posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)
-    file = tmp_path / "posteriors.tsv"
-    lines = ["\t".join([id, *map(str, row)]) for id, row in zip(table.ids, posteriors.tolist())]
-    file.write_text("\n".join(["\t".join(["utterance", *table.names]), *lines]).replace(" ", "_") + "\n")
-    key = tmp_path / "key.csv"
-    key.write_text(
-        tones.read_text().replace("vocoder", "attack").replace(" A lower", "A_lower").replace(" B, m", "B,_m")
-    )
-    result = evaluate(Labels("generic", key, "eval"), [file])
+    file = write_posteriors(tmp_path / "posteriors.tsv", table_of(scored))
+    labels = Labels("generic", write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack")), "eval")
+    result = evaluate(labels, [file])
     assert [row.labels["score"] for row in result.rows("open")] == ["log_odds", "sme"]
-    with pytest.raises(InputError, match="the score energy needs logits, and the file holds posteriors"):
-        evaluate(Labels("generic", key, "eval"), [file], unknown="energy")
+    with input_error("the score energy needs logits, and the file holds posteriors"):
+        evaluate(labels, [file], unknown="energy")
 
 
 @pytest.mark.parametrize(
@@ -525,53 +536,44 @@ def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
     ],
 )
 def test_malformed_files_of_classes_are_refused(tmp_path, text, message):
-    file = tmp_path / "classes.tsv"
-    file.write_text(text)
-    with pytest.raises(InputError, match=message):
-        Classes().table(file)
+    with input_error(message):
+        Classes().table(write(tmp_path / "classes.tsv", text))
 
 
-def test_logits_that_are_not_finite_are_refused(scored, tones, tmp_path):
-    file = tmp_path / "classes.tsv"
+def test_logits_that_are_not_finite_are_refused(scored, labels, tmp_path):
     text = scored.read_text()
     first_logit = text.split("\n")[1].split("\t")[1]
-    file.write_text(text.replace(first_logit, "nan", 1))
-    with pytest.raises(InputError, match="with a score that is not finite"):
-        evaluate(Labels("generic", tones, "eval"), [file])
+    file = write(tmp_path / "classes.tsv", text.replace(first_logit, "nan", 1))
+    with input_error("with a score that is not finite"):
+        evaluate(labels, [file])
 
 
-def test_settings_of_the_other_kind_of_file_are_refused(scored, tones, tmp_path):
-    labels = Labels("generic", tones, "eval")
-    with pytest.raises(InputError, match="`threshold` has no effect on logits of classes"):
-        evaluate(labels, [scored], threshold=0.5)
-    scores = tmp_path / "scores.txt"
-    scores.write_text("eval_300_0 1.0\n")
-    with pytest.raises(InputError, match="`unknown` has no effect on scores"):
+def test_settings_of_the_other_kind_of_file_are_refused(evaluated, labels, tmp_path):
+    with input_error("`threshold` has no effect on logits of classes"):
+        evaluated(threshold=0.5)
+    scores = write(tmp_path / "scores.txt", "eval_300_0 1.0\n")
+    with input_error("`unknown` has no effect on scores"):
         evaluate(labels, [scores], unknown="energy")
 
 
-def test_detectors_without_bona_fide_have_no_score_and_detectors_of_spoofs_no_classes(checkpoint):
-    with pytest.raises(InputError, match="without bona fide, so it has no score"):
-        Detector.from_pretrained(checkpoint, device="cpu").score(np.zeros(4000), 16000)
-    with pytest.raises(InputError, match="only tells bona fide from spoof"):
+def test_detectors_without_bona_fide_have_no_score_and_detectors_of_spoofs_no_classes(tracer):
+    with input_error("without bona fide, so it has no score"):
+        tracer.score(np.zeros(4000), 16000)
+    with input_error("only tells bona fide from spoof"):
         Classes().fit_to(Detector.from_config(MODEL))
 
 
 def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
-    key = tmp_path / "key.csv"
-    key.write_text(tones.read_text().replace(" A lower", "").replace('" B, middle"', ""))
+    key = write(tmp_path / "key.csv", tones.read_text().replace(" A lower", "").replace(" B, middle", ""))
     names = r"eval_300_0, .*, eval_300_9, … \(24 in all\)"
-    with pytest.raises(
-        InputError, match=rf"24 spoofed trials of the key without vocoder, which names the class: {names}"
-    ):
+    with input_error(rf"24 spoofed trials of the key without vocoder, which names the class: {names}"):
         evaluate(Labels("generic", key, "eval"), [scored])
 
 
 def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
-    file = tmp_path / "classes.tsv"
-    file.write_text(scored.read_text().replace("A lower", "Z", 1))
-    with pytest.raises(InputError, match="has the columns Z, B, middle, C=higher, but its record states A lower"):
-        Classes(tuple(TONES)[:3]).table(file)
+    file = write(tmp_path / "classes.tsv", scored.read_text().replace("A lower", "Z", 1))
+    with input_error("has the columns Z, B, middle, C=higher, but its record states A lower"):
+        Classes(KNOWN).table(file)
 
 
 def test_intervals_equal_those_of_resampled_trials():
@@ -593,16 +595,15 @@ def test_intervals_equal_those_of_resampled_trials():
     assert figure.interval == pytest.approx(metrics.rate_interval(0.7, accuracies / 100, 100), abs=0.011)
 
 
-def test_a_prediction_states_the_error_rate_and_that_real_speech_gets_a_class(checkpoint, tones):
-    detector = Detector.from_pretrained(checkpoint, device="cpu")
-    (error,) = [figure["value"] for figure in detector.provenance.figures if figure["measure"] == "error"]
+def test_a_prediction_states_the_error_rate_and_that_real_speech_gets_a_class(tracer, tones, monkeypatch):
+    (error,) = [figure["value"] for figure in tracer.provenance.figures if figure["measure"] == "error"]
     recording = tones.parent / "eval_900_0.wav"
-    predictions = predict(detector, [recording], "classes")
+    predictions = predict(tracer, [recording], "classes")
     (prediction,) = predictions.rows
     assert prediction.words.endswith(f"it was wrong on {100 * error:.0f} % of its development trials")
     assert "real speech gets the name of a class, too" in "\n".join(predictions.meaning)
-    detector.provenance = replace(detector.provenance, figures=())
-    (prediction,) = predict(detector, [recording], "classes").rows
+    monkeypatch.setattr(tracer, "provenance", replace(tracer.provenance, figures=()))
+    (prediction,) = predict(tracer, [recording], "classes").rows
     assert "how often it is wrong is not known" in prediction.words
 
 

@@ -28,9 +28,9 @@ def folder(tmp_path: Path) -> Path:
         key.append(f"clips/{number}.wav,{label}")
         predicted.append(f"clips/{number}.wav,{label},{probability}")
         bonafide.append(f"clips/{number}.wav,{probability if number % 2 else 1 - probability}")
-    write(tmp_path / "key.csv", "\n".join(key))
-    write(tmp_path / "predicted.csv", "\n".join(predicted))
-    write(tmp_path / "bonafide.csv", "\n".join(bonafide))
+    write(tmp_path / "key.csv", key)
+    write(tmp_path / "predicted.csv", predicted)
+    write(tmp_path / "bonafide.csv", bonafide)
     return tmp_path
 
 
@@ -79,7 +79,7 @@ def test_labels_that_contradict_the_key_are_named_whatever_the_form_of_the_ids(f
         if number == 7:
             word = "Fake"
         rows.append(form.format(number, word, number % 2))
-    scores = write(folder / "scores.csv", "\n".join(rows))
+    scores = write(folder / "scores.csv", rows)
     trials = labels_of(folder).read().trials
     (doubt,) = match_file(trials, ScoreFile.of(scores)).doubts
     assert doubt == "the score file's own labels contradict the key for 1 of 60 trials, and the key decides: clips/7"

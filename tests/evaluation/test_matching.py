@@ -2,17 +2,15 @@
 
 import numpy as np
 import pytest
+from builders import input_error
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError
 
 KEY = [
-    Trial("b1", label="bonafide", phase="eval"),
-    Trial("b2", label="bonafide", phase="eval"),
-    Trial("s1", label="spoof", phase="eval"),
-    Trial("s2", label="spoof", phase="eval"),
+    *(Trial(id, label="bonafide", phase="eval") for id in ("b1", "b2")),
+    *(Trial(id, label="spoof", phase="eval") for id in ("s1", "s2")),
     Trial("p1", label="spoof", phase="progress"),
 ]
 
@@ -24,7 +22,7 @@ def test_match_keeps_the_order_of_the_score_file():
     assert list(matched_trials.spoof) == [1, 4]
     assert matched_trials.num_expected == 4
     assert not matched_trials.mismatch
-    with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
+    with input_error("1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
 
@@ -37,7 +35,7 @@ def test_suffixes_are_accepted_and_repeated_rows_refused():
     """Also with equal values, and under another suffix."""
     rows = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
     message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1 \("
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         match(KEY, *rows, "eval")
     matched_trials = match(KEY, *rows, "eval", allow_partial=True)
     assert matched_trials.mismatch.repeated == ["b1"]
@@ -48,7 +46,7 @@ def test_suffixes_are_accepted_and_repeated_rows_refused():
 def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
     ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
     scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
-    with pytest.raises(InputError) as error:
+    with input_error() as error:
         match(KEY, ids, scores, "eval")
     assert str(error.value) == (
         "scores and key do not fit: 1 of 4 trials without a score: s2; 1 scored twice with different values: b2; "
@@ -58,7 +56,7 @@ def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
     assert [trial.id for trial in matched_trials.trials] == ["b1", "s2"]
     assert matched_trials.num_expected == 4
     assert matched_trials.mismatch.conflicting == ["b2"]
-    with pytest.raises(InputError, match="none of the 4 trials of the key has a score"):
+    with input_error("none of the 4 trials of the key has a score"):
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 
 
@@ -69,7 +67,7 @@ def test_keys_that_cannot_be_matched():
         ([Trial("t0")], None, "1 trial has no label in the key: t0; use a key with labels"),
         (KEY, "dev", "no trials in phase 'dev'; the key has eval, progress"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             match(trials, ["t0"], [0.0], phase)
 
 
@@ -77,7 +75,7 @@ def test_keys_that_cannot_be_matched():
 def test_suffixes_and_folders_are_no_part_of_an_id(id):
     key = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     assert match(key, [id, "b"], [1.0, 0.0]).by_id == {"a": 1.0, "b": 0.0}
-    with pytest.raises(InputError, match="scored twice with different values: a"):
+    with input_error("scored twice with different values: a"):
         match(key, [id, "a", "b"], [1.0, 2.0, 0.0])
 
 
@@ -88,6 +86,6 @@ def test_suffixes_and_folders_are_no_part_of_an_id(id):
 )
 def test_the_message_says_why_nothing_fits(ids, reason, partial):
     key = [Trial("a", label="bonafide", phase="eval"), Trial("b", label="spoof", phase="progress")]
-    with pytest.raises(InputError, match=reason) as error:
+    with input_error(reason) as error:
         match(key, ids, [0.5] * len(ids), "eval", allow_partial=partial)
     assert "allow_partial" not in str(error.value)

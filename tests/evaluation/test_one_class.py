@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.files import write
 
 from nes2net.data.corpora.trial import Trial
@@ -12,7 +13,6 @@ from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import Decider, LinearCalibration
 from nes2net.scoring.score_file import read_scores
 
@@ -33,9 +33,9 @@ def case(tmp_path_factory):
             mean = 2 * (label == "real")
             scores["one"].append(f"{name}{number} {mean + rng.normal()}")
             scores["two"].append(f"{name}{number} {mean + 2 * rng.normal()}")
-        write(folder / f"{name}.csv", "\n".join(rows))
+        write(folder / f"{name}.csv", rows)
         for system, lines in scores.items():
-            write(folder / f"{system}.{name}.txt", "\n".join(lines))
+            write(folder / f"{system}.{name}.txt", lines)
     return folder
 
 
@@ -126,7 +126,7 @@ def test_a_set_of_one_class_can_be_evaluated_beside_one_of_both(case):
 def test_a_part_of_the_trials_is_warned_of(case):
     write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
-    with pytest.raises(InputError, match="45 of 90 trials without a score"):
+    with input_error("45 of 90 trials without a score"):
         report_of(case, "spoof", "half")
     report = report_of(case, "spoof", "half", allow_partial=True)
     assert report["one_minus_srr"]
@@ -136,10 +136,8 @@ def test_a_part_of_the_trials_is_warned_of(case):
 
 def test_a_threshold_is_needed_and_needs_both_classes(case):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
-        with pytest.raises(
-            InputError, match=f"trials, all {kind}, but trials of both classes are needed.*`threshold_from`"
-        ):
+        with input_error(f"trials, all {kind}, but trials of both classes are needed.*`threshold_from`"):
             evaluate_systems("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
-    with pytest.raises(InputError, match="90 trials, all spoofed, but trials of both classes are needed"):
+    with input_error("90 trials, all spoofed, but trials of both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

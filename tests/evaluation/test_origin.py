@@ -1,13 +1,11 @@
 """The record beside a score file, as the report reads it, and whether the detector has seen the trials."""
 
-import hashlib
-import json
 from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 import soundfile
-from builders.files import write
+from builders.files import write, write_record, write_scores
 from builders.report_case import make_case, report_of
 from scipy.stats import spearmanr
 
@@ -28,14 +26,14 @@ from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_of as read_record
 
 
-def record_of(scores, **changes):
-    """The part of a record of `nes2net score` that a report reads."""
+def write_full_record(scores, **changes):
+    """Write the part of a record of `nes2net score` that a report reads."""
     architecture = {
         "frontend": {"name": "xlsr_300m"},
         "aggregation": {"name": "last"},
         "backend": {"name": "nes2net_x"},
     }
-    return {
+    facts = {
         "run": {"model": "91327857", "num_samples": 64600},
         "failures": {f"utterance {number}": "is damaged" for number in range(10_001)},
         "corpus": {"name": "asvspoof2021_la", "split": "eval", "protocol": "4sec"},
@@ -43,8 +41,9 @@ def record_of(scores, **changes):
         "scored_at": "2026-01-02T03:04:05+00:00",
         "architecture": architecture,
         "versions": {"nes2net": "0.3.0", "python": "3.11.7", "torch": "2.9.0"},
-        "sha256": hashlib.sha256(scores.read_bytes()).hexdigest(),
-    } | changes
+        "sha256": sha256_of(scores),
+    }
+    return write_record(scores, **facts | changes)
 
 
 @pytest.fixture
@@ -52,14 +51,8 @@ def case(tmp_path):
     return make_case(tmp_path, num=60)
 
 
-def write_record(scores, content):
-    path = scores.with_name(f"{scores.name}.json")
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
-
-
 def test_a_record_names_model_recipe_and_date(case):
-    path = write_record(case / "good.txt", record_of(case / "good.txt"))
+    path = write_full_record(case / "good.txt")
     report = report_of(case, "good", "worse")
     facts = {
         "record": str(path),
@@ -77,21 +70,19 @@ def test_a_record_names_model_recipe_and_date(case):
 
 
 def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
-    scores = tmp_path / "good.txt"
-    scores.write_text("a 1\n")
-    evaluated = {"corpus": "asvspoof2021_la", "systems": []}
-    of_others = {"run": {}, "sha256": "0" * 64}
-    for content in ("no JSON", "[]", {}, evaluated, of_others):
-        write_record(scores, content)
+    scores = write(tmp_path / "good.txt", "a 1\n")
+    evaluated = '{"corpus": "asvspoof2021_la", "systems": []}'
+    of_others = f'{{"run": {{}}, "sha256": "{"0" * 64}"}}'
+    for content in ("no JSON", "[]", "{}", evaluated, of_others):
+        write(tmp_path / "good.txt.json", content)
         assert read_origin(ScoreFile.of(scores)) == ({}, [])
-    strange = {"checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3}
-    write_record(scores, {"run": {}, "failures": {}, **strange})
+    write_record(scores, checkpoint={"recipe": "old"}, architecture=[], scored_at=3)
     assert read_origin(ScoreFile.of(scores)) == ({"record": f"{scores}.json"}, [])
 
 
 def test_an_evaluation_reads_a_record_once(case, monkeypatch):
     scores = case / "good.txt"
-    write_record(scores, record_of(scores))
+    write_full_record(scores)
     read_paths = []
 
     def read_and_count(path):
@@ -135,7 +126,7 @@ def test_the_detector_is_read_from_the_record(tmp_path):
         ({"model": 3, "num_samples": None}, None, None),
     ):
         facts = {"model": "a", "dtype": "float32", **run}
-        write_record(tmp_path / "good.txt", {"run": facts, "failures": {}, "resolution_ms": resolution})
+        write_record(tmp_path / "good.txt", run=facts, resolution_ms=resolution)
         record = read_record(tmp_path / "good.txt")
         assert read_scored_by(record) == expected, run
 
@@ -145,13 +136,13 @@ def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
     published = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
     own_recipe = trained_on(uses("asvspoof2019_la", "train"), uses("asvspoof2021_la", dev="eval"))
     for name, checkpoint in (("good", published), ("worse", {**own_recipe, "path": "b.pth"})):
-        write_record(case / f"{name}.txt", record_of(case / f"{name}.txt", checkpoint=checkpoint))
+        write_full_record(case / f"{name}.txt", checkpoint=checkpoint)
     report = report_of(case, "good", "worse")
     trained = "scores of antideepfake_mms_300m on asvspoof2021_la say nothing: it was trained on asvspoof2021_la"
     selected = "scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la"
     assert report.warnings == [trained, selected]
     assert f'<p class="warning">{trained}.</p>' in html_page(report)
-    write_record(case / "worse.txt", record_of(case / "worse.txt"))
+    write_full_record(case / "worse.txt")
     assert report_of(case, "worse").warnings == []
 
 
@@ -258,10 +249,10 @@ def test_unstated_training_data_are_called_so():
 
 def scores_with_record(path, scores, **changes):
     """A score file with the record of a run on a CPU, in which some facts differ."""
-    write(path, "".join(f"{id} {score}\n" for id, score in scores.items()))
+    write_scores(path, scores)
     run = {"model": "a" * 64, "num_samples": 64600, "dtype": "float32", "trials": "b" * 64} | changes.pop("run", {})
-    record = {"run": run, "failures": {}, "sha256": sha256_of(path), "threads": 4, "versions": {"torch": "2.7.0"}}
-    write(path.with_name(f"{path.name}.json"), json.dumps(record | changes))
+    facts = {"sha256": sha256_of(path), "threads": 4, "versions": {"torch": "2.7.0"}}
+    write_record(path, run=run, **facts | changes)
     return path
 
 
@@ -272,7 +263,7 @@ def test_two_score_files_of_one_detector_are_compared(tmp_path):
     for number in range(40):
         rows.append(f"u{number},{('fake', 'real')[number % 2]}")
         scores[f"u{number}"] = number * 7 % 40 + 10 * (number % 2)
-    key = write(tmp_path / "key.csv", "\n".join(rows))
+    key = write(tmp_path / "key.csv", rows)
     first = scores_with_record(tmp_path / "float32.txt", scores)
     rounded = {id: score // 8 for id, score in scores.items()}
     settings = {"dtype": "bfloat16", "num_samples": None, "trials": "c" * 64}

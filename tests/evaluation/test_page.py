@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from builders.files import write
+from builders import input_error
+from builders.files import read_json, write
 from builders.report_case import make_case, report_of
 from markupsafe import escape
 
@@ -19,7 +20,6 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages, html_page
 from nes2net.evaluation.plots import strip_svg
 from nes2net.evaluation.tables import format_p
-from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
@@ -299,7 +299,7 @@ def test_text_from_files_is_escaped(tmp_path):
 def test_file_names_that_are_not_utf_8_are_shown_with_their_bytes(single, tmp_path):
     Pages(tmp_path / "r.html", tmp_path / "r.json").write(replace(single, title="\udcff"))
     assert "\\udcff" in (tmp_path / "r.html").read_text()
-    assert json.loads((tmp_path / "r.json").read_text())["title"] == "\udcff"
+    assert read_json(tmp_path / "r.json")["title"] == "\udcff"
 
 
 def test_the_page_is_self_contained(pages):
@@ -325,7 +325,7 @@ def test_scores_of_any_shape_are_drawn(tmp_path):
     paths = []
     for name, scores in shapes.items():
         rows = [f"u{number} {score}" for number, score in enumerate(scores.split())]
-        paths.append(write(tmp_path / f"{name}.txt", "\n".join(rows)))
+        paths.append(write(tmp_path / f"{name}.txt", rows))
     report = evaluated("generic", key, *paths)
     assert Page(html_page(report)).attributes.count(("svg", "role", "img")) == 1 + len(shapes)
     for row in report.rows("systems"):
@@ -339,5 +339,5 @@ def test_systems_with_the_same_file_name_are_named_by_their_paths(case, tmp_path
     namesake = write(tmp_path / "good.txt", (case / "worse.txt").read_text())
     report = evaluated("asvspoof2021_la", case, case / "good.txt", namesake, case / "worse.txt")
     assert [row.labels["system"] for row in report.rows("systems")] == [str(case / "good.txt"), str(namesake), "worse"]
-    with pytest.raises(InputError, match="good.txt is named more than once"):
+    with input_error("good.txt is named more than once"):
         evaluated("asvspoof2021_la", case, case / "good.txt", case / "." / "good.txt")

@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from builders.files import write, write_scores
 from builders.report_case import make_case, report_of
 
 from nes2net.evaluation.plots import num_bins, score_range
+from nes2net.scoring.score_file import read_scores
 
 RNG = np.random.default_rng(0)
 
@@ -44,7 +46,7 @@ def test_an_axis_counts_what_lies_beyond_it(tmp_path):
     lines = (folder / "good.txt").read_text().splitlines()
     for number, score in enumerate(("1e6", "-1e6", "-1e6")):  # a bona fide trial and two spoofed ones
         lines[number] = f"{lines[number].split()[0]} {score}"
-    (folder / "good.txt").write_text("\n".join(lines) + "\n")
+    write(folder / "good.txt", lines)
     result = report_of(folder, "good")
     (text,) = histograms(result)
     (below,), (above,) = (re.findall(pattern, text) for pattern in (r">◂ .*?(\d+) spoof<", r">(\d+) bona fide.* ▸<"))
@@ -60,8 +62,8 @@ def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
         return [[number.replace("−", "-") for number in re.findall(r">(−?[\d.]+)</text>", text)] for text in texts]
 
     folder = make_case(tmp_path, num=600)
-    rows = [line.split() for line in (folder / "good.txt").read_text().splitlines()]
-    (folder / "tenfold.txt").write_text("".join(f"{id} {10 * float(score)}\n" for id, score in rows))
+    ids, scores = read_scores(folder / "good.txt")
+    write_scores(folder / "tenfold.txt", dict(zip(ids, 10 * scores)))
     good, worse = labels("good", "worse")
     assert [good] == [worse] != labels("good")
     good, larger = labels("good", "tenfold")

@@ -1,12 +1,11 @@
 """Published figures of real systems, from their published scores."""
 
-import json
 import lzma
 import re
 from pathlib import Path
 
 import pytest
-from builders.files import write
+from builders.files import read_json, write
 
 from nes2net import metrics
 from nes2net.cli.main import main
@@ -46,7 +45,7 @@ def test_evaluate_systems_gives_the_published_figures_of_2019_la(real_2019):
 def evaluated(folder: Path, corpus: str, *arguments: str) -> dict:
     """The systems of `nes2net evaluate`, by name, each with the values of its figures and its breakdown by attack."""
     assert main(["evaluate", corpus, *arguments, "--resamples", "2", "--json", str(folder / "report.json")]) == 0
-    report = json.loads((folder / "report.json").read_text())
+    report = read_json(folder / "report.json")
     assert report["differences_from_official_trials"] == []
     tables = {table["name"]: table["rows"] for table in report["tables"]}
     systems = {}
@@ -130,5 +129,5 @@ def test_the_command_gives_the_published_figure_of_in_the_wild(shared, tmp_path,
     labels = str(write(tmp_path / "labels.csv", (tmp_path / "meta.csv").read_text()))
     arguments = [scores, "--keys", labels, "--resamples", "2", "--json", str(tmp_path / "own.json")]
     assert main(["evaluate", "generic", *arguments]) == 0
-    (sls,) = json.loads((tmp_path / "own.json").read_text())["tables"][0]["rows"]
+    (sls,) = read_json(tmp_path / "own.json")["tables"][0]["rows"]
     assert f"{100 * sls['eer']['value']:.6f}" == "7.464132"

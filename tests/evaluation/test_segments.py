@@ -1,15 +1,13 @@
 """Evaluation of frame scores: the published figures of golden cases, what does not fit, and the page."""
 
-import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import zoo
-from builders.files import write
+from builders import input_error, zoo
+from builders.files import read_json, write, write_record
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
 from nes2net.evaluation.page import html_page
@@ -41,7 +39,7 @@ def golden_corpus(tmp_path, register_corpus):
         write(root / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt", protocol)
         np.save(write(root / "segment_labels" / "eval_seglab_0.01.npy"), labels)
         resolution = case["config"]["resolution_ms"]
-        write(tmp_path / "f.txt.json", json.dumps({"run": {}, "failures": {}, "resolution_ms": resolution}))
+        write_record(tmp_path / "f.txt", resolution_ms=resolution)
         function = (lambda root, split: segments) if with_segments else None
         register_corpus("golden", replace(partialspoof.CORPUS, segments=function))
         return "golden", [write(tmp_path / "f.txt", scores)], tmp_path
@@ -101,7 +99,7 @@ def test_frame_scores_that_do_not_fit_are_left_out_if_allowed(golden_corpus):
         (f"{ids[0]} 0 1.0\n{other_rows}", "1 with another number of frames than 20 ms give", len(ids) - 1),
     ):
         write(scores, changed)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             evaluate_segments(corpus, [scores], root, num_resamples=2)
         result = evaluate_segments(corpus, [scores], root, num_resamples=2, allow_partial=True)
         assert result.header["num_utterances"] == num_utterances
@@ -120,7 +118,7 @@ def test_wrong_settings_of_frame_scores_are_refused(golden_corpus, tmp_path):
         ({"score_paths": [without_record], "resolution_ms": 25}, "frames of 25 ms cannot be compared"),
         ({"corpus": "in_the_wild", "resolution_ms": 20}, "has no labels of segments"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             evaluate_segments(**arguments | options)
 
 
@@ -129,7 +127,7 @@ def test_frames_of_one_class_are_refused_and_utterances_of_one_class_have_no_eer
     labels = root / "database" / "segment_labels" / "eval_seglab_0.01.npy"
     truth = np.load(labels, allow_pickle=True).item()
     np.save(labels, {id: np.full(len(row), "1") for id, row in truth.items()})
-    with pytest.raises(InputError, match="frames of 20 ms, all bona fide"):
+    with input_error("frames of 20 ms, all bona fide"):
         evaluate_segments(corpus, [scores], root, num_resamples=2)
     np.save(labels, truth)
     protocol = root / "database" / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt"
@@ -153,7 +151,7 @@ def test_the_command_prints_and_writes_rates_of_frames(golden_corpus, tmp_path, 
     assert re.search(r"^the threshold asked for +0\.1 +0\.", out, re.MULTILINE)
     for words in ("minimum of 16", "repeated", "boundary error"):
         assert words in out
-    rates = json.loads(data.read_text())["tables"][0]["rows"]
+    rates = read_json(data)["tables"][0]["rows"]
     assert rates[-1]["on"]["of"] == "seconds"
     assert 0 < rates[-1]["eer"]["value"] < 1
     text = page.read_text()

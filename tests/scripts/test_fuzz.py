@@ -1,18 +1,16 @@
 """scripts/fuzz attacks every boundary, and finds what goes wrong."""
 
 import io
-import json
 import shutil
 import sys
 from contextlib import nullcontext, redirect_stdout
 
 import pytest
-from builders import planted_faults
+from builders import input_error, planted_faults
+from builders.files import read_json
 from builders.scripts import loaded
 from fuzzing import FIXED, boundaries
 from fuzzing.hunt import Hunt
-
-from nes2net import InputError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
 
@@ -51,7 +49,7 @@ def test_good_examples_are_accepted(hunt, boundary, tmp_path):
             shutil.copytree(example, folder, ignore=shutil.ignore_patterns(FIXED))
             if (example / FIXED).exists():
                 (folder / FIXED).symlink_to(example / FIXED)
-            no_corpus = pytest.raises(InputError, match="nowhere")
+            no_corpus = input_error("nowhere")
             with no_corpus if (boundary, attempt) == ("recipe", "train") else nullcontext():
                 boundaries.attempt(boundary, attempt, folder)
 
@@ -68,7 +66,7 @@ def test_planted_faults_are_found(tmp_path):
         assert text in texts
     assert hunt.refused["planted"] + len(hunt.findings) + hunt.accepted["planted"] == hunt.tried["planted"] == 40
     finding_folders = sorted((tmp_path / "findings").iterdir())
-    finding = json.loads((finding_folders[0] / "finding.json").read_text())
+    finding = read_json(finding_folders[0] / "finding.json")
     again = Hunt(tmp_path / "again", 0, planted_faults.BOUNDARIES, planted_faults.attempt)  # repeats its inputs
     again.close()
     repeated = again.input("planted", finding["number"])[3].joinpath("data.bin").read_bytes()

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+from builders.files import read_json
 from builders.scripts import SCRIPTS, loaded, run
 
 
@@ -22,7 +23,7 @@ def test_every_stage_on_the_cpu(benchmark, tmp_path):
     problems = re.findall("^problem: .*", done.stdout, re.MULTILINE)
     assert (done.returncode, problems) == (0, []), done.stderr[-2000:]
     assert "without meaning" in done.stdout
-    rows = json.loads((tmp_path / "results.json").read_text())
+    rows = read_json(tmp_path / "results.json")
     assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(benchmark.STAGES)
     assert {"environment", "ceilings"} <= {row["section"] for row in rows}
     assert all(row["TFLOP/s"] > 0 for row in rows if row["section"] == "ceilings" and "product" in row["what"])

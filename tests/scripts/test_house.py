@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from builders.files import write
 from conftest import REPOSITORY
 
 DENSE = "total = sum(max(len(row), 1) for row in [[1, 2], [3, 4]] if len(row) > 1)\n"
@@ -52,8 +53,7 @@ def test_without_a_record_every_file_is_within_the_limits(house):
 def test_a_recorded_file_may_only_become_plainer(house, repository):
     assert house("--record")[0] == 0
     assert house("--check") == (0, [])
-    test_file = repository / "tests" / "test_module.py"
-    test_file.write_text(DENSE + PLAIN)
+    test_file = write(repository / "tests" / "test_module.py", DENSE + PLAIN)
     assert house("--check") == (0, [])
     assert house("--record")[0] == 0
     test_file.write_text(DENSE + DENSE)
@@ -63,8 +63,7 @@ def test_a_recorded_file_may_only_become_plainer(house, repository):
 
 
 def test_a_recorded_file_that_becomes_smaller_is_not_worse(house, repository):
-    test_file = repository / "tests" / "test_module.py"
-    test_file.write_text(DENSE + PLAIN)
+    test_file = write(repository / "tests" / "test_module.py", DENSE + PLAIN)
     assert house("--record")[0] == 0
     test_file.write_text(DENSE)
     assert house("--check") == (0, [])

@@ -6,8 +6,6 @@ Sphinx warns of a page without a place in the navigation, and of a link to a pag
 import argparse
 import re
 import shutil
-import subprocess
-import sys
 from html import unescape
 from inspect import ismodule
 from pathlib import Path
@@ -15,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from builders import PATIENCE
+from builders.scripts import python
 from conftest import REPOSITORY
 
 pytest.importorskip("sphinx", reason="sphinx is not installed: pip install -e .[docs]")
@@ -42,9 +41,7 @@ class Page:
 def site(tmp_path_factory):
     """The built site; a warning of Sphinx fails here."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-M", "html", "docs", folder, "-W", "-q"]
-    built = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
+    python("-m", "sphinx", "-M", "html", "docs", folder, "-W", "-q", cwd=REPOSITORY)
     return folder / "html"
 
 

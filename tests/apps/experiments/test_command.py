@@ -1,6 +1,5 @@
 """`nes2net experiment` on a corpus of a few seconds: whole, again, interrupted, failed, in processes."""
 
-import json
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from builders import PATIENCE
 from builders.experiments import LA, experiment_file
+from builders.files import read_json
 
 from nes2net.apps.experiments import jobs
 from nes2net.cli.main import main
@@ -23,9 +23,9 @@ def words(path: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def run(command):
-    """A function that runs an experiment: its exit status, standard output and standard error."""
-    return lambda path, *more: command(words(path, *more))
+def run(output):
+    """A function that runs an experiment, which must end with this status: what it prints."""
+    return lambda path, *more, status=0: output(words(path, *more), status)
 
 
 def files(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -42,14 +42,15 @@ def done(corpus, tmp_path_factory):
 
 def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, command):
     out = done / "out"
-    result = json.loads((out / "table.json").read_text())
+    result = read_json(out / "table.json")
     assert result["complete"]
     assert result["notes"] == []
     assert result["seeds"] == [1, 2]
     assert all((out / measurement["page"]).is_file() for measurement in result["measured"])
-    for row, average in zip(result["tables"][0]["rows"], ("best1", "best2")):
+    (table,) = result["tables"]
+    for row, average in zip(table["rows"], ("best1", "best2")):
         name = row["on"]["set"]
-        reports = [json.loads((out / f"reports/seed{seed}/{average}/{name}.json").read_text()) for seed in (1, 2)]
+        reports = [read_json(out / f"reports/seed{seed}/{average}/{name}.json") for seed in (1, 2)]
         eers = [report["tables"][0]["rows"][0]["eer"]["value"] for report in reports]
         assert (row["eer"]["value"], row["mean"]["value"]) == (min(eers), pytest.approx(sum(eers) / 2))
     assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
@@ -69,15 +70,14 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     out = folder / "out"
 
     def planned(*more):
-        status, printed, _ = run(path, "--dry-run", *more)
-        assert status == 0
+        printed = run(path, "--dry-run", *more).out
         return printed.splitlines()
 
     before = {path: content for path, (_, content) in files(out).items()}
     with monkeypatch.context() as patch:
         for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_load_detector"):
             patch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
-        assert run(path)[0] == 0
+        run(path)
     assert {path: content for path, (_, content) in files(out).items()} == before
     # A third seed, a set under other settings and a lost report: what they change is done, and nothing else.
     experiment_file(folder, corpus, seeds=[1, 2, 3])
@@ -105,16 +105,15 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     assert "15 jobs, 7 done, 8 to do" in planned()[5]
     record.write_text(text)
     shutil.copy(record.parents[1] / "best2/wild.txt", record.with_suffix(""))  # scores of another detector
-    status, printed, err = run(path)
-    assert status == 1
+    printed, err = run(path, status=1)
     assert "was cut, edited or replaced" in err
     assert "single on wild: 2 of 3 seeds" in printed
-    status, printed, _ = run(path, "--overwrite")
-    assert status == 0
+    printed = run(path, "--overwrite").out
     assert "score seed2 best1 wild" in printed
     # A checkpoint that was trained again is scored again.
     (trained,) = out.glob("models/*_seed1")
-    os.utime(trained / f"epoch_{best_epochs(trained, 1, 'val_loss_wo_aug')[0]}.pth")
+    (best,) = best_epochs(trained, 1, "val_loss_wo_aug")
+    os.utime(trained / f"epoch_{best}.pth")
     states = {" ".join(line.split()[1:3]): line.split()[4] for line in planned() if line.startswith("score ")}
     assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
 
@@ -132,11 +131,11 @@ def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_
         return score(*args, **options)
 
     monkeypatch.setattr(jobs, "score_corpus", interrupted)
-    assert run(path)[0] == 75
+    run(path, status=75)
     assert not (tmp_path / "out/table.json").exists()
     assert (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
     # two scorings, one of them begun twice
-    assert run(path)[0] == 0
+    run(path)
     assert len(calls) == 3
     for name in ("scores/seed2/best1/wild.txt", "scores/seed2/best2/wild.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
@@ -145,9 +144,8 @@ def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_
 def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run):
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     path = experiment_file(tmp_path, corpus, averages=[1, 3])
-    status, out, err = run(path)
+    out, err = run(path, status=1)
     first = "4 failed or were not begun; run the same command to resume:\nscore seed1 best3 wild: exit status 2: "
-    assert status == 1
     assert err.startswith(first)
     assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in err
     assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in err
@@ -155,28 +153,25 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run
     assert [line.split()[-1] for line in out.splitlines() if line.startswith("3 averaged")] == ["–"]
     shutil.rmtree(tmp_path / "out/reports")
     (tmp_path / "out/reports").write_text("")  # no folder: a fault of the disk
-    status, _, err = run(path)
-    assert status == 1
+    err = run(path, status=1).err
     assert "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in err
 
 
 def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     arguments = ("--set", f"data={tmp_path / 'none'}", f"ssl_checkpoint={corpus}", "train.init_from=none.pth")
-    status, _, error = run(path, *arguments)
+    error = run(path, *arguments, status=2).err
     faults = [line for line in error.splitlines() if line.startswith("  - ")]
-    assert status == 2
     assert len(faults) == 10
     assert error.startswith("missing, 10 in all:\n  - protocol of ASVspoof 2019 LA train: not there (looked for")
     assert "\n  - checkpoint to start from: " in error
     assert not any("pre-training" in line for line in faults)
-    status, out, _ = run(path, *arguments, "--dry-run")
-    assert status == 1
+    out = run(path, *arguments, "--dry-run", status=1).out
     assert out.startswith(f"{error}\nseeds measured of each row on  ")
     assert not (tmp_path / "out").exists()
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
-    assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing")[0] == 1
-    table = json.loads((tmp_path / "out/table.json").read_text())
+    run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing", status=1)
+    table = read_json(tmp_path / "out/table.json")
     assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
 
 
@@ -184,9 +179,7 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
     shutil.copytree(corpus, tmp_path / "data")
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
-    status, _, err = run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes))
-    assert status == 1
+    err = run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes), status=1).err
     assert "1 of 12 recordings of LA failed, see " in err
-    status, out, _ = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes))
-    assert status == 0
+    out = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes)).out
     assert "note: LA: a partial result, because scores are missing: seed1" in out

@@ -8,6 +8,7 @@ import pytest
 import torch
 from builders.experiments import ROW as PUBLISHED
 from builders.files import write
+from builders.small_parts import SPECTRUM
 from conftest import REPOSITORY
 
 from nes2net import Detector
@@ -18,7 +19,7 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.models.published_results import PublishedRow, published_rows
 from nes2net.training.recipes.reading import load_recipe
 
-SPECTRAL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last", "backend": "asp_mlp"}
+SPECTRAL = {"frontend": SPECTRUM, "aggregation": "last", "backend": "asp_mlp"}
 ROW = PublishedRow(**PUBLISHED | {"corpus": "tiny", "model": "asp_mlp", "frontend": SPECTRAL["frontend"]})
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders import input_error
 from builders.experiments import experiment_file
 from builders.files import folder, write
 from conftest import REPOSITORY
 
 from nes2net.apps.experiments.description import PACKAGED, load_experiment, packaged_experiments
 from nes2net.apps.experiments.plan import plan_experiment
-from nes2net.lib.errors import InputError
 
 WILD = {"corpus": "in_the_wild"}
 
@@ -39,16 +39,14 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
         ),
         (write(tmp_path / "list.yaml", "[1]"), [], r"must be a mapping with keys such as name and seeds, not \[1\]"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             load_experiment(name, key)
 
 
 def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
-    with pytest.raises(
-        InputError, match=r"has no value for \$\{HF_TOKEN\}: pass `set` HF_TOKEN=…, or give it a default"
-    ):
+    with input_error(r"has no value for \$\{HF_TOKEN\}: pass `set` HF_TOKEN=…, or give it a default"):
         load_experiment(path)
     assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
 
@@ -92,7 +90,7 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
     path = experiment_file(tmp_path, tmp_path, **changes)
-    with pytest.raises(InputError) as caught:
+    with input_error() as caught:
         load_experiment(path)
     assert str(caught.value).startswith(f"experiment {path}: ")
     assert problem in str(caught.value)

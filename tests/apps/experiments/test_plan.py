@@ -1,13 +1,13 @@
 """The runs and jobs of an experiment."""
 
 import pytest
+from builders import input_error
 from builders.experiments import experiment_file
 from builders.files import write
 
 from nes2net.apps.experiments.description import load_experiment
 from nes2net.apps.experiments.jobs import ScoreJob
 from nes2net.apps.experiments.plan import plan_experiment
-from nes2net.lib.errors import InputError
 
 
 def planned(tmp_path, **changes):
@@ -67,7 +67,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
         (twice, sets, "set wild belongs to 2 corpora of those that leave_one_out omits in turn, not to exactly one"),
         (overrides, with_2021, "set asvspoof2021_la belongs to 0 corpora"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             planned(tmp_path, overrides=changes, leave_one_out=True, evaluate=evaluated)
 
 
@@ -81,5 +81,5 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     ],
 )
 def test_what_cannot_be_planned(tmp_path, changes, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         planned(tmp_path, **changes)

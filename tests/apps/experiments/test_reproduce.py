@@ -1,6 +1,5 @@
 """Reproduction on the tiny corpus: missing files, training, scoring, and the verdict."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,9 @@ import torch
 import yaml
 from builders.experiments import ROW as PUBLISHED
 from builders.files import folder as new_folder
-from builders.files import write
-from conftest import REPOSITORY
+from builders.files import read_json, write, write_scores
+from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
+from conftest import REPOSITORY, load_detector, seeded_detector
 
 from nes2net import Detector
 from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_training, missing_part
@@ -32,7 +32,6 @@ from nes2net.training.selection import best_epochs
 
 ROWS = published_rows()
 ROW = {**PUBLISHED, "mean": 99.0, "corpus": "tiny_2021_la"}
-SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
 #: A row of In-the-Wild.
 WILD = {"id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None}
 #: A detector of Nes2Net-X that is built quickly.
@@ -54,7 +53,7 @@ def checkpoint(spectral_detector, tmp_path):
 
 @pytest.fixture
 def reproduce(corpus, register_corpus, tmp_path, capsys):
-    """A function that reproduces a row with changes, and gives status, output and errors.
+    """A function that reproduces a row with changes, which must end with this status; gives output and errors.
 
     The tiny corpora ``tiny_2021_la`` and ``tiny_wild`` are registered as if they were official.
     """
@@ -62,15 +61,16 @@ def reproduce(corpus, register_corpus, tmp_path, capsys):
     register_corpus("tiny_2021_la", replace(asvspoof2021_la.CORPUS, key_counts=counts))
     register_corpus("tiny_wild", replace(in_the_wild.CORPUS, counts=counts, key_digests={}))
 
-    def run(*flags, checkpoint=None, data=corpus, out="out", **changes):
+    def run(*flags, checkpoint=None, data=corpus, out="out", status=0, **changes):
         row = {**ROW, **changes}
         words = ["experiment", "reproduce", row["id"], "--data", str(data), "--rows", str(write_rows(tmp_path, row))]
         words += ["--out", str(tmp_path / out), "--workers", "0", "--resamples", "10", *flags]
         if checkpoint is not None:
             words += ["--checkpoint", str(checkpoint)]
-        status = main(words)
+        ended = main(words)
         printed = capsys.readouterr()
-        return status, printed.out, printed.err
+        assert ended == status, printed.err
+        return printed
 
     return run
 
@@ -217,11 +217,10 @@ def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corp
 
 
 def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(reproduce, checkpoint, score_of, tmp_path):
-    status, out, _ = reproduce(checkpoint=checkpoint)
-    assert status == 0
+    out = reproduce(checkpoint=checkpoint).out
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
     score_of(checkpoint, "out")
-    (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["tables"][0]["rows"]
+    (result,) = read_json(tmp_path / "out" / "report.json")["tables"][0]["rows"]
     low, high = (100 * bound for bound in result["eer"]["interval"])
     measured = f"measured   {100 * result['eer']['value']:.2f} %   95 % interval {low:.2f} to {high:.2f} %"
     assert f"{measured}   (6 bona fide" in out
@@ -234,21 +233,19 @@ def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(reproduce, c
 
 def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(reproduce, checkpoint, tmp_path):
     folder = tmp_path / "out"
-    _, out, _ = reproduce(checkpoint=checkpoint)
+    out = reproduce(checkpoint=checkpoint).out
     content = {path: path.read_bytes() for path in folder.iterdir()}
     scored_at = (folder / "scores.txt").stat().st_mtime_ns
-    assert reproduce(checkpoint=checkpoint)[:2] == (0, out)
+    assert reproduce(checkpoint=checkpoint).out == out
     assert {path: path.read_bytes() for path in folder.iterdir()} == content
     assert (folder / "scores.txt").stat().st_mtime_ns == scored_at
     # With other weights, the scores are refused, or replaced if the user asks for it.
     score = first_score(folder)[1]
-    config = Detector.from_pretrained(checkpoint, "cpu").config
-    torch.manual_seed(1)
-    Detector.from_config(config).save(checkpoint)
-    status, _, error = reproduce(checkpoint=checkpoint)
-    assert status == 2
+    config = load_detector(checkpoint).config
+    seeded_detector(config, 1).save(checkpoint)
+    error = reproduce(checkpoint=checkpoint, status=2).err
     assert "made by another run" in error
-    assert reproduce("--overwrite", checkpoint=checkpoint)[0] == 0
+    reproduce("--overwrite", checkpoint=checkpoint)
     assert first_score(folder)[1] != score
 
 
@@ -258,15 +255,13 @@ def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path)
     checkpoint = tmp_path / "nes2net.pth"
     detector.save(checkpoint)
     excluded = {"mean": None, "exclude": {"speaker": ["Speaker 0"]}}
-    status, out, _ = reproduce(checkpoint=checkpoint, **WILD, **excluded)
-    assert status == 0
+    out = reproduce(checkpoint=checkpoint, **WILD, **excluded).out
     assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out
     assert "mean over runs" not in out
     id, score = first_score(tmp_path / "out")
     in_eval_mode = detector.score(corpus / "release_in_the_wild" / f"{id}.wav")
     assert score == pytest.approx(in_eval_mode, abs=1e-5)
-    status, out, _ = reproduce("--overwrite", checkpoint=checkpoint, **WILD, legacy_train_mode=True)
-    assert status == 0
+    out = reproduce("--overwrite", checkpoint=checkpoint, **WILD, legacy_train_mode=True).out
     assert "scored in train mode, as the published figure was (deviation 2)" in out
     assert abs(first_score(tmp_path / "out")[1] - in_eval_mode) > 1e-3
 
@@ -276,9 +271,8 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce
     row = {"data": data, "checkpoint": checkpoint, "min_tdcf": 0.2557}
     audio = data / "ASVspoof2021_LA_eval" / "flac"
     (audio / "LA_E_1000001.flac").unlink()
-    assert reproduce(**row)[0] == 2
-    status, out, error = reproduce("--allow-partial", **row)
-    assert status == 1
+    reproduce(status=2, **row)
+    out, error = reproduce("--allow-partial", status=1, **row)
     assert "warning: the result will be partial" in error
     assert "1 of 12 files are missing in" in error
     assert "PARTIAL: rests on 11 of 12 trials" in out
@@ -287,18 +281,15 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce
     # Without any audio file nothing can be measured.
     for path in audio.iterdir():
         path.unlink()
-    status, _, error = reproduce("--allow-partial", **row)
-    assert status == 2
+    error = reproduce("--allow-partial", status=2, **row).err
     assert "missing, 1 in all:" in error
 
 
 def test_only_the_same_architecture_gets_a_verdict(reproduce, checkpoint):
-    status, out, _ = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM)
-    assert status == 0
+    out = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM).out
     assert "against the published single best, 12.34 %: " in out
     assert "not checked" not in out
-    status, out, _ = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM)
-    assert status == 1
+    out = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM, status=1).out
     assert "measured   " in out
     assert "no verdict, for measured and published figures cannot be compared:\n" in out
     assert "\n- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear" in out
@@ -322,33 +313,25 @@ def released(monkeypatch, tmp_path):
     return write_file
 
 
-@pytest.mark.parametrize("num_logits", [1, 2])
-def test_every_architecture_that_a_row_names_has_a_verdict(num_logits, reproduce, released):
-    status, out, _ = reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"])
-    assert status == 0
-    assert "against the published single best, 12.34 %: " in out
-
-
-def test_the_nearest_of_several_architectures_is_named(reproduce, released):
-    status, out, _ = reproduce(checkpoint=released(3), model=["tiny_two", "tiny_one"])
-    assert status == 1
-    assert "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2" in out
-
-
 ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
 
 
-def test_a_file_of_no_row_gives_a_figure_and_no_verdict(reproduce, released):
-    status, out, _ = reproduce(checkpoint=released(1), model=["tiny_two", "tiny_one"], released={})
-    assert status == 1
-    assert "measured   " in out
-    assert "- no checkpoint of this row was released, and this file records no training" in out
-
-
-def test_a_released_file_cannot_be_told_from_others(reproduce, released):
-    status, out, _ = reproduce(checkpoint=released(1), model=["tiny_two", "tiny_one"], released=ADDRESSES)
-    assert status == 0
-    assert "not checked: whether the checkpoint is the file that was released for this row" in out
+@pytest.mark.parametrize(
+    "num_logits, changes, status, words",
+    [
+        (1, {}, 0, "against the published single best, 12.34 %: "),
+        (2, {}, 0, "against the published single best, 12.34 %: "),
+        (3, {}, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
+        (1, {"released": {}}, 1, "- no checkpoint of this row was released, and this file records no training"),
+        (1, {"released": ADDRESSES}, 0, "not checked: whether the checkpoint is the file that was released for"),
+    ],
+)
+def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
+    reproduce, released, num_logits, changes, status, words
+):
+    """The nearest architecture is named otherwise; which file was released cannot be told."""
+    models = ["tiny_two", "tiny_one"]
+    assert words in reproduce(checkpoint=released(num_logits), model=models, status=status, **changes).out
 
 
 def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, capsys):
@@ -364,7 +347,7 @@ def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, ca
         scores[words[1]] = number + 100 * (words[5] == "bonafide")
     first_spoof = next(words[1] for words in rows if words[5] == "spoof")
     scores[first_spoof] = 1000
-    file = write(tmp_path / "theirs.txt", "".join(f"{id} {score}\n" for id, score in scores.items()))
+    file = write_scores(tmp_path / "theirs.txt", scores)
     words = command.replace("SCORES", str(file)).replace("KEYS", str(keys)).split()[1:]
     assert main([*words, "--resamples", "10"]) == 0
     assert " 16.667 " in capsys.readouterr().out
@@ -373,7 +356,7 @@ def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, ca
 @pytest.fixture
 def tiny_recipe(tmp_path):
     """Fields of a row whose recipe trains in a second."""
-    recipe = {"name": "tiny", "model": {"frontend": SPECTRUM, "backend": "asp_mlp"}}
+    recipe = {"name": "tiny", "model": SPECTRAL_MODEL}
     recipe |= {"data": {"num_samples": 8000, "num_workers": 0}}
     recipe |= {"train": {"epochs": 3, "batch_size": 4, "lr": 1e-2, "keep": "all"}}
     path = write(tmp_path / "tiny.yaml", yaml.safe_dump(recipe))
@@ -387,7 +370,7 @@ def score_of(corpus, tmp_path):
     def check(checkpoint: Path, out: str) -> None:
         id, score = first_score(tmp_path / out)
         recording = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
-        expected = Detector.from_pretrained(checkpoint, "cpu").score(recording, num_samples=8000)
+        expected = load_detector(checkpoint).score(recording, num_samples=8000)
         assert score == pytest.approx(expected, abs=1e-5)
 
     return check
@@ -395,22 +378,19 @@ def score_of(corpus, tmp_path):
 
 def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_of, tmp_path):
     """It lies beside the folders of the rows. Each row takes its epoch or its average."""
-    status, out, error = reproduce(out="single", **tiny_recipe)
-    assert status == 0, error
+    out = reproduce(out="single", **tiny_recipe).out
     assert "deviation" not in out
     (folder,) = (tmp_path / "training").glob("*algo5*")
     (best,) = best_epochs(folder, 1, "val_loss_wo_aug")
     score_of(folder / f"epoch_{best}.pth", "single")
     trained_at = (folder / "history.json").stat().st_mtime_ns
-    status, out, _ = reproduce(out="averaged", average=2, **tiny_recipe)
-    assert status == 0
+    out = reproduce(out="averaged", average=2, **tiny_recipe).out
     assert "is trained already, 3 epochs" in out
     assert (folder / "history.json").stat().st_mtime_ns == trained_at
     average = folder / "Averaged_Model_IDs_{}_{}.pth".format(*best_epochs(folder, 2, "val_loss_wo_aug"))
     score_of(average, "averaged")
     # Averaged as the published code does, if the row says so.
-    status, out, _ = reproduce(out="legacy", average=2, average_mode="legacy", **tiny_recipe)
-    assert status == 0
+    out = reproduce(out="legacy", average=2, average_mode="legacy", **tiny_recipe).out
     assert "2 checkpoints averaged as the published code does, without the first, with the second twice" in out
     score_of(average.with_stem(f"{average.stem}_legacy"), "legacy")
 
@@ -418,25 +398,23 @@ def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_
 @pytest.fixture
 def run_folder(reproduce, tiny_recipe, tmp_path):
     """A finished run."""
-    assert reproduce(out="row", **tiny_recipe)[0] == 0
+    reproduce(out="row", **tiny_recipe)
     (folder,) = (tmp_path / "training").glob("*algo5*")
     return folder
 
 
 def test_a_run_folder_gives_the_epoch_or_the_average_of_the_row(reproduce, run_folder, score_of):
-    status, _, error = reproduce(checkpoint=run_folder, released={})
-    assert status == 0, error
+    reproduce(checkpoint=run_folder, released={})
     (best,) = best_epochs(run_folder, 1, "val_loss_wo_aug")
     score_of(run_folder / f"epoch_{best}.pth", "out")
-    assert reproduce(checkpoint=run_folder, out="averaged", average=2, average_mode="legacy")[0] == 0
+    reproduce(checkpoint=run_folder, out="averaged", average=2, average_mode="legacy")
     epochs = best_epochs(run_folder, 2, "val_loss_wo_aug")
     score_of(average_run(run_folder, epochs, "legacy").path, "averaged")
 
 
 def test_a_run_folder_without_a_history_is_refused(reproduce, run_folder):
     (run_folder / "history.json").unlink()
-    status, _, error = reproduce(checkpoint=run_folder)
-    assert status == 2
+    error = reproduce(checkpoint=run_folder, status=2).err
     assert "has no history.json, which training writes: name the epochs with --checkpoint" in error
 
 
@@ -456,15 +434,13 @@ AVERAGED = {"average": 3, "average_mode": "legacy"}
     ],
 )
 def test_no_verdict_for_another_average_than_that_of_the_row(mode, ids, row, measured, reproduce, run_folder):
-    status, out, _ = reproduce(checkpoint=average_run(run_folder, ids, mode).path, **row)
-    assert status == 1
+    out = reproduce(checkpoint=average_run(run_folder, ids, mode).path, status=1, **row).out
     assert f"- the checkpoint is {measured}" in out
 
 
 def test_an_averaged_row_is_judged_by_an_average_as_published(reproduce, run_folder):
     average = average_run(run_folder, [1, 2, 3], "legacy").path
-    status, out, _ = reproduce(checkpoint=average, **AVERAGED)
-    assert status == 0
+    out = reproduce(checkpoint=average, **AVERAGED).out
     assert f"\nthe published figure is of {AS_PUBLISHED}" in out
 
 
@@ -474,8 +450,7 @@ def test_a_file_replaces_a_link_of_its_name(reproduce, checkpoint, tmp_path):
     links = [out / name for name in ("report.html", "report.json", "scores.txt")]
     for link in links:
         link.symlink_to(elsewhere)
-    status, _, error = reproduce("--overwrite", checkpoint=checkpoint)
-    assert status == 0, error
+    reproduce("--overwrite", checkpoint=checkpoint)
     assert elsewhere.read_text() == "precious"
     assert not any(link.is_symlink() for link in links)
 
@@ -486,24 +461,21 @@ def test_no_training_is_written_through_a_linked_folder(reproduce, tiny_recipe, 
     link = tmp_path / name
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(elsewhere)
-    status, _, error = reproduce(**tiny_recipe)
-    assert status == 2
+    error = reproduce(status=2, **tiny_recipe).err
     assert f"{name}: is a link" in error
     assert list(elsewhere.iterdir()) == []
 
 
 def test_a_record_of_an_average_may_hold_anything(reproduce, checkpoint):
     weights = load_state_dict(checkpoint)
-    model = Detector.from_pretrained(checkpoint, "cpu").config
+    model = load_detector(checkpoint).config
     save_state_dict(weights, checkpoint, model=model, average={"sha256": 5, "mode": 7})
-    status, out, _ = reproduce(checkpoint=checkpoint)
-    assert status == 1
+    out = reproduce(checkpoint=checkpoint, status=1).out
     assert "- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
 
 
 def test_flags_of_training_are_refused_beside_a_checkpoint(reproduce, checkpoint):
-    status, _, error = reproduce("--recipe", "asvspoof2019_nes2net_x", checkpoint=checkpoint)
-    assert status == 2
+    error = reproduce("--recipe", "asvspoof2019_nes2net_x", checkpoint=checkpoint, status=2).err
     assert "--recipe and --checkpoint exclude each other" in error
 
 

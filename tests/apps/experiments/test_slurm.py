@@ -1,20 +1,20 @@
 """An experiment as jobs by submitit: what sbatch is asked for, and a real run by submitit's local cluster."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+from builders import input_error
 from builders.experiments import experiment_file
-from builders.files import write
+from builders.files import read_json, write
+from builders.scripts import python
 from conftest import REPOSITORY
 
 from nes2net.apps.experiments.description import SlurmSettings, load_experiment
 from nes2net.apps.experiments.plan import plan_experiment
 from nes2net.apps.experiments.slurm import TaskCommand, submit
-from nes2net.lib.errors import InputError
 
 submitit = pytest.importorskip("submitit")
 
@@ -67,7 +67,7 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, 
     submitit.SlurmJob.watcher.clear()
     assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(InputError, match="the jobs cannot be submitted .*; is this a machine of the cluster?"):
+    with input_error("the jobs cannot be submitted .*; is this a machine of the cluster?"):
         submitted(tasks)
 
 
@@ -90,10 +90,8 @@ def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued
 @pytest.mark.weekly
 def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
-    words = [sys.executable, "-m", "nes2net", "experiment", "run", str(path), "--out", str(tmp_path / "out")]
-    words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
-    completed = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
-    assert completed.returncode == 0, completed.stderr
-    assert json.loads((tmp_path / "out/table.json").read_text())["complete"]
-    jobs = json.loads((tmp_path / "out/slurm/jobs.json").read_text())["jobs"]
+    words = ["experiment", "run", path, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--on", "slurm"]
+    python("-m", "nes2net", *words, cwd=REPOSITORY)
+    assert read_json(tmp_path / "out/table.json")["complete"]
+    jobs = read_json(tmp_path / "out/slurm/jobs.json")["jobs"]
     assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

@@ -5,20 +5,20 @@ import json
 import pytest
 import soundfile
 from builders import hears_a_tone
+from builders.files import read_json
 from PIL import Image
 
 
 @pytest.fixture
-def explain(workdir, command):
+def explain(workdir, output):
     hears_a_tone.detector().save("detector.pth")
     soundfile.write("tone.wav", hears_a_tone.recording(0.4, seed=99), 16000)
     (workdir / "bad.wav").write_bytes(b"RIFF")
-    return lambda words: command(f"explain {words} --model detector.pth --device cpu --draws 5")
+    return lambda words, status=0: output(f"explain {words} --model detector.pth --device cpu --draws 5", status)
 
 
 def test_what_is_printed_and_written(tmp_path, explain):
-    status, printed, _ = explain("tone.wav --out out")
-    assert status == 0
+    printed = explain("tone.wav --out out").out
     assert "explained by occlusion; absence is noise of the recording's floor" in printed
     assert "3000–3500 Hz" in printed
     assert "towards spoof" in printed
@@ -27,7 +27,7 @@ def test_what_is_printed_and_written(tmp_path, explain):
     assert "check: without the most relevant tenth of time the score changes by" in printed
     with Image.open(tmp_path / "out" / "tone.png") as picture:
         assert picture.size == (1210, 704)
-    data = json.loads((tmp_path / "out" / "tone.json").read_text())
+    data = read_json(tmp_path / "out" / "tone.json")
     assert data["strongest_bands"][0]["start"] == 3000
     assert data["checks"][0]["of"] == "time"
     assert len(data["relevance"]["cells"]) == 16
@@ -35,21 +35,18 @@ def test_what_is_printed_and_written(tmp_path, explain):
     _, printed, _ = explain("tone.wav --out out --picture svg --json")
     assert json.loads(printed) | {"file": data["file"]} == data  # the same explanation again
     assert (tmp_path / "out" / "tone.svg").read_text().startswith("<?xml")
-    status, printed, _ = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4")
-    assert status == 0
+    printed = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4").out
     assert "s from 0.20 s on explained by integrated gradients" in printed
     assert "relevance adds up to" in printed
 
 
 def test_files_that_cannot_be_explained_and_wrong_flags_are_named(explain):
-    status, out, err = explain("tone.wav bad.wav")
-    assert status == 1
+    out, err = explain("tone.wav bad.wav", status=1)
     assert "1 of 2 files could not be explained" in err
     assert "bad.wav: " in out
     for words, message in (
         ("--start 3", "choose a --start before that"),
         ("--bands 1", "--bands must be from 2 to 128"),
     ):
-        status, _, err = explain(f"tone.wav {words}")
-        assert status == 2
+        err = explain(f"tone.wav {words}", status=2).err
         assert message in err

@@ -8,9 +8,9 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from builders import hears_a_tone
+from builders import hears_a_tone, input_error
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.explanation.explain import How, explain
 from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.occlusion import occlude
@@ -175,9 +175,9 @@ def test_what_cannot_be_explained_is_named():
         "`steps` must be from 2 to 10000, not 1": {"steps": 1, "method": "integrated_gradients"},
         "`batch_size` must be at least 1": {"batch_size": 0},
     }.items():
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             explained(detector, samples, **options)
-    with pytest.raises(InputError, match="longer than 30 s.*`start` and `duration`"):
+    with input_error("longer than 30 s.*`start` and `duration`"):
         explained(detector, np.tile(samples, 31))
 
 
@@ -206,7 +206,7 @@ def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
 def test_int8_has_no_gradients(transformer):
     samples = hears_a_tone.recording(0.1, seconds=0.3)
     transformer.set_precision("int8")
-    with pytest.raises(InputError, match="int8 has no gradients"):
+    with input_error("int8 has no gradients"):
         explained(transformer, samples, method="gradient_x_input")
     assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders.small_parts import AGGREGATIONS, BACKENDS
+from conftest import seeded_detector
 
 from nes2net import Detector, create_aggregation, create_backend
 from nes2net.apps.explanation.layers import weigh_layers
@@ -55,8 +56,7 @@ def test_a_backend_states_the_weights_of_its_layers_and_0_for_layers_that_it_doe
 
 
 def test_layers_of_a_recording_are_weighed(small_model):
-    torch.manual_seed(0)
-    detector = Detector.from_config({**small_model, "aggregation": "sea"}).eval()
+    detector = seeded_detector({**small_model, "aggregation": "sea"})
     subject = Subject(detector, np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 10)
     layers = weigh_layers(subject)
     with torch.inference_mode():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from builders import input_error
 
 from nes2net import Detector
 from nes2net.apps.export.arena import ArenaModel, check_meta
 from nes2net.cli.main import main
-from nes2net.lib.errors import InputError
 from nes2net.models.card import arxiv_number
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.score_file import read_scores
@@ -40,6 +40,11 @@ def model_of(checkpoint, **settings):
     return type("Model", (ArenaModel,), {"checkpoint": checkpoint, "device": "cpu", **settings})()
 
 
+def score_of(model, audio, rate=16000):
+    (score,) = model.score_batch([audio], [rate])
+    return score
+
+
 @pytest.fixture
 def checkpoint(tmp_path, spectral_detector):
     spectral_detector.save(tmp_path / "model.pth")
@@ -49,14 +54,14 @@ def checkpoint(tmp_path, spectral_detector):
 def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordings, spectral_detector):
     model = model_of(checkpoint)
     audio = recordings["u0"]
-    with pytest.raises(InputError, match=r"call load\(\)"):
-        model.score_batch([audio], [16000])
+    with input_error(r"call load\(\)"):
+        score_of(model, audio)
     model.load()
-    alone = model.score_batch([audio], [16000])
-    assert model.score_batch([audio.astype(np.float64)], [16000]) == alone
-    assert model.score_batch([np.stack([audio, audio])], [16000]) == alone
-    at_8k = model.score_batch([audio], [8000])
-    assert at_8k == pytest.approx([spectral_detector.score(audio, 8000)], abs=1e-6)
+    alone = score_of(model, audio)
+    assert score_of(model, audio.astype(np.float64)) == alone
+    assert score_of(model, np.stack([audio, audio])) == alone
+    at_8k = score_of(model, audio, 8000)
+    assert at_8k == pytest.approx(spectral_detector.score(audio, 8000), abs=1e-6)
     assert at_8k != alone
     for wrong, says in (
         ((audio * 32767).astype(np.int16), "whole numbers"),
@@ -64,16 +69,16 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
         (np.zeros(0, np.float32), "no samples"),
         (np.zeros((2, 3, 4), np.float32), "axes"),
     ):
-        with pytest.raises(InputError, match=says):
+        with input_error(says):
             model.score_batch([audio, wrong], [16000, 16000])
-    with pytest.raises(InputError, match="2 recordings with 1 sample rate"):
+    with input_error("2 recordings with 1 sample rate"):
         model.score_batch([audio, audio], [16000])
     assert model.score_batch([], []) == []
     model.unload()
-    with pytest.raises(InputError, match="not loaded"):
-        model.score_batch([audio], [16000])
+    with input_error("not loaded"):
+        score_of(model, audio)
     model.load()  # a client may run again
-    assert model.score_batch([audio], [16000]) == alone
+    assert score_of(model, audio) == alone
 
 
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
@@ -82,7 +87,7 @@ def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoin
     audios = list(recordings.values())
     model.load()
     together = model.score_batch(audios, [16000] * len(audios))
-    assert together == [model.score_batch([audio], [16000])[0] for audio in audios]
+    assert together == [score_of(model, audio) for audio in audios]
 
 
 def write(checkpoint, out, *more):
@@ -122,7 +127,7 @@ def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, c
         *((wrong, "the Arena does not accept this system") for wrong in ([], {"system": 3}, {})),
     ):
         (out / "meta.yaml").write_text(yaml.safe_dump(content))
-        with pytest.raises(InputError, match=says):
+        with input_error(says):
             check_meta(out)
 
 
@@ -195,19 +200,9 @@ def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint
 def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
     """`Benchmark.run` of the installed client on a local folder in the Arena's layout."""
     benchmark = pytest.importorskip("speech_spoof_bench.benchmark", reason="the Arena's client is not installed")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    arrow = pytest.importorskip("pyarrow")
-    dataset = tmp_path / "Tiny"
-    rows = []
-    (dataset / "data").mkdir(parents=True)
-    for number, name in enumerate(recordings):
-        file = f"{name}.flac"
-        audio = {"bytes": (tmp_path / file).read_bytes(), "path": file}
-        rows.append({"path": file, "audio": audio, "label": number % 2, "notes": f'{{"utterance_id": "{name}"}}'})
-    parquet.write_table(arrow.Table.from_pylist(rows), dataset / "data" / "test-00000-of-00001.parquet")
-    task = {"id": "antispoofing_eval", "config": "default", "split": "test", "metrics": ["eer_percent"]}
-    task |= {"field_spec": {"input": "audio", "target": "label"}}
-    (dataset / "eval.yaml").write_text(yaml.safe_dump({"name": "Tiny", "tasks": [task]}))
+    arena_set = pytest.importorskip("builders.arena_set")
+    contents = [(tmp_path / f"{name}.flac").read_bytes() for name in recordings]
+    dataset = arena_set.write_arena_set(tmp_path / "Tiny", [number % 2 for number in range(len(contents))], contents)
     assert write(checkpoint, tmp_path / "out", "--batch-size", "3") == 0
     monkeypatch.syspath_prepend(tmp_path / "out")
     result = benchmark.Benchmark.run(loaded(tmp_path / "out"), [str(dataset)], tmp_path / "results")["Tiny"]

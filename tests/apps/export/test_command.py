@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from conftest import load_detector
 
 from nes2net import Detector
 
@@ -14,7 +15,7 @@ def source(spectral_detector, workdir):
     return workdir / "in.pth"
 
 
-def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, command, refused, monkeypatch):
+def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, output, refused, monkeypatch):
     load = Detector.from_pretrained
     monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     for words, *messages in (
@@ -29,13 +30,13 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, comm
     assert list(workdir.iterdir()) == [source]
     monkeypatch.setattr(Detector, "from_pretrained", load)
     words = "export in.pth --to safetensors --out out"
-    assert command(words)[0] == 0
+    output(words)
     assert (workdir / "out" / "model.safetensors").is_file()
     refused(words, "--overwrite")
-    assert command(f"{words} --overwrite")[0] == 0
+    output(f"{words} --overwrite")
 
 
-def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, command, refused):
+def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, command, output, refused):
     torch.manual_seed(0)
     adapted = {**small_model["frontend"], "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**small_model, "frontend": adapted}).eval()
@@ -51,14 +52,14 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
     )
     refused(merge.format("lora.pth"), message, "nor beside it: name the base with --base\n")
     assert command(f"{merge.format('lora.pth')} --base moved.pth")[:2] == (0, "wrote merged.pth\n")
-    merged = Detector.from_pretrained("merged.pth", "cpu")
+    merged = load_detector("merged.pth")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
     assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), detector(waveform), atol=1e-6, rtol=0)
     refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors, so there is nothing to")
     # Averages keep the base, and export merges by itself, to the same tensors.
-    assert command("average lora.pth lora.pth --out average.pth")[0] == 0
-    assert command("export average.pth --to pth --out exported.pth --base moved.pth")[0] == 0
-    exported = Detector.from_pretrained("exported.pth", "cpu").state_dict()
+    output("average lora.pth lora.pth --out average.pth")
+    output("export average.pth --to pth --out exported.pth --base moved.pth")
+    exported = load_detector("exported.pth").state_dict()
     assert all(torch.equal(value, exported[key]) for key, value in merged.state_dict().items())

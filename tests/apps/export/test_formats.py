@@ -1,17 +1,17 @@
 """Exported detectors give the same logits, here and in the library of each format."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import small_parts
+from builders import input_error, small_parts
 from builders.classification_folders import KINDS, folder_of
-from builders.files import write
+from builders.files import read_json, write_json
+from conftest import load_detector, seeded_detector
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import Detector, create_frontend
 from nes2net.apps.export.formats import export
 from nes2net.cli.main import main
 
@@ -35,10 +35,10 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
 def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
     """It may replace its source, from which its tensors are mapped."""
     path = export(detector, to, tmp_path / name)
-    loaded = Detector.from_pretrained(path, device="cpu")
+    loaded = load_detector(path)
     assert loaded.config == detector.config
     assert list(loaded.state_dict()) == list(detector.state_dict()) or to == "hf"
-    loaded = Detector.from_pretrained(export(loaded, to, tmp_path / name), device="cpu")
+    loaded = load_detector(export(loaded, to, tmp_path / name))
     for key, tensor in detector.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor), key
     waveform = torch.randn(2, 8000)
@@ -85,8 +85,8 @@ def test_a_classification_folder_is_written_back(kind, labels, is_weighted, tmp_
     model = folder_of(kind, tmp_path / "source", labels, use_weighted_layer_sum=is_weighted)
     bona_fide_last = labels[0] == "LABEL_0"
     polarity = "bonafide=LABEL_1" if bona_fide_last else None
-    detector = Detector.from_pretrained(tmp_path / "source", device="cpu", config=polarity)
-    again = Detector.from_pretrained(export(detector, "hf", tmp_path / "out"), device="cpu")
+    detector = load_detector(tmp_path / "source", config=polarity)
+    again = load_detector(export(detector, "hf", tmp_path / "out"))
     export(again, "hf", tmp_path / "out")
     loaded, report = AutoModelForAudioClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(report.values())
@@ -104,14 +104,14 @@ def test_a_classification_folder_is_written_back(kind, labels, is_weighted, tmp_
     assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
     for name in ("config.yaml", "head.safetensors"):  # the library's files alone are such a folder, too
         (tmp_path / "out" / name).unlink()
-    again = Detector.from_pretrained(tmp_path / "out", device="cpu", config=polarity)
+    again = load_detector(tmp_path / "out", config=polarity)
     assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
 
 
 def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
     """A file without numbers of classes, or with numbers that anyone wrote, gives those of the detector."""
     folder_of("Wav2Vec2", tmp_path / "source")
-    detector = Detector.from_pretrained(tmp_path / "source", device="cpu")
+    detector = load_detector(tmp_path / "source")
     for record in (
         {},
         {"class_numbers": {"a": 0, "b": 2}},
@@ -119,9 +119,9 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         {"class_numbers": {"a": [], "b": 0}},
     ):
         detector.save(tmp_path / "saved", **record)
-        saved = Detector.from_pretrained(tmp_path / "saved", device="cpu")
+        saved = load_detector(tmp_path / "saved")
         out = export(saved, "hf", tmp_path / "out")
-        facts = json.loads((out / "config.json").read_text())
+        facts = read_json(out / "config.json")
         assert facts["id2label"] == {"0": "spoof", "1": "bonafide"}
         assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
@@ -133,18 +133,17 @@ def test_the_pipeline_of_transformers_scores_an_exported_folder(tmp_path, kind, 
     transformers = pytest.importorskip("transformers")
     is_weighted = aggregation == "weighted_sum"
     folder_of(kind, tmp_path / "encoder", use_weighted_layer_sum=is_weighted, do_stable_layer_norm=False)
-    source = Detector.from_pretrained(tmp_path / "encoder", device="cpu")
+    source = load_detector(tmp_path / "encoder")
     backend = {"name": "mean_linear", "score_rule": "probability", "projection_dim": projection_dim}
     config = {**source.config, "aggregation": aggregation, "backend": backend}
-    torch.manual_seed(0)
-    detector = Detector.from_config(config).eval()
+    detector = seeded_detector(config)
     export(detector, "hf", tmp_path / "out")
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(16000, dtype=np.float32)
     pipeline = transformers.pipeline("audio-classification", model=str(tmp_path / "out"), device="cpu")
     probabilities = {answer["label"]: answer["score"] for answer in pipeline(waveform, sampling_rate=16000)}
     assert probabilities.keys() == {"bonafide", "spoof"}
-    exported = Detector.from_pretrained(tmp_path / "out", "cpu")
+    exported = load_detector(tmp_path / "out")
     score = exported.score(waveform, 16000, num_samples=None)
     assert probabilities["bonafide"] == pytest.approx(score, abs=1e-6)
 
@@ -170,7 +169,7 @@ def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_
     for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
         small_model[head] |= changes
         out = export(Detector.from_config(small_model), "hf", tmp_path / "out")
-        assert json.loads((out / "config.json").read_text())["architectures"] == [model]
+        assert read_json(out / "config.json")["architectures"] == [model]
 
 
 @pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
@@ -178,7 +177,7 @@ def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, norma
     """Whatever a file of an earlier model in the same folder says, which the library reads first."""
     small_model["frontend"]["normalize"] = normalize
     opposite = {"feature_extractor": {"do_normalize": not normalize}}
-    write(tmp_path / "out" / "processor_config.json", json.dumps(opposite))
+    write_json(tmp_path / "out" / "processor_config.json", opposite)
     export(Detector.from_config(small_model), "hf", tmp_path / "out")
     frontend = create_frontend("wav2vec2", tmp_path / "out")
     assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)
@@ -192,7 +191,7 @@ def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
         (detector, "zip", "out", "there is no export format 'zip'; known: hf, merged, onnx"),
         (spectral_detector, "hf", "out", "'lps' is not written as a folder of the transformers library"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             export(exported, to, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -230,7 +229,7 @@ def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
     assert detector.push_to_hub("somebody/detector") == "hub/somebody/detector"
     uploaded = sorted(p.name for p in Path("hub/somebody/detector").iterdir())
     assert uploaded == ["README.md", "config.yaml", "model.safetensors"]
-    pulled = Detector.from_pretrained("somebody/detector", device="cpu")
+    pulled = load_detector("somebody/detector")
     assert all(torch.equal(a, b) for a, b in zip(pulled.state_dict().values(), detector.state_dict().values()))
     detector.save(tmp_path / "in.pth")
     assert main(["export", str(tmp_path / "in.pth"), "--push", "somebody/again"]) == 0
@@ -245,5 +244,5 @@ def test_a_refusal_of_the_hub_is_one_line(detector, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
     message = r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         detector.push_to_hub("a/b/c")

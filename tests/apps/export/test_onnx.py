@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import small_parts
+from builders import input_error, small_parts
 from builders.voices import voice
 from conftest import REPOSITORY
 from torch import nn
 
 import nes2net
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.export import onnx as onnx_engine
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.evaluation.judgements import Scores
@@ -174,18 +174,18 @@ def test_loading_a_file_prints_nothing(file, capfd):
 def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, corpus, tmp_path):
     exported = OnnxDetector(file)
     assert_same(detector, exported)
-    with pytest.raises(InputError, match=f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
+    with input_error(f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     settings = ScoringSettings(num_samples=8000, legacy_train_mode=True)
-    with pytest.raises(InputError, match="eval mode"):
+    with input_error("eval mode"):
         judge_trials(exported, trials, tmp_path / "s", Scores(), settings=settings)
-    with pytest.raises(InputError, match="makes no embeddings: use the checkpoint"):
+    with input_error("makes no embeddings: use the checkpoint"):
         judge_trials(exported, trials, tmp_path / "e.npy", Embeddings())
 
 
-def test_the_file_describes_its_detector(detector, file, command):
-    printed = command(["info", file])[1]
+def test_the_file_describes_its_detector(detector, file, output):
+    printed = output(["info", file]).out
     assert "detector exported to ONNX" in printed
     assert "samples at 16 kHz" in printed
     assert "nes2net_x" in printed
@@ -224,7 +224,7 @@ def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
     assert exported.min_samples == exported.max_samples == sls.min_samples
     assert_same(sls, exported)
     for samples in (sls.min_samples - 1, sls.min_samples + 1):
-        with pytest.raises(InputError, match=f"only {sls.min_samples} samples, got {samples}"):
+        with input_error(f"only {sls.min_samples} samples, got {samples}"):
             exported(torch.zeros(1, samples))
 
 
@@ -244,28 +244,28 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
     beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
     assert OnnxDetector(path).fingerprint() != before
     beside.unlink()
-    with pytest.raises(InputError, match=r"large\.onnx needs its weights in .*large\.onnx\.data, which is missing"):
+    with input_error(r"large\.onnx needs its weights in .*large\.onnx\.data, which is missing"):
         OnnxDetector(path)
 
 
 @pytest.mark.parametrize("length", ["8000", "full"])
-def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, workdir, command, length):
+def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, workdir, output, length):
     detector.save("detector.pth")
     score = f"score asvspoof2021_la {corpus} --samples {length} --workers 0"
     for model, out in (("detector.pth", "torch.txt"), (file, "onnx.txt")):
-        assert command(f"{score} --model {model} --out {out}")[0] == 0
+        output(f"{score} --model {model} --out {out}")
     ids, expected = read_scores("torch.txt")
     onnx_ids, onnx_scores = read_scores("onnx.txt")
     assert ids == onnx_ids
     assert expected.std() > 1e-4
     np.testing.assert_allclose(onnx_scores, expected, atol=TOLERANCE)
-    assert "complete already" in command(f"{score} --model {file} --out onnx.txt")[1]
+    assert "complete already" in output(f"{score} --model {file} --out onnx.txt").out
 
 
-def test_a_score_file_never_mixes_scores_of_two_engines(detector, file, corpus, workdir, command, refused):
+def test_a_score_file_never_mixes_scores_of_two_engines(detector, file, corpus, workdir, output, refused):
     detector.save("detector.pth")
     score = f"score asvspoof2021_la {corpus} --samples 8000 --workers 0 --out s.txt --model"
-    assert command(f"{score} detector.pth")[0] == 0
+    output(f"{score} detector.pth")
     refused(f"{score} {file}", "another run")
 
 
@@ -280,12 +280,11 @@ def export_folder(detector, file, workdir) -> Path:
 
 
 @pytest.fixture
-def predicted(command):
+def predicted(output):
     """A function that predicts both recordings, and returns the rows."""
 
     def predict(words: str) -> list[dict]:
-        status, out, err = command(f"predict 1.wav 3.wav --json --model {words}")
-        assert status == 0, err
+        out = output(f"predict 1.wav 3.wav --json --model {words}").out
         return [json.loads(line) for line in out.splitlines()]
 
     return predict
@@ -300,14 +299,14 @@ def test_predict_gives_the_rows_of_the_checkpoint(export_folder, predicted):
         assert row == expected
 
 
-def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, predicted, command):
+def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, predicted, output):
     for kind, seeds in (("real", range(6)), ("fake", range(6, 12))):
         Path(kind).mkdir()
         for seed in seeds:
             soundfile.write(f"{kind}/{seed}.wav", 0.4 * voice(seed, 1), 16000)
-    (advice,) = re.findall("#   nes2net (calibrate .*)", command("predict 1.wav --model detector.onnx")[1])
+    (advice,) = re.findall("#   nes2net (calibrate .*)", output("predict 1.wav --model detector.onnx").out)
     advice = advice.replace("REAL", "real").replace("FAKE", "fake")
-    assert command(f"{advice} --allow-inverted --workers 0")[0] == 0
+    output(f"{advice} --allow-inverted --workers 0")
     assert not load("c.json").population.has_embeddings
     assert all("decision" in row for row in predicted("detector.onnx --calibration c.json"))
 
@@ -338,22 +337,22 @@ def test_files_that_are_not_an_exported_detector_are_refused(file, corpus, workd
     ):
         refused(f"score asvspoof2021_la {corpus} --model {model} --out scores.txt", message)
         assert not Path("scores.txt").exists()
-    with pytest.raises(InputError, match="detector.pth is not an ONNX file: give the name of one that ends in .onnx"):
+    with input_error("detector.pth is not an ONNX file: give the name of one that ends in .onnx"):
         OnnxDetector("detector.pth")
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
 def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
+    with input_error(re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
         OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
 
 
 def test_a_missing_device_is_named(file):
-    with pytest.raises(InputError, match="has no mps"):
+    with input_error("has no mps"):
         OnnxDetector(file, device="mps")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        with pytest.raises(InputError, match="has no cuda: install onnxruntime-gpu"):
+        with input_error("has no cuda: install onnxruntime-gpu"):
             OnnxDetector(file, device="cuda")
 
 
@@ -362,7 +361,7 @@ def test_errors_of_an_export(detector, tmp_path):
         (detector, "d.pt", r"d\.pt has the wrong suffix: choose a name that ends in \.onnx"),
         (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             export_onnx(exported, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -376,7 +375,7 @@ def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, m
     replacement = create("wav2vec2_small", "nes2net_x")
     with torch.no_grad():
         replacement.backend.fc.bias += 2e-4
-    with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
+    with input_error(r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
         export_onnx(replacement, tmp_path / "d.onnx")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
 
@@ -410,7 +409,7 @@ def test_loading_an_int8_file_prints_nothing(int8_file, capfd):
 
 
 @pytest.mark.slow
-def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, command):
+def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, output):
     """They do not depend on the batch, and the file says what it holds."""
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
@@ -424,7 +423,7 @@ def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, comman
     assert (exported.description["quantize"], exported.precision) == ("int8", "int8")
     assert (plain.description["quantize"], plain.precision) == (None, "float32")
     assert exported.description["fingerprint"] == plain.description["fingerprint"]
-    assert "quantised to int8" in command(["info", int8_file])[1]
+    assert "quantised to int8" in output(["info", int8_file]).out
 
 
 @pytest.mark.slow
@@ -463,7 +462,7 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
 
 def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
-    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: remove `quantize`"):
+    with input_error("front-end 'lps' has no linear layers to quantise: remove `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 
 
@@ -476,9 +475,9 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
         (detector, "onnx", "int4", "`quantize` must be 'int8' or None, not 'int4'"),
         (speech, "onnx", "int8", "this detector needs float32, so remove `quantize`"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             export(exported, to, out.with_suffix(f".{to}"), quantize=method)
-    with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: use `device=cpu`"):
+    with input_error("quantised to int8, which computes on the CPU only: use `device=cpu`"):
         OnnxDetector(int8_file, device="cuda")
     assert not list(tmp_path.iterdir())
 

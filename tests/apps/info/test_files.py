@@ -1,13 +1,14 @@
 """`nes2net info FILE`: a readable summary of every kind of file."""
 
-import json
 import shutil
 
 import pytest
 import torch
 import yaml
+from builders.files import write, write_record
 from builders.hostile import onnx_files
 from builders.recipes import short_run
+from builders.small_parts import SPECTRAL_MODEL
 
 from nes2net import Detector
 from nes2net.apps.export.formats import export
@@ -20,7 +21,7 @@ from nes2net.training.run import train
 def run(corpus, tmp_path_factory):
     """The folder of a short run."""
     folder = tmp_path_factory.mktemp("run")
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    model = SPECTRAL_MODEL
     changes = {"train": {"epochs": 2, "keep": "all"}, "validation": {"augmented": False}}
     train(short_run(corpus, folder, {"name": "tiny", "model": model}, changes), "cpu")
     (run_folder,) = (folder / "models").iterdir()
@@ -103,15 +104,14 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
 
 def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, info, capsys):
     """What stands in them is neither trusted nor pasted into a command, nor printed as it is."""
-    scores = tmp_path / "two words.txt"
-    scores.write_text("a 1.0\nb -1.0\n")
+    scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
     for changes in (
         {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
         {"run": {"num_samples": "x"}},
         {"checkpoint": {"average": {"of": 5}}},
         {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
     ):
-        (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
+        write_record(scores, **changes)
         assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
         assert main(["info", str(scores), "--json"]) == 0
         assert "\x9b" not in capsys.readouterr().out

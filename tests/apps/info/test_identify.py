@@ -1,9 +1,9 @@
 """Files are identified by their content."""
 
-import pytest
 import torch
+from builders import input_error
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.apps.info.identify import identify
 from nes2net.models.checkpoints.state_dict import save_state_dict
@@ -62,7 +62,7 @@ def test_a_wrong_record_of_the_model_is_an_error_with_the_file(tmp_path):
     for model in (5, {"frontend": 5}, wrong, {"frontend": None}, "x"):
         save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
         for read in (identify, Detector.from_pretrained):
-            with pytest.raises(InputError, match=r"odd\.pth"):
+            with input_error(r"odd\.pth"):
                 read(tmp_path / "odd.pth")
 
 
@@ -83,5 +83,5 @@ def test_resume_file_and_others(detector, tmp_path):
     (tmp_path / "empty").mkdir()
     no_tensors = r"y\.pth holds no state dict: .*found a dictionary with 'lr'"
     for name, message in (("y.pth", no_tensors), ("empty", "is not a folder of a detector")):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             identify(tmp_path / name)

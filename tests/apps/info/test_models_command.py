@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import genuine_checkpoint
+from builders import genuine_checkpoint, input_error
 from builders.http_server import running
 from builders.hub_server import use_cache
+from conftest import load_detector
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import Detector, create_frontend
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.frontends import sizes
 from nes2net.models.published_models import PUBLISHED
@@ -27,9 +28,8 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_list_and_a_card(command, refused, home):
-    status, out, _ = command("models")
-    assert status == 0
+def test_the_list_and_a_card(output, refused, home):
+    out = output("models").out
     assert max(map(len, out.splitlines())) <= 100
     for text in ("AASIST-L", "antideepfake_xlsr_2b", "df_arena_1b", "0.83 %", "CC BY-NC-SA 4.0", "xlsr_300m"):
         assert text in out
@@ -37,25 +37,24 @@ def test_the_list_and_a_card(command, refused, home):
     assert out.index("spectra_aasist") < out.index("AASIST-L") < out.index("antideepfake_w2v_small")
     assert "Apache-2.0 or " in out  # both licences that the card states
     assert "a small machine" in out.partition("to begin with")[2]
-    data = json.loads(command("models --json")[1])
+    data = json.loads(output("models --json").out)
     assert data["detectors"][1]["name"] == "AASIST"
     assert data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
     assert {"name", "licence", "address", "known_by"} <= data["front-ends"][0].keys()
-    status, out, _ = command("models AASIST")
-    assert status == 0
+    out = output("models AASIST").out
     assert "SHA-256 51d2d9cf0738" in out
     assert "on this machine          no" in out
     refused("models aasist", "there is no model 'aasist'; did you mean 'AASIST'?")
     for name, meant in (("AASSIST", "AASIST"), ("aasist", "AASIST")):
         refused(f"predict a.wav --model {name}", f"checkpoint {name} not found; did you mean '{meant}'?")
-    assert "README of github.com/Liu-Tianchi" in command("models Nes2Net-X")[1]
+    assert "README of github.com/Liu-Tianchi" in output("models Nes2Net-X").out
     refused("predict a.wav --model wav2vec2_Nes2Net_X", "cannot be downloaded by a program", "--model")
     advice = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
     refused("predict a.wav", *advice)
 
 
-def test_the_list_says_which_result_each_released_file_is_of(command, home):
-    lines = command("models")[1].splitlines()
+def test_the_list_says_which_result_each_released_file_is_of(output, home):
+    lines = output("models").out.splitlines()
     for result, figure, files in (
         ("nes2net_x-2021_df", "1.65", "checkpoint, scores"),
         ("nes2net_x_mean5-2021_df", "1.49", "checkpoint, scores"),
@@ -71,26 +70,26 @@ def test_the_list_says_which_result_each_released_file_is_of(command, home):
     assert "  nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio" in lines
 
 
-def test_the_list_has_the_authors_repository_and_that_its_licence_is_not_stated(command, home):
-    (line,) = [line for line in command("models")[1].splitlines() if "hub:nielsr/nes2net-checkpoints" in line]
+def test_the_list_has_the_authors_repository_and_that_its_licence_is_not_stated(output, home):
+    (line,) = [line for line in output("models").out.splitlines() if "hub:nielsr/nes2net-checkpoints" in line]
     assert line.endswith("not stated")
-    repositories = json.loads(command("models --json")[1])["repositories"]
+    repositories = json.loads(output("models --json").out)["repositories"]
     assert repositories[0]["name"] == "hub:nielsr/nes2net-checkpoints"
 
 
-def test_cards_have_the_addresses_of_released_files(command, home):
-    by_hand = json.loads(command("models --json")[1])["by hand"]
+def test_cards_have_the_addresses_of_released_files(output, home):
+    by_hand = json.loads(output("models --json").out)["by hand"]
     (first_goal,) = [detector for detector in by_hand if detector["result"] == "nes2net_x-2021_df"]
-    cards = [" ".join(command(words)[1].split()) for words in ("models Nes2Net-X", "info nes2net_x-2021_df")]
+    cards = [" ".join(output(words).out.split()) for words in ("models Nes2Net-X", "info nes2net_x-2021_df")]
     for address in first_goal["files"].values():
         for card in cards:
             assert address in card
     for card in cards:
         assert "needs no audio: nes2net evaluate asvspoof2021_df SCORES --keys KEYS" in card
-    assert "has no checkpoint of this result" in " ".join(command("info nes2net_x-2021_la")[1].split())
+    assert "has no checkpoint of this result" in " ".join(output("info nes2net_x-2021_la").out.split())
 
 
-def test_a_detector_by_name(command, home, monkeypatch):
+def test_a_detector_by_name(output, home, monkeypatch):
     """The server has random weights of AASIST-L, as their publisher has them: a bare state dict."""
     torch.manual_seed(0)
     torch.save(Detector.from_config("AASIST-L").state_dict(), "random.pth")
@@ -98,23 +97,22 @@ def test_a_detector_by_name(command, home, monkeypatch):
     with running(content) as server:
         file = PublishedFile(f"{server.address}/AASIST-L.pth", len(content), hashlib.sha256(content).hexdigest())
         monkeypatch.setitem(PUBLISHED, "AASIST-L", replace(PUBLISHED["AASIST-L"], file=file))
-        status, out, err = command("predict a.wav --model AASIST-L --json")
-        assert status == 0
+        out, err = output("predict a.wav --model AASIST-L --json")
         assert "note: AASIST-L is fetched once from" in err
         assert "licence: MIT" in err
         row = json.loads(out)
-        status, out, err = command("predict a.wav --model AASIST-L --json")
+        out, err = output("predict a.wav --model AASIST-L --json")
         assert json.loads(out) == row
         assert "fetched" not in err
         assert len(server.fetched()) == 1
-    detector = Detector.from_pretrained("AASIST-L", "cpu")
+    detector = load_detector("AASIST-L")
     assert detector.source == "AASIST-L"
     assert detector.provenance.to_dict() == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
-    assert "first seen here" in command("info AASIST-L")[1]
+    assert "first seen here" in output("info AASIST-L").out
     (home / "AASIST-L").write_text("a file of this name comes first")
-    with pytest.raises(InputError, match="AASIST-L"):
-        Detector.from_pretrained("AASIST-L", "cpu")
+    with input_error("AASIST-L"):
+        load_detector("AASIST-L")
 
 
 def test_a_front_end_by_name(home, monkeypatch):
@@ -129,5 +127,5 @@ def test_a_front_end_by_name(home, monkeypatch):
         base = Detector.from_config(adapted, "xlsr_1b").base  # names the file, which a checkpoint is loaded with
         assert base["file"].endswith("xlsr2_960m_1000k.pt")
         assert len(server.fetched()) == 1
-        with pytest.raises(InputError, match="is not XLS-R 1B"):
+        with input_error("is not XLS-R 1B"):
             create_frontend("xlsr_1b", "xlsr_1b")

@@ -6,14 +6,13 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from builders import slow, some
+from builders import input_error, slow, some
 
 from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, STORED_CARDS, stored_overview
 from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.errors import InputError
 from nes2net.lib.options import options_of
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED_MODELS
@@ -161,9 +160,9 @@ def test_every_source_in_a_recipe_is_of_a_key(name):
 
 def test_a_misspelt_name_gets_the_nearest(capsys):
     for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
-        with pytest.raises(InputError, match=rf"did you mean '{meant}'\?"):
+        with input_error(rf"did you mean '{meant}'\?"):
             names.sheets(wrong)
-    with pytest.raises(InputError, match="nes2net info` lists them"):
+    with input_error("nes2net info` lists them"):
         names.sheets("qqqqqqqqqq")
     assert main(["info", "nes2netx"]) == 2
     assert "did you mean 'nes2net_x'?" in capsys.readouterr().err

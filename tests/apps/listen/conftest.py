@@ -12,7 +12,7 @@ from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.apps.listen.listening import LiveJudge
-from nes2net.scoring.decisions import Decider, LinearCalibration
+from nes2net.scoring.decisions import Decider, LinearCalibration, load
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,18 @@ def small(listen_folder) -> Detector:
 def call(listen_folder) -> np.ndarray:
     """(2, N) at 16 kHz."""
     return soundfile.read(listen_folder / "call.wav", dtype="float32", always_2d=True)[0].T
+
+
+@pytest.fixture(scope="session")
+def music(listen_folder) -> np.ndarray:
+    """(1, N) at 16 kHz."""
+    return soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None]
+
+
+@pytest.fixture(scope="session")
+def calls_it_spoof(listen_folder) -> LinearCalibration:
+    """A calibration by which the call is spoof."""
+    return load(listen_folder / "spoof.json")
 
 
 @pytest.fixture

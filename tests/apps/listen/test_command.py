@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE
-from builders.live import HOP, WINDOW, expected, windows
+from builders.live import HOP, WINDOW, expected, lines_of, windows
 
 from nes2net.apps.listen.sources import open_source
 from nes2net.data.audio.pcm import RawAudio
@@ -27,7 +27,7 @@ OPTIONS = ["--device", "cpu", "--window", WINDOW, "--hop", HOP]
 
 
 @pytest.fixture
-def listen(command, listen_folder, tmp_path):
+def listen(output, listen_folder, tmp_path):
     """A function that listens to bytes in a named pipe, which come in odd pieces; gives the lines."""
 
     def run(content: bytes, *words):
@@ -40,8 +40,7 @@ def listen(command, listen_folder, tmp_path):
                     file.write(content[first : first + 3333])
 
         threading.Thread(target=write).start()
-        status, out, err = command(["listen", pipe, "--model", listen_folder / "small.pth", *OPTIONS, "--json", *words])
-        assert status == 0, err
+        out = output(["listen", pipe, "--model", listen_folder / "small.pth", *OPTIONS, "--json", *words]).out
         return [json.loads(line) for line in out.splitlines()]
 
     return run
@@ -68,7 +67,7 @@ def test_a_pipe_of_raw_samples(listen, small, call, tmp_path, encoding):
     assert [ready[key] for key in ("event", "window", "hop", "rate", "keep")] == ["ready", WINDOW, HOP, 8000, "all"]
     assert ready["channels"] == ["agent", "caller"]
     assert ready["encoding"] == encoding
-    ends = [line for line in lines if line["event"] == "end"]
+    ends = lines_of(lines, "end")
     assert [end["channel"] for end in ends] == ["agent", "caller"]
     assert ends[0]["seconds"] == 6.0
     assert set(ends[0]["lag"]) == set(ends[0]["compute"]) == {"median", "p95", "max"}
@@ -106,7 +105,7 @@ def test_a_recording_in_real_time(command, listen_folder, tmp_path, call):
     soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
     words = ["listen", tmp_path / "short.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)
-    lags = [line["lag"] for line in map(json.loads, out.splitlines()) if line["event"] == "score"]
+    lags = [line["lag"] for line in lines_of(map(json.loads, out.splitlines()), "score")]
     assert len(lags) == 3
     assert min(lags) > -0.01
 
@@ -146,7 +145,7 @@ class SendsCtrlC:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_while_it_starts_is_not_lost(command, listen_folder, monkeypatch):
+def test_ctrl_c_while_it_starts_is_not_lost(output, listen_folder, monkeypatch):
     default_window = calibrated.default_window
 
     def interrupted(*arguments):
@@ -154,10 +153,9 @@ def test_ctrl_c_while_it_starts_is_not_lost(command, listen_folder, monkeypatch)
         return default_window(*arguments)
 
     monkeypatch.setattr(calibrated, "default_window", interrupted)
-    status, out, _ = command(
-        ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", "--speed", "inf"]
-    )
-    assert status == 130
+    out = output(
+        ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", "--speed", "inf"], 130
+    ).out
     assert out == ""
 
 
@@ -187,11 +185,8 @@ def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
             [tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 2, "--split", "a"],
             "--split must have a different name for each of 2 channels",
         ),
-        ([tmp_path / "nothing.pcm", "--rate", 10], "1,000 to 1,000,000 Hz"),
         ([wav, "--channels", 2], "is a recording, which states its channels"),
         ([wav, "--speed", 0], "--speed must be a number above 0"),
-        ([wav, "--hop", 0], "--hop must be a positive number"),
-        ([wav, "--max-behind", "nan"], "--max-behind must be at least 0.001, not nan"),
         ([wav, "--window", 0.001], "too short for this detector"),
     ):
         refused(["listen", *words, *model], message, silent=True)

@@ -10,15 +10,13 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-import soundfile
-from builders import PATIENCE
-from builders.live import WINDOW, expected, heard, judge_of, windows
+from builders import PATIENCE, input_error
+from builders.live import WINDOW, expected, heard, judge_of, lines_of, session_of, windows
 from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.apps.listen.listening import Block, Gone, Listening
-from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
 from nes2net.scoring.stream import TimedWindow
@@ -32,14 +30,14 @@ def test_lines_do_not_depend_on_the_blocks(small, call, cuts, rate, length):
     lines = heard(judge_of(small), (Block(block) for block in blocks), rate, ("a", "b"))
     for name, channel in zip("ab", samples):
         assert windows(lines, name) == expected(small, channel, rate)
-    assert [line["channel"] for line in lines if line["event"] == "end"] == ["a", "b"]
+    assert [line["channel"] for line in lines_of(lines, "end")] == ["a", "b"]
     assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
 
 
 def test_no_window_spans_a_gap_and_time_is_that_of_the_source(judge, small, call):
     before, behind = np.split(call[:1], [20000], axis=1)
     lines = heard(judge(), [Block(before), Block(behind, 3.5)])
-    gap = next(number for number, line in enumerate(lines) if line["event"] == "gap")
+    gap = [line["event"] for line in lines].index("gap")
     assert lines[gap] == {"event": "gap", "channel": "mix", "start": 1.25, "end": 3.5}
     assert windows(lines[:gap]) == expected(small, before[0])
     later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, behind[0])]
@@ -57,7 +55,7 @@ def test_keep_all_lets_the_source_wait_and_loses_no_window(judge, small, call, m
             queue_lengths.append(first)
             yield Block(call[:1, first : first + 4000])
 
-    session = judge().session(16000, "s16le", ["mix"], False, "all")
+    session = session_of(judge(), is_live=False)
     longest = 0
     lines = []
     for line in Listening(session, blocks()).lines():
@@ -78,7 +76,7 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
         small, "scores", lambda waveform, *arguments: (all_sent.wait(PATIENCE), time.sleep(0.1), scores(waveform))[2]
     )
 
-    session = judge(keep="latest", max_behind=0.5).session(16000, "s16le", ["mix"], True, "all")
+    session = session_of(judge(keep="latest", max_behind=0.5))
     waiting = []
 
     def blocks():
@@ -106,49 +104,45 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     assert lines[-1]["real_time_factor"] > 0.4
 
 
-def test_evidence_is_that_of_python_and_alarms_alternate(judge, listen_folder, small, call):
-    calibration = load(listen_folder / "spoof.json")
-    lines = heard(judge(calibration), [Block(call[:1])])
-    scores = [line for line in lines if line["event"] == "score"]
-    evidence = Evidence(Decider(calibration), WINDOW)
-    for line in scores:
+def test_evidence_is_that_of_python_and_alarms_alternate(judge, calls_it_spoof, call):
+    lines = heard(judge(calls_it_spoof), [Block(call[:1])])
+    evidence = Evidence(Decider(calls_it_spoof), WINDOW)
+    for line in lines_of(lines, "score"):
         running = evidence.add(line["end"], line["score"], line["speech"] if line["speech"] >= 0.25 else 0.0)
         assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
         spoken = "reason" not in line
         assert spoken == (line["speech"] >= 0.25)
         assert [line["llr"], line["probability"]] == ([running.llr, running.probability] if spoken else [None, None])
-    events = [line for line in lines if line["event"] in ("alarm", "clear")]
-    assert [line["event"] for line in events][:1] == ["alarm"]
-    assert events[0]["because"] == "probability"
-    assert [line["event"] for line in events] == (["alarm", "clear"] * len(events))[: len(events)]
+    alarms = lines_of(lines, "alarm", "clear")
+    events = [line["event"] for line in alarms]
+    assert events[:1] == ["alarm"]
+    assert alarms[0]["because"] == "probability"
+    assert events == (["alarm", "clear"] * len(events))[: len(events)]
     assert 0.1 < lines[-1]["alarm_share"] < 1
 
 
 @pytest.mark.parametrize("kind", ["bonafide", "spoof"])
-def test_hold_music_raises_neither_trust_nor_alarm(judge, listen_folder, call, kind):
+def test_hold_music_raises_neither_trust_nor_alarm(judge, listen_folder, music, call, kind):
     """The mean stays as it was; a caller who has not spoken yet has none."""
-    music = soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None]
     judge = judge(load(listen_folder / f"{kind}.json"), window=2.0)
     before = heard(judge, [Block(call[:1])])[-1]
     lines = heard(judge, [Block(call[:1]), Block(music, 3.2)])
-    of_music = [line for line in lines if line["event"] == "score" and line["start"] >= 3.2]
+    of_music = [line for line in lines_of(lines, "score") if line["start"] >= 3.2]
     assert len(of_music) > 20
     assert all(line["probability"] is line["llr"] is None and line["reason"] for line in of_music)
     assert lines[-1]["mean"] == pytest.approx(before["mean"])
     assert lines[-1]["against"] == before["against"]
-    assert len([line for line in lines if line["event"] == "silence" and line["start"] >= 3.2]) == 1
+    assert [line["start"] >= 3.2 for line in lines_of(lines, "silence")].count(True) == 1
     alone = heard(judge, [Block(music)])
     assert alone[-1]["probability"] is alone[-1]["mean"] is None
-    assert not {"alarm", "clear"} & {line["event"] for line in alone}
+    assert lines_of(alone, "alarm", "clear") == []
 
 
-def test_what_counts_as_speech_changes_no_score(judge, listen_folder, call):
+def test_what_counts_as_speech_changes_no_score(judge, calls_it_spoof, music, call):
     """Windows without speech are weighed, skipped, or as others."""
-    calibration = load(listen_folder / "spoof.json")
-    music = soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None, :48000]
-    samples = np.concatenate([call[:1], music, call[1:]], axis=1)
-    lines = {vad: heard(judge(calibration, vad=vad), [Block(samples)]) for vad in ("weigh", "skip", "none")}
-    scores = {vad: [line for line in of_vad if line["event"] == "score"] for vad, of_vad in lines.items()}
+    samples = np.concatenate([call[:1], music[:, :48000], call[1:]], axis=1)
+    lines = {vad: heard(judge(calls_it_spoof, vad=vad), [Block(samples)]) for vad in ("weigh", "skip", "none")}
+    scores = {vad: lines_of(of_vad, "score") for vad, of_vad in lines.items()}
     assert windows(lines["none"]) == windows(lines["weigh"])
     silent = ["reason" in line for line in scores["weigh"]]
     assert 3 < sum(silent) < len(silent) - 3
@@ -156,7 +150,7 @@ def test_what_counts_as_speech_changes_no_score(judge, listen_folder, call):
         assert skipped["score"] == (None if is_silent else weighed["score"])
         keys = ("speech", "llr", "probability", "mean", "against", "alarm", "reason")
         assert [skipped.get(key) for key in keys] == [weighed.get(key) for key in keys]
-    evidence = Evidence(Decider(calibration), WINDOW)
+    evidence = Evidence(Decider(calls_it_spoof), WINDOW)
     for line in scores["none"]:
         running = evidence.add(line["end"], line["score"])
         assert [line["llr"], line["mean"], line["against"]] == [running.llr, running.mean, running.against]
@@ -167,15 +161,14 @@ def test_what_counts_as_speech_changes_no_score(judge, listen_folder, call):
     assert ends["skip"]["alarm_share"] == ends["weigh"]["alarm_share"]
 
 
-def test_lines_have_the_keys_of_the_manual(judge, listen_folder, call, monkeypatch, small):
+def test_lines_have_the_keys_of_the_manual(judge, calls_it_spoof, music, call, monkeypatch, small):
     """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
     page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*)(?: with a calibration)? \| (.*) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| (`\w+`[^|]*) \| (.*) \|$", page, re.MULTILINE)
     keys = defaultdict(set)
     for events, row in rows:
-        for event in re.findall(r"\w+", events):
+        for event in re.findall(r"`(\w+)`", events):
             keys[event] |= set(re.findall(r"`(\w+)`", row))
-    music = soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None, :48000]
     scores = small.scores
     calls = []
 
@@ -184,9 +177,8 @@ def test_lines_have_the_keys_of_the_manual(judge, listen_folder, call, monkeypat
         return scores(waveform) * (np.nan if len(calls) == 2 else 1)
 
     monkeypatch.setattr(small, "scores", fail_once)
-    blocks = [Block(call[:1]), Block(music), Block(call[:1], 9.0)]
-    calibrated = judge(load(listen_folder / "spoof.json"))
-    session = calibrated.session(16000, "s16le", ["mix"], True, "all")
+    blocks = [Block(call[:1]), Block(music[:, :48000]), Block(call[:1], 9.0)]
+    session = session_of(judge(calls_it_spoof))
     assert set(session.ready) <= {"event", *keys["ready"]}
     lines = list(Listening(session, blocks).lines())
     lines += heard(judge(keep="latest", max_behind=0.5), [Block(call[:1])])  # a second comes at once
@@ -195,21 +187,18 @@ def test_lines_have_the_keys_of_the_manual(judge, listen_folder, call, monkeypat
     for line in lines:
         assert set(line) <= {"event", *keys[line["event"]]}, line
     for event, always in (("score", {"channel", "start", "end", "score", "speech"}), ("gap", keys["gap"])):
-        assert all(always <= set(line) for line in lines if line["event"] == event)
-    lasts = [line for line in lines if line["event"] == "end"]
-    assert {"event", *keys["end"]} == set(lasts[0]) | {"real_time_factor"}
-    for of_score in ("lag", "error", "reason", "llr", "probability", "mean", "against", "alarm"):
-        assert any(of_score in line for line in lines if line["event"] == "score"), of_score
+        assert all(always <= set(line) for line in lines_of(lines, event))
+    assert {"event", *keys["end"]} == set(lines_of(lines, "end")[0]) | {"real_time_factor"}
+    keys_of_scores = set().union(*lines_of(lines, "score"))
+    assert {"lag", "error", "reason", "llr", "probability", "mean", "against", "alarm"} <= keys_of_scores
 
 
 def test_wrong_samples_end_it_after_the_last_lines(judge, small, call):
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
-    listening = Listening(
-        judge().session(16000, "f32le", ["mix"], True, "all"), [Block(call[:1, :16000]), Block(wrong)]
-    )
+    listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])
     lines = []
-    with pytest.raises(InputError, match=r"the first at 1\.500 s"):
+    with input_error(r"the first at 1\.500 s"):
         for line in listening.lines():
             lines.append(line)
     assert windows(lines) == expected(small, call[0, :16000])
@@ -226,10 +215,8 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
 
     monkeypatch.setattr(small, "scores", fail)
     lines = []
-    with pytest.raises(InputError, match="10 windows in a row cannot be scored: .*nan"):
-        for line in Listening(
-            judge().session(16000, "s16le", ["mix"], True, "all"), [Block(np.tile(call[:1], 2))]
-        ).lines():
+    with input_error("10 windows in a row cannot be scored: .*nan"):
+        for line in Listening(session_of(judge()), [Block(np.tile(call[:1], 2))]).lines():
             lines.append(line)
     failed = [line for line in lines if "error" in line]
     assert all(line["score"] is None and "nan" in line["error"] for line in failed)
@@ -238,17 +225,16 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
     assert lines[-1]["windows"] == 2
 
 
-def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, listen_folder, small, call):
+def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, calls_it_spoof, call):
     """Also with the evidence, and with a window that was complete and not told."""
-    calibration = load(listen_folder / "spoof.json")
     before, behind = np.split(call[:1], [20000], axis=1)
-    uninterrupted = heard(judge(calibration), [Block(before), Block(behind, 3.5)])
+    uninterrupted = heard(judge(calls_it_spoof), [Block(before), Block(behind, 3.5)])
 
     def goes():
         yield Block(before)
         raise Gone
 
-    session = judge(calibration).session(16000, "s16le", ["mix"], True, "all")
+    session = session_of(judge(calls_it_spoof))
     lines = []
     with pytest.raises(Gone):
         for line in Listening(session, goes()).lines():
@@ -268,17 +254,16 @@ def test_stop_ends_a_source_that_waits(judge, small, call):
         arrived.set()
         threading.Event().wait()
 
-    session = judge().session(16000, "s16le", ["mix"], True, "all")
+    session = session_of(judge())
     listening = Listening(session, blocks())
     threading.Thread(target=lambda: (arrived.wait(), time.sleep(0.05), listening.stop())).start()
     assert windows(list(listening.lines())) == expected(small, call[0])
 
 
-def test_memory_does_not_grow_and_no_thread_is_left(listen_folder, small, call):
+def test_memory_does_not_grow_and_no_thread_is_left(calls_it_spoof, small, call):
     """After five minutes as after one, with all that is said of a window."""
     before = set(threading.enumerate())
-    judge = judge_of(small, Decider(load(listen_folder / "spoof.json")), hop=1.0)
-    session = judge.session(16000, "s16le", ["mix"], True, "all")
+    session = session_of(judge_of(small, Decider(calls_it_spoof), hop=1.0))
     (channel,) = session.channels
     block = np.tile(call[:1], 2)[:, :32000]
     memory = []

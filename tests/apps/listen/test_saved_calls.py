@@ -8,18 +8,29 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from builders import input_error
 from builders.live import serving
 
 pytest.importorskip("websockets")
 
-from builders.websocket_calls import START, call_of, say, server_process
+from builders.websocket_calls import (
+    FIRST,
+    START,
+    call_of,
+    gap_in,
+    lose,
+    rest,
+    resume,
+    say,
+    send_first,
+    send_rest,
+    server_process,
+)
 from websockets.sync.client import connect
 
 from nes2net.apps.listen import saved_calls
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import load
 
-FIRST = 20000  # samples of a call before a restart, up to the end of its fourth window
 LATER = 1600  # further samples that no window holds before the restart
 
 
@@ -49,19 +60,17 @@ def interrupted(url, call):
     """The first lines of a call whose connection is lost."""
     with connect(url) as client:
         lines = begun(client, call)
-        client.socket.shutdown(2)
+        lose(client)
     return lines
 
 
 def uninterrupted(url, call, gap):
     """All lines of the same call with a gap of some seconds, which nothing interrupts."""
     with connect(url) as client:
-        say(client, **START)
-        client.send(call[0, :FIRST].tobytes())
+        send_first(client, call)
         say(client, event="gap", seconds=gap)
-        client.send(call[0, FIRST:].tobytes())
-        say(client, event="stop")
-        return [json.loads(line) for line in client]
+        send_rest(client, call)
+        return rest(client)
 
 
 def state_files(tmp_path):
@@ -75,8 +84,8 @@ def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_
         server.send_signal(signal.SIGKILL)
         server.wait()
     with server_process(listen_folder, *options) as (_, url):
-        resumed_lines = call_of(url, call[0, FIRST:].tobytes(), session=first_lines[0]["session"])
-        (gap,) = [line for line in resumed_lines if line["event"] == "gap"]
+        resumed_lines = resume(url, first_lines, call[0, FIRST:].tobytes())
+        gap = gap_in(resumed_lines)
         uninterrupted_lines = uninterrupted(url, call, gap["end"] - gap["start"])
     assert resumed_lines[0]["resumed"]
     assert resumed_lines[0]["session"] == first_lines[0]["session"]
@@ -92,7 +101,7 @@ def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_
 def test_an_alarm_lasts_over_a_restart_and_is_not_told_again(restart, call):
     first_lines = interrupted(restart(latch=True), call)
     assert "alarm" in [line["event"] for line in first_lines]
-    resumed_lines = call_of(restart(latch=True), call[0, :FIRST].tobytes(), session=first_lines[0]["session"])
+    resumed_lines = resume(restart(latch=True), first_lines, call[0, :FIRST].tobytes())
     assert "alarm" not in [line["event"] for line in resumed_lines]
     assert resumed_lines[-1]["alarm"]
 
@@ -104,30 +113,22 @@ def test_a_call_continues_after_an_orderly_stop(judge, listen_folder, call, tmp_
         server.stop()
         list(client)
     with serving(live_judge, state=str(tmp_path / "state")) as (url, _):
-        resumed_lines = call_of(url, call[0, FIRST:].tobytes(), session=first_lines[0]["session"])
-    assert resumed_lines[0]["resumed"]
+        assert resume(url, first_lines)[0]["resumed"]
 
 
-def test_another_calibration_begins_the_call_again(restart, call):
+@pytest.mark.parametrize(
+    "settings, start", [({"calibration": "bonafide.json"}, {}), ({"hop": 0.5}, {}), ({}, {"rate": 8000})]
+)
+def test_another_calibration_window_or_rate_begins_the_call_again(restart, call, settings, start):
     first_lines = interrupted(restart(), call)
-    assert not call_of(restart("bonafide.json"), b"", session=first_lines[0]["session"])[0]["resumed"]
-
-
-def test_other_windows_begin_the_call_again(restart, call):
-    first_lines = interrupted(restart(), call)
-    assert not call_of(restart(hop=0.5), b"", session=first_lines[0]["session"])[0]["resumed"]
-
-
-def test_another_rate_begins_the_call_again(restart, call):
-    first_lines = interrupted(restart(), call)
-    assert not call_of(restart(), b"", session=first_lines[0]["session"], rate=8000)[0]["resumed"]
+    assert not resume(restart(**settings), first_lines, **start)[0]["resumed"]
 
 
 def test_an_old_state_is_removed(restart, call, tmp_path):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     os.utime(path, (0, time.time() - saved_calls.MAX_AGE - 1))
-    assert not call_of(restart(), b"", session=first_lines[0]["session"])[0]["resumed"]
+    assert not resume(restart(), first_lines)[0]["resumed"]
     assert state_files(tmp_path) == []
 
 
@@ -173,7 +174,7 @@ def test_a_damaged_state_begins_the_call_again(restart, call, tmp_path, monkeypa
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     path.write_bytes(DAMAGED[kind](path.read_bytes()))
-    assert not call_of(restart(), b"", session=first_lines[0]["session"])[0]["resumed"]
+    assert not resume(restart(), first_lines)[0]["resumed"]
     assert not (tmp_path / "state" / "evil").exists()
 
 
@@ -210,5 +211,5 @@ def test_a_call_goes_on_if_its_state_cannot_be_saved(restart, call, monkeypatch,
 
 def test_a_file_in_place_of_the_folder_is_refused(judge, tmp_path):
     (tmp_path / "state").write_text("")
-    with pytest.raises(InputError, match="state"), serving(judge(), state=str(tmp_path / "state")):
+    with input_error("state"), serving(judge(), state=str(tmp_path / "state")):
         pass

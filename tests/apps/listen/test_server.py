@@ -3,8 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -12,12 +10,27 @@ from contextlib import ExitStack, suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, wait
-from builders.live import expected, serving, windows
+from builders import PATIENCE, input_error, wait
+from builders.live import expected, lines_of, serving, session_of, windows
 
 pytest.importorskip("websockets")
 
-from builders.websocket_calls import START, call_of, rest, say, server_process
+from builders.websocket_calls import (
+    FIRST,
+    START,
+    call_of,
+    gap_in,
+    lines_of_first,
+    lose,
+    rest,
+    rest_or_closed,
+    resume,
+    say,
+    send_first,
+    send_rest,
+    server_process,
+    windows_around,
+)
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
@@ -26,19 +39,22 @@ from websockets.sync.server import ServerConnection
 from nes2net.apps.listen import server as server_module
 from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Listener
 
 
 def lines_until_lost(url, call):
-    """The first five lines about 20,000 samples of a call whose connection is lost then."""
+    """The lines about the first samples of a call whose connection is lost then."""
     with connect(url) as client:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes())
-        lines = [json.loads(client.recv()) for _ in range(5)]
-        client.socket.shutdown(socket.SHUT_RDWR)
+        lines = lines_of_first(client, call)
+        lose(client)
     time.sleep(0.3)
     return lines
+
+
+def started(client, **start):
+    """Start a session; return the line ``ready`` as a list."""
+    say(client, **START, **start)
+    return [json.loads(client.recv())]
 
 
 def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call, tmp_path):
@@ -53,38 +69,33 @@ def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call,
     assert lines[0]["event"] == "ready"
     assert not lines[0]["resumed"]
     assert lines[0]["keep"] == "all"
-    assert [line["channel"] for line in lines if line["event"] == "end"] == names
+    assert [line["channel"] for line in lines_of(lines, "end")] == names
 
 
 def test_a_gap_that_the_client_tells(serve, small, call):
     with connect(serve()) as client:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes() + b"\1\2")
+        send_first(client, call)
+        client.send(b"\1\2")  # a part of a sample
         say(client, event="gap", seconds=2.25)
-        client.send(call[0, 20000:].tobytes())
-        say(client, event="stop")
+        send_rest(client, call)
         lines = rest(client)
-    (gap,) = [line for line in lines if line["event"] == "gap"]
+    gap = gap_in(lines)
     assert (gap["start"], gap["end"]) == (1.25, 3.5)
-    later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, call[0, 20000:])]
-    assert windows(lines) == expected(small, call[0, :20000]) + later
+    assert windows(lines) == windows_around(small, call, gap)
 
 
 def test_the_pause_of_a_muted_caller_is_a_gap(judge, small, call):
     with serving(judge(keep="all")) as (url, _), connect(url) as client:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes())
+        send_first(client, call)
         for _ in range(3):
             time.sleep(0.1)
             say(client, event="keepalive")
-        client.send(call[0, 20000:].tobytes())
-        say(client, event="stop")
+        send_rest(client, call)
         lines = rest(client)
-    (gap,) = [line for line in lines if line["event"] == "gap"]
+    gap = gap_in(lines)
     assert gap["start"] == 1.25
     assert 0.1 <= gap["end"] - 1.25 < PATIENCE
-    later = [(start + gap["end"], end + gap["end"], score) for start, end, score in expected(small, call[0, 20000:])]
-    assert windows(lines) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
+    assert windows(lines) == windows_around(small, call, gap)
 
 
 def test_a_client_that_sends_nothing_is_told_after_the_idle_time(judge):
@@ -98,8 +109,7 @@ def test_a_client_that_sends_nothing_is_told_after_the_idle_time(judge):
 def test_pages_of_an_allowed_site_may_connect(judge):
     with serving(judge(), allow_origin=["https://App.example/"]) as (url, _):
         with connect(url, origin="https://app.example") as client:
-            say(client, **START)
-            assert json.loads(client.recv())["event"] == "ready"
+            assert started(client)[0]["event"] == "ready"
         with pytest.raises(InvalidStatus, match="403"):
             connect(url, origin="https://other.example")
 
@@ -107,22 +117,20 @@ def test_pages_of_an_allowed_site_may_connect(judge):
 def test_a_name_that_is_allowed_is_answered(serve):
     with socket.create_connection(address_of(serve()), PATIENCE) as connection:
         with connect("ws://lab.example", sock=connection) as client:
-            say(client, **START)
-            assert json.loads(client.recv())["event"] == "ready"
+            assert started(client)[0]["event"] == "ready"
 
 
 def test_who_comes_back_within_30_s_goes_on(serve, small, call):
     url = serve()
     lines = lines_until_lost(url, call)
-    resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+    resumed = resume(url, lines, call[0, FIRST:].tobytes())
     assert resumed[0]["resumed"]
     assert resumed[0]["session"] == lines[0]["session"]
-    (gap,) = [line for line in resumed if line["event"] == "gap"]
+    gap = gap_in(resumed)
     assert gap["start"] == 1.25
     assert 0 < gap["end"] - 1.25 < PATIENCE
-    later = [(start + gap["end"], end + gap["end"], score) for start, end, score in expected(small, call[0, 20000:])]
-    assert windows(lines + resumed) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
-    again = call_of(url, b"", session=lines[0]["session"])  # it has ended
+    assert windows(lines + resumed) == windows_around(small, call, gap)
+    again = resume(url, lines)  # it has ended
     assert not again[0]["resumed"]
     assert again[0]["session"] != lines[0]["session"]
 
@@ -130,46 +138,42 @@ def test_who_comes_back_within_30_s_goes_on(serve, small, call):
 def test_who_comes_back_with_other_audio_is_refused(serve):
     url = serve()
     with connect(url) as client:
-        say(client, **START)
-        session = json.loads(client.recv())["session"]
-        client.socket.shutdown(socket.SHUT_RDWR)
+        lines = started(client)
+        lose(client)
     time.sleep(0.3)
     with connect(url) as client:
-        say(client, **{**START, "rate": 8000}, session=session)
+        say(client, **{**START, "rate": 8000}, session=lines[0]["session"])
         assert "had another rate" in rest_or_closed(client)[0]["message"]
 
 
 def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
     url = serve()
     with connect(url) as lost:
-        say(lost, **START)
-        lost.send(call[0, :20000].tobytes())
-        lines = [json.loads(lost.recv()) for _ in range(5)]
-        resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+        lines = lines_of_first(lost, call)
+        resumed = resume(url, lines, call[0, FIRST:].tobytes())
         assert resumed[0]["resumed"]
         assert rest_or_closed(lost) == []
-    assert windows(lines + resumed)[:4] == expected(small, call[0, :20000])[:4]
+    assert windows(lines + resumed)[:4] == expected(small, call[0, :FIRST])[:4]
     assert [line["event"] for line in resumed].count("end") == 1
 
 
-def test_who_is_lost_before_its_first_line_may_come_again(serve, small, call, monkeypatch, capfd):
+def test_who_is_lost_before_its_first_line_may_come_again(serve, call, monkeypatch, capfd):
     """As long as the connection is lost before the line `ready`, the session is kept."""
     url = serve()
     lines = lines_until_lost(url, call)
     send = server_module._send
 
-    def lose(connection, line):
-        connection.socket.shutdown(socket.SHUT_RDWR)
+    def lose_and_send(connection, line):
+        lose(connection)
         time.sleep(0.1)
         send(connection, line)
 
     with monkeypatch.context() as patch, connect(url) as client:
-        patch.setattr(server_module, "_send", lose)
+        patch.setattr(server_module, "_send", lose_and_send)
         say(client, **START, session=lines[0]["session"])
         assert rest_or_closed(client) == []
     time.sleep(0.3)
-    resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
-    assert resumed[0]["resumed"]
+    assert resume(url, lines)[0]["resumed"]
     assert capfd.readouterr().err == ""
 
 
@@ -177,10 +181,9 @@ def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
     with connect(url) as client:
-        say(client, **START)
-        session = json.loads(client.recv())["session"]
-        client.socket.shutdown(socket.SHUT_RDWR)
-    assert not call_of(url, b"", session=session)[0]["resumed"]
+        lines = started(client)
+        lose(client)
+    assert not resume(url, lines)[0]["resumed"]
 
 
 def deep(client):
@@ -225,23 +228,13 @@ def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
         assert client.close_code == 1008
 
 
-def rest_or_closed(client):
-    lines = []
-    with suppress(ConnectionClosed):
-        while True:
-            lines.append(json.loads(client.recv(PATIENCE)))
-    return lines
-
-
 def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, caplog):
     url = serve()
     with connect(url) as client:
-        say(client, **START)
-        client.recv()
+        started(client)
         with monkeypatch.context() as patch:
             patch.setattr(small, "scores", lambda *_: 1 / 0)
-            client.send(call[0, :20000].tobytes())
-            say(client, event="stop")
+            send_rest(client, call)
             rest_or_closed(client)
         assert client.close_code == 1011
         assert "ZeroDivisionError" in caplog.text
@@ -256,8 +249,7 @@ def test_compression_is_not_offered(serve):
 def test_a_client_too_many_is_told_so(serve, call):
     url = serve(clients=1)
     with connect(url) as first:
-        say(first, **START)
-        first.recv()
+        started(first)
         with connect(url) as second:
             assert "busy" in rest_or_closed(second)[0]["message"]
             assert second.close_code == 1013
@@ -268,8 +260,7 @@ def test_a_client_too_many_is_told_so(serve, call):
 
 def start_before(seconds, client, monkeypatch):
     """Start a session, and from then on let the server wait only so long for a message."""
-    say(client, **START)
-    assert json.loads(client.recv())["event"] == "ready"
+    assert started(client)[0]["event"] == "ready"
     monkeypatch.setattr(server_module, "MAX_SILENCE", seconds)
     say(client, event="gap", seconds=1)  # ends the wait that began before
 
@@ -285,45 +276,19 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
         events = [json.loads(client.recv()) for _ in range(2)]
         assert events[-1]["event"] == "error"
         assert "nothing came for 0.5 s" in events[-1]["message"]
-        client.socket.shutdown(socket.SHUT_RDWR)
+        lose(client)
 
 
-CLIENT = """
-import sys, time
-from websockets.sync.client import connect
-with connect(sys.argv[1]) as client:
-    client.send(sys.argv[2])
-    client.send(open(sys.argv[3], "rb").read())
-    for line in client:
-        print(line, flush=True)
-"""
-
-
-def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(listen_folder, small, call, tmp_path):
-    (tmp_path / "before").write_bytes(call[0, :20000].tobytes())
-    with server_process(listen_folder) as (server, url):
-        words = [sys.executable, "-c", CLIENT, url, json.dumps(START), str(tmp_path / "before")]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as client:
-            lines = [json.loads(client.stdout.readline()) for _ in range(5)]
-            client.kill()
-        time.sleep(0.3)
-        resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
-        assert resumed[0]["resumed"]
-        assert resumed[0]["session"] == lines[0]["session"]
-        (gap,) = [line for line in resumed if line["event"] == "gap"]
-        later = expected(small, call[0, 20000:])
-        later = [(start + gap["end"], end + gap["end"], score) for start, end, score in later]
-        assert windows(lines + resumed) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
-        with connect(url) as client:
-            say(client, **START)
-            session = json.loads(client.recv())["session"]
-            server.kill()
-            assert rest_or_closed(client) == []
-            assert client.close_code == 1006
+def test_a_killed_server_has_forgotten_its_calls(listen_folder, small, call):
+    with server_process(listen_folder) as (server, url), connect(url) as client:
+        lines = started(client)
+        server.kill()
+        assert rest_or_closed(client) == []
+        assert client.close_code == 1006
     with server_process(listen_folder) as (_, url):
-        again = call_of(url, call[0].tobytes(), session=session)
+        again = resume(url, lines, call[0].tobytes())
         assert not again[0]["resumed"]
-        assert again[0]["session"] != session
+        assert again[0]["session"] != lines[0]["session"]
         assert windows(again) == expected(small, call[0])
 
 
@@ -338,12 +303,10 @@ def test_who_sends_nothing_is_given_up(serve, monkeypatch):
 
 def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
     with serving(judge(keep="all")) as (url, server), connect(url) as client, connect(url) as idle:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes())
-        lines = [json.loads(client.recv()) for _ in range(5)]
+        lines = lines_of_first(client, call)
         server.stop()
         lines += rest_or_closed(client)
-        assert windows(lines) == expected(small, call[0, :20000])
+        assert windows(lines) == expected(small, call[0, :FIRST])
         assert lines[-1]["event"] == "end"
         assert client.close_code == 1001
         rest_or_closed(idle)
@@ -358,7 +321,7 @@ def address_of(url):
 def test_no_session_begins_after_the_end(judge):
     """Neither of a client that comes, nor of one that has come; even while another session does not end."""
     with serving(judge()) as (url, server), connect(url) as early:
-        never_ending = Listening(judge().session(16000, "s16le", ["mix"], True, "all"), [])
+        never_ending = Listening(session_of(judge()), [])
         server._running["never ending"] = never_ending, None
         try:
             server.stop()
@@ -376,13 +339,11 @@ def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
     """Neither one that comes, nor one whose call is under way."""
     url = serve()
     with connect(url) as client, ExitStack() as strangers:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes())
+        send_first(client, call)
         for _ in range(200):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
         assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
-        client.send(call[0, 20000:].tobytes())
-        say(client, event="stop")
+        send_rest(client, call)
         assert windows(rest(client)) == expected(small, call[0])
 
 
@@ -415,7 +376,7 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
 
 def test_more_clients_than_descriptors_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
-    with pytest.raises(InputError, match="`clients` must be at most 32, not 33, because this process may open only"):
+    with input_error("`clients` must be at most 32, not 33, because this process may open only"):
         server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
@@ -442,7 +403,7 @@ def vanishes(url, until):
         with suppress(ConnectionClosed, OSError, TimeoutError), connect(url) as client:
             say(client, **START)
             client.send(bytes(6400))
-            client.socket.shutdown(socket.SHUT_RDWR)
+            lose(client)
             until.wait(0.05)
 
 

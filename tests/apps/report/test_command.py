@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from builders import loud_is_fake
 from builders.recordings import encode
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.unfit import write_unfit
 from builders.voices import voice
+from conftest import load_detector, seeded_detector
 
-from nes2net import Detector
 from nes2net.scoring.decisions import load
 
 NAME = "<b>x&y.wav"
@@ -34,14 +33,13 @@ def report_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def report(command, report_folder, workdir):
+def report(output, report_folder, workdir):
     """A function that makes a report, and returns its page."""
 
     def make(words="--calibration {made}/bonafide.json", recording=None, model="small.pth") -> str:
         files = [recording or report_folder / NAME, "--model", report_folder / model]
         flags = ["--device", "cpu", "--html", "r.html", *words.format(made=report_folder).split()]
-        status, out, err = command(["report", *files, *flags])
-        assert status == 0, err
+        out = output(["report", *files, *flags]).out
         assert "wrote r.html" in out
         return Path("r.html").read_text()
 
@@ -72,7 +70,7 @@ def test_the_report_says_what_the_answer_rests_on(report, report_folder):
         "nes2net report '<b>x&y.wav' --model small.pth --device cpu --calibration bonafide.json --html r.html" in text
     )
     assert str(report_folder) not in text
-    assert Detector.from_pretrained(report_folder / "small.pth", device="cpu").fingerprint() in text
+    assert load_detector(report_folder / "small.pth").fingerprint() in text
     text = text_of(report("--calibration {made}/spoof.json --prior 0.25"))
     assert "takes the recording for a fake: for speech" in text
     assert "if 25 % of such recordings are bona fide" in text
@@ -210,8 +208,7 @@ def test_no_recording_and_another_detector(refused, report_folder, workdir):
     Path("bad.wav").write_bytes(b"RIFF")
     flags = ["--device", "cpu", "--html", "r.html"]
     refused(["report", "bad.wav", "--model", "missing.pth", *flags], "bad.wav", silent=True)
-    torch.manual_seed(1)
-    Detector.from_config({"frontend": "lps", "backend": "mean_linear"}).save("other.pth")
+    seeded_detector({"frontend": "lps", "backend": "mean_linear"}, 1).save("other.pth")
     flags += ["--calibration", report_folder / "bonafide.json"]
     words = ["report", report_folder / NAME, "--model", "other.pth", *flags]
     refused(words, "does not belong to this detector", silent=True)

@@ -1,9 +1,9 @@
 """`nes2net robustness`: the report's files, what is printed, and the exit status."""
 
-import json
 from dataclasses import replace
 
 import pytest
+from builders.files import read_json
 
 from nes2net.scoring.decisions import ScoredBy, fit
 
@@ -29,7 +29,7 @@ def test_the_command_tabulates_each_condition_and_writes_the_report(computing, t
     assert rows[0] == "clean"
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
     assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
-    result = json.loads((out / "report.json").read_text())
+    result = read_json(out / "report.json")
     assert result["corpus"] == "asvspoof2019_la"
     assert result["phase"] == "dev"
     source = result["sources"]["clean"]
@@ -38,7 +38,7 @@ def test_the_command_tabulates_each_condition_and_writes_the_report(computing, t
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 
-def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, command, refused):
+def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, output, refused):
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     of_detector = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
     for name, scored_by in (("own", of_detector), ("other", replace(of_detector, fingerprint="0" * 64))):
@@ -48,8 +48,7 @@ def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, 
     refused(words, "add --calibration, or use the operating point eer")
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()  # before anything is scored
-    status, out, _ = command(f"{words} --calibration {tmp_path}/own.json")
-    assert status == 0
+    out = output(f"{words} --calibration {tmp_path}/own.json").out
     assert "operating point cost:1,10,0.5 of the calibration" in out
-    result = json.loads((tmp_path / "out" / "report.json").read_text())
+    result = read_json(tmp_path / "out" / "report.json")
     assert result["calibration"]["detector"] == of_detector.fingerprint

@@ -1,13 +1,14 @@
 """Figures under conditions, against metrics computed here; the page, and what it says in words."""
 
 import functools
-import json
 import re
 
 import numpy as np
 import pytest
+from builders import input_error
+from builders.files import read_json
 
-from nes2net import InputError, metrics
+from nes2net import metrics
 from nes2net.apps.robustness.plots import families_of
 from nes2net.apps.robustness.robustness import CLEAN, evaluate_robustness
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -28,8 +29,12 @@ def case(tmp_path):
     scores["telephone"] = clean - 2
     paths = {condition: tmp_path / f"{condition.replace(':', '_')}.txt" for condition in scores}
     for condition, path in paths.items():
-        write_scores(path, [trial.id for trial in trials], scores[condition])
+        save(path, trials, scores[condition])
     return trials, paths, scores
+
+
+def save(path, trials, scores):
+    write_scores(path, [trial.id for trial in trials], scores)
 
 
 def row_of(result, condition):
@@ -88,14 +93,14 @@ def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
     assert result.header["threshold"] == decider.threshold
     assert result.header["basis"] == "operating point cost:1,1,0.5 of the calibration"
     assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
-    with pytest.raises(InputError, match="add `calibration`, or use the operating point eer"):
+    with input_error("add `calibration`, or use the operating point eer"):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
 
 
 def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
     trials, paths, scores = case
-    write_scores(paths["mp3:8"], [trial.id for trial in trials[2:]], scores["mp3:8"][2:])
-    write_scores(paths["telephone"], [trial.id for trial in trials[20:]], scores["telephone"][20:])
+    save(paths["mp3:8"], trials[2:], scores["mp3:8"][2:])
+    save(paths["telephone"], trials[20:], scores["telephone"][20:])
     result = evaluated(trials, paths)
     assert result.header["left_out"] == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
     assert result.header["num_bonafide"] + result.header["num_spoof"] == 148
@@ -103,7 +108,7 @@ def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
     alone = evaluated(trials[2:], dict.fromkeys((CLEAN, "mp3:8"), paths["mp3:8"]))
     assert row_of(result, "mp3:8")["eer"].value == row_of(alone, CLEAN)["eer"].value
     write_scores(paths["telephone"], ["u1", "x"], [1.0, 2.0])
-    with pytest.raises(InputError, match=r"telephone.txt: 1 score belongs to no trial, such as x"):
+    with input_error(r"telephone.txt: 1 score belongs to no trial, such as x"):
         evaluated(trials, paths)
 
 
@@ -122,7 +127,7 @@ def test_words_tables_and_json(case, tmp_path):
     pages.write(result)
     rows = re.findall(r"^\| (\S+) \|", (tmp_path / "r.md").read_text(), re.MULTILINE)
     assert rows == ["condition", "---", "clean", "mp3:8", "telephone", "mp3:64"]
-    saved = json.loads((tmp_path / "r.json").read_text())
+    saved = read_json(tmp_path / "r.json")
     conditions = saved["tables"][0]["rows"]
     assert [row["on"]["condition"] for row in conditions] == ["clean", "mp3:8", "telephone", "mp3:64"]
     assert conditions[0]["eer"]["value"] == row_of(result, CLEAN)["eer"].value
@@ -134,7 +139,7 @@ def test_without_a_certain_difference_no_condition_is_called_damaging(case):
     noise = 0.3 * np.random.default_rng(0).normal(size=150)
     margin = np.array([3 * (trial.label == BONAFIDE) for trial in trials])
     for changes, is_certain, last in ((noise, False, "0 lower it."), (margin, True, "1 lower it (mp3:8).")):
-        write_scores(paths["mp3:8"], [trial.id for trial in trials], scores[CLEAN] + changes)
+        save(paths["mp3:8"], trials, scores[CLEAN] + changes)
         result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
         _, row = result.rows("conditions")
         assert (row["p_value"].value < 0.05) == is_certain
@@ -169,5 +174,5 @@ def test_a_class_without_trials(case):
     trials, paths, scores = case
     spoof_scores = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
     write_scores(paths[CLEAN], spoof_scores, spoof_scores.values())
-    with pytest.raises(InputError, match="they are of one class: score more trials"):
+    with input_error("they are of one class: score more trials"):
         evaluated([t for t in trials if t.id in spoof_scores], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})

@@ -1,12 +1,12 @@
 """Robustness runs on a corpus of a few seconds: complete, resumed, repeatable, and refused."""
 
-import json
 import shutil
 from dataclasses import replace
 from unittest import mock
 
 import pytest
-from builders.files import write
+from builders import input_error
+from builders.files import read_json, write
 
 from nes2net import InputError
 from nes2net.apps.robustness import run as robustness
@@ -82,7 +82,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     assert report_of(again, torn) == report_of(result, uninterrupted)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
     assert report_of(run(planned(corpus), uninterrupted), uninterrupted) == report_of(again, torn)
-    assert json.loads((uninterrupted / "scores" / "white_5.txt.json").read_text())["condition"] == "white:5"
+    assert read_json(uninterrupted / "scores" / "white_5.txt.json")["condition"] == "white:5"
 
 
 def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
@@ -107,7 +107,7 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
         (["white:5", "white"], "'white:5' is named twice"),
         (["gain", "noise:5"], "condition 'noise:5': needs MUSAN"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             planned(root, conditions)
     damaged = Sources(speech=(bad,) * 5)
     result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
@@ -117,13 +117,13 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
     assert "not one of 12 utterances" in header["failed"]["babble:5"]
     assert list(header["left_out"]) == [planned(root).trials[5].id]
     assert header["num_bonafide"] + header["num_spoof"] == 11
-    with pytest.raises(InputError, match="no condition has scores, so nothing can be compared: babble:5"):
+    with input_error("no condition has scores, so nothing can be compared: babble:5"):
         run(replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out")
 
 
 def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
     """It is no fault of the condition, and the same command goes on."""
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="^No space left$"):
+    with monkeypatch.context() as patch, input_error("^No space left$"):
         patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
         run(planned(corpus, ["white:0"]), tmp_path)
     assert conditions_of(run(planned(corpus, ["white:0"]), tmp_path)) == ["white:0"]
@@ -134,7 +134,7 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
     assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
 
     def refused(message, folder=tmp_path, num_samples=8000, **options):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             run(planned(corpus, **options), folder, num_samples=num_samples)
 
     refused(r"gain_-20\.txt was made by another run or program \(another transform\): pass `overwrite=True`", seed=1)
@@ -165,7 +165,7 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
     assert {"  white:20", "  white:0", "  telephone"} < set(words)
     heard, listed = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
-    with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the"):
+    with input_error("no trial of .* has a label of phase 'eval': name the folder of the"):
         robustness.plan(Part("generic", heard), Suite(keys=listed))
 
 

@@ -3,8 +3,8 @@
 import sys
 
 import pytest
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.apps.scale.cluster import Resources, connect
 
 
@@ -26,11 +26,11 @@ def test_resources_are_resolved_to_actors_that_fit(resources, available, device,
 
 
 def test_resources_out_of_range():
-    with pytest.raises(InputError, match="1 GPUs, but Ray finds 0"):
+    with input_error("1 GPUs, but Ray finds 0"):
         Resources().resolve({"CPU": 8}, "cuda")
-    with pytest.raises(InputError, match="`num_actors` must be at least 1, not 0"):
+    with input_error("`num_actors` must be at least 1, not 0"):
         Resources(0)
-    with pytest.raises(InputError, match="`cpus_per_actor`"):
+    with input_error("`cpus_per_actor`"):
         Resources(cpus_per_actor=float("nan"))
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 from builders.collection import flac, write_record, write_shard
 
-from nes2net import InputError
 from nes2net.apps.scale.collection import _in_order_if_complete, _stamps_of_model, score_collection
 from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import Results, finished_shards, read_record, result_path, write_results
@@ -82,9 +81,7 @@ def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
 def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
     kept(tmp_path, SHARDS[:1])
     another = {**RUN, "dtype": "bfloat16", "num_samples": None}
-    with pytest.raises(
-        InputError, match=r"another run or program \(another num_samples, dtype\): pass `overwrite=True`"
-    ):
+    with input_error(r"another run or program \(another num_samples, dtype\): pass `overwrite=True`"):
         kept(tmp_path, SHARDS[:1], run=another)
     assert [done.run for done in finished_shards(tmp_path).values()] == [RUN]
     assert kept(tmp_path, SHARDS[:1], run=another, overwrite=True)[0] == SHARDS[:1]
@@ -93,7 +90,7 @@ def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
 
 def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
     kept(tmp_path)
-    with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
+    with input_error(r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         kept(tmp_path, SHARDS[::2])
     scored, record = kept(tmp_path, SHARDS[::2], overwrite=True)
     assert (scored, record.shards, record.total) == ([], 2, 4)
@@ -175,7 +172,5 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
 
 
 def test_a_judgement_without_a_score_of_each_recording_is_refused(tmp_path):
-    with pytest.raises(
-        InputError, match="a collection cannot have embeddings, only results of whole recordings: make these with"
-    ):
+    with input_error("a collection cannot have embeddings, only results of whole recordings: make these with"):
         score_collection(write_shard(tmp_path / "x.tar", {"a": b""}), "m.pth", tmp_path / "out", judgement="embeddings")

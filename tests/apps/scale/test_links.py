@@ -1,6 +1,7 @@
 """Links under the names of the files that a collection writes are replaced, and what they lead to stays."""
 
 import pytest
+from builders.files import write
 
 pytest.importorskip("pyarrow")
 
@@ -15,8 +16,7 @@ RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"
 def test_nothing_is_written_through_a_link(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_text("precious")
+    elsewhere = write(tmp_path / "elsewhere", "precious")
     shard = Shard("/data/a.tar", "1", "a.tar")
     scores = tmp_path / "s.txt"
     written = [result_path(out, shard), scores, tmp_path / "s.txt.json"]

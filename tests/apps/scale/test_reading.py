@@ -4,9 +4,9 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import input_error
 from builders.collection import flac, write_shard
 
-from nes2net import InputError
 from nes2net.apps.scale.reading import fetch, pieces_of
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import packed
@@ -75,8 +75,8 @@ def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
 def test_bytes_of_a_url_within_limits(monkeypatch):
     fsspec.filesystem("memory").pipe("/a.flac", b"abcd")
     assert (fetch("memory://a.flac").content, fetch("memory://a.flac").suffix) == (b"abcd", ".flac")
-    with pytest.raises(InputError, match="memory://b.flac cannot be read"):
+    with input_error("memory://b.flac cannot be read"):
         fetch("memory://b.flac")
     monkeypatch.setattr("nes2net.data.audio.packed.MAX_BYTES", 3)
-    with pytest.raises(InputError, match="4 bytes; at most 3 bytes"):
+    with input_error("4 bytes; at most 3 bytes"):
         fetch("memory://a.flac")

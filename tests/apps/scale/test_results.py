@@ -1,6 +1,5 @@
 """Files of results, what is finished, and the score file of a collection."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import input_error
 from builders.collection import write_record
-from builders.files import write
+from builders.files import read_json, write
 
-from nes2net import InputError
 from nes2net.apps.scale.results import (
     finished_shards,
     read_record,
@@ -54,11 +53,11 @@ def test_results_and_the_score_file_of_them(tmp_path):
     finished = to_score_file(out, scores)
     assert (finished.path, finished.done, finished.failures) == (scores, 3, {"d": "damaged"})
     assert scores.read_text() == "a -1.0\nc 0.3333333333333333\ne 2.0\n"
-    record = json.loads((tmp_path / "s.txt.json").read_text())
+    record = read_json(tmp_path / "s.txt.json")
     assert record["failures"] == {"d": "damaged"}
     assert read_scored_by(record_of(scores)).num_samples == 64600
     write_results(out, shard("c.tar"), RUN, [row("c", 0.0)])
-    with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
+    with input_error(r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
         to_score_file(out, scores)
     assert scores.read_text().startswith("a -1.0")  # the old file is whole
 
@@ -92,7 +91,7 @@ def results(tmp_path):
 
 def test_the_record_names_shards_without_results(results, tmp_path):
     to_score_file(results, tmp_path / "s.txt")
-    record = json.loads((tmp_path / "s.txt.json").read_text())
+    record = read_json(tmp_path / "s.txt.json")
     assert record["unread_shards"] == {"/data/c.tar": "not found"}
     assert record["failures"] == {"c": "damaged"}
 
@@ -106,28 +105,28 @@ def test_no_damaged_or_missing_shard_is_left_out_of_a_score_file(results, tmp_pa
     path = result_path(results, shard("b.tar"))
     change(path)
     assert list(finished_shards(results)) == [result_path(results, shard("a.tar"))]  # a new run scores the others
-    with pytest.raises(InputError, match=rf"{path.name} is not a result|scale\.json does not count"):
+    with input_error(rf"{path.name} is not a result|scale\.json does not count"):
         to_score_file(results, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()
 
 
 @pytest.mark.parametrize("facts", [{"total": 4}, {"total": None}])
 def test_results_that_the_record_does_not_count_are_refused(results, tmp_path, facts):
-    record = json.loads((results / "scale.json").read_text())
+    record = read_json(results / "scale.json")
     write_record(results, record | facts)
-    with pytest.raises(InputError, match=r"scale\.json does not count the results beside it"):
+    with input_error(r"scale\.json does not count the results beside it"):
         to_score_file(results, tmp_path / "s.txt")
 
 
 def test_folders_without_scores_and_damaged_files(tmp_path):
-    with pytest.raises(InputError, match="is not a folder of finished results"):
+    with input_error("is not a folder of finished results"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     write_record(tmp_path, {"run": RUN, "failures": {}, "total": 0})
-    with pytest.raises(InputError, match="has no scores"):
+    with input_error("has no scores"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()
     write(result_path(tmp_path, shard("a.tar")), "PAR1")
     assert finished_shards(tmp_path) == {}  # made again
     write(tmp_path / "scale.json", "{")
-    with pytest.raises(InputError, match="not a record of `nes2net scale`"):
+    with input_error("not a record of `nes2net scale`"):
         read_record(tmp_path)

@@ -4,9 +4,9 @@ import os
 
 import fsspec
 import pytest
+from builders import input_error
 from builders.files import write
 
-from nes2net import InputError
 from nes2net.apps.scale.sources import shards_of
 
 
@@ -48,13 +48,13 @@ def test_shards_behind_a_url_are_listed_and_told_apart_by_their_content(tmp_path
         assert shard.rows == (("data/1.flac", "memory://set/data/1.flac"), ("x", "memory://other/2.wav"))
     finally:
         memory.rm("/set", recursive=True)
-    with pytest.raises(InputError, match="nothing-knows-this"):
+    with input_error("nothing-knows-this"):
         shards_of("nothing-knows-this://set")
 
 
 def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
     lines = ["# a comment", "", "one two\t/abs/1.flac", *(f"{number}.flac" for number in range(1500))]
-    first, second = shards_of(write(tmp_path / "files.txt", "\n".join(lines)))
+    first, second = shards_of(write(tmp_path / "files.txt", lines))
     assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
     assert (len(first.rows), len(second.rows), second.name) == (1000, 501, "files.txt#000001000")
     write(tmp_path / "only" / "recordings" / "a b.wav")
@@ -75,5 +75,5 @@ def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
 def test_sources_that_are_refused(tmp_path, name, content, message):
     if content is not None:
         write(tmp_path / name, content)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         shards_of(tmp_path / name.partition("/")[0])

@@ -17,6 +17,7 @@ from builders import PATIENCE
 from builders.browser import opened_page
 from builders.page_requests import left
 from builders.recordings import encode
+from builders.small_parts import SPECTRAL_MODEL
 from builders.voices import voice
 
 from nes2net import Detector
@@ -32,8 +33,7 @@ def model(tmp_path_factory) -> Path:
     """The checkpoint of a small detector on log spectra, whose scores differ from recording to recording."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "small.pth"
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).save(path)
+    Detector.from_config(SPECTRAL_MODEL).save(path)
     return path
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, loud_is_fake, wait
+from builders import PATIENCE, input_error, loud_is_fake, wait
 from builders.unfit import write_unfit
 from builders.voices import voice
 from PIL import Image
@@ -16,7 +16,6 @@ from PIL import Image
 from nes2net.apps.serve.decoding import NotDecoded, TooSlow
 from nes2net.apps.serve.desk import Busy, Closed, Desk, Limits, draw
 from nes2net.cli.main import main
-from nes2net.lib.errors import InputError
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
 from nes2net.scoring.decisions.population import measure
@@ -163,7 +162,7 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
     shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
     assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}
     mismatched = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
-    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
+    with input_error("the calibration does not belong to this detector"):
         Desk(small, folder, decider=mismatched)
 
 

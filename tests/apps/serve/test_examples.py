@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from builders import needs_serve, wait
+from builders.files import read_json
 from conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"
@@ -42,7 +43,7 @@ def test_the_requests_of_the_manual_have_the_answers_that_it_shows(server, speec
 
 
 def answers(folder):
-    return {path.name: json.loads(path.read_text()) for path in folder.glob("[!.]*.json")}
+    return {path.name: read_json(path) for path in folder.glob("[!.]*.json")}
 
 
 def test_two_workers_share_a_folder(Worker, small, speech, tmp_path):

@@ -12,14 +12,13 @@ from http import HTTPStatus
 import httpx
 import jsonschema
 import pytest
-from builders import PATIENCE, dockerfile, loud_is_fake, needs_serve, wait
+from builders import PATIENCE, dockerfile, input_error, loud_is_fake, needs_serve, wait
 from builders.page_requests import send, wav
 from conftest import REPOSITORY
 from prometheus_client.parser import text_string_to_metric_families
 
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.apps.serve.observing import logging_as, tell
-from nes2net.lib.errors import InputError
 from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions import Decider
 
@@ -162,7 +161,7 @@ def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys
     desk = Desk(small, tmp_path)
     with logging_as("json"):
         desk.score(speech / "talk.wav", "secret.wav")
-        with pytest.raises(InputError):
+        with input_error():
             desk.score(speech / "notes.txt", "secret.txt")
         tell("ready", "text", url="http://localhost")
         logging.getLogger("library").warning("two\nlines \x1b[2J")

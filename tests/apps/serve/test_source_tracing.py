@@ -7,10 +7,9 @@ from nes2net.lib.http_server import listening_socket
 
 
 @needs_serve
-def test_a_detector_without_a_score_is_refused(command, tmp_path):
+def test_a_detector_without_a_score_is_refused(output, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     with listening_socket("127.0.0.1", range(0, 1)) as listener:
         port = listener.getsockname()[1]
-    status, _, error = command(["serve", "--model", tracing, "--device", "cpu", "--port", port])
-    assert status == 2
+    error = output(["serve", "--model", tracing, "--device", "cpu", "--port", port], status=2).err
     assert REFUSED in error

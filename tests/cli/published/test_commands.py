@@ -73,12 +73,6 @@ def folder(corpus, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_published_commands_run_as_printed(folder, script):
     """Every command of the published README; the first as a process, with its readers of recordings."""
-
-    def run(line):
-        status, out, err = script(line)
-        assert not status, out + err
-        return out, err
-
     _, program, *words = shlex.split(TRAIN)
     options = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     trained = subprocess.run([sys.executable, REPOSITORY / program, *words], **options)
@@ -94,15 +88,15 @@ def test_the_published_commands_run_as_printed(folder, script):
     ended = [line for number in range(1, 4) for line in ("", f"{number}: {EPOCH}", f"time cost: {VALUE}")]
     assert_lines(trained.stdout, *built, "no. of training trials 12", "no. of validation trials 12", *ended)
     for track in ("LA", "DF"):
-        out, err = run(SCORE.format(track=track, model=model))
+        out, err = script(SCORE.format(track=track, model=model))
         scored = [STARTED, "no. of eval trials 12", f"Scores saved to {track}.txt", f"time cost: {VALUE} hrs"]
         assert_lines(out, *built, f"Model loaded : {model}", *scored)
         assert f"12 of 12 scores written to {track}.txt" in err
         lines = (folder / f"{track}.txt").read_text().splitlines()
         assert [line.split(" ")[0] for line in lines] == [f"{track}_E_{1000001 + i}" for i in range(12)]
-    out, _ = run("python evaluate_2021_LA.py LA.txt DB/keys/LA eval")
+    out = script("python evaluate_2021_LA.py LA.txt DB/keys/LA eval").out
     assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["min_tDCF", "eer"]
-    out, _ = run("python evaluate_2021_DF.py DF.txt DB/keys eval")
+    out = script("python evaluate_2021_DF.py DF.txt DB/keys eval").out
     assert out.startswith("eer: ")
     assert out.endswith("\n\n")
 
@@ -113,21 +107,21 @@ def test_the_published_commands_run_as_printed(folder, script):
     averaged += [f"Model loaded : {run_folder}/epoch_{number}.pth" for number in (56, 60, 62, 76, 95)]
     averaged.append(f"Model loaded average of 5 best models in {average}")
     for lines in (averaged, [f"File '{average}' already exists. Model averaging operation skipped."]):
-        out, err = run(AVERAGE.format(folder=run_folder))
+        out, err = script(AVERAGE.format(folder=run_folder))
         scored = [STARTED, "no. of eval trials 12", "Scores saved to averaged.txt", f"time cost: {VALUE} hrs"]
         assert_lines(out, *built, *lines, f"Model loaded : {average}", *scored)
     assert load_state_dict(average).keys() == load_state_dict(model).keys()
     assert "averaged.txt is complete already" in err
 
-    out, _ = run(WILD.format(wild="DB/release_in_the_wild", model=model))
+    out = script(WILD.format(wild="DB/release_in_the_wild", model=model)).out
     assert_lines(out, *built, f"Model loaded : {model}", STARTED, f"time cost: {VALUE} hrs")
-    out, _ = run("python Cal_EER_in_the_wild.py --path wild.txt --labels_file DB/release_in_the_wild/meta.csv")
+    out = script("python Cal_EER_in_the_wild.py --path wild.txt --labels_file DB/release_in_the_wild/meta.csv").out
     assert out.startswith("EER: ")
     assert 0 <= float(out.split()[1]) <= 1
 
     file = "DB/release_in_the_wild/3.wav"
     for mode, num_samples in (("", None), ("--test_mode 4s", 64000), ("--test_mode full", None)):
-        out, _ = run(DEMO.format(model=model, file=file, mode=mode))
+        out = script(DEMO.format(model=model, file=file, mode=mode)).out
         assert_lines(out, device, f"Model loaded : {model}", f"score: -?{VALUE}")
         score = detector.score(folder / file, num_samples=num_samples)
         assert float(out.split()[-1]) == pytest.approx(score, abs=1e-5)

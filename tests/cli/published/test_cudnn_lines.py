@@ -18,9 +18,8 @@ PRINTED = {
 
 @pytest.mark.parametrize("flags", PRINTED)
 @pytest.mark.parametrize("mode", ["", "--eval --eval_output scores.txt"])
-def test_toggled_settings_are_printed(command, flags, mode, tmp_path, monkeypatch):
+def test_toggled_settings_are_printed(output, flags, mode, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = f"--model_name wav2vec2_Nes2Net_X --device cpu --database_path nowhere {flags} {mode}"
-    status, printed, _ = command(words, program=legacy.main)
-    assert status == 2  # there is no corpus
+    printed = output(words, 2, program=legacy.main).out  # there is no corpus
     assert printed == f"{PRINTED[flags]}Device: cpu\n"

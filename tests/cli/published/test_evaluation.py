@@ -30,34 +30,28 @@ def test_every_published_run_prints_its_output(name, tmp_path, monkeypatch, scri
     runs = {run: result for run, result in results.items() if shlex.split(result["cmd"])[1] in SCRIPTS}
     assert len(runs) == NUM_RUNS[name]
     for run, published in runs.items():
-        status, stdout, stderr = script(published["cmd"])
-        assert (status, stdout) == DIFFERENT.get((name, run), (published["rc"], published["stdout"])), run
+        status, expected = DIFFERENT.get((name, run), (published["rc"], published["stdout"]))
+        stdout, stderr = script(published["cmd"], status)
+        assert stdout == expected, run
         if published["stderr_last"].startswith("ERROR"):
             assert stderr.splitlines()[-1] == published["stderr_last"], run
         if status == 0:
             assert stderr == "", run
 
 
-@pytest.fixture
-def g200(tmp_path, monkeypatch):
-    case = golden_metrics.load("g200", tmp_path)
-    monkeypatch.chdir(case.folder)
-    return case
-
-
 def test_phases_key_layouts_and_what_is_missing(g200, script):
     for keys in ("keys", "keys/LA", "keys/LA/CM", "."):
         for phase in ("hidden", "hidden_track"):
-            status, stdout, _ = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} {phase}")
-            assert (status, stdout) == (0, g200.results["evaluate_2021_LA:hidden_track"]["stdout"]), keys
+            stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} {phase}").out
+            assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"], keys
     (g200.folder / "keys/LA/ASV/ASVTorch_Kaldi/score.txt").unlink()
-    status, stdout, stderr = script("python evaluate_2021_LA.py scores_LA.txt keys eval")
-    assert (status, stdout) == (2, "")
+    stdout, stderr = script("python evaluate_2021_LA.py scores_LA.txt keys eval", status=2)
+    assert stdout == ""
     assert stderr.count("\n") == 1
     assert "ASVTorch_Kaldi/score.txt, keys/LA/ASV/ASVtorch_kaldi/score.txt" in stderr
-    _, _, stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval")
+    stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval", status=1).err
     assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
-    _, _, stderr = script("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval")
+    stderr = script("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval", status=1).err
     assert stderr.splitlines()[0] == "bad_nan_LA.txt: 1 with a score that is not finite: LA_E_1000045"
 
 
@@ -79,19 +73,19 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
     ],
 )
 def test_scores_that_do_not_fit(g200, script, change, expected, message):
-    write(g200.folder / "edited.txt", "\n".join(change((g200.folder / "scores_LA.txt").read_text().splitlines())))
-    status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval")
-    assert (status, stdout) == expected
+    write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
+    status, expected_output = expected
+    stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval", status)
+    assert stdout == expected_output
     assert message in stderr
 
 
 def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script):
     lines = (g200.folder / "scores_LA.txt").read_text().splitlines()[:150]
-    write(g200.folder / "edited.txt", "\n".join(lines))
-    status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")
+    write(g200.folder / "edited.txt", lines)
+    stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")
     scored = {line.split()[0] for line in lines}
     in_phase = [row[1] in scored for row in g200.table("keys/LA/CM/trial_metadata.txt") if row[7] == "eval"]
-    assert status == 0
     assert stdout.startswith("min_tDCF: ")
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
 
@@ -106,9 +100,7 @@ def test_warning_when_negating_changes_nothing(workdir, script):
     scores = "".join(f"s v{n} {score}\n" for n, score in enumerate(asv.values()))
     write(workdir / "LA/ASV/ASVTorch_Kaldi/score.txt", scores)
     write(workdir / "scores.txt", "u0 -1\nu1 0\nu2 1\nu3 -1\nu4 0\nu5 1\n")
-    status, stdout, _ = script("python evaluate_2021_LA.py scores.txt . eval")
-    assert status == 0
-    assert stdout.splitlines()[-1] == (
+    assert script("python evaluate_2021_LA.py scores.txt . eval").out.splitlines()[-1] == (
         "WARNING: your classifier might not work correctly, we checked if negating your scores gives different "
         "min t-DCF - it does not. Are all values the same?"
     )
@@ -116,11 +108,11 @@ def test_warning_when_negating_changes_nothing(workdir, script):
 
 def test_in_the_wild_errors(g200, script):
     lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
-    write(g200.folder / "edited.txt", "\n".join(lines[:-2]) + "\n")
+    write(g200.folder / "edited.txt", lines[:-2])
     command = "python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv"
-    status, stdout, stderr = script(command)
-    assert (status, stdout) == (2, "")
+    stdout, stderr = script(command, status=2)
+    assert stdout == ""
     assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
-    status, stdout, stderr = script(f"{command} --allow-partial")
-    assert (status, stdout[:7]) == (0, "EER: 0.")
+    stdout, stderr = script(f"{command} --allow-partial")
+    assert stdout[:7] == "EER: 0."
     assert stderr.startswith("partial: rests on 198 of 200 trials")

@@ -1,42 +1,31 @@
 """The published evaluation commands: further columns of a score file, and missing or wrong arguments."""
 
 import pytest
-from builders import golden_metrics
 from builders.files import write
 
 INSTRUCTION = "CHECK: invalid input arguments. Please read the instruction below:"
-
-
-@pytest.fixture
-def g200(tmp_path, monkeypatch):
-    case = golden_metrics.load("g200", tmp_path)
-    monkeypatch.chdir(case.folder)
-    return case
 
 
 @pytest.mark.parametrize("more", [" 0.25", " x", " A07 spoof", " "])
 def test_the_script_of_la_ignores_further_columns(g200, script, more):
     text = (g200.folder / "scores_LA.txt").read_text()
     write(g200.folder / "edited.txt", text.replace("\n", f"{more}\n"))
-    status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval")
+    stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval")
     assert stdout == g200.results["evaluate_2021_LA:eval"]["stdout"]
     assert stderr == ""
-    assert status == 0
 
 
 def test_a_label_before_the_score_is_no_score(g200, script):
     text = (g200.folder / "scores_LA.txt").read_text()
     write(g200.folder / "edited.txt", text.replace(" ", " spoof "))
-    status, _, stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval")
-    assert status == 2
+    stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval", status=2).err
     assert stderr == "error: edited.txt, line 1: expected a number as score, found 'spoof'\n"
 
 
 @pytest.mark.parametrize("program", ["evaluate_2021_LA.py", "evaluate_2021_DF.py"])
 @pytest.mark.parametrize("arguments", ["", "scores.txt", "scores.txt keys", "scores.txt keys eval more", "--unknown"])
 def test_other_than_three_arguments_print_the_usage(script, program, arguments):
-    status, stdout, stderr = script(f"python {program} {arguments}")
-    assert status == 1
+    stdout, stderr = script(f"python {program} {arguments}", status=1)
     lines = stdout.splitlines()
     assert lines[0] == INSTRUCTION
     assert "PATH_TO_SCORE_FILE" in stdout

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from builders import golden
+from builders import golden, input_error
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.training.recipes.recipe import Recipe
@@ -104,7 +104,7 @@ def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, workdir
     words = f"{MODEL} --eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
     messages = ("bare.pth does not fit this model", "ssl_model.model.feature_extractor", "where (")
     refused(words, *messages, program=legacy.main)
-    with pytest.raises(InputError):
+    with input_error():
         legacy.main([*MODEL.split(), "--debug"])
 
 

@@ -1,13 +1,13 @@
 """The commands of docs/published.md give the published figures: averages and In-the-Wild have published errors."""
 
-import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from builders.files import read_json
+from conftest import REPOSITORY, load_detector
 
 from nes2net import Detector
 from nes2net.models.checkpoints.state_dict import load_state_dict
@@ -60,12 +60,11 @@ def assert_published_average(path: Path, folder: Path) -> None:
 
 def test_the_printed_command_averages_as_published(run_folder, corpus, script):
     (run_folder.parent / "DB").symlink_to(corpus)
-    status, _, error = script(printed_command("main.py", "--num_average_model"))
-    assert status == 0, error
+    script(printed_command("main.py", "--num_average_model"))
     path = run_folder / "Averaged_Model_IDs_56_60_62_76_95_legacy.pth"
     assert_published_average(path, run_folder)
     audio = corpus / "ASVspoof2021_DF_eval" / "flac"
-    score, expected = first_scores("SCORES", audio, "flac", Detector.from_pretrained(path, "cpu"), num_samples=64600)
+    score, expected = first_scores("SCORES", audio, "flac", load_detector(path), num_samples=64600)
     assert score == pytest.approx(expected, abs=1e-5)
 
 
@@ -75,20 +74,17 @@ def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus,
     checkpoint = run_folder / "epoch_56.pth"
     checkpoint.rename("CKPT")
     command = printed_command("main.py", "--track=in_the_wild")
-    status, _, error = script(command.replace("=DIR", f"={wild}"))
-    assert status == 0, error
-    assert json.loads(Path("SCORES.json").read_text())["run"]["legacy_train_mode"] is True
-    score, in_eval_mode = first_scores("SCORES", wild, "wav", Detector.from_pretrained("CKPT", "cpu"))
+    script(command.replace("=DIR", f"={wild}"))
+    assert read_json(Path("SCORES.json"))["run"]["legacy_train_mode"] is True
+    score, in_eval_mode = first_scores("SCORES", wild, "wav", load_detector("CKPT"))
     assert abs(score - in_eval_mode) > 1e-3
     figure = printed_command("Cal_EER_in_the_wild.py")
-    status, out, error = script(figure.replace("DIR/", f"{wild}/"))
-    assert status == 0, error
-    assert out.startswith("EER: ")
+    assert script(figure.replace("DIR/", f"{wild}/")).out.startswith("EER: ")
 
 
-def test_the_printed_average_of_a_recipe_is_the_published_one(run_folder, command):
+def test_the_printed_average_of_a_recipe_is_the_published_one(run_folder, output):
     words = printed_command("nes2net average").replace("models/RUN", str(run_folder))
-    assert command(shlex.split(words)[1:])[0] == 0
+    output(shlex.split(words)[1:])
     scored = printed_command("nes2net score asvspoof2021_df", "Averaged")
     name = Path(shlex.split(scored)[shlex.split(scored).index("--model") + 1]).name
     assert_published_average(run_folder / name, run_folder)

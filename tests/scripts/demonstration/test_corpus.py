@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import tiny_corpus
+from builders import input_error, tiny_corpus
 from builders.demonstration import RATE, SIZES, contents, folder_of_voices, recording, speech_like
 from builders.files import write
 from demonstration import build, channel, codecs, cues, plan, recordings, synthesis, voices
 
-from nes2net import InputError
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
 
 
@@ -140,7 +139,7 @@ class TestCorpus:
         assert contents(out) == contents(built)
         assert 0 <= eers["dev"] <= 100
         assert 0 <= eers["eval"] <= 100
-        with pytest.raises(InputError, match="another seed"):
+        with input_error("another seed"):
             build.build(out, bonafide, jobs=1, seed=1, sizes=SIZES)
 
 
@@ -233,7 +232,7 @@ def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
     assert "made without" in printed
     monkeypatch.setitem(sys.modules, "pyworld", None)
     synthesis._pyworld.cache_clear()
-    with pytest.raises(InputError, match=r"pip install .*\[demo\]"):
+    with input_error(r"pip install .*\[demo\]"):
         synthesis.available_methods()
     synthesis._pyworld.cache_clear()
 

@@ -5,9 +5,10 @@ import struct
 import numpy as np
 import pytest
 import torch
-from demonstration.whisper import convert, main
+from builders import input_error
+from demonstration import whisper
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 
 SIZES = {"encoder_layers": 2, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 16, "encoder_attention_heads": 2}
 TYPES = {"float32": 0, "int8": 1, "int16": 2, "float16": 4}
@@ -71,83 +72,81 @@ def frontend():
     return frontend
 
 
-def test_converted_encoder_has_the_same_hidden_states(frontend, tmp_path):
-    file = tmp_path / "model.bin"
-    file.write_bytes(model_bin(variables_of(frontend)))
-    assert main([str(file), str(tmp_path / "folder"), "--seconds", "2"]) == 0
-    converted = create_frontend("whisper", tmp_path / "folder").eval()
+@pytest.fixture
+def convert(tmp_path):
+    """A function that converts the bytes of a model, and returns the front-end of the folder."""
+
+    def run(content, seconds=2, **options):
+        (tmp_path / "model.bin").write_bytes(content)
+        whisper.convert(tmp_path / "model.bin", tmp_path / "folder", seconds=seconds, **options)
+        return create_frontend("whisper", tmp_path / "folder").eval()
+
+    return run
+
+
+def test_converted_encoder_has_the_same_hidden_states(frontend, convert):
+    converted = convert(model_bin(variables_of(frontend)))
     waveform = 0.1 * torch.randn(1, 20_000)
     for state, expected in zip(converted(waveform, layers="all"), frontend(waveform, layers="all"), strict=True):
         torch.testing.assert_close(state, expected)
 
 
-def test_positions_are_cut_to_the_seconds_asked_for(frontend, tmp_path):
-    file = tmp_path / "model.bin"
-    file.write_bytes(model_bin(variables_of(frontend, "float16")))
-    convert(file, tmp_path / "folder", seconds=1)
-    converted = create_frontend("whisper", tmp_path / "folder").eval()
+def test_positions_are_cut_to_the_seconds_asked_for(frontend, convert):
+    content = model_bin(variables_of(frontend, "float16"))
+    converted = convert(content, seconds=1)
     assert converted.most_samples == 16_000
     assert converted.model.embed_positions.weight.shape == (50, 8)
     # all that the first layer reads of the positions that are left is as before
     waveform = 0.1 * torch.randn(1, 8_000)
     first, expected = (f(waveform, layers="all")[0] for f in (converted, frontend))
     torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
-    with pytest.raises(InputError, match="3 s are not 1 to 2 s"):
-        convert(file, tmp_path / "folder", seconds=3)
+    with input_error("3 s are not 1 to 2 s"):
+        convert(content, seconds=3)
 
 
-def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
-    file = tmp_path / "model.bin"
-    file.write_bytes(model_bin(variables_of(frontend)))
-    assert main([str(file), str(tmp_path / "folder"), "--seconds", "2", "--layers", "1"]) == 0
+def test_layers_are_cut_to_the_number_asked_for(frontend, convert, tmp_path):
+    content = model_bin(variables_of(frontend))
+    with input_error("3 layers are not 1 to 2"):
+        convert(content, layers=3)
+    assert (
+        whisper.main([*map(str, tmp_path.iterdir()), str(tmp_path / "folder"), *"--seconds 2 --layers 1".split()]) == 0
+    )
     converted = create_frontend("whisper", tmp_path / "folder").eval()
     waveform = 0.1 * torch.randn(1, 8_000)
     first_output = frontend(waveform, layers="all")[1]
     torch.testing.assert_close(converted(waveform)[0], frontend.model.layer_norm(first_output))
-    with pytest.raises(InputError, match="3 layers are not 1 to 2"):
-        convert(file, tmp_path / "folder", seconds=2, layers=3)
-
-
-def changed(frontend, **variables):
-    return {**variables_of(frontend), **{name.replace("__", "/"): array for name, array in variables.items()}}
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"encoder__conv1__weight_scale": np.float32(1)}, "quantised weights"),
-        ({"encoder__conv1__weight": np.zeros((8, 12, 3), "int8")}, "conv1.weight.* is not float32 or float16"),
-        ({"encoder__layer_1__self_attention__linear_0__bias": np.ones(24, "float32")}, "bias of the keys"),
-        ({"encoder__layer_1__self_attention__linear_0__bias": np.ones(23, "float32")}, "reshape"),
-        ({"encoder__conv1__weight": np.zeros((8, 12), "float32")}, "unpack"),
+        ({"encoder/conv1/weight_scale": np.float32(1)}, "quantised weights"),
+        ({"encoder/conv1/weight": np.zeros((8, 12, 3), "int8")}, "conv1.weight.* is not float32 or float16"),
+        ({"encoder/layer_1/self_attention/linear_0/bias": np.ones(24, "float32")}, "bias of the keys"),
+        ({"encoder/layer_1/self_attention/linear_0/bias": np.ones(23, "float32")}, "reshape"),
+        ({"encoder/conv1/weight": np.zeros((8, 12), "float32")}, "unpack"),
     ],
 )
-def test_encoders_that_the_front_end_cannot_compute_are_named(frontend, tmp_path, changes, message):
-    file = tmp_path / "model.bin"
-    file.write_bytes(model_bin(changed(frontend, **changes)))
-    with pytest.raises(InputError, match=message):
-        convert(file, tmp_path / "folder", seconds=2)
+def test_encoders_that_the_front_end_cannot_compute_are_named(frontend, convert, tmp_path, changes, message):
+    with input_error(message):
+        convert(model_bin(variables_of(frontend) | changes))
     assert not (tmp_path / "folder").exists()
 
 
-def test_missing_variables_are_named(frontend, tmp_path):
-    file = tmp_path / "model.bin"
+def test_missing_variables_are_named(frontend, convert):
     for name in ("encoder/num_heads", "encoder/position_encodings/encodings", "encoder/conv1/weight"):
         variables = variables_of(frontend)
         del variables[name]
-        file.write_bytes(model_bin(variables))
-        with pytest.raises(InputError, match=r"no variable encoder/|conv1\.weight"):
-            convert(file, tmp_path / "folder", seconds=2)
+        with input_error(r"no variable encoder/|conv1\.weight"):
+            convert(model_bin(variables))
 
 
-def test_every_cut_of_a_file_is_refused(frontend, tmp_path):
+def test_every_cut_of_a_file_is_refused(frontend, convert):
     content = model_bin(variables_of(frontend))
     aliases = len(text("decoder/projection/weight") + text("decoder/embeddings/weight")) + 4
-    file = tmp_path / "model.bin"
     for length in (*range(0, 400), *range(400, len(content) - aliases, 997)):
-        file.write_bytes(content[:length])
-        with pytest.raises(InputError, match="is damaged: "):
-            convert(file, tmp_path / "folder", seconds=2)
+        with input_error("is damaged: "):
+            convert(content[:length])
 
 
 BIAS_ONLY = model_bin({"encoder/conv1/bias": np.zeros(4, "float32")})
@@ -167,12 +166,11 @@ VERSION_6 = struct.pack("<I", 6)
 def test_other_files_are_refused(tmp_path, capsys, content, message):
     file = tmp_path / "model.bin"
     file.write_bytes(content)
-    assert main([str(file), str(tmp_path / "folder")]) == 2
+    assert whisper.main([str(file), str(tmp_path / "folder")]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_size_that_the_data_contradict_is_refused(tmp_path):
+def test_a_size_that_the_data_contradict_is_refused(convert):
     wrong = BIAS_ONLY.replace(struct.pack("<BI", 1, 4), struct.pack("<BI", 1, 2**31))
-    (tmp_path / "model.bin").write_bytes(wrong)
-    with pytest.raises(InputError, match=r"'conv1/bias'|'encoder/conv1/bias' of shape \[2147483648\] has 16 bytes"):
-        convert(tmp_path / "model.bin", tmp_path / "folder")
+    with input_error(r"'conv1/bias'|'encoder/conv1/bias' of shape \[2147483648\] has 16 bytes"):
+        convert(wrong)
