@@ -60,7 +60,7 @@ def check_conditions(
         prefix = name[: name.rfind(".") + 1]
         met = []
         unmet = []
-        found = ""
+        present_value = ""
         for setting in condition.settings:
             full_setting = setting if "." in setting else f"{prefix}{setting}"
             other, equals, value = full_setting.partition("=")
@@ -71,9 +71,9 @@ def check_conditions(
                 continue
             unmet.append(f"`{full_setting}`")
             if equals:
-                found = f", not with `{other}={values[other]}`"
+                present_value = f", not with `{other}={values[other]}`"
         if isinstance(condition, NotWith) and met:
             raise InputError(f"`{name}` and {met[0]} exclude each other: remove one of them")
         if isinstance(condition, UsedWith) and unmet and not met:
             others = " or ".join(unmet)
-            raise InputError(f"`{name}` is used only with {others}{found}: remove it, or add {others}")
+            raise InputError(f"`{name}` is used only with {others}{present_value}: remove it, or add {others}")

@@ -44,7 +44,7 @@ from nes2net.scoring.waveforms import Recording, judged_share
 #: in 10,000.
 MAX_MEASURED = 10_000
 _BATCH = 8  # number of recordings that a worker measures in one task
-_MAX_WORKERS = 8
+_MAX_WORKERS = 8  # largest number of processes, unless the caller chooses one
 _SEED = 0
 
 

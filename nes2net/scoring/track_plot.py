@@ -188,11 +188,11 @@ def column_quantiles(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]
     Returns:
         Mean seconds of each column (C,); and level, such as 0.5, → quantile of each column (C,).
     """
-    number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
-    ends = np.arange(number + 1) * len(track) // number
+    num_columns = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
+    bounds = np.arange(num_columns + 1) * len(track) // num_columns
     levels = [0.0, 0.1, 0.5, 0.9, 1.0]
-    times = np.array([track.times[a:b].mean() for a, b in pairwise(ends)])
-    quantiles = np.array([np.quantile(track.scores[a:b], levels) for a, b in pairwise(ends)])
+    times = np.array([track.times[start:end].mean() for start, end in pairwise(bounds)])
+    quantiles = np.array([np.quantile(track.scores[start:end], levels) for start, end in pairwise(bounds)])
     return times, dict(zip(levels, quantiles.T))
 
 

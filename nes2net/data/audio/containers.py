@@ -24,7 +24,7 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
 # programs subtract the bytes of the headers from the placeholder. Any other size may be true, even a large size,
 # because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
-_HEADERS_BYTES = 64
+_HEADERS_BYTES = 64  # a size this close to a placeholder counts as one
 #: A size of 64 bits is a placeholder if it is at least this large.
 UNKNOWN_LONG_SIZE = 1 << 62
 _MAX_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless empty chunks

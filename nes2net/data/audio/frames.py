@@ -61,7 +61,7 @@ def states_length(file: BinaryIO) -> bool:
     return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
-_HEADER_BYTES = 6
+_HEADER_BYTES = 6  # number of bytes that give the length of an MPEG or ADTS frame
 _MAX_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
 # ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the second rate the
 # code 2.

@@ -44,9 +44,9 @@ _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # the loud frames are louder than this share of all frames
 _MIN_LEVEL = -60.0  # dB
 _LOWEST = -120  # lowest level in dB; softer frames count as -120 dB
-_LEVELS_PER_DB = 10
+_LEVELS_PER_DB = 10  # number of levels that are counted apart within 1 dB
 _AUDIBLE = 20  # a frame is audible down to this many dB below the loudest frame
-_MIN_FRAMES = 25
+_MIN_FRAMES = 25  # smallest number of audible frames by which sound can be called steady
 _SPREAD = 3.0  # in steady sound, the 10th and 90th percentile of the levels differ by less than this many dB
 # A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
 # from 0.3 to 3.4 kHz. The two energies differ by at most 35 dB in 2,037 recordings of 16 kHz, and by at least 70 dB in

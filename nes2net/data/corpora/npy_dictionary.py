@@ -84,7 +84,7 @@ _PLAIN = (str, int, float, bool, np.generic)
 _MAX_SCALAR_BYTES = 256
 # Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
 _MAX_PADDING = 16
-_MAX_DIMENSIONS = 32
+_MAX_DIMENSIONS = 32  # largest number of dimensions of an array, as in NumPy 1
 _MAX_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's evaluation set takes 11,000,000
 
 

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 # The numbers below are assumptions. A stretch of a recording stands out if at most this share of bona fide recordings
 # has a stretch with as much evidence against bona fide.
-_STANDS_OUT = 0.01
+_MAX_P_VALUE = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
 MIN_SPEECH = 0.25
 # A fake part is called found if it stands out in at least this share of simulated recordings.
-_FOUND = 0.5
+_MIN_SHARE_FOUND = 0.5
 _SIMULATIONS = 2000
 # Largest number of windows of a simulated recording. A recording with more windows counts as several recordings of this
 # length.
 _MAX_WINDOWS = 1000
-_BELOW = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
+_LOW_TAIL = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
 _MAX_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
 _SEED = 0
 
@@ -57,7 +57,7 @@ class Stretch:
     @property
     def stands_out(self) -> bool:
         """Whether at most 1 % of bona fide recordings have a stretch with as much evidence."""
-        return self.p_value <= _STANDS_OUT
+        return self.p_value <= _MAX_P_VALUE
 
     @property
     def words(self) -> str:
@@ -70,7 +70,7 @@ class Stretch:
             return "nothing stands out"
         return (
             f"{clock(self.start, 0)}–{clock(self.end, 0)} speaks against bona fide, as a part of fewer than "
-            f"{100 * _STANDS_OUT:g} % of bona fide recordings of this length does"
+            f"{100 * _MAX_P_VALUE:g} % of bona fide recordings of this length does"
         )
 
 
@@ -308,7 +308,7 @@ def _choose_decision(
         uncertain = uncertain or uncertain_part
     if uncertain:
         return replace(along, decision=CANNOT_TELL, reason=uncertain)
-    if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _STANDS_OUT:
+    if along.low_windows is not None and num_windows > 1 and along.low_windows.p_value <= _MAX_P_VALUE:
         return replace(along, decision=CANNOT_TELL, reason=along.low_windows.words(along.windows))
     if simulated is not None and num_windows > 1 and not simulated.finds_half:
         reason = "if half of a recording of this length were fake, this detector would mostly miss it"
@@ -355,7 +355,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     assert trials is not None
     largest = math.inf if decider.largest_llr is None else decider.largest_llr
     num_trials = len(trials.bonafide)
-    rank = max(1, round(_BELOW * (num_trials + 1)))
+    rank = max(1, round(_LOW_TAIL * (num_trials + 1)))
     lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
@@ -369,7 +369,7 @@ class _Simulations(NamedTuple):
 
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S bona fide recordings."""
-    found: NDArray
+    shares_found: NDArray
     """(L,): for each of ``lengths``, the share of recordings in which a fake part stands out."""
     lengths: NDArray
     """(L,), ascending: lengths of fake parts in windows."""
@@ -395,9 +395,9 @@ class _Simulations(NamedTuple):
         # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
-        usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
+        usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _MAX_P_VALUE) * _SIMULATIONS))]
         lengths = np.unique(np.geomspace(1, count, _MAX_LENGTHS).round().astype(int))
-        found = []
+        shares_found = []
         # For each length, make a part of each simulated recording fake, and count in how many recordings the fake part
         # stands out.
         for length in lengths:
@@ -405,8 +405,8 @@ class _Simulations(NamedTuple):
             first = rng.integers(count - length + 1)
             drawn = rng.integers(len(spoof), size=(length, _SIMULATIONS), dtype=np.int32)
             part_fake[first : first + length] = decider.llr_threshold - spoof[drawn]
-            found.append(float((_highest_sums(part_fake) > usual_limit).mean()))
-        return cls(highest, np.array(found), lengths, count, num_windows / count)
+            shares_found.append(float((_highest_sums(part_fake) > usual_limit).mean()))
+        return cls(highest, np.array(shares_found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
         """Share of bona fide recordings whose sum reaches ``highest_sum``; in (0, 1]."""
@@ -417,14 +417,14 @@ class _Simulations(NamedTuple):
 
     def shortest_found(self, window: float) -> float | None:
         """Seconds of the shortest fake part found in half of the cases; ``window`` in seconds."""
-        is_found = np.flatnonzero(self.found >= _FOUND)
+        is_found = np.flatnonzero(self.shares_found >= _MIN_SHARE_FOUND)
         return float(self.lengths[is_found[0]] * window) if len(is_found) else None
 
     @property
     def finds_half(self) -> bool:
         """Whether a fake part of half the length is mostly found."""
         half = self.lengths >= self.num_windows / 2
-        return bool(self.found[half][0] >= _FOUND)
+        return bool(self.shares_found[half][0] >= _MIN_SHARE_FOUND)
 
 
 def _highest_sums(steps: NDArray) -> NDArray:

@@ -54,9 +54,9 @@ _MIN_SPREADS = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _TELEPHONE = 4300.0  # Hz; a recording with a lower bandwidth went through a telephone
-_FOLDS = 5
+_FOLDS = 5  # number of folds of the cross-validation
 _SEED = 0
-_MAX_DIRECTIONS = 32
+_MAX_DIRECTIONS = 32  # largest number of principal directions of the embeddings
 _MIN_SPREAD = 0.1  # smallest spread of embedding distances, as a multiple of their median
 _MAX_RECORDINGS = 1_000_000
 _WIDEST = 1 << 16  # largest size of an embedding

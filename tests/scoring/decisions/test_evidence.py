@@ -134,8 +134,8 @@ def test_what_is_out_of_range_is_refused():
     evidence = decisions.Evidence(plain_decider(), WINDOW)
     evidence.add(5.0, 0.0)
     for arguments, message in (
-        ((4.0, 0.0), "in their order"),
-        ((math.nan, 0.0), "in their order"),
+        ((4.0, 0.0), "in the order of their ends"),
+        ((math.nan, 0.0), "in the order of their ends"),
         ((6.0, math.nan), "NaN or infinite"),
         ((6.0, 0.0, 1.5), "`speech`"),
     ):
