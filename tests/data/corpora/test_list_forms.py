@@ -133,7 +133,7 @@ def test_a_source_that_is_a_command_is_refused(tmp_path):
 def test_segments_of_kaldi_are_refused(tmp_path):
     write(tmp_path / "wav.scp", "r1 a.wav\n")
     write(tmp_path / "segments", "u1 r1 0.0 1.0\n")
-    with input_error("cut the files"):
+    with input_error("cut the audio files"):
         generic.CORPUS.trials(tmp_path)
 
 
