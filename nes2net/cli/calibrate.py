@@ -423,7 +423,7 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     if scored_by is None:
         say(
             f"note: no record of these scores is beside {saved[0]}, so predict cannot check that it "
-            "applies the calibration to the same detector"
+            "applies the calibration to the same detector: keep the records that `nes2net score` writes"
         )
     else:
         scored_part = "whole recordings"

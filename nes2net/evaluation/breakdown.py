@@ -230,12 +230,14 @@ def breakdown(
 
 
 def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
-    """Map values to positions, sorted by values; trials that lack one of ``names`` are omitted.
+    """Group ``positions`` (N,) of ``table`` by their values of the fields ``names``, sorted by values.
 
-    Without ``names``, all positions have the key ``()``.
+    Trials that lack a value are omitted. Without ``names``, all positions have the key ``()``.
     """
-    if not names or not positions.size:
-        return {(): positions} if not names else {}
+    if not names:
+        return {(): positions}
+    if not positions.size:
+        return {}
     columns = [table.column(name) for name in names]
     numbers = np.stack([column.numbers[positions] for column in columns]).astype(np.int64)  # fields × N
     has_all = (numbers >= 0).all(axis=0)
@@ -243,7 +245,7 @@ def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]
     order = np.argsort(combined, kind="stable")
     groups = {}
     for members in np.split(positions[has_all][order], np.flatnonzero(np.diff(combined[order])) + 1):
-        if members.size:
+        if members.size:  # np.split gives an empty array if all trials lack a value
             groups[tuple(column.values[column.numbers[members[0]]] for column in columns)] = members
     return groups
 

@@ -394,7 +394,8 @@ class Frames(InLines[NDArray]):
         if decider is not None:
             if threshold is not None:
                 raise InputError(
-                    "the operating point of a calibration is the threshold: remove `threshold` or `calibration`"
+                    f"the threshold is given twice, as `threshold` ({threshold:g}) and by the operating point of `calibration` "
+                    f"({decider.threshold:g}): remove one"
                 )
             threshold = decider.threshold
         if isinstance(decider, Decider):

@@ -141,12 +141,14 @@ def evaluate_scores(
 
 
 def _partial_note(matched_trials: Matched) -> str:
-    left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
+    """Say on how many trials the figures rest, and which ids do not fit; empty if scores and key fit."""
+    mismatch = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
-    if num_trials == matched_trials.num_expected and not left_out:
+    if num_trials == matched_trials.num_expected and not mismatch:
         return ""
+    # All trials may have scores although ids do not fit: unknown or repeated ones.
     basis = "all" if num_trials == matched_trials.num_expected else f"{num_trials:,} of"
-    return f"PARTIAL: rests on {basis} {pluralise(matched_trials.num_expected, 'trial')}; {left_out}"
+    return f"PARTIAL: rests on {basis} {pluralise(matched_trials.num_expected, 'trial')}; {mismatch}"
 
 
 def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:

@@ -83,7 +83,7 @@ class TrialTable(list[Trial]):
         values = sorted({value for value in set(fields) if value is not None})
         number_of: dict[str | None, int] = {value: number for number, value in enumerate(values)}
         number_of[None] = -1
-        # Small integers are sorted fastest.
+        # The smallest signed type that holds −1 to len(values) − 1: small integers are sorted fastest.
         dtype = np.min_scalar_type(-1 - len(values))
         return Column(np.fromiter(map(number_of.__getitem__, fields), dtype, len(fields)), values)
 

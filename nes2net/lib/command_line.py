@@ -148,6 +148,7 @@ class OneLineParser(argparse.ArgumentParser):
             # argparse would first report missing arguments.
             actions_by_flag = self._option_string_actions
             own_words = words[: words.index("--")] if "--" in words else words
+            # As in argparse, a word with a space is a value, and the beginning of a flag may stand for the flag.
             for word in own_words:
                 flag = word.partition("=")[0]
                 if (

@@ -115,6 +115,7 @@ def parse_precision(precision: str | torch.dtype) -> str:
     ('bfloat16', 'tf32')
     """
     name = str(precision).removeprefix("torch.")
+    # torch.int8 is refused: the precision int8 quantises the weights, and computes with float32 beside them.
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
     meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # for "bf16", this cutoff still finds bfloat16

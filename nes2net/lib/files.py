@@ -160,7 +160,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder against :func:`remove_leftovers`, until all copies of the descriptor are closed."""
+    """Wait for a lock on an open file or folder, until all copies of the descriptor are closed."""
+    # The lock keeps remove_leftovers from a temporary file, and serves locked.
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
@@ -470,7 +471,7 @@ def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of 
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     if unread <= 0:
-        raise InputError(f"{path}: is longer than {readable_size(max_bytes)}; {remedy}")
+        raise InputError(f"{path}: is longer than {readable_size(max_bytes)}, the most that is read here; {remedy}")
     content = b"".join(chunks)
     check_arrived(path, content[:_START])
     return content

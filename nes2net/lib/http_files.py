@@ -304,7 +304,7 @@ class HttpFiles:
             if target.scheme not in {"https", address.scheme}:
                 raise InputError(f"the server redirects to {short_repr(str(target))}, which is not HTTPS: refused")
             address = target
-        raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times")
+        raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times: get the file with a browser")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""

@@ -37,7 +37,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str], origins: Coll
     Browsers state the page's site in ``Origin`` and ``Sec-Fetch-Site``.
 
     Args:
-        headers, names: in lower case.
+        headers, names: names of headers, and of hosts, in lower case.
         origins: sites whose pages may use this server, in lower case.
 
     Raises:

@@ -285,9 +285,10 @@ def cache_folder() -> Path:
 
 
 def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
-    """Return a ``part`` of a file from the folder, or else from ``read``, called by one process at a time."""
+    """Return the ``part`` of this name from :func:`cache_folder`, or else from ``read``, called by one process at a time."""
     if not _remote.cache_bytes:
         return read()
+    # An entry ends with the CRC-32 of its content, so that a half-written one is read again.
     path = cache_folder() / sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
     try:
         make_folder(path.parent)

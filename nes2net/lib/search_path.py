@@ -23,10 +23,11 @@ def remove_current_folder() -> None:
     Folders of PYTHONPATH and nes2net's folder stay.
     """
     folder = os.path.abspath(sys.path[0])
-    if folder == _HOME:
+    if folder == _HOME:  # the programs that it starts need this folder, too
         return
     os.environ["PYTHONSAFEPATH"] = "1"
     is_safe = getattr(sys.flags, "safe_path", False) or sys.flags.isolated
+    # With `python -m`, Python has put the current folder first, unless it is safe; with `python -c`, "".
     as_module = getattr(sys.modules["__main__"], "__spec__", None) is not None and not is_safe
     if sys.path[0] == "" or (as_module and folder == os.getcwd()):
         del sys.path[0]

@@ -261,7 +261,7 @@ class Network(nn.Module):
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
         """Compute logits B×n by the back-end, from the :meth:`features` of a waveform; raise as :meth:`forward`."""
-        if scores is None:
+        if scores is None:  # a back-end that fuses scores refuses this
             return self.backend.utterance_logits(features)
         if not self.num_scores:
             raise InputError(

@@ -270,7 +270,10 @@ class Int8RelativeAttention(Int8Attention):
 
 
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Intermediate results of about 256 frames per thread fit into the cache, which is faster."""
+    """Apply ``compute`` to the utterances of ``x`` B×T×D, a few at a time.
+
+    Intermediate results of about 256 frames per thread fit into the cache, which is faster.
+    """
     if torch.compiler.is_compiling():
         return compute(x)
     num_utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 frames

@@ -349,14 +349,14 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 
 def _blame_part(scorer: Any, waveforms: Tensor) -> None:
-    """Raise :class:`BrokenPart` if another package's part gives numbers that are not finite."""
+    """Raise :class:`BrokenPart` if another package's part gives numbers that are not finite for ``waveforms``."""
     if not hasattr(scorer, "part_not_finite"):  # an exported detector
         return
     if all(registry.is_built_in(name) for registry, name in named_parts(scorer.config)):
         return
     with torch.inference_mode():
-        subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))
-    if subject:
+        subject = scorer.part_not_finite(waveforms[:1].to(scorer.device))  # one is enough: none has a finite result
+    if subject:  # neither None (finite now) nor "" (a built-in part, or damaged weights)
         raise BrokenPart(f"{subject}: gave numbers that are not finite for a recording; correct the part")
 
 

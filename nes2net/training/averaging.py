@@ -181,6 +181,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
         )
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
+    # The average has no file yet. Its base, if any, is searched for beside the recipe.
     checkpoint = Checkpoint.of(folder / RECIPE_FILE, state_dict, record, str(folder))
     detector.load(checkpoint, remedy=f"put its base there, or into {folder}")
     if detector.num_scores:
@@ -198,6 +199,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
+    # a batch without targets is one whose files could not be read
     _set_batch_statistics(detector, (batch.part.inputs for batch in progress if len(batch.part.targets)))
     detector = detector.cpu()
     return detector.state_dict() if detector.base is None else detector.trained_state_dict()

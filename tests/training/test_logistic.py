@@ -147,7 +147,7 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
         ({"validation": {"mode": "train"}}, "`validation.mode` and `train.optimizer=logistic` exclude each other"),
         (
             {"model": {"backend": {"name": "logistic", "num_logits": 3}}},
-            "and the back-end has spoof_1, spoof_2, bonafide",
+            "but `model.backend` has spoof_1, spoof_2, bonafide",
         ),
         ({"train": {"loss": "cross_entropy"}}, "needs 2 logits, the back-end gives 1"),
         ({"model": {"backend": CLASSIFICATION}}, "linear last layer"),

@@ -116,7 +116,7 @@ def test_a_task_of_named_classes_without_bona_fide(recipe, monkeypatch, capsys, 
 
 def test_the_classes_of_task_and_detector_are_compared(recipe):
     values = recipe(model={"backend": {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4}})
-    with input_error("the classes are spoof, bonafide, and the back-end has spoof_1, spoof_2, sp"):
+    with input_error("the training set has the classes spoof, bonafide, but `model.backend` has spoof_1, spoof_2, sp"):
         train(values, "cpu")
 
 

@@ -254,7 +254,7 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
     check_known([name], tasks, "the experiment has no task")
     task = tasks[name]
     if task.needs is not None and (before := select_unfinished(tasks[task.needs].jobs)):
-        raise InputError(f"{name} comes after {before[0].name}, which is not done: do that first")
+        raise InputError(f"task {name} needs '{before[0].name}', which is not done: run the task {task.needs} first")
     return _print_failures(do_here(task.jobs, machine, plan.out / "logs"))
 
 

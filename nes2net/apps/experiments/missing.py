@@ -176,7 +176,7 @@ def recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:
         corpus.root = str(paths.root(corpus.name))
-        if paths.protocols is not None and corpus.name in training_corpora:
+        if paths.protocols is not None and corpus.name in training_corpora:  # other corpora have their own protocols
             corpus.protocols = str(paths.protocols)
     if paths.ssl_checkpoint is not None:
         recipe.ssl_checkpoint = str(paths.ssl_checkpoint)

@@ -140,10 +140,11 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
 
 
 def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None) -> dict[str, Any]:
+    """Describe the detector for :class:`nes2net.models.onnx_detector.OnnxDetector`; lengths in samples."""
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     scored_samples = samples_to_score(detector.provenance).num_samples
-    if shortest == longest:
+    if shortest == longest:  # the graph accepts only this length
         scored_samples = shortest
     return {
         "nes2net": __version__,
@@ -159,7 +160,7 @@ def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None
         "pre_emphasis": detector.pre_emphasis,
         "scores": f"scores = {_SCORE_FORMULAS[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
-        "quantize": None,
+        "quantize": None,  # set when the graph is quantised
         "config": detector.config,
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,

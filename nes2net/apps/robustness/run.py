@@ -200,8 +200,8 @@ def run(
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError(
-            f"all {pluralise(len(plan.trials), 'trial')} are of one class, and error rates need bona fide and spoofed trials: "
-            "choose more trials, or another phase"
+            f"error rates need bona fide and spoofed trials, but {num_bonafide} of {pluralise(len(plan.trials), 'trial')} are bona "
+            "fide: choose more trials, or another phase"
         )
     # Check before scoring that a threshold can be found. Whether a threshold can be found depends only on the numbers
     # of trials, so the scores may be zeros.

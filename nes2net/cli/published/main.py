@@ -241,6 +241,7 @@ def _names_of_settings() -> dict[str, str]:
             keys += [f"{section}.{key}" for key in values]
         else:
             keys.append(section)
+    # Later entries replace earlier ones. The last five are arguments of functions of the library.
     return {
         **{key: f"--set {key}" for key in keys},
         **{key: f"--{flag}" for key, flag in _RECIPE_KEYS.items()},
@@ -425,7 +426,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
             inert.append("eval_output")
         if stated_flags := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
             flags = ", ".join(stated_flags)
-            print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)
+            print(
+                f"note: {flags} accepted for compatibility, but without effect, as in the published code",
+                file=sys.stderr,
+            )
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         if not args.cudnn_deterministic_toggle:
@@ -437,7 +441,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
             return _score(args)
         from nes2net.training.run import train
 
-        average = _average(args)
+        average = _average(args)  # sets args.model_path, which recipe_from_flags reads
         train(recipe_from_flags(args), args.device, reporter=TrainingLines(average))
         return 0
 

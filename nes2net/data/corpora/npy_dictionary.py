@@ -129,8 +129,10 @@ class _Array:
         is_shape = isinstance(self.shape, tuple) and len(self.shape) <= _MAX_DIMENSIONS
         if not is_shape or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
             raise ValueError("an array has an unknown shape")
-        if math.prod(self.shape) * dtype.itemsize != len(self.data):
-            raise ValueError(f"an array of shape {short_repr(self.shape)} has {len(self.data)} bytes")
+        num_bytes = math.prod(self.shape) * dtype.itemsize
+        if num_bytes != len(self.data):
+            shape = short_repr(self.shape)
+            raise ValueError(f"an array of shape {shape} has {len(self.data)} bytes instead of {num_bytes}")
         order: Literal["F", "C"] = "F" if self.fortran else "C"
         return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
 

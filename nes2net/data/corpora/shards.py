@@ -305,7 +305,9 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
-            raise InputError(f"shard {shard.path}: {short_repr(member.name)} is in it more than once")
+            raise InputError(
+                f"shard {shard.path}: {short_repr(member.name)} is in it more than once: write it with one file of each name"
+            )
         sample[suffix] = member
     # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
     with closing(open_shard(shard.path)) as file:

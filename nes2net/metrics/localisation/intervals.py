@@ -230,10 +230,11 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _cached_draws(num_utterances: int, num_resamples: int, seed: int) -> NDArray:
-    """Count draws of each utterance, (R, U); cached, because all metrics use the same draws."""
+    """Count how often each resample draws each utterance, (R, U); cached, because all metrics use the same draws."""
     # 8 bits suffice: the probability of a count above 255 is below 1/256!, where ! is the factorial.
     counts = np.empty((num_resamples, num_utterances), np.uint8)
     for index in range(num_resamples):
+        # the generator of _Resamples.counts, which draws the same without the cache
         counts[index] = draw_counts(np.random.default_rng([seed, index]), num_utterances)
     counts.flags.writeable = False
     return counts

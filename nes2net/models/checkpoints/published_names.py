@@ -79,12 +79,20 @@ class Layout:
         return name
 
 
-def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
-    """DeepFense's loss contains the last layer. Scores need no tensors of the encoder's pre-training."""
+def _deepfense(
+    mark: str, own_backend_prefix: str, own_last_layer: str, prefixes: Mapping[str, str] = MappingProxyType({})
+) -> Layout:
+    """Make the layout of DeepFense's files with a back-end, whose tensor ``mark`` identifies it.
+
+    Args:
+        own_last_layer: our prefix for the last layer, which DeepFense's loss contains.
+        prefixes: prefix below ``backend.`` → our prefix, where this is not ``own_backend_prefix``.
+    """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
+    # The first prefix that fits counts, so the exceptions come before "backend.".
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
-        prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
+        prefixes={"losses.0.fc.": own_last_layer, **backend_prefixes, "backend.": own_backend_prefix},
         library_encoder="frontend.model.",  # followed by transformers' or fairseq's names, as DeepFense's `source` says
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",

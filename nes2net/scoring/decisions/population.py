@@ -363,7 +363,9 @@ class Population:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
         for distances in (self.distances, self.distances_with_embedding):
             if distances is not None and len(distances) != self.num_recordings:
-                raise ValueError(f"{len(distances)} distances of {self.num_recordings} recordings")
+                raise ValueError(
+                    f"expected a distance for each of {self.num_recordings} recordings, found {len(distances)}"
+                )
 
     @classmethod
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:

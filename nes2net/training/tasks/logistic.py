@@ -89,7 +89,10 @@ class LogisticTrainer(Trainer):
             self.targets = np.array([trial.target for trial in embedded_trials])
             if len(set(self.targets.tolist())) < 2:
                 classes = join_names(sorted({str(trial.label) for trial in embedded_trials})) or "no class"
-                raise InputError(f"only training files of {classes} are usable: mend the files named above")
+                raise InputError(
+                    f"training needs usable files of bona fide and spoof, but only files of {classes} could be read: correct or "
+                    "replace the files named above"
+                )
             self.embeddings: NDArray = np.stack([rows[trial.id] for trial in embedded_trials])
         super().fit()
 

@@ -107,8 +107,8 @@ class Task:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
         if detector.classes != self.classes:
             raise InputError(
-                f"the classes are {join_names(self.classes, 5)}, and the back-end has {join_names(detector.classes, 5)}: remove "
-                "num_logits and classes from `model.backend`"
+                f"the training set has the classes {join_names(self.classes, 5)}, but `model.backend` has "
+                f"{join_names(detector.classes, 5)}: remove num_logits and classes from `model.backend`"
             )
         check_system_scores(trials, detector.num_scores)
 
