@@ -64,7 +64,7 @@ def test_every_back_end_trains_and_scores(name):
         try:
             detector = Detector.with_frontend(frontend, model).train()
         except InputError as error:
-            assert re.search(r"feature_dim is|reads \d hidden states", str(error))
+            assert re.search(r"feature_dim must be|reads \d hidden states", str(error))
             refused.add(backend)
             continue
         step(detector)

@@ -75,7 +75,7 @@ def test_embeddings_of_one_batch(detector):
     for kind, layer, message in (
         ("frontend", 3, "hidden states 0 to 2"),
         ("frontend", "first", "'last', 'all' or a number, not 'first'"),
-        ("backend", 1, "remove it for backend"),
+        ("backend", 1, "remove it for `of=backend`"),
     ):
         with input_error(message):
             detector.embeddings(waveform, kind, layer)

@@ -32,7 +32,7 @@ def test_what_is_printed_and_written(tmp_path, explain):
     assert data["checks"][0]["of"] == "time"
     assert len(data["relevance"]["cells"]) == 16
     assert data["layers"] is None
-    _, printed, _ = explain("tone.wav --out out --picture svg --json")
+    printed = explain("tone.wav --out out --picture svg --json").out
     assert json.loads(printed) | {"file": data["file"]} == data  # the same explanation again
     assert (tmp_path / "out" / "tone.svg").read_text().startswith("<?xml")
     printed = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4").out

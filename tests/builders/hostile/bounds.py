@@ -187,7 +187,7 @@ def _boost(parameters: dict[str, Any]) -> Any:
 
 
 def _add_parameter(name: str, value: float) -> None:
-    says = f"RawBoost: {name} is a .*number "
+    says = f"RawBoost: {name} must be a .*number "
     CASES.append(Case(f"RawBoost: {name} {value}"[:40], lambda _: {name: value}, _boost, says))
 
 

@@ -94,7 +94,7 @@ def doubled(times: int) -> str:
 _DOUBLED = doubled(40) + "model: {frontend: {name: lps}, backend: {name: nes2net_x, nes_ratio: *a39}}"
 # The form of YAML is checked as that of recipes.
 _YAML = {
-    "an option doubled 40 times": (_DOUBLED, "no aliases"),
+    "an option doubled 40 times": (_DOUBLED, "aliases"),
     "a text of 10 MB": (_CONFIG + "a: " + "x" * 10**7, "is longer than"),
     "empty": ("", "does not describe a model"),
     "an unknown name": ("model: {frontend: {name: " + "x" * 10_000 + "}, backend: sls}", "unknown front-end"),
@@ -105,7 +105,7 @@ _YAML = {
 }
 # Options of parts that a folder states; tests/models/test_registry.py tries the limits of each.
 _OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft is "),
+    "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft must be "),
     "a frame per sample": ("frontend", _convolutions([8, 1, 1]), "from one frame to the next"),
     "long frames often": ("frontend", {**_LPS, "n_fft": 16384, "hop_length": 32}, "from one frame to the next"),
     "a frame of all samples": (
@@ -121,9 +121,9 @@ _JSON = {
     "2 MB of text": ('{"a": "' + "x" * 2_000_000 + '"}', "is longer than"),
 }
 _CHANGED = {
-    "many layers": ({"num_hidden_layers": 2**31}, "encoder_layers is "),
+    "many layers": ({"num_hidden_layers": 2**31}, "encoder_layers must be "),
     "no convolutions": ({"conv_dim": None}, "does not describe the convolutions"),
-    "convolutions of lists": ({"conv_stride": [[2**31]] * 7}, "conv_feature_layers is "),
+    "convolutions of lists": ({"conv_stride": [[2**31]] * 7}, "conv_feature_layers must be "),
 }
 _INDEX = {
     "not JSON": ("{", "not valid JSON"),

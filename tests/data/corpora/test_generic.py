@@ -84,16 +84,16 @@ def test_folders_of_classes_give_labelled_trials(tmp_path, split_folder, split):
     assert generic.CORPUS.trials(tmp_path) == trials
 
 
-def test_a_line_says_which_files_of_a_folder_are_passed_over(tmp_path, capsys):
+def test_a_line_says_which_files_of_a_folder_are_skipped(tmp_path, capsys):
     """Once for each class, however often the corpus is read: checked, counted and scored."""
     for name in ("real/a.wav", "real/b.sdf", "real/c.sdf", "real/notes.txt", "fake/d.wav"):
         write(tmp_path / name)
     assert len(check_corpus(generic.CORPUS, tmp_path).splits[0].present) == 2
     assert len(generic.CORPUS.trials(tmp_path)) == 2
     stderr = capsys.readouterr().err
-    assert stderr.count("passed over") == 1
+    assert stderr.count("skipped in") == 1
     assert f"{tmp_path / 'real'}, because" in stderr
-    assert ": 2 .sdf; name" in stderr
+    assert ": 2 .sdf; to read such a file, name it" in stderr
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
@@ -140,7 +140,7 @@ def test_a_folder_without_recordings_or_lists(tmp_path):
         generic.CORPUS.trials(file, "dev")
     folder(tmp_path / "real")
     folder(tmp_path / "human")
-    with input_error("both human and real would be bonafide; rename one"):
+    with input_error("both human and real stand for bonafide; rename one"):
         generic.CORPUS.trials(tmp_path)
     with input_error("no trial has a label"):
         generic.CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))

@@ -65,7 +65,7 @@ def test_time_without_segment_is_bona_fide_only_if_the_file_has_spoofed_segments
         ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
         (
             [("A07", 0.0, 1.0)],
-            "unknown labels A07; expected bonafide, spoof, fake .nes2net.metrics.localisation.map_rttm ren",
+            "unknown labels A07; expected bonafide, spoof, fake .rename them with nes2net.metrics.localisation.map_rttm",
         ),
     ],
 )
@@ -77,7 +77,7 @@ def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, 
 def test_labels_that_contradict_segments_are_refused():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
-    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)$"
+    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)"
     with input_error(f"^x.rttm: {message}"):
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
     with input_error("there are no labels of 30 ms"):

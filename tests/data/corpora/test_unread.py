@@ -62,7 +62,7 @@ def test_lists_of_parts_may_have_any_case(tmp_path, name):
 def test_two_folders_of_one_part_are_refused(tmp_path, names):
     for name in names:
         make(tmp_path / name, *CLASSES)
-    with input_error("both .* and .* would be .*; rename or remove one"):
+    with input_error("both .* and .* stand for .*; rename or remove one"):
         generic.CORPUS.trials(tmp_path)
 
 
