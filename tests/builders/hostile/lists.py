@@ -176,7 +176,12 @@ CASES: list[Case] = [
     Case("scores: zeros without end", link("scores.txt", "/dev/zero"), _evaluated, "is longer than"),
     *cases(_calibrated, each_written("scores.txt", _TO_CALIBRATE), "scores to calibrate: "),
     *cases(_loaded, each_written("calibration.json", _CALIBRATIONS | _CHANGED), "calibration: "),
-    Case("calibration: 1 GB", sparse("c.json", 1 << 30), _loaded, "is longer than 67.1 MB.* give .* that `nes2net calibrate` saved"),
+    Case(
+        "calibration: 1 GB",
+        sparse("c.json", 1 << 30),
+        _loaded,
+        "is longer than 67.1 MB.* give .* that `nes2net calibrate` saved",
+    ),
     *cases(_applied, each_written("calibration.json", _TO_APPLY), "calibration to apply: "),
     *cases(_rttm_of, each_written("a.rttm", _RTTM), "rttm: "),
     *cases(_arrays_of, each_written("a.npy", _ARRAYS), "arrays: "),
