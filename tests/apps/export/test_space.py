@@ -81,7 +81,8 @@ def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spec
             files = {"file": sound.read_bytes()}
             answer = httpx.post(url, files=files, headers=headers, timeout=PATIENCE)
             row = answer.json()
-            assert row["score"] == pytest.approx(spectral_detector.score(sound), abs=1e-6)
+            # float32, with another number of threads
+            assert row["score"] == pytest.approx(spectral_detector.score(sound), abs=1e-5)
             assert row["llr"] == pytest.approx(3 * row["score"] + 0.5)
             assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(source)
         finally:
