@@ -216,7 +216,7 @@ function facts(answer) {
     noFakes: !fakes.length,
     more: Math.max(0, fakes.length - MAX_LISTED) || null,
     share: Math.round(100 * fakeSeconds / row.duration),
-    goesOn: rule && rule.threshold + rule.hysteresis,
+    continuesUpTo: rule && rule.threshold + rule.hysteresis,
   };
 }
 
