@@ -431,7 +431,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
     [
         ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
         ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
-        (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
+        (["data.corpora=[{name: generic}, {name: generic}]"], "several of `data.corpora` are called generic.*`alias`"),
         (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` must be a name of letters"),
         (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),
         (["data.corpora=[{root: DB}]"], r"a mapping of `data\.corpora\[\]` has no `name`"),
@@ -448,6 +448,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         (["data.corpora=[{name: a, dev_split: null}]"], "none of `data.corpora` validates"),
         (["data.corpora=[{name: a, train_split: null}]"], "none of `data.corpora` trains"),
         ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b': name one of asvspoof2019_la, Fake.Set"),
+        (["data.corpora.b.root=DB"], "`data.corpora` is not set: use keys such as `data.root`"),
         (["data.balance=[class]", "data.crop=pieces"], "`data.crop=pieces` makes batches by the length of pieces"),
         (
             [TWO, "validation.over=worst"],
