@@ -448,7 +448,6 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         (["data.corpora=[{name: a, dev_split: null}]"], "none of `data.corpora` validates"),
         (["data.corpora=[{name: a, train_split: null}]"], "none of `data.corpora` trains"),
         ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b': name one of asvspoof2019_la, Fake.Set"),
-        (["data.corpora.b.root=DB"], "`data.corpora` is not set: use keys such as `data.root`"),
         (["data.balance=[class]", "data.crop=pieces"], "`data.crop=pieces` makes batches by the length of pieces"),
         (
             [TWO, "validation.over=worst"],
@@ -463,6 +462,11 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
 def test_what_does_not_go_with_several_corpora(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
+
+
+def test_a_corpus_of_a_list_that_is_not_set():
+    with input_error("`data.corpora` is not set: use keys such as `data.root`"):
+        load_recipe("asvspoof2019_nes2net_x", ["data.corpora.b.root=DB"])
 
 
 #: Keys that only an optimiser with gradient steps uses, and a value that is not the default.
