@@ -160,8 +160,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Wait for a lock on an open file or folder, until all copies of the descriptor are closed."""
-    # The lock keeps remove_leftovers from a temporary file, and serves locked.
+    """Lock an open file or folder, waiting if necessary; held until all copies of the descriptor are closed."""
+    # While a temporary file is locked, remove_leftovers does not remove it. locked() uses this lock, too.
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
