@@ -264,7 +264,7 @@ def fetch(address: str, start: int, size: int) -> bytes:
         content = store.cat_file(path, start=start, end=start + size)
         now = _ask_status(address)  # asked after reading, so that the bytes are of this file
         if now != listed:
-            raise ChangedFile(f"{address} {change_message(str(listed), str(now))}")
+            raise changed_file(address, listed, now)
         if len(content) == listed.size != size:
             raise InputError(f"{address}: the server sends the whole file instead of a range, which shards require")
         if len(content) != size:
@@ -274,8 +274,11 @@ def fetch(address: str, start: int, size: int) -> bytes:
     return read_cached(address, f"{start}\0{size}", lambda: _persistently(address, ask))
 
 
-def change_message(before: str, now: str) -> str:
-    return f"has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or begin a new run"
+def changed_file(address: str, before: object, now: object) -> ChangedFile:
+    return ChangedFile(
+        f"{address} has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or "
+        "begin a new run"
+    )
 
 
 def cache_folder() -> Path:

@@ -185,8 +185,8 @@ class OneClassDistillation(Backend):
             raise InputError(f"back-end '{name}' {why}: choose one that embeds only the last state")
         if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
             raise InputError(
-                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another "
-                "`model.backend.utterance`"
+                f"back-end '{name}' with `model.backend.backend.utterance=min` embeds by the logits of a last layer: use another "
+                "`model.backend.backend.utterance`"
             )
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())

@@ -257,14 +257,11 @@ def _pool_facts(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the settings that a card lists: :data:`_ALWAYS`, and those that differ from the defaults.
-
-    Only the last part of a path is kept.
-    """
+    """Yield the settings that a card lists: :data:`_ALWAYS`, and those that differ from the defaults."""
     defaults = flatten(Recipe().to_dict())
     for key, value in flatten(recipe.to_dict()).items():
         is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)
         if is_listed and value is not None and not key.startswith((*_NEVER, *_FOLDERS)):
             if isinstance(value, str):
-                value = Path(value).name
+                value = Path(value).name  # of a path, tell only the name
             yield key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

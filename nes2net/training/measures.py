@@ -164,7 +164,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     if not len(genuine) or not len(spoofed):
         raise InputError(
             f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {items}, but at least one of each "
-            "is needed: mend the files named above, or give it more labels"
+            "is needed: correct the files named above, or label more trials"
         )
     return genuine, spoofed
 

@@ -280,9 +280,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     saved = [row for row in history if isinstance(row.get(by), float) and row["epoch"] in epochs]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
+        remedy = f"choose 1 to {len(saved)}" if saved else "rank by another value with `by`"
         raise InputError(
-            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: choose at "
-            f"most {len(saved)}"
+            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
         )
     return _best_of_run(Path(folder), saved, count, by)
 
