@@ -74,6 +74,7 @@ class NewRecording:
     def row(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {
+            # Users' programs read these keys.
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),
             "score": self.score,

@@ -239,6 +239,7 @@ def _detections(
     for name, applied_threshold in thresholds.items():
         called = []
         for utterance in utterances:
+            # (frames,)
             is_bonafide = np.asarray(utterance.scores) > applied_threshold
             called.append(segments_of_frames(is_bonafide, resolution, utterance.duration))
         overlap = overlap_of_segments(truth, called, durations)  # (U, 3) hits, false alarms and misses in seconds
@@ -251,6 +252,7 @@ def _detections(
             "boundary_error": Figure(_or_none(boundaries.mean_distance)),
         }
         detections.append(Row({"at": name}, figures))
+        # Seconds of false alarms and of misses.
         wrong_shares.append(overlap[:, 1:].sum(1) / durations)
     return detections, wrong_shares[0]
 

@@ -38,7 +38,7 @@ def limit_size(owner: str) -> Iterator[None]:
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: use smaller options
     """
-    thread = get_ident()
+    thread = get_ident()  # the hooks are called in all threads
     num_weights = 0
     num_modules = 0
     # (module, name of a tensor) → number of its elements. If a new tensor replaces a tensor of the

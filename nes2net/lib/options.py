@@ -92,7 +92,7 @@ def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
             return inputs.dim
-        return -(-inputs.dim // step) * step
+        return -(-inputs.dim // step) * step  # rounded up
 
     return Follows(choose)
 
@@ -190,6 +190,7 @@ class Preset(partial):
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
+        # The docstring is the summary and the constructor's `Args:`, without its first part.
         meanings = (inspect.getdoc(constructor) or "").partition("\nArgs:\n")
         self.__doc__ = "".join((inspect.cleandoc(summary), "\n", *meanings[1:]))
         return self

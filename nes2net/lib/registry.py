@@ -116,7 +116,7 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' is registered already as {self._table.get(name)}: choose another name",
             ),
         )
-        self._table[name] = target
+        self._table[name] = target  # not built in, so that :meth:`check` applies
 
     def get(self, name: str) -> Any:
         """Import the object that is registered under ``name``.
@@ -150,7 +150,7 @@ class Registry(Generic[T]):
         points = self._added.get(name, [])
         owners = sorted(f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist)
         if owners and name in self._built_in:
-            del self._added[name]
+            del self._added[name]  # so that the note comes once
             print_note(
                 f"{self.kind} '{name}' is built into nes2net, so that of {' and '.join(owners)} cannot be used: its "
                 "author has to choose another name"

@@ -321,7 +321,7 @@ def _resample(
     drawings = _drawings(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
     results = [metric(*scores) for metric, *scores in systems]
     values: Iterable[NDArray] = itertools.chain.from_iterable(
-        _figures(systems, drawing, num_resamples, num_threads) for drawing in drawings
+        _values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
     )
     if progress:
         values = progress(values, num_resamples * len(drawings))
@@ -339,7 +339,7 @@ def _resample(
     return results, np.clip(sample + distances, lowest, highest)
 
 
-def _figures(
+def _values_of_resamples(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
     cells = drawing.cells
@@ -449,6 +449,8 @@ def _drawing_of_groups(seed: int, groups: NDArray, num_bonafide: int, num_attack
     def draw(index: int) -> NDArray:
         """Repeat the draw until both classes have a trial."""
         sizes = (num_attacks,) if num_attacks else ()  # skip the random numbers of _drawing_of_attacks()
+        # One more size continues the same random numbers: the further draw is new, but its beginning comes from the
+        # cache.
         while True:
             sizes = (*sizes, num_groups)
             counts = _last_counts(seed, index, sizes)
@@ -478,6 +480,7 @@ def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_g
 
 def _number_groups(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
     number_of: dict[Any, int] = {}  # group → index of the group
+    # (B + S,)
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 
 

@@ -75,8 +75,7 @@ class TeacherStudent(Frontend):
             student = {**teacher_config, **student}
         name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
-        # The hidden states of teacher and student are compared after averaging over time, so their frames must be equal
-        # in size and time.
+        # Mean hidden states are compared, so frames must be equal in size and time.
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):

@@ -66,8 +66,7 @@ class Journal(Generic[T]):
         self.to_json = to_json
         with writing(path):
             make_folder(path.parent)
-            # The file has no buffer. With a buffer, a line that does not fit on the disk would be written again when
-            # the file is closed.
+            # No buffer: a line that does not fit on the disk would be written again at the close.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # cut off an incomplete last line
                 start = file.seek(max(0, os.path.getsize(path) - _MAX_LINE_BYTES))

@@ -164,8 +164,7 @@ def values_or_raise(results: Iterable[T | str]) -> list[T]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score each (N,) as :func:`score_or_raise`; equal lengths share a batch."""
     one_by_one = depends_on_batch(scorer)
-    # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
-    # if each waveform is a batch.
+    # Length, or index if each waveform is a batch → indices of the waveforms of a batch.
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if one_by_one else len(waveform), []).append(number)
@@ -333,7 +332,6 @@ def _seeded_by(stream: str | None, device: torch.device) -> Iterator[None]:
 
 
 def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
-    """Move ``x`` to ``device``, and repeat its last row until it has ``rows`` rows."""
     if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
         x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
     x = x.to(device, non_blocking=True)

@@ -44,7 +44,9 @@ class ScoreLength(NamedTuple):
     @property
     def note(self) -> str:
         """:attr:`words` with advice; empty without :attr:`why`."""
-        return self.words and f"{self.words}; `num_samples` chooses another part"
+        if not self.why:
+            return ""
+        return f"{self.words}; `num_samples` chooses another part"
 
 
 def samples_to_score(

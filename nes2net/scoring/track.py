@@ -126,8 +126,7 @@ def score_track(
     blocks = push_all(blocks_of(audio, sample_rate, None if channels else compared), frames)
     scored = list(push_all(blocks, stream))
     starts, ends, scores = zip(*scored)
-    # Take the length of a window from the first window, which begins at 0 s. A recording that is shorter than a window
-    # is itself the only window.
+    # The first window begins at 0 s; a shorter recording is itself the only window.
     window = ends[0]
     times = np.array(starts) + window / 2
     speech = np.array([frames.share(start, end) for start, end in zip(starts, ends)])

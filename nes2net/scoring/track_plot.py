@@ -112,7 +112,6 @@ def plot_track(
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     label_time_axis(waveform, track.duration)
-    # Shade the fake stretches in both parts of the picture.
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
         _shade(scores, intervals, shaded or f"fake ({len(stretches)})")

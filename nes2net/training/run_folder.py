@@ -70,8 +70,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool) -> Iterator[None]:
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # If a path in the folder already has the name of a file of training, it must be a regular file or a link to a
-        # file. The lock must not be a link.
+        # A path with the name of a file of training must be a regular file, or a link to a file; the lock must not be a
+        # link.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE

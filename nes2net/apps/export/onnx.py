@@ -197,6 +197,7 @@ def _accepted_lengths(detector: Detector) -> tuple[int, int | None]:
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
     # One frame more would need min_samples + most_frames·hop_length samples.
+    # None if the back-end takes any number of frames.
     longest = most_frames and frontend.min_samples + most_frames * frontend.hop_length - 1
     if longest and backend.fixed_frames:  # one length only: the published one, if it gives this number of frames
         shortest = longest = ASVSPOOF_SAMPLES if shortest <= ASVSPOOF_SAMPLES <= longest else shortest

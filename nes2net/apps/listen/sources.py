@@ -105,7 +105,6 @@ def open_source(
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
-    # Play a recording.
     if channels != 1:
         raise InputError(
             f"{source} is a recording, which states its channels: remove `channels`; `split` judges each by itself"

@@ -110,6 +110,7 @@ def evaluate_robustness(
     inputs = []
     for name, file in files.items():
         inputs.append(score_input(Path(file.path.name), file.sha256, f"scores, {name}"))
+    # Users' programs read these keys.
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -274,10 +275,12 @@ def _read_scores(
 
 
 def _conditions_without_score(
-    trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]
+    trials: Sequence[Trial], scores_by_condition: Mapping[str, Mapping[str, float]]
 ) -> dict[str, list[str]]:
-    conditions = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
-    return {id: names for id, names in conditions.items() if names}
+    missing_by_id = {
+        trial.id: [name for name, by_id in scores_by_condition.items() if trial.id not in by_id] for trial in trials
+    }
+    return {id: names for id, names in missing_by_id.items() if names}
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:

@@ -53,6 +53,7 @@ class UnderCondition:
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
         """Apply the condition to ``waveform`` (N,) of the utterance ``id``."""
+        # Other seeds would change published robustness results.
         seeds = [self.seed, _checksum(self.name), _checksum(id)]
         return self.condition(waveform, np.random.default_rng(seeds))
 

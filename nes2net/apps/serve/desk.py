@@ -213,6 +213,7 @@ class Desk:
             picture = draw(full_wav, duration) if for_page else None
             token = ""
             if player_wav:
+                # Out of the work folder, which is removed now.
                 token = token_urlsafe(16)
                 self.player_files[token] = player_wav.rename(self.folder / f"{token}.wav")
                 self.player_files[token].touch()  # its minutes count from now on

@@ -84,14 +84,15 @@ class Guard:
         self.app = app
         self.admit = admit
         self.patience = patience
-        self.names = {name.lower().rstrip(".") for name in names}
-        self.frames = " ".join(("'self'", *frames))
+        self.names = {name.lower().rstrip(".") for name in names}  # as check_site() compares them
+        self.frames = " ".join(("'self'", *frames))  # for `frame-ancestors` in _POLICY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # WebSockets are not served
+        # Reversed, so that the first of several equal headers counts.
         pairs = reversed(scope["headers"])
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in pairs}
         stated = headers.get("content-length", "")

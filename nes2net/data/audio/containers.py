@@ -87,10 +87,10 @@ def _wave_fault(file: BinaryIO, order: _ByteOrder, size_of_file: int) -> str | N
             present = max(0, present) // unit_bytes
             return cut_off(announced, present, unit) if announced > present else None
         if name == b"ds64" and len(body) >= 16:
-            long_size = int.from_bytes(body[8:16], "little")
+            long_size = int.from_bytes(body[8:16], "little")  # behind the size of the file
         # codes of PCM, float, A-law, μ-law, extensible
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in {1, 3, 6, 7, 0xFFFE}:
-            unit_bytes = max(1, int.from_bytes(body[12:14], order))
+            unit_bytes = max(1, int.from_bytes(body[12:14], order))  # of one sample of all channels
             unit = "samples"
     return None
 
@@ -158,6 +158,8 @@ def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
     """Read the size that the header states, if any; ``start`` has the 30 bytes before it."""
     header = file.read(min(int.from_bytes(start[16:24], "little"), _MAX_HEADER_BYTES))
     properties = header.find(_ASF_FILE_PROPERTIES)
+    # Behind id and size (24 bytes): id of the file (16), its size (8), five times and numbers (40), flags; flag 1
+    # means that it is still being recorded.
     fields = header[properties + 24 : properties + 104]
     if properties < 0 or len(fields) < 68 or fields[64] & 1:
         return None  # no size is stated, because the recording was not finished
@@ -172,7 +174,7 @@ def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
         head = file.read(11)
         if not any(head):  # the file ends, or only zeros follow, as in a sparse file
             return None
-        expected += 15
+        expected += 15  # 4 bytes, and the header of the tag
         if len(head) == 11:
             expected += int.from_bytes(head[1:4], "big")
         if expected >= size:
@@ -242,10 +244,11 @@ class _Track:
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
         if box.name == b"stts":
-            self.steps.add(head[4:8] + head[12:])
+            self.steps.add(head[4:8] + head[12:])  # skips the number of samples of the first entry
         if box.name == b"stsc" and 0 < count <= _MAX_ENTRIES:
             file.seek(box.body + 8)
             content = file.read(12 * count)
+            # Entries of three numbers: first chunk, samples in each chunk, description.
             table = np.frombuffer(content[: len(content) // 4 * 4], ">u4")  # the file may end within a number
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
@@ -316,6 +319,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
             header = 16
         elif length == 0:  # the box extends to the end of the file or of the box around it
             length = end - position
+        # Fewer than 8 bytes that begin with 0 may be a large box cut off within its header; other bytes are no box.
         if length < header or (len(head) < 8 and head[0]):
             return
         yield _Box(head[4:8], depth, position, position + header, position + length)
@@ -393,6 +397,7 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     """
     position = 0
     size_of_file = end
+    # Once even for an empty file, so that callers get (0, None).
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6

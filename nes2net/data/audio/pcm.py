@@ -83,7 +83,7 @@ class PcmDecoder:
         self._type = np.dtype(_TYPES[encoding])
         self._held = b""  # first bytes of a sample whose last bytes have not arrived
         self._recent = b""  # all bytes so far, or the latest of them
-        self._is_beginning = True
+        self._is_beginning = True  # whether fewer than _BEGINNING bytes have come
 
     def _refuse_header(self, content: bytes) -> None:
         """Refuse an audio file's header, also in the middle: some programs send files in pieces."""

@@ -239,9 +239,9 @@ class Listener:
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
         frames = np.clip(samples[: num_frames * _FRAME].reshape(num_frames, _FRAME), -1, 1)
-        levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
+        levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))  # (frames,), at least _LOWEST
         level_indices = np.clip((levels - _LOWEST) * _LEVELS_PER_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
-        power = np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)
+        power = np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)  # (frequencies,)
         self._band_energies += (power[_SPEECH_BANDS].sum(), power[_HIGH_BANDS].sum())
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 

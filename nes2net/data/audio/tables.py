@@ -287,7 +287,7 @@ class ArrowMessages:
         header = _header_of_message(first)
         if first.type != "schema" or header is None:  # pyarrow would read any message as a schema
             raise ValueError("it does not begin with a schema")
-        if _field(header, 0, "<h"):
+        if _field(header, 0, "<h"):  # endianness of the schema
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
         # The schema with which record batches are read one by one, without dictionaries.
@@ -299,7 +299,7 @@ class ArrowMessages:
         for message in self._reader:
             batch = _header_of_message(message)
             if message.type == "dictionary":
-                batch = _field(batch, 1, None)
+                batch = _field(batch, 1, None)  # the record batch in a dictionary batch
                 # A dictionary may extend a copy of an earlier dictionary, so each dictionary is counted together with
                 # all earlier dictionaries.
                 dictionaries += _decompressed_bytes(batch, message.body)
@@ -377,6 +377,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
     # The buffers begin with their decompressed sizes (−1: not compressed).
+    # Fields of RecordBatch in Message.fbs: 0 length, 2 buffers, 3 compression.
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None
     if buffers is None:

@@ -100,6 +100,7 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # Another order of draws would change the result of every seed.
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)

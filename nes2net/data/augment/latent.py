@@ -85,6 +85,7 @@ class LatentAugmentation(Settings):
                 f"latent augmentation requires embeddings of shape (batch, size), not {tuple(embeddings.shape)}"
             )
         batch, size = embeddings.shape
+        # Another order of draws would change the result of every seed.
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         # The draws are float32, whatever the type of the embeddings. In half precision, a number just below 1 would
         # become 1.

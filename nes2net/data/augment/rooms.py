@@ -106,6 +106,7 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = optional(*_LIBRARY)
+    # Another order of draws would change the result of every seed.
     size = rng.uniform(_MIN_SIZE, _MAX_SIZE)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption

@@ -97,6 +97,7 @@ class Specmix(Settings):
         if batch < 2:
             return Mixed(spectrograms, targets, targets.new_ones(batch))
 
+        # Another order of draws would change the result of every seed.
         selected = _uniform(generator, (batch,)) < self.probability
         partner = (torch.arange(batch, device=generator.device) + _integers(generator, (batch,), 1, batch - 1)) % batch
         in_frequency = self._draw_bands(generator, batch, self.frequency_bands, bins)  # B×F

@@ -181,16 +181,16 @@ def _plan_record(
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
         licence = str(stated_licence.get("id", ""))[:_MAX_LICENCE_LENGTH]
-    # Plan each wanted file, with the digests from the server or from the corpus.
     planned = []
     for file in record.files:
-        if file_name not in (None, file.key):
+        if file_name not in (None, file.key):  # None: all files
             continue
         digests = {}
         algorithm, _, digest = file.checksum.partition(":")
-        if len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef"):
+        is_hexadecimal = set(digest) <= set("0123456789abcdef")
+        if is_hexadecimal and len(digest) == _DIGESTS.get(algorithm):  # a digest of another algorithm is not checked
             digests[algorithm] = digest
-        digests.update(_stated_digests(download))
+        digests.update(_stated_digests(download))  # the corpus's own digests replace the server's
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
         name = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(PlannedFile(remote, _check_name(name, page), download.what, licence, download.unpack))

@@ -149,6 +149,7 @@ def _open_rows(
     # Return the fields of the first ``line``, all rows, and what separates fields, in words.
     words = line.split()
     delimiter = delimiter_of(line)
+    # Delimiters may be part of an id or a value such as "0,5": a value behind white space decides.
     if len(words) > 1 and is_value(words[-1]):
         delimiter = None
     elif line.startswith(("{", "[")) and (delimiter is None or '"' in line):

@@ -91,6 +91,7 @@ _MAX_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's ev
 class _DataType:
     """Stands for ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
+    # NumPy pickles further arguments, and the byte order as a state that comes later.
     def __init__(self, name: Any, *_: Any) -> None:
         self.name = name
         self.byte_order = "|"

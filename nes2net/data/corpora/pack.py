@@ -100,7 +100,6 @@ def pack(
         for packed in shard:
             trials.append(packed.trial)
             size += packed.size
-    # Write the shards that an earlier run has not written.
     with writing(out, "make room or name another folder; the same command resumes"):
         _write_or_compare_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
@@ -142,10 +141,12 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
 
 
 def _text_for_digest(trial: Trial) -> str:
+    # Another text would refuse to resume an earlier run.
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
+    # The Speech Anti-Spoofing Arena reads exactly these two files, columns and keys.
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)

@@ -147,7 +147,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    for pattern, template in rules:
+    for pattern, template in rules:  # the first that fits counts
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
     return name
@@ -262,6 +262,7 @@ def encoder_tensors(content: Any) -> StateDict | None:
         return None
     prefix = prefixes[0]
     encoder = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    # Other tensors belong to a detector, unless the prefix is that of a fine-tuned model.
     is_whole = len(encoder) == len(tensors) or prefix.endswith(_PRETRAINED)
     is_module = not prefix or prefix.endswith(".")
     if not is_whole or not is_module or prefix.startswith("ssl_model."):
@@ -322,10 +323,10 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
             raise ValueError
         return layers
 
-    # Compute the value of ``text``, and check that it is a list of layers with three numbers each.
     try:
         if len(text) > _MAX_EXPRESSION_LENGTH:
             raise ValueError
+        # Python's parser may need much memory or stack for a long text.
         layers = evaluate(ast.parse(text, mode="eval").body)
         are_valid = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):

@@ -98,7 +98,7 @@ class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path = path
         self.content = content
-        self.budget = Budget(str(path), _MAX_METADATA_BYTES, _MAX_NUMBERS)
+        self.budget = Budget(str(path), most_bytes=_MAX_METADATA_BYTES, most_steps=_MAX_NUMBERS)
         self.summary = OnnxContent({}, {})
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
@@ -135,7 +135,7 @@ class _Reader:
             if number == 1:
                 sizes = [value] if isinstance(value, int) else self.varints(value)
                 for size in sizes:
-                    count = min(count * size, _MANY)
+                    count = min(count * size, _MANY)  # no huge product
             elif number == 13 and isinstance(value, tuple):
                 key, text = self.read_entry(value)
                 if key in outside:

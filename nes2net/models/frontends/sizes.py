@@ -325,7 +325,7 @@ def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
     """
     if path_or_name is None:
         return None
-    if str(path_or_name) not in SIZES or not is_absent(path_or_name):
+    if str(path_or_name) not in SIZES or not is_absent(path_or_name):  # an existing file comes first
         return Path(path_or_name)
     from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 

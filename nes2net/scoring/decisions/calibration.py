@@ -122,7 +122,7 @@ class LinearCalibration:
 
     def interval(self, llr: float) -> tuple[float, float]:
         """Compute the 95 % interval of a ratio: percentiles over the resamples, if there are any."""
-        ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)
+        ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)  # (R,)
         low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
         return low, high
 
@@ -160,7 +160,7 @@ class LinearCalibration:
                 f"got {scores.shape[1]}: give scores of exactly these systems"
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            calibrated = scores @ np.array(self.weights) + self.offset
+            calibrated = scores @ np.array(self.weights) + self.offset  # (N,)
         if bad := int((~(np.abs(calibrated) <= _MAX_LLR)).sum()):
             raise InputError(
                 f"{bad} of {len(scores)} log-likelihood ratios are beyond ±{_MAX_LLR:,.0f}, so this calibration does not "
@@ -368,19 +368,7 @@ def fit(
             f"{pluralise(len(names), 'name is', 'names are')} given: name each system once"
         )
     scores = np.concatenate((bonafide, spoof))
-    # Refuse systems whose scores cannot be scaled.
-    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
-    if constant:
-        raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused below
-        centre = scores.mean(0)
-        scale = scores.std(0)
-        usable = np.isfinite(scale) & (scale > np.maximum(_MIN_RELATIVE_SPREAD * np.abs(centre), _MIN_SPREAD))
-    if not usable.all():
-        raise InputError(
-            f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
-            "calibrate; scale or shift them, or remove this system"
-        )
+    centre, scale = _centre_and_scale(scores, names)
     parameters, problem = _fit_logistic_regression((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale  # undo the standardisation of the scores
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
@@ -396,6 +384,23 @@ def fit(
         if len(ordered) > _MAX_SAVED_TRIALS:  # keep evenly spaced ratios, including the first and the last
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MAX_SAVED_TRIALS).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
+
+
+def _centre_and_scale(scores: NDArray, names: Sequence[str]) -> tuple[NDArray, NDArray]:
+    """Means and deviations (K,) of ``scores`` (N, K); raise InputError if one cannot be scaled."""
+    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
+    if constant:
+        raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused below
+        centre = scores.mean(0)
+        scale = scores.std(0)
+        usable = np.isfinite(scale) & (scale > np.maximum(_MIN_RELATIVE_SPREAD * np.abs(centre), _MIN_SPREAD))
+    if not usable.all():
+        raise InputError(
+            f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
+            "calibrate; scale or shift them, or remove this system"
+        )
+    return centre, scale
 
 
 def add_resamples(calibration: LinearCalibration) -> LinearCalibration:

@@ -187,8 +187,7 @@ class Reference:
         """
         _, neighbours = self._nearest_embeddings(self._check_for_reference(embeddings), k)
         predicted = []
-        # ``classes`` are the classes of the nearest embeddings, the nearest first. Among equally frequent classes,
-        # ``max`` takes the first class, which is also the nearest.
+        # ``classes`` are of the nearest embeddings, nearest first; ``max`` takes the first of equally frequent ones.
         for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)

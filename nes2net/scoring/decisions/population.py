@@ -291,7 +291,7 @@ class EmbeddingModel:
         freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
         smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
-        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)
+        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)  # an assumption
         directions = np.zeros((0, size))
         variances = np.zeros(0)
         if rank and total > 0:
@@ -302,7 +302,7 @@ class EmbeddingModel:
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
-            is_large = values > 1e-10 * values[-1]
+            is_large = values > 1e-10 * values[-1]  # others are rounding errors
             values = values[is_large]
             vectors = vectors[:, is_large]
             variances = values / freedom
@@ -496,9 +496,8 @@ def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
 
 def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
     """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
-    return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
-        _MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
-    )
+    scale = max(_MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)  # 1e-12: never divide by 0
+    return np.maximum(0, np.subtract(from_mean, spread.middle)) / scale
 
 
 def _round_number(value: float) -> float:

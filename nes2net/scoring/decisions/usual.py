@@ -130,7 +130,8 @@ class UsualValues:
         side = "below" if below > above else "above"
         number_there = max(below, above)
         half = (self.number + 1) / 2  # the median is the (N + 1)/2-th lowest of the calibration's N values
-        p_value = min(1.0, 2 * float(_tail_probabilities(len(values), (half, half))[number_there]))
+        at_least = _tail_probabilities(len(values), (half, half))  # by number on one side
+        p_value = min(1.0, 2 * float(at_least[number_there]))
         return Shift(side, number_there / len(values), p_value)
 
 

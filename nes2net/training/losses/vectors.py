@@ -181,7 +181,9 @@ class OneClassSoftmax(_MeanOverClasses):
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self._cosine(embeddings, self.center)  # B×1
-        return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
+        return F.softplus(
+            self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1)
+        )  # B×2: as spoof, as bona fide
 
 
 class _CosineLoss(_MeanOverClasses):
@@ -379,7 +381,8 @@ class CosineError(MeanOfSamples):
         """Sum over samples the squared errors of the logits B×K, averaged over classes."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
-        return (shares.sum(1) * errors).sum()
+        is_used = shares.sum(1)  # 1, or 0 for an ignored sample
+        return (is_used * errors).sum()
 
 
 class Prototypes(_MeanOverClasses):
