@@ -328,9 +328,8 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
     if spoof_attacks is None:
         return results, drawn[0]
-    # Draws of speakers, of attacks, or both: add the distances from their means to the metric of all trials. Few
-    # clusters vary too little, so the distances are enlarged. The sums are clipped to 0 … 1, or to the range of draws
-    # outside of it.
+    # Add the distances of the draws from their means to the metric of all trials, enlarged because few clusters vary
+    # too little. The sums are clipped to 0 … 1, or to the range of draws outside of it.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)

@@ -89,8 +89,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         """Return facts about the server."""
         return collect_info(desk, model)
 
-    # The whole body is received before `score` is called; `admit` limits the number of such requests. `score` is not
-    # async, so it runs in a thread and may wait for a free worker.
+    # The whole body is received before `score` is called; `admit` limits such requests. It is not async, so that it
+    # runs in a thread and may wait.
     @app.post(
         _SCORE_PATH,
         response_model=None,

@@ -126,8 +126,8 @@ class Babble(Noise):
         files = self.sources.speech
         # Another order of draws would change the result of every seed.
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
-        # Draw twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
-        # corpus of fewer than 100 recordings, all recordings are candidates.
+        # Twice as many candidates as talkers, because silent recordings and ``x`` are skipped; of fewer than 100
+        # recordings, all.
         if len(files) < 100:
             candidates = rng.permutation(len(files))
         else:
