@@ -435,6 +435,7 @@ def _drawings(
 
 def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> _Drawing:
     def draw(index: int) -> NDArray:
+        # Another order of draws would change every published interval.
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
 
@@ -471,6 +472,7 @@ def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_g
         times = _last_counts(seed, index, (num_attacks,))
         counts = np.ones(1, dtype=np.int64)
         if not has_groups:
+            # After the draw of attacks, so that its random numbers are not used twice.
             counts = _last_counts(seed, index, (num_attacks, num_bonafide))
         return np.concatenate((counts, times))
 

@@ -117,6 +117,7 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
         if not _is_chunk(head):
             return
         size = int.from_bytes(head[4:], order)
+        # The caller reads the content, where `file` is now. A chunk takes an even number of bytes.
         yield head[:4], size, position + 8
         position += 8 + size + size % 2
 

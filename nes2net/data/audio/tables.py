@@ -133,6 +133,7 @@ class ParquetTable:
     def _chunks(self, group: int, columns: Sequence[str]) -> list[Any]:
         row_group = self._file.metadata.row_group(group)
         chunks = map(row_group.column, range(row_group.num_columns))
+        # a struct has a chunk for each field
         return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
 
     def _estimated_bytes_per_row(self, chunk: Any, num_rows: int, budget: Budget) -> int:

@@ -101,7 +101,7 @@ class Pink(Noise):
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
+        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)  # limits the power near 0 Hz
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
 
 
@@ -136,7 +136,7 @@ class Babble(Noise):
         num_mixed = 0
         for index in candidates:
             voice = load_audio(files[index])
-            if np.array_equal(voice, x):
+            if np.array_equal(voice, x):  # `x` may itself be among the files
                 continue
             power = float(np.mean(np.square(voice, dtype=np.float64)))
             start = int(rng.integers(len(voice)))

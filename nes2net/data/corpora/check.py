@@ -245,6 +245,7 @@ def check_corpus(
         if decode and split_check.audio is not None:
             _decode_split(check, split_check, workers)
         paths = {trial.path for trial in trials}
+        # By default, train comes before dev, which may have the same recordings.
         if split == "train":
             training_paths = paths
         split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
@@ -452,6 +453,7 @@ def _spoofed_by_utterance(
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
     assert check.corpus.segment_labels is not None
+    # Without a resolution, the labels are segments; now 1 is bona fide and 0 spoof.
     labels = check.corpus.segment_labels(check.root, split, resolution, protocols=protocols)
     return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}
 
