@@ -162,6 +162,7 @@ def score_piece(piece: Piece, scorer: Scorer, facts: Facts) -> Piece:
     # If a recording could not be read, its `waveform` is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
+    # "-" stands for the stamp of a file, which is not used here.
     read_batches = (collate([ReadItem(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
     scores: dict[str, object] = {}
     errors: dict[str, str] = {}

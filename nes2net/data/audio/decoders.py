@@ -217,7 +217,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
         while True:
             samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)
             count += len(samples)
-            if len(samples) or not count:
+            if len(samples) or not count:  # also an empty recording has a rate
                 yield samples.T, file.samplerate
             if len(samples) < length:
                 break
