@@ -161,8 +161,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(descriptor: int) -> None:
-    """Wait for a lock on an open file or folder, until all copies of the descriptor are closed."""
-    # The lock keeps remove_leftovers from a temporary file, and serves locked.
+    """Lock an open file or folder, waiting if necessary; held until all copies of the descriptor are closed."""
+    # While a temporary file is locked, remove_leftovers does not remove it. locked() uses this lock, too.
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -218,5 +218,6 @@ def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -
             if part.startswith(registry.kind):
                 package = str(named[part])
                 raise InputError(
-                    f"{owner} needs {part} of package {package}, which is not installed: pip install {package.partition(' ')[0]}"
+                    f"{owner} needs {part}, which no installed package provides; it was part of {package}: pip install "
+                    f"{package.partition(' ')[0]}"
                 )

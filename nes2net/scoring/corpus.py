@@ -156,5 +156,5 @@ def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: Scoring
         raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
     if settings.legacy_train_mode and scorer.precision == "int8":
         raise InputError(
-            "`legacy_train_mode` requires a detector in float32, but this one is in int8: remove it, or load the detector in float32"
+            "`legacy_train_mode` does not work with a detector in int8: remove it, or load the detector in float32"
         )

@@ -257,7 +257,7 @@ def _start_or_split(
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
-    # If an earlier batch of fewer rows did not fit into memory, split this one without trying.
+    # If an earlier batch did not fit into memory, split one with more rows than will fit without trying it.
     most_rows = _most_rows(scorer, waveforms.shape[1])
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)

@@ -108,7 +108,7 @@ class WaveformReader:
         longest: samples of a whole file; a longer one raises
             :class:`~nes2net.data.audio.read.LongAudio`.
         crop, seed, transform, padding, peak_normalize, channel: as in
-            :class:`~nes2net.scoring.corpus.ScoringSettings`.
+            :class:`~nes2net.scoring.corpus.ScoringSettings`; ``seed`` is its ``crop_seed``.
         pre_emphasis: coefficient, applied before the cut.
 
     Raises:

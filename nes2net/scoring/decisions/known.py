@@ -255,10 +255,10 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
 def _check_embeddings(embeddings: ArrayLike) -> NDArray:
     x = np.asarray(embeddings, dtype=np.float64)
-    if x.ndim != 2 or not np.isfinite(x).all():
-        raise InputError(
-            f"embeddings must be finite numbers of shape (trials, E), not of shape {x.shape} or not finite"
-        )
+    if x.ndim != 2:
+        raise InputError(f"embeddings must be an array of shape (trials, E), not {x.shape}")
+    if not np.isfinite(x).all():
+        raise InputError("embeddings contain NaN or infinite numbers: remove these trials, or embed them again")
     return x
 
 
