@@ -109,7 +109,7 @@ class Drift:
 
     @property
     def found(self) -> list[Comparison]:
-        """Comparisons that found drift; Holm's adjustment of p-values is for the number of tests."""
+        """Comparisons that found drift, by p-values with Holm's adjustment for the number of tests."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property

@@ -17,9 +17,9 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     """Evaluate files of judgements against ``labels``; several are compared on the same trials.
 
     Args:
-        scores: files of scores; a single one of frame scores; or of other kinds, such as class
+        scores: score files; a single file of frame scores; or files of another kind, such as class
             logits.
-        metrics: figures to compute beside the usual ones, which take long, such as
+        metrics: slow figures to compute besides the usual ones, such as
             ``"one_against_rest_eer"``.
         settings: keywords of the judgement's evaluator, such as
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.

@@ -122,7 +122,7 @@ def augment(
         )
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(
-            f"{', '.join(existing)} exists already: add --overwrite to replace it, or name another folder with --out"
+            f"the output {', '.join(existing)} exists: add --overwrite to replace it, or name another folder with --out"
         )
     for to, write in writers.items():
         with as_input_error(

@@ -107,7 +107,8 @@ def labelled_frames(
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
         raise InputError(
-            f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score such frames"
+            f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score frames of "
+            "one of these lengths"
         )
     # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
     # refuses the utterance.

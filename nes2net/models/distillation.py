@@ -75,8 +75,7 @@ class TeacherStudent(Frontend):
             student = {**teacher_config, **student}
         name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
-        # The hidden states of teacher and student are compared after averaging over time, so their frames must be equal
-        # in size and time.
+        # Mean hidden states are compared, so frames must be equal in size and time.
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
@@ -234,7 +233,7 @@ class Similarity(nn.Module):
 
     def __init__(self, first_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.first_sizes = list(first_sizes)
+        self.first_sizes = list(first_sizes)  # of all levels but the last, whose size is the rest
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Split ``embeddings`` B×2E into a pair (teacher, student) per level, in at least float32."""

@@ -175,8 +175,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
-    # validation has given every trial a score.
+    # As the evaluation takes them; there are no mismatches, because validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

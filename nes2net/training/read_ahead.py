@@ -24,6 +24,7 @@ class ReadAhead:
 
     def request(self, items: NDArray) -> None:
         """Fetch the blocks of ``items``, in the order in which they are needed."""
+        # Block → its first item, those needed last first.
         item_of_block = {int(self._block_of_item[item]): item for item in reversed(items)}
         for block in reversed(item_of_block):
             if block not in self._requested:

@@ -64,6 +64,7 @@ def file_sheet(path: str | Path) -> Sheet:
     """
     path = Path(path)
     files = Unchanged(path, path / WEIGHTS)  # checked at the end: the file must not change while it is described
+    # Describe a folder of a training run; that of a detector is described at the end, as its file is.
     if path.is_dir():
         is_detector = not (is_absent(path / CONFIG) and is_absent(path / CONFIG_FILE))
         is_run = any(path.glob("epoch_*.pth")) or not all(

@@ -134,7 +134,7 @@ class Listening:
         self._max_waiting = session.max_waiting
         self._rate = session.ready["rate"]
         self._blocks = blocks
-        self._changed = threading.Condition()  # guards the channels and the following three values
+        self._changed = threading.Condition()  # guards the channels; wakes threads that wait for them or a value below
         self._is_read = False  # whether the source has ended
         self._is_stopped = False
         self._failure: Exception | None = None  # an error of the reading thread, for `lines` to raise

@@ -103,10 +103,10 @@ class Server:
         max_clients = settings.clients
         self._idle = settings.idle
         self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
-        self._most_connections = most_connections(_FILES_EACH)
-        if max_clients > self._most_connections:
+        self._max_connections = most_connections(_FILES_EACH)
+        if max_clients > self._max_connections:
             raise InputError(
-                f"`clients` must be at most {self._most_connections}, not {max_clients}, because this process may open only "
+                f"`clients` must be at most {self._max_connections}, not {max_clients}, because this process may open only "
                 f"{most_open_files()} files: allow it more with ulimit -n"
             )
         self._model = model
@@ -131,7 +131,7 @@ class Server:
         """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._most_connections, self._max_clients + _MAX_STRANGERS)
+        listener.most = min(self._max_connections, self._max_clients + _MAX_STRANGERS)
         listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,

@@ -100,7 +100,7 @@ def open_source(
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
             raise InputError(
-                f"{source} has raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
+                f"{source} is read as raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
             )
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())

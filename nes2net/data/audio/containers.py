@@ -167,7 +167,7 @@ def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
 
 
 def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
-    """Find where the last tag should end; None if all are whole."""
+    """Return the byte at which the last tag should end; None if none is cut off."""
     expected = header_end  # later where a tag ends
     while True:
         file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
@@ -182,7 +182,7 @@ def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
 
 
 def _end_of_caf(file: BinaryIO, size: int) -> int | None:
-    """Find where the last chunk should end; None if all are whole."""
+    """Return the byte at which the last chunk should end; None if its length is unknown or none is cut off."""
     expected = 8  # where the header of the file ends, and later where a chunk ends
     for _ in range(_MAX_CHUNKS):
         file.seek(expected)

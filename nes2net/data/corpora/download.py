@@ -301,7 +301,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
-            f"{pluralise(len(missing), 'file')} of {hub_set.repository} were not downloaded: "
+            f"{pluralise(len(missing), 'file was', 'files were')} not downloaded from {hub_set.repository}: "
             f"{join_names(missing)}; run the same command again"
         )
 

@@ -294,7 +294,9 @@ class DataConfig(Section):
             root = None if dev.root == train.root else dev.root
             dev_corpus = (dev.name, root, dev.protocols)
         values = (train.name, train.root, train.protocols, train.train_split, dev.dev_split)
-        short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
+        short_form = dict(
+            zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True)
+        )  # in the order of _SHORT_FORM
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def to_readable_dict(self) -> dict[str, object]:

@@ -93,7 +93,7 @@ def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_pa
     for splits, options, message in (
         ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
         ({"dev": [trial, missing]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
-        ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` must be at least 1 byte"),
+        ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` must be at least 1 byte, not 0"),
         ({"dev": [odd]}, {"format": "tar"}, "by a suffix of audio, which 1 do not have: odd"),
         ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
     ):
