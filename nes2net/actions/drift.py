@@ -74,6 +74,7 @@ class NewRecording:
     def row(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {
+            # Users' programs read these keys.
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),
             "score": self.score,
@@ -108,7 +109,7 @@ class Drift:
 
     @property
     def found(self) -> list[Comparison]:
-        """Comparisons that found drift; Holm's adjustment of p-values is for the number of tests."""
+        """Comparisons that found drift, by p-values with Holm's adjustment for the number of tests."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property
@@ -273,6 +274,7 @@ def measure_drift(
         )
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)
+    # Without the first two sentences, on decision and probability.
     return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
 

@@ -62,7 +62,7 @@ def locate_part(corpus: str, root: str | None, split: str = "eval", protocols: s
 
     definition = corpora.get(corpus)
     if root is None and definition.home is None:
-        raise InputError(f"{corpus} requires a folder, and none is given: name the folder of the corpus after {corpus}")
+        raise InputError(f"the folder of {corpus} is not given: add its path behind {corpus}")
     folder = definition.place(root)
     if root is not None and folder == Path(root):
         revision = None

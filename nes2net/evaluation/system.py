@@ -109,6 +109,7 @@ def evaluate_scores(
     measured = Measured(metric_functions, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
     partial = _partial_note(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
+    # Draws let with_best() compare systems; of these figures only the EER gets an interval, below.
     figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
     figures |= {
         "eer": measured.figure("eer"),

@@ -218,6 +218,7 @@ class Measured:
                 self.values[name], self.thresholds[name] = measured
             else:
                 self.values[name] = measured
+        # `values` is (R, M): a column for each number, in the order in which the loop filled self.values.
         self.draws: dict[str, NDArray] = dict(zip(self.values, values.T))
         self._num_trials_by_rate = num_trials_by_rate(bonafide.size, spoof.size)
 
@@ -267,6 +268,7 @@ def _certain_best(figures: Mapping[int, Figure]) -> int | None:
     if len(ranked) < 2:
         return None
     (_, best, lowest), (_, _, next_lowest) = sorted(ranked, key=itemgetter(0))[:2]
+    # Draws of both systems correspond, so their difference is paired.
     is_certain = metrics.percentiles(lowest - next_lowest, 0.95)[1] < 0
     return best if is_certain else None
 

@@ -63,6 +63,7 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
     details = () if figure.interval is None else (measure.write_interval(figure.interval),)
     heat = None
     if measure.has_heat and figure.value is not None:
+        # Not 0: this figure is one of them; if it is 0 or less, there is no heat.
         highest = max(row[measure.name].value or 0.0 for row in table.shown)
         heat = round(100 * figure.value / highest) if figure.value > 0 else 0
     text = measure.write(figure.value, in_text=in_text)

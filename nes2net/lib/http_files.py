@@ -27,7 +27,7 @@ _MAX_REDIRECTS = 10
 # The client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES each.
 MAX_TRIES = 6
 _MIN_PROGRESS_BYTES = 100_000  # bytes
-_SLOWEST = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
+_PROGRESS_INTERVAL = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -67,7 +67,7 @@ class HttpFiles:
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MAX_TRIES) -> None:
         self.sleep = sleep
         self.most_tries = most_tries
-        timeout = httpx.Timeout(60.0, connect=30.0)
+        timeout = httpx.Timeout(60.0, connect=30.0)  # seconds
         # "identity" asks the server not to compress the file: compressed bytes would have a different size and digest.
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
@@ -96,7 +96,7 @@ class HttpFiles:
                         raise InputError(f"the answer is longer than {readable_size(max_bytes)}")
             return bytes(content)
 
-        return self._repeat_until_done(ask, url, lambda: 0)
+        return self._repeat_until_done(ask, url, lambda: 0)  # nothing of a failed try is kept
 
     def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
         """Return a copy of ``file`` with size and SHA-256 from the server, as far as they are missing.
@@ -124,7 +124,7 @@ class HttpFiles:
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
-        return self._repeat_until_done(ask, file.url, lambda: 0)
+        return self._repeat_until_done(ask, file.url, lambda: 0)  # nothing of a failed try is kept
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Download ``file`` to ``path``, and check its size and its digests.
@@ -155,7 +155,7 @@ class HttpFiles:
                     subject=f"{file.url}:",
                     remedy="it was damaged on its way or replaced by its publisher, and is removed: run the same command again",
                 )
-        os.replace(partial_path, path)
+        os.replace(partial_path, path)  # _remove below finds only the state
         _remove(partial_path)
         return digests
 
@@ -165,12 +165,7 @@ class HttpFiles:
         Raises:
             _Busy: if the request should be repeated.
         """
-        # ETag or modification time of the file when the download began; empty if unknown.
-        validators = {}
-        with suppress(InputError, ValueError, AttributeError):
-            state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
-            if state.pop("url") == file.url:
-                validators = {name: value for name, value in state.items() if isinstance(value, str)}
+        validators = _saved_validators(partial_path, file.url)
         start = _size(partial_path)
         if start and not validators and not file.digests:
             start = 0  # begin again: nothing can show whether the file on the server is still the same
@@ -237,7 +232,7 @@ class HttpFiles:
         bytes_at_interval = start
         display.update(start // _MB - display.done)
         try:
-            mode = "r+b" if start else "wb"
+            mode = "r+b" if start else "wb"  # "ab" could not seek
             with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
@@ -248,7 +243,7 @@ class HttpFiles:
                         raise InputError(f"the server sends more than the {max_bytes:,} bytes announced or possible")
                     out.write(chunk)
                     now = time.monotonic()
-                    if now - interval_began > _SLOWEST:
+                    if now - interval_began > _PROGRESS_INTERVAL:
                         if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
                             raise _Busy(
                                 f"the server sent only {done - bytes_at_interval:,} bytes in {now - interval_began:.0f} s",
@@ -309,7 +304,7 @@ class HttpFiles:
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""
         tries = 0
-        before = bytes_so_far()
+        bytes_before = bytes_so_far()
         while True:
             try:
                 with concerning(f"{url}:"):
@@ -317,7 +312,7 @@ class HttpFiles:
             except httpx.UnsupportedProtocol as error:
                 raise InputError("not an address of HTTP or HTTPS", subject=f"{url}:") from error
             except (httpx.TransportError, _Busy) as error:
-                tries = tries + 1 if bytes_so_far() < before + _MIN_PROGRESS_BYTES else 1
+                tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
                     repeated = f", {tries} times" if tries > 1 else ""
                     problem = f"{str(error) or type(error).__name__}{repeated}"
@@ -327,8 +322,8 @@ class HttpFiles:
                     raise Unfinished(problem, subject=f"{url}:", remedy=remedy) from error
                 pause = getattr(error, "pause", None)
                 if pause is None:
-                    pause = 2.0 ** (tries - 1)
-                before = bytes_so_far()
+                    pause = 2.0 ** (tries - 1)  # seconds: 1, 2, 4, …
+                bytes_before = bytes_so_far()
                 self.sleep(min(pause, 120.0))
 
 
@@ -402,7 +397,16 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _saved_validators(partial_path: Path, url: str) -> dict[str, str]:
+    # ETag or modification time of the file when the download began; empty if unknown.
+    with suppress(InputError, ValueError, AttributeError):
+        state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
+        if state.pop("url") == url:
+            return {name: value for name, value in state.items() if isinstance(value, str)}
+    return {}
+
+
 def _whole_number(text: str | None) -> int | None:
-    if text and text.isascii() and text.isdecimal() and len(text) < 19:
+    if text and text.isascii() and text.isdecimal() and len(text) < 19:  # fits 64 bits
         return int(text)
     return None

@@ -20,6 +20,8 @@ class OncePerMinute(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
+        # A line of nes2net with other arguments is another message; servers log arbitrary
+        # arguments.
         words = str(record.args) if record.name.startswith("nes2net") else ""
         line = (record.pathname, record.lineno, words)
         minute = time.monotonic() // 60

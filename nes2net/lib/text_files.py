@@ -64,6 +64,7 @@ def record_digests() -> Iterator[dict[Path, str]]:
 
 def _record_digest(path: Path, digest: str) -> None:
     digests = _digests.get()
+    # A pipe has other content each time.
     if digests is not None and digests.setdefault(path, digest) != digest and path.is_file():
         raise changed_error(path)
 

@@ -164,8 +164,8 @@ def _suggest_numbers(tensors: StateDict, expected: StateDict) -> _Numbers:
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # If a name has the index i, there are at least i + 1 modules. An option may also be larger by 1 than
-                # the number of modules; the number of groups of Nes2Net is an example.
+                # The index i in a name means at least i + 1 modules; an option may be larger by 1, such as the groups
+                # of Nes2Net.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()

@@ -498,8 +498,8 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Name of a published model → its architecture.
 PUBLISHED_MODELS = {name: model.config for name, model in PUBLISHED.items()}
 
-#: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
-#: the licence. We could not read these files; a file is recognised by its names and shapes.
+#: Repository of the hub with several fitting checkpoints, which we could not read → what its
+#: publisher says of them, and the licence. A file is recognised by names and shapes.
 HUB_COLLECTIONS = {
     "nielsr/nes2net-checkpoints": ("checkpoints of Nes2Net, linked by its authors' README", "not stated"),
     "sukhdeveyash/XLS-R-SLS-Deepfake-Detection": ("SLS, trained again by others than its authors", "MIT"),

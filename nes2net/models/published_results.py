@@ -75,7 +75,7 @@ class PublishedRow:
         ways = []
         if self.recipe:
             ways.append("recipe")
-        if self.checkpoint and self.model and self.released != {}:
+        if self.checkpoint and self.model and self.released != {}:  # {}: none of this result
             ways.append("checkpoint")
         return ways
 

@@ -88,7 +88,7 @@ def average_run(
         (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
         (
             last is not None and not 0 < last <= len(saved),
-            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}), not {last}: average at most that many",
+            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}): `last` must be from 1 to that number, not {last}",
         ),
         (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
     )

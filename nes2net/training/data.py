@@ -167,8 +167,8 @@ def training_batches(
         len(training.trials),
         recipe.train.batch_size,
         recipe.seed,
-        True,
-        share,
+        shuffle=True,
+        share=share,
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
         lengths=_piece_lengths(data, training.excerpts),
         balance=balance,
@@ -225,8 +225,8 @@ def development_batches(
             len(development.trials),
             batch_size,
             recipe.seed,
-            False,
-            share,
+            shuffle=False,
+            share=share,
             lengths=_piece_lengths(data, development.excerpts),
         )
         loaders[name] = training_loader(dataset, batches, data.num_workers, pin_memory)

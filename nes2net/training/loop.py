@@ -115,7 +115,9 @@ class Trainer:
                 self.read_result()
             meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
             if is_last_step and not progress.utterances:
-                raise InputError("each step lacked a usable file in some process: mend the files named above")
+                raise InputError(
+                    "each step lacked a usable file in some process: correct or replace the files named above"
+                )
             if must_save:
                 write_once(self.accelerator, self.state.save)
                 saved_at = time.monotonic()

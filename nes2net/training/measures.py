@@ -164,7 +164,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     if not len(genuine) or not len(spoofed):
         raise InputError(
             f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {items}, but at least one of each "
-            "is needed: mend the files named above, or give it more labels"
+            "is needed: correct the files named above, or label more trials"
         )
     return genuine, spoofed
 
@@ -175,8 +175,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
-    # validation has given every trial a score.
+    # As the evaluation takes them; there are no mismatches, because validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

@@ -60,7 +60,7 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
         ({"ids": [3], "last": 2}, "`ids` and `last` both choose"),
         ({}, "name epochs"),
         ({"ids": range(80)}, "name of an average of 80 .* is too long: choose one with `nes2net average … --out"),
-        *(({"last": last}, r"has 3 epochs saved \(3, 9, 10\), not") for last in (0, 4, -1)),
+        *(({"last": last}, r"has 3 epochs saved \(3, 9, 10\): `last` must be from 1") for last in (0, 4, -1)),
         ({"last": 2, "batch_norm_batches": 1}, r"need checkpoints of this package and their recipe\.yaml"),
         ({"ids": [3], "out": "."}, "name a file"),
         ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` must be"),

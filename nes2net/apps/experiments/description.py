@@ -253,7 +253,6 @@ def load_experiment(
             near = did_you_mean(path.stem, packaged)
             raise InputError(f"experiment {name} is neither a YAML file nor the name of a packaged experiment{near}")
         path = PACKAGED / f"{name}.yaml"
-    # Read the file, and replace each ${NAME} by its value.
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(

@@ -110,7 +110,6 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             training data or has no evaluation set.
     """
     out = Path(out)
-    # Refuse an experiment that is too large.
     keys = list(experiment.grid)
     columns = list(experiment.grid.values())
     trainings = math.prod(map(len, columns)) * len(experiment.seeds)
@@ -205,5 +204,6 @@ def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:
     if len(text) <= _MAX_LABEL and text == "_".join(words):
         return text
     # Labels that were shortened, or lost characters, differ by a digest.
+    # Another label would not find the folders of earlier runs.
     digest = sha256(json_text([dict(settings), left_out]).encode()).hexdigest()
     return f"{text[:_MAX_LABEL].rstrip('-.')}-{digest[:6]}"

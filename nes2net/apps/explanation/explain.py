@@ -69,6 +69,7 @@ class Explanation:
         }
         if self.remark:
             facts["remark"] = self.remark
+        # Users' programs read these keys.
         facts["stretches"] = [stretch._asdict() for stretch in self.relevance.stretches()]
         facts["strongest_bands"] = [band._asdict() for band in self.relevance.strongest_bands()]
         facts["layers"] = self.layers and self.layers.to_dict()

@@ -54,6 +54,7 @@ class Relevance:
         return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
 
     def to_dict(self) -> dict[str, object]:
+        # The names of the fields are keys that users' programs read.
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:

@@ -68,6 +68,7 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
     identity = {"name": system["name"], "slug": system["slug"]}
     if "paper" in system:
         identity["paper"] = {"arxiv_id": system["paper"]["arxiv_id"]}
+    # The Arena's schema prescribes these keys.
     content = {
         "schema_version": 1,
         "system": identity,

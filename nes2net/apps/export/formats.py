@@ -79,6 +79,7 @@ def export(
         check_takes_audio_alone(detector)
         detector.check_score()
     adapt = detector.frontend.config.get("adapt", {"kind": ""})
+    # Adapters and prompts cannot be merged into weights.
     if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
         raise InputError(
             "this detector holds all its tensors, so there is nothing to merge: use `to=pth` or `to=safetensors`"

@@ -103,10 +103,10 @@ class Server:
         max_clients = settings.clients
         self._idle = settings.idle
         self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
-        self._most_connections = most_connections(_FILES_EACH)
-        if max_clients > self._most_connections:
+        self._max_connections = most_connections(_FILES_EACH)
+        if max_clients > self._max_connections:
             raise InputError(
-                f"`clients` must be at most {self._most_connections}, not {max_clients}, because this process may open only "
+                f"`clients` must be at most {self._max_connections}, not {max_clients}, because this process may open only "
                 f"{most_open_files()} files: allow it more with ulimit -n"
             )
         self._model = model
@@ -131,7 +131,7 @@ class Server:
         """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._most_connections, self._max_clients + _MAX_STRANGERS)
+        listener.most = min(self._max_connections, self._max_clients + _MAX_STRANGERS)
         listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,
@@ -213,7 +213,7 @@ class Server:
 
     def _serve_client(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed, Gone):
-            if not self._slots.acquire(blocking=False):
+            if not self._slots.acquire(blocking=False):  # released by _run_session_to_code()
                 message = f"busy: {self._max_clients} clients are served already; try again later"
                 _send(connection, {"event": "error", "message": message})
                 connection.close(_TRY_LATER)
@@ -272,6 +272,7 @@ class Server:
         finally:
             with self._lock:
                 self._running.pop(token, None)
+                # A call that may resume, or that a stop of the server ends, keeps its saved state.
                 is_over = token not in self._parked and not self._is_stopped
             if self._saved_calls is not None and is_over:
                 self._saved_calls.remove(token)
@@ -283,6 +284,7 @@ class Server:
         if lost_connection is not None:  # the connection is lost, but the server has not noticed yet
             with suppress(OSError):
                 lost_connection.socket.shutdown(socket.SHUT_RDWR)
+            # Without the lock, which the other thread needs to remove its session.
             while token in self._running:
                 time.sleep(_LOOK)
         with self._lock:

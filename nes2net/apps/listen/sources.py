@@ -100,12 +100,11 @@ def open_source(
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
             raise InputError(
-                f"{source} has raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
+                f"{source} is read as raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
             )
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
-    # Play a recording.
     if channels != 1:
         raise InputError(
             f"{source} is a recording, which states its channels: remove `channels`; `split` judges each by itself"

@@ -109,6 +109,7 @@ def read_record(out: Path) -> CollectionRecord | None:
 def result_path(out: Path, shard: Shard) -> Path:
     """Name the file of a shard; a digest tells equal names apart."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
+    # Under another name, results of earlier runs would not be found.
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 

@@ -137,6 +137,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
         digest = hashlib.sha256()
         for id, address in rows_of_shard:
             file_stamp = "" if is_remote(address) else stamp(address)
+            # Another text would make results of earlier runs look outdated.
             digest.update(f"{json.dumps([id, address, file_stamp])}\n".encode())
         yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", rows_of_shard)
         start += len(rows_of_shard)

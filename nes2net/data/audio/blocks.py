@@ -110,7 +110,6 @@ class BlocksAt16k:
             self._channels.push(samples, rate)
         self._num_read += len(mono)
         self._seconds += len(mono) / rate
-        # Resample to 16 kHz.
         if rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")

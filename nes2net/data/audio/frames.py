@@ -53,8 +53,8 @@ def states_length(file: BinaryIO) -> bool:
     if header is None:
         return False
     flags, stated_frames, stated_bytes = struct.unpack(">III", header[1])
-    has_frames = flags & 1
-    has_bytes = flags & 2
+    has_frames = flags & 1  # the header states the number of frames
+    has_bytes = flags & 2  # the header states the number of bytes
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
     # Two frames more than stated are accepted, because some encoders do not count the frame that holds the header.
@@ -101,6 +101,7 @@ def frame_fault(file: BinaryIO) -> str | None:
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
     # Yield the stated end of each MPEG or ADTS frame; the last may lie behind the end of the file.
     position = skip_id3v2(file)
+    # Another tag may follow zeros. skip_id3v2 has moved `file`.
     padding = file.read(_MAX_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
     size_of_file = file.seek(0, 2)
@@ -390,7 +391,6 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):
         return False
-    # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     # zeros are appended, because the last frame may be shorter than a header
@@ -402,17 +402,22 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         # All frames have the same rate (low bits of byte 2) and the same sample size (low bits of byte 3).
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
-        checksum = 0  # CRC-8 of the frame's header, with the polynomial x⁸ + x² + x + 1
-        for byte in data[: frame.end]:
-            checksum ^= byte
-            for _ in range(8):
-                checksum <<= 1
-                if checksum & 0x100:
-                    checksum ^= 0x107
-        # The checksum is right, so this is the last frame: compare its last sample with the announced length.
-        if checksum == data[frame.end]:
+        # If the checksum is right, this is the last frame: compare its last sample with the announced length.
+        if _crc8(data[: frame.end]) == data[frame.end]:
             first_sample = frame.number
             if not data[1] & 1:  # ``number`` is the number of a frame, not of a sample
                 first_sample *= header.block_size
             return first_sample + frame.block_size > header.num_samples
     return False
+
+
+def _crc8(content: bytes) -> int:
+    # With the polynomial x⁸ + x² + x + 1 (RFC 9639, Sec. 9.1.8).
+    checksum = 0
+    for byte in content:
+        checksum ^= byte
+        for _ in range(8):
+            checksum <<= 1
+            if checksum & 0x100:
+                checksum ^= 0x107
+    return checksum

@@ -297,6 +297,7 @@ class _Table:
 
     def _read(self, group: int) -> Any:
         batches = self.table.batches([self.column], self._budget(), [group])
+        # With the type, because a group without rows gives no batches.
         return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
@@ -425,8 +426,8 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        # The key is ``key`` of a _Table, and the index of the row group. The groups used last are kept, at most 256 MiB
-        # or a single larger one. The caller holds the lock ``turn``.
+        # The key is ``key`` of a _Table, and the row group. The latest are kept, at most 256 MiB or a single larger
+        # one. The caller holds ``turn``.
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
@@ -485,4 +486,5 @@ def _lock_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
         as_input_error("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
         enough_memory(lambda: "it needs more memory than there is"),
     ):
+        # A changed shard has another status, and is opened again.
         yield state.open(shard, os.path.abspath(shard), status_of(shard))

@@ -100,6 +100,7 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # Another order of draws would change the result of every seed.
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
@@ -110,4 +111,4 @@ def low_pass(x: Waveform, cutoff: float, taps: int = 101) -> Waveform:
     from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")
-    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)
+    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)  # the filter delays by this

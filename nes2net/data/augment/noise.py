@@ -68,6 +68,7 @@ class AnyMusan(Effect):
     needs = ("musan",)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # Another order of draws, or of CATEGORIES, would change the result of every seed.
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
         return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
@@ -100,7 +101,7 @@ class Pink(Noise):
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
+        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)  # limits the power near 0 Hz
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
 
 
@@ -123,9 +124,10 @@ class Babble(Noise):
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         files = self.sources.speech
+        # Another order of draws would change the result of every seed.
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
-        # Draw twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
-        # corpus of fewer than 100 recordings, all recordings are candidates.
+        # Twice as many candidates as talkers, because silent recordings and ``x`` are skipped; of fewer than 100
+        # recordings, all.
         if len(files) < 100:
             candidates = rng.permutation(len(files))
         else:
@@ -134,7 +136,7 @@ class Babble(Noise):
         num_mixed = 0
         for index in candidates:
             voice = load_audio(files[index])
-            if np.array_equal(voice, x):
+            if np.array_equal(voice, x):  # `x` may itself be among the files
                 continue
             power = float(np.mean(np.square(voice, dtype=np.float64)))
             start = int(rng.integers(len(voice)))
@@ -171,6 +173,7 @@ class MusanSpeech(MusanNoise):
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> np.ndarray:
     """Draw the mean (``num_samples``,) of as many excerpts as :data:`CATEGORIES` allows."""
     low, high = CATEGORIES[category].num_files
+    # Another order of draws would change the result of every seed.
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
 

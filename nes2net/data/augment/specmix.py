@@ -97,6 +97,7 @@ class Specmix(Settings):
         if batch < 2:
             return Mixed(spectrograms, targets, targets.new_ones(batch))
 
+        # Another order of draws would change the result of every seed.
         selected = _uniform(generator, (batch,)) < self.probability
         partner = (torch.arange(batch, device=generator.device) + _integers(generator, (batch,), 1, batch - 1)) % batch
         in_frequency = self._draw_bands(generator, batch, self.frequency_bands, bins)  # B×F
@@ -116,6 +117,7 @@ class Specmix(Settings):
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
+        # Another order of draws would change the result of every seed. Surplus bands are drawn, then get the width 0.
         num_bands = _integers(generator, (batch, 1), 1, max_bands)
         width = _integers(generator, (batch, max_bands), 1, widest)
         start = (_uniform(generator, (batch, max_bands)) * (length - width + 1)).long()

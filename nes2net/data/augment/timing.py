@@ -112,6 +112,7 @@ def stretch(x: Waveform, tempo: float) -> Waveform:
     length = int(np.ceil(len(x) / tempo))
     num_windows = length // _HOP + 2
     padding_before = _HOP + _SEARCH
+    # Enough zeros at the end that no window, moved as far as it may, reaches beyond.
     samples = np.pad(x.astype(np.float64), (padding_before, int(_HOP * tempo) * 3 + 4 * _HOP + 2 * _SEARCH))
     y = np.zeros((num_windows + 1) * _HOP)
     continuation = padding_before - _HOP  # start of the samples after the previous window
@@ -131,7 +132,6 @@ def stretch(x: Waveform, tempo: float) -> Waveform:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
             else:  # silence: the window does not move
                 start = search_start + len(products) // 2
-        # Add the window to the output, where the window overlaps the previous window by half.
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

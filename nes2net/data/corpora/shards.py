@@ -198,6 +198,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
         for _ in range(num_rows):
             yield {}
         return
+    # Batches have their columns in the order of the schema, as `names`.
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
             row: dict[str, object] = {}
@@ -235,12 +236,13 @@ def _trial_of_row(
 ) -> Trial:
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
-    # Only a column ``label`` may have class names of its own (:class:`_ClassLabels`), not a label in the notes.
+    # Only a column ``label`` may have class names of its own (:func:`_class_labels`), not a label in the notes.
     label = label_of(values["label"], row_name) if "label" in values else _label_of(merged.get("label"), row_name)
     ids = [_as_text(merged[name]) for name in IDS if merged.get(name) not in (None, "")]
     id = ids[0] if ids else path.relative_to(root).as_posix()
     phase = _phase_of_row(merged, shard, row_name)
     # All other values are fields of the trial, or extra columns.
+    # Of `speaker` and `speaker_id`, the first counts.
     fields: dict[str, str | None] = {}
     extra = []
     for name, value in merged.items():
@@ -389,6 +391,7 @@ class ShardCorpus(UserCorpus):
             every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
             split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
         files.check_trials(trials, path)
+        # Without trials, select_phase() raises an error that lists the phases.
         return split_trials or files.select_phase(trials, split)
 
 

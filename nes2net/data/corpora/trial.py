@@ -129,6 +129,7 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
         lines = sorted(lines)
     digest = hashlib.sha256()
     for text in lines:
+        # Another form would no longer fit the digests in records and results.
         digest.update(f"{text}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -194,6 +195,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1
     drawn_numbers: list[int] = []
     for name, share in zip(names, shares.tolist()):
+        # Other seeds would draw other subsets than earlier runs.
         rng = np.random.default_rng([seed, zlib.crc32("/".join(name).encode())])
         drawn_numbers += rng.choice(strata[name], 1 + share, replace=False).tolist()
     return [trials[number] for number in sorted(drawn_numbers)]

@@ -105,6 +105,7 @@ def sort_frames(frames: Frames) -> TimedFrames:
     scores = check_scores(frames.scores, "frame")
     labels = frames.labels
     num_utterances = len(frames.counts)
+    # (N,): whether a frame begins a run that becomes one element; each utterance begins a run.
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
     begins[frames.starts[frames.counts > 0]] = True
     utterance = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
@@ -212,6 +213,7 @@ def measure_joined_frames(
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)  # rounded up
+        # For each long frame, the index of its first short one. A long frame is as bad as its worst.
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:
@@ -237,6 +239,7 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
     """Keep the first ``lengths`` (U,) of each utterance's ``counts`` (U,) values."""
     if (counts == lengths).all():
         return values
+    # For each utterance in turn: how many values to keep, and how many to drop at its end.
     is_kept = np.tile([True, False], len(counts))
     return values[is_kept.repeat(np.stack((lengths, counts - lengths), 1).ravel())]
 
@@ -349,6 +352,7 @@ def time_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tai
     scores = check_scores(np.concatenate([np.zeros(0), *(row.scores for row in rows)]), "frame")
     order = np.argsort(scores, kind="stable")
     utterance = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row.scores) for row in rows])
+    # (N,) seconds, by ascending score
     bonafide, spoof = np.concatenate([row.seconds for row in rows], 1)[:, order]
     return TimedFrames(scores[order], bonafide, spoof, utterance[order], np.array([row.total for row in rows]))
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_known, short_repr
+from nes2net.lib.errors import InputError, check_known, check_setting, short_repr
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -74,10 +74,8 @@ def frame_labels(
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
     array([1, 1, 0, 0, 0], dtype=int8)
     """
-    if not resolution_ms > 0 or not 0 <= duration < math.inf:
-        raise InputError(
-            f"`resolution_ms` must be above 0, not {resolution_ms}, and `duration` a number of at least 0 s, not {duration}"
-        )
+    check_setting("resolution_ms", resolution_ms, resolution_ms > 0, "above 0")
+    check_setting("duration", duration, 0 <= duration < math.inf, "a number of seconds of at least 0")
     step = resolution_ms / 1000
     rounded: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
     count = rounded[last_frame](duration / step)

@@ -233,7 +233,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    return [
+    return [  # parent, name in it, layer
         (parent, name, child)
         for parent in frontend.modules()
         for name, child in parent.named_children()
@@ -285,6 +285,7 @@ def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
 def _rename_tensors(
     names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any
 ) -> None:
+    # Called by both hooks, with the module and the prefix of its names.
     for name, new_name in names:
         if prefix + name in tensors:
             tensors[prefix + new_name] = tensors.pop(prefix + name)

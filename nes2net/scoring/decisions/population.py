@@ -42,11 +42,9 @@ _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
 _ABOVE_FLOOR = 6.0  # dB above the floor; only the area above this level counts
 _NEARLY_ALL = 0.99  # share of this area that lies at frequencies below the bandwidth
 _DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
-# Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the
-# same however a recording is cut into blocks.
+# Samples measured at once: a multiple of both frame lengths, so that frames do not depend on the blocks.
 _CHUNK = 64 * 2560
-# Quantiles at the two edges of the usual range, which holds 95 % of the recordings. A value at an edge has the distance
-# 1 from the median.
+# Quantiles at the edges of the usual range, which have the distance 1 from the median.
 _USUAL = (0.025, 0.975)
 # Smallest difference between the median and an edge of the usual range: 10 % of the duration, 1 dB of the level, 250 Hz
 # of the bandwidth.
@@ -291,7 +289,7 @@ class EmbeddingModel:
         freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
         smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
-        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)
+        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)  # an assumption
         directions = np.zeros((0, size))
         variances = np.zeros(0)
         if rank and total > 0:
@@ -302,7 +300,7 @@ class EmbeddingModel:
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
-            is_large = values > 1e-10 * values[-1]
+            is_large = values > 1e-10 * values[-1]  # others are rounding errors
             values = values[is_large]
             vectors = vectors[:, is_large]
             variances = values / freedom
@@ -496,9 +494,8 @@ def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
 
 def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
     """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
-    return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
-        _MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
-    )
+    scale = max(_MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)  # 1e-12: never divide by 0
+    return np.maximum(0, np.subtract(from_mean, spread.middle)) / scale
 
 
 def _round_number(value: float) -> float:

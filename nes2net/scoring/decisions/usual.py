@@ -29,8 +29,8 @@ from nes2net.scoring.decisions.population import MIN_REFERENCE, SCALARS, SHOWN, 
 # Expected share of recordings outside of a usual range. The usual ranges of a :class:`Population` leave out the same
 # share.
 _OUTSIDE = 0.05
-# Largest number of new recordings that :func:`compare` tries when it searches for the smallest number that can show
-# drift. With a calibration on 10 recordings, 5 new recordings suffice.
+# Most new recordings that :func:`compare` tries, to find the fewest that can show drift; with a calibration on 10, 5
+# suffice.
 _MAX_MEASURED = 10_000
 
 
@@ -130,7 +130,8 @@ class UsualValues:
         side = "below" if below > above else "above"
         number_there = max(below, above)
         half = (self.number + 1) / 2  # the median is the (N + 1)/2-th lowest of the calibration's N values
-        p_value = min(1.0, 2 * float(_tail_probabilities(len(values), (half, half))[number_there]))
+        at_least = _tail_probabilities(len(values), (half, half))  # by number on one side
+        p_value = min(1.0, 2 * float(at_least[number_there]))
         return Shift(side, number_there / len(values), p_value)
 
 

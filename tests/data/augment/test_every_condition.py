@@ -147,12 +147,22 @@ def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     assert few == "condition 'babble:20': needs more than 3 recordings to mix, found 3: give a larger corpus"
 
 
-def test_conditions_without_their_library_are_left_out(monkeypatch):
-    codec = effects.get("amr_nb")
-    monkeypatch.setattr(codec, "encoder", "libnone")
+@pytest.fixture
+def no_amr_encoder(monkeypatch):
+    """An FFmpeg without the encoder of AMR-NB."""
+    monkeypatch.setattr(effects.get("amr_nb"), "encoder", "libnone")
+
+
+def test_a_condition_without_its_encoder_is_not_in_the_default_suite(no_amr_encoder):
     assert "no encoder 'libnone'" in default_conditions().left_out["amr_nb"]
+
+
+def test_a_condition_that_is_named_requires_its_encoder(no_amr_encoder):
     with pytest.raises(MissingLibrary, match="condition 'amr_nb:12.2': the FFmpeg that PyAV brings"):
         create_condition("amr_nb:12.2")
+
+
+def test_a_condition_without_its_library_is_not_in_the_default_suite(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
     assert how_to_install("robustness") in default_conditions().left_out["room"]
 

@@ -109,7 +109,7 @@ def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
     [
         ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
         ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
-        ("path,label\n\n,spoof\n", "line 3: the path of the recording is empty: ',spoof'"),
+        ("path,label\n\n,spoof\n", "line 3: ',spoof' names no file; write the path"),
         ("\npath,label\n\na.wav,x\n", "line 4: unknown label 'x'"),
         ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
         ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
