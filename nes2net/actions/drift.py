@@ -274,6 +274,7 @@ def measure_drift(
         )
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)
+    # Without the first two sentences, on decision and probability.
     return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
 

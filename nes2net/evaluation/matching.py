@@ -293,6 +293,7 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
     """Warn if labels in the score file differ from the labels of ``trials``; otherwise empty."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
+        # A word that is no label contradicts nothing.
         if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:
             contradicted_ids.append(trials[position].id)
     if not contradicted_ids:

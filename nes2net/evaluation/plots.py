@@ -89,6 +89,7 @@ def swatch_svg(number: int) -> Markup:
     colour, line = line_of(number)
     dashes = ""
     if line.dashes:
+        # Dashes are in widths of the stroke, 2.2.
         lengths = " ".join(f"{2.2 * dash:g}" for dash in line.dashes)
         dashes = f' stroke-dasharray="{lengths}"'
     return Markup(

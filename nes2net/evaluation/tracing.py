@@ -345,7 +345,7 @@ def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
     Each row names the known class that is predicted most often.
     """
     rows = []
-    nearest = trials.unknown.confusion.argmax(1)
+    nearest = trials.unknown.confusion.argmax(1)  # rows are unknown classes, columns known ones
     for number, scores in enumerate(_scores_by_generator(trials, kind)):
         labels = {
             "unknown class": trials.unknown.names[number],

@@ -227,7 +227,7 @@ def never_linked(path: AnyPath, flags: int) -> int:
         check_not_linked(path)
         check_no_device(path)
         raise
-    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # check_no_device() then raises
         os.close(descriptor)
         check_no_device(path)
     return descriptor

@@ -139,9 +139,9 @@ class GuardedUnpickler(_Unpickler):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)
 
-    # When an instruction runs, its operands are the last items of the stack. SETITEM finds the target, a key and a value
-    # there. SETITEMS and DICT find keys and values in turn, after a mark; the target of SETITEMS lies below the mark, on
-    # the stack that was put aside (``metastack``).
+    # Operands are the last items of the stack: for SETITEM, the target, a key and a value; for SETITEMS and DICT, keys
+    # and values in turn, after a mark. The target of SETITEMS lies below the mark, on the stack put aside
+    # (``metastack``).
     instructions: ClassVar = {
         **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,

@@ -97,8 +97,8 @@ def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
     return Follows(choose)
 
 
-# All limits are far above every published system. Without limits, a file of a few bytes could describe a model that
-# takes hours to build or fills the memory.
+# Far above every published system; without limits, a few bytes could describe a model that takes hours to build or
+# fills the memory.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 """Size of a vector or of a hidden layer."""
 FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
@@ -375,7 +375,7 @@ class PartDescription(BaseModel):
 
     @model_validator(mode="after")
     def _is_finite(self) -> PartDescription:
-        json.dumps(self.model_extra, allow_nan=False)
+        json.dumps(self.model_extra, allow_nan=False)  # ValueError for NaN
         return self
 
 

@@ -62,7 +62,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _added(self) -> dict[str, list[EntryPoint]]:
-        added: dict[str, list[EntryPoint]] = {}
+        added: dict[str, list[EntryPoint]] = {}  # _check_owner() removes names
         for point in entry_points(group=self.group):
             added.setdefault(point.name, []).append(point)
         return added

@@ -81,7 +81,7 @@ _requests = Semaphore(NUM_THREADS)
 
 
 def _await_requests() -> None:
-    for _ in range(NUM_THREADS):
+    for _ in range(NUM_THREADS):  # before a fork
         _requests.acquire()
 
 
@@ -103,7 +103,7 @@ def remote() -> Remote:
 
 
 def adopt(state: Remote) -> None:
-    global _remote
+    global _remote  # in a worker: what the main process knows
     _remote = state
 
 
@@ -328,9 +328,10 @@ def _make_room(folder: Path, size: int) -> None:
         with suppress(OSError):  # another process has removed it
             status = entry.stat()
             entries.append((status.st_mtime_ns, status.st_size, entry.path))
+    kept_bytes = size
     for _, entry_size, path in sorted(entries, reverse=True):  # the newest first
-        size += entry_size
-        if size > _remote.cache_bytes * 15 // 16:
+        kept_bytes += entry_size
+        if kept_bytes > _remote.cache_bytes * 15 // 16:
             with suppress(OSError):
                 os.unlink(path)
 

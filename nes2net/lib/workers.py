@@ -72,7 +72,7 @@ class _Piped:
 
 
 def _unpickle_piped(array: np.ndarray) -> Tensor:
-    _Piped.arrived = True
+    _Piped.arrived = True  # in the main process
     return torch.from_numpy(array)
 
 

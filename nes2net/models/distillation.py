@@ -233,7 +233,7 @@ class Similarity(nn.Module):
 
     def __init__(self, first_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.first_sizes = list(first_sizes)
+        self.first_sizes = list(first_sizes)  # of all levels but the last, whose size is the rest
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Split ``embeddings`` B×2E into a pair (teacher, student) per level, in at least float32."""

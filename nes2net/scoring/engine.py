@@ -118,9 +118,8 @@ class BatchResult(NamedTuple, Generic[T]):
     """Samples in the waveforms."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
-#: this process and the number of processes. The function leaves out a batch if the ids of all trials in the batch are
-#: in ``done``.
+#: ``read(trials, done, processes)`` reads the batches of this process, whose rank and number
+#: ``processes`` states; it omits batches whose ids are all in ``done``.
 BatchReader: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -281,8 +280,8 @@ def _find_earlier_work(
         except InputError:
             if not overwrite:
                 raise
-    # If the file is complete, journals of this run are not needed. A journal of another run is kept, because the other
-    # run was started to overwrite this file.
+    # A complete file needs no journals of this run; those of another run stay, because it was started to overwrite this
+    # file.
     claim = output.claim(out, run)
     if result.already_complete:
         return nothing._replace(starts_again=claim.is_same)

@@ -29,8 +29,8 @@ from nes2net.scoring.waveforms import Recording, Source, WaveformReader
 
 T = TypeVar("T")
 
-# Files for _AHEAD batches are read ahead. A batch takes files of equal length only from the files for the first
-# _LOOKED_AT batches, so that the other files can still be read while the batch is computed.
+# Files for _AHEAD batches are read ahead; a batch takes only files of the first _LOOKED_AT batches, so that others are
+# still read while it is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.

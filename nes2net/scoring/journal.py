@@ -25,8 +25,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
 from nes2net.lib.plain_data import parse_json
 
-# Largest number of bytes of a line in a journal; a longer line counts as damaged. The line for an hour of audio with
-# scores of 20-ms frames has 4 million bytes.
+# Most bytes of a line in a journal; a longer one counts as damaged. An hour of 20-ms frames takes 4 million.
 _MAX_LINE_BYTES = 1 << 26
 
 T = TypeVar("T")

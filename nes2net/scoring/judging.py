@@ -34,9 +34,8 @@ from nes2net.scoring.waveforms import Source
 
 T = TypeVar("T")
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
-#: ``watch(source, duration, hop)`` makes a context that shows the progress on a long recording of ``duration`` seconds
-#: with a window every ``hop`` seconds (0 for frames). It yields a function, called with the seconds judged so far, or
-#: None.
+#: ``watch(source, duration, hop)`` makes a context around a long recording, in seconds (hop 0 for
+#: frames). It yields a function, called with the seconds judged so far, or None.
 Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Callable[[float], object] | None]]
 
 
@@ -128,7 +127,7 @@ class Judge(Generic[T]):
         """Samples of the longest recording judged in one piece; None without limit."""
         if self.judgement.has_frames and scores_segments(self.detector):
             return Grid.of(self.detector).longest
-        if self.judgement.is_score and self.settings.num_samples is not None:
+        if self.judgement.is_score and self.settings.num_samples is not None:  # None: whole, whatever the length
             return round(LONG_RECORDING * SAMPLE_RATE)
         return None
 

@@ -273,7 +273,9 @@ def _start_or_split(
 
             def finish() -> list[T | str]:
                 results: list[T | str] = [*results_of(queued.wait())]
-                not_finite = [number for number, result in enumerate(results) if isinstance(result, str)]
+                not_finite = [
+                    number for number, result in enumerate(results) if isinstance(result, str)
+                ]  # a text is a reason
                 if not_finite:
                     _blame_part(scorer, waveforms[not_finite])
                 return results

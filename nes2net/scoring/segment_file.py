@@ -21,8 +21,8 @@ from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.text_files import are_floats, has_control, parse_float, text_blocks
 from nes2net.scoring.score_file import CONTROL
 
-#: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
-#: million frames of 20 ms, in a file of some 400 MB.
+#: Most frames and utterances in a file of frame scores; the evaluation part of PartialSpoof has 11
+#: million frames of 20 ms (400 MB).
 MAX_FRAMES = 200_000_000
 MAX_UTTERANCES = 1_000_000
 _MAX_LINE_LENGTH = 4096

@@ -97,7 +97,7 @@ class HeldSamples:
         """Return samples from number ``start`` on as a view."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
-        return self._blocks[0][start - self.first : start - self.first + length]
+        return self._blocks[0][start - self.first : start - self.first + length]  # start ≥ first
 
     def drop(self, first: int) -> None:
         """Free the samples before number ``first``."""

@@ -89,6 +89,8 @@ class Source:
 
     def blocks(self) -> tuple[Iterator[np.ndarray], Channels]:
         """Return blocks (N,), and the comparison of channels, complete after the last block."""
+        # ``channels`` were compared when the recording was decoded: of the scored part, and of
+        # all.
         channels = self.channels[1] if self.channels else Channels()
         if isinstance(self.decoded, np.ndarray):
             return iter([self.decoded]), channels

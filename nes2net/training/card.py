@@ -37,14 +37,14 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# Largest number of names in the list of a set's attacks, in the list of its languages, and in the list of its codecs.
+# Most names in a set's list of attacks, languages or codecs.
 _MAX_NAMES = 100
 # Largest number of recordings whose headers are read to estimate the hours of a set.
 _MAX_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
-# Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
-# card. The settings in `_FOLDERS` only name folders and trackers for the results of the run.
+# Settings not listed: those in `_NEVER` change no weights, or stand elsewhere in the card; those in `_FOLDERS` name
+# folders and trackers.
 _NEVER = (
     "data.cache",
     "data.cache_bytes",

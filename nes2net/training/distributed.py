@@ -184,7 +184,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
-        x = x.clone()
+        x = x.clone()  # all_reduce() works in place
         dist.all_reduce(x)
         return x
 

@@ -30,9 +30,8 @@ _FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRAC
 _FILES_OF_TRAINING = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _FILE_NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
-# Keys that may change when a run resumes: folders, speed, memory, how often to save. Precision, compilation and
-# accumulation may not change, because they change the results. Accumulation changes batch statistics, which are
-# computed on the parts of a batch.
+# Keys that may change in a resumed run: folders, speed, memory, how often to save. Precision, compilation and
+# accumulation (batch statistics of parts) change results.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the scores in the files are part of the fingerprint of the data

@@ -311,11 +311,11 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> Figures:
     return {match[1]: row[match[0]] for match in map(pattern.fullmatch, row) if match}
 
 
-# Keys of the history by which epochs can be ranked: all values but the limits of intervals, which end in "_low" and
-# "_high". The name of a corpus or attack follows a "/", and may end in the same way.
+# Keys of the history that rank epochs: all but limits of intervals, which end in "_low" and "_high"; so may a corpus or
+# attack behind "/".
 _RANKED = re.compile(r"loss|val_.*/.*|val_.*(?<!_low)(?<!_high)")
-# Keys of the history for the EER of a development corpus, and for the EER of an attack in a corpus. The group of the
-# first pattern matches the alias of the corpus; the group of the second pattern matches alias/attack.
+# Keys of the history for the EERs of a development corpus and of an attack in it; the groups match alias, and
+# alias/attack.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 

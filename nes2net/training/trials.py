@@ -70,7 +70,7 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
         raise InputError(f"where is {title}? name its folder with `{data.key_of(config, 'root')}`")
     root = config.root or "."
     split = config.split(part)
-    keys = (config.dev_keys if part == "dev" else None) or root
+    keys = (config.dev_keys if part == "dev" else None) or root  # file or folder of the labels
     phase = config.dev_phase if part == "dev" else None
     try:
         corpus = corpora.get(config.name)

@@ -52,7 +52,7 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
     ('wo_aug',)
     """
     if augment.algo and validation.augmented:
-        return ("w_aug", "wo_aug")
+        return ("w_aug", "wo_aug")  # the last one decides, see Selection
     return ("wo_aug",)
 
 

@@ -42,16 +42,15 @@ OPSET = 18
 #: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
 #: above 1, the difference is divided by this logit.
 TOLERANCE = 1e-4
-#: Largest accepted difference for the shortest waveform. The shortest waveform has two similar frames, and dividing by
-#: their small standard deviation magnifies rounding errors.
+#: Largest accepted difference for the shortest waveform: dividing by the small standard deviation of its two similar
+#: frames magnifies rounding errors.
 ROUGH_TOLERANCE = 1e-2
 #: Largest accepted difference for int8. This limit detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _MIN_FEATURES = 64
-#: Largest number of bytes of weights inside the ONNX file; if there are more, the weights are written to a second file.
-#: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
+#: More bytes of weights than this go to a second file: Protobuf limits a file to 2 GiB, and the graph needs some.
 MAX_FILE_BYTES = 2**31 - 2**26
 
 
@@ -321,7 +320,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
     else:
         sizes = [
             (3, exported.min_samples, ROUGH_TOLERANCE),
-            (1, traced + 37, TOLERANCE),
+            (1, traced + 37, TOLERANCE),  # not a multiple of the hop
             (4, 2 * traced + 1, TOLERANCE),
         ]
     remedy = "try another version of torch, onnxscript or onnxruntime"

@@ -33,7 +33,7 @@ def translations() -> dict[Callable, Callable]:
 
     def remainder(dividend: Any, divisor: Any) -> Any:
         """``aten::remainder``."""
-        return op.Mod(dividend, op.CastLike(divisor, dividend))
+        return op.Mod(dividend, op.CastLike(divisor, dividend))  # ONNX requires equal types
 
     def stable_sort(x: Any, stable: bool, dim: int = -1, descending: bool = False) -> Any:
         """``aten::sort.stable``: keep the order of equal values."""

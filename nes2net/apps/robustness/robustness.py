@@ -33,8 +33,8 @@ from nes2net.scoring.judgement import ScoreFile
 CLEAN = "clean"
 #: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition may lack scores for at most this fraction of the trials. Above this fraction, the
-# condition counts as failed, because its missing trials would be excluded under all other conditions too.
+# A condition that lacks scores of more than this fraction of the trials fails, because they would be excluded under
+# all others, too.
 _MAX_MISSING = 0.1
 
 

@@ -21,8 +21,8 @@ from nes2net.lib.http_server import Refused, check_site
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # largest number of bytes of a request besides the file
-# Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
-# closed at once, a client that is still sending might not see the answer.
+# Bytes of a refused body that are received and discarded before the answer: a client that is still sending might not
+# see it if the connection were closed at once.
 _MAX_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
 # Longer parameters and headers are cut off, before the application gets them.
@@ -53,9 +53,8 @@ class Admitted(NamedTuple):
     runs_inline_scripts: bool = False
 
 
-#: Function that admits a request or raises Refused. The function is called before the body is received, with the
-#: method and the path. The function returns a context manager, which is open while the
-#: request lasts.
+#: Admits a request by method and path, before its body is received, or raises Refused. The returned context is open
+#: while the request lasts.
 Admit = Callable[[str, str], AbstractContextManager[Admitted]]
 
 

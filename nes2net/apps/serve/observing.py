@@ -42,6 +42,7 @@ class Observer(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
+        # Users' dashboards read these names.
         registry = self.registry
         self.present = Gauge("nes2net_recordings_present", "Recordings by state.", ["state"], registry=registry)
         self.recordings = Counter(

@@ -101,6 +101,7 @@ def frame_fault(file: BinaryIO) -> str | None:
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
     # Yield the stated end of each MPEG or ADTS frame; the last may lie behind the end of the file.
     position = skip_id3v2(file)
+    # Another tag may follow zeros. skip_id3v2 has moved `file`.
     padding = file.read(_MAX_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
     size_of_file = file.seek(0, 2)

@@ -428,8 +428,8 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        # The key is ``key`` of a _Table, and the index of the row group. The groups used last are kept, at most 256 MiB
-        # or a single larger one. The caller holds the lock ``turn``.
+        # The key is ``key`` of a _Table, and the row group. The latest are kept, at most 256 MiB or a single larger
+        # one. The caller holds ``turn``.
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:

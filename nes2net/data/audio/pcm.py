@@ -142,7 +142,7 @@ class RawAudio:
 
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "raw audio")
-        PcmDecoder(self.encoding, self.channels)
+        PcmDecoder(self.encoding, self.channels)  # raises for wrong settings
 
     def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.

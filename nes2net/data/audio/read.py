@@ -46,8 +46,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import check_arrived
 
-# If only a part of a recording is needed, decoding goes on until this many samples, counted over all channels, were
-# searched for damage: two hours of one channel at 16 kHz.
+# If only a part is needed, decoding goes on until this many samples of all channels were searched for damage: two
+# hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
@@ -162,6 +162,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         check_samples(waveform, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
         return waveform
 
+    # If read_excerpt returns None, the whole recording is decoded.
     waveform = _with_libsndfile(path, read_excerpt)
     return load_head_and_length(path, num_samples, start)[0] if waveform is None else waveform
 
@@ -192,6 +193,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
             return None
         return first_block[:num_samples]
 
+    # If read_head returns None, the whole recording is decoded.
     waveform = _with_libsndfile(path, read_head)
     return load_head_and_length(path, num_samples)[0] if waveform is None else waveform
 
@@ -457,7 +459,7 @@ def count_channels(path: AnyRecording) -> int:
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
-    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]
+    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]  # a block is (channels, N)
 
 
 def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:

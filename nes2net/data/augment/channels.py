@@ -111,4 +111,4 @@ def low_pass(x: Waveform, cutoff: float, taps: int = 101) -> Waveform:
     from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")
-    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)
+    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)  # the filter delays by this

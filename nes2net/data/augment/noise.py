@@ -101,7 +101,7 @@ class Pink(Noise):
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
+        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)  # limits the power near 0 Hz
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
 
 
@@ -126,8 +126,8 @@ class Babble(Noise):
         files = self.sources.speech
         # Another order of draws would change the result of every seed.
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
-        # Draw twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
-        # corpus of fewer than 100 recordings, all recordings are candidates.
+        # Twice as many candidates as talkers, because silent recordings and ``x`` are skipped; of fewer than 100
+        # recordings, all.
         if len(files) < 100:
             candidates = rng.permutation(len(files))
         else:
@@ -136,7 +136,7 @@ class Babble(Noise):
         num_mixed = 0
         for index in candidates:
             voice = load_audio(files[index])
-            if np.array_equal(voice, x):
+            if np.array_equal(voice, x):  # `x` may itself be among the files
                 continue
             power = float(np.mean(np.square(voice, dtype=np.float64)))
             start = int(rng.integers(len(voice)))

@@ -141,6 +141,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # The strength is the number of the algorithm.
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
         return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)

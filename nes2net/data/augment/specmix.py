@@ -118,6 +118,7 @@ class Specmix(Settings):
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
+        # Another order of draws would change the result of every seed. Surplus bands are drawn, then get the width 0.
         num_bands = _integers(generator, (batch, 1), 1, max_bands)
         width = _integers(generator, (batch, max_bands), 1, widest)
         start = (_uniform(generator, (batch, max_bands)) * (length - width + 1)).long()

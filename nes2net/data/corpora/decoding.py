@@ -132,8 +132,8 @@ def decode_in_parallel(
             pass
         finally:
             pool.shutdown(cancel_futures=True)
-        # It is not known which file this was. The pool hands out chunks in order, one for each worker, and workers + 1
-        # wait in its queue. So decode the files of as many chunks one by one.
+        # Which file this was is unknown. The pool hands out chunks in order, one for each worker, and queues workers
+        # + 1 more: decode the files of as many one by one.
         num_tried = num_done + 2 * workers + 1
         for path in itertools.chain.from_iterable(remaining[num_done:num_tried]):
             with _process_pool(1) as pool:

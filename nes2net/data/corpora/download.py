@@ -28,8 +28,7 @@ from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
 _SETS = "https://huggingface.co/datasets/"
-# The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
-# server, number of the record, name of the file.
+# Address of a record, or of one of its files, of InvenioRDM, such as Zenodo: server, number, file name.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
 _MAX_LISTING_BYTES = 20_000_000  # bytes
 _MAX_RECORD_BYTES = 50_000_000  # bytes

@@ -220,7 +220,7 @@ def _listed_segments(
                     by_id[trial.id] = read(labels)
         if not by_id:
             raise
-        return CORPUS.find_audio(root, split), by_id
+        return CORPUS.find_audio(root, split), by_id  # the folder, for messages
     return path, read_rttm(path)
 
 

@@ -201,6 +201,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
         for _ in range(num_rows):
             yield {}
         return
+    # Batches have their columns in the order of the schema, as `names`.
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
             row: dict[str, object] = {}

@@ -213,6 +213,7 @@ def measure_joined_frames(
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)  # rounded up
+        # For each long frame, the index of its first short one. A long frame is as bad as its worst.
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:

@@ -124,7 +124,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
     """
     segments = []
     end = 0.0
-    for stretch in stretches:
+    for stretch in stretches:  # in the order of time
         if stretch.start > end:
             segments.append(Segment(BONAFIDE, end, stretch.start))
         segments.append(stretch)

@@ -23,6 +23,7 @@ class Expert(nn.Module):
 
     def __init__(self, feature_dim: int, hidden_dim: int) -> None:
         super().__init__()
+        # Linear, although published checkpoints call them conv.
         self.conv1 = nn.Linear(feature_dim, hidden_dim)
         self.conv2 = nn.Linear(hidden_dim, feature_dim)
 

@@ -23,7 +23,7 @@ class SiLU(nn.Module):
 
     def __init__(self, unused_dim: int) -> None:
         super().__init__()
-        self.inplace = nn.Linear(unused_dim, unused_dim)
+        self.inplace = nn.Linear(unused_dim, unused_dim)  # in published checkpoints
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)

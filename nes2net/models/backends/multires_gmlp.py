@@ -82,7 +82,7 @@ class Halving(nn.Module):
 
     def __init__(self, padding: bool) -> None:
         super().__init__()
-        self.padding = int(padding), 0
+        self.padding = int(padding), 0  # frames before, after
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)

@@ -151,12 +151,13 @@ def _backward_operator(
     with torch.autocast(x.device.type, enabled=False):
         # Δ_{t+1} in reversed time, 0 at first.
         next_delta = F.pad(delta.flip(1), (0, 0, 1, -1))
-        g = _in_order(_states(grad.flip(1), next_delta, A, C.flip(1)), num_frames).flip(1)  # B×T×D×N
-        steps = list(_states(delta * x, delta, A, B))
+        g = _in_order(_states(grad.flip(1), next_delta, A, C.flip(1)), num_frames).flip(1)  # B×T×D×N, of each s_t
+        u = delta * x
+        steps = list(_states(u, delta, A, B))  # as in _scan()
         grad_C = (grad.unsqueeze(2) @ _in_order(steps, num_frames)).squeeze(2)
-        grad_B = ((delta * x).unsqueeze(2) @ g).squeeze(2)
+        grad_B = (u.unsqueeze(2) @ g).squeeze(2)
         grad_u = (g @ B.unsqueeze(3)).squeeze(3)
-        grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)
+        grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)  # of Δ_t A
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
     # The gradients must be contiguous, because the fake operator below promises this to the compiler.

@@ -34,16 +34,16 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
-#: Class of the transformers library whose folders are refused → the reason. AST has other features, another network and
-#: other names of tensors than wav2vec 2.0, HuBERT and WavLM (docs/checkpoints.md).
+#: Class of the transformers library that is refused → reason. AST has other features, network and
+#: names of tensors (docs/checkpoints.md).
 REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
 #: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
 BONAFIDE_OPTION = "bonafide="
-#: Key in the description of a detector that was read from a folder. The value is a mapping: name of a class → index of
-#: the class in the folder. The last name is the bona fide class.
+#: Key in the description of a detector from a folder: name of a class → its index there, bona fide
+#: last.
 NAMES_KEY = "class_numbers"
 #: Key in this description. The value says whether waveforms are normalised, and why.
 WAVEFORMS_KEY = "waveforms"

@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in,
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands for a number, and
-# {rest} for the rest of the name. A name that is the same in both libraries is omitted.
+# (fairseq's name, the transformers library's name) of tensors, if they differ; {n} is a number, {rest} the rest of the
+# name.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -49,8 +49,7 @@ _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.
 _PRETRAINED = "w2v_model."
 # Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Beginnings of the names of tensors that only pre-training uses. The first group occurs only in
-# UniSpeech-SAT; the second group covers all types of models.
+# Beginnings of names of tensors that only pre-training uses: first those of UniSpeech-SAT, then of all types.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _PRETRAINING_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.

@@ -56,8 +56,8 @@ _OPTIONS = {
 }
 EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's name
 
-# The transformers library's name of a tensor → fairseq's name: for tensors that only pre-training uses, and for the
-# weight norm in files of older releases of the transformers library.
+# The library's name of a tensor → fairseq's: tensors that only pre-training uses, and the weight norm of older
+# releases.
 _RENAMED = {
     "masked_spec_embed": "mask_emb",
     "quantizer.codevectors": "quantizer.vars",

@@ -28,8 +28,8 @@ _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 #: A part of the file: the index of the part's first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
 
-#: Message of onnx.proto → number of a field → kind of its value. Fields that are not listed contain no tensors, domains
-#: or metadata.
+#: Message of onnx.proto → field → kind of its value; other fields hold no tensors, domains or
+#: metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},

@@ -247,7 +247,7 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
 def _rebuild_tensor_of_type(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
-    return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
+    return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)  # arguments as in torch._utils
 
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:

@@ -78,8 +78,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: Names of the options that define a size: a checkpoint with other values has another size. The
-#: other options do not define a size: dropout, normalisation, and whether to keep the tensors of pre-training.
+#: Options that define a size; others do not: dropout, normalisation, whether to keep the tensors of
+#: pre-training.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",

@@ -463,8 +463,8 @@ wavlm = _preset(
     conv_bias=False,
 )
 
-#: Options of a small front-end, which is not a published model. This front-end learns from scratch in minutes on a CPU.
-#: The four convolutions of this front-end have a hop of 16 ms.
+#: Options of a small front-end that learns from scratch in minutes on a CPU; its four convolutions
+#: have a hop of 16 ms.
 SMALL: Options = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,

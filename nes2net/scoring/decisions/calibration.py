@@ -38,8 +38,8 @@ _MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are wo
 _GRADIENT_TOLERANCE = 1e-12  # the solver stops at this slope of the loss
 _FLAT_GRADIENT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MAX_STEPS = 500  # largest number of steps of the solver
-# The standard deviation of a system's scores must exceed _MIN_RELATIVE_SPREAD times their mean, and also _MIN_SPREAD.
-# With less spread, rounding leaves too few digits.
+# The deviation of a system's scores must exceed _MIN_SPREAD, and _MIN_RELATIVE_SPREAD times their mean: otherwise,
+# rounding leaves too few digits.
 _MIN_RELATIVE_SPREAD = 1e-13
 _MIN_SPREAD = 1e-25
 # Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
@@ -48,9 +48,8 @@ _MAX_WEIGHT = 1e30
 _MAX_LLR = 1e6
 _MAX_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MAX_SYSTEMS = 1000  # largest number of systems whose scores one calibration fuses
-# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
-# The share of the class's trials below any ratio then changes by at most a millionth. A calibration file may hold up to
-# _MAX_READ_TRIALS ratios of a class.
+# Of a class with more than a million trials, a million ratios are kept, evenly spaced in order, which changes the share
+# below any ratio by at most a millionth. A file may hold up to _MAX_READ_TRIALS.
 _MAX_SAVED_TRIALS = 1_000_000
 _MAX_READ_TRIALS = 2_500_000
 _RESAMPLES = 500  # number of bootstrap resamples of the trials

@@ -154,8 +154,8 @@ CAUSES_OF_INVERSION = (
 )
 #: A note for the user, shown if the weight of the calibration is negative.
 INVERTED = f"the weight of the calibration is negative, so higher scores count as spoofed: {CAUSES_OF_INVERSION}"
-#: The log-likelihood ratio of a clipped recording is multiplied by this factor, because a calibration does not state
-#: how many of its recordings were clipped. The number is an assumption.
+#: Factor for the ratio of a clipped recording, because a calibration does not state how many of its
+#: own were clipped: an assumption.
 CLIPPED_LLR_FACTOR = 0.5
 #: The default of ``abstain``: at most this share of recordings like the calibration's gets "cannot tell" for being
 #: unusual.

@@ -42,11 +42,9 @@ _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
 _ABOVE_FLOOR = 6.0  # dB above the floor; only the area above this level counts
 _NEARLY_ALL = 0.99  # share of this area that lies at frequencies below the bandwidth
 _DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
-# Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the
-# same however a recording is cut into blocks.
+# Samples measured at once: a multiple of both frame lengths, so that frames do not depend on the blocks.
 _CHUNK = 64 * 2560
-# Quantiles at the two edges of the usual range, which holds 95 % of the recordings. A value at an edge has the distance
-# 1 from the median.
+# Quantiles at the edges of the usual range, which have the distance 1 from the median.
 _USUAL = (0.025, 0.975)
 # Smallest difference between the median and an edge of the usual range: 10 % of the duration, 1 dB of the level, 250 Hz
 # of the bandwidth.

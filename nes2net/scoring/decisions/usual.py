@@ -29,8 +29,8 @@ from nes2net.scoring.decisions.population import MIN_REFERENCE, SCALARS, SHOWN, 
 # Expected share of recordings outside of a usual range. The usual ranges of a :class:`Population` leave out the same
 # share.
 _OUTSIDE = 0.05
-# Largest number of new recordings that :func:`compare` tries when it searches for the smallest number that can show
-# drift. With a calibration on 10 recordings, 5 new recordings suffice.
+# Most new recordings that :func:`compare` tries, to find the fewest that can show drift; with a calibration on 10, 5
+# suffice.
 _MAX_MEASURED = 10_000
 
 

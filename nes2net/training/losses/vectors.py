@@ -168,7 +168,7 @@ class OneClassSoftmax(_MeanOverClasses):
     ) -> None:
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
-        self.center = head.center
+        self.center = head.center  # the head's own parameter
         self._cosine = head.cosine
         self.scale = scale
         self.bonafide_margin = bonafide_margin
@@ -194,7 +194,7 @@ class _CosineLoss(_MeanOverClasses):
     def __init__(self, feature_dim: int, scale: float, head: CosineHead | None, num_classes: int) -> None:
         super().__init__(num_classes)
         head = head or CosineHead(feature_dim, num_classes)
-        self.centers = head.centers
+        self.centers = head.centers  # the head's own parameter
         self.logit_scale = head.scale  # of the head's logits, for scoring
         self.scale = scale  # γ of this loss
 
@@ -358,7 +358,7 @@ class P2SGrad(_MeanOverClasses):
 
     def __init__(self, feature_dim: Size, *, head: P2SGradHead | None = None, num_classes: int = 2) -> None:
         super().__init__(num_classes)
-        self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight
+        self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight  # the head's own parameter
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute the cosines B×K to the vector of each class."""
@@ -424,7 +424,7 @@ class Prototypes(_MeanOverClasses):
     ) -> None:
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
-        self.bonafide = head.bonafide
+        self.bonafide = head.bonafide  # the head's own parameters
         self.spoof = head.spoof
         self.logit_scale = head.scale  # of the head's logits, for scoring
         self.scale = scale  # γ of this loss

@@ -27,8 +27,8 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: Names of options that may differ between the teacher's file and the recipe. These options have no effect in eval
-#: mode, or belong to the last layer, which the teacher does not need.
+#: Options that may differ between the teacher's file and the recipe: without effect in eval mode,
+#: or of the last layer, which the teacher does not need.
 _FREE_OPTIONS = re.compile(
     r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule"
 )

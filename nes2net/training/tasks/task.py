@@ -51,8 +51,8 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: names of the K classes, as stored in the detector; if bona fide is a class, it is the last. A subclass may set
-    #: the classes when the training trials are read.
+    #: names of the K classes, as stored in the detector, bona fide last if it is a class; a
+    #: subclass may set them when the training trials are read
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
     #: measures of the development set, which the objective computes; ``validation.select_on`` may be the name of one of
     #: them, ``loss`` or ``train_loss``
