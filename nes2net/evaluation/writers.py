@@ -223,5 +223,5 @@ def latex_text(text: str) -> str:
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
-    # LaTeX would print two hyphens as a dash.
+    # LaTeX would print two hyphens as a dash: _LATEX puts {} for \0 between them.
     return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)

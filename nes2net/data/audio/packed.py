@@ -271,7 +271,7 @@ class _Table:
         return _is_row(row_text, self.ends[-1])
 
     def block(self, row_text: str) -> int:
-        return bisect_right(self.ends, int(row_text)) - 1
+        return bisect_right(self.ends, int(row_text)) - 1  # the row group
 
     def extents(self, block: int) -> list[tuple[int, int]]:
         return self.table.extents([self.column], block) if isinstance(self.table, ParquetTable) else []
@@ -329,7 +329,7 @@ def tar_members(path: Path) -> list[Member]:
         def list_members() -> bytes:
             return json.dumps(list(members_of(open_shard(path), address))).encode()
 
-        # A tar file has no index: it is read as a whole only once.
+        # A tar file has no index: it is read as a whole only once. If Member changes, rename "members".
         return [Member(*row) for row in json.loads(remote.read_cached(address, "members", list_members))]
     check_arrived(path)
     with open(path, "rb") as file:
@@ -392,7 +392,7 @@ class _Tar:
         return name in self.members
 
     def block(self, name: str) -> int:
-        return self._member(name).offset // _TAR_BLOCK_BYTES
+        return self._member(name).offset // _TAR_BLOCK_BYTES  # the piece that is fetched at once
 
     def extents(self, block: int) -> list[tuple[int, int]]:
         return [(block * _TAR_BLOCK_BYTES, _TAR_BLOCK_BYTES)]

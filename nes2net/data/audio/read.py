@@ -380,6 +380,7 @@ def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
     waveform = np.zeros(0, np.float32)
     for block in blocks:
         if not len(waveform):
+            # refcheck=False, because no other array uses this memory.
             waveform.resize(len(first), refcheck=False)
             waveform[:] = first
         length = len(waveform)

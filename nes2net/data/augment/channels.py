@@ -48,7 +48,7 @@ class Resample(Effect):
     limits = (1.0, 16.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        rate = 1000 * self.strength
+        rate = 1000 * self.strength  # in Hz
         return pad(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
 

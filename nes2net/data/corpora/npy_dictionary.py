@@ -141,7 +141,7 @@ class _Array:
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     """Stand in for NumPy's ``_frombuffer`` (pickles of protocol 5)."""
     array = _Array()
-    array.__setstate__((1, shape, dtype, order == "F", data))
+    array.__setstate__((1, shape, dtype, order == "F", data))  # version 1
     return array
 
 

@@ -105,6 +105,7 @@ class Trial:
     def __reduce__(self) -> tuple:
         # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long as
         # this method.
+        # In the order of the fields, which the constructor takes in _unpickled_trial.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
