@@ -137,7 +137,7 @@ def text_lines(table: Table) -> list[str]:
         elif any(intervals):
             lines.append(intervals)
     if len(with_details) == 1:
-        layout.head.insert(with_details[0] + 1, "95 % interval")
+        layout.head.insert(with_details[0] + 1, "95 % interval")  # `lines` begins with it
     return [table.caption, *text_table(lines, "l" * layout.num_labels + "r"), *table.notes]
 
 

@@ -52,6 +52,7 @@ def rows_of(factory: Callable[..., object], omitted: Collection[str] = ()) -> li
     rows: list[Facts] = []
     for name, option in options_of(factory).items():
         if name not in omitted:
+            # The default as JSON would show it, such as a list for a tuple.
             default = "required" if option.default is Parameter.empty else json.loads(json.dumps(option.default))
             rows.append({"option": name, "takes": option.takes, "default": default, "meaning": option.meaning})
     return rows

@@ -239,7 +239,7 @@ class Server:
             _LOGGER.exception("a client was disconnected")
             return _FAILED
         finally:
-            self._slots.release()
+            self._slots.release()  # _serve_client() took one
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:

@@ -258,6 +258,7 @@ class _Form:
 
 
 async def _send_refusal(body: _Body, send: Send, refusal: Refused) -> None:
+    # A client reads the answer only after it has sent its body, so the body is read first.
     num_to_discard = _MAX_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):
