@@ -126,6 +126,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; without facts, such as a library's, it becomes the event ``"message"``."""
         time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        # Users' programs read these keys.
         line = {"time": time_of_day, "level": record.levelname.lower()}
         facts = vars(record).get("facts")
         if facts is None:

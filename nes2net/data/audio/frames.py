@@ -356,7 +356,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
     start = file.read(8 + _STREAM_INFO_BYTES)
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
         return None
-    last_block = start[4] & 0x80
+    last_block = start[4] & 0x80  # the mark of the last block of metadata
     for _ in range(1024):  # a file of zeros looks like endless blocks of metadata
         block = b"" if last_block else file.read(4)
         if len(block) < 4:

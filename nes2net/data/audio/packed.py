@@ -421,7 +421,7 @@ def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
 
 class _State:
     def __init__(self) -> None:
-        self.turn = threading.RLock()
+        self.turn = threading.RLock()  # guards the following, and reading open shards
         self.open = lru_cache(64)(_open)
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
@@ -440,7 +440,7 @@ _state = _State()
 _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Table, ".tar": _Tar}
 
 
-def _forget() -> None:
+def _forget() -> None:  # in a forked process
     global _state
     _state = _State()
 

@@ -123,7 +123,7 @@ class Channels:
                 return
             samples = samples[:, : limit - self._num_compared]
         samples = samples.astype(np.float64)
-        self._products = self._products + samples @ samples.T
+        self._products = self._products + samples @ samples.T  # not +=, because of the (1, 1) zeros at the start
         self._num_compared += samples.shape[1]
 
     @property
