@@ -63,8 +63,7 @@ def states_length(file: BinaryIO) -> bool:
 
 _HEADER_BYTES = 6  # number of bytes that give the length of an MPEG or ADTS frame
 _MAX_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the second rate the
-# code 2.
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s of the codes 1, 2, …
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),

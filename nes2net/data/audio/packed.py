@@ -38,12 +38,11 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# Matches the suffix of a shard within an address. The suffix must be followed by a separator, and then by the row or
-# member.
+# The suffix of a shard within an address, before a separator and the row or member.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
+# Most bytes of row groups in memory; the one that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MAX_BYTES = 2 << 30
@@ -357,8 +356,8 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
-    # At bytes that cannot be a member, the module tarfile stops silently. A complete archive ends with zeros, so the
-    # following check finds a cut.
+    # At bytes that cannot be a member, tarfile stops silently. A complete archive ends with zeros, so this check
+    # finds a cut.
     file.seek(end)
     if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         raise tarfile.ReadError("the end of the archive is missing")
