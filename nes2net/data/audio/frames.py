@@ -247,7 +247,7 @@ def _ogg_link_starts(file: BinaryIO) -> Iterator[int]:
         if len(head) < 27 or head[:4] != b"OggS":
             return
         begins_stream = bool(head[5] & _FIRST_OF_STREAM)
-        segments = file.read(head[26])
+        segments = file.read(head[26])  # the sizes of the parts of the body
         if begins_stream and not previous_begins_stream:
             yield position
         previous_begins_stream = begins_stream
