@@ -270,7 +270,7 @@ def measure_drift(
             recordings.append(recording)
     if not recordings:
         raise InputError(
-            f"none of {pluralise(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
+            f"none of {pluralise(len(paths), 'file')} could be compared: name other recordings; {paths[0]}: {failures[str(paths[0])]}"
         )
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)

@@ -175,7 +175,9 @@ class Length:
         except ValueError:
             number = 0
         if number < 1:
-            raise InputError(f"`num_samples` must be at least 1, 4sec or full, not {str(self.num_samples)[:100]}")
+            raise InputError(
+                f"`num_samples` must be a number of at least 1, 4sec or full, not {str(self.num_samples)[:100]}"
+            )
         return number
 
     def requested_samples_of_files(self) -> RequestedSamples:

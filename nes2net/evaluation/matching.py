@@ -189,7 +189,9 @@ def match(
         )
     if mismatch and not allow_partial:
         problems = mismatch.describe(num_expected)
-        raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
+        raise InputError(
+            f"scores and key do not fit: {problems}; correct them, or evaluate the rest with `allow_partial`"
+        )
     unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
         without_label = f"{pluralise(len(unlabelled), 'trial has', 'trials have')} no label in the key"

@@ -210,7 +210,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         elif row:
             raise InputError(
                 f"{path}, line {number}: expected {pluralise(num_fields, 'field')} ({fields}), "
-                f"found {len(line[:_MAX_LINE_LENGTH].split())}: {short_repr(line[:_MAX_LINE_LENGTH].strip())}"
+                f"found {len(line[:_MAX_LINE_LENGTH].split())}: {short_repr(line[:_MAX_LINE_LENGTH].strip())}; correct the line"
             )
 
 
@@ -222,7 +222,7 @@ def parse_float(number: str, path: Path, line: int, quantity: str = "score") -> 
     """
     if are_floats([number]):
         return float(number)
-    hint = ""
+    hint = "; correct it"
     if are_floats([number.replace(",", ".")]):
         hint = ", with a decimal comma: write a point"
     elif are_floats([number.strip("\"'")]):

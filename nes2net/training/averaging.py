@@ -90,7 +90,7 @@ def average_run(
             last is not None and not 0 < last <= len(saved),
             f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}): `last` must be from 1 to that number, not {last}",
         ),
-        (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
+        (not epochs, "no checkpoints to average: name epochs with `ids`, or how many of the last ones with `last`"),
     )
     target = average_path(folder, epochs, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{epoch}.pth" for epoch in epochs]

@@ -187,7 +187,9 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
     for alias in breakdown.eers:
         costs[alias] = metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof)
     if not costs:
-        raise InputError("no development corpus has usable trials of both classes: give one of them both")
+        raise InputError(
+            "no development corpus has usable trials of both classes: add trials of the class that one lacks"
+        )
     values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
     for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
         for alias, value in rates.items():

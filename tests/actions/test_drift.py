@@ -204,5 +204,5 @@ def test_another_detector_and_thin_calibrations_are_refused(drift_of, voices, de
     with input_error("the calibration fuses 2 systems"):
         measure_drift(detector, two, [folder])
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    with input_error("none of 1 file could be compared; .*broken.wav"):
+    with input_error("none of 1 file could be compared: name other recordings; .*broken.wav"):
         drift_of(tmp_path / "broken.wav")

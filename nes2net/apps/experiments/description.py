@@ -267,8 +267,8 @@ def load_experiment(
     value_of = {name: os.environ.get(name, str(value)) for name, value in defaults.items()} | assigned
     if unknown := sorted(variables - value_of.keys()):
         raise InputError(
-            f"experiment {path} has no value for ${{{unknown[0]}}}: pass `set` {unknown[0]}=…, or give it a default in "
-            "the section places of the file, which an environment variable then overrides"
+            f"experiment {path} has no value for ${{{unknown[0]}}}: add `set` {unknown[0]}=VALUE, or a default under "
+            "places in the file"
         )
     # Refuse a file whose places would fill the memory: a short text may mention a long value many times.
     num_bytes = sum(len(value_of[variable]) for variable in mentions)

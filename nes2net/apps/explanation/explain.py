@@ -178,7 +178,7 @@ def _read_part(
         waveform = load_excerpt(recording, first, length)
     if not len(waveform):
         total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
-        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
+        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that, not {start}")
     if len(waveform) > longest:
         raise InputError(
             f"{name} is longer than {MAX_SECONDS:g} s, the most that is explained at once: choose a part of it with "

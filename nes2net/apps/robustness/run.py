@@ -233,7 +233,9 @@ def run(
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-            raise InputError(f"no condition has scores, so nothing can be compared: {reasons}")
+            raise InputError(
+                f"no condition has scores, so nothing can be compared: correct this and run again ({reasons})"
+            )
         return evaluate_robustness(
             plan.part.corpus,
             plan.phase,

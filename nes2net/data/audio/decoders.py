@@ -155,7 +155,9 @@ def open_with_libsndfile(
     except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
         if Path(name).suffix.lower() != ".raw":
             raise
-        raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
+        raise ValueError(
+            "a name that ends in .raw means samples without a header, but the file has one: rename it"
+        ) from error
     if file.subtype == "OPUS":
         file.close()
         raise DamagedAudio("it is not used for Opus")

@@ -227,7 +227,7 @@ def audio_column(schema: Any, shard: Path) -> str:
             return name
     raise InputError(
         f"{shard}: expected a column 'audio' with the content of audio files (struct<bytes, path>), found "
-        f"{short_repr(', '.join(schema.names))}"
+        f"{short_repr(', '.join(schema.names))}; write it with this column"
     )
 
 
@@ -251,7 +251,7 @@ def content_of(value: Any) -> tuple[bytes | None, str]:
 def check_size(size: int) -> None:
     """Raise :class:`InputError` if ``size`` bytes are too many for memory."""
     if size > MAX_BYTES:
-        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MAX_BYTES)} are accepted")
+        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MAX_BYTES)} are read: split it")
 
 
 class _Table:
@@ -282,7 +282,9 @@ class _Table:
     def content(self, row_text: str) -> tuple[bytes, str]:
         """Return the bytes of the recording in a row, and the suffix of its file name."""
         if not _is_row(row_text, self.ends[-1]):
-            raise InputError(f"there is no row {short_repr(row_text)}; it has {self.ends[-1]:,}, counted from 0")
+            raise InputError(
+                f"there is no row {short_repr(row_text)}; it has {self.ends[-1]:,}, counted from 0: name one of these"
+            )
         row = int(row_text)
         group = self.block(row_text)
         values = _state.group((self.key, group), lambda: self._read(group))
@@ -341,7 +343,7 @@ def open_shard(path: AnyPath) -> BinaryIO:
     if is_remote(path):
         return open_remote(address_of(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
     if not os.path.isfile(path):  # opening a pipe would wait for ever
-        raise InputError(f"{path} not found, or not a regular file")
+        raise InputError(f"{path} not found, or not a regular file: correct its path")
     return open(path, "rb")
 
 
@@ -353,7 +355,7 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 continue
             if entry.name.startswith("/"):
                 raise InputError(
-                    f"{name} has a member with an absolute name, {short_repr(entry.name)}: write it with relative names"
+                    f"{name} has a member with an absolute name, {short_repr(entry.name)}: write the archive with relative names"
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
@@ -406,7 +408,7 @@ class _Tar:
 
     def _member(self, name: str) -> Member:
         if name not in self.members:
-            raise InputError("there is no such member")
+            raise InputError("the shard has no file of this name: correct the name")
         return self.members[name]
 
 

@@ -317,7 +317,9 @@ def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHead
         except (FileNotFoundError, NotADirectoryError):
             raise audio_error(path, "not found") from None
         except (OSError, ValueError) as error:
-            raise audio_error(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+            raise audio_error(
+                path, f"cannot be opened ({getattr(error, 'strerror', None) or error}): check its path and permissions"
+            ) from None
         fault = _FAULTS_OF_KINDS.get(stat.S_IFMT(before.st_mode), "is not a regular file but a pipe or a device")
         is_empty = not before.st_size
     if is_empty and not fault:  # for an empty file, PyAV would print a traceback
@@ -445,7 +447,7 @@ def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
                 if not 0 <= path.channel < len(samples):
                     raise audio_error(
                         path.recording,
-                        f"has {pluralise(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
+                        f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {path.channel}: choose another",
                     )
                 samples = samples[path.channel : path.channel + 1]
             yield samples, rate

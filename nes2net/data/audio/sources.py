@@ -133,7 +133,7 @@ def _fault(samples: np.ndarray) -> str:
             )
         return f"the samples are of type {samples.dtype}; {expected}"
     if samples.ndim not in (1, 2):
-        return f"audio must have the shape (samples,) or (channels, samples), not {samples.ndim} axes"
+        return f"audio must have the shape (samples,) or (channels, samples), not {samples.shape}: give one recording"
     if samples.ndim == 1 or len(samples) <= _MAX_CHANNELS:
         return ""
     shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"

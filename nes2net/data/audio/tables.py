@@ -55,7 +55,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
     # Describe decoded rows ("value_type") or a batch without dictionaries ("index_type").
     if len(schema) > _MAX_COLUMNS:
-        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,} are read")
+        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,} are read: remove some")
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):

@@ -43,7 +43,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
         samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
         samples = np.pad(samples, (0, length - len(samples)))
     if not len(samples):
-        raise InputError("has no samples", subject=subject)
+        raise InputError("has no samples: replace or remove it", subject=subject)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -63,7 +63,9 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
         else:
             samples = samples.mean(axis=0, dtype=samples.dtype)
     if samples.ndim != 1:
-        raise InputError(f"audio must have the shape (samples,) or (channels, samples), not {samples.ndim} axes")
+        raise InputError(
+            f"audio must have the shape (samples,) or (channels, samples), not {samples.shape}: give one recording"
+        )
     return samples
 
 

@@ -82,7 +82,8 @@ class LatentAugmentation(Settings):
         """
         if embeddings.ndim != 2:
             raise InputError(
-                f"latent augmentation requires embeddings of shape (batch, size), not {tuple(embeddings.shape)}"
+                f"latent augmentation requires embeddings of shape (batch, size), not {tuple(embeddings.shape)}: "
+                "give one for each utterance"
             )
         batch, size = embeddings.shape
         # Another order of draws would change the result of every seed.

@@ -113,7 +113,7 @@ class Babble(Noise):
     def prepare(self) -> None:
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(
-                f"needs more than {_TALKERS[0]} recordings to mix, found {len(self.sources.speech)}: give a larger corpus"
+                f"needs more than {_TALKERS[0]} recordings to mix, found {len(self.sources.speech)}: use a corpus with more"
             )
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:

@@ -88,7 +88,8 @@ class Specmix(Settings):
         """
         if spectrograms.ndim != 3:
             raise InputError(
-                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}"
+                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}: "
+                "give one for each utterance"
             )
         batch, frames, bins = spectrograms.shape
         if targets.ndim == 1:

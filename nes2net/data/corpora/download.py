@@ -145,7 +145,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
         if not files and not hub_sets:
             available = join_names(names) if names else "none"
-            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
+            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}: name one of these")
     steps = []
     for file in files:
         if file.name.lower().endswith((".rar", ".7z")):

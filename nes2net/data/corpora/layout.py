@@ -118,7 +118,7 @@ class Columns:
         if set(expected) - set(header):
             raise InputError(
                 f"{path}, line {line}: expected the columns {', '.join(expected)}, found "
-                f"{short_repr(self.delimiter.join(header))}"
+                f"{short_repr(self.delimiter.join(header))}; rename or add columns"
             )
         return header, rows
 

@@ -121,7 +121,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             if row and len(row) != len(header):
                 raise InputError(
                     f"{path}, line {line}: expected {pluralise(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
-                    f"{short_repr(','.join(row))}"
+                    f"{short_repr(','.join(row))}; correct the line"
                 )
             if row:
                 yield line, row
@@ -185,7 +185,7 @@ def look_up_word(word: str, words: Mapping[str, _Meaning], column: str, path: Pa
     """Return ``words[word]``; raise :class:`InputError` if the word is unknown."""
     if word not in words:
         raise InputError(
-            f"{path}, line {line}: unknown {column} {short_repr(word)}; expected one of {', '.join(words)}"
+            f"{path}, line {line}: unknown {column} {short_repr(word)}; expected one of {', '.join(words)}; correct it"
         )
     return words[word]
 
