@@ -185,7 +185,7 @@ class _OnRay:
         """Write the results of each shard, except shards that cannot be read."""
         for pieces in shards:
             shard = self.results.shards[pieces[0].shard]
-            if fault := pieces[-1].fault:
+            if fault := pieces[-1].fault:  # a fault ends the shard
                 yield BatchResult({}, {shard.address: fault})
                 continue
             rows = [row for piece in pieces for row in piece.rows]

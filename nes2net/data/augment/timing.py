@@ -83,7 +83,7 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
+        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))  # stretch restores the length
 
 
 def change_speed(x: Waveform, speed: float) -> Waveform:
