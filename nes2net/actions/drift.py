@@ -173,6 +173,7 @@ class Drift:
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
         ]
+        # Users' programs read these keys.
         header = {
             "alpha": self.alpha,
             "drift": [comparison.name for comparison in self.found],

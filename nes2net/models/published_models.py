@@ -290,7 +290,8 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
             "release 0.2.2 scores by the bona fide logit (score_rule: logit), the current code by the difference of the logits; "
             "the source does not state which rule gave the published figures",
             "the hub has a file for each training corpus and seed; the first word of a file's name there is the training corpus",
-            "nes2net knows the names and shapes of the tensors from files that release 0.2.2 writes, because no published file was available",
+            "nes2net knows the names and shapes of the tensors from files that release 0.2.2 writes, because no published file "
+            "was available",
         ),
     )
 

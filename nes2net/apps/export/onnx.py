@@ -39,8 +39,8 @@ from nes2net.version import __version__
 
 #: Opset (version of the ONNX operators) of the files: the lowest opset to which torch.onnx translates.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
-#: above 1, the difference is divided by this logit.
+#: Largest accepted difference between the logits of onnxruntime and torch, divided by the largest logit if that is
+#: above 1.
 TOLERANCE = 1e-4
 #: Largest accepted difference for the shortest waveform: dividing by the small standard deviation of its two similar
 #: frames magnifies rounding errors.
@@ -237,8 +237,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
         ) from error
     linear_layers = []
     for node in program.model.graph.all_nodes():
-        # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
-        # Fourier matrix of a spectrum, stay in float32.
+        # Products with constants, such as the Fourier matrix of a spectrum, stay in float32.
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules around the node, outermost first
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:

@@ -131,8 +131,8 @@ def decode_in_parallel(
             pass
         finally:
             pool.shutdown(cancel_futures=True)
-        # Which file this was is unknown. The pool hands out chunks in order, one for each worker, and queues workers
-        # + 1 more: decode the files of as many one by one.
+        # Which file it was is unknown. The pool hands out chunks in order, one for each worker, and queues workers +
+        # 1 more: decode their files one by one.
         num_tried = num_done + 2 * workers + 1
         for path in itertools.chain.from_iterable(remaining[num_done:num_tried]):
             with _process_pool(1) as pool:
@@ -146,8 +146,8 @@ def decode_in_parallel(
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
     """Start processes without forking this one."""
-    # A fork copies the locks of PyTorch and of the progress bar, but not the threads that may hold them, so the copies
-    # would stay locked for ever.
+    # A fork copies the locks of PyTorch and of the progress bar, but not the threads that hold them: they would stay
+    # locked.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"

@@ -103,8 +103,8 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long as
-        # this method.
+        # Pickles the up to 600,000 trials of a DataLoader worker in half the time. In the order of the fields, for
+        # _unpickled_trial.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
