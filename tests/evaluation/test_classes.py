@@ -207,7 +207,7 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, labels, tmp_path
 @pytest.mark.parametrize(
     "task, message",
     [
-        ({"field": "codec"}, "36 spoofed trials of train without codec, which names the class: train_300_0"),
+        ({"field": "codec"}, "no codec, which names the class, is stated of 36 spoofed trials of train: train_300_0"),
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
         ({"aliases": {"B, middle": "A lower", "C=higher": "A lower"}}, "the field vocoder has A lower"),
         ({"min_trials": 0}, "min_trials"),
@@ -566,7 +566,7 @@ def test_detectors_without_bona_fide_have_no_score_and_detectors_of_spoofs_no_cl
 def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
     key = write(tmp_path / "key.csv", tones.read_text().replace(" A lower", "").replace(" B, middle", ""))
     names = r"eval_300_0, .*, eval_300_9, … \(24 in all\)"
-    with input_error(rf"24 spoofed trials of the key without vocoder, which names the class: {names}"):
+    with input_error(rf"no vocoder, which names the class, is stated of 24 spoofed trials of the key: {names}"):
         evaluate(Labels("generic", key, "eval"), [scored])
 
 
