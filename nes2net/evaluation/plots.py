@@ -318,6 +318,7 @@ def draw_histograms(
             axes.text(
                 position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5
             )
+    # 20 points down, in inches.
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):

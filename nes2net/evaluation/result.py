@@ -107,6 +107,7 @@ class Result:
 
     def to_dict(self) -> dict[str, object]:
         """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""
+        # Users' programs read these keys.
         return {
             "title": self.title,
             **plain(self.header),

@@ -122,7 +122,7 @@ def evaluate_segments(
     title = corpora.get(corpus).title
     return Result(
         f"{title}, {phase}: where is it fake",
-        {
+        {  # users' programs read these keys
             "system": file.path.stem,
             **labelled.key.header([score_input(file.path, file.sha256)], num_resamples),
             "resolution_ms": labelled.resolution_ms,

@@ -182,6 +182,7 @@ class Table:
         """Convert the table to plain data for JSON."""
         units = {measure.name: measure.unit for measure in self.measures}
         rows = [row.to_dict() for row in self.rows]
+        # Users' programs read these keys.
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, as_input_error, first_line
+from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -39,8 +39,8 @@ from nes2net.version import __version__
 
 #: Opset (version of the ONNX operators) of the files: the lowest opset to which torch.onnx translates.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
-#: above 1, the difference is divided by this logit.
+#: Largest accepted difference between the logits of onnxruntime and torch, divided by the largest logit if that is
+#: above 1.
 TOLERANCE = 1e-4
 #: Largest accepted difference for the shortest waveform: dividing by the small standard deviation of its two similar
 #: frames magnifies rounding errors.
@@ -111,8 +111,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
         )
     check_takes_audio_alone(detector)
     detector.check_score()
-    if quantize not in (None, "int8"):
-        raise InputError(f"`quantize` must be 'int8' or None, not {quantize!r}")
+    check_setting("quantize", quantize, quantize in (None, "int8"), "'int8' or None")
     detector = detector.whole()
     if quantize and not _has_large_linear_layer(detector.frontend):
         raise _nothing_to_quantise_error(detector)
@@ -238,8 +237,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
         ) from error
     linear_layers = []
     for node in program.model.graph.all_nodes():
-        # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
-        # Fourier matrix of a spectrum, stay in float32.
+        # Products with constants, such as the Fourier matrix of a spectrum, stay in float32.
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules around the node, outermost first
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:

@@ -132,6 +132,7 @@ class Channel:
         began = time.perf_counter()
         self._tally.judged_until = item.end
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
+        # The following calls add their facts to `line`.
         weight = self._weigh(item.samples, line)
         lines = [line]
         if weight == 0 and not self._is_silent:

@@ -94,6 +94,7 @@ class LiveJudge(Windows):
                 state = (tally and tally.evidence) or {}
                 evidence = Evidence.from_state(state, self.decider, stream.window, latch=self.latch)
             channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad, tally))
+        # Clients read these keys; the digest of a saved call has them too.
         ready = {
             "event": "ready",
             "model": self.model,

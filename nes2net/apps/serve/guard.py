@@ -34,8 +34,7 @@ _HEADERS = frozenset(
     b"if-modified-since".split()
 )
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046, Sec. 5.1.1
-# The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere. Recordings that
-# the page plays are blobs, its spectrograms are data.
+# The page and all its parts come from this server. Recordings that it plays are blobs, its spectrograms are data.
 _POLICY = (
     "default-src 'none'; script-src 'self'{inline}; style-src 'self'{inline}; img-src 'self' data:; media-src blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors {frames}"
@@ -258,6 +257,7 @@ class _Form:
 
 
 async def _send_refusal(body: _Body, send: Send, refusal: Refused) -> None:
+    # A client that still sends might not see the answer.
     num_to_discard = _MAX_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):

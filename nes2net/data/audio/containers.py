@@ -103,7 +103,7 @@ def lacks_length(file: BinaryIO) -> bool:
     """Whether a WAV file announces 0 samples but holds some, because the recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
-            head = file.read(8)
+            head = file.read(8)  # of its content
             # If the chunk of samples is empty, the bytes after it may be the next chunk, and not samples.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False

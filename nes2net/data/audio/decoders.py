@@ -378,8 +378,8 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             raise _incomplete_error(announced or stream.frames, decoded.count)
         if not decoded.count:
             raise ValueError("no audio frames")
-        # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
-        # still count the missing time.
+        # If a recorder lost packets, samples are missing in the middle, but the stated duration and time stamps count
+        # them.
         decoded_seconds = max(decoded.count / decoder.rate, decoded.end - decoded.begin, decoded.latest)
         _check_duration(container, stream, seconds, decoded_seconds)
 

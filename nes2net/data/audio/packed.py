@@ -38,12 +38,11 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# Matches the suffix of a shard within an address. The suffix must be followed by a separator, and then by the row or
-# member.
+# The suffix of a shard within an address, before a separator and the row or member.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
+# Most bytes of row groups in memory; the one that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MAX_BYTES = 2 << 30
@@ -271,7 +270,7 @@ class _Table:
         return _is_row(row_text, self.ends[-1])
 
     def block(self, row_text: str) -> int:
-        return bisect_right(self.ends, int(row_text)) - 1
+        return bisect_right(self.ends, int(row_text)) - 1  # the row group
 
     def extents(self, block: int) -> list[tuple[int, int]]:
         return self.table.extents([self.column], block) if isinstance(self.table, ParquetTable) else []
@@ -331,7 +330,7 @@ def tar_members(path: Path) -> list[Member]:
         def list_members() -> bytes:
             return json.dumps(list(members_of(open_shard(path), address))).encode()
 
-        # A tar file has no index: it is read as a whole only once.
+        # A tar file has no index: it is read as a whole only once. If Member changes, rename "members".
         return [Member(*row) for row in json.loads(remote.read_cached(address, "members", list_members))]
     check_arrived(path)
     with open(path, "rb") as file:
@@ -359,8 +358,8 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
-    # At bytes that cannot be a member, the module tarfile stops silently. A complete archive ends with zeros, so the
-    # following check finds a cut.
+    # At bytes that cannot be a member, tarfile stops silently. A complete archive ends with zeros, so this check
+    # finds a cut.
     file.seek(end)
     if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         raise tarfile.ReadError("the end of the archive is missing")
@@ -394,7 +393,7 @@ class _Tar:
         return name in self.members
 
     def block(self, name: str) -> int:
-        return self._member(name).offset // _TAR_BLOCK_BYTES
+        return self._member(name).offset // _TAR_BLOCK_BYTES  # the piece that is fetched at once
 
     def extents(self, block: int) -> list[tuple[int, int]]:
         return [(block * _TAR_BLOCK_BYTES, _TAR_BLOCK_BYTES)]
@@ -423,7 +422,7 @@ def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
 
 class _State:
     def __init__(self) -> None:
-        self.turn = threading.RLock()
+        self.turn = threading.RLock()  # guards the following, and reading open shards
         self.open = lru_cache(64)(_open)
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
@@ -442,7 +441,7 @@ _state = _State()
 _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Table, ".tar": _Tar}
 
 
-def _forget() -> None:
+def _forget() -> None:  # in a forked process
     global _state
     _state = _State()
 

@@ -46,8 +46,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import check_arrived
 
-# If only a part is needed, decoding goes on until this many samples of all channels were searched for damage: two
-# hours of one channel at 16 kHz.
+# If only a part is needed, this many samples of all channels are still searched for damage: two hours of one channel
+# at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
@@ -140,8 +140,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         # A step is the shortest time that is a whole number of samples at 16 kHz and at the rate of the file.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # The part to read begins and ends at whole steps. The part has a margin on either side that is longer than
-        # soxr's filter; ``margin`` is in samples at 16 kHz.
+        # The part to read begins and ends at whole steps, with a margin on either side, in samples at 16 kHz, that is
+        # longer than soxr's filter.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -382,6 +382,7 @@ def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
     waveform = np.zeros(0, np.float32)
     for block in blocks:
         if not len(waveform):
+            # refcheck=False, because no other array uses this memory.
             waveform.resize(len(first), refcheck=False)
             waveform[:] = first
         length = len(waveform)

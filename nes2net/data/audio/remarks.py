@@ -19,11 +19,10 @@ _STEPS = 32767
 # samples may be clicks.
 _NEARLY_ALL = 0.99
 # A recording counts as clipped under three conditions, all assumptions: at least 0.2 % of the samples, and 10, are at
-# the top (within 1 % of the largest sample); the next 1 % below holds under 0.3 times as many, unlike a sine; and at
-# least a tenth of those at the top have a neighbour there. A peak below 1 % of full scale is not searched, because 1
-# % of it is only a few 16-bit steps. In 607 recordings of real and synthetic speech, this rule found no clipping;
-# after the loudest 0.3 % of the samples of each were clipped, in 98 %; after clipping at full scale at 44.1 kHz and
-# resampling, in 91 %.
+# the top (within 1 % of the largest); the next 1 % below holds under 0.3 times as many, unlike a sine; and at least a
+# tenth of those at the top have a neighbour there. A peak below 1 % of full scale is not searched: 1 % of it is a few
+# 16-bit steps. This rule found no clipping in 607 recordings of real and synthetic speech; in 98 % after the loudest
+# 0.3 % of the samples of each were clipped; in 91 % after clipping at full scale at 44.1 kHz and resampling.
 _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range just below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
@@ -123,7 +122,7 @@ class Channels:
                 return
             samples = samples[:, : limit - self._num_compared]
         samples = samples.astype(np.float64)
-        self._products = self._products + samples @ samples.T
+        self._products = self._products + samples @ samples.T  # not +=, because of the (1, 1) zeros at the start
         self._num_compared += samples.shape[1]
 
     @property
@@ -184,8 +183,7 @@ class Listener:
         self._speech = SpeechFrames()  # measures frames until speech is found
         self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # numbers of samples with each absolute value, in steps
-        # A pair is two neighbouring samples with the same sign. ``_pairs`` holds, for each absolute value, the number
-        # of pairs whose smaller sample has this value.
+        # For each absolute value, the number of pairs of neighbours with the same sign whose smaller sample has it.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:

@@ -87,6 +87,7 @@ class ParquetTable:
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
         # No threads (also in `use_threads` below): a process forked later would wait for them for ever.
+        # An open `source` is shared with _reader: each seeks before it reads.
         self._file = parquet.ParquetFile(
             source,
             pre_buffer=False,

@@ -123,8 +123,8 @@ ASVSPOOF_SAMPLES = 64600
 #: Number of samples to take of an utterance in '4sec' scoring on In-the-Wild, and in the single-file demo (deviation
 #: 3).
 IN_THE_WILD_SAMPLES = 64000
-#: Ten minutes, the most to which a short recording is filled up: a model or recipe of unknown origin may ask for more
-#: than fits into memory.
+#: Ten minutes, the most to which a recording is filled up: a model or recipe of unknown origin may ask for too much
+#: memory.
 MAX_CROP_SAMPLES = 600 * 16000
 #: How a recording that is too short is filled up: repeat it, or append zeros.
 Padding: TypeAlias = Literal["repeat", "zeros"]

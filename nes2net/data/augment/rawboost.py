@@ -362,6 +362,7 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     """Right halves (…, M + 1) → real spectra (…, size/2 + 1)."""
     from scipy import fft  # imported late for a fast start-up of the published program
 
+    # A symmetric filter has the real part of the spectrum of its centre and twice its right half.
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
     return fft.rfft(one_sided, size).real
@@ -425,5 +426,5 @@ def _peak(x: np.ndarray) -> np.floating:
 def _limit_peak(y: np.ndarray) -> np.ndarray:
     peak = _peak(y)
     if peak > 1:
-        y /= peak
+        y /= peak  # in place: callers pass their own arrays
     return y

@@ -108,6 +108,7 @@ class Specmix(Settings):
         if self.mix_labels:
             share = own_share.unsqueeze(1)
             partner_targets = targets[partner.to(targets.device, non_blocking=True)]
+            # Samples without a band keep their targets to the bit.
             targets = torch.where(share == 1, targets, share * targets + (1 - share) * partner_targets)
         pasted = pasted.to(spectrograms.device, non_blocking=True)
         partner = partner.to(spectrograms.device, non_blocking=True)

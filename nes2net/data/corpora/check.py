@@ -459,8 +459,8 @@ def _spoofed_by_utterance(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    # Adds to present, missing and extra recordings of `split_check`; returns how many missing ones are there under
-    # another suffix. Recordings in shards are looked up one by one.
+    # Adds to present, missing and extra recordings of `split_check`; returns how many missing ones have another
+    # suffix. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
         if trial.path is None:

@@ -219,8 +219,7 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # Every recording is a trial. A name that begins with a dot is skipped: on a Mac, an archive holds the
-        # attributes of 1.wav in ._1.wav.
+        # Every recording is a trial, but not ._1.wav, in which a Mac's archives hold the attributes of 1.wav.
         suffix = split_files.unlisted
         all_names = os.listdir(audio)
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")

@@ -81,8 +81,7 @@ def _array_of(value: Any, budget: Budget) -> NDArray:
 
 
 _PLAIN = (str, int, float, bool, np.generic)
-# Largest number of bytes of a single value, a number or short text: a file may refer to it many times, and each
-# reference makes a copy.
+# Most bytes of a single number or short text: a file may refer to it many times, and each reference makes a copy.
 _MAX_SCALAR_BYTES = 256
 # Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
 _MAX_PADDING = 16
@@ -143,7 +142,7 @@ class _Array:
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     """Stand in for NumPy's ``_frombuffer`` (pickles of protocol 5)."""
     array = _Array()
-    array.__setstate__((1, shape, dtype, order == "F", data))
+    array.__setstate__((1, shape, dtype, order == "F", data))  # version 1
     return array
 
 

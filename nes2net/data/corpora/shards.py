@@ -111,7 +111,7 @@ def _remote_paths(address: str) -> list[Path]:
     if address.lower().endswith(SHARD_SUFFIXES) and "*" not in address:
         addresses = expand_series(address)
         for shard in addresses:
-            forget(shard)
+            forget(shard)  # it may have changed
         return list(map(Path, addresses))
     return [path for path in map(Path, list_folder(address)) if is_shard(path.name)]
 

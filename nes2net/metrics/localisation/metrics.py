@@ -303,6 +303,7 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
     """
     seconds = class_sums(time.totals)
     ends = last_of_ties(time.scores)
+    # (distinct scores + 1,): at a threshold below all scores, then at each.
     fpr = np.append(0.0, time.bonafide.cumsum()[ends] / seconds[0])
     fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / seconds[1])
     nearest = int(np.argmin(np.abs(fpr - fnr)))
