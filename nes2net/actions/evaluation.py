@@ -28,8 +28,8 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
         InputError: if files or labels cannot be read or do not fit, or a setting has no effect.
     """
     files = list(map(ScoreFile.of, scores))
-    # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
-    # frame scores, this kind chooses the evaluator, which then refuses files of any other kind.
+    # Only files with scores of recordings can be compared. Any other kind chooses the evaluator, which then refuses
+    # other kinds.
     judgements = list(map(evaluable, files))
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     evaluator = judgement.evaluator()

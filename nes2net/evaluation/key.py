@@ -69,6 +69,7 @@ class Key:
             inputs: the score files that were read, each as in :func:`score_input`.
             num_resamples: number of draws of the bootstrap.
         """
+        # Users' programs read these keys.
         return {
             "corpus": self.corpus,
             "phase": canonical_phase(self.phase),

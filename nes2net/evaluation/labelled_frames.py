@@ -195,7 +195,9 @@ def _join_segments(
         problem = f"with another number of frames than {resolution} ms give"
         problems.append(f"{len(mismatched)} {problem}: {join_names(mismatched)}")
     if problems and not allow_partial:
-        raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
+        raise InputError(
+            f"scores and labels do not fit: {'; '.join(problems)}; correct them, or evaluate the rest with `allow_partial`"
+        )
     if not utterances:
         raise InputError(
             f"no utterance is left to evaluate: {'; '.join(problems)}; use scores and labels of one corpus"

@@ -189,7 +189,9 @@ def match(
         )
     if mismatch and not allow_partial:
         problems = mismatch.describe(num_expected)
-        raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
+        raise InputError(
+            f"scores and key do not fit: {problems}; correct them, or evaluate the rest with `allow_partial`"
+        )
     unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
         without_label = f"{pluralise(len(unlabelled), 'trial has', 'trials have')} no label in the key"
@@ -291,6 +293,7 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
     """Warn if labels in the score file differ from the labels of ``trials``; otherwise empty."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
+        # A word that is no label contradicts nothing.
         if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:
             contradicted_ids.append(trials[position].id)
     if not contradicted_ids:

@@ -89,6 +89,7 @@ def swatch_svg(number: int) -> Markup:
     colour, line = line_of(number)
     dashes = ""
     if line.dashes:
+        # Dashes are in widths of the stroke, 2.2.
         lengths = " ".join(f"{2.2 * dash:g}" for dash in line.dashes)
         dashes = f' stroke-dasharray="{lengths}"'
     return Markup(
@@ -317,6 +318,7 @@ def draw_histograms(
             axes.text(
                 position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5
             )
+    # 20 points down, in inches.
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):

@@ -94,7 +94,7 @@ class Resamples:
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known_scores, *groups]))
         once = np.ones((self.num_resamples, 1), dtype=np.int64)
-        known_counts = _draw_counts(rng, _histogram(known_scores, edges)[None], once)[:, 0]  # R×B  # R×B
+        known_counts = _draw_counts(rng, _histogram(known_scores, edges)[None], once)[:, 0]  # R×B
         times = _draw_groups(rng, self.num_resamples, len(groups))  # R×G
         unknown_counts = np.zeros_like(known_counts)
         means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}

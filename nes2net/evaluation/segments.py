@@ -122,7 +122,7 @@ def evaluate_segments(
     title = corpora.get(corpus).title
     return Result(
         f"{title}, {phase}: where is it fake",
-        {
+        {  # users' programs read these keys
             "system": file.path.stem,
             **labelled.key.header([score_input(file.path, file.sha256)], num_resamples),
             "resolution_ms": labelled.resolution_ms,
@@ -170,7 +170,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     order = np.argsort(-wrong, kind="stable").tolist()  # the most errors first
     mixed = []
     for i in order:
-        labels = {segment[0] for segment in utterances[i].segments}
+        labels = {label for label, *_ in utterances[i].segments}
         if len(labels) > 1:
             mixed.append(i)
     examples = []

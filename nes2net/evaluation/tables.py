@@ -114,7 +114,7 @@ class Row:
         """
         value = self[name].value
         if value is None:
-            raise KeyError(f"the row has no figure '{name}'")
+            raise KeyError(f"the row {self.labels} has no value of '{name}': see its figures")
         return value
 
     @property
@@ -176,12 +176,13 @@ class Table:
         for row in self.rows:
             if labels.items() <= row.labels.items():
                 return row
-        raise KeyError(f"no row of '{self.name}' has {labels}")
+        raise KeyError(f"no row of '{self.name}' has the labels {labels}: see its rows")
 
     def to_dict(self) -> dict[str, object]:
         """Convert the table to plain data for JSON."""
         units = {measure.name: measure.unit for measure in self.measures}
         rows = [row.to_dict() for row in self.rows]
+        # Users' programs read these keys.
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 

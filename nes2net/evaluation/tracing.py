@@ -327,6 +327,7 @@ def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
     for group in (trials.known, trials.unknown):
         is_unknown = group.known_scores[threshold.kind] < threshold.threshold
         called = np.where(is_unknown, num_classes, group.predicted)
+        # (classes of the group, K + 1)
         rows.append(pair_counts(group.numbers, called, len(group.names), num_classes + 1))
     num_known = len(trials.known.numbers)
     num_unknown = len(trials.unknown.numbers)
@@ -345,7 +346,7 @@ def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
     Each row names the known class that is predicted most often.
     """
     rows = []
-    nearest = trials.unknown.confusion.argmax(1)
+    nearest = trials.unknown.confusion.argmax(1)  # rows are unknown classes, columns known ones
     for number, scores in enumerate(_scores_by_generator(trials, kind)):
         labels = {
             "unknown class": trials.unknown.names[number],

@@ -163,6 +163,7 @@ class Transfer:
             facts = {"set": judged.name, "corpus": judged.corpus, "phase": judged.phase}
             draws = {**judged.drawn._asdict(), "num_resamples": self.num_resamples}
             sets.append({**facts, "is_development": judged.is_development, **draws})
+        # Users' programs read these keys.
         return {
             "system": self.system,
             "basis": self.decider.basis() | {"weight": weight, "offset": self.decider.calibration.offset},

@@ -137,7 +137,7 @@ def text_lines(table: Table) -> list[str]:
         elif any(intervals):
             lines.append(intervals)
     if len(with_details) == 1:
-        layout.head.insert(with_details[0] + 1, "95 % interval")
+        layout.head.insert(with_details[0] + 1, "95 % interval")  # `lines` begins with it
     return [table.caption, *text_table(lines, "l" * layout.num_labels + "r"), *table.notes]
 
 
@@ -223,5 +223,5 @@ def latex_text(text: str) -> str:
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
-    # LaTeX would print two hyphens as a dash.
+    # LaTeX would print two hyphens as a dash: _LATEX puts {} for \0 between them.
     return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)

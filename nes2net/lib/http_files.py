@@ -93,7 +93,9 @@ class HttpFiles:
                 for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > max_bytes:
-                        raise InputError(f"the answer is longer than {readable_size(max_bytes)}")
+                        raise InputError(
+                            f"the answer is longer than {readable_size(max_bytes)}: open the address in a browser"
+                        )
             return bytes(content)
 
         return self._repeat_until_done(ask, url, lambda: 0)  # nothing of a failed try is kept
@@ -188,7 +190,9 @@ class HttpFiles:
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
-                raise InputError(f"asked for the bytes from {start:,}, the server sends {short_repr(sent)}")
+                raise InputError(
+                    f"the server sends {short_repr(sent)} instead of the bytes from {start:,}: get the file with a browser"
+                )
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
@@ -240,7 +244,9 @@ class HttpFiles:
                     done += len(chunk)
                     if done > max_bytes:
                         _remove(partial_path)
-                        raise InputError(f"the server sends more than the {max_bytes:,} bytes announced or possible")
+                        raise InputError(
+                            f"the server sends more than the {max_bytes:,} bytes announced or possible: get the file with a browser"
+                        )
                     out.write(chunk)
                     now = time.monotonic()
                     if now - interval_began > _PROGRESS_INTERVAL:
@@ -276,9 +282,9 @@ class HttpFiles:
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise InputError(f"not an address ({error})") from error
+            raise InputError(f"not an address ({error}): correct it") from error
         if address.scheme not in ("http", "https") or not address.host:
-            raise InputError("not an address of HTTP or HTTPS")
+            raise InputError("not an address of HTTP or HTTPS: correct it")
         for _ in range(_MAX_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
@@ -290,14 +296,19 @@ class HttpFiles:
                     }
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
-                        raise InputError("the server compresses the file, although it was asked not to")
+                        raise InputError(
+                            "the server compresses the file, although it was asked not to: get the file with a browser"
+                        )
                     yield answer
                     return
                 target = answer.next_request.url
             finally:
                 answer.close()
             if target.scheme not in {"https", address.scheme}:
-                raise InputError(f"the server redirects to {short_repr(str(target))}, which is not HTTPS: refused")
+                raise InputError(
+                    f"the server redirects to {short_repr(str(target))}, which is not HTTPS, so it is not followed: "
+                    "get the file with a browser"
+                )
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times: get the file with a browser")
 
@@ -310,7 +321,7 @@ class HttpFiles:
                 with concerning(f"{url}:"):
                     return ask()
             except httpx.UnsupportedProtocol as error:
-                raise InputError("not an address of HTTP or HTTPS", subject=f"{url}:") from error
+                raise InputError("not an address of HTTP or HTTPS: correct it", subject=f"{url}:") from error
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:

@@ -94,7 +94,9 @@ def check_json(content: bytes, name: str) -> None:
         in_text = bool(is_text[-1])
         level = int(levels[-1])
         if levels.max() > _DEEPEST_JSON:
-            raise InputError(f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
+            raise InputError(
+                f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep; write them flatter"
+            )
         budget.take("values", bytes=int(held_bytes[marks[~is_text]].sum()))
 
 
@@ -179,10 +181,10 @@ def check_plain(
     while pending:
         item, level = pending.pop()
         if level > depth:
-            raise InputError(f"{name} is nested more than {depth} deep")
+            raise InputError(f"{name} is nested more than {depth} deep: write it flatter")
         if isinstance(item, dict):
             if len(item) > _MAX_KEYS:
-                raise InputError(f"{name} has a mapping of more than {_MAX_KEYS:,} keys")
+                raise InputError(f"{name} has a mapping of more than {_MAX_KEYS:,} keys: split it")
             budget.take("values", steps=2 * len(item))
             pending += [(item_part, level + 1) for pair in item.items() for item_part in pair]
         elif isinstance(item, (list, tuple)):

@@ -182,7 +182,9 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
 def _status_from(address: str, facts: Mapping[str, Any]) -> Status:
     size = facts.get("size")
     if not isinstance(size, int):
-        raise InputError(f"{address}: the server does not state the size of the file, which shards require")
+        raise InputError(
+            f"{address}: the server does not state the size of the file, which shards require: copy them to this machine"
+        )
     tag = next((facts[key] for key in _TAGS if facts.get(key)), "")
     return Status(size, quote(str(tag), safe='"+-:', errors="replace"))  # without spaces
 
@@ -266,7 +268,9 @@ def fetch(address: str, start: int, size: int) -> bytes:
         if now != listed:
             raise changed_file(address, listed, now)
         if len(content) == listed.size != size:
-            raise InputError(f"{address}: the server sends the whole file instead of a range, which shards require")
+            raise InputError(
+                f"{address}: the server sends the whole file instead of a range, which shards require: copy them to this machine"
+            )
         if len(content) != size:
             raise OSError(f"{len(content):,} bytes arrived instead of {size:,}")
         return content

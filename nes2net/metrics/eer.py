@@ -193,7 +193,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     """
     bonafide, spoof = check_classes(bonafide, spoof)
     scores, is_bonafide = sort_trials(bonafide, spoof)
-    scores = scores[::-1]
+    scores = scores[::-1]  # descending
     ends = last_of_ties(scores)
     accepted_bonafide = np.cumsum(is_bonafide[::-1])[ends]
     accepted_spoof = 1 + ends - accepted_bonafide

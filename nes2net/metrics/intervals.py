@@ -328,9 +328,8 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
     if spoof_attacks is None:
         return results, drawn[0]
-    # Draws of speakers, of attacks, or both: add the distances from their means to the metric of all trials. Few
-    # clusters vary too little, so the distances are enlarged. The sums are clipped to 0 … 1, or to the range of draws
-    # outside of it.
+    # Add the distances of the draws from their means to the metric of all trials, enlarged because few clusters vary
+    # too little. The sums are clipped to 0 … 1, or to the range of draws outside of it.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
@@ -436,6 +435,7 @@ def _drawings(
 
 def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> _Drawing:
     def draw(index: int) -> NDArray:
+        # Another order of draws would change every published interval.
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
 
@@ -472,6 +472,7 @@ def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_g
         times = _last_counts(seed, index, (num_attacks,))
         counts = np.ones(1, dtype=np.int64)
         if not has_groups:
+            # After the draw of attacks, so that its random numbers are not used twice.
             counts = _last_counts(seed, index, (num_attacks, num_bonafide))
         return np.concatenate((counts, times))
 

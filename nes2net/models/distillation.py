@@ -253,5 +253,7 @@ class Similarity(nn.Module):
 def _half_options(option: str, value: str | Options, reserved: str) -> tuple[str, Options]:
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
-        raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
+        raise InputError(
+            f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student: name another part"
+        )
     return name, options

@@ -200,7 +200,9 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
     with as_input_error(f"{path} is not valid YAML", yaml.YAMLError):
         content = yaml.safe_load(read_text(path))
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
+        raise InputError(
+            f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}; correct it"
+        )
     try:
         file = _File.model_validate(content)
     except ValidationError as error:

@@ -150,7 +150,7 @@ def judge_trials(
 def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: ScoringSettings) -> None:
     if settings.compile and settings.num_samples is None:
         raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
+            "a detector can be compiled only for waveforms of one length, as in '4sec': set `num_samples`, or remove `compile=True`"
         )
     if settings.legacy_train_mode and not judgement.is_score:
         raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")

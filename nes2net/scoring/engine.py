@@ -154,7 +154,7 @@ def run_over(
     run = plain(run)
     settings = settings or RunSettings()
     if not trials:
-        raise InputError("there are no trials to score: the list is empty")
+        raise InputError("there are no trials to score, because the list is empty: add trials to it")
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
     output.check(trials, out)

@@ -245,7 +245,7 @@ def frame_scores(
                 if len(scores) < last and not window.is_last:
                     raise InputError(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
-                        f"more frames of {frame} samples: its back-end declares wrong resolutions"
+                        f"more frames of {frame} samples: correct the resolutions that its back-end declares"
                     )
                 kept_scores.append(scores[first:last].copy())  # copied, because a view would keep the logits in memory
             if progress is not None:

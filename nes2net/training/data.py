@@ -109,7 +109,7 @@ def list_examples(
     if {piece.target for piece in cut_pieces} != {trial.target for trial in trials}:
         raise InputError(
             f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {pluralise(len(trials), 'file')} cannot "
-            f"be cut; the first of them: {errors[0]}"
+            f"be cut: correct or replace them; the first: {errors[0]}"
         )
     if labels is not None:
         labels = replace(labels, of_trial=labels_of_pieces)

@@ -185,7 +185,9 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
     breakdown = over_corpora(scored, eer_methods)
     costs = {alias: metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof) for alias in breakdown.eers}
     if not costs:
-        raise InputError("no development corpus has usable trials of both classes: give one of them both")
+        raise InputError(
+            "no development corpus has usable trials of both classes: add trials of the class that one lacks"
+        )
     values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
     for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
         for alias, value in rates.items():

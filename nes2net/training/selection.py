@@ -49,7 +49,7 @@ class HistoryRow(BaseModel):
     def _check_rates(self) -> HistoryRow:
         for key, value in self.__pydantic_extra__.items():
             if key.startswith("val_eer") and not 0 <= (value or 0) <= 1:
-                raise ValueError(f"{short_repr(key)} is {value}, and not from 0 to 1")
+                raise ValueError(f"{short_repr(key)} must be from 0 to 1, not {value}")
         return self
 
 
@@ -61,7 +61,7 @@ class _History(RootModel):
     @model_validator(mode="after")
     def _check_epochs_differ(self) -> _History:
         if len({row.epoch for row in self.root}) < len(self.root):
-            raise ValueError("an epoch has two rows")
+            raise ValueError("an epoch has two rows: expected one for each epoch")
         return self
 
 

@@ -229,7 +229,7 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
     return Detector.from_pretrained(checkpoint, device)
 
 
-@cache
+@cache  # the corpus does not change meanwhile
 def _trials_digest(corpus_part: Part) -> str | None:
     corpus = corpora.get(corpus_part.corpus)
     try:

@@ -61,6 +61,7 @@ class Relevance:
         """Return up to three parts, without bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
         threshold = MIN_SHARE * sizes.max(initial=0.0)
+        # 0 for a weak bin; a part ends where the sign changes.
         signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
         cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
         stretches = []

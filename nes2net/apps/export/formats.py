@@ -107,7 +107,7 @@ def _export_for_transformers(detector: Detector, out: Path) -> None:
             "`to=safetensors`"
         )
     if frontend.engine == "fairseq":
-        raise InputError("this front-end runs on the fairseq engine: load the detector with engine=transformers first")
+        raise InputError("the front-end runs on the engine fairseq: load the detector with engine=transformers first")
     if frontend.adapted:
         kind = frontend.config["adapt"]["kind"]
         raise InputError(f"the transformers library's model has no {kind}: use `to=safetensors`")

@@ -159,7 +159,7 @@ class Server:
         if self._state_folder is not None:
             self._saved_calls = SavedCalls(Path(self._state_folder), judge)
         self._metrics.describe(self._model, judge.scorer.precision, judge.scorer.computes_on)
-        self._judge = judge
+        self._judge = judge  # last, because clients are accepted from now on
 
     def serve(self) -> None:
         """Wait for :meth:`stop`, then for the last lines of each client."""
@@ -202,6 +202,7 @@ class Server:
             response = connection.respond(status, json_text(health))
         else:
             return None
+        # Setting a header adds a second one.
         del response.headers["Content-Type"]
         response.headers["Content-Type"] = content_type
         return response
@@ -238,7 +239,7 @@ class Server:
             _LOGGER.exception("a client was disconnected")
             return _FAILED
         finally:
-            self._slots.release()
+            self._slots.release()  # _serve_client() took one
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:

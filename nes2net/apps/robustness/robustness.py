@@ -33,8 +33,8 @@ from nes2net.scoring.judgement import ScoreFile
 CLEAN = "clean"
 #: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition may lack scores for at most this fraction of the trials. Above this fraction, the
-# condition counts as failed, because its missing trials would be excluded under all other conditions too.
+# A condition that lacks scores of more than this fraction of the trials fails, because they would be excluded under
+# all others, too.
 _MAX_MISSING = 0.1
 
 
@@ -89,8 +89,8 @@ def evaluate_robustness(
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
-            f"only {pluralise(len(common), 'trial has', 'trials have')} scores under all conditions, which are not of both "
-            "classes: score more trials, bona fide and spoofed"
+            f"trials of both classes are needed, but only {pluralise(len(common), 'trial has', 'trials have')} scores under all "
+            "conditions: score more trials"
         )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)

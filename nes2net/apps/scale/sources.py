@@ -67,7 +67,7 @@ def _unsorted_shards(name: str) -> list[Shard]:
     if "*" not in name and not is_remote(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):  # a single shard
-        forget(name)
+        forget(name)  # the file may have changed
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
@@ -100,7 +100,7 @@ def _absolute_path_or_url(address: str) -> str:
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
     if is_remote(name):
         folder = name.rpartition("/")[0]
-        forget(name)
+        forget(name)  # the list may have changed
         with as_input_error(f"{name} is not text in UTF-8", UnicodeDecodeError):
             text = open_remote(name, _LIST_BYTES).read().decode()
     else:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # Value of --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# Value of --ssl_config → name of the front-end. The options of this front-end apply only without a wav2vec 2.0 file.
-# With a wav2vec 2.0 file, the options in the file apply, as in the published program.
+# Value of --ssl_config → front-end, whose options apply only without a wav2vec 2.0 file; as published, those in a
+# file take precedence.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that set a key of the same name in the recipe's section ``train``.

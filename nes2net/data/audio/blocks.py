@@ -126,7 +126,7 @@ class BlocksAt16k:
             InputError: if no samples were pushed.
         """
         if not self._num_read:
-            raise InputError("has no samples", subject=self._subject)
+            raise InputError("has no samples: replace or remove it", subject=self._subject)
         blocks = []
         if self._resampler is not None:
             # soxr now returns the last samples. If soxr returns fewer samples than expected, zeros are appended.

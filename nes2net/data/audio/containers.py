@@ -20,9 +20,8 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program writes a placeholder, one of these sizes, if the program does not know how long a chunk will be. Some
-# programs subtract the bytes of the headers from the placeholder. Any other size may be true, even a large size,
-# because a WAV file may have 4 GiB.
+# A program that does not know the length of a chunk writes one of these sizes, perhaps less the bytes of headers. Any
+# other size may be true, because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64  # a size this close to a placeholder counts as one
 #: A size of 64 bits is a placeholder if it is at least this large.
@@ -79,8 +78,8 @@ def _wave_fault(file: BinaryIO, order: _ByteOrder, size_of_file: int) -> str | N
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
                 is_unknown = long_size >= UNKNOWN_LONG_SIZE
-            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs state a wrong
-            # size: they add the chunk's header, or write the size of the outermost chunk or of the whole file.
+            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs add the chunk's
+            # header to the size, or state that of the outermost chunk or of the file.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced = size // unit_bytes
@@ -104,7 +103,7 @@ def lacks_length(file: BinaryIO) -> bool:
     """Whether a WAV file announces 0 samples but holds some, because the recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
-            head = file.read(8)
+            head = file.read(8)  # of its content
             # If the chunk of samples is empty, the bytes after it may be the next chunk, and not samples.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False
@@ -118,6 +117,7 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
         if not _is_chunk(head):
             return
         size = int.from_bytes(head[4:], order)
+        # The caller reads the content, where `file` is now. A chunk takes an even number of bytes.
         yield head[:4], size, position + 8
         position += 8 + size + size % 2
 
@@ -193,7 +193,7 @@ def _end_of_caf(file: BinaryIO, size: int) -> int | None:
         expected += 12 + length
         if expected >= size:
             return expected
-    return expected
+    return expected  # so many whole chunks: the rest is not checked
 
 
 # Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.
@@ -278,8 +278,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        # A whole file always passes: its boxes have 45 bytes or more on average, even if each frame of speech has its
-        # own fragment, and one box for each 32 bytes is allowed.
+        # A whole file always passes: its boxes have 45 bytes or more on average, even with a fragment for each frame.
         if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:

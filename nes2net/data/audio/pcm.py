@@ -49,9 +49,9 @@ def _mulaw_table() -> np.ndarray:
 
 def _alaw_table() -> np.ndarray:
     """G.711 A-law (Table 1a): samples (256,), float32, of the 256 bytes."""
-    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    code = np.arange(256, dtype=np.uint8) ^ 0x55  # every other bit is sent inverted
     exponent = (code >> 4 & 7).astype(np.int64)
-    linear = ((code & 15).astype(np.int64) << 4) + 8
+    linear = ((code & 15).astype(np.int64) << 4) + 8  # the middle of a step
     magnitude = np.where(exponent > 0, linear + 256 << np.maximum(exponent - 1, 0), linear)
     return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
 
@@ -106,7 +106,7 @@ class PcmDecoder:
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
         self._held = content[end:]
-        values = np.frombuffer(content, self._type, end // self._type.itemsize)
+        values = np.frombuffer(content, self._type, end // self._type.itemsize)  # (N·channels,)
         if self._encoding in ("s16le", "s16be"):
             samples = values.astype(np.float32) / np.float32(32768)
         elif self._encoding == "f32le":
@@ -142,7 +142,7 @@ class RawAudio:
 
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "raw audio")
-        PcmDecoder(self.encoding, self.channels)
+        PcmDecoder(self.encoding, self.channels)  # raises for wrong settings
 
     def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.

@@ -71,8 +71,8 @@ class SpeechFrames:
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._bands: NDArray = np.zeros((0, _BANDS), np.float16)
         self._num_samples = 0
-        # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample of the
-        # recording is in the middle of the first frame.
+        # Samples that are not measured yet, after half a frame of zeros: the first sample is in the middle of the
+        # first frame.
         self._unmeasured: NDArray = np.zeros(_FRAME // 2)
 
     @property

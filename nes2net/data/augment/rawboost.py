@@ -141,6 +141,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # The strength is the number of the algorithm.
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
         return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)
@@ -361,6 +362,7 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     """Right halves (…, M + 1) → real spectra (…, size/2 + 1)."""
     from scipy import fft  # imported late for a fast start-up of the published program
 
+    # A symmetric filter has the real part of the spectrum of its centre and twice its right half.
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
     return fft.rfft(one_sided, size).real
@@ -424,5 +426,5 @@ def _peak(x: np.ndarray) -> np.floating:
 def _limit_peak(y: np.ndarray) -> np.ndarray:
     peak = _peak(y)
     if peak > 1:
-        y /= peak
+        y /= peak  # in place: callers pass their own arrays
     return y

@@ -23,8 +23,7 @@ _MIN_SIZE = (3.0, 3.0, 2.5)  # m
 _MAX_SIZE = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
-# Largest number of reflections of a sound that the image method simulates. For some rooms, 160 reflections would be
-# needed, and simulating so many takes seconds.
+# Most reflections of a sound that the image method simulates; some rooms would need 160, which takes seconds.
 _MAX_REFLECTIONS = 17
 
 

@@ -88,7 +88,8 @@ class Specmix(Settings):
         """
         if spectrograms.ndim != 3:
             raise InputError(
-                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}"
+                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}: "
+                "give one for each utterance"
             )
         batch, frames, bins = spectrograms.shape
         if targets.ndim == 1:
@@ -107,6 +108,7 @@ class Specmix(Settings):
         if self.mix_labels:
             share = own_share.unsqueeze(1)
             partner_targets = targets[partner.to(targets.device, non_blocking=True)]
+            # Samples without a band keep their targets to the bit.
             targets = torch.where(share == 1, targets, share * targets + (1 - share) * partner_targets)
         pasted = pasted.to(spectrograms.device, non_blocking=True)
         partner = partner.to(spectrograms.device, non_blocking=True)
@@ -117,6 +119,7 @@ class Specmix(Settings):
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
+        # Another order of draws would change the result of every seed. Surplus bands are drawn, then get the width 0.
         num_bands = _integers(generator, (batch, 1), 1, max_bands)
         width = _integers(generator, (batch, max_bands), 1, widest)
         start = (_uniform(generator, (batch, max_bands)) * (length - width + 1)).long()

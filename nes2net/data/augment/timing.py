@@ -33,7 +33,7 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
+        frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)  # (frames, samples)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
         return x[loud_frames[0] * _FRAME : (loud_frames[-1] + 1) * _FRAME].copy()
@@ -83,7 +83,7 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
+        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))  # stretch restores the length
 
 
 def change_speed(x: Waveform, speed: float) -> Waveform:

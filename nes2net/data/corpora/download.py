@@ -28,8 +28,7 @@ from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
 _SETS = "https://huggingface.co/datasets/"
-# The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
-# server, number of the record, name of the file.
+# Address of a record, or of one of its files, of InvenioRDM, such as Zenodo: server, number, file name.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
 _MAX_LISTING_BYTES = 20_000_000  # bytes
 _MAX_RECORD_BYTES = 50_000_000  # bytes
@@ -146,7 +145,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
         if not files and not hub_sets:
             available = join_names(names) if names else "none"
-            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
+            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}: name one of these")
     steps = []
     for file in files:
         if file.name.lower().endswith((".rar", ".7z")):

@@ -237,6 +237,7 @@ def holds_only_labels(path: Path) -> bool:
     """Whether the first line suggests only ids and labels."""
     fields, _, _ = _open_rows(path, first_line(path), "label", _is_label)
     names = {column_name(field) for field in fields} - {""}
+    # Without a header, there are two fields; a header may also have nameless columns.
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
 
 

@@ -37,8 +37,8 @@ _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → na
 # This file in the output folder holds the names of the planned shards, each with a digest of its trials.
 _PLAN = "pack.json"
 _MAX_PLAN_BYTES = 1 << 24  # bytes
-#: Bytes of audio in a row group, which programs read as a whole. Training in random order is faster with small row
-#: groups; from elsewhere, each group is a request.
+#: Bytes of audio in a row group, which programs read as a whole. Small ones make training in random order faster;
+#: from elsewhere, each is a request.
 GROUP_BYTES = 4_000_000
 _GROUP_ROWS = 100  # largest number of recordings in a row group
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena

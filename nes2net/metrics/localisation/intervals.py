@@ -172,6 +172,7 @@ def interval_of_sums(
         raise InputError(
             f"expected sums (U, S) of at least one utterance, got shape {rows.shape}: pass a row for each utterance"
         )
+    # All in one class, so no resample lacks one.
     values = np.array([figure(sums) for sums in _Resamples(np.ones((len(rows), 1)), num_resamples, seed).sums(rows)])
     values = values[~np.isnan(values)]
     if not len(values):

@@ -144,7 +144,7 @@ def join_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Fra
         score_rows.append(score_row)
         label_rows.append(label_row)
     if not score_rows:
-        raise InputError("there are no utterances; an error rate needs at least one")
+        raise InputError("there are no utterances, but an error rate needs at least one: give some")
     joined_scores, counts = _join_rows(score_rows)
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 
@@ -213,6 +213,7 @@ def measure_joined_frames(
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)  # rounded up
+        # For each long frame, the index of its first short one. A long frame is as bad as its worst.
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:
@@ -302,6 +303,7 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
     """
     seconds = class_sums(time.totals)
     ends = last_of_ties(time.scores)
+    # (distinct scores + 1,): at a threshold below all scores, then at each.
     fpr = np.append(0.0, time.bonafide.cumsum()[ends] / seconds[0])
     fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / seconds[1])
     nearest = int(np.argmin(np.abs(fpr - fnr)))

@@ -86,7 +86,7 @@ def frame_labels(
                 f"the label of a segment must be '{BONAFIDE}' or '{SPOOF}', not '{label}': rename it, such as by map_segments()"
             )
         if rule == "partialspoof":
-            first = round(start / step)
+            first = round(start / step)  # half to even
             after_last = round(round(end, 5) / step)
         elif rule == "wedefense":
             first = math.floor(start / step + 0.5)
@@ -124,6 +124,7 @@ def segments_of_frames(
             f"frames are classes (T,) from 0 to {len(labels) - 1}, or logits (T, {len(labels)}), not {short_repr(frames)} "
             f"of shape {np.shape(frames)}"
         )
+    # The first frame of each segment, and the number of frames.
     edges = [0, *(np.flatnonzero(classes[1:] != classes[:-1]) + 1).tolist(), len(classes)]
     step = resolution_ms / 1000
     segments = []

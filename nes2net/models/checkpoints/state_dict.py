@@ -94,7 +94,9 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
             content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
             content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}: {save_it}"
-        raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
+        raise InputError(
+            f"{path} holds no state dict: expected names and tensors, found {content_kind}: name another file"
+        )
     if len(content) > _MAX_TENSORS:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: use a checkpoint with at most {_MAX_TENSORS:,}"

@@ -187,7 +187,7 @@ class TensorUnpickler(GuardedUnpickler):
         """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
-            raise TypeError(f"a {kind.__name__} is made of items")
+            raise TypeError(f"a {kind.__name__} is made of a {type(items).__name__} instead of items")
         if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
             keys = [item[0] for item in items] if issubclass(kind, dict) else items
             self.check_keys(keys)
@@ -208,7 +208,7 @@ class TensorUnpickler(GuardedUnpickler):
             ):
                 pass
             case _:
-                raise ValueError("a tensor's storage is described in an unknown way")
+                raise ValueError(f"a tensor's storage is described in an unknown way, {short_repr(saved_id)}")
         if view not in ([], [None]):
             raise ValueError(
                 "its storages are views of others, as before PyTorch 1.6: load and save it with a newer PyTorch"
@@ -238,7 +238,7 @@ class _Storage:
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MAX_DIMENSIONS):
-        raise ValueError("a tensor's shape is described in an unknown way")
+        raise ValueError(f"a tensor's shape is described in an unknown way, {short_repr((size, stride))}")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
     # If the storage is too small, as_strided() raises an error, whereas set_() would enlarge the storage.
     return flat.as_strided(size, stride, offset)
@@ -252,7 +252,7 @@ def _rebuild_tensor_of_type(
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise TypeError("a parameter is not a tensor")
+        raise TypeError(f"a parameter is a {type(data).__name__} instead of a tensor")
     return data
 
 
@@ -322,7 +322,7 @@ def plain(value: Any, owner: str) -> Any:
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MAX_DEPTH:
-            raise InputError(f"{owner}: its metadata is nested more than {MAX_DEPTH} deep")
+            raise InputError(f"{owner}: its metadata is nested more than {MAX_DEPTH} deep: copy or download it again")
         if isinstance(value, Record):
             return copy(content_of(value), level + 1)
         if isinstance(value, dict):

@@ -96,7 +96,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
         )
     check_known(options, inspect.signature(Adaptation).parameters, f"{owner} has no option")
     if "kind" not in options:
-        raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")
+        raise InputError(f"{owner} has no kind: add one of {', '.join(KINDS)}")
     check_options(Adaptation, options, owner)
     kind = options["kind"]
     for name in options:

@@ -227,7 +227,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
     """Raise ValueError, which Pydantic reports, if rows differ in length."""
     if len(set(map(len, rows))) > 1:
-        raise ValueError("rows of one width are expected")
+        raise ValueError("rows differ in length: expected rows of one length")
     return np.array(rows)
 
 
@@ -273,9 +273,11 @@ class EmbeddingModel:
     def __post_init__(self) -> None:
         size = self.means.shape[1]
         if len(self.directions) and self.directions.shape[1] != size:
-            raise ValueError("means and directions of one width are expected")
+            raise ValueError(f"directions have {self.directions.shape[1]} numbers: expected {size}, as means have")
         if len(self.directions) != len(self.variances):
-            raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
+            raise ValueError(
+                f"expected a variance for each of {len(self.directions)} directions, found {len(self.variances)}"
+            )
         # An empty list in a file becomes an array of shape (0,), but the shape (0, E) is needed.
         object.__setattr__(self, "directions", self.directions.reshape(-1, size))
 
@@ -358,7 +360,9 @@ class Population:
     def __post_init__(self) -> None:
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if len({value is None for value in of_embeddings}) > 1:
-            raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
+            raise ValueError(
+                "embeddings, usual_embedding and distances_with_embedding must all be there, or all be missing"
+            )
         for distances in (self.distances, self.distances_with_embedding):
             if distances is not None and len(distances) != self.num_recordings:
                 raise ValueError(

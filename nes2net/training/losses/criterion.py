@@ -98,7 +98,7 @@ class Criterion(nn.Module):
         needed = self.num_logits or self.num_classes
         if number != needed:
             raise InputError(
-                f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set num_logits={needed}"
+                f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set `model.backend.num_logits={needed}`"
             )
 
     def logits(self, outputs: Tensor) -> Tensor:

@@ -257,7 +257,9 @@ class AdditiveMarginSoftmax(_CosineLoss):
         if isinstance(self.margin, (int, float)):
             return losses_by_class(self.scale * cosine, self.scale * (cosine - self.margin))
         if durations is None:
-            raise InputError("a margin by duration needs the durations of the utterances, in seconds")
+            raise InputError(
+                "a margin by duration needs the durations of the utterances in seconds, but none are given: add them"
+            )
         _, slope, intercept = self.margin
         margin = (slope * durations + intercept).to(cosine).unsqueeze(1)  # B×1
         return losses_by_class(self.scale * cosine, self.scale * (cosine - margin))

@@ -128,7 +128,7 @@ def create_task(recipe: Recipe) -> Task:
         task_names.add(name)
     if len(task_names) > 1:
         raise InputError(
-            f"settings of the recipe ask for the tasks {' and '.join(sorted(task_names))}: keep one of them"
+            f"settings of the recipe require several tasks, {' and '.join(sorted(task_names))}: keep the settings of only one"
         )
     name = task_names.pop() if task_names else "utterance"
     task = tasks.create(name, recipe=recipe, **task_options)
