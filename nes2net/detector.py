@@ -23,7 +23,7 @@ from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, parse_precision
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known, check_setting
 from nes2net.lib.files import write_text
 from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed, packages_of
@@ -491,8 +491,8 @@ class Detector(Network):
             on_error: ``"raise"`` raises a file's :class:`InputError` after the scores of earlier
                 files; a function is called with path and error, and the file is skipped.
         """
-        if on_error != "raise" and not callable(on_error):
-            raise InputError(f"`on_error` must be 'raise' or a function of a path and an error, not {on_error!r}")
+        fits = on_error == "raise" or callable(on_error)
+        check_setting("on_error", on_error, fits, "'raise' or a function of a path and an error")
         score_length = samples_to_score(self.provenance, num_samples)
         answers = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 

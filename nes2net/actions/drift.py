@@ -22,7 +22,7 @@ from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.remarks import Remark
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
@@ -255,8 +255,7 @@ def measure_drift(
             a fusion, of frames, or holds nothing to compare; if a folder has no audio files; or if
             no recording can be compared.
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"`alpha` must lie between 0 and 1, not at {alpha:g}")
+    check_setting("alpha", alpha, 0 < alpha < 1, "between 0 and 1")
     decider = Decider(calibration)
     judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)

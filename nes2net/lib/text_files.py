@@ -208,9 +208,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         if len(row) == num_fields:
             yield number, row
         elif row:
+            beginning = line[:_MAX_LINE_LENGTH]
             raise InputError(
                 f"{path}, line {number}: expected {pluralise(num_fields, 'field')} ({fields}), "
-                f"found {len(line[:_MAX_LINE_LENGTH].split())}: {short_repr(line[:_MAX_LINE_LENGTH].strip())}; correct the line"
+                f"found {len(beginning.split())}: {short_repr(beginning.strip())}; correct the line"
             )
 
 

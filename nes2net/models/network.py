@@ -28,7 +28,7 @@ from nes2net.lib.devices import (
     parse_precision,
     without_autocast,
 )
-from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.errors import InputError, check_setting, join_names
 from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options, options_of
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
@@ -95,7 +95,7 @@ class Network(nn.Module):
         if "all" in (backend.wants_layers, aggregation.wants_layers):
             self.layers = "all"
         self.provenance = Provenance()
-        self.source = ""
+        self.source = ""  # the file or name that the weights are from; empty without one
         # Digest and file of the frozen tensors that save() omits; None if it saves all.
         self.base: dict[str, str] | None = None
         # set_precision() stores the precision here, because the type of the weights does not show tf32 and int8.
@@ -333,8 +333,8 @@ class Network(nn.Module):
                         f"the front-end has hidden states 0 to {len(states) - 1}: choose one of them, not `layer` {layer}"
                     )
                 states = [states[layer]]
-            elif layer not in ("last", "all"):
-                raise InputError(f"`layer` must be 'last', 'all' or a number, not {layer!r}")
+            else:
+                check_setting("layer", layer, layer in ("last", "all"), "'last', 'all' or a number")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
         if layer != "last":
             raise InputError(

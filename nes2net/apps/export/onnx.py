@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, as_input_error, first_line
+from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -111,8 +111,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
         )
     check_takes_audio_alone(detector)
     detector.check_score()
-    if quantize not in (None, "int8"):
-        raise InputError(f"`quantize` must be 'int8' or None, not {quantize!r}")
+    check_setting("quantize", quantize, quantize in (None, "int8"), "'int8' or None")
     detector = detector.whole()
     if quantize and not _has_large_linear_layer(detector.frontend):
         raise _nothing_to_quantise_error(detector)

@@ -19,7 +19,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, head_crop
 from nes2net.data.augment.effect import Effect, OneOf, Waveform
 from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.files import AnyPath
 
 _POWER_FLOOR = 1e-4  # the ASVspoof 5 recipe adds this power, so that silence has −40 dB
@@ -51,8 +51,7 @@ class NoiseAugmentation(OneOf):
         *,
         aligned: bool = False,
     ) -> None:
-        if not 0 <= probability <= 1:
-            raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
+        check_setting("noise_probability", probability, 0 <= probability <= 1, "a probability from 0 to 1")
         sources = Sources(musan, rir)
         effects: list[Effect] = []
         if musan is not None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nes2net.data.audio.read import measure_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
@@ -87,8 +87,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     """
     if workers is None:
         workers = usable_processors()
-    if workers < 0:
-        raise InputError(f"the number of workers is {workers}: use 0 (this process) or more")
+    check_setting("num_workers", workers, workers >= 0, "0 (this process) or more")
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
     decoding = Decoding()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.lib.errors import InputError, join_names, pluralise
+from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import check_one_line
 
@@ -181,10 +181,8 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     strata: dict[tuple[str, str], list[int]] = {}
     for number, trial in enumerate(trials):
         strata.setdefault((trial.label or "", trial.attack or ""), []).append(number)
-    if count < len(strata):
-        raise InputError(
-            f"`num_trials` must be at least {len(strata)}, one for each label and attack of the {len(trials)} trials, not {count}"
-        )
+    expected = f"at least {len(strata)}, one for each label and attack of the {len(trials)} trials"
+    check_setting("num_trials", count, count >= len(strata), expected)
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)

@@ -122,9 +122,9 @@ def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
             "latent augmentation: kinds must be a list of noise, affine, .*, not",
         ),
         (LatentAugmentation, {"mixup": 0}, "mixup must be a number above 0 and at most 100, not 0"),
-        (NoiseAugmentation, {"probability": -0.1}, "noise_probability=.* from 0 to 1"),
-        (NoiseAugmentation, {"probability": 1.5}, "noise_probability=.* from 0 to 1"),
-        (NoiseAugmentation, {"probability": float("nan")}, "noise_probability=.* from 0 to 1"),
+        (NoiseAugmentation, {"probability": -0.1}, "`noise_probability` must be a probability from 0 to 1"),
+        (NoiseAugmentation, {"probability": 1.5}, "`noise_probability` must be a probability from 0 to 1"),
+        (NoiseAugmentation, {"probability": float("nan")}, "`noise_probability` must be a probability from 0 to 1"),
     ],
 )
 def test_wrong_settings_of_augmentation_are_refused(augmentation, settings, message):
