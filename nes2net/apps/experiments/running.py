@@ -98,8 +98,7 @@ def do_in_processes(
     failures = {}
     with writing(logs):
         make_folder(logs)
-    # Divide the processors equally: processes slow each other down if together they have more threads than the machine
-    # has processors.
+    # Processes slow each other down if together they have more threads than the machine has processors.
     num_threads = max(1, usable_processors() // num_processes)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting_tasks), leave=True)
     with StopRequests() as stop, display:
