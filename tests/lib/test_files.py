@@ -207,7 +207,7 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)
-    with input_error(r"file: is longer than 999 bytes, .*; give the path of a list"):
+    with input_error(r"file: is longer than 999 bytes, the most that is read here; give the path of a list"):
         read_bounded(path, 999, "give the path of a list")
     for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
         with input_error(message):

@@ -94,7 +94,7 @@ def doubled(times: int) -> str:
 _DOUBLED = doubled(40) + "model: {frontend: {name: lps}, backend: {name: nes2net_x, nes_ratio: *a39}}"
 # The form of YAML is checked as that of recipes.
 _YAML = {
-    "an option doubled 40 times": (_DOUBLED, "aliases"),
+    "an option doubled 40 times": (_DOUBLED, "aliases and tags are not allowed"),
     "a text of 10 MB": (_CONFIG + "a: " + "x" * 10**7, "is longer than"),
     "empty": ("", "does not describe a model"),
     "an unknown name": ("model: {frontend: {name: " + "x" * 10_000 + "}, backend: sls}", "unknown front-end"),

@@ -77,7 +77,7 @@ def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, 
 def test_labels_that_contradict_segments_are_refused():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
-    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)"
+    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"
     with input_error(f"^x.rttm: {message}"):
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
     with input_error("there are no labels of 30 ms"):
