@@ -164,7 +164,8 @@ def test_what_counts_as_speech_changes_no_score(judge, calls_it_spoof, music, ca
 def test_lines_have_the_keys_of_the_manual(judge, calls_it_spoof, music, call, monkeypatch, small):
     """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
     page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`\w+`[^|]*) \| (.*) \|$", page, re.MULTILINE)
+    named = r"`\w+`(?: \([^|)]*\))?"
+    rows = re.findall(rf"^\| ({named}(?:, {named})*)(?: with a calibration)? \| (.*) \|$", page, re.MULTILINE)
     keys = defaultdict(set)
     for events, row in rows:
         for event in re.findall(r"`(\w+)`", events):

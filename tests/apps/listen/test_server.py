@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -81,7 +83,8 @@ def test_a_gap_that_the_client_tells(serve, small, call):
         lines = rest(client)
     gap = gap_in(lines)
     assert (gap["start"], gap["end"]) == (1.25, 3.5)
-    assert windows(lines) == windows_around(small, call, gap)
+    later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, call[0, FIRST:])]
+    assert windows(lines) == expected(small, call[0, :FIRST]) + later
 
 
 def test_the_pause_of_a_muted_caller_is_a_gap(judge, small, call):
@@ -277,6 +280,32 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
         assert events[-1]["event"] == "error"
         assert "nothing came for 0.5 s" in events[-1]["message"]
         lose(client)
+
+
+CLIENT = """
+import sys
+from websockets.sync.client import connect
+with connect(sys.argv[1]) as client:
+    client.send(sys.argv[2])
+    client.send(open(sys.argv[3], "rb").read())
+    for line in client:
+        print(line, flush=True)
+"""
+
+
+def test_who_is_killed_may_go_on(serve, small, call, tmp_path):
+    url = serve()
+    first = tmp_path / "first"
+    first.write_bytes(call[0, :FIRST].tobytes())
+    words = [sys.executable, "-c", CLIENT, url, json.dumps(START), str(first)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as client:
+        lines = [json.loads(client.stdout.readline()) for _ in range(5)]
+        client.kill()
+    time.sleep(0.3)
+    resumed = resume(url, lines, call[0, FIRST:].tobytes())
+    assert resumed[0]["resumed"]
+    assert resumed[0]["session"] == lines[0]["session"]
+    assert windows(lines + resumed) == windows_around(small, call, gap_in(resumed))
 
 
 def test_a_killed_server_has_forgotten_its_calls(listen_folder, small, call):
