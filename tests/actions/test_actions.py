@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.files import read_json, write
+from builders.files import read_json, write, write_scores
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 from conftest import load_detector
@@ -35,7 +35,7 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
     write(tmp_path / "list.csv", ["path,label,split", *lines])
-    (tmp_path / "dev.txt").write_text("".join(f"u{n} {score}\n" for n, score in enumerate(scores)))
+    write_scores(tmp_path / "dev.txt", {f"u{n}": score for n, score in enumerate(scores)})
     labels = Labels("generic", "list.csv", "dev")
     done = calibrate(labels, ["dev.txt"])
     assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
@@ -121,7 +121,7 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     spectral_detector.save(model, recipe=recipe, published_model="AASIST")
     detector = load_detector(model)
     dev = Part(LA, corpus, "dev")
-    with input_error("frames are scored only in whole utterances: remove it"):
+    with input_error("`num_samples` is 4sec, but frames are scored only in whole utterances: remove it"):
         score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)

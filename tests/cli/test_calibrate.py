@@ -149,7 +149,10 @@ def test_errors_are_one_line(folder, calibrate, refused):
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
     for words, message in (
         (f"{FIT} --out x.txt", "--out is used only with --apply"),
-        (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply requires as many"),
+        (
+            f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt",
+            "--apply requires as many, of the same systems in the same order, not 1",
+        ),
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
         (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "199 of 200 trials without a score"),
         (

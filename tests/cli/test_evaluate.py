@@ -51,6 +51,7 @@ def test_what_is_drawn_and_what_is_shown(good, tmp_path, output, refused, refuse
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
     assert "Cllr" not in out
 
+    refused_flags("--metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
     refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     of_frames = good.replace("good.txt", "frames.txt")

@@ -70,7 +70,9 @@ def test_doubts_cover_calibrations(folder, capsys):
     assert f"predicted.csv: {DOUBT}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["clips/{}.wav,{},{}", "clips/{};{};{}", "clips/{}.flac\t{}\t{}"])
+@pytest.mark.parametrize(
+    "form", ["clips/{}.wav,{},{}", "clips/{};{};{}", "clips/{}.flac\t{}\t{}", "clips/{} A01 {} {}"]
+)
 def test_labels_that_contradict_the_key_are_named_whatever_the_form_of_the_ids(folder, form):
     """With folders, suffixes and other words for the classes."""
     rows = []

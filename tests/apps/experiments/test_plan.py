@@ -77,7 +77,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
         ({"overrides": {"train.epoch": 3}}, "unknown key 'train.epoch' in the recipe"),
         ({"recipe": "none"}, "recipe none is neither a YAML file nor"),
         ({"leave_one_out": True}, "leave_one_out needs at least two corpora for training in `data.corpora`, not 1"),
-        ({"grid": {"date": [1, "1"]}}, "would write the same folder"),
+        ({"grid": {"date": [1, "1"]}}, "two runs of experiment .* would write the same folder: list each value"),
     ],
 )
 def test_what_cannot_be_planned(tmp_path, changes, message):

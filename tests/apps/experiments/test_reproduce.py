@@ -314,6 +314,7 @@ def released(monkeypatch, tmp_path):
 
 
 ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
+NOT_CHECKED = "not checked: whether the checkpoint is the file that was released for this row"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
         (2, {}, 0, "against the published single best, 12.34 %: "),
         (3, {}, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
         (1, {"released": {}}, 1, "- no checkpoint of this row was released, and this file records no training"),
-        (1, {"released": ADDRESSES}, 0, "not checked: whether the checkpoint is the file that was released for"),
+        (1, {"released": ADDRESSES}, 0, NOT_CHECKED),
     ],
 )
 def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
@@ -331,7 +332,9 @@ def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
 ):
     """The nearest architecture is named otherwise; which file was released cannot be told."""
     models = ["tiny_two", "tiny_one"]
-    assert words in reproduce(checkpoint=released(num_logits), model=models, status=status, **changes).out
+    out = reproduce(checkpoint=released(num_logits), model=models, status=status, **changes).out
+    assert words in out
+    assert "measured   " in out
 
 
 def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, capsys):

@@ -71,7 +71,8 @@ def test_one_key_is_printed_with_its_source(capsys):
         "  source     CtrSVDD program --T_max",
     ]
     assert main(["info", "nes2net_x", "train.lr"]) == 2
-    assert "only the name recipe is followed by a key" in capsys.readouterr().err
+    message = "only the name recipe is followed by a key, not nes2net_x: remove train.lr, or use"
+    assert f"{message} 'nes2net info recipe train.lr'" in capsys.readouterr().err
     printed_keys = [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")]
     assert printed_keys == [key.name for key in all_keys() if key.name.startswith("validation.")]
     for name, message in (
