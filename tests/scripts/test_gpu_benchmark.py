@@ -27,7 +27,7 @@ def test_every_stage_on_the_cpu(benchmark, tmp_path):
     assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(benchmark.STAGES)
     assert {"environment", "ceilings"} <= {row["section"] for row in rows}
     assert all(row["TFLOP/s"] > 0 for row in rows if row["section"] == "ceilings" and "product" in row["what"])
-    assert not [row for row in rows if "note" in row]
+    assert not [row for row in rows if row.get("note", "").startswith("left out")]
     holds = {row["section"] for row in rows if row.get("holds")}
     assert {"full size against the CPU", "one score", "steps"} <= holds
 
