@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from builders import input_error, tiny_corpus
+from builders.files import write
 
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.measures import eer_methods
@@ -22,7 +23,7 @@ def root(tmp_path_factory):
     lines = key.read_text().splitlines()  # bona fide first
     for number in (0, 4, 5):
         lines[number] = lines[number].replace(" eval", " progress")
-    key.write_text("".join(f"{line}\n" for line in lines))
+    write(key, lines)
     return root
 
 

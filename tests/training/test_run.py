@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import assert_near, genuine_checkpoint, input_error
+from builders.files import write
 from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
@@ -138,7 +139,7 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path)
     rows_with_split = (
         f"{row},{split}" for row, split in zip(rows.splitlines(), ["split", *["train", "train", "dev"] * 4])
     )
-    path.write_text("".join(f"{row}\n" for row in rows_with_split))
+    write(path, rows_with_split)
     assert (train(values) / "history.json").is_file()
 
 

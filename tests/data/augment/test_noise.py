@@ -222,9 +222,8 @@ def test_an_incomplete_musan_is_refused_with_what_it_lacks(musan, tmp_path):
     added = folder / "music" / "added.wav"
 
     def refused(message):
-        with input_error(message) as error:
+        with input_error(message):
             NoiseAugmentation(folder)
-        assert "\n" not in str(error.value)
 
     soundfile.write(added, np.zeros(0), 16000)
     refused(r"added\.wav has no samples")
