@@ -223,8 +223,7 @@ def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # n
 
 
 @pytest.mark.parametrize("name", AS_COMMANDS)
-def test_a_planted_fault_as_a_command(package, name):
-    """With the memory that its process needs."""
+def test_the_process_of_a_planted_fault_prints_one_error_and_stays_under_a_gibibyte(package, name):
     save_detector()
     program = [sys.executable, "-c", MEASURED_COMMAND, *words_of(name).split()]
     environment = {"PYTHONPATH": f"{package / 'site'}:{REPOSITORY}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}

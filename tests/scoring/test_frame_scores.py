@@ -8,6 +8,7 @@ from builders import input_error
 from builders.files import read_json
 from builders.interruption import journalled
 from builders.scored import score_trials
+from builders.small_parts import SPECTRUM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -39,7 +40,7 @@ class ThreeResolutions(MeanLinear):
 @pytest.fixture(scope="module")
 def spectral():
     torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20, "hop_length": 320}
+    frontend = SPECTRUM | {"hop_length": 320}
     return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
 
 

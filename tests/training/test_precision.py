@@ -3,6 +3,7 @@
 import pytest
 import torch
 from builders.runs import same, state_of
+from builders.small_parts import SPECTRUM
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
@@ -85,7 +86,7 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, da
 
     The model has no batch normalisation, whose statistics are those of a part.
     """
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20, "normalize": True}, "backend": "mean_linear"}
+    model = {"frontend": SPECTRUM | {"normalize": True}, "backend": "mean_linear"}
     gradients_of_runs = {}
     for accumulate in (1, 3):
         gradients.clear()

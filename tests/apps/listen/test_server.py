@@ -293,7 +293,7 @@ with connect(sys.argv[1]) as client:
 """
 
 
-def test_who_is_killed_may_go_on(serve, small, call, tmp_path):
+def test_a_call_resumes_after_its_client_is_killed(serve, small, call, tmp_path):
     url = serve()
     first = tmp_path / "first"
     first.write_bytes(call[0, :FIRST].tobytes())
