@@ -168,7 +168,7 @@ def test_2019_figures_of_the_training_code_are_reproduced(case):
     min_tdcf = metrics.compute_min_tdcf(bonafide, pooled, *asv, 2019)
     assert 100 * eer == exactly(values["eer_percent"])
     assert min_tdcf == exactly(values["min_tDCF"])
-    lines = values["printed"].splitlines()[8:]
-    for line, (attack, scores) in zip(lines, sorted(scores_of_attacks.items()), strict=True):
+    for attack, scores in scores_of_attacks.items():
         eer, _ = metrics.compute_eer(bonafide, scores)
-        assert line.startswith(f"\tEER {attack}\t\t= {100 * eer:.9f} %")
+        printed_line = f"\tEER {attack}\t\t= {100 * eer:.9f} %"
+        assert printed_line in values["printed"]
