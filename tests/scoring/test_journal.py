@@ -22,38 +22,39 @@ from nes2net.scoring.journal import Journal, Row, journal_path, stamp
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
+def kept_in(out):
+    """The scores and failures that the journal of ``out`` holds."""
+    output = Scores()
+    with output.open_kept(out) as opened:
+        return {id: Row(opened.value(id), audio) for id, audio in opened.stamps.items()}, opened.failures
+
+
 def test_names_and_reasons_are_read_back(tmp_path):
+    """Damaged lines are skipped."""
     out = tmp_path / "s"
-    run = {"model": "m"}
     scores = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0": 2.0, "日本": 5.0}
     scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
-    output = Scores()
-    with Journal(journal_path(out), run, output.to_json) as journal:
+    with Journal(journal_path(out), {}, Scores().to_json) as journal:
         journal.add(scores, failures)
-        journal.add({}, {"later": "not found"})
-        journal.add({"later": Row(7.0, "-")})  # a score is more than a failure, whichever came first
-        journal.add({}, {"plain": "gone"})
-
-    def kept():
-        with output.open_kept(out) as opened:
-            return {id: Row(opened.value(id), audio) for id, audio in opened.stamps.items()}, opened.failures
-
-    assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
+    assert kept_in(out) == (scores, failures)
     with open(journal_path(out), "a") as file:
         file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["x", NaN, "-"]\n["x", Infinity, "-"]\n["x", "1.5", "-"]\n')
         file.write(f'{"[" * 10**5}\n["x",{"1" * 5 * 10**6},"-"]\n["x",[{"9" * 400}],"-"]\n["torn", "rea')
-    assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
-    assert output.claim(out, run).is_same
-    claim = output.claim(out, {"model": "another"})
-    assert claim.place == journal_path(out)
-    assert claim.earlier == run
-    assert claim.is_same is False
+    assert kept_in(out) == (scores, failures)
+
+
+def test_a_score_counts_more_than_a_failure_whichever_came_first(tmp_path):
+    scores = {"first": Row(0.1, "-"), "later": Row(7.0, "-")}
+    with Journal(journal_path(tmp_path / "s"), {}, Scores().to_json) as journal:
+        journal.add({"first": scores["first"]}, {"later": "not found"})
+        journal.add({"later": scores["later"]}, {"first": "gone"})
+    assert kept_in(tmp_path / "s") == (scores, {})
 
 
 @needs_fork
-def test_what_is_no_journal_is_not_opened(tmp_path):
-    """Opening a pipe would wait for ever."""
+def test_a_pipe_with_the_name_of_a_journal_is_not_opened(tmp_path):
+    """That would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with input_error(r"s\.partial\.1: is not a regular file"):
         Scores().open_kept(tmp_path / "s").__enter__()
@@ -124,8 +125,10 @@ def ends_at(number: int, folder, work) -> bool:
 
 @needs_fork
 @pytest.mark.parametrize("before", ["nothing", *slow("scores of another run", "a file that could not be read")])
-def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, one_thread, before):
-    """The same command finishes exactly the same file, and leaves nothing else behind."""
+def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
+    spectral_detector, trials, tmp_path, one_thread, before
+):
+    """The file is exactly the same, and nothing else is left behind."""
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "overwrite": before == "scores of another run"}
@@ -156,8 +159,8 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
 
 
 @needs_fork
-def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
-    """A second run with the same file would remove the journals of the first one."""
+def test_a_second_run_with_the_same_file_is_refused(spectral_detector, trials, tmp_path):
+    """It would remove the journals of the first one."""
     out = tmp_path / "s"
     lock = tmp_path / ".s.lock"
     read_end, write_end = os.pipe()
@@ -183,7 +186,7 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
 
 
 @needs_fork
-def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
+def test_a_complete_file_is_recognised_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
     open_file = os.open
     score_trials(spectral_detector, trials, tmp_path / "s")
 
