@@ -133,11 +133,10 @@ def test_a_file_of_another_run_is_replaced_only_if_asked(score, spectral_detecto
 def test_a_complete_run_removes_journals_that_it_left_when_killed(score, out):
     """The journal of another run stays."""
     run = json.dumps(read_json(score().record_path)["run"])
-    journal = write(out.with_name("s.txt.partial.3"), f"{run}\n")
-    other_journal = write(out.with_name("s.txt.partial"), "{}\n")
-    assert score().already_complete
-    assert not journal.exists()
-    assert other_journal.exists()
+    for name, content, stays in (("s.txt.partial.3", run, False), ("s.txt.partial", "{}", True)):
+        journal = write(out.with_name(name), f"{content}\n")
+        assert score().already_complete
+        assert journal.exists() == stays
 
 
 def test_a_journal_of_another_program_is_refused(score, out):
