@@ -1,5 +1,7 @@
 """XLS-R 300M at full size, with random weights, on the CPU."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from builders import genuine_checkpoint
@@ -8,28 +10,42 @@ from nes2net import create_frontend
 from nes2net.apps.info.identify import identify
 
 
-@pytest.mark.weekly
-def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
-    """XLS-R 300M in fairseq's format gives the outputs of the transformers model that was written."""
+@pytest.fixture(scope="module")
+def fairseq_file(tmp_path_factory):
+    """A file of XLS-R 300M in fairseq's format, a waveform, its hidden state, and the parts only for pre-training."""
     torch.manual_seed(0)
     frontend = create_frontend("xlsr_300m").eval()
-    genuine_checkpoint.write(frontend, tmp_path / "xlsr2_300m.pt")
+    path = tmp_path_factory.mktemp("fairseq") / "xlsr2_300m.pt"
+    genuine_checkpoint.write(frontend, path)
     waveform = 0.1 * torch.randn(1, 64600)
     with torch.inference_mode():
         expected = frontend.model(waveform).last_hidden_state
     pretraining = {
         k: v for k, v in frontend.state_dict().items() if k.startswith(("model.quantizer", "model.mask_emb"))
     }
-    del frontend
+    return SimpleNamespace(path=path, waveform=waveform, hidden_state=expected, pretraining=pretraining)
 
-    identity = identify(tmp_path / "xlsr2_300m.pt")
+
+@pytest.mark.weekly
+def test_a_fairseq_file_of_full_size_is_identified(fairseq_file):
+    identity = identify(fairseq_file.path)
     assert identity.parameters == 317_390_592
     assert not identity.misfit
     assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace"} <= set(identity.records)
-    read = create_frontend("xlsr_300m", tmp_path / "xlsr2_300m.pt").eval()
+
+
+@pytest.mark.weekly
+def test_a_fairseq_file_of_full_size_gives_the_outputs_of_the_model_that_was_written(fairseq_file):
+    """The transformers model with the same weights."""
+    frontend = create_frontend("xlsr_300m", fairseq_file.path).eval()
     with torch.inference_mode():
-        hidden_state = read(waveform)[-1]
+        hidden_state = frontend(fairseq_file.waveform)[-1]
     assert hidden_state.shape == (1, 201, 1024)
-    torch.testing.assert_close(hidden_state, expected, atol=1e-5, rtol=0)
-    assert len(pretraining) == 4
-    assert all(torch.equal(read.state_dict()[k], v) for k, v in pretraining.items())
+    torch.testing.assert_close(hidden_state, fairseq_file.hidden_state, atol=1e-5, rtol=0)
+
+
+@pytest.mark.weekly
+def test_a_fairseq_file_of_full_size_gives_the_weights_of_pre_training(fairseq_file):
+    state_dict = create_frontend("xlsr_300m", fairseq_file.path).state_dict()
+    assert len(fairseq_file.pretraining) == 4
+    assert all(torch.equal(state_dict[k], v) for k, v in fairseq_file.pretraining.items())

@@ -196,7 +196,7 @@ def test_another_detector_and_thin_calibrations_are_refused(drift_of, voices, de
     folder = voices(70, 1)
     with input_error("the calibration does not belong to this detector"):
         measure_drift(small_detector(1), calibration, [folder])
-    with input_error("`alpha` must lie between 0 and 1"):
+    with input_error("`alpha` must be between 0 and 1"):
         drift_of(folder, alpha=0)
     with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
@@ -204,5 +204,5 @@ def test_another_detector_and_thin_calibrations_are_refused(drift_of, voices, de
     with input_error("the calibration fuses 2 systems"):
         measure_drift(detector, two, [folder])
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    with input_error("none of 1 file could be compared; .*broken.wav"):
+    with input_error("none of 1 file could be compared: name other recordings; .*broken.wav"):
         drift_of(tmp_path / "broken.wav")

@@ -17,6 +17,7 @@ from nes2net.models.registry import backends
 from nes2net.training.recipes.reading import packaged_recipes
 
 ROWS = published_rows()
+RECIPES = {f"configs/{name}.yaml" for name in packaged_recipes()}
 #: The comparison tables of arXiv 2504.05657, typed: front-end, parameters, averaged checkpoints, 2021 LA, 2021 DF and
 #: In-the-Wild.
 PAPER = (golden.FOLDER / "comparison_tables.txt").read_text(encoding="utf-8")
@@ -33,24 +34,47 @@ def test_the_first_table_is_that_of_the_paper():
     assert [row.cell for row in partialspoof.rows] == ["0.33", "0.64"]
 
 
-def test_every_row_is_complete():
+def test_every_row_names_its_source():
+    for row in ROWS:
+        assert row.source
+        assert row.ways or row.here, "why is it only reported?"
+
+
+def test_every_row_of_a_recipe_names_its_protocol():
+    assert [row.id for row in ROWS if row.recipe and row.protocol == "unknown"] == []
+
+
+def test_models_and_recipes_of_rows_exist():
     models = {*PUBLISHED_MODELS, *backends.names()}
-    recipes = {f"configs/{name}.yaml" for name in packaged_recipes()}
+    for row in ROWS:
+        assert models.issuperset(row.models)
+        assert row.recipe is None or row.recipe in RECIPES
+
+
+def test_a_released_row_names_its_checkpoint_and_scores():
+    for row in ROWS:
+        assert not row.released or row.released.keys() == {"checkpoint", "scores"}
+
+
+def test_the_best_figure_of_a_row_is_not_above_its_mean():
     for row in ROWS:
         figures = [figure for figure in (row.best, row.mean) if figure is not None]
         assert figures
-        assert figures == sorted(figures)  # the best is not above the mean
+        assert figures == sorted(figures)
         assert all(0 < figure < 100 for figure in figures)
-        assert row.source
-        assert row.ways or row.here, "why is it only reported?"
-        assert row.protocol != "unknown" or not row.recipe
-        assert models.issuperset(row.models)
-        assert row.recipe is None or row.recipe in recipes
-        assert not row.released or row.released.keys() == {"checkpoint", "scores"}
+
+
+def test_fusions_are_marked():
     assert {row.id.rpartition("-")[0] for row in ROWS if row.fusion} == {"ensembling", "ssl_eow_s", "cal_ensemble"}
+
+
+def test_systems_without_code_or_recipe_are_only_reported():
     only_reported = {row.id.rpartition("-")[0] for row in ROWS if not row.ways}
     assert {"slim", "ftdkd", "wavespec", "cal_ensemble", "ssl_eow_s"} < only_reported
-    pascu = find_row("pascu-in_the_wild", ROWS)  # a mean has as many digits as its source
+
+
+def test_a_mean_has_as_many_digits_as_its_source():
+    pascu = find_row("pascu-in_the_wild", ROWS)
     assert pascu.best is None
     assert pascu.cell == "– (7.2)"
     assert " in_the_wild mean 7.2 % [" in pascu.describe()

@@ -164,7 +164,7 @@ def test_segments_use_the_threshold_of_a_calibration_of_frames(changes):
 
 
 def test_segment_refuses_a_threshold_beside_a_calibration():
-    with input_error("the threshold is given twice"):
+    with input_error(r"given twice, by the judgement \(0.1\) and by the operating point of `calibration`: remove one"):
         FRAMES.segment(RECORDING, 16000, threshold=0.1, calibration=OF_FRAMES)
 
 

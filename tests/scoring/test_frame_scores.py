@@ -179,7 +179,7 @@ def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, record
 
 def test_a_back_end_that_declares_wrong_resolutions_is_refused(several, recording, monkeypatch):
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
-    with input_error("back-end declares wrong resolutions"):
+    with input_error("correct the resolutions that its back-end declares"):
         several.frame_scores(recording, 16000)
 
 

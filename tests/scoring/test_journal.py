@@ -22,34 +22,54 @@ from nes2net.scoring.journal import Journal, Row, journal_path, stamp
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
-def kept_in(out):
-    """The scores and failures that the journal of ``out`` holds."""
+RUN = {"model": "m"}
+FAILURES = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
+SCORES_BY_ID = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0": 2.0, "日本": 5.0, "later": 7.0}
+
+
+@pytest.fixture
+def journal_of_scores(tmp_path):
+    """The score file of a journal with SCORES_BY_ID and FAILURES; two trials also failed, before or after."""
+    out = tmp_path / "s"
+    rows = {name: Row(score, "44:1700000000000000000") for name, score in SCORES_BY_ID.items()}
+    later = rows.pop("later")
+    with Journal(journal_path(out), RUN, Scores().to_json) as journal:
+        journal.add(rows, FAILURES)
+        journal.add({}, {"later": "not found"})
+        journal.add({"later": later})
+        journal.add({}, {"plain": "gone"})
+    return out
+
+
+def read_back(out):
+    """The scores and failures of the journal of a score file."""
     output = Scores()
     with output.open_kept(out) as opened:
-        return {id: Row(opened.value(id), audio) for id, audio in opened.stamps.items()}, opened.failures
+        assert set(opened.stamps.values()) == {"44:1700000000000000000"}
+        return {id: opened.value(id) for id in opened.stamps}, opened.failures
 
 
-def test_names_and_reasons_are_read_back(tmp_path):
-    """Damaged lines are skipped."""
-    out = tmp_path / "s"
-    scores = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0": 2.0, "日本": 5.0}
-    scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
-    failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
-    with Journal(journal_path(out), {}, Scores().to_json) as journal:
-        journal.add(scores, failures)
-    assert kept_in(out) == (scores, failures)
-    with open(journal_path(out), "a") as file:
+def test_ids_and_reasons_of_any_characters_are_read_back(journal_of_scores):
+    """A score counts more than a failure, whichever came first."""
+    assert read_back(journal_of_scores) == (SCORES_BY_ID, FAILURES)
+
+
+def test_damaged_lines_of_a_journal_are_skipped(journal_of_scores):
+    with open(journal_path(journal_of_scores), "a") as file:
         file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["x", NaN, "-"]\n["x", Infinity, "-"]\n["x", "1.5", "-"]\n')
         file.write(f'{"[" * 10**5}\n["x",{"1" * 5 * 10**6},"-"]\n["x",[{"9" * 400}],"-"]\n["torn", "rea')
-    assert kept_in(out) == (scores, failures)
+    assert read_back(journal_of_scores) == (SCORES_BY_ID, FAILURES)
 
 
-def test_a_score_counts_more_than_a_failure_whichever_came_first(tmp_path):
-    scores = {"first": Row(0.1, "-"), "later": Row(7.0, "-")}
-    with Journal(journal_path(tmp_path / "s"), {}, Scores().to_json) as journal:
-        journal.add({"first": scores["first"]}, {"later": "not found"})
-        journal.add({"later": scores["later"]}, {"first": "gone"})
-    assert kept_in(tmp_path / "s") == (scores, {})
+def test_the_run_that_wrote_a_journal_may_resume_it(journal_of_scores):
+    assert Scores().claim(journal_of_scores, RUN).is_same
+
+
+def test_a_journal_of_another_run_is_recognised(journal_of_scores):
+    claim = Scores().claim(journal_of_scores, {"model": "another"})
+    assert claim.place == journal_path(journal_of_scores)
+    assert claim.earlier == RUN
+    assert claim.is_same is False
 
 
 @needs_fork

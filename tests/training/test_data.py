@@ -115,13 +115,22 @@ def test_the_wrong_key_of_a_recipe_is_named(root, tmp_path, monkeypatch, setting
         read_trials(DataConfig(**{"root": None if "corpora" in settings else str(root), **data_options}), split)
 
 
-def test_files_that_are_missing_are_counted(root, tmp_path):
+@pytest.fixture
+def incomplete_root(root, tmp_path):
+    """A copy of the corpus that lacks one file of the training set and one of the evaluation set."""
     copied_root = shutil.copytree(root, tmp_path / "other")
     for name in ("LA_T_1000001.flac", "LA_E_1000001.flac"):
         next(copied_root.rglob(name)).unlink()
+    return copied_root
+
+
+def test_missing_training_files_are_counted(incomplete_root):
     with input_error(r"1 of 6 audio files .* folder with `data\.corpora\.la\.root`"):
-        read_trials(DataConfig(corpora=several(copied_root)), "train")
-    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(copied_root), dev_split="eval")
+        read_trials(DataConfig(corpora=several(incomplete_root)), "train")
+
+
+def test_missing_development_files_are_counted(root, incomplete_root):
+    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(incomplete_root), dev_split="eval")
     with input_error(r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
         read_trials(data, "dev")
 

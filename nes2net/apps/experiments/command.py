@@ -82,7 +82,6 @@ def run(
     plan = plan_experiment(described, folder)
     if task:  # another process started this process to do a single task
         return _do_task(task, plan, machine)
-    # Say what is missing and what is left to do.
     unfinished_jobs = select_unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
     lines = ["nothing is missing"]

@@ -136,13 +136,14 @@ def client_of_the_manual(serve, tmp_path):
         process.communicate()
 
 
-def test_the_client_of_the_manual_prints_every_window_while_the_call_goes_on(
-    client_of_the_manual, small, call, tmp_path, monkeypatch
-):
-    """The rest of the call is spoken only after the first score was printed; no window is skipped by a slow server."""
+@pytest.fixture
+def conversation(client_of_the_manual, small, call, tmp_path, monkeypatch):
+    """The audio of a call, what the client printed, and what the manual shows; scoring is slow.
+
+    The rest of the call is spoken only after the first score was printed.
+    """
     scores = small.scores
     content, decoded = mulaw(np.tile(call[0], 3)[:32000], tmp_path)
-    windows_of_the_file = expected(small, decoded, 8000)
     monkeypatch.setattr(small, "scores", lambda *waveforms: (time.sleep(0.05), scores(*waveforms))[1])
     process, pipe, shown = client_of_the_manual()
     lines = []
@@ -153,8 +154,17 @@ def test_the_client_of_the_manual_prints_every_window_while_the_call_goes_on(
         speech.write(content[8000:])
     for line in process.stdout:
         lines.append(ast.literal_eval(line))
-    assert windows(lines) == windows_of_the_file
+    return decoded, lines, shown
+
+
+def test_the_client_of_the_manual_prints_every_window_during_the_call(conversation, small):
+    decoded, lines, _ = conversation
+    assert windows(lines) == expected(small, decoded, 8000)
     assert lines[-1]["skipped"] == 0
+
+
+def test_the_client_prints_the_keys_that_the_manual_shows(conversation):
+    _, lines, shown = conversation
     events = {line["event"]: line for line in lines}
     for text in shown.splitlines():
         if text != "…":

@@ -106,13 +106,21 @@ def test_warning_when_negating_changes_nothing(workdir, script):
     )
 
 
-def test_in_the_wild_errors(g200, script):
+@pytest.fixture
+def incomplete_scores(g200):
+    """The command that evaluates 198 of 200 trials of In-the-Wild."""
     lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
     write(g200.folder / "edited.txt", lines[:-2])
-    command = "python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv"
-    stdout, stderr = script(command, status=2)
+    return "python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv"
+
+
+def test_in_the_wild_is_not_evaluated_if_scores_are_missing(incomplete_scores, script):
+    stdout, stderr = script(incomplete_scores, status=2)
     assert stdout == ""
     assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
-    stdout, stderr = script(f"{command} --allow-partial")
+
+
+def test_allow_partial_evaluates_the_trials_that_have_scores(incomplete_scores, script):
+    stdout, stderr = script(f"{incomplete_scores} --allow-partial")
     assert stdout[:7] == "EER: 0."
     assert stderr.startswith("partial: rests on 198 of 200 trials")

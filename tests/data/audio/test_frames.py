@@ -35,18 +35,30 @@ def test_a_header_that_announces_too_few_samples_is_noticed(flac, announced, bef
     refused(path, f"noise.flac .*announces {announced:,} samples, 12,000 could be decoded", before + content)
 
 
-def test_the_last_frame_of_whole_files_ends_where_the_header_says(tmp_path):
-    """For all lengths and ways to write the size of a block and the rate."""
+FRAME_LENGTHS = (1, 191, 192, 256, 576, 1152, 4095, 4096, 4097, 65_536)  # all codes of the size of a block
+SAMPLE_RATES = (8000, 11_025, 12_345, 16_000, 192_000)  # all codes of the rate
+
+
+@pytest.mark.parametrize("length", FRAME_LENGTHS)
+def test_a_whole_file_needs_no_second_decoder(tmp_path, length):
+    """Its last frame ends where the header says."""
     path = tmp_path / "noise.flac"
-    for length in (1, 191, 192, 256, 576, 1152, 4095, 4096, 4097, 65_536):
-        for rate in (8000, 11_025, 12_345, 16_000, 192_000):
-            soundfile.write(path, noise(length), rate)
-            assert not measure_audio(path).second_decoder
-            content = bytearray(path.read_bytes())
-            content[22:26] = (length - 1 or length + 1).to_bytes(4, "big")
-            path.write_bytes(content)
-            with open(path, "rb") as file:
-                assert exceeds_length(file, read_flac_header(file)) == (length > 1)
+    for rate in SAMPLE_RATES:
+        soundfile.write(path, noise(length), rate)
+        assert not measure_audio(path).second_decoder
+
+
+@pytest.mark.parametrize("length", FRAME_LENGTHS)
+def test_a_file_with_one_sample_more_than_its_header_says_exceeds_it(tmp_path, length):
+    """The header of the file of one sample says two, which is not exceeded."""
+    path = tmp_path / "noise.flac"
+    for rate in SAMPLE_RATES:
+        soundfile.write(path, noise(length), rate)
+        content = bytearray(path.read_bytes())
+        content[22:26] = (length - 1 or length + 1).to_bytes(4, "big")
+        path.write_bytes(content)
+        with open(path, "rb") as file:
+            assert exceeds_length(file, read_flac_header(file)) == (length > 1)
 
 
 def test_the_md5_sum_is_compared_when_a_file_is_measured(flac):

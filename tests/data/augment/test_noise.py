@@ -216,26 +216,39 @@ def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
     ]
 
 
-def test_an_incomplete_musan_is_refused_with_what_it_lacks(musan, tmp_path):
-    folder = tmp_path / "m"
-    shutil.copytree(musan, folder)
-    added = folder / "music" / "added.wav"
+@pytest.fixture
+def own_musan(musan, tmp_path):
+    """A copy that may be damaged."""
+    return shutil.copytree(musan, tmp_path / "m")
 
-    def refused(message):
-        with input_error(message):
-            NoiseAugmentation(folder)
 
-    soundfile.write(added, np.zeros(0), 16000)
-    refused(r"added\.wav has no samples")
-    added.write_text("no audio")
-    refused(r"added\.wav was read by neither")
-    added.unlink()
-    shutil.rmtree(folder / "speech" / "librivox")
-    refused("speech has 4 audio files, but needs at least 8")
-    shutil.rmtree(folder / "noise")
-    refused("noise has 0 audio files, but needs at least 1: unpack the whole corpus")
-    shutil.rmtree(folder)
-    refused("MUSAN folder .* not found; .*openslr.org/17")
+def refuses_musan(folder, message):
+    with input_error(message):
+        NoiseAugmentation(folder)
+
+
+def test_a_musan_with_an_empty_file_is_refused(own_musan):
+    soundfile.write(own_musan / "music" / "added.wav", np.zeros(0), 16000)
+    refuses_musan(own_musan, r"added\.wav has no samples")
+
+
+def test_a_musan_with_a_file_that_cannot_be_decoded_is_refused(own_musan):
+    (own_musan / "music" / "added.wav").write_text("no audio")
+    refuses_musan(own_musan, r"added\.wav was read by neither")
+
+
+def test_a_musan_with_too_few_speech_files_is_refused(own_musan):
+    shutil.rmtree(own_musan / "speech" / "librivox")
+    refuses_musan(own_musan, "speech has 4 audio files, but needs at least 8")
+
+
+def test_a_musan_without_noises_is_refused(own_musan):
+    shutil.rmtree(own_musan / "noise")
+    refuses_musan(own_musan, "noise has 0 audio files, but needs at least 1: unpack the whole corpus")
+
+
+def test_a_missing_musan_is_refused(tmp_path):
+    refuses_musan(tmp_path / "m", "MUSAN folder .* not found; .*openslr.org/17")
 
 
 def test_folders_without_impulse_responses_are_refused(tmp_path, rirs):

@@ -52,22 +52,38 @@ def test_keys_are_found_in_each_published_layout(tmp_path, corpus, track, text, 
     assert corpus.CORPUS.keys(tmp_path / root.format(track)) == expected
 
 
-def test_each_column_of_the_keys_is_a_field_of_the_trial(tmp_path):
+def test_each_column_of_the_keys_of_la_is_a_field_of_the_trial(tmp_path):
     file = write(tmp_path / "trial_metadata.txt", KEY_LA)
-    assert asvspoof2021_la.CORPUS.keys(file)[:2] == [
-        Trial("LA_E_1", None, "bonafide", "LA_0001", None, "none", "loc_tx", phase="progress", trim="notrim"),
-        Trial("LA_E_2", None, "spoof", "LA_0002", "A07", "gsm", "ita_tx", phase="eval", trim="notrim"),
-    ]
-    assert [t.id for t in asvspoof2021_la.CORPUS.keys(file, "eval")] == ["LA_E_2", "LA_E_4"]
-    for text in (KEY_LA, KEY_LA.replace("hidden", "hidden_track")):
-        for phase in ("hidden", "hidden_track"):
-            trials_of_phase = asvspoof2021_la.CORPUS.keys(write(file, text), phase)
-            assert [(t.id, t.phase) for t in trials_of_phase] == [("LA_E_3", "hidden")]
+    bonafide, spoof, *_ = asvspoof2021_la.CORPUS.keys(file)
+    phase = {"phase": "progress", "trim": "notrim"}
+    assert bonafide == Trial("LA_E_1", None, "bonafide", "LA_0001", None, "none", "loc_tx", **phase)
+    phase["phase"] = "eval"
+    assert spoof == Trial("LA_E_2", None, "spoof", "LA_0002", "A07", "gsm", "ita_tx", **phase)
+
+
+def test_the_keys_of_a_phase_are_the_trials_of_that_phase(tmp_path):
+    file = write(tmp_path / "trial_metadata.txt", KEY_LA)
+    trials = asvspoof2021_la.CORPUS.keys(file, "eval")
+    assert [trial.id for trial in trials] == ["LA_E_2", "LA_E_4"]
+
+
+@pytest.mark.parametrize("phase", ["hidden", "hidden_track"])
+@pytest.mark.parametrize("phase_of_file", ["hidden", "hidden_track"])
+def test_hidden_and_hidden_track_are_one_phase(tmp_path, phase_of_file, phase):
+    keys = KEY_LA.replace("hidden", phase_of_file)
+    file = write(tmp_path / "trial_metadata.txt", keys)
+    (trial,) = asvspoof2021_la.CORPUS.keys(file, phase)
+    assert trial.id == "LA_E_3"
+    assert trial.phase == "hidden"
+
+
+def test_each_column_of_the_keys_of_df_is_a_field_of_the_trial(tmp_path):
     bonafide = {"label": "bonafide", "speaker": "LA_0001", "codec": "nocodec", "source": "asvspoof", "phase": "eval"}
     spoof = {"label": "spoof", "speaker": "TEF1", "codec": "mp3m4a", "source": "vcc2020", "phase": "progress"}
     spoof |= {"vocoder": "neural_vocoder_autoregressive", "gender": "FF", "language": "E"}
     spoof |= {"attack": "Task1-team20", "task": "Task1", "team": "team20"}
-    first, second = asvspoof2021_df.CORPUS.keys(write(file, KEY_DF))
+    file = write(tmp_path / "trial_metadata.txt", KEY_DF)
+    first, second = asvspoof2021_df.CORPUS.keys(file)
     assert first == Trial("DF_E_1", trim="notrim", **bonafide)
     assert second == Trial("DF_E_2", trim="notrim", **spoof)
 

@@ -33,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_decoding_counts_rates_channels_and_unreadable_files(folder, workers):
-    with input_error("number of workers is -1"):
+    with input_error("`num_workers` must be 0 .this process. or more, not -1"):
         decode_all([], folder, -1)
     decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
     assert decoding.files == 9

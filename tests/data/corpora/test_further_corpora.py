@@ -151,14 +151,24 @@ def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
     assert figures["eer"] == expected
 
 
-def test_mlaad_tracing_protocols_say_what_training_has_seen(tmp_path, capsys):
-    """The files of `fine` give two fields; a repeated row counts once."""
+@pytest.fixture
+def tracing_protocols(tmp_path):
+    """MLAAD's protocols of source tracing: eval.csv lists a, b and a again; a file of `fine` lists b."""
     folder = tmp_path / "protocols"
     (folder / "fine").mkdir(parents=True)
     row = "./fake/de/vits/{}.wav,tts_models/en/vits\n"
     (folder / "eval.csv").write_text("path,model_name\n" + row.format("a") + row.format("b") + row.format("a"))
     (folder / "fine" / "eval___lang_not_seen___model_seen.csv").write_text("path,model_name\n" + row.format("b"))
-    trials = corpora.get("mlaad").keys(folder, "eval")
+    return folder
+
+
+def test_mlaad_tracing_protocols_say_what_training_has_seen(tracing_protocols):
+    """Only the files of `fine` do."""
+    trials = corpora.get("mlaad").keys(tracing_protocols, "eval")
     assert [(trial.get("language_seen"), trial.get("model_seen")) for trial in trials] == [(None, None), ("no", "yes")]
     assert {trial.attack for trial in trials} == {"tts_models/en/vits"}
+
+
+def test_a_repeated_row_of_an_mlaad_tracing_protocol_is_one_trial(tracing_protocols, capsys):
+    assert len(corpora.get("mlaad").keys(tracing_protocols, "eval")) == 2
     assert "1 row repeated, which counts once" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_unknown_labels_and_impossible_times_are_refused():
     with input_error("the label of a segment must be 'bonafide' or 'spoof', not 'A07'"):
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
-        with input_error("`resolution_ms` must be above 0"):
+        with input_error("`resolution_ms` must be above 0|`duration` must be a number of seconds"):
             frame_labels([], resolution, duration)
     with input_error("there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

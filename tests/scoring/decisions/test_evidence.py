@@ -116,30 +116,37 @@ def test_from_state_refuses_what_is_not_a_state(state):
         decisions.Evidence.from_state(state, plain_decider(), WINDOW)
 
 
+OUT_OF_RANGE = {
+    "half_life": 0,
+    "alarm_against": math.inf,
+    "alarm_probability": 0.5,
+    "clear_probability": 2,
+    "window": -1,
+}
+
+
+@pytest.mark.parametrize("setting", OUT_OF_RANGE)
+def test_a_setting_out_of_range_is_refused(setting):
+    settings = {"window": WINDOW}
+    settings[setting] = OUT_OF_RANGE[setting]
+    decider = plain_decider()
+    with input_error(f"`{setting}`"):
+        decisions.Evidence(decider, **settings)
+
+
 @pytest.mark.parametrize(
-    "name, value",
+    "window_score, message",
     [
-        ("half_life", 0),
-        ("alarm_against", math.inf),
-        ("alarm_probability", 0.5),
-        ("clear_probability", 2),
-        ("window", -1.0),
+        ([4.0, 0.0], "in the order of their ends"),
+        ([math.nan, 0.0], "in the order of their ends"),
+        ([6.0, math.nan], "NaN or infinite"),
+        ([6.0, 0.0, 1.5], "`speech`"),
     ],
 )
-def test_settings_out_of_range_are_refused(name, value):
-    with input_error(name):
-        decisions.Evidence(plain_decider(), **{"window": WINDOW, name: value})
-
-
-def test_a_refused_window_changes_nothing():
+def test_a_refused_window_leaves_the_evidence_unchanged(window_score, message):
     evidence = decisions.Evidence(plain_decider(), WINDOW)
     evidence.add(5.0, 0.0)
-    for arguments, message in (
-        ((4.0, 0.0), "in the order of their ends"),
-        ((math.nan, 0.0), "in the order of their ends"),
-        ((6.0, math.nan), "NaN or infinite"),
-        ((6.0, 0.0, 1.5), "`speech`"),
-    ):
-        with input_error(message):
-            evidence.add(*arguments)
-    assert evidence.state()["end"] == 5.0
+    with input_error(message):
+        evidence.add(*window_score)
+    state = evidence.state()
+    assert state["end"] == 5.0

@@ -21,7 +21,7 @@ def test_scores_of_being_known_are_the_golden_ones(name, options):
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
 
 
-def test_log_odds_do_not_saturate():
+def test_log_odds_of_large_logits_do_not_saturate():
     large_logits = decisions.known_scores([[40.0, 0.0, 0.0], [45.0, 5.0, 0.0]])
     assert len(set(large_logits.tolist())) == 2
 
