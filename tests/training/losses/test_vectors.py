@@ -109,7 +109,7 @@ def test_a_margin_by_duration_is_that_of_the_third_party_code(name, monkeypatch)
 
 
 def test_a_margin_by_duration_needs_the_durations():
-    with input_error("needs the durations of the utterances, in seconds"):
+    with input_error("needs the durations of the utterances in seconds"):
         AdditiveMarginSoftmax(16, 20.0, ("duration", 0.06, 0.14))(GOLDEN["embeddings"], GOLDEN["labels"])
 
 
