@@ -25,7 +25,7 @@ def after(name, root, split="eval", **options):
 
 
 @pytest.mark.parametrize("folder_of_keys", ["DB", "DB/LA", "."])
-def test_keys_in_and_beside_the_folder_of_the_audio_are_found(database, tmp_path, folder_of_keys):
+def test_keys_near_the_folder_of_the_audio_are_found(database, tmp_path, folder_of_keys):
     keys = tmp_path / folder_of_keys / "keys"
     shutil.copytree(tmp_path / "elsewhere", keys)
     command = after("asvspoof2021_la", database)
