@@ -104,7 +104,7 @@ def variable_mp3(tmp_path):
     return content, content.index(b"Xing")
 
 
-def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
+def test_all_frames_of_an_mp3_file_are_read_whatever_its_header_states(variable_mp3, tmp_path):
     """All samples are read: without a number of frames, with VBRI (unknown to libsndfile), with tags."""
     content, frame_offsets = variable_mp3
     no_number = bytearray(content)

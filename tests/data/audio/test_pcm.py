@@ -114,7 +114,7 @@ def test_audio_is_not_mistaken_for_a_file(encoding):
         assert decoded([complete[first : first + 160] for first in range(0, len(complete), 160)], encoding).shape[1] > 0
 
 
-def test_what_is_not_raw_audio_is_refused(tmp_path):
+def test_wrong_settings_of_raw_audio_are_refused():
     for options, message in (
         ({"encoding": "s24le"}, "`encoding` must be one of s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
         ({"channels": 0}, "`channels` must be at least 1"),
@@ -122,6 +122,9 @@ def test_what_is_not_raw_audio_is_refused(tmp_path):
     ):
         with input_error(message):
             RawAudio(b"", **{"sample_rate": 8000, **options})
+
+
+def test_sources_that_are_not_raw_audio_are_refused(tmp_path):
     for source, message in (
         (b"RIFF1234WAVE", "the header of an audio file"),
         (io.StringIO("abc"), "bytes, not str"),

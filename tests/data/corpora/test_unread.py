@@ -66,7 +66,7 @@ def test_two_folders_of_one_part_are_refused(tmp_path, names):
         generic.CORPUS.trials(tmp_path)
 
 
-def test_folders_and_files_of_labels_that_are_not_read_are_named(tmp_path, capsys):
+def test_what_is_not_read_of_a_folder_is_named(tmp_path, capsys):
     make(tmp_path, *(f"train/{name}" for name in CLASSES))
     make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav", "notes/README.md")
     make(tmp_path, "labels.txt", "protocol.CSV", "keys.json", "README.txt", "LICENSE.txt", "license.md")
@@ -86,7 +86,7 @@ def test_folders_and_files_of_labels_that_are_not_read_are_named(tmp_path, capsy
     )
 
 
-def test_a_single_list_is_the_corpus_and_other_folders_are_named(tmp_path):
+def test_folders_beside_a_single_list_are_not_read(tmp_path):
     """A single list is the corpus, even if there are folders of classes beside it."""
     make(tmp_path, *CLASSES, "clips/a.wav")
     write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")
