@@ -218,18 +218,6 @@ def test_files_that_changed_together_have_labels_of_hours(drift_of, voices, tmp_
     assert [label for label in labels if re.search(r":\d\d\.\d", label)] == []
 
 
-def test_the_calibration_of_another_detector_is_refused(calibration, voices):
-    folder = voices(70, 1)
-    with input_error("the calibration does not belong to this detector"):
-        measure_drift(small_detector(1), calibration, [folder])
-
-
-def test_an_alpha_of_0_is_refused(drift_of, voices):
-    folder = voices(70, 1)
-    with input_error("`alpha` must lie between 0 and 1"):
-        drift_of(folder, alpha=0)
-
-
 def test_a_calibration_of_too_few_recordings_is_refused(detector, voices):
     folder = voices(70, 1)
     with input_error("holds no ratios and no traits of at least 10 recordings"):

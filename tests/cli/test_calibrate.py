@@ -129,10 +129,6 @@ def test_a_saved_fusion_gives_the_scores_of_its_fit(folder, calibrate):
     printed, _ = calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
     assert (folder / "again.txt").read_text() == (folder / "F.txt").read_text()
     assert figures_printed(printed) == {name: row for name, row in table.items() if name.startswith("eval")}
-
-
-def test_apply_without_keys_prints_no_figures(folder, calibrate):
-    calibrate(FUSE)
     assert "EER" not in calibrate("apply F.json A.eval.txt B.eval.txt --out again.txt")[0]
 
 

@@ -49,7 +49,6 @@ def test_fields_of_trials_are_excluded(good, output, refused_flags):
 def test_wrong_flags_of_evaluate_are_refused(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
-    refused_flags("--seed -1", "seed must be at least 0, not -1")
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
@@ -133,7 +132,6 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
         (also, "--also is used only with --threshold-from or --calibration: remove it"),
         (f"{threshold} --also generic x", "--also requires CORPUS SCORES KEYS"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
-        ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):
         refused_flags(wrong, message)
 

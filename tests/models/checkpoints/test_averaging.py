@@ -1,5 +1,7 @@
 """Averaging against the true mean and the published code's result."""
 
+import math
+
 import pytest
 import torch
 from builders import assert_near, golden, input_error
@@ -88,15 +90,11 @@ def test_wrong_input_is_named(paths, tmp_path):
     refused([paths[0], path], r"renamed\.pth.*missing: half; left over: v")
 
 
-@pytest.mark.parametrize("middle", [-1, float("nan"), float("inf")])
-def test_impossible_weights_are_named(paths, middle):
-    refused(paths, "3 checkpoints need 3 weights", weights=[1, middle, 1])
-
-
-@pytest.mark.parametrize("weights", [[1, 2], [0, 0, 0], [1e308, 1e308, 1]])
-def test_wrong_numbers_of_weights_are_named(paths, weights):
-    message = "3 checkpoints need 3 weights"
-    refused(paths, message, weights=weights)
+@pytest.mark.parametrize(
+    "weights", [[1, -1, 1], [1, math.nan, 1], [1, math.inf, 1], [1, 2], [0, 0, 0], [1e308, 1e308, 1]]
+)
+def test_impossible_weights_are_refused(paths, weights):
+    refused(paths, "3 checkpoints need 3 weights", weights=weights)
 
 
 WEIGHT = torch.tensor([1.0, 3.0])
