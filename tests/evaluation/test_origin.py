@@ -120,7 +120,7 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
 
 def test_a_record_of_changed_scores_is_not_read(tmp_path):
     scores = write(tmp_path / "scores.txt", "a 0.5\n")
-    write_record(scores)
+    write_record(scores, sha256="0" * 64)
     write(scores, "a 1.0\n")
     assert read_record(scores) is None
 
