@@ -215,7 +215,7 @@ def test_every_planted_fault_is_tried():
     assert names == set(FAULTS)
 
 
-def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, monkeypatch):  # noqa: F811
+def test_checks_of_parts_change_no_bit_of_a_run(package, command, monkeypatch):  # noqa: F811
     line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
     assert command(f"{line}checked")[0] == 0
     for group, names in PARTS.items():

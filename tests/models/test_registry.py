@@ -34,7 +34,7 @@ def test_every_option_is_declared(registry):
 
 
 @pytest.mark.parametrize(("registry", "name"), PARTS)
-def test_defaults_pass_and_wrong_values_are_named(registry, name):
+def test_every_option_accepts_only_its_values(registry, name):
     factory = registry.get(name)
     kind = registry.kind
     for option, declaration in options_of(factory).items():

@@ -40,7 +40,7 @@ def done(corpus, tmp_path_factory):
     return folder
 
 
-def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, command):
+def test_an_experiment_is_done_by_one_command(done):
     out = done / "out"
     result = read_json(out / "table.json")
     assert result["complete"]
@@ -57,7 +57,10 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
     assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
     for suffix in ("html", "tex", "md"):
         assert "wild: not the official trials of In-the-Wild" in (out / f"table.{suffix}").read_text()
-    # The scores are those that the commands give by themselves.
+
+
+def test_scores_of_an_experiment_are_those_of_the_command_score(done, corpus, command):
+    out = done / "out"
     (folder,) = out.glob("models/*_seed2")
     checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"
     score = f"score in_the_wild {corpus}/release_in_the_wild --model {checkpoint} --samples full --out {done}/alone.txt"

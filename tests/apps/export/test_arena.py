@@ -94,7 +94,7 @@ def write(checkpoint, out, *more):
     return main(["export", str(checkpoint), "--to", "arena", "--out", str(out), *more])
 
 
-def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, capsys):
+def test_the_folder_for_the_arena_is_checked(checkpoint, spectral_detector, tmp_path, capsys):
     out = tmp_path / "out"
     check = ["export", str(tmp_path / "out"), "--to", "arena", "--check"]
     assert write(checkpoint, out) == 0

@@ -87,7 +87,7 @@ def test_an_unknown_host_learns_nothing(serve, path):
     assert get(serve(), path, host="evil.example").status_code == 421
 
 
-def test_metrics_count_windows_and_calls(serve, small, call):
+def test_metrics_count_what_was_scored(serve, small, call):
     url = serve()
     call_of(url, call[0].tobytes())
     counts = metrics(url)

@@ -218,7 +218,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
+def test_a_message_that_is_not_understood_ends_the_call(serve, kind):
     act, message = GARBAGE[kind]
     with connect(serve()) as client:
         act(client)
@@ -228,7 +228,7 @@ def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
         assert client.close_code == 1008
 
 
-def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, caplog):
+def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch, caplog):
     url = serve()
     with connect(url) as client:
         started(client)

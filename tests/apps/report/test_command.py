@@ -204,7 +204,7 @@ def test_a_pdf_without_weasyprint_is_refused(refused, report_folder, workdir, mo
     refused(words, "--pdf needs WeasyPrint", "[report]", "print the page of --html from a browser", silent=True)
 
 
-def test_no_recording_and_another_detector(refused, report_folder, workdir):
+def test_a_report_that_cannot_be_made_is_refused(refused, report_folder, workdir):
     Path("bad.wav").write_bytes(b"RIFF")
     flags = ["--device", "cpu", "--html", "r.html"]
     refused(["report", "bad.wav", "--model", "missing.pth", *flags], "bad.wav", silent=True)

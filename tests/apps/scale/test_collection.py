@@ -119,9 +119,7 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys, ref
 
 
 @pytest.mark.weekly
-def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
-    spectral_detector, tmp_path, monkeypatch, capsys
-):
+def test_a_killed_collection_resumes_to_the_scores_of_nes2net_score(spectral_detector, tmp_path, monkeypatch, capsys):
     pytest.importorskip("ray.data", reason="needs the extra scale")
     source = tmp_path / "set"
     out = tmp_path / "out"

@@ -173,7 +173,7 @@ def test_slow_frames(ports, monkeypatch):
 
 
 @TARGETS
-def test_huge_bodies_and_heads(ports, target):
+def test_a_huge_request_is_refused(ports, target):
     """A refused body is read up to 64 MiB, so that the client sees the answer, and is kept nowhere."""
     port = ports[target]
     assert exchange(port, request(target, port, X="y" * 2_000_000)) in (400, 431, None)

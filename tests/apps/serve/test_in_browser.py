@@ -101,9 +101,7 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     check_widths(page)
 
 
-def test_the_page_says_what_comes_and_breaks_names_of_files_at_their_separators_only(
-    page, serving, speech, calibration
-):
+def test_the_page_fits_the_screen_of_a_phone(page, serving, speech, calibration):
     """On the screen of a phone, before and after an upload; the table itself does not stick out."""
     client, _ = serving(decider=Decider(calibration))
     page.set_viewport_size({"width": 400, "height": 900})

@@ -96,7 +96,7 @@ def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch, numbe
 @pytest.mark.slow
 @needs_serve
 @POSIX
-def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, tmp_path):
+def test_a_server_under_nohup_ends_only_at_sigterm(started, tmp_path):
     words = ("--host", "0.0.0.0", "--allow-name", "lab.example", "--workers", "2")
     process, address = started(*words, before=["nohup", "env", "OMP_NUM_THREADS=2"])
     process.send_signal(signal.SIGHUP)

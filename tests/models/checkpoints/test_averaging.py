@@ -20,7 +20,7 @@ def write(folder, states):
 
 @pytest.mark.parametrize("mode, result", [("legacy", "original_result"), ("mean", "true_mean")])
 @pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_the_published_result_and_the_true_mean_to_the_bit(tmp_path, case, mode, result):
+def test_the_average_has_the_bits_of_its_mode(tmp_path, case, mode, result):
     case = golden.read("checkpoint_average")[case]
     average = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
     assert list(average) == list(case["original_result"])

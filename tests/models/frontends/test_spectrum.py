@@ -179,7 +179,7 @@ def test_autocast_changes_nothing(name, precision):
     assert torch.equal(detector.hidden_states(waveform)[-1], exact.to(precision))  # of the waveform as it is
 
 
-def test_normalised_bins_have_mean_0_and_variance_1():
+def test_normalised_bins_are_standardised():
     frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
     (noise,) = frontend(torch.randn(2, 8000))
     assert noise.shape == (2, 47, 256)
