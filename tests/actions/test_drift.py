@@ -182,7 +182,7 @@ def test_each_recording_has_its_path_with_its_time_of_modification(drift_of, voi
     assert row["modified"] == "2026-03-02T12:00:00+00:00"
 
 
-def test_too_few_are_said_in_words(drift_of, voices):
+def test_too_few_recordings_are_reported(drift_of, voices):
     folder = voices(60, 3, lambda x: 4 * x)
     drift = drift_of(folder / "0.wav")
     assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: use at least 2")

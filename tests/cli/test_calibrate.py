@@ -166,7 +166,7 @@ def test_fewer_than_20_bonafide_trials_are_warned_of(folder, calibrate):
         assert (f"warning: there are only {number} bona fide trials" in err) is (number < 20)
 
 
-def test_errors_are_one_line(folder, calibrate, refused):
+def test_wrong_input_of_calibrate_is_one_line(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     write("one.txt", {"eval0": 1.0})
     write("bonafide.txt", {f"dev{i}": float(i) for i in range(60)})
@@ -283,7 +283,7 @@ def test_info_shows_what_a_calibration_was_learned_from(recordings, calibrate, o
         assert fact in sheet
 
 
-def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordings, calibrate, command, monkeypatch):
+def test_an_interrupted_calibration_embeds_nothing_again(recordings, calibrate, command, monkeypatch):
     words = f"{LEARN} --model d.pth --device cpu"
     embeddings_file = recordings / "c.json.embeddings.npy"
     fit = Population.fit
@@ -342,7 +342,7 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     assert "1 file failed: bonafide/bad.wav" in err
 
 
-def test_what_cannot_be_measured(recordings, refused):
+def test_trials_that_cannot_be_measured_are_named(recordings, refused):
     seeded_detector(Detector.from_pretrained("d.pth").config, 1).save("other.pth")
     shutil.copy("s.txt", "bare.txt")
     (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")

@@ -81,7 +81,7 @@ def test_json_prints_the_result_that_is_saved(drift, tmp_path):
     assert json.loads(out) == read_json(tmp_path / "drift.json")
 
 
-def test_what_is_incomplete_has_another_status(drift, tmp_path):
+def test_incomplete_drift_has_status_1(drift, tmp_path):
     err = drift("few", status=1).err
     assert "warning: 1 recording is too few to show drift at --alpha 0.01: use at least" in err
     (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")

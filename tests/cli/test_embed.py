@@ -77,7 +77,7 @@ def test_a_file_of_pre_training_embeds_files(dev, small_model, tmp_path, embed):
     np.testing.assert_allclose(np.load(out)[0], expected, atol=1e-5)
 
 
-def test_what_is_missing_or_wrong_is_named(tmp_path, refused):
+def test_wrong_input_of_embed_is_named(tmp_path, refused):
     for words, message in (
         ("--frontend lps", "name either a corpus and its folder, or audio files with --files"),
         ("in_the_wild --frontend lps", "in_the_wild requires a folder"),

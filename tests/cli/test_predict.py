@@ -142,7 +142,7 @@ def test_recordings_of_the_same_name_have_pictures_of_their_own(predict, speech_
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_what_is_shown_beside_a_score_never_changes_it(rows, calibrations, tmp_path):
+def test_flags_that_show_more_never_change_a_score(rows, calibrations, tmp_path):
     """That of the first second, of all, of two minutes; with the decision on it."""
     for words in (["--samples", "16000"], [], ["--calibration", calibrations / "second.json"]):
         for name in ("speech/a.wav", "long.flac"):
@@ -421,7 +421,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(speech_folder, flags, shown):
     assert peak < 1.5e9
 
 
-def test_the_time_of_long_work_is_told_with_the_hop_that_takes_less(predict, monkeypatch):
+def test_long_work_is_announced_with_a_faster_hop(predict, monkeypatch):
     """The default hop follows the length of the recording; the advice names it."""
     monkeypatch.setenv(progress.SECONDS, "1e9")
     monkeypatch.setattr(progress, "_FIRST", 0.0)  # seconds of work that are announced
@@ -466,7 +466,7 @@ def test_files_that_cannot_be_scored_are_named(predict, speech_folder, tmp_path,
 OTHER = "the calibration does not belong to this detector: it was learned from scores of "
 
 
-def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
+def test_wrong_input_of_predict_is_one_line(refused, speech_folder, calibrations, monkeypatch):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--channel left", ["--channel"]),

@@ -158,7 +158,7 @@ def test_a_calibration_of_frames(predict, detector, speech_folder, tmp_path, ref
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
 
 
-def test_errors_are_one_line(speech_folder, monkeypatch, refused):
+def test_wrong_input_of_segments_is_one_line(speech_folder, monkeypatch, refused):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--judgement frames --model whole.pth", WHOLE),

@@ -422,7 +422,7 @@ def verification_eer(embeddings, enrolled, frequencies):
     return metrics.compute_eer(scores[is_target], scores[~is_target])[0]
 
 
-def test_verification_by_embeddings(embeddings, labels):
+def test_trials_are_verified_by_their_embeddings(embeddings, labels):
     """Each trial is compared with the mean of each class of training; a trial of D is of another class."""
     training, evaluation = embeddings
     result = evaluate(labels, [evaluation], reference=(training,), num_resamples=20)

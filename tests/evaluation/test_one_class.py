@@ -123,7 +123,7 @@ def test_a_set_of_one_class_can_be_evaluated_beside_one_of_both(case):
     assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
 
 
-def test_a_part_of_the_trials_is_warned_of(case):
+def test_scores_of_only_a_part_of_the_trials_are_warned_of(case):
     write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     with input_error("45 of 90 trials without a score"):

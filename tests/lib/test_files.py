@@ -72,7 +72,7 @@ def test_the_bytes_of_a_file_are_on_the_disk_before_its_name(tmp_path, monkeypat
     assert done[-1] == str(tmp_path.resolve())
 
 
-def test_where_a_file_can_be_written_is_known_before(tmp_path):
+def test_an_output_is_checked_before_it_is_written(tmp_path):
     check_writable(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
     with input_error(r"is a folder; name a file to write"):
@@ -214,7 +214,7 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
         read_bounded(path, 999, "give the path of a list")
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_files_that_cannot_be_read_are_named(tmp_path):
     for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
         with input_error(message):
             read_bounded(wrong, 100)

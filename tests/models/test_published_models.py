@@ -91,7 +91,7 @@ def test_models_that_forbid_commercial_use_are_marked():
         ({}, 7, ""),
     ],
 )
-def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
+def test_a_published_model_scores_its_published_length(record, samples, why):
     record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
     assert samples_to_score(Provenance.read(record), usual=7) == (samples, why)
     assert samples_to_score(Provenance.read(record), 5) == (5, "")
@@ -127,7 +127,7 @@ def test_a_copy_scores_what_was_trained_on(trained_on_half_a_second):
     "words", ["score asvspoof2019_la {} --split dev --out out.txt", "embed --files a.wav --out out.npy"]
 )
 @pytest.mark.parametrize("flags, num_samples", [("", 8000), (" --samples 9000", 9000)])
-def test_runs_score_what_was_trained_on_unless_told_otherwise(
+def test_a_run_scores_the_length_of_its_training(
     trained_on_half_a_second, corpus, tmp_path, capsys, words, flags, num_samples
 ):
     command = f"{words.format(corpus)} --model copy.pth --workers 0{flags}"

@@ -86,7 +86,7 @@ def test_the_fastest_precision_depends_on_the_processor(frontend, fast_product, 
         ("predict a.wav", "float32", False, False),
     ],
 )
-def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsys, command, dtype, is_fast, is_told):
+def test_an_emulated_precision_is_reported(tmp_path, monkeypatch, capsys, command, dtype, is_fast, is_told):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": False, "amx_fp16": False}, raising=False)
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: is_fast)
@@ -186,7 +186,7 @@ def test_a_score_does_not_depend_on_the_batch_nor_on_the_processor(detector, wav
     assert_near(scores(detector, waveforms[:1]), together[:1], 1e-5)
 
 
-def test_products_that_are_missing_or_overflow_are_not_taken(monkeypatch):
+def test_faulty_int8_products_are_not_used(monkeypatch):
     """As oneDNN's without VNNI, which add pairs of products in 16 bits; or of a build without the operators."""
 
     def missing(*_):

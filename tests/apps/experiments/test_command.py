@@ -68,7 +68,7 @@ def test_scores_of_an_experiment_are_those_of_the_command_score(done, corpus, co
     assert (done / "alone.txt").read_bytes() == (out / "scores/seed2/best2/wild.txt").read_bytes()
 
 
-def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run):
+def test_finished_tasks_of_an_experiment_are_not_done_again(done, corpus, tmp_path, monkeypatch, run):
     folder = shutil.copytree(done, tmp_path / "copy")
     path = experiment_file(folder, corpus)
     out = folder / "out"
@@ -122,7 +122,7 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
 
 
-def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
+def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
     path = experiment_file(tmp_path, corpus, seeds=[2])
     score = jobs.score_corpus
     calls = []

@@ -80,6 +80,6 @@ def test_each_corpus_is_left_out_in_turn(tmp_path):
         ({"grid": {"date": [1, "1"]}}, "would write the same folder"),
     ],
 )
-def test_what_cannot_be_planned(tmp_path, changes, message):
+def test_experiments_that_cannot_be_planned_are_refused(tmp_path, changes, message):
     with input_error(message):
         planned(tmp_path, **changes)

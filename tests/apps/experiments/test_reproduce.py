@@ -493,7 +493,7 @@ def test_a_figure_is_judged_against_the_published_one(published, words):
     assert judge(published, 1.50, 1.80).startswith(words)
 
 
-def test_errors_are_one_line(tmp_path, refused):
+def test_wrong_input_of_reproduce_is_one_line(tmp_path, refused):
     bad = write(tmp_path / "bad.yaml", "[")
     text = write(tmp_path / "text.yaml", "text")
     for arguments, message in (

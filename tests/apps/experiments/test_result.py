@@ -75,7 +75,7 @@ def test_each_seed_is_summarised_before_the_best_one_is_chosen():
     assert table.row(set="mean")["num_seeds"].value == 2
 
 
-def test_what_cannot_be_compared_is_said(measurements):
+def test_results_that_cannot_be_compared_are_named(measurements):
     incomparable = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
     assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), incomparable])]) == [
         "LA: the detectors were measured on different recordings, so their figures cannot be compared",

@@ -66,7 +66,7 @@ def transformer():
     return small_transformer()
 
 
-def test_gradients_add_up(transformer):
+def test_relevance_by_gradients_adds_up(transformer):
     """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
     samples = hears_a_tone.recording(0.1, seconds=0.5)
     explanation = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
@@ -149,7 +149,7 @@ def test_a_small_block_gets_its_share_of_a_large_one_at_edges_too(shape):
     assert cells.min() >= cells.max() / 2
 
 
-def test_what_remains_is_as_it_was():
+def test_removed_bands_leave_the_others_unchanged():
     """Nothing removed gives the recording, and removed bands leave the others."""
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
@@ -164,7 +164,7 @@ def test_what_remains_is_as_it_was():
     assert silent.abs().max() < 1e-6
 
 
-def test_what_cannot_be_explained_is_named():
+def test_recordings_that_cannot_be_explained_are_named():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording()
     for message, options in {

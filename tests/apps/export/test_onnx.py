@@ -315,7 +315,7 @@ def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, 
     assert all("decision" in row for row in predicted("detector.onnx --calibration c.json"))
 
 
-def test_what_an_exported_detector_cannot_do_is_refused(export_folder, refused):
+def test_unsupported_uses_of_an_exported_detector_are_refused(export_folder, refused):
     for words, message in (
         ("--judgement frames", "('nes2net_x') scores recordings, not their segments: use a checkpoint"),
         ("--judgement embeddings", "makes no embeddings: use the checkpoint"),
@@ -464,14 +464,14 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
         torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
 
 
-def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
+def test_a_detector_that_cannot_be_quantised_is_not_exported(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
     with input_error("front-end 'lps' has no linear layers to quantise: remove `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 
 
 @pytest.mark.slow
-def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
+def test_files_that_cannot_be_quantised_are_refused(detector, int8_file, tmp_path, monkeypatch):
     speech = create("wav2vec2_small", "asp_mlp")
     out = tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)

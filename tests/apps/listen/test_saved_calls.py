@@ -200,7 +200,7 @@ def test_files_of_others_stay(restart, tmp_path):
     assert len(state_files(tmp_path)) == 1
 
 
-def test_a_call_goes_on_if_its_state_cannot_be_saved(restart, call, monkeypatch, caplog):
+def test_a_call_continues_if_its_state_cannot_be_saved(restart, call, monkeypatch, caplog):
     def full(path):
         raise OSError(28, "No space left on device")
 

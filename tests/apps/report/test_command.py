@@ -90,13 +90,13 @@ def test_nothing_of_it_is_run_or_fetched(report):
     assert all(source.startswith(("#", "data:")) for pair in sources for source in pair if source)
 
 
-def test_it_is_the_same_twice(report):
+def test_the_same_report_has_the_same_bytes(report):
     pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", report()) for _ in range(2)]
     assert pages[0] == pages[1]
     assert " UTC" not in pages[0]
 
 
-def test_a_part_of_it_is_fake(report, report_folder, workdir):
+def test_a_fake_part_is_shaded(report, report_folder, workdir):
     """A loud part stands out for a detector that takes loud speech for fake, and is shaded from top to bottom."""
     detector = loud_is_fake.detector()
     detector.save("loud.pth")
@@ -193,7 +193,7 @@ def test_a_report_is_written_as_pdf(report, workdir):
         ("--html r.html --prior 0.3", ["--prior is used only with --calibration"]),
     ],
 )
-def test_it_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, messages):
+def test_a_report_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, messages):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], *messages, silent=True)
     assert not any(workdir.iterdir())
 

@@ -105,7 +105,7 @@ def test_an_operating_point_of_costs_requires_a_calibration(case):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
 
 
-def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
+def test_trials_that_one_condition_lacks_are_omitted_from_all(case, tmp_path):
     trials, paths, scores = case
     save(paths["mp3:8"], trials[2:], scores["mp3:8"][2:])
     save(paths["telephone"], trials[20:], scores["telephone"][20:])

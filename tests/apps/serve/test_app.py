@@ -83,7 +83,7 @@ def test_the_page_is_three_files_that_no_browser_keeps(server):
 
 
 @pytest.mark.parametrize("address", ["/api/score", "/page/score", "/page/score?each=true"])
-def test_a_form_holds_files_alone(server, address):
+def test_a_form_with_text_is_refused(server, address):
     """Text in a form would be kept in memory."""
     client, desk = server
     file = {"file": ("a.wav", wav())}

@@ -78,7 +78,7 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     assert "segments" not in desk.score(path, "a.wav").row()
 
 
-def test_what_is_given_up_is_not_kept(small, speech, folder):
+def test_an_abandoned_upload_is_not_kept(small, speech, folder):
     for limits, name, error, message in (
         (Limits(max_duration=5), "talk.m4a", NotDecoded, "^longer than 5 s"),  # only decoding tells its length
         (Limits(timeout=1e-3), "talk.wav", TooSlow, r"took longer than 0\.001 s"),

@@ -130,7 +130,7 @@ def test_the_page_fits_the_screen_of_a_phone(page, serving, speech, calibration)
     check_widths(page)
 
 
-def test_the_openapi_page_tries_a_request_of_this_server_alone(page, serving):
+def test_the_openapi_page_loads_only_from_this_server(page, serving):
     """It comes from this server alone, and tries a request."""
     client, _ = serving()
     page.goto(f"{client.base_url}/docs")

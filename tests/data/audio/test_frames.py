@@ -176,7 +176,7 @@ def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, ca
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_no_damage_of_ogg_goes_unnoticed(tmp_path, subtype):
+def test_every_damage_of_an_ogg_file_is_noticed(tmp_path, subtype):
     """Both decoders leave out a page with a wrong checksum, up to a second of audio."""
     rng = np.random.default_rng(0)
     path = tmp_path / "noise.ogg"

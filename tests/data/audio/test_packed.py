@@ -155,7 +155,7 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
     assert status_of(tmp_path / "x.parquet" / "0").size == os.path.getsize(tmp_path / "x.parquet")
 
 
-def test_few_row_groups_are_kept(addresses, monkeypatch):
+def test_few_row_groups_are_held_in_memory(addresses, monkeypatch):
     """A row group is read once for its rows in order, and no more of them are kept than allowed."""
     read = []
     original = packed._Table._read

@@ -28,7 +28,7 @@ def test_all_256_bytes_of_g711_decode_as_the_standard_says(encoding):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_where_bytes_are_cut_does_not_matter(channels):
+def test_raw_audio_may_be_cut_at_any_byte(channels):
     samples = SAMPLES[:channels]
     floats = samples.astype(np.float32) / 32768
     contents = {"s16le": samples.T.tobytes()}

@@ -111,7 +111,7 @@ def test_one_kind_is_drawn_for_each_batch():
     assert 10 <= ranks.count(4) <= 30
 
 
-def test_a_probability_of_1_leaves_none_out_in_half_precision():
+def test_a_probability_of_1_perturbs_every_spoof_in_half_precision():
     x = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert (perturbed(x, targets=torch.zeros(3000).long(), kinds=["noise"]) != x).any(1).all()
 

@@ -224,7 +224,7 @@ def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):
     assert timing.DrawnSpeed(1.1, 1.1)(None, rng()) == pytest.approx(1.1)
 
 
-def test_pitch_keeps_time():
+def test_a_change_of_pitch_keeps_the_time():
     x = np.zeros(32000, np.float32)
     starts = range(2000, 32000, 4000)
     for start in starts:

@@ -143,7 +143,7 @@ def test_an_error_names_every_path_that_was_searched(tmp_path, monkeypatch, name
 
 
 @pytest.mark.parametrize("name", [name for name in corpora.names() if not corpora.get(name).user_defined])
-def test_what_is_missing_is_named(tmp_path, name):
+def test_missing_parts_of_a_corpus_are_named(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])

@@ -52,7 +52,7 @@ def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_what_is_missing_is_named(tmp_path, name):
+def test_missing_parts_of_further_corpora_are_named(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
     make(tmp_path, mini)

@@ -17,7 +17,7 @@ def without_place(trials):
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
+def test_packed_trials_are_read_back(corpus, format, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
     assert main([*command, "--shard-size", "0.2MB"]) == 0
     number = len(shards.shards_below(tmp_path / "out"))

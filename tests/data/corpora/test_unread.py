@@ -93,14 +93,14 @@ def test_folders_beside_a_single_list_are_not_read(tmp_path):
     assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
 
 
-def test_of_several_lists_those_that_are_not_read_are_named(tmp_path):
+def test_lists_that_are_not_read_are_named(tmp_path):
     make(tmp_path, "a.wav")
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
     assert unread(tmp_path) == ["metadata.csv"]
 
 
-def test_a_part_that_is_asked_for_says_nothing_of_the_others(tmp_path):
+def test_a_requested_part_says_nothing_of_the_others(tmp_path):
     for folder in ("train", "test"):
         make(tmp_path / folder, *CLASSES)
     assert unread(tmp_path, splits=["train"]) == []

@@ -81,7 +81,7 @@ def test_wrong_input_of_intervals_is_refused():
             interval(*arguments)
 
 
-def test_figures_that_are_not_defined_are_left_out():
+def test_undefined_figures_are_omitted():
     def ratio(sums):
         return sums[0] / sums[1] if sums[1] else np.nan
 

@@ -32,7 +32,7 @@ def test_a_mapped_rttm_file_is_the_published_text(tmp_path):
         map_rttm(tmp_path / "in.rttm", tmp_path / "out.rttm", {"A01": "spoof", "bonafide": "bonafide"})
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_written_label_files_are_read_again(tmp_path):
     segments = [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667), Segment("A  1\n", 0.6667, 1.0)]
     write_rttm(tmp_path / "a.rttm", {"take\udcff": segments})  # a file name that is no UTF-8
     ((name, read_segments),) = read_rttm(tmp_path / "a.rttm").items()

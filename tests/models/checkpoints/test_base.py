@@ -169,7 +169,7 @@ def test_without_a_base_everything_is_saved(small_model, tmp_path):
     assert loaded.frontend.adapted
 
 
-def test_what_was_trained_loads_into_a_detector_with_its_base(trained, tmp_path):
+def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):
     """As when a run goes on, or takes its best epoch back."""
     another_detector = shaken(copy.deepcopy(trained), seed=2)
     assert not torch.equal(logits(another_detector), logits(trained))

@@ -211,7 +211,7 @@ def test_folders_in_older_forms_load_alike(tmp_path):
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
 
 
-def test_what_does_not_fit_is_named(tmp_path):
+def test_folders_that_do_not_fit_the_front_end_are_named(tmp_path):
     with input_error(r"not a Hugging Face folder: it has no config\.json"):
         create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)

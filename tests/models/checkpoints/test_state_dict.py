@@ -69,7 +69,7 @@ NAME_IT = ": name the file that holds the weights$"
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )
-def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message):
+def test_a_file_that_is_no_checkpoint_is_described(tmp_path, content, message):
     (tmp_path / "torn.pth").write_bytes(content)
     with input_error(rf"torn\.pth {message}"):
         load_state_dict(tmp_path / "torn.pth")
@@ -161,7 +161,7 @@ def test_numbers_that_are_not_finite_are_named(dtype):
 
 
 @pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
-def test_metadata_of_others_are_left_out(tmp_path, metadata):
+def test_metadata_of_other_programs_are_ignored(tmp_path, metadata):
     layer = torch.nn.BatchNorm1d(3)
     torch.save(with_metadata(layer.state_dict(), metadata), tmp_path / "layer.pth")
     layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))

@@ -76,7 +76,7 @@ def refused(path, message):
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_are_refused(path, name, zipped):
+def test_malicious_pickles_are_refused(path, name, zipped):
     torch.save(ATTACKS[name], path, _use_new_zipfile_serialization=zipped)
     refused(path, r"evil\.pth was not read: it .*(asks for|sets the state).*nothing was run")
 

@@ -144,7 +144,7 @@ def test_files_in_other_forms_are_read(tmp_path, form):
 
 
 @pytest.mark.parametrize("has_options", [True, False])
-def test_what_cannot_be_used_is_not_called_complete(tmp_path, capsys, has_options):
+def test_unusable_files_are_not_called_complete(tmp_path, capsys, has_options):
     """A file with NaN, and one without the options of its model."""
     frontend = create_frontend("wav2vec2", **SMALL)
     content = {"model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}}
