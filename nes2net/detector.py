@@ -23,7 +23,7 @@ from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
 from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, parse_precision
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known, check_setting
 from nes2net.lib.files import write_text
 from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed, packages_of
@@ -157,11 +157,11 @@ class Detector(Network):
         all tensors of the front-end if it has exactly those of aggregation and back-end, like
         Spoof-SUPERB's files; else none.
         """
-        if names := self.base_names():
-            return set() if names & state_dict.keys() else names
+        if frozen_names := self.base_names():
+            return set() if frozen_names & state_dict.keys() else frozen_names
         tensors = self.state_dict()
-        names = set(select_frontend(tensors))
-        return names if tensors.keys() - names == state_dict.keys() else set()
+        frontend_names = set(select_frontend(tensors))
+        return frontend_names if tensors.keys() - frontend_names == state_dict.keys() else set()
 
     def expected_tensors(self, state_dict: StateDict) -> StateDict:
         """Select the tensors that ``state_dict`` must have: all but :meth:`omitted_names`."""
@@ -203,7 +203,7 @@ class Detector(Network):
         base_path, tensors = read_base(record, checkpoint, base, frontend, self.base_names(), remedy)
         check_fit(tensors, self._base_tensors(), str(base_path))
         self.load_state_dict(tensors, strict=False, assign=True)
-        self.base = dict(record)
+        self.base = dict(record)  # read_base has checked it
 
     def _base_tensors(self) -> StateDict:
         names = self.base_names()
@@ -272,6 +272,7 @@ class Detector(Network):
             state_dict = self.trained_state_dict()
             record["base"] = self.base
         if "published_model" in record:
+            # Recognises these weights if other code loses the provenance.
             record[TENSORS_KEY] = base_digest(state_dict)
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
@@ -465,7 +466,7 @@ class Detector(Network):
             finish = start_rows(
                 self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform
             )
-            (embedding_or_reason,) = finish()
+            (embedding_or_reason,) = finish()  # one row, as for one waveform
         if isinstance(embedding_or_reason, str):
             raise InputError(embedding_or_reason)
         return embedding_or_reason
@@ -490,11 +491,12 @@ class Detector(Network):
             on_error: ``"raise"`` raises a file's :class:`InputError` after the scores of earlier
                 files; a function is called with path and error, and the file is skipped.
         """
-        if on_error != "raise" and not callable(on_error):
-            raise InputError(f"`on_error` must be 'raise' or a function of a path and an error, not {on_error!r}")
+        fits = on_error == "raise" or callable(on_error)
+        check_setting("on_error", on_error, fits, "'raise' or a function of a path and an error")
         score_length = samples_to_score(self.provenance, num_samples)
         answers = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 
+        # A generator's code starts at its first item; the settings above are checked at the call.
         def scored() -> Iterator[tuple[AnyRecording, float]]:
             for answer in answers:
                 if isinstance(answer, Judged):

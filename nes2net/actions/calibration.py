@@ -148,7 +148,7 @@ def calibrate(
     if len(files) == 1:
         calibration = add_resamples(calibration)
     if not allow_inverted:
-        _check_not_inverted(calibration, labelled, files[0].path)
+        _check_not_inverted(calibration, labelled)
     checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     facts: dict[str, object] = {
         "corpus": labels.corpus,
@@ -177,11 +177,12 @@ def calibrate(
     )
 
 
-def _check_not_inverted(calibration: LinearCalibration, labelled: LabelledScores, path: Path) -> None:
+def _check_not_inverted(calibration: LinearCalibration, labelled: LabelledScores) -> None:
     if max(calibration.weights) >= 0:
         return
+    weights = ", ".join(f"{system} {weight:.3g}" for system, weight in zip(calibration.systems, calibration.weights))
     raise InputError(
-        f"{path}: the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these "
+        f"every weight is below 0 ({weights}): among these "
         f"{len(labelled.bonafide)} bona fide and {len(labelled.spoof)} spoofed {labelled.unit}, higher scores mean "
         f"spoofed. Either {CAUSES_OF_INVERSION}: correct them, use another detector, or pass `allow_inverted=True`"
     )
@@ -326,6 +327,8 @@ def _find_recordings(labels: Labels, root: AnyPath, ids: Sequence[str]) -> list[
 
 def _detector_of_scores(recordings: Recordings, scored_by: ScoredBy | None, scores: Path) -> Scorer | None:
     model = recordings.model
+    if not model:
+        return None
     if not isinstance(model, (str, Path)):
         return model
     if scored_by is None:

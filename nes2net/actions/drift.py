@@ -22,7 +22,7 @@ from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.remarks import Remark
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
@@ -74,6 +74,7 @@ class NewRecording:
     def row(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {
+            # Users' programs read these keys.
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),
             "score": self.score,
@@ -108,7 +109,7 @@ class Drift:
 
     @property
     def found(self) -> list[Comparison]:
-        """Comparisons that found drift; Holm's adjustment of p-values is for the number of tests."""
+        """Comparisons that found drift, by p-values with Holm's adjustment for the number of tests."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property
@@ -172,6 +173,7 @@ class Drift:
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
         ]
+        # Users' programs read these keys.
         header = {
             "alpha": self.alpha,
             "drift": [comparison.name for comparison in self.found],
@@ -253,8 +255,7 @@ def measure_drift(
             a fusion, of frames, or holds nothing to compare; if a folder has no audio files; or if
             no recording can be compared.
     """
-    if not 0 < alpha < 1:
-        raise InputError(f"`alpha` must lie between 0 and 1, not at {alpha:g}")
+    check_setting("alpha", alpha, 0 < alpha < 1, "between 0 and 1")
     decider = Decider(calibration)
     judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)
@@ -269,10 +270,11 @@ def measure_drift(
             recordings.append(recording)
     if not recordings:
         raise InputError(
-            f"none of {pluralise(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
+            f"none of {pluralise(len(paths), 'file')} could be compared: name other recordings; {paths[0]}: {failures[str(paths[0])]}"
         )
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)
+    # Without the first two sentences, on decision and probability.
     return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
 

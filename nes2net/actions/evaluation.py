@@ -17,9 +17,9 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
     """Evaluate files of judgements against ``labels``; several are compared on the same trials.
 
     Args:
-        scores: files of scores; a single one of frame scores; or of other kinds, such as class
+        scores: score files; a single file of frame scores; or files of another kind, such as class
             logits.
-        metrics: figures to compute beside the usual ones, which take long, such as
+        metrics: slow figures to compute besides the usual ones, such as
             ``"one_against_rest_eer"``.
         settings: keywords of the judgement's evaluator, such as
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
@@ -28,8 +28,8 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
         InputError: if files or labels cannot be read or do not fit, or a setting has no effect.
     """
     files = list(map(ScoreFile.of, scores))
-    # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
-    # frame scores, this kind chooses the evaluator, which then refuses files of any other kind.
+    # Only files with scores of recordings can be compared. Any other kind chooses the evaluator, which then refuses
+    # other kinds.
     judgements = list(map(evaluable, files))
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     evaluator = judgement.evaluator()

@@ -15,7 +15,7 @@ from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Count, File, Flag, FromZero, non_defaults
 from nes2net.lib.conditions import UsedWith
-from nes2net.lib.errors import InputError, join_names, pluralise
+from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
 from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
 
@@ -62,7 +62,7 @@ def locate_part(corpus: str, root: str | None, split: str = "eval", protocols: s
 
     definition = corpora.get(corpus)
     if root is None and definition.home is None:
-        raise InputError(f"{corpus} requires a folder, and none is given: name the folder of the corpus after {corpus}")
+        raise InputError(f"the folder of {corpus} is not given: add its path behind {corpus}")
     folder = definition.place(root)
     if root is not None and folder == Path(root):
         revision = None
@@ -174,8 +174,7 @@ class Length:
             number = int(str(self.num_samples))
         except ValueError:
             number = 0
-        if number < 1:
-            raise InputError(f"`num_samples` must be at least 1, 4sec or full, not {str(self.num_samples)[:100]}")
+        check_setting("num_samples", self.num_samples, number >= 1, "a number of at least 1, 4sec or full")
         return number
 
     def requested_samples_of_files(self) -> RequestedSamples:

@@ -53,5 +53,5 @@ def known_classes(
                 "unknown classes: use a phase with generators that training lacks, or remove `equal_errors`"
             )
         _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind], "roc")
-        learned = learned.model_copy(update={"equal_errors": threshold})
+        learned = learned.model_copy(update={"equal_errors": threshold})  # decides if it is set
     return learned, trials

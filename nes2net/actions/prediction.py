@@ -38,11 +38,11 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """On which part of a recording is judged, for before the rows."""
+    """Which part of a recording is judged; printed before the rows."""
     meaning: list[str]
-    """On the detector, and on the meaning of answers and decisions, for after the rows."""
+    """The detector, and what answers and decisions mean; printed after the rows."""
     rows: Iterator[Judged[Any] | Failed]
-    """An answer for each recording or channel, computed when it is taken."""
+    """An answer for each recording or channel, computed when it is requested."""
     count: int
     """Number of rows."""
 
@@ -107,8 +107,8 @@ COLUMNS = (
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Arrange a row (:meth:`Judged.to_row`) for a table: column → value, without empty columns.
 
-    If windows along the recording decided (key ``along``), adds ``rests_on`` and ``shortest_found``, and ``stretch_start`` and
-    ``stretch_end`` of a stretch whose evidence is rare in bona fide recordings.
+    Of windows along the recording (key ``along``), adds ``rests_on`` and ``shortest_found``; if the evidence of a stretch is
+    rare in bona fide recordings, also its ``stretch_start`` and ``stretch_end``.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}

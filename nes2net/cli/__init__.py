@@ -9,6 +9,6 @@ This package may import all other packages except the apps.
 
 import os
 
-# By default, threads of OpenMP spin while they wait, and take cores from the workers. OpenMP reads this
-# variable when PyTorch is loaded, so the variable is set before any command is imported.
+# Otherwise, threads of OpenMP spin while they wait, and take cores from the workers. OpenMP reads this when PyTorch
+# is loaded, so before any command is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

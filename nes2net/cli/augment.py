@@ -120,10 +120,9 @@ def augment(
         writers[Path(f"{name}.png")] = lambda file: draw(
             file, before, after, f"before: {printable_name(path.name)}", title
         )
-    # Write the files.
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(
-            f"{', '.join(existing)} exists already: add --overwrite to replace it, or name another folder with --out"
+            f"the output {', '.join(existing)} exists: add --overwrite to replace it, or name another folder with --out"
         )
     for to, write in writers.items():
         with as_input_error(

@@ -58,7 +58,7 @@ def average(
         run_average = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
         path = run_average.path
         if run_average.earlier == "used":
-            say(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
+            say(f"{path} already holds the average of these checkpoints; --out names another file")
         else:
             say(f"average written to {path}")
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():

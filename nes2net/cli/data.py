@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.
 _MAX_VALUES = 40
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size and --group-size → bytes
 
 
 def download(
@@ -206,11 +207,10 @@ def _plan_lines(corpus: Corpus, plan: Plan) -> list[str]:
 
 
 def _as_bytes(setting: str, text: str) -> int:
-    from pydantic import ByteSize, TypeAdapter, ValidationError  # start-up
-
+    number = text.upper().rstrip("BKMG")
     try:
-        return TypeAdapter(ByteSize).validate_python(text)
-    except ValidationError:
+        return int(float(number) * _UNITS[text.upper()[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
         raise InputError(f"`{setting}` must be a number with a unit, such as 500MB or 2GB, not {text}") from None
 
 

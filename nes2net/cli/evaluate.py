@@ -54,7 +54,7 @@ class TransferFlags:
         from nes2net.evaluation.transfer import SetFiles, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
-        point = OperatingPoint.parse(self.operating_point)
+        point = OperatingPoint.parse(self.operating_point)  # before the return: raises if it is malformed
         if not self.threshold_from and not self.calibration:
             return None
         for further_set in self.also:

@@ -47,7 +47,7 @@ class _Command(argparse.Action):
         self.typed = name.replace("_", "-")
         super().__init__([], name, metavar=self.typed)
         self.target = target
-        del self.help
+        del self.help  # argparse set it; without it, the property below computes it
 
     @cached_property
     def help(self) -> str:  # type: ignore[override]
@@ -81,11 +81,14 @@ def build_parser() -> OneLineParser:
         "--completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=f"print the script for {shells}"
     )
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    # argparse reads both: `choices` for checks and messages, `_name_parser_map` for the parser, made at its first
+    # look-up.
     subparsers.choices = subparsers._name_parser_map = _Parsers()
     registered = commands.names()  # a command is missing if its folder was deleted
     further = [name for name in registered if not commands.is_built_in(name)]
     for task, names in [*COMMANDS.items(), ("of other packages", further)]:
         listed = [_Command(name, commands.target(name)) for name in names if name in registered]
+        # Only the name: _Parsers replaces it by the parser.
         subparsers.choices |= {command.typed: command.dest for command in listed}
         subparsers._choices_actions += listed
         if listed:

@@ -85,8 +85,7 @@ class FilesBeside:
         self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
         check_output_paths(self.pictures.values(), "name another with --plot")
         check_output_paths(self.rttms.values(), "name another file or folder with --rttm")
-        # The check also makes missing folders. Recordings in a folder that does not exist are skipped, so that no
-        # folder is made for a mistyped path. Reading such a recording later fails with a message of its own.
+        # The check also makes missing folders, but none for a recording in a missing folder, such as a mistyped path.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager

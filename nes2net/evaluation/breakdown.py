@@ -93,6 +93,7 @@ def breakdowns(
     remaining = _MAX_INTERVALS  # rows that may still have intervals
     for name, num_values in grouping_fields(matched_trials.table, SPOOF).items():
         remaining -= num_values
+        # Rows of this field and of all later ones have no intervals: `remaining` never rises.
         if remaining < 0:
             num_resamples = 0
         rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed, unit=unit)
@@ -140,6 +141,7 @@ def breakdown_tables(
                 notes=notes,
                 hidden=() if len(by_system) > 1 else ("system",),
                 readers="paper" if len(by_system) > 1 else "all",
+                # For a pair of fields, the values of its second field become columns.
                 across=list(rows[0].labels)[-1] if len(combination) > 1 else "system",
             )
         )
@@ -195,7 +197,7 @@ def breakdown(
     """
     table = matched_trials.table
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide)
-    shared_names = []
+    shared_names = []  # fields in which the bona fide trials of a row must agree, too
     for name in names:
         # Even if a key gives bona fide trials an attack or a vocoder.
         is_of_spoofing = name in ("attack", "vocoder")
@@ -310,11 +312,11 @@ class DrawnGroups(NamedTuple):
         """Say what a bootstrap over ``trials`` draws; see :func:`groups_of`."""
         drawn = _ResamplingUnits.of(trials)
         groups = drawn.groups(unit)
-        attacks = np.unique(drawn.attacks[~drawn.is_bonafide]).size if "spoof_attacks" in groups else 0
+        num_attacks = np.unique(drawn.attacks[~drawn.is_bonafide]).size if "spoof_attacks" in groups else 0
         if "bonafide_groups" in groups:
-            words = f"speakers × {attacks} attacks" if attacks else "speakers"
+            words = f"speakers × {num_attacks} attacks" if num_attacks else "speakers"
             return cls(words, np.unique(drawn.speakers).size)
-        return cls("attacks", attacks) if attacks else cls("trials", len(trials))
+        return cls("attacks", num_attacks) if num_attacks else cls("trials", len(trials))
 
     @property
     def notes(self) -> list[str]:
@@ -336,6 +338,7 @@ def resolve_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     if unit == "auto":
         return "both" if num_systems > 1 else "speakers"
     needed = {"speakers": "bonafide_groups", "attacks": "spoof_attacks", "both": "spoof_attacks"}
+    # groups_of() omits what it cannot draw, because some trial has no speaker or attack or too few are distinct.
     if unit in needed and needed[unit] not in groups_of(trials, unit):
         raise InputError(
             f"`draw={unit}` needs at least {_MIN_SPEAKERS} speakers, one for each trial, or {_MIN_ATTACKS} attacks, "
@@ -379,6 +382,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
         if not corpus.bonafide.size or not corpus.spoof.size:
             continue
         eers[name], _ = corpus.eer_rule(methods[name])(corpus.bonafide, corpus.spoof)
+        # What counts as a group is published: see OverCorpora.groups.
         if 1 < corpus.table.column("attack").count(~corpus.is_bonafide) <= _MAX_GROUPS:
             for row in breakdown(corpus, "attack", method=methods[name]):
                 if row.is_shown:

@@ -85,8 +85,8 @@ def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArr
     missing = [trial.id for trial in trials if trial.id not in rows]
     if missing:
         raise InputError(
-            f"no embedding of {pluralise(len(missing), 'evaluated trial')} ({join_names(missing)}): embed these trials too, and "
-            "add the file to `reference`"
+            f"no embedding of {pluralise(len(missing), 'evaluated trial')} ({join_names(missing)}): embed these trials too, "
+            "and use embeddings of all evaluated trials"
         )
     return np.stack([rows[trial.id] for trial in trials])
 
@@ -130,6 +130,7 @@ def reference_scores(
                 training_logits |= dict(zip(table.ids, table.logits))
             continue
         rows = dict(Embeddings().read(file.path))
+        # A file with even one evaluated trial counts as embeddings of the evaluated set.
         if rows.keys() & evaluated_ids:
             evaluated |= rows
             continue
@@ -141,12 +142,12 @@ def reference_scores(
             f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({join_names(names)}): use "
             "embeddings of the training set"
         )
-    x = embeddings_of(evaluated, trials)
-    classes = np.array([example.name for example in training.values()])
-    embeddings = np.stack([example.embedding for example in training.values()])
+    x = embeddings_of(evaluated, trials)  # (N, E)
+    classes = np.array([example.name for example in training.values()])  # (T,) for T training trials
+    embeddings = np.stack([example.embedding for example in training.values()])  # (T, E)
     logits_of_training = None
     if training.keys() <= training_logits.keys():
-        logits_of_training = np.stack([training_logits[id] for id in training])
+        logits_of_training = np.stack([training_logits[id] for id in training])  # (T, K), in the order of `training`
     reference = Reference(embeddings, classes, logits_of_training)
     scores = {
         "knn": reference.scores(x, "knn", k=min(_MAX_NEIGHBOURS, len(training))),

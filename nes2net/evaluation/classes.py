@@ -91,6 +91,7 @@ class Classes(Rows):
         Raises:
             InputError: if bona fide is not a class.
         """
+        # Training puts bona fide last, if it is a class.
         if self.classes[-1] != BONAFIDE:
             raise InputError(
                 "none of the classes is bona fide, so the logits give no score of bona fide: use a detector of fakes for scores"
@@ -125,6 +126,7 @@ class Classes(Rows):
         }
         if self.threshold is not None:
             score = float(known_scores(value[None], self.threshold.kind)[0])
+            # Keys of the rows that `predict` writes: users' scripts read them.
             facts["known"] = {
                 "is_known": score >= self.threshold.threshold,
                 "score": score,

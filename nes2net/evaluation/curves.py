@@ -33,6 +33,7 @@ def thin_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
     steps = np.round((np.clip(ndtri(rates), lowest, highest) - lowest) / (highest - lowest) * _STEPS)
     is_new_position = np.append(True, (np.diff(steps) != 0).any(0))
     rates = rates[:, is_new_position]
+    # Points between two corners lie on the line that joins them, so a plot does not need them.
     y, x = steps[:, is_new_position]
     frr, false_alarms = rates[:, roc_corners(x, y)]
     return frr, false_alarms
@@ -44,6 +45,7 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     The highest is well above every EER, so that no mark is in a corner. The lowest is at most the
     smallest positive rate of shown points, and between 0.01 % and 5 %.
     """
+    # These factors only set how much room the curves get, an assumption.
     least_high = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
     high = min((rate for rate in RATES if rate >= least_high), default=RATES[-1])
     curve_points = np.concatenate(curves, axis=1)  # (2, N) FRR and FAR
@@ -90,6 +92,7 @@ def reliability(llrs: Llrs) -> list[Bin]:
     predicted = expit(values + math.log(llrs.bonafide.size / llrs.spoof.size))
     num_bins = int(np.clip(values.size // _MIN_IN_BIN, 1, _MAX_BINS))
     ordered = values[order]
+    # Bins of about equal size end there first; each end then moves behind all ratios that equal its last one.
     last_of_bin = np.cumsum([trials.size for trials in np.array_split(order, num_bins)]) - 1
     ends = np.unique(np.searchsorted(ordered, ordered[last_of_bin], side="right"))
     bins = []

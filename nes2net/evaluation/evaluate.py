@@ -155,6 +155,7 @@ def evaluate_systems(
         scored_sets.append(ScoredSet(corpus, canonical_phase(phase), file, matched.matched, [entry], key.digest))
         if not is_one_class:
             systems.append(evaluate_scores(key, matched, file.path, name, **draws, unit=unit))
+            # All systems read the same files; each is listed once.
             asv_files |= systems[-1].asv_files
     inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
     warnings = list(itertools.chain.from_iterable(origin.uses for origin in origins))
@@ -166,6 +167,7 @@ def evaluate_systems(
         warnings += transfers[-1].warnings
     inputs += itertools.chain.from_iterable(scored.inputs for scored in further_sets)
     asv_system = _asv_system(key, systems, asv_files)
+    # Users' programs read these keys.
     header = {
         **key.header(inputs, num_resamples),
         "differences_from_official_trials": key.unofficial,
@@ -261,6 +263,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
+    # Systems with different trials may have drawn different units; "trials" then stands for all.
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 
@@ -275,6 +278,7 @@ def _differences(
     smallest_p = 2 / (num_resamples + 1)  # see :func:`nes2net.metrics.compare_systems`
     for first, second in itertools.combinations(systems, 2):
         both_scores = np.stack([first.matched.scores_in_key, second.matched.scores_in_key])  # 2 × trials of the key
+        # positions in the key of trials that both systems have
         rows = np.flatnonzero(np.isfinite(both_scores).all(axis=0))
         both_scores = both_scores[:, rows]
         common = key.trials.take(rows)
@@ -304,7 +308,7 @@ def _rank_correlation(both_scores: NDArray) -> float | None:
     """Compute Spearman's correlation of two rows, 2×N; None if all scores of one are equal."""
     from scipy.stats import rankdata  # quick start-up: only comparisons need SciPy
 
-    ranks = rankdata(both_scores, axis=1)  # 2 × N
+    ranks = rankdata(both_scores, axis=1)  # 2 × N; ties get their mean rank
     if (ranks.min(axis=1) == ranks.max(axis=1)).any():
         return None
     return float(np.corrcoef(ranks)[0, 1])

@@ -393,9 +393,9 @@ class Frames(InLines[NDArray]):
         resolution_ms = self.resolution_ms
         if decider is not None:
             if threshold is not None:
+                other = "the operating point of `calibration`" if isinstance(decider, Decider) else "`threshold`"
                 raise InputError(
-                    f"the threshold is given twice, as `threshold` ({threshold:g}) and by the operating point of `calibration` "
-                    f"({decider.threshold:g}): remove one"
+                    f"the threshold is given twice, by the judgement ({threshold:g}) and by {other}: remove one"
                 )
             threshold = decider.threshold
         if isinstance(decider, Decider):

@@ -69,6 +69,7 @@ class Key:
             inputs: the score files that were read, each as in :func:`score_input`.
             num_resamples: number of draws of the bootstrap.
         """
+        # Users' programs read these keys.
         return {
             "corpus": self.corpus,
             "phase": canonical_phase(self.phase),
@@ -151,7 +152,7 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a file, of the given ``kind``, for the list of inputs."""
+    """Describe a file of ``kind`` for ``inputs`` in a result's header."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
@@ -196,6 +197,7 @@ class Labels:
             for name, values in excluded.items():
                 check_known(values, table.column(name).values, f"`exclude`: no trial of the key has {name}")
         key = Key(self.corpus, Path(self.keys), self.phase, table, excluded, digests)
+        # No trial of the phase is excluded: pages and notes then mention no exclusion.
         if excluded and len(key.evaluated_trials) == key.trials.is_in_phase(self.phase).sum():
             return replace(key, excluded={})
         return key

@@ -63,12 +63,12 @@ class LabelledFrames:
     @property
     def bonafide(self) -> NDArray:
         """Scores of bona fide frames, (B,) float64."""
-        return self.frames.scores[self.frames.labels == 1].astype(np.float64)
+        return self.frames.scores[self.frames.labels == 1].astype(np.float64)  # 1 is bona fide
 
     @property
     def spoof(self) -> NDArray:
         """Scores of spoofed frames, (S,) float64."""
-        return self.frames.scores[self.frames.labels == 0].astype(np.float64)
+        return self.frames.scores[self.frames.labels == 0].astype(np.float64)  # 0 is spoof
 
 
 class Example(NamedTuple):
@@ -107,7 +107,8 @@ def labelled_frames(
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
         raise InputError(
-            f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score such frames"
+            f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score frames of "
+            "one of these lengths"
         )
     # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
     # refuses the utterance.
@@ -173,7 +174,9 @@ def _join_segments(
         if id not in labels or (segments_by_id is not None and not segments_by_id.get(id)):
             unlabelled.append(id)
             continue
+        # match() also accepts names of files for ids, and returns the ids.
         frame_scores = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
+        # Labels of 10 ms, pooled to frames of the scores' resolution.
         num_labels = max(1, len(labels[id]) * LABELS_MS // resolution)
         if abs(len(frame_scores) - num_labels) > max(_MAX_APART, _MAX_SHARE_APART * num_labels):
             mismatched.append(id)
@@ -182,6 +185,7 @@ def _join_segments(
             segments = segments_of_frames(labels[id], LABELS_MS)
         else:
             segments = segments_by_id[id]
+        # In seconds; segments are not always sorted.
         duration = max(segment.end for segment in segments)
         utterances.append(ScoredUtterance(frame_scores, segments, duration, labels[id], id))
     problems = []
@@ -191,7 +195,9 @@ def _join_segments(
         problem = f"with another number of frames than {resolution} ms give"
         problems.append(f"{len(mismatched)} {problem}: {join_names(mismatched)}")
     if problems and not allow_partial:
-        raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
+        raise InputError(
+            f"scores and labels do not fit: {'; '.join(problems)}; correct them, or evaluate the rest with `allow_partial`"
+        )
     if not utterances:
         raise InputError(
             f"no utterance is left to evaluate: {'; '.join(problems)}; use scores and labels of one corpus"

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +110,7 @@ class Matched:
     def scores_in_key(self) -> NDArray:
         """Scores of all trials of the key, NaN for those that are not evaluated."""
         scores = np.full(len(self.table.key), np.nan)
+        # ``table`` selects trials of ``table.key``; ``rows`` are their positions there.
         scores[self.table.rows] = self.scores
         return scores
 
@@ -119,16 +121,18 @@ class Matched:
 
     def eer_rule(self, method: str) -> Callable[..., tuple[float, float]]:
         """Make the EER of these trials by ``method``, with their order in the file: :func:`nes2net.metrics.compute_eer`."""
+        # (N,), bona fide first, as compute_eer gets scores
         positions = np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
         return functools.partial(metrics.compute_eer, method=method, order=positions)
 
-    def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Omit trials for which ``keeps`` is false, also from the mismatch.
+    def where(self, is_included: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
+        """Omit trials for which ``is_included`` is false, also from the mismatch.
 
         ``key`` has all trials; ``num_expected`` counts those of the phase that are kept.
         """
-        is_kept = np.array(list(map(keeps, self.trials)), dtype=bool)
-        excluded = {trial.id for trial in key if not keeps(trial)}
+        is_kept = np.array(list(map(is_included, self.trials)), dtype=bool)
+        # Unlike `self.trials`, the mismatch also names trials without a score.
+        excluded = {trial.id for trial in key if not is_included(trial)}
         mismatch = {}
         for kind, ids in vars(self.mismatch).items():
             mismatch[kind] = [id for id in ids if id not in excluded]
@@ -160,38 +164,21 @@ def match(
             is not finite, or an utterance is unknown.
     """
     key = TrialTable.of(trials)
-    is_expected = key.is_in_phase(phase)
-    values = np.asarray(scores, dtype=np.float64)
-    positions = _positions_in_key(key, ids)  # (rows,); −1 for an unknown id
-    is_known = positions >= 0
-    is_finite = np.isfinite(values)
-    # Further scores of a trial may be equal to the first or differ.
-    usable = np.flatnonzero(is_known & is_finite)
-    scored, first = np.unique(positions[usable], return_index=True)
-    score_of_trial = np.full(len(key), np.nan)
-    score_of_trial[scored] = values[usable[first]]
-    is_first = np.zeros(usable.size, dtype=bool)
-    is_first[first] = True
-    is_equal = values[usable] == score_of_trial[positions[usable]]
-    # Different scores, or one that is not finite, count as not scored.
-    not_finite = _distinct_positions(positions[is_known & ~is_finite])
-    conflicting = _distinct_positions(positions[usable[~is_equal]])
-    repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
+    is_expected = key.is_in_phase(phase)  # (trials of the key,)
+    joined = _join_scores(key, ids, np.asarray(scores, dtype=np.float64))
+    # Missing is a trial without any row; one whose only scores are unusable is listed as conflicting or not finite.
     is_missing = is_expected.copy()
-    is_missing[scored] = False
-    is_missing[not_finite] = False
-    score_of_trial[conflicting] = np.nan
-    score_of_trial[not_finite] = np.nan
-    has_score = np.isfinite(score_of_trial)
+    is_missing[joined.in_file_order] = False
+    is_missing[joined.not_finite] = False
+    has_score = np.isfinite(joined.scores)
     mismatch = Mismatch(
         missing=[trials[position].id for position in np.flatnonzero(is_missing).tolist()],
-        conflicting=[trials[position].id for position in conflicting],
-        unknown=list(dict.fromkeys(ids[row] for row in np.flatnonzero(~is_known).tolist())),
-        not_finite=[trials[position].id for position in not_finite],
-        repeated=[trials[position].id for position in repeated if has_score[position]],
+        conflicting=[trials[position].id for position in joined.conflicting],
+        unknown=joined.unknown,
+        not_finite=[trials[position].id for position in joined.not_finite],
+        repeated=[trials[position].id for position in joined.repeated if has_score[position]],
     )
-    in_order = scored[np.argsort(first)]  # in the order of the score file
-    positions_to_evaluate = in_order[(has_score & is_expected)[in_order]]
+    positions_to_evaluate = joined.in_file_order[(has_score & is_expected)[joined.in_file_order]]
     evaluated = key.take(positions_to_evaluate)
     num_expected = int(is_expected.sum())
     if not evaluated:
@@ -202,12 +189,14 @@ def match(
         )
     if mismatch and not allow_partial:
         problems = mismatch.describe(num_expected)
-        raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
+        raise InputError(
+            f"scores and key do not fit: {problems}; correct them, or evaluate the rest with `allow_partial`"
+        )
     unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
         without_label = f"{pluralise(len(unlabelled), 'trial has', 'trials have')} no label in the key"
         raise InputError(f"{without_label}: {join_names(unlabelled)}; use a key with labels")
-    finite = score_of_trial[positions_to_evaluate]
+    finite = joined.scores[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > MAX_SCORE:
         raise InputError(
@@ -216,10 +205,47 @@ def match(
     return Matched(evaluated, finite, num_expected, mismatch)
 
 
+class _JoinedScores(NamedTuple):
+    # All positions are those of trials in the key, of any phase.
+    scores: (
+        NDArray  # (trials of the key,); NaN for a trial that has no score, different scores or one that is not finite
+    )
+    in_file_order: NDArray  # trials with a finite score, in the order of their first finite scores
+    not_finite: list[int]
+    conflicting: list[int]
+    repeated: list[int]
+    unknown: list[str]  # ids that are not in the key
+
+
+def _join_scores(key: TrialTable, ids: Sequence[str], values: NDArray) -> _JoinedScores:
+    positions = _positions_in_key(key, ids)  # (rows of the file,); −1 for an unknown id
+    is_known = positions >= 0
+    is_finite = np.isfinite(values)
+    # Further scores of a trial may be equal to the first or differ.
+    usable = np.flatnonzero(is_known & is_finite)  # rows of the file
+    scored, first = np.unique(
+        positions[usable], return_index=True
+    )  # trials, and the index in `usable` of their first row
+    scores = np.full(len(key), np.nan)
+    scores[scored] = values[usable[first]]
+    is_first = np.zeros(usable.size, dtype=bool)
+    is_first[first] = True
+    is_equal = values[usable] == scores[positions[usable]]
+    not_finite = _distinct_positions(positions[is_known & ~is_finite])
+    conflicting = _distinct_positions(positions[usable[~is_equal]])
+    repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
+    # Different scores, or one that is not finite, count as not scored.
+    scores[conflicting] = np.nan
+    scores[not_finite] = np.nan
+    unknown = list(dict.fromkeys(ids[row] for row in np.flatnonzero(~is_known).tolist()))
+    return _JoinedScores(scores, scored[np.argsort(first)], not_finite, conflicting, repeated, unknown)
+
+
 def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
     position_of = key.position_of
-    positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
+    positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)  # (rows,)
     for row in np.flatnonzero(positions < 0).tolist():
+        # Only ids that do not fit as they are may be names of audio files: an exact id always decides.
         name = next((name for name in possible_ids(ids[row]) if name in position_of), None)
         if name is not None:
             positions[row] = position_of[name]
@@ -227,7 +253,7 @@ def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
 
 
 def _distinct_positions(positions: NDArray) -> list[int]:
-    return list(dict.fromkeys(positions.tolist()))
+    return list(dict.fromkeys(positions.tolist()))  # in the order of the file
 
 
 def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
@@ -267,6 +293,7 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
     """Warn if labels in the score file differ from the labels of ``trials``; otherwise empty."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
+        # A word that is no label contradicts nothing.
         if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:
             contradicted_ids.append(trials[position].id)
     if not contradicted_ids:
@@ -324,6 +351,7 @@ def labelled_trials(
         for doubt in matched_trials.doubts:
             print_note(f"{file.path}: {doubt}")
         by_file.append(matched_trials.by_id)
+    # in the order of the key, so that columns agree
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores", "use another phase")
@@ -335,7 +363,7 @@ def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) ->
     columns = []
     for scores in by_file:
         columns.append([scores[id] for id in ids])
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1)  # (ids, files)
 
 
 def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:

@@ -53,7 +53,7 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> One
     label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
     is_wrong = decider.accepts(matched_trials.scores) == (label == SPOOF)
 
-    def row(labels: Mapping[str, str], is_wrong: NDArray) -> Row:
+    def make_row(labels: Mapping[str, str], is_wrong: NDArray) -> Row:
         rate = Figure(float(is_wrong.mean()), wilson_interval(float(is_wrong.mean()), is_wrong.size))
         numbers = {"wrong": Figure(int(is_wrong.sum())), "num_trials": Figure(is_wrong.size)}
         return Row(labels, {MEASURES[label].name: rate, **numbers})
@@ -62,8 +62,8 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> One
     for field in grouping_fields(matched_trials.trials):
         numbers, values = matched_trials.table.column(field)
         rows = [
-            row({label_of(field): values[number]}, is_wrong[numbers == number])
+            make_row({label_of(field): values[number]}, is_wrong[numbers == number])
             for number in np.unique(numbers[numbers >= 0])
         ]
         by_field[field] = rows
-    return OneClass(name, label, row({}, is_wrong), by_field)
+    return OneClass(name, label, make_row({}, is_wrong), by_field)

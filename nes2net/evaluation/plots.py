@@ -80,6 +80,7 @@ def line_of(number: int) -> tuple[int, _Line]:
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
     """
+    # Each further round of the colours begins one line style later, so a pair comes again only after all 32.
     return number % len(SERIES), _LINES[(number + number // len(SERIES)) % len(_LINES)]
 
 
@@ -88,6 +89,7 @@ def swatch_svg(number: int) -> Markup:
     colour, line = line_of(number)
     dashes = ""
     if line.dashes:
+        # Dashes are in widths of the stroke, 2.2.
         lengths = " ".join(f"{2.2 * dash:g}" for dash in line.dashes)
         dashes = f' stroke-dasharray="{lengths}"'
     return Markup(
@@ -277,6 +279,7 @@ def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float
     low = min(lows)
     high = max(highs)
     narrowest = min(map(operator.sub, highs, lows))
+    # A system whose scores fill less than half of a joint axis could not be read off it.
     return ranges if 2 * narrowest < high - low else [(low, high)] * len(ranges)
 
 
@@ -315,6 +318,7 @@ def draw_histograms(
             axes.text(
                 position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5
             )
+    # 20 points down, in inches.
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
@@ -374,6 +378,7 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     calibrated = reliability(judged.llrs)
+    # key: line style; later ones are drawn on top
     curves = ({1: reliability(judged.raw)} if judged.raw else {}) | {0: calibrated}
     for number, bins in curves.items():
         series, line = line_of(number)
@@ -529,6 +534,7 @@ def strip_svg(
         segments += f'<rect class="{kind}" x="{x}" y="0" width="{width}" height="16"/>'
     scores = np.asarray(utterance.scores, np.float64)
     factor = -(-len(scores) // _MAX_POINTS)  # number of frames that share a step of the line
+    # The lowest score of a step, so that a short fake stretch stays visible.
     lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
     heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
     edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)
@@ -538,6 +544,7 @@ def strip_svg(
     if threshold is not None and low <= threshold <= high:
         height = round(_STRIP_HEIGHT * (1 - (threshold - low) / (high - low)), 1)
         line = f'<line x1="0" x2="1000" y1="{height}" y2="{height}"/>'
+    # The viewBox is 128 high: 16 of segments, a gap of 8, 100 of scores, and a margin of 4.
     drawing = Markup(f'{segments}<g transform="translate(0 24)"><polyline points="{points}"/>{line}</g>')
     return Markup(
         '<svg role="img" aria-label="Truth and scores of {}" viewBox="0 0 1000 128" preserveAspectRatio="none">{}</svg>'

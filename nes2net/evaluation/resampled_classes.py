@@ -58,10 +58,13 @@ class Resamples:
             unknown_rows: G×K; their sum is the last row of the matrix, if given.
         """
         rng = np.random.default_rng(self.seed)
+        # Another chunk size, or another order of calls of `rng`, would change every interval: draws come from one
+        # stream.
         chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
         rates_of_draws = []
         for start in range(0, self.num_resamples, chunk_size):
             num_draws = min(chunk_size, self.num_resamples - start)
+            # (draws, C, K). Every known class keeps its number of trials; unknown classes are drawn themselves.
             confusions = _draw_counts(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
             if unknown_rows is not None:
                 repeats = _draw_groups(rng, num_draws, len(unknown_rows))
@@ -169,6 +172,7 @@ def _eer(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
     """(R,), method ``roc``, from counts R×B in bins of rising score."""
     rates = []
     for rows in zip(known_counts, unknown_counts):
+        # Trials below each bin's edge, from 0 to all: (B + 1,) for known and for unknown trials.
         steps = [np.append(0, row.cumsum()) for row in rows]
         rates.append(interpolate_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
     return np.array(rates)

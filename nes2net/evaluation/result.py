@@ -80,7 +80,7 @@ class Result:
         for table in self.tables:
             if table.rows and measure in table.rows[0].figures:
                 return table.rows[0][measure]
-        raise KeyError(f"the result has no figure '{measure}'")
+        raise KeyError(f"the result has no figure '{measure}': see its tables for those that it has")
 
     def only(self, metrics: Collection[str]) -> Result:
         """Return a result with only the figures of ``metrics``, and numbers of trials beside them.
@@ -107,6 +107,7 @@ class Result:
 
     def to_dict(self) -> dict[str, object]:
         """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""
+        # Users' programs read these keys.
         return {
             "title": self.title,
             **plain(self.header),

@@ -22,7 +22,7 @@ from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, la
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.metrics.localisation.frames import RESOLUTIONS
@@ -95,8 +95,7 @@ def evaluate_segments(
             has no labels of segments, the phase is unknown, scores and labels do not fit, a class
             has no frames, or the threshold is not finite.
     """
-    if threshold is not None and not math.isfinite(threshold):
-        raise InputError(f"`threshold` must be a finite number, not {threshold}")
+    check_setting("threshold", threshold, threshold is None or math.isfinite(threshold), "a finite number")
     if len(score_paths) > 1:
         raise InputError(
             f"one of {len(score_paths)} files holds scores of frames, and only one such file is evaluated at once: name only it"
@@ -123,7 +122,7 @@ def evaluate_segments(
     title = corpora.get(corpus).title
     return Result(
         f"{title}, {phase}: where is it fake",
-        {
+        {  # users' programs read these keys
             "system": file.path.stem,
             **labelled.key.header([score_input(file.path, file.sha256)], num_resamples),
             "resolution_ms": labelled.resolution_ms,
@@ -171,7 +170,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     order = np.argsort(-wrong, kind="stable").tolist()  # the most errors first
     mixed = []
     for i in order:
-        labels = {segment[0] for segment in utterances[i].segments}
+        labels = {label for label, *_ in utterances[i].segments}
         if len(labels) > 1:
             mixed.append(i)
     examples = []
@@ -240,6 +239,7 @@ def _detections(
     for name, applied_threshold in thresholds.items():
         called = []
         for utterance in utterances:
+            # (frames,)
             is_bonafide = np.asarray(utterance.scores) > applied_threshold
             called.append(segments_of_frames(is_bonafide, resolution, utterance.duration))
         overlap = overlap_of_segments(truth, called, durations)  # (U, 3) hits, false alarms and misses in seconds
@@ -252,6 +252,7 @@ def _detections(
             "boundary_error": Figure(_or_none(boundaries.mean_distance)),
         }
         detections.append(Row({"at": name}, figures))
+        # Seconds of false alarms and of misses.
         wrong_shares.append(overlap[:, 1:].sum(1) / durations)
     return detections, wrong_shares[0]
 

@@ -20,8 +20,8 @@ from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.text_files import record_digests
 from nes2net.metrics.intervals import Resampling
 
-#: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary from seed to
-#: seed by 3 % of its width; those of a percentile interval from 1,000 draws by 4 %.
+#: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary between seeds
+#: by 3 % of its width; those of a percentile interval of 1,000 draws by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 # About an EER above 50 %.
@@ -109,6 +109,7 @@ def evaluate_scores(
     measured = Measured(metric_functions, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
     partial = _partial_note(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
+    # Draws let with_best() compare systems; of these figures only the EER gets an interval, below.
     figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
     figures |= {
         "eer": measured.figure("eer"),

@@ -114,7 +114,7 @@ class Row:
         """
         value = self[name].value
         if value is None:
-            raise KeyError(f"the row has no figure '{name}'")
+            raise KeyError(f"the row {self.labels} has no value of '{name}': see its figures")
         return value
 
     @property
@@ -176,12 +176,13 @@ class Table:
         for row in self.rows:
             if labels.items() <= row.labels.items():
                 return row
-        raise KeyError(f"no row of '{self.name}' has {labels}")
+        raise KeyError(f"no row of '{self.name}' has the labels {labels}: see its rows")
 
     def to_dict(self) -> dict[str, object]:
         """Convert the table to plain data for JSON."""
         units = {measure.name: measure.unit for measure in self.measures}
         rows = [row.to_dict() for row in self.rows]
+        # Users' programs read these keys.
         return {"name": self.name, "caption": self.caption, "units": units, "rows": rows, "notes": list(self.notes)}
 
 
@@ -218,6 +219,7 @@ class Measured:
                 self.values[name], self.thresholds[name] = measured
             else:
                 self.values[name] = measured
+        # `values` is (R, M): a column for each number, in the order in which the loop filled self.values.
         self.draws: dict[str, NDArray] = dict(zip(self.values, values.T))
         self._num_trials_by_rate = num_trials_by_rate(bonafide.size, spoof.size)
 
@@ -267,6 +269,7 @@ def _certain_best(figures: Mapping[int, Figure]) -> int | None:
     if len(ranked) < 2:
         return None
     (_, best, lowest), (_, _, next_lowest) = sorted(ranked, key=itemgetter(0))[:2]
+    # Draws of both systems correspond, so their difference is paired.
     is_certain = metrics.percentiles(lowest - next_lowest, 0.95)[1] < 0
     return best if is_certain else None
 

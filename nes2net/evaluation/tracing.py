@@ -158,6 +158,7 @@ def evaluate_classes(
         warnings += trials.origin.uses
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [warn_if_different(trials.labels for trials in systems)])
+    # Users' programs read these keys.
     header = {
         **key.header(inputs, num_resamples),
         "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
@@ -256,6 +257,7 @@ def _tables(
     yield make_table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
     caption = "Known classes one by one."
     yield make_table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
+    # Field → the systems with a breakdown by it: with other known classes, a system may lack one.
     systems_with: dict[str, list[ClassTrials]] = {}
     for trials in systems:
         for name in _fields_of_breakdowns(trials):
@@ -325,6 +327,7 @@ def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
     for group in (trials.known, trials.unknown):
         is_unknown = group.known_scores[threshold.kind] < threshold.threshold
         called = np.where(is_unknown, num_classes, group.predicted)
+        # (classes of the group, K + 1)
         rows.append(pair_counts(group.numbers, called, len(group.names), num_classes + 1))
     num_known = len(trials.known.numbers)
     num_unknown = len(trials.unknown.numbers)
@@ -343,7 +346,7 @@ def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
     Each row names the known class that is predicted most often.
     """
     rows = []
-    nearest = trials.unknown.confusion.argmax(1)
+    nearest = trials.unknown.confusion.argmax(1)  # rows are unknown classes, columns known ones
     for number, scores in enumerate(_scores_by_generator(trials, kind)):
         labels = {
             "unknown class": trials.unknown.names[number],
@@ -378,6 +381,7 @@ def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Ite
 
 
 def _confusion_rows(group: ClassGroup) -> Iterator[Row]:
+    # C×K with C = K for known classes; the diagonal is right.
     wrong = group.confusion * (1 - np.eye(len(group.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_CONFUSIONS]
     for true, predicted in zip(*np.unravel_index(largest, wrong.shape)):

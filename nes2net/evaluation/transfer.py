@@ -163,6 +163,7 @@ class Transfer:
             facts = {"set": judged.name, "corpus": judged.corpus, "phase": judged.phase}
             draws = {**judged.drawn._asdict(), "num_resamples": self.num_resamples}
             sets.append({**facts, "is_development": judged.is_development, **draws})
+        # Users' programs read these keys.
         return {
             "system": self.system,
             "basis": self.decider.basis() | {"weight": weight, "offset": self.decider.calibration.offset},
@@ -197,6 +198,7 @@ def choose_thresholds(
             class; a calibration is for frames; or no calibration or threshold can be computed.
     """
     num_files = (len(source.dev_scores), len(source.calibrations))
+    # Exactly one of the two has files, one for each system.
     if sorted(num_files) != [0, num_systems]:
         raise InputError(
             f"{num_files[0]} files in `threshold_from` and {num_files[1]} in `calibration` for "
@@ -274,6 +276,7 @@ def judge_sets(
 
     def judge(scored: ScoredSet, *, is_development: bool = False) -> JudgedSet:
         trials = scored.matched.trials
+        # Raw scores, read as log-likelihood ratios for comparison.
         raw = Llrs(scored.matched.bonafide, scored.matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))
         rule = scored.matched.eer_rule(corpora.get(scored.corpus).eer_method)
@@ -328,6 +331,7 @@ def _figures(
     figures["eer_llr"] = Figure(OperatingPoint("eer").threshold(llrs))
     figures["num_bonafide"] = Figure(llrs.bonafide.size)
     figures["num_spoof"] = Figure(llrs.spoof.size)
+    # transfer_tables() adds the labels.
     return Row({}, figures)
 
 

@@ -104,7 +104,7 @@ def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
 
 def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
     for label, measure in MEASURES.items():
-        rows_by_field: dict[str, list[Row]] = {}
+        rows_by_field: dict[str, list[Row]] = {}  # "" stands for whole sets
         for transfer in transfers:
             for judged in transfer.one_class:
                 if judged.label == label:

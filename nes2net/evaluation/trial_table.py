@@ -28,6 +28,7 @@ class Column(NamedTuple):
 
     def where(self, value: str) -> NDArray:
         """Whether each trial has ``value``, (N,)."""
+        # No number reaches len(values), so no trial has an unknown value.
         return self.numbers == (self.values.index(value) if value in self.values else len(self.values))
 
     def count(self, is_counted: NDArray) -> int:
@@ -96,6 +97,7 @@ class TrialTable(list[Trial]):
         if phase in (None, WHOLE):
             return np.ones(len(self), dtype=bool)
         column = self.column("phase")
+        # A trial without a phase is in every phase, as for select_phase().
         is_in_phase = column.where(canonical_phase(str(phase))) | (column.numbers < 0)
         if not is_in_phase.any():
             select_phase(self, phase)  # this call raises an error that lists the phases

@@ -150,6 +150,7 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
     class_of_model: dict[str, str] = {}
     for example in examples_of(dict(Embeddings().read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
         if example.name != BONAFIDE:
+            # A key may give an example several models, with spaces between their names.
             for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
                 examples.setdefault(model, []).append(example.embedding)
                 if class_of_model.setdefault(model, example.name) != example.name:
@@ -173,6 +174,7 @@ def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: 
 
     No EER without pairs of both kinds. The bootstrap draws trials, each with all its pairs.
     """
+    # Of each pair, the number of its trial (axis 0), in the order in which scores[is_target] lists the pairs.
     target_trials = np.nonzero(is_target)[0].tolist()
     nontarget_trials = np.nonzero(is_nontarget)[0].tolist()
     figures = {"num_targets": Figure(len(target_trials)), "num_nontargets": Figure(len(nontarget_trials))}

@@ -63,6 +63,7 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
     details = () if figure.interval is None else (measure.write_interval(figure.interval),)
     heat = None
     if measure.has_heat and figure.value is not None:
+        # Not 0: this figure is one of them; if it is 0 or less, there is no heat.
         highest = max(row[measure.name].value or 0.0 for row in table.shown)
         heat = round(100 * figure.value / highest) if figure.value > 0 else 0
     text = measure.write(figure.value, in_text=in_text)
@@ -136,7 +137,7 @@ def text_lines(table: Table) -> list[str]:
         elif any(intervals):
             lines.append(intervals)
     if len(with_details) == 1:
-        layout.head.insert(with_details[0] + 1, "95 % interval")
+        layout.head.insert(with_details[0] + 1, "95 % interval")  # `lines` begins with it
     return [table.caption, *text_table(lines, "l" * layout.num_labels + "r"), *table.notes]
 
 
@@ -222,5 +223,5 @@ def latex_text(text: str) -> str:
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
-    # LaTeX would print two hyphens as a dash.
+    # LaTeX would print two hyphens as a dash: _LATEX puts {} for \0 between them.
     return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)

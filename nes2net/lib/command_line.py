@@ -53,6 +53,7 @@ class HelpFormatter(argparse.HelpFormatter):
         actions = list(actions)
         needed = [action for action in actions if action.required or not action.option_strings]
         if len(needed) < len(actions):
+            # All optional flags together are shown as one "[option ...]".
             needed.insert(0, argparse.Action([], "option", nargs="*", metavar="option"))
         super().add_usage(usage, needed, (), *prefix)
 
@@ -65,7 +66,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         if action.nargs == argparse.ONE_OR_MORE:
-            return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
+            return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))  # argparse writes "N [N ...]"
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
@@ -81,11 +82,13 @@ class HelpFormatter(argparse.HelpFormatter):
             text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
-        default_text = " ".join(map(str, default)) if isinstance(default, list) else "%(default)s"
+        default_text = (
+            " ".join(map(str, default)) if isinstance(default, list) else "%(default)s"
+        )  # argparse fills in %(default)s
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if "\n" in text:
+        if "\n" in text:  # an example, whose lines stay
             return textwrap.indent(text, indent)
         return super()._fill_text(text, width, indent)
 
@@ -112,7 +115,9 @@ class OneLineParser(argparse.ArgumentParser):
         self.example = example
         if example:
             self.add_argument_group("example", example)
+            # The example comes before the arguments.
             self._action_groups.insert(0, self._action_groups.pop())
+        # : Setting of the library → its flag.
         self.names: dict[str, str] = {}
         #: Name of an argument → the smallest and the largest number that it allows.
         self.ranges: dict[str, tuple[float, float]] = {}
@@ -120,6 +125,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.conditions: list[tuple[str, Condition]] = []
         #: Whether an interrupted run is resumed if the user gives the command again.
         self.resumes = True
+        # ``args.parser`` is then the parser of the chosen subcommand.
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
@@ -171,6 +177,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with one line, without argparse's usage."""
+        # The words of :func:`did_you_mean`.
         is_explained = "did you mean" in message or "; known: " in message
         advice = "" if is_explained else " (--help lists what is accepted)"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")

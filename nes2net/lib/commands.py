@@ -41,8 +41,8 @@ Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
 _MAX_NUMBER = sys.float_info.max  # largest number of a flag without a maximum: infinity is not allowed
-#: Name of a parameter → name of its flag, if the two differ. Other flags have the name of the parameter, without
-#: ``num_`` at its beginning and ``_`` at its end, and with ``-`` for ``_``.
+#: Parameter → flag, if not its name without ``num_`` at the beginning and ``_`` at the end, with
+#: ``-`` for ``_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 
 

@@ -63,10 +63,12 @@ def check_conditions(
         present_value = ""
         for setting in condition.settings:
             full_setting = setting if "." in setting else f"{prefix}{setting}"
+            # A setting may require a value: ``name=value``.
             other, equals, value = full_setting.partition("=")
             if other not in values:
                 continue
-            if values[other] == value if equals else values[other] != defaults[other]:
+            is_met = values[other] == value if equals else values[other] != defaults[other]
+            if is_met:
                 met.append(f"`{full_setting}`")
                 continue
             unmet.append(f"`{full_setting}`")

@@ -32,7 +32,9 @@ class PartCheck:
 
     def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
         """Check the shape of a returned tensor, with None for any size; ``why`` explains it."""
-        sizes = tuple(value.shape) if hasattr(value, "isfinite") else ("none",)  # "none": a NumPy array, for example
+        sizes = (
+            tuple(value.shape) if hasattr(value, "isfinite") else ("none",)
+        )  # never fits; a NumPy array, for example
         fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
         words = " × ".join("any" if size is None else str(size) for size in shape)
         self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
@@ -55,8 +57,9 @@ def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[
             raise
         # Name the last line outside of nes2net and PyTorch.
         places = [""]
+        package_folder = str(Path(__file__).parents[1])
         for line in extract_tb(error.__traceback__):
-            if not line.filename.startswith(str(Path(__file__).parents[1])) and "/torch/" not in line.filename:
+            if not line.filename.startswith(package_folder) and "/torch/" not in line.filename:
                 places.append(f" ({Path(line.filename).name}, line {line.lineno})")
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
         raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error

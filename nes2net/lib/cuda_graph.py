@@ -40,14 +40,15 @@ class Replayed:
 
     def __call__(self, *inputs: Any) -> Any:
         key = key_of(inputs)
-        if key[0][0].type != "cuda" or not torch.is_inference_mode_enabled():
+        device = key[0][0]
+        if device.type != "cuda" or not torch.is_inference_mode_enabled():
             return self.compute(*inputs)
         with self._lock:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = Graph(self.compute, inputs, num_trials=3)
                 except RuntimeError as error:
-                    self.max_shapes = len(self._recorded)
+                    self.max_shapes = len(self._recorded)  # never try again
                     if not isinstance(error, torch.OutOfMemoryError):  # each recorded graph takes memory
                         reason = first_line(error.__context__ or error)
                         warnings.warn(
@@ -99,7 +100,7 @@ class Graph:
 
     def __init__(self, compute: Callable[..., Any], inputs: Sequence[Any], num_trials: int = 0) -> None:
         self.key = key_of(inputs)
-        device = self.key[0][0]
+        device = self.key[0][0]  # of the first tensor
         current = torch.cuda.current_stream(device)
         # If recording fails, PyTorch does not switch back to the caller's CUDA stream. The context
         # stream(current) switches back in every case.
@@ -109,6 +110,8 @@ class Graph:
             stream = torch.cuda.Stream()
             stream.wait_stream(current)
             with torch.cuda.stream(stream):
+                # Libraries allocate and choose kernels in the first calls, which cannot be
+                # recorded.
                 for _ in range(num_trials):
                     compute(*self.inputs)
             current.wait_stream(stream)

@@ -189,9 +189,8 @@ _lock = threading.Lock()
 _needs_exact: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
 _before: dict[str, str | bool] = {}  # PyTorch's settings before the first thread entered the context
 
-# Settings of torch 2.9 and later. The kernels read only these settings. torch.compile also reads
-# the two older settings, "matmul" and "cudnn" below, and refuses settings that contradict each
-# other.
+# Settings of torch 2.9 and later, which alone the kernels read; the first three are CUDA's. torch.compile also reads
+# the older "matmul" and "cudnn" below, and refuses contradictions.
 _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 

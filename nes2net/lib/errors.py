@@ -125,6 +125,7 @@ def one_line(text: str) -> str:
     >>> one_line("a\\x1b[2J\\n  b"), len(one_line("\\0" * 10**6))
     ('a\\\\x1b[2J b', 1000)
     """
+    # Cut twice: first to be quick for a huge text, then because escapes lengthen it.
     line = " ".join(filter(None, map(str.strip, _cut_middle(text).splitlines())))
     return _cut_middle(visible(line))
 
@@ -138,7 +139,7 @@ def _cut_middle(text: str) -> str:
     half = _MAX_MESSAGE_LENGTH // 2
     if len(text) <= _MAX_MESSAGE_LENGTH:
         return text
-    return f"{text[: half - 1]} … {text[-half + 2 :]}"
+    return f"{text[: half - 1]} … {text[-half + 2 :]}"  # exactly the greatest length
 
 
 _SETTING = re.compile(r"`([\w.]+)(?:=([^`]+))?`")
@@ -291,6 +292,7 @@ def short_repr(value: Any, levels: int = 4) -> str:
     """
     for kind, brackets in _BRACKETS.items():
         if isinstance(value, kind):
+            # ``kind.items``, not ``value.items``: a subclass may override methods.
             first_items = islice(
                 kind.items(value) if kind is dict else kind.__iter__(value), _MAX_SHOWN if levels else 0
             )

@@ -54,6 +54,7 @@ class Budget:
     @classmethod
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
         """Allow a file of ``size`` bytes 16 · ``size`` bytes (at least 2²⁷) and ``size`` / 64 steps (at least 100,000)."""
+        # Assumptions: far above what real files need.
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
@@ -132,14 +133,14 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        opened = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if sys.platform == "win32":  # Windows cannot rename an open file
-            os.close(opened)
+            os.close(descriptor)
             return temporary, None
-        _lock_while_alive(opened)
+        _lock_while_alive(descriptor)
         if temporary.exists():
-            return temporary, opened
-        os.close(opened)  # another process removed the file as a leftover before this process locked it
+            return temporary, descriptor
+        os.close(descriptor)  # another process removed the file as a leftover before this process locked it
 
 
 @contextmanager
@@ -151,32 +152,32 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         if sys.platform == "win32":
             yield Path(folder)
             return
-        opened = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            _lock_while_alive(opened)
+            _lock_while_alive(descriptor)
             yield Path(folder)
         finally:
-            os.close(opened)
+            os.close(descriptor)
 
 
-def _lock_while_alive(opened: int) -> None:
-    """Wait for a lock on an open file or folder, until all copies of the descriptor are closed."""
-    # The lock keeps remove_leftovers from a temporary file, and serves locked.
+def _lock_while_alive(descriptor: int) -> None:
+    """Lock an open file or folder, waiting if necessary; held until all copies of the descriptor are closed."""
+    # While a temporary file is locked, remove_leftovers does not remove it. locked() uses this lock, too.
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
-            fcntl.flock(opened, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 @contextmanager
-def locked(opened: int) -> Iterator[None]:
+def locked(descriptor: int) -> Iterator[None]:
     """Lock an open file, if locks are possible; released even if a process that was forked meanwhile has it open."""
-    _lock_while_alive(opened)
+    _lock_while_alive(descriptor)
     try:
         yield
     finally:
         if sys.platform != "win32":
             with suppress(OSError):
-                fcntl.flock(opened, fcntl.LOCK_UN)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 #: Name of a temporary file or folder; group 1 is the name of the file for which it was made.
@@ -202,15 +203,15 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
                 continue
             # On some file systems, a file can be locked only if it is open for writing.
             access = os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR
-            opened = os.open(leftover, access | os.O_NOFOLLOW)
+            descriptor = os.open(leftover, access | os.O_NOFOLLOW)
             try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if stat.S_ISDIR(mode):
                     shutil.rmtree(leftover)
                 else:
                     leftover.unlink()
             finally:
-                os.close(opened)
+                os.close(descriptor)
 
 
 def never_linked(path: AnyPath, flags: int) -> int:
@@ -221,15 +222,15 @@ def never_linked(path: AnyPath, flags: int) -> int:
             for its other end.
     """
     try:
-        opened = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
     except OSError:
         check_not_linked(path)
         check_no_device(path)
         raise
-    if stat.S_ISFIFO(os.fstat(opened).st_mode):
-        os.close(opened)
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # check_no_device() then raises
+        os.close(descriptor)
         check_no_device(path)
-    return opened
+    return descriptor
 
 
 def check_not_linked(path: AnyPath) -> None:
@@ -272,6 +273,7 @@ def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
         yield
     finally:
         made_here = [folder for folder in new_folders if os.path.abspath(folder) in _MADE_HERE]
+        # Inner folders first.
         for folder in sorted(made_here, key=lambda folder: len(folder.parts), reverse=True):
             with suppress(OSError):  # the folder is not empty
                 folder.rmdir()
@@ -310,18 +312,18 @@ def check_writable(path: AnyPath, remedy: str = "name a file in a folder that ex
     if stream and is_stream(path):
         return
     check_no_device(path)
-    folder = Path(os.path.realpath(path)).parent if stream else path.parent
+    folder = Path(os.path.realpath(path)).parent if stream else path.parent  # write_output keeps links
     with writing(path, remedy), TemporaryFile(dir=folder):
         pass
 
 
 def _sync_to_disk(path: Path) -> None:
     access = os.O_RDONLY if path.is_dir() else os.O_RDWR
-    opened = os.open(path, access)
+    descriptor = os.open(path, access)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def sha256_of(*paths: AnyPath) -> str:
@@ -392,8 +394,7 @@ def write_output(path: AnyPath, text: str) -> None:
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
-        # If standard output is a file, opening /dev/stdout would overwrite the file from the start.
-        # Therefore use the descriptor that is already open.
+        # Opening /dev/stdout, if it is a file, would overwrite it from the start: use the open descriptor.
         file_number = os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream)
         with open(file_number, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -463,7 +464,7 @@ def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of 
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
             raise InputError(f"{path}: is a named pipe, not a file or /dev/stdin; {remedy}")
         if status.st_size > max_bytes:
-            unread = 0
+            unread = 0  # read nothing
         with open(path, "rb", buffering=0) as file:
             while unread > 0 and (chunk := file.read(min(unread, _CHUNK))):
                 chunks.append(chunk)
@@ -520,6 +521,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
             yield
         finally:
             if lock is not None:
+                # In this order, or another process could lock a file that is then removed.
                 path.unlink(missing_ok=True)
                 os.close(lock)
 
@@ -551,4 +553,6 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
-        os.close(file)  # the previous holder of the lock removed the file after this process opened it: make a new file
+        os.close(
+            file
+        )  # the previous holder of the lock removed the file after this process descriptor it: make a new file

@@ -15,7 +15,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     >>> count_flops(nn.Linear(10, 5), torch.zeros(2, 10))
     200
     """
-    module.eval()
+    module.eval()  # stays in this mode
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
         for parameter in trained:  # with gradients, the counter would use hooks of autograd

@@ -16,13 +16,12 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import MAX_NUMBER_BITS
 
-# The standard library has two unpicklers. Use the unpickler that is written in Python: in the
-# unpickler that is written in C, a huge memo index would use much memory. The declared type is Any,
-# because the type stubs lack the stack and the load_… methods of the unpickler.
+# The unpickler that is written in Python: in the one written in C, a huge memo index would use much memory. Any,
+# because the type stubs lack its stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
 
-#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could
-#: choose numbers whose hashes collide, so that dictionaries become slow.
+#: Most keys that are numbers, in all dictionaries and sets of a pickle: a file could choose numbers
+#: whose hashes collide, which makes dictionaries slow.
 MAX_NUMBERS_AS_KEYS = 100_000
 _MAX_LINE_BYTES = 1 << 24  # largest number of bytes of a line
 
@@ -108,7 +107,7 @@ class GuardedUnpickler(_Unpickler):
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
         if id(text) not in self.encoded:
-            self.encoded[id(text)] = text, text.encode("latin1")
+            self.encoded[id(text)] = text, text.encode("latin1")  # keeps the text, and so its id
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
@@ -117,6 +116,7 @@ class GuardedUnpickler(_Unpickler):
 
     def load_build(self) -> None:
         """Set the state of an object, or raise :class:`Refused` (:attr:`keeps_state`)."""
+        # The stack ends with the object and its state.
         if not isinstance(self.stack[-2], self.keeps_state):
             raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
@@ -139,9 +139,9 @@ class GuardedUnpickler(_Unpickler):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)
 
-    # When an instruction runs, its operands are the last items of the stack. SETITEM finds the target, a key and a value
-    # there. SETITEMS and DICT find keys and values in turn, after a mark; the target of SETITEMS lies below the mark, on
-    # the stack that was put aside (``metastack``).
+    # Operands are the last items of the stack: for SETITEM, the target, a key and a value; for SETITEMS and DICT, keys
+    # and values in turn, after a mark. The target of SETITEMS lies below the mark, on the stack put aside
+    # (``metastack``).
     instructions: ClassVar = {
         **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,

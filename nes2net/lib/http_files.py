@@ -27,7 +27,7 @@ _MAX_REDIRECTS = 10
 # The client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES each.
 MAX_TRIES = 6
 _MIN_PROGRESS_BYTES = 100_000  # bytes
-_SLOWEST = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
+_PROGRESS_INTERVAL = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -67,7 +67,7 @@ class HttpFiles:
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MAX_TRIES) -> None:
         self.sleep = sleep
         self.most_tries = most_tries
-        timeout = httpx.Timeout(60.0, connect=30.0)
+        timeout = httpx.Timeout(60.0, connect=30.0)  # seconds
         # "identity" asks the server not to compress the file: compressed bytes would have a different size and digest.
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
@@ -93,10 +93,12 @@ class HttpFiles:
                 for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > max_bytes:
-                        raise InputError(f"the answer is longer than {readable_size(max_bytes)}")
+                        raise InputError(
+                            f"the answer is longer than {readable_size(max_bytes)}: open the address in a browser"
+                        )
             return bytes(content)
 
-        return self._repeat_until_done(ask, url, lambda: 0)
+        return self._repeat_until_done(ask, url, lambda: 0)  # nothing of a failed try is kept
 
     def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
         """Return a copy of ``file`` with size and SHA-256 from the server, as far as they are missing.
@@ -124,7 +126,7 @@ class HttpFiles:
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
-        return self._repeat_until_done(ask, file.url, lambda: 0)
+        return self._repeat_until_done(ask, file.url, lambda: 0)  # nothing of a failed try is kept
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Download ``file`` to ``path``, and check its size and its digests.
@@ -155,7 +157,7 @@ class HttpFiles:
                     subject=f"{file.url}:",
                     remedy="it was damaged on its way or replaced by its publisher, and is removed: run the same command again",
                 )
-        os.replace(partial_path, path)
+        os.replace(partial_path, path)  # _remove below finds only the state
         _remove(partial_path)
         return digests
 
@@ -165,12 +167,7 @@ class HttpFiles:
         Raises:
             _Busy: if the request should be repeated.
         """
-        # ETag or modification time of the file when the download began; empty if unknown.
-        validators = {}
-        with suppress(InputError, ValueError, AttributeError):
-            state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
-            if state.pop("url") == file.url:
-                validators = {name: value for name, value in state.items() if isinstance(value, str)}
+        validators = _saved_validators(partial_path, file.url)
         start = _size(partial_path)
         if start and not validators and not file.digests:
             start = 0  # begin again: nothing can show whether the file on the server is still the same
@@ -193,7 +190,9 @@ class HttpFiles:
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
-                raise InputError(f"asked for the bytes from {start:,}, the server sends {short_repr(sent)}")
+                raise InputError(
+                    f"the server sends {short_repr(sent)} instead of the bytes from {start:,}: get the file with a browser"
+                )
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
@@ -237,7 +236,7 @@ class HttpFiles:
         bytes_at_interval = start
         display.update(start // _MB - display.done)
         try:
-            mode = "r+b" if start else "wb"
+            mode = "r+b" if start else "wb"  # "ab" could not seek
             with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
@@ -245,10 +244,12 @@ class HttpFiles:
                     done += len(chunk)
                     if done > max_bytes:
                         _remove(partial_path)
-                        raise InputError(f"the server sends more than the {max_bytes:,} bytes announced or possible")
+                        raise InputError(
+                            f"the server sends more than the {max_bytes:,} bytes announced or possible: get the file with a browser"
+                        )
                     out.write(chunk)
                     now = time.monotonic()
-                    if now - interval_began > _SLOWEST:
+                    if now - interval_began > _PROGRESS_INTERVAL:
                         if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
                             raise _Busy(
                                 f"the server sent only {done - bytes_at_interval:,} bytes in {now - interval_began:.0f} s",
@@ -281,9 +282,9 @@ class HttpFiles:
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise InputError(f"not an address ({error})") from error
+            raise InputError(f"not an address ({error}): correct it") from error
         if address.scheme not in ("http", "https") or not address.host:
-            raise InputError("not an address of HTTP or HTTPS")
+            raise InputError("not an address of HTTP or HTTPS: correct it")
         for _ in range(_MAX_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
@@ -295,29 +296,34 @@ class HttpFiles:
                     }
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
-                        raise InputError("the server compresses the file, although it was asked not to")
+                        raise InputError(
+                            "the server compresses the file, although it was asked not to: get the file with a browser"
+                        )
                     yield answer
                     return
                 target = answer.next_request.url
             finally:
                 answer.close()
             if target.scheme not in {"https", address.scheme}:
-                raise InputError(f"the server redirects to {short_repr(str(target))}, which is not HTTPS: refused")
+                raise InputError(
+                    f"the server redirects to {short_repr(str(target))}, which is not HTTPS, so it is not followed: "
+                    "get the file with a browser"
+                )
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times: get the file with a browser")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""
         tries = 0
-        before = bytes_so_far()
+        bytes_before = bytes_so_far()
         while True:
             try:
                 with concerning(f"{url}:"):
                     return ask()
             except httpx.UnsupportedProtocol as error:
-                raise InputError("not an address of HTTP or HTTPS", subject=f"{url}:") from error
+                raise InputError("not an address of HTTP or HTTPS: correct it", subject=f"{url}:") from error
             except (httpx.TransportError, _Busy) as error:
-                tries = tries + 1 if bytes_so_far() < before + _MIN_PROGRESS_BYTES else 1
+                tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
                     repeated = f", {tries} times" if tries > 1 else ""
                     problem = f"{str(error) or type(error).__name__}{repeated}"
@@ -327,8 +333,8 @@ class HttpFiles:
                     raise Unfinished(problem, subject=f"{url}:", remedy=remedy) from error
                 pause = getattr(error, "pause", None)
                 if pause is None:
-                    pause = 2.0 ** (tries - 1)
-                before = bytes_so_far()
+                    pause = 2.0 ** (tries - 1)  # seconds: 1, 2, 4, …
+                bytes_before = bytes_so_far()
                 self.sleep(min(pause, 120.0))
 
 
@@ -402,7 +408,16 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _saved_validators(partial_path: Path, url: str) -> dict[str, str]:
+    # ETag or modification time of the file when the download began; empty if unknown.
+    with suppress(InputError, ValueError, AttributeError):
+        state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
+        if state.pop("url") == url:
+            return {name: value for name, value in state.items() if isinstance(value, str)}
+    return {}
+
+
 def _whole_number(text: str | None) -> int | None:
-    if text and text.isascii() and text.isdecimal() and len(text) < 19:
+    if text and text.isascii() and text.isdecimal() and len(text) < 19:  # fits 64 bits
         return int(text)
     return None

@@ -116,8 +116,8 @@ class Listener(socket.socket):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.most = most_connections()
-        self._connections: list[socket.socket] = []
-        self._must_pause = False
+        self._connections: list[socket.socket] = []  # the oldest first
+        self._must_pause = False  # before the next connection
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection.
@@ -147,12 +147,14 @@ class Listener(socket.socket):
             connection.close()
 
     def _makes_room(self) -> bool:
-        # Cut off the oldest idle connection if there are too many; false if all are in use.
+        # Cuts off the oldest idle connection if there are too many; returns false if all are in use.
         self._connections = [connection for connection in self._connections if connection.fileno() >= 0]
         if len(self._connections) < self.most:
             return True
         _LOGGER.warning("more than %d connections: idle ones are closed", self.most)
-        idle = next((connection for connection in self._connections if connection not in self.served), None)
+        idle = next(
+            (connection for connection in self._connections if connection not in self.served), None
+        )  # the oldest
         if idle is None:
             return False
         self._connections.remove(idle)

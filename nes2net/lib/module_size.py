@@ -38,11 +38,10 @@ def limit_size(owner: str) -> Iterator[None]:
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: use smaller options
     """
-    thread = get_ident()
+    thread = get_ident()  # the hooks are called in all threads
     num_weights = 0
     num_modules = 0
-    # (module, name of a tensor) → number of its elements. If a new tensor replaces a tensor of the
-    # same name, only the new tensor is counted.
+    # (module, name of a tensor) → its elements; a new tensor of the same name replaces the old one.
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:

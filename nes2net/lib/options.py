@@ -91,14 +91,14 @@ def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
     def choose(inputs: Input, _: int, options: Options) -> int:
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
-            return inputs.dim
-        return -(-inputs.dim // step) * step
+            return inputs.dim  # the waveform, or a usual size
+        return -(-inputs.dim // step) * step  # rounded up
 
     return Follows(choose)
 
 
-# All limits are far above every published system. Without limits, a file of a few bytes could describe a model that
-# takes hours to build or fills the memory.
+# Far above every published system; without limits, a few bytes could describe a model that takes hours to build or
+# fills the memory.
 Size = Annotated[int, Field(ge=1, le=65_536)]
 """Size of a vector or of a hidden layer."""
 FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
@@ -190,6 +190,7 @@ class Preset(partial):
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
+        # The docstring is the summary and the constructor's `Args:`, without its first part.
         meanings = (inspect.getdoc(constructor) or "").partition("\nArgs:\n")
         self.__doc__ = "".join((inspect.cleandoc(summary), "\n", *meanings[1:]))
         return self
@@ -374,7 +375,7 @@ class PartDescription(BaseModel):
 
     @model_validator(mode="after")
     def _is_finite(self) -> PartDescription:
-        json.dumps(self.model_extra, allow_nan=False)
+        json.dumps(self.model_extra, allow_nan=False)  # ValueError for NaN
         return self
 
 
@@ -413,7 +414,6 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
-    # Describe a list with a limited number of items.
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
         fewest = schema.get("minItems", 0)
         most_items = schema["maxItems"]
@@ -423,7 +423,6 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
-    # Describe any other type, and the bounds of a number.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     minimum = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

@@ -20,9 +20,8 @@ MAX_NUMBER_BITS = 64  # largest number of bits of a whole number
 _MAX_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
-# Character outside of texts → largest number of bytes that a JSON parser needs for an object that begins with this
-# character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a key. The number of
-# a quotation mark is the memory of an empty text.
+# Character outside of texts → most bytes that a JSON parser needs for what begins with it: "[" a list, "{" a mapping,
+# "," a further item, ":" the value of a key, a quotation mark an empty text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MAX_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -74,7 +73,7 @@ def check_json(content: bytes, name: str) -> None:
         return
     import numpy as np  # imported late, for a fast start-up: short JSON does not need NumPy
 
-    budget = Budget(name, _MAX_HELD, len(content), len(content))
+    budget = Budget(name, most_bytes=_MAX_HELD, most_steps=len(content), size=len(content))
     held_bytes = np.zeros(256, np.int64)  # code of a character → its number of bytes in _HELD, or 0
     nesting = np.zeros(256, np.int64)  # code of a character → 1 if it opens a list or a mapping, -1 if it closes one
     held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
@@ -95,7 +94,9 @@ def check_json(content: bytes, name: str) -> None:
         in_text = bool(is_text[-1])
         level = int(levels[-1])
         if levels.max() > _DEEPEST_JSON:
-            raise InputError(f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
+            raise InputError(
+                f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep; write them flatter"
+            )
         budget.take("values", bytes=int(held_bytes[marks[~is_text]].sum()))
 
 
@@ -175,15 +176,15 @@ def check_plain(
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this was refused to save memory and time: it grows to 100,002 values, and at most 100,000 are accepted
     """
-    budget = Budget(name, characters, values)
+    budget = Budget(name, most_bytes=characters, most_steps=values)
     pending = [(value, 0)]
     while pending:
         item, level = pending.pop()
         if level > depth:
-            raise InputError(f"{name} is nested more than {depth} deep")
+            raise InputError(f"{name} is nested more than {depth} deep: write it flatter")
         if isinstance(item, dict):
             if len(item) > _MAX_KEYS:
-                raise InputError(f"{name} has a mapping of more than {_MAX_KEYS:,} keys")
+                raise InputError(f"{name} has a mapping of more than {_MAX_KEYS:,} keys: split it")
             budget.take("values", steps=2 * len(item))
             pending += [(item_part, level + 1) for pair in item.items() for item_part in pair]
         elif isinstance(item, (list, tuple)):

@@ -78,8 +78,8 @@ class ProgressDisplay(Generic[T]):
         self.shown = shown
         self.clock = clock
         self.total = len(steps) if total is None and isinstance(steps, Sized) else total
-        self.later_steps = 0
-        self.later_seconds = 0.0
+        self.later_steps = 0  # after these, for the estimate of the time left
+        self.later_seconds = 0.0  # seconds that need no steps
         self.done = start
         self.facts = list[str]()
         self._first: tuple[float, int] | None = None  # (time of the first step, number of steps done at this time)
@@ -166,9 +166,12 @@ class ProgressDisplay(Generic[T]):
 
     def seconds_per_step(self) -> float | None:
         """Compute the mean time of a step without the first, which includes preparations."""
-        if self._first is None or self.done <= self._first[1]:
+        if self._first is None:
             return None
-        return (self.clock() - self._first[0]) / (self.done - self._first[1])
+        first_time, first_done = self._first
+        if self.done <= first_done:
+            return None
+        return (self.clock() - first_time) / (self.done - first_done)
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:

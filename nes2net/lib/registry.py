@@ -62,7 +62,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _added(self) -> dict[str, list[EntryPoint]]:
-        added: dict[str, list[EntryPoint]] = {}
+        added: dict[str, list[EntryPoint]] = {}  # _check_owner() removes names
         for point in entry_points(group=self.group):
             added.setdefault(point.name, []).append(point)
         return added
@@ -116,7 +116,7 @@ class Registry(Generic[T]):
                 f"{self.kind} '{name}' is registered already as {self._table.get(name)}: choose another name",
             ),
         )
-        self._table[name] = target
+        self._table[name] = target  # not built in, so that :meth:`check` applies
 
     def get(self, name: str) -> Any:
         """Import the object that is registered under ``name``.
@@ -150,7 +150,7 @@ class Registry(Generic[T]):
         points = self._added.get(name, [])
         owners = sorted(f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist)
         if owners and name in self._built_in:
-            del self._added[name]
+            del self._added[name]  # so that the note comes once
             print_note(
                 f"{self.kind} '{name}' is built into nes2net, so that of {' and '.join(owners)} cannot be used: its "
                 "author has to choose another name"
@@ -218,5 +218,6 @@ def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -
             if part.startswith(registry.kind):
                 package = str(named[part])
                 raise InputError(
-                    f"{owner} needs {part} of package {package}, which is not installed: pip install {package.partition(' ')[0]}"
+                    f"{owner} needs {part}, which no installed package provides; it was part of {package}: pip install "
+                    f"{package.partition(' ')[0]}"
                 )

@@ -81,7 +81,7 @@ _requests = Semaphore(NUM_THREADS)
 
 
 def _await_requests() -> None:
-    for _ in range(NUM_THREADS):
+    for _ in range(NUM_THREADS):  # before a fork
         _requests.acquire()
 
 
@@ -103,7 +103,7 @@ def remote() -> Remote:
 
 
 def adopt(state: Remote) -> None:
-    global _remote
+    global _remote  # in a worker: what the main process knows
     _remote = state
 
 
@@ -130,7 +130,7 @@ def address_of(path: AnyPath) -> str:
 def store_of(address: str) -> tuple[Any, str]:
     fsspec = optional("fsspec.core", f"{address} needs fsspec", "remote")
     store, path = fsspec.url_to_fs(address, use_listings_cache=False)
-    _stores[id(store)] = store
+    _stores[id(store)] = store  # kept, see above
     return store, path
 
 
@@ -182,7 +182,9 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
 def _status_from(address: str, facts: Mapping[str, Any]) -> Status:
     size = facts.get("size")
     if not isinstance(size, int):
-        raise InputError(f"{address}: the server does not state the size of the file, which shards require")
+        raise InputError(
+            f"{address}: the server does not state the size of the file, which shards require: copy them to this machine"
+        )
     tag = next((facts[key] for key in _TAGS if facts.get(key)), "")
     return Status(size, quote(str(tag), safe='"+-:', errors="replace"))  # without spaces
 
@@ -243,7 +245,7 @@ def list_folder(address: str) -> list[str]:
 
 
 def folder_of(address: str) -> str:
-    fixed = re.split(r"[*{]", address, maxsplit=1)[0]
+    fixed = re.split(r"[*{]", address, maxsplit=1)[0]  # up to a pattern or series
     if fixed != address or PurePosixPath(address).suffix:
         return fixed.rpartition("/")[0]
     return address.rstrip("/")
@@ -264,9 +266,11 @@ def fetch(address: str, start: int, size: int) -> bytes:
         content = store.cat_file(path, start=start, end=start + size)
         now = _ask_status(address)  # asked after reading, so that the bytes are of this file
         if now != listed:
-            raise ChangedFile(f"{address} {change_message(str(listed), str(now))}")
+            raise changed_file(address, listed, now)
         if len(content) == listed.size != size:
-            raise InputError(f"{address}: the server sends the whole file instead of a range, which shards require")
+            raise InputError(
+                f"{address}: the server sends the whole file instead of a range, which shards require: copy them to this machine"
+            )
         if len(content) != size:
             raise OSError(f"{len(content):,} bytes arrived instead of {size:,}")
         return content
@@ -274,8 +278,11 @@ def fetch(address: str, start: int, size: int) -> bytes:
     return read_cached(address, f"{start}\0{size}", lambda: _persistently(address, ask))
 
 
-def change_message(before: str, now: str) -> str:
-    return f"has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or begin a new run"
+def changed_file(address: str, before: object, now: object) -> ChangedFile:
+    return ChangedFile(
+        f"{address} has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or "
+        "begin a new run"
+    )
 
 
 def cache_folder() -> Path:
@@ -292,7 +299,7 @@ def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     path = cache_folder() / sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
     try:
         make_folder(path.parent)
-        entry = open(path, "a+b", buffering=0)
+        entry = open(path, "a+b", buffering=0)  # truncated only under the lock
     except OSError:  # the folder cannot be used
         return read()
     with entry, locked(entry.fileno()):
@@ -312,6 +319,7 @@ def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
 def _make_room(folder: Path, size: int) -> None:
     # Remove the parts that were not used for the longest time, a sixteenth more than needed.
     _uncounted["bytes"] += size
+    # Listing the folder takes long: do it after each 64th of the limit.
     if _uncounted["bytes"] < _remote.cache_bytes // 64:
         return
     _uncounted["bytes"] = 0
@@ -320,9 +328,10 @@ def _make_room(folder: Path, size: int) -> None:
         with suppress(OSError):  # another process has removed it
             status = entry.stat()
             entries.append((status.st_mtime_ns, status.st_size, entry.path))
-    for _, entry_size, path in sorted(entries, reverse=True):
-        size += entry_size
-        if size > _remote.cache_bytes * 15 // 16:
+    kept_bytes = size
+    for _, entry_size, path in sorted(entries, reverse=True):  # the newest first
+        kept_bytes += entry_size
+        if kept_bytes > _remote.cache_bytes * 15 // 16:
             with suppress(OSError):
                 os.unlink(path)
 

@@ -14,12 +14,14 @@ class OncePerMinute(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._minute = 0.0
+        self._minute = 0.0  # number of the minute on the monotonic clock
         self._logged: set[object] = set()  # the lines of this minute, so that memory stays bounded
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
+        # A line of nes2net with other arguments is another message; servers log arbitrary
+        # arguments.
         words = str(record.args) if record.name.startswith("nes2net") else ""
         line = (record.pathname, record.lineno, words)
         minute = time.monotonic() // 60

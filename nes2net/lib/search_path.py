@@ -11,9 +11,8 @@ import sys
 
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# The code of the first `-c` removes the current folder ("") from the search path. Python treats the
-# second `-c` as an argument of the program; the code of the first `-c` runs the code that follows
-# the second `-c`. The module sys is built in, so importing it reads no file.
+# The code of the first `-c` removes the current folder ("") from the search path, then runs the code behind the second
+# `-c`, which Python treats as an argument. Importing sys reads no file, because it is built in.
 _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; exec(sys.argv.pop(1))"]
 
 

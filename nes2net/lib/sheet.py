@@ -84,7 +84,13 @@ def table(rows: Sequence[Facts], brief: bool = False) -> list[str]:
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     cells = [[_cell_text(name, row[name]) for name in columns] for row in rows]
     if brief:
-        room = WIDTH - 4 - max(len(name) for name, _ in cells)
+        room = (
+            WIDTH
+            - 4
+            - max(  # 4: two spaces before each column
+                len(name) for name, _ in cells
+            )
+        )
         cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
     else:
         cells.insert(0, columns)
@@ -109,7 +115,7 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     words = [" ".join(column).split() for column in zip(*cells, strict=True)]
     longest_words = [max(map(len, words_of_column), default=0) for words_of_column in words]
-    while sum(widths) + 2 * len(widths) > WIDTH:
+    while sum(widths) + 2 * len(widths) > WIDTH:  # two spaces before each
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break

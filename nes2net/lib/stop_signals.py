@@ -19,7 +19,7 @@ class StopSignals:
         self.number: int | None = None
         #: Function that the first signal calls.
         self.action: Callable[[], object] = lambda: None
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Any] = {}  # number of a signal → the handler to restore
 
     def check(self) -> None:
         """Raise KeyboardInterrupt after Ctrl-C, or SystemExit after another signal."""
@@ -31,6 +31,7 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
+            # nohup ignores SIGHUP.
             if number and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
                 self._before[number] = signal.signal(number, self._receive)
         return self
@@ -40,6 +41,6 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, number: int, _: object) -> None:
-        self.check()
+        self.check()  # raises at the second signal
         self.number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
         self.action()

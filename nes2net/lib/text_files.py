@@ -64,6 +64,7 @@ def record_digests() -> Iterator[dict[Path, str]]:
 
 def _record_digest(path: Path, digest: str) -> None:
     digests = _digests.get()
+    # A pipe has other content each time.
     if digests is not None and digests.setdefault(path, digest) != digest and path.is_file():
         raise changed_error(path)
 
@@ -207,9 +208,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         if len(row) == num_fields:
             yield number, row
         elif row:
+            beginning = line[:_MAX_LINE_LENGTH]
             raise InputError(
                 f"{path}, line {number}: expected {pluralise(num_fields, 'field')} ({fields}), "
-                f"found {len(line[:_MAX_LINE_LENGTH].split())}: {short_repr(line[:_MAX_LINE_LENGTH].strip())}"
+                f"found {len(beginning.split())}: {short_repr(beginning.strip())}; correct the line"
             )
 
 
@@ -221,7 +223,7 @@ def parse_float(number: str, path: Path, line: int, quantity: str = "score") -> 
     """
     if are_floats([number]):
         return float(number)
-    hint = ""
+    hint = "; correct it"
     if are_floats([number.replace(",", ".")]):
         hint = ", with a decimal comma: write a point"
     elif are_floats([number.strip("\"'")]):

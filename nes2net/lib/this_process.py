@@ -79,7 +79,7 @@ def most_open_files() -> int:
     """Read how many files and connections may be open at once; a large number without a limit."""
     if sys.platform == "win32":
         return 1 << 20
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 62)  # -1: no limit
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 62)  # no limit is −1, which becomes 2⁶² − 1
 
 
 def peak_bytes() -> int | None:
@@ -96,7 +96,7 @@ def peak_bytes() -> int | None:
         return None
     try:
         status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024  # in kB
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

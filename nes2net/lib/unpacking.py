@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from stat import S_IFMT, S_ISLNK
+from stat import S_IFMT, S_ISLNK, S_ISREG
 from typing import IO, Any, NamedTuple, cast
 
 from nes2net.lib.errors import InputError, Unfinished, as_input_error, pluralise, short_repr
@@ -73,10 +73,10 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         size = archive.stat().st_size
     budget = Budget(
         str(archive),
-        max(_ALWAYS_ALLOWED, _MAX_GROWTH * size),
-        max(_MEMBERS_ALWAYS_ALLOWED, size // _BYTES_OF_MEMBER),
-        size,
-        "no archive of recordings grows like that; unpack it by hand if you trust it",
+        most_bytes=max(_ALWAYS_ALLOWED, _MAX_GROWTH * size),
+        most_steps=max(_MEMBERS_ALWAYS_ALLOWED, size // _BYTES_OF_MEMBER),
+        size=size,
+        remedy="no archive of recordings grows like that; unpack it by hand if you trust it",
     )
     check_arrived(archive)
     problem = f"{archive}: cannot be unpacked"
@@ -104,18 +104,18 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
 
 
 def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    with zipfile.ZipFile(file) as opened:
-        members = opened.infolist()
+    with zipfile.ZipFile(file) as zip_file:
+        members = zip_file.infolist()
         for info in members:  # check all names and sizes before the first file is written
             _target_path(info.filename, Path(), archive)
             budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
             kind = info.external_attr >> 16  # the mode of the file on Unix; 0 if the archive does not state a mode
-            if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_IFMT(kind) == 0o100000)):
+            if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_ISREG(kind))):
                 raise _refused_member(archive, info.filename, "a link or a device")
             if info.flag_bits & 1:  # encrypted
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
-            open_member = None if info.is_dir() else partial(opened.open, info)
+            open_member = None if info.is_dir() else partial(zip_file.open, info)
             yield _Member(info.filename, info.file_size, open_member)
 
 
@@ -125,14 +125,14 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
     for magic, opener in _COMPRESSION.items():
         if beginning.startswith(magic):
             file = opener(file)
-    with open_tar(file, str(archive)) as opened:
-        for info in tar_headers(opened):
+    with open_tar(file, str(archive)) as tar:
+        for info in tar_headers(tar):
             budget.take("members", bytes=info.size + _BLOCK, steps=1)
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
                 # cast: extractfile() returns None only for folders.
-                yield _Member(info.name, info.size, cast(Any, partial(opened.extractfile, info)))
+                yield _Member(info.name, info.size, cast(Any, partial(tar.extractfile, info)))
             else:
                 raise _refused_member(archive, info.name, "a link or a device")
 
@@ -143,7 +143,7 @@ def open_tar(file: Any, name: str) -> tarfile.TarFile:
     return tarfile.open(fileobj=source, mode="r:")
 
 
-def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def tar_headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the headers of a tar file without keeping earlier ones in memory.
 
     Raises:
@@ -151,19 +151,19 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             Python before 3.11.14, 3.12.12 and 3.13.6 reads the same header for ever.
         InputError: if a header is longer than 64 kB; tarfile would read even a name of gigabytes.
     """
-    source: Any = opened.fileobj
+    source: Any = tar.fileobj  # a _TarSource, see open_tar()
     end = 0
     while True:
         source.left = _MAX_HEADER_BYTES
-        entry = opened.next()
+        entry = tar.next()
         source.left = None
         if entry is None:
             return
-        if entry.size < 0 or opened.offset <= end:
+        if entry.size < 0 or tar.offset <= end:
             raise tarfile.ReadError("the size of a member is below 0")
-        end = opened.offset
+        end = tar.offset
         yield entry
-        opened.members = []  # type: ignore[attr-defined]  # tarfile would keep all headers
+        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep all headers
 
 
 class _TarSource:
@@ -193,6 +193,7 @@ class _TarSource:
 
 def _target_path(name: str, folder: Path, archive: Path) -> Path:
     folders = name.replace("\\", "/").split("/")
+    # A colon may follow a drive of Windows.
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused_member(archive, name, "a path that leads out of the folder")
     *above, last = (name for name in folders if name not in ("", "."))

@@ -72,7 +72,7 @@ class _Piped:
 
 
 def _unpickle_piped(array: np.ndarray) -> Tensor:
-    _Piped.arrived = True
+    _Piped.arrived = True  # in the main process
     return torch.from_numpy(array)
 
 
@@ -125,12 +125,12 @@ class Loader(DataLoader[Any]):
             **options,
         )
         self.setting = setting
-        self.worker_processes: list[BaseProcess] = []
+        self.worker_processes: list[BaseProcess] = []  # empty until they start
 
     def __iter__(self) -> Any:
         if not self.num_workers:
             return super().__iter__()
-        with _watch_workers_and_signals(self._check_workers) as early:
+        with _watch_workers_and_signals(self._check_workers) as early:  # signals during the start
             self._check_workers()
             try:
                 if not self.worker_processes:
@@ -169,9 +169,9 @@ class Loader(DataLoader[Any]):
             signals += early
             while True:
                 self._check_workers()
-                # Set the short time-out for this call only: if this call times out, the next call
-                # may still get the batch. The public setting ``timeout`` would also apply at the
-                # start of a pass, where PyTorch's iterator fails for good after a time-out.
+                # A short time-out for this call only: the next call may still get the batch. The public setting
+                # ``timeout`` also applies at the start of a pass, where PyTorch's iterator fails for good after a
+                # time-out.
                 batches._timeout = _LOOK
                 try:
                     return next(batches)
@@ -255,7 +255,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         return
 
     def handle_child_end(number: int, frame: FrameType | None) -> None:
-        if watching:
+        if watching:  # not while the handlers are restored
             check()
         call_replaced_handler(number, frame)
 
@@ -265,7 +265,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         call_replaced_handler(number, frame)
 
     def call_replaced_handler(number: int, frame: FrameType | None) -> None:
-        handler = replaced_handlers[number]
+        handler = replaced_handlers[number]  # or SIG_DFL, SIG_IGN, None
         if callable(handler):
             handler(number, frame)
 
@@ -306,8 +306,8 @@ def _set_up_worker(_number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(end_worker)  # type: ignore[attr-defined]
-    # End the worker at once. Otherwise the worker would wait until the main process takes the last
-    # batches, even if the main process was killed.
+    # End at once: otherwise, the worker would wait until the main process takes the last batches, even if that was
+    # killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 

@@ -98,7 +98,8 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        budget = Budget(name, _MAX_BYTES, 2 * _MAX_VALUES)
+        # Keys and the ends of lists are events, too, hence twice as many.
+        budget = Budget(name, most_bytes=_MAX_BYTES, most_steps=2 * _MAX_VALUES)
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):  # check all events before any object is built
             budget.take("values", steps=1)
@@ -155,6 +156,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
     """
     section = values
     for parent in keys[:-1]:
+        # A missing part of the model has the name that is its default in the recipe.
         default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
         child = section.get(parent, default if isinstance(default, str) else None)
         if isinstance(child, str) and section is not values:  # a part without options: make it a mapping

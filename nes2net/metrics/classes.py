@@ -201,5 +201,5 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
     """Average ``values`` (…, K) over the last axis where ``counted`` is true; NaN if it is nowhere true."""
     number = counted.sum(-1)
-    mean = (values * counted).sum(-1) / np.maximum(number, 1)
+    mean = (values * counted).sum(-1) / np.maximum(number, 1)  # `values` are finite
     return np.where(number > 0, mean, np.nan)

@@ -159,6 +159,7 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     """Compute the detection cost at a threshold; rates are numbers, or arrays over thresholds."""
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof
+    # 1 - p_bonafide may differ from p_spoof in the last bit: keep it, or published digits may change.
     cost = frr * c_miss * p_bonafide + far * c_fa * (1 - p_bonafide)
     if not normalize:
         return cost

@@ -88,6 +88,7 @@ def compute_eer(
     rejected = np.stack((rejected_bonafide[starts], rejected_spoof[starts]))  # (2, steps)
     if method != "arena":
         rejected = np.column_stack((rejected, sizes))
+    # Indices of steps (K,). The differences are the trials (steps − 1,) of each class that one step rejects more.
     steps = roc_hull(*np.diff(rejected)) if method == "rocch" else np.arange(rejected.shape[1])
     eer, after, share = interpolate_crossing(rejected[0, steps], rejected[1, steps], *sizes)
     # The threshold is the highest score, the score of a step, or between the scores of two steps.
@@ -192,7 +193,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     """
     bonafide, spoof = check_classes(bonafide, spoof)
     scores, is_bonafide = sort_trials(bonafide, spoof)
-    scores = scores[::-1]
+    scores = scores[::-1]  # descending
     ends = last_of_ties(scores)
     accepted_bonafide = np.cumsum(is_bonafide[::-1])[ends]
     accepted_spoof = 1 + ends - accepted_bonafide
@@ -211,6 +212,7 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
     """Mark (N,) the ends and bends of an ROC curve, the points that scikit-learn keeps."""
     if accepted_bonafide.size <= 2:
         return np.ones(accepted_bonafide.size, dtype=bool)
+    # A point whose counts both rise on as before, with the second difference 0, lies on a straight piece.
     bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
     return np.concatenate(([True], bends, [True]))
 

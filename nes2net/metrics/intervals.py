@@ -321,16 +321,15 @@ def _resample(
     drawings = _drawings(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
     results = [metric(*scores) for metric, *scores in systems]
     values: Iterable[NDArray] = itertools.chain.from_iterable(
-        _figures(systems, drawing, num_resamples, num_threads) for drawing in drawings
+        _values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
     )
     if progress:
         values = progress(values, num_resamples * len(drawings))
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
     if spoof_attacks is None:
         return results, drawn[0]
-    # Draws of speakers, of attacks, or both: add the distances from their means to the metric of all trials. Few
-    # clusters vary too little, so the distances are enlarged. The sums are clipped to 0 … 1, or to the range of draws
-    # outside of it.
+    # Add the distances of the draws from their means to the metric of all trials, enlarged because few clusters vary
+    # too little. The sums are clipped to 0 … 1, or to the range of draws outside of it.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
@@ -339,7 +338,7 @@ def _resample(
     return results, np.clip(sample + distances, lowest, highest)
 
 
-def _figures(
+def _values_of_resamples(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
     cells = drawing.cells
@@ -436,6 +435,7 @@ def _drawings(
 
 def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> _Drawing:
     def draw(index: int) -> NDArray:
+        # Another order of draws would change every published interval.
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
 
@@ -449,6 +449,8 @@ def _drawing_of_groups(seed: int, groups: NDArray, num_bonafide: int, num_attack
     def draw(index: int) -> NDArray:
         """Repeat the draw until both classes have a trial."""
         sizes = (num_attacks,) if num_attacks else ()  # skip the random numbers of _drawing_of_attacks()
+        # One more size continues the same random numbers: the further draw is new, but its beginning comes from the
+        # cache.
         while True:
             sizes = (*sizes, num_groups)
             counts = _last_counts(seed, index, sizes)
@@ -470,6 +472,7 @@ def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_g
         times = _last_counts(seed, index, (num_attacks,))
         counts = np.ones(1, dtype=np.int64)
         if not has_groups:
+            # After the draw of attacks, so that its random numbers are not used twice.
             counts = _last_counts(seed, index, (num_attacks, num_bonafide))
         return np.concatenate((counts, times))
 
@@ -478,6 +481,7 @@ def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_g
 
 def _number_groups(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
     number_of: dict[Any, int] = {}  # group → index of the group
+    # (B + S,)
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 
 

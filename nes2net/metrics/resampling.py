@@ -181,6 +181,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         num_bonafide, num_spoof = rejected[:, -1].tolist()
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at each trial. Multiplied by
         # num_bonafide · num_spoof, rises are integers, and FRR reaches FAR when they add up to this product.
+        # (2,) @ (2, K + 1) below: how far FRR − FAR has risen before each block.
         rises = np.array((num_spoof, num_bonafide))
         target_rise = num_bonafide * num_spoof
         block = int(np.searchsorted(rises @ rejected, target_rise)) - 1  # the block in which FRR reaches FAR
@@ -257,6 +258,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
+    # (runs,): whether a run of equal scores begins another pool than the run before it.
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)

@@ -95,7 +95,7 @@ class SetFigure(BaseModel):
     @property
     def text(self) -> str:
         """The value and any interval, such as ``2.315 (1.98 to 2.64)``."""
-        numbers = [f"{self._to_display(self.value):#.4g}"]
+        numbers = [f"{self._to_display(self.value):#.4g}"]  # "#" keeps zeros at the end
         if self.interval is not None:
             low, high = (f"{self._to_display(bound):#.3g}" for bound in self.interval)
             numbers.append(f"({low} to {high})")
@@ -165,7 +165,7 @@ def provenance_with_figures(network: Network) -> Provenance:
     with suppress(InputError):
         figures = [figure for figure in CardFile.read(path.parent).figures if figure.checkpoint == path.name]
         if figures:
-            fingerprint = network.fingerprint()
+            fingerprint = network.fingerprint()  # hashes all weights
             added_figures = [figure.to_dict() for figure in figures if figure.detector == fingerprint]
             return replace(provenance, figures=(*provenance.figures, *added_figures))
     return provenance
@@ -194,8 +194,7 @@ def model_card(
         evaluation_figures: of the run folder. The text shows all, the hub's metadata those of
             ``checkpoint``.
     """
-    # Take the licence of the earlier card. If the card has no licence, take the licence of the published weights,
-    # provided that the hub knows this licence.
+    # The licence of the earlier card, else of the published weights if the hub knows it.
     licence, own_text = _licence_and_user_text(earlier)
     published = provenance.published
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
@@ -218,7 +217,6 @@ def model_card(
         results = [figure.metadata() for figure in (*own_figures, *checkpoint_figures)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
         metadata["model-index"] = [{"name": name, "results": results}]
-    # Render the text that people read.
     template = markdown_templates("nes2net.models").get_template("card.md.jinja")
     body = template.render(
         name=name,
@@ -263,7 +261,7 @@ def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
         text = read_small_text(earlier)
     except InputError:
         return _NO_LICENCE, ""
-    licence = _LICENCE.search(text.partition("\n---\n")[0])
+    licence = _LICENCE.search(text.partition("\n---\n")[0])  # only in the YAML at the top
     return licence[1] if licence else _NO_LICENCE, text.partition(f"{_OWN_TEXT}\n")[2]
 
 
@@ -333,6 +331,7 @@ def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
 
 
 def _training_in_words(provenance: Provenance) -> dict[str, str]:
+    # From a file: any value may have any type.
     training = provenance.training
     facts = {}
     if isinstance(epoch := training.get("epoch"), int):
@@ -368,7 +367,6 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
-    # Name the languages of the training set, or say that they are not known.
     languages = _stated_values(provenance, "train", "languages")
     if languages:
         yield f"Languages other than {join_names(languages, 20)}."

@@ -52,7 +52,7 @@ def list_models() -> list[ListedModel]:
                 name=name,
                 good_for=model.good_for,
                 parameters=parameters,
-                size=file.size or 4 * parameters,
+                size=file.size or 4 * parameters,  # bytes, float32
                 trained_on=model.trained_on,
                 until=model.until,
                 reported=tuple(row.figures for row in rows),

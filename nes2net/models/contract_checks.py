@@ -25,7 +25,7 @@ def check_frontend(check: PartCheck, frontend: Any, num_frames: int) -> None:
         check.that(fits, returned, states, f"a list of {number} (of 'num_layers' {frontend.num_layers})")
         for state in states:
             check.tensor("forward", state, (2, None, frontend.out_dim), " (the last size is 'out_dim')")
-            fits = state.shape == states[0].shape and abs(state.shape[1] - num_frames) <= 3
+            fits = state.shape == states[0].shape and abs(state.shape[1] - num_frames) <= 3  # paddings differ
             check.that(fits, returned, state, f"{num_frames} frames in each, by 'hop_length'")
 
 
@@ -41,6 +41,7 @@ def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: i
     """Check logits and any embeddings of a back-end for features 2×``num_frames``×D."""
     if backend.num_scores:  # it also needs scores of other systems, which are not at hand
         return
+    # The nearest number of frames that the back-end allows.
     num_frames = backend.fixed_frames or min(max(backend.min_frames, num_frames), backend.max_frames or 10**6)
     states = [torch.randn(2, num_frames, backend.feature_dim or 8) for _ in range(backend.num_states)]
     features = states if backend.wants_layers == "all" else states[0]

@@ -75,8 +75,7 @@ class TeacherStudent(Frontend):
             student = {**teacher_config, **student}
         name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
-        # The hidden states of teacher and student are compared after averaging over time, so their frames must be equal
-        # in size and time.
+        # Mean hidden states are compared, so frames must be equal in size and time.
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
@@ -186,8 +185,8 @@ class OneClassDistillation(Backend):
             raise InputError(f"back-end '{name}' {why}: choose one that embeds only the last state")
         if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
             raise InputError(
-                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another "
-                "`model.backend.utterance`"
+                f"back-end '{name}' with `model.backend.backend.utterance=min` embeds by the logits of a last layer: use another "
+                "`model.backend.backend.utterance`"
             )
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
@@ -234,7 +233,7 @@ class Similarity(nn.Module):
 
     def __init__(self, first_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.first_sizes = list(first_sizes)
+        self.first_sizes = list(first_sizes)  # of all levels but the last, whose size is the rest
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Split ``embeddings`` B×2E into a pair (teacher, student) per level, in at least float32."""
@@ -254,5 +253,7 @@ class Similarity(nn.Module):
 def _half_options(option: str, value: str | Options, reserved: str) -> tuple[str, Options]:
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
-        raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
+        raise InputError(
+            f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student: name another part"
+        )
     return name, options

@@ -40,7 +40,6 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
         state_dict: tensors of a detector, with or without the front-end.
         frontend: the front-end of ``model``, on the meta device.
     """
-    # Stop if the front-end does not fit, or if most names do not match.
     tensors = _without_frontend(state_dict)
     misfit, expected = _compare_with(tensors, frontend, model)
     frontend_tensors = select_frontend(state_dict)
@@ -58,7 +57,6 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
             if tries > _MAX_TRIES:
                 return None
             new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
-            # Keep a change if it leaves fewer differences than the best change so far.
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
                 best = new_misfit, candidate, new_expected
@@ -164,8 +162,8 @@ def _suggest_numbers(tensors: StateDict, expected: StateDict) -> _Numbers:
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # If a name has the index i, there are at least i + 1 modules. An option may also be larger by 1 than
-                # the number of modules; the number of groups of Nes2Net is an example.
+                # The index i in a name means at least i + 1 modules; an option may be larger by 1, such as the groups
+                # of Nes2Net.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()

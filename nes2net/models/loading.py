@@ -111,7 +111,7 @@ def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str
         config = read_architecture(config)
     if checkpoint.config is not None:
         return replace(checkpoint, state_dict=unwrap_frontend(checkpoint.state_dict))
-    # Find the architecture of a checkpoint of other code from the names and shapes of its tensors.
+    # Other code: the names and shapes of its tensors tell the architecture.
     state_dict = without_wrapper(checkpoint.state_dict, source, config)
     if config is None:
         path_note = f" (it has no {CONFIG})" if path.is_dir() else ""
@@ -202,7 +202,9 @@ def read_architecture(name: str) -> ModelConfig:
             raise InputError(
                 f"option {short_repr(option)} of the architecture is not of the form part.option=value, such as backend.num_logits=1"
             )
-        set_value(described, ["model", *keys.split(".")], text, None, f"option {short_repr(option)}: the value")
+        set_value(
+            described, ["model", *keys.split(".")], text, None, f"option {short_repr(option)}: the value"
+        )  # copies the mappings in it
     return described["model"]
 
 
@@ -303,6 +305,7 @@ def recognise(state_dict: StateDict, pretrained: bool = True) -> dict[str, Misfi
 
 @cache
 def _published_tensors(config: str, with_frontend: bool) -> StateDict:
+    # Callers share the result, and must not change it.
     model = json.loads(config)  # arguments of a cached function are hashed, so a mapping must be text
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
@@ -313,7 +316,7 @@ def _published_tensors(config: str, with_frontend: bool) -> StateDict:
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """Build a front-end on the meta device from ``config`` as JSON; many published models share one."""
+    """Build a front-end on the meta device from ``config`` as JSON; models share one, so nobody may change it."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
@@ -327,9 +330,8 @@ def only_fitting_model(state_dict: StateDict, source: str, path_note: str) -> tu
     Raises:
         InputError: if no published model fits, or several models fit.
     """
-    # First try the few models without a pre-trained front-end. The models with a pre-trained
-    # front-end need the transformers library, and importing that library takes seconds. A file that
-    # fits a model without a pre-trained front-end does not fit any other model.
+    # First the few models without a pre-trained front-end: the others need the transformers library, whose import takes
+    # seconds. A file that fits one of these fits no other model.
     for pretrained in (False, True):
         misfits = recognise(state_dict, pretrained)
         fitting = fitting_models(state_dict, misfits)
@@ -358,11 +360,10 @@ def fitting_models(state_dict: StateDict, misfits: Mapping[str, Misfit]) -> dict
     Args:
         misfits: the result of :func:`recognise`.
     """
-    # Return the models that fit without changes, if there are any.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
-    # Otherwise, find the models whose front-end fits. Select those that share the most names with
-    # the checkpoint, and change options of the selected models.
+    # Otherwise, of the models whose front-end fits, change options of those that share the most names with the
+    # checkpoint.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match

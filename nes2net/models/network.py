@@ -28,7 +28,7 @@ from nes2net.lib.devices import (
     parse_precision,
     without_autocast,
 )
-from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.errors import InputError, check_setting, join_names
 from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options, options_of
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
@@ -95,12 +95,14 @@ class Network(nn.Module):
         if "all" in (backend.wants_layers, aggregation.wants_layers):
             self.layers = "all"
         self.provenance = Provenance()
-        self.source = ""
+        self.source = ""  # the file or name that the weights are from; empty without one
+        # Digest and file of the frozen tensors that save() omits; None if it saves all.
         self.base: dict[str, str] | None = None
         # set_precision() stores the precision here, because the type of the weights does not show tf32 and int8.
         self._chosen_precision = ""  # empty until then
         self._fingerprint = ""  # fingerprint of the weights before they were quantised; empty until then
         self._replayed: Replayed | None = None  # computes the scores of a compiled detector; None before compile()
+        # Tensors have their published names in state dicts.
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
@@ -117,7 +119,9 @@ class Network(nn.Module):
         if name in backends.names():
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
-            options = fit_options(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
+            options = fit_options(
+                backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames)
+            )  # sets what the user does not
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 
     @property
@@ -130,7 +134,7 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        # List the options of the back-end, with the defaults of options that its configuration lacks.
+        # With the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
         options = dict(self.backend.config)
         if name in backends.names():
@@ -139,7 +143,7 @@ class Network(nn.Module):
         for key, value in options.items():
             if isinstance(value, tuple):
                 value = list(value)
-            # Skip the name, which is shown before the options, and feature_dim, which is shown with the front-end.
+            # These two are shown elsewhere.
             if key not in ("name", "feature_dim"):
                 texts.append(f"{key}={value}")
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
@@ -321,7 +325,6 @@ class Network(nn.Module):
         Raises:
             InputError: if there is no such embedding.
         """
-        # Compute the embedding from hidden states of the front-end.
         if of == "frontend":
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
@@ -330,10 +333,9 @@ class Network(nn.Module):
                         f"the front-end has hidden states 0 to {len(states) - 1}: choose one of them, not `layer` {layer}"
                     )
                 states = [states[layer]]
-            elif layer not in ("last", "all"):
-                raise InputError(f"`layer` must be 'last', 'all' or a number, not {layer!r}")
+            else:
+                check_setting("layer", layer, layer in ("last", "all"), "'last', 'all' or a number")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
-        # Compute the embedding from the input of the back-end, or of the back-end's last layer.
         if layer != "last":
             raise InputError(
                 f"`layer` chooses a hidden state of the front-end, so it only works with `of=frontend`: remove it for `of={of}`"

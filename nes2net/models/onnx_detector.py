@@ -87,8 +87,8 @@ class OnnxDetector:
         if description.external_data:
             self._files.append(self.path.parent / description.external_data)
         self.precision: str = description.quantize or "float32"
-        # Files that change after this line are noticed by fingerprint(). A file that changed before it has another
-        # description than was read.
+        # fingerprint() notices files that change after this line; the check after it, an ONNX file that changed since its
+        # description was read.
         self._unchanged = Unchanged(*self._files)
         described_file.check()
         self.session = self._start_session(device, runs)

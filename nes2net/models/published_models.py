@@ -204,8 +204,8 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         file=PublishedFile(f"hub:nii-yamagishilab/{hub}-anti-deepfake/model.safetensors"),
         parameters=parameters,
         notes=(
-            "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; its "
-            "epoch is selected on all development sets of its training corpora",
+            "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; the "
+            "epoch is selected on the development sets of all training corpora",
             "the variant -nda, trained without RawBoost, has tensors of the same names and shapes and is "
             "loaded in the same way",
             "the variants with a one-class head require the back-end's option head: one_class",
@@ -221,8 +221,8 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
             "backend": {"name": "raptor", "score_rule": "probability"},
         },
         f"arXiv 2603.06164, hub Speech-Arena-2025/DF_Arena_{size}_V_1",
-        licence="non-commercial (see its card)",
-        code_licence="non-commercial (see its card)",
+        licence="non-commercial (see the card)",
+        code_licence="non-commercial (see the card)",
         trained_on=(
             "asvspoof2019_la",
             "asvspoof5",
@@ -256,7 +256,7 @@ def _spectra(
     return PublishedModel(
         {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
         f"hub {repository}",
-        licence="Apache-2.0 (the metadata of its card) or MIT (the text)",
+        licence="Apache-2.0 (by the metadata of the card) or MIT (by its text)",
         code_licence="Apache-2.0",
         num_samples=_CROP,
         scored_in="the code beside its file on the hub, the logs of the Speech Anti-Spoofing Arena",
@@ -266,8 +266,8 @@ def _spectra(
         parameters=parameters,
         notes=(
             "the training data are not published, so they may contain any corpus",
-            "the example on its card crops at a random place",
-            f"its card decides at the threshold {threshold}",
+            "the example on the detector's card crops at a random place",
+            f"the example on the detector's card decides at the threshold {threshold}",
         ),
     )
 
@@ -289,8 +289,9 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
         notes=(
             "release 0.2.2 scores by the bona fide logit (score_rule: logit), the current code by the difference of the logits; "
             "the source does not state which rule gave the published figures",
-            "the hub has a file for each training corpus and seed; the first word of a file's name there is the training corpus",
-            "its names and shapes of tensors are from files that release 0.2.2 writes, because no published file was available",
+            "the hub has a file for each training corpus and seed; a file's name begins with the training corpus",
+            "nes2net knows the names and shapes of the tensors from files that release 0.2.2 writes, because no published file "
+            "was available",
         ),
     )
 
@@ -309,9 +310,9 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
         notes=(
-            "its files contain only the layer weights and the linear head; name the pre-training file of the frozen "
+            "the published files contain only the layer weights and the linear head; name the pre-training file of the frozen "
             "encoder as `base`",
-            "its names and shapes of tensors are from the code, because no published file was available",
+            "nes2net knows the names and shapes of the tensors from the code, because no published file was available",
         ),
     )
 
@@ -324,7 +325,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
         scored_in="main.py",
-        notes=("its published figures on In-the-Wild are of whole utterances, scored in train mode",),
+        notes=("the published figures on In-the-Wild are of whole utterances, scored in train mode",),
     ),
     "Nes2Net-X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
@@ -333,7 +334,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
-            "the released checkpoint (1.65 % on ASVspoof 2021 DF) has one logit; nes2net recognises this by the shapes; "
+            "the released checkpoint (1.65 % on ASVspoof 2021 DF) has one logit; nes2net recognises this by the shapes of the tensors; "
             "in main.py, the flag n_output_logits must be 1",
         ),
     ),
@@ -415,7 +416,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_CROP,
         crop="random",
         scored_in="main1.py, data_utils.py",
-        notes=("also trained on corpora that its code does not list",),
+        notes=("also trained on corpora that the published code does not list",),
     ),
     "df_arena_500m": _df_arena(
         "xlsr_300m",
@@ -472,9 +473,9 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "this is the paper's best configuration; for other configurations, set options of the back-end",
-            "its authors score in bfloat16, in batches of 64 that are normalised as one block; `dtype=bfloat16`, "
-            "`batch_size=64` and the front-end's normalize: batch come close",
+            "the named detector is the paper's best configuration; for other configurations, set options of the back-end",
+            "the authors score in bfloat16, in batches of 64 that are normalised as one block; `dtype=bfloat16`, "
+            "`batch_size=64` and the front-end's normalize: batch give nearly the same scores",
         ),
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),
@@ -498,8 +499,8 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Name of a published model → its architecture.
 PUBLISHED_MODELS = {name: model.config for name, model in PUBLISHED.items()}
 
-#: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
-#: the licence. We could not read these files; a file is recognised by its names and shapes.
+#: Repository of the hub with several fitting checkpoints, which we could not read → what its
+#: publisher says of them, and the licence. A file is recognised by names and shapes.
 HUB_COLLECTIONS = {
     "nielsr/nes2net-checkpoints": ("checkpoints of Nes2Net, linked by its authors' README", "not stated"),
     "sukhdeveyash/XLS-R-SLS-Deepfake-Detection": ("SLS, trained again by others than its authors", "MIT"),

@@ -75,7 +75,7 @@ class PublishedRow:
         ways = []
         if self.recipe:
             ways.append("recipe")
-        if self.checkpoint and self.model and self.released != {}:
+        if self.checkpoint and self.model and self.released != {}:  # {}: none of this result
             ways.append("checkpoint")
         return ways
 
@@ -200,7 +200,9 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
     with as_input_error(f"{path} is not valid YAML", yaml.YAMLError):
         content = yaml.safe_load(read_text(path))
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
+        raise InputError(
+            f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}; correct it"
+        )
     try:
         file = _File.model_validate(content)
     except ValidationError as error:

@@ -48,8 +48,8 @@ def quantise_rows(x: Tensor) -> Rows:
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _MAX_ACTIVATION / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # Read the bits of the numbers as integers; the mask removes the sign. The integers have the same order as the
-    # magnitudes, and PyTorch finds the largest integer several times as fast as the largest magnitude.
+    # The bits, read as integers without the sign, have the order of the magnitudes; PyTorch finds the largest integer
+    # several times as fast.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _MAX_ACTIVATION / largest.clamp_min_(_TINY)
@@ -69,7 +69,7 @@ class Int8Linear(nn.Module):
     def __init__(self, *linears: nn.Linear) -> None:
         super().__init__()
         weight = torch.cat([linear.weight.detach().float() for linear in linears])  # N×K
-        scale = weight.abs().amax(1).clamp_min(_TINY) / 127
+        scale = weight.abs().amax(1).clamp_min(_TINY) / 127  # (N,): the largest weight of a row becomes ±127
         values = (weight / scale[:, None]).round_().to(torch.int8)
         biases: list[Tensor] = []
         for linear in linears:
@@ -227,7 +227,9 @@ class Int8Attention(nn.Module):
     def __init__(self, original: Any) -> None:
         super().__init__()
         self.num_heads = original.num_heads
-        self.qkv_proj = Int8Linear(original.q_proj, original.k_proj, original.v_proj)
+        self.qkv_proj = Int8Linear(
+            original.q_proj, original.k_proj, original.v_proj
+        )  # N = 3D, split in this order by _attend()
         self.out_proj = Int8Linear(original.out_proj)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
@@ -341,9 +343,9 @@ def quantise(model: nn.Module) -> nn.Module:
             elif name in _LAYERS_OF_OTHER_ENCODERS and id(module) in in_layers and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Rows(child))  # in_layers does not contain layers of a back-end
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # The positional convolution computes its weight from a norm and a direction in each call. Put the
-                # computed weight into a new layer. Do not remove the parametrization from ``child``, because the
-                # copies of ``child`` would change, too. The new layer needs no padding, because embed_positions() pads.
+                # The positional convolution computes its weight from a norm and a direction in each call: put the
+                # weight into a new layer. Removing the parametrization would change copies of ``child``, too. The new
+                # layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
                 plain.weight = nn.Parameter(child.weight.detach())

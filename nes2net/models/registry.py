@@ -192,8 +192,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.contract_checks import check_backend  # imported late, so that listing names needs no torch
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Separate the general options, which every back-end takes, from the options of the constructor. A general option
-    # that is also a parameter of the constructor is passed to the constructor.
+    # General options, which every back-end takes; one that the constructor itself declares is passed to it.
     general_options = {
         key: options[key] for key in options_of(GeneralOptions) if key in options and key not in parameters
     }

@@ -14,8 +14,7 @@ from nes2net.models.checkpoints.state_dict import StateDict
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: The record of a checkpoint holds the digest of the tensors under this key. Only a record that
-#: states weights of a published model has this key.
+#: Key for the digest of the tensors, only in a record that states weights of a published model.
 TENSORS_KEY = "tensors_sha256"
 
 

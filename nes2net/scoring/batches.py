@@ -35,10 +35,9 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
-# The list of trials is divided into windows, and whole utterances are sorted by length within a window. A window has at
-# most _WINDOW_BATCHES batches and at most _WINDOW_TRIALS trials: enough trials to fill batches with utterances of one
-# length, and few enough for the memory. The first window is small, so that scoring starts after a few headers are read.
-# Each further window is larger by the factor _GROWTH, up to the largest size.
+# Trials are divided into windows, in which whole utterances are sorted by length: large enough to fill batches with one
+# length, small enough for the memory. The first is small, so that scoring starts after few headers; each further one is
+# larger by _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
@@ -78,7 +77,7 @@ class ReadBatch(NamedTuple):
 
 def _trial_windows(num_trials: int, batch_size: int) -> Iterator[range]:
     """Divide the indices of trials into windows, the first of which are small (see _WINDOW_BATCHES)."""
-    size = batch_size * _FIRST_WINDOW_BATCHES
+    size = batch_size * _FIRST_WINDOW_BATCHES  # trials
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
     while start < num_trials:
@@ -114,7 +113,7 @@ def _group_by_length(
         for number, window in enumerate(windows):
             lengths = list(chain.from_iterable(next_lengths))
             next_lengths = start_reading(windows[number + 1]) if number + 1 < len(windows) else iter(())
-            by_length = groupby(sorted(zip(lengths, window)), key=itemgetter(0))
+            by_length = groupby(sorted(zip(lengths, window)), key=itemgetter(0))  # in order of length, then of trials
             yield window, [(length, [index for _, index in pairs]) for length, pairs in by_length]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -177,7 +176,7 @@ class Plan:
                     # A negative length stands for a size in bytes (:func:`header_length`).
                     num_samples = length if length >= 0 else _SAMPLES_A_BYTE * -length
                     size = min(size, max(1, self.most_samples // max(1, num_samples)))
-                batches += [group[i : i + size] for i in range(0, len(group), size)]
+                batches += [group[i : i + size] for i in range(0, len(group), size)]  # indices of trials
             if length_of is not None:
                 # Mix batches of short and long utterances, so that the progress so far predicts the remaining time.
                 random.Random(window.start).shuffle(batches)
@@ -309,9 +308,8 @@ def waveforms_for(
     ) -> Generator[ReadBatch, None, None]:
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # Limit the number of convolution plans that PyTorch keeps. A plan takes 200 KiB, a batch needs some 85
-            # plans for its shape, and two batches of whole utterances rarely have the same shape. PyTorch reads the
-            # limit at the first convolution.
+            # Limit PyTorch's convolution plans: each takes 200 KiB, a batch needs some 85 for its shape, and batches of
+            # whole utterances rarely share one. The limit is read at the first convolution.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
@@ -342,7 +340,7 @@ def choose_num_rows(device: torch.device, count: int, most_rows: int) -> int:
     """
     if device.type != "cuda":
         return count
-    return next((rows for rows in _ROWS if count <= rows < most_rows), max(count, most_rows))
+    return next((rows for rows in _ROWS if count <= rows < most_rows), max(count, most_rows))  # _ROWS ascend
 
 
 T = TypeVar("T")
@@ -368,7 +366,9 @@ class Compute(Generic[T]):
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
         """Yield the result of each batch, in order, while up to ``ahead`` later batches are computed."""
-        ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
+        ahead = self.ahead
+        if ahead is None:  # on a GPU, compute one batch while the caller handles another
+            ahead = 1 if self.scorer.device.type == "cuda" else 0
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
             under_way.append(self._start_batch(batch))
@@ -384,6 +384,7 @@ class Compute(Generic[T]):
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
+                # values() waits for the device; a text is the reason of a failure.
                 for id, file_stamp, value in zip(group.ids, group.file_stamps, values()):
                     if isinstance(value, str):
                         failures[id] = value
@@ -397,6 +398,7 @@ class Compute(Generic[T]):
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))
+        # Seeds the random numbers of the group.
         group_id = group.ids[0] if self.random_streams else None
         return self.judgement.start(
             self.scorer,

@@ -89,7 +89,7 @@ def check_decider(
 def default_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the window in seconds: as scored for the calibration, else as long as a training crop."""
     num_samples = decider and choose_num_samples(decider, scorer.provenance).num_samples
-    return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE
+    return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE  # None and 0: unknown
 
 
 #: Columns of the table that :func:`decide_trials` writes.
@@ -140,15 +140,9 @@ def decide_trials(
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
     file = Unchanged(out)
     basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": file.digests()[out]}
-    basis = json.loads(json_text(basis))
-    # The table of an earlier run is kept if it was made from the same scores by the same calibration.
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        if path.is_file():
-            earlier = parse_json(read_bounded(record_path, 64 << 20), str(record_path))
-            is_unchanged = earlier["decisions_sha256"] == sha256_of(path)
-            if Claim(path, basis, {key: earlier[key] for key in basis}, is_unchanged).is_done:
-                numbers = {str(name): int(count) for name, count in earlier["counts"].items()}
-                return CorpusDecisions(path, record_path, numbers, already_complete=True)
+    basis = json.loads(json_text(basis))  # as it is read from the record, for comparison
+    if (earlier_decisions := _earlier_decisions(path, record_path, basis)) is not None:
+        return earlier_decisions
     ids, scores = read_scores(out)
     file.check()
     scored = set(ids)
@@ -162,7 +156,6 @@ def decide_trials(
         channel=channel,
         num_workers=num_workers,
     )
-    # Decide on each score, and write the table and its record.
     text = io.StringIO()
     counts = Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -183,3 +176,16 @@ def decide_trials(
     write_text(record_path, json_text(record, indent=1, ensure_ascii=False) + "\n")
     forget_traits(out)
     return CorpusDecisions(path, record_path, dict(counts))
+
+
+def _earlier_decisions(path: Path, record_path: Path, basis: Mapping[str, object]) -> CorpusDecisions | None:
+    """Read the complete table of an earlier run with this ``basis``; None if there is none."""
+    # A file of another program may raise any of these errors.
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        if path.is_file():
+            earlier = parse_json(read_bounded(record_path, 64 << 20), str(record_path))
+            is_unchanged = earlier["decisions_sha256"] == sha256_of(path)
+            if Claim(path, basis, {key: earlier[key] for key in basis}, is_unchanged).is_done:
+                counts = {str(name): int(count) for name, count in earlier["counts"].items()}
+                return CorpusDecisions(path, record_path, counts, already_complete=True)
+    return None

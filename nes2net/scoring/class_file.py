@@ -45,7 +45,7 @@ class ClassTable(NamedTuple):
 def holds_classes(path: Path) -> bool:
     """Whether the first line is a header of two classes or more, and not one of scores."""
     first, *names = map(str.strip, first_line(path).split("\t"))
-    # With underscores at both ends, ``in`` compares whole words. If every column has a word for bona fide or spoof, such
+    # Underscores at both ends make ``in`` compare whole words. If every column has a word for bona fide or spoof, such
     # as "real" and "fake_score", the file is of one detector of fakes.
     columns = {f"_{column_name(name)}_" for name in names}
     of_scores = {f"_{name}_" for name in (*SCORE_COLUMNS, *LABEL_COLUMNS)}

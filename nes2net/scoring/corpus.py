@@ -107,8 +107,8 @@ def judge_trials(
     judgement = judgement.fit_to(scorer)
     _check_settings(scorer, judgement, settings)
     check_system_scores(trials, scorer.num_scores)
-    # Plan the batches. If the front-end normalises the batch as a whole, either each utterance is judged alone, or the
-    # batch size becomes part of the identity of the run.
+    # If the front-end normalises the batch as a whole, each utterance is judged alone, or the batch size becomes part
+    # of the run's identity.
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
@@ -120,7 +120,7 @@ def judge_trials(
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
     )
-    # Collect the identity of the run: every fact that may change a value.
+    # The identity has every fact that may change a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size
@@ -150,11 +150,11 @@ def judge_trials(
 def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: ScoringSettings) -> None:
     if settings.compile and settings.num_samples is None:
         raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
+            "a detector can be compiled only for waveforms of one length, as in '4sec': set `num_samples`, or remove `compile=True`"
         )
     if settings.legacy_train_mode and not judgement.is_score:
         raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
     if settings.legacy_train_mode and scorer.precision == "int8":
         raise InputError(
-            "`legacy_train_mode` requires a detector in float32, but this one is in int8: remove it, or load the detector in float32"
+            "`legacy_train_mode` does not work with a detector in int8: remove it, or load the detector in float32"
         )

@@ -142,7 +142,7 @@ class Embeddings(Judgement[NDArray]):
         first = next(rows)
         rows = chain([first], rows)
         size = len(first[1])
-        chunks = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+        chunks = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])  # until the first empty list
         if len(files) == 1:
             _write_parquet(files[0], size, chunks)
             return {"size": size}

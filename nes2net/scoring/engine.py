@@ -39,9 +39,8 @@ _ROWS_AT_ONCE = 1024  # number of rows in memory at once while the rows of a fin
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: What to do if the file of a run exists already. If the file belongs to the same run, the values False and
-#: ``"others"`` resume the run. If the file belongs to another run, the value False raises an error, and the value
-#: ``"others"`` replaces the file. The value True replaces the file in both cases.
+#: If the file of a run exists: for the same run, False and ``"others"`` resume; for another run,
+#: False raises, and ``"others"`` replaces it. True always replaces it.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
@@ -119,9 +118,8 @@ class BatchResult(NamedTuple, Generic[T]):
     """Samples in the waveforms."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
-#: this process and the number of processes. The function leaves out a batch if the ids of all trials in the batch are
-#: in ``done``.
+#: ``read(trials, done, processes)`` reads the batches of this process, whose rank and number
+#: ``processes`` states; it omits batches whose ids are all in ``done``.
 BatchReader: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -156,7 +154,7 @@ def run_over(
     run = plain(run)
     settings = settings or RunSettings()
     if not trials:
-        raise InputError("there are no trials to score: the list is empty")
+        raise InputError("there are no trials to score, because the list is empty: add trials to it")
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
     output.check(trials, out)
@@ -170,7 +168,6 @@ def run_over(
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
-        # Find the rows of earlier runs; if the file is complete, nothing is left to do.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
         if processes.rank == 0 and earlier.starts_again:
@@ -282,18 +279,19 @@ def _find_earlier_work(
         except InputError:
             if not overwrite:
                 raise
-    # If the file is complete, journals of this run are not needed. A journal of another run is kept, because the other
-    # run was started to overwrite this file.
+    # A complete file needs no journals of this run; those of another run stay, because it was started to overwrite this
+    # file.
     claim = output.claim(out, run)
     if result.already_complete:
         return nothing._replace(starts_again=claim.is_same)
     finished = None if stamps is None else out
     if not claim.is_same and overwrite:
+        # The other run's journals are removed; rows of the finished file are used.
         return nothing._replace(audio=stamps or {}, out=finished)
     claim.check("pass `overwrite=True` or remove it")
     # Read the rows in journals, and do not use rows whose audio file was replaced.
     with output.open_kept(out) as kept_rows:
-        pass
+        pass  # its stamps and failures stay after closing
     now = _stamps_by_id([trial for trial in trials if trial.id in kept_rows.stamps], output, processes)
     kept = {id: kept_rows.stamps[id] for id in now}
     replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
@@ -401,12 +399,10 @@ def _write_finished(
     out = result.path
     with output.open_kept(out, replaced) as kept_rows:
         used = [trial for trial in trials if trial.id in kept_rows.stamps]
-        # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
-        # long. The reason for such a trial is ``lost``.
+        # A trial that did not fail may have no row: a journal was damaged meanwhile, or the row is too long.
         lost = "its row in the journal is damaged or too long"
         without_row = [trial.id for trial in trials if trial.id not in kept_rows.stamps]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
-        # If no trial has a row, remove the journals and raise an error.
         if not used:
             output.forget(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])

@@ -29,8 +29,8 @@ from nes2net.scoring.waveforms import Recording, Source, WaveformReader
 
 T = TypeVar("T")
 
-# Files for _AHEAD batches are read ahead. A batch takes files of equal length only from the files for the first
-# _LOOKED_AT batches, so that the other files can still be read while the batch is computed.
+# Files for _AHEAD batches are read ahead; a batch takes only files of the first _LOOKED_AT batches, so that others are
+# still read while it is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
@@ -81,8 +81,8 @@ def judge_files(
 def _judge_in_order(
     batches: _Batches[T], sources: Iterator[AnyRecording | Source], workers: int
 ) -> Iterator[Judged[T] | Failed]:
-    # Threads read the first files of ``waiting``, in the order of ``sources``; a file leaves it when its result is
-    # yielded, even if a batch of an earlier file has judged it.
+    # Threads read ``waiting``, in the order of ``sources``; a file leaves it when its result is yielded, even if an
+    # earlier file's batch has judged it.
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
         waiting: deque[_File[T]] = deque()
@@ -123,7 +123,7 @@ class _File(Generic[T]):
 
     def __init__(self, source: Source, reading: Future[_ReadFile]) -> None:
         self.source = source
-        self.judged: Judged[T] | Failed | None = None
+        self.judged: Judged[T] | Failed | None = None  # None until then
         self._reading = reading
         try:
             self._estimated_bytes = _EXPANSION * os.path.getsize(str(all_channels(source.recording)))
@@ -190,7 +190,9 @@ class _Batches(Generic[T]):
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:
-            traits = list(self.measurer.with_embeddings([measured for measured in traits if measured], waveforms))
+            traits = list(
+                self.measurer.with_embeddings([measured for measured in traits if measured], waveforms)
+            )  # no trait is None then
         with scoring_mode(self.scorer):
             values = self.judgement.start(self.scorer, [torch.from_numpy(waveforms)])()
         for (file, read), measured, value in zip(batch, traits, values, strict=True):

@@ -25,8 +25,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
 from nes2net.lib.plain_data import parse_json
 
-# Largest number of bytes of a line in a journal; a longer line counts as damaged. The line for an hour of audio with
-# scores of 20-ms frames has 4 million bytes.
+# Most bytes of a line in a journal; a longer one counts as damaged. An hour of 20-ms frames takes 4 million.
 _MAX_LINE_BYTES = 1 << 26
 
 T = TypeVar("T")
@@ -66,8 +65,7 @@ class Journal(Generic[T]):
         self.to_json = to_json
         with writing(path):
             make_folder(path.parent)
-            # The file has no buffer. With a buffer, a line that does not fit on the disk would be written again when
-            # the file is closed.
+            # No buffer: a line that does not fit on the disk would be written again at the close.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # cut off an incomplete last line
                 start = file.seek(max(0, os.path.getsize(path) - _MAX_LINE_BYTES))

@@ -250,7 +250,6 @@ def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
 
 
 def _check_judgement(check: PartCheck, judgement: Any, _length: int) -> None:
-    """Check another package's judgement of rows: its columns, and the shape of its scores."""
     columns = getattr(judgement, "columns", None)
     if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
         return

@@ -164,8 +164,7 @@ def values_or_raise(results: Iterable[T | str]) -> list[T]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score each (N,) as :func:`score_or_raise`; equal lengths share a batch."""
     one_by_one = depends_on_batch(scorer)
-    # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
-    # if each waveform is a batch.
+    # Length, or index if each waveform is a batch → indices of the waveforms of a batch.
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if one_by_one else len(waveform), []).append(number)
@@ -199,10 +198,9 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        results = []
-        for score in scores.tolist():
-            results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
-        return results
+        return [
+            score if math.isfinite(score) else _not_finite_reason("score is {}", score) for score in scores.tolist()
+        ]
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
     return _start_or_split(scorer, scorer.scores, results_of, inputs, stream, rows)
@@ -253,12 +251,12 @@ def _start_or_split(
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        started = []
-        for tensors in splits:
-            started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
+        started = [
+            _start_or_split(scorer, compute, results_of, list(tensors), stream, rows) for tensors in splits
+        ]  # all are queued before the first is waited for
         return lambda: [result for finish in started for result in finish()]
 
-    # If an earlier batch of fewer rows did not fit into memory, split this one without trying.
+    # If an earlier batch did not fit into memory, split one with more rows than will fit without trying it.
     most_rows = _most_rows(scorer, waveforms.shape[1])
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
@@ -274,7 +272,9 @@ def _start_or_split(
 
             def finish() -> list[T | str]:
                 results: list[T | str] = [*results_of(queued.wait())]
-                not_finite = [number for number, result in enumerate(results) if isinstance(result, str)]
+                not_finite = [
+                    number for number, result in enumerate(results) if isinstance(result, str)
+                ]  # a text is a reason
                 if not_finite:
                     _blame_part(scorer, waveforms[not_finite])
                 return results
@@ -333,7 +333,6 @@ def _seeded_by(stream: str | None, device: torch.device) -> Iterator[None]:
 
 
 def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
-    """Move ``x`` to ``device``, and repeat its last row until it has ``rows`` rows."""
     if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
         x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
     x = x.to(device, non_blocking=True)
@@ -366,7 +365,7 @@ class _ModeInForce:
     def __init__(self, scorer: Scorer, train: bool) -> None:
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
-        self.buffers: list[tuple[Tensor, Tensor]] = []
+        self.buffers: list[tuple[Tensor, Tensor]] = []  # each with a copy, as train mode changes statistics
         if train:
             self.buffers = [(x, x.clone()) for module, _ in self.modes for x in module.buffers(recurse=False)]
         if train or any(training for _, training in self.modes):

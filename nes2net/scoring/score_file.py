@@ -19,8 +19,7 @@ from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import are_floats, has_control, parse_float
 
-#: Names that the column of scores may have in a file with a header; in a column with such a name, higher scores mean
-#: bona fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
+#: Names of a column of scores in which higher means bona fide. DeepFense's class 1 is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
 # Words for a missing number, in lower case.
 _MISSING = ("", "-", "na", "n/a", "<na>", "none", "null")

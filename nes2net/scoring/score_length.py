@@ -12,8 +12,8 @@ from nes2net.models.provenance import Provenance
 RequestedSamples: TypeAlias = int | Literal["auto"] | None
 #: The same for a corpus; "4sec" chooses like "auto", but the usual number of the corpus instead of all samples.
 CorpusSamples: TypeAlias = RequestedSamples | Literal["4sec"]
-#: Lengths of training crops in published recipes. Authors who train on crops of one of these lengths score the usual
-#: number of samples of the corpus ('4sec'), or whole utterances.
+#: Training crops of published recipes, whose authors score the usual samples of the corpus ('4sec')
+#: or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
 # Two minutes in samples, longer than any real training crop. A recipe that states longer crops counts as damaged.
 _MAX_SAMPLES = 120 * 16_000
@@ -44,7 +44,9 @@ class ScoreLength(NamedTuple):
     @property
     def note(self) -> str:
         """:attr:`words` with advice; empty without :attr:`why`."""
-        return self.words and f"{self.words}; `num_samples` chooses another part"
+        if not self.why:
+            return ""
+        return f"{self.words}; `num_samples` chooses another part"
 
 
 def samples_to_score(

@@ -21,8 +21,8 @@ from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.text_files import are_floats, has_control, parse_float, text_blocks
 from nes2net.scoring.score_file import CONTROL
 
-#: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
-#: million frames of 20 ms, in a file of some 400 MB.
+#: Most frames and utterances in a file of frame scores; the evaluation part of PartialSpoof has 11
+#: million frames of 20 ms (400 MB).
 MAX_FRAMES = 200_000_000
 MAX_UTTERANCES = 1_000_000
 _MAX_LINE_LENGTH = 4096
@@ -96,7 +96,7 @@ class _Reader:
         self.scores: dict[str, NDArray] = {}
         self.id = ""  # id of the utterance whose lines are being read
         self.frame_scores = array("d")  # scores of the frames of this utterance, as far as read
-        self.num_frames = 0
+        self.num_frames = 0  # of all utterances
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
         """Add adjacent frames of utterance ``name``, the first in ``line`` of the file.

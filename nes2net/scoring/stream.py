@@ -82,9 +82,9 @@ class HeldSamples:
     """The latest samples of a recording, from number ``first`` to before ``end``."""
 
     def __init__(self) -> None:
-        self.first = 0
-        self.end = 0
-        self._blocks: list[np.ndarray] = []
+        self.first = 0  # number of the first held sample
+        self.end = 0  # number of the sample after the last
+        self._blocks: list[np.ndarray] = []  # adjacent, without gaps
 
     def append(self, block: np.ndarray) -> None:
         """Add the next samples (N,)."""
@@ -97,7 +97,7 @@ class HeldSamples:
         """Return samples from number ``start`` on as a view."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
-        return self._blocks[0][start - self.first : start - self.first + length]
+        return self._blocks[0][start - self.first : start - self.first + length]  # start ≥ first
 
     def drop(self, first: int) -> None:
         """Free the samples before number ``first``."""
@@ -160,7 +160,7 @@ class Batches(Generic[AnyWindow]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._waiting: list[AnyWindow] = []
+        self._waiting: list[AnyWindow] = []  # windows of equal length
 
     def push(self, window: AnyWindow) -> Iterator[list[AnyWindow]]:
         """Take a window; yield complete batches: full, or before a window of another length."""
@@ -285,13 +285,13 @@ class Stream:
         self._advance_to(start)
         self._push_samples(block)
 
-    def skip(self, most_waiting: int) -> int:
-        """Skip all but the newest window if more than ``most_waiting`` wait; return how many.
+    def skip(self, max_waiting: int) -> int:
+        """Skip all but the newest window if more than ``max_waiting`` wait; return how many.
 
         :attr:`waiting` has one :class:`Skipped` for them and earlier ones.
         """
         windows = [item for item in self.waiting if isinstance(item, TimedWindow)]
-        if len(windows) <= most_waiting:
+        if len(windows) <= max_waiting:
             return 0
         *skipped_windows, newest = windows
         before = [item for item in self.waiting if isinstance(item, Skipped)]
@@ -349,9 +349,9 @@ class Stream:
         return self.piece_start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
-        """Begin the part of the stream behind a long hole at ``start`` seconds; no window spans two parts."""
+        """Begin a piece of the stream at ``start`` seconds, after a long hole; no window spans two pieces."""
         self.piece_start = start
-        """Seconds at which the piece begins: 0, or behind a long hole."""
+        """Seconds at which the piece begins: 0, or the end of a long hole."""
         self._num_samples = 0  # samples pushed in this piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
 
@@ -405,6 +405,7 @@ class Stream:
             self._score_batches(self._batching.push(item) if isinstance(item, TimedWindow) else self._batching.finish())
         if self._is_finished:
             self._score_batches(self._batching.finish())
+        # _score_batches() has appended to this list.
         scored = self._scored
         self._scored = []
         return scored

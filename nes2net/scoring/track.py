@@ -35,12 +35,12 @@ from nes2net.scoring.kernel import (
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
-#: Length in seconds of the longest recording that ``nes2net predict`` scores in one piece. A longer recording is scored
-#: in windows, because the memory and time that a transformer takes grow with the square of the length.
+#: Seconds of the longest recording that ``nes2net predict`` scores in one piece, not in windows:
+#: memory and time of a transformer grow with the square of the length.
 LONG_RECORDING = 120.0
-#: Smallest span of the score axis of a plot if the scores are logits. On an axis with a smaller span, noise would look
-#: like a large change of the score. The median scores of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for
-#: SLS on In-the-Wild, and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
+#: Smallest span of the score axis of a plot of logits: with less, noise looks like a large change.
+#: The medians of the classes are 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, 1.4
+#: for a small wav2vec 2.0 trained in minutes (EER 28.5 %).
 MIN_SPAN = 4.0
 
 
@@ -126,8 +126,7 @@ def score_track(
     blocks = push_all(blocks_of(audio, sample_rate, None if channels else compared), frames)
     scored = list(push_all(blocks, stream))
     starts, ends, scores = zip(*scored)
-    # Take the length of a window from the first window, which begins at 0 s. A recording that is shorter than a window
-    # is itself the only window.
+    # The first window begins at 0 s; a shorter recording is itself the only window.
     window = ends[0]
     times = np.array(starts) + window / 2
     speech = np.array([frames.share(start, end) for start, end in zip(starts, ends)])
@@ -139,11 +138,11 @@ def min_axis_span(score_rule: str) -> float:
     return 1.0 if score_rule in ("probability", "cosine") else MIN_SPAN
 
 
-#: Length in seconds up to which all frames of a recording are scored at once. Published networks score whole
-#: utterances, and all utterances of PartialSpoof are shorter than 30 s.
+#: Seconds up to which all frames of a recording are scored at once, as published networks do; all
+#: utterances of PartialSpoof are shorter.
 MAX_PIECE_SECONDS = 30.0
-#: Approximate time in seconds between the starts of neighbouring windows if the frames of a longer recording are
-#: scored. A window is twice as long as this time.
+#: Seconds between the starts of windows, roughly, if frames of a longer recording are scored; a
+#: window is twice as long.
 WINDOW_STEP = 10.0
 
 
@@ -246,7 +245,7 @@ def frame_scores(
                 if len(scores) < last and not window.is_last:
                     raise InputError(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
-                        f"more frames of {frame} samples: its back-end declares wrong resolutions"
+                        f"more frames of {frame} samples: correct the resolutions that its back-end declares"
                     )
                 kept_scores.append(scores[first:last].copy())  # copied, because a view would keep the logits in memory
             if progress is not None:

@@ -36,8 +36,7 @@ INK = "#1f2933"
 _SCORE = "#1d4ed8"
 _WAVEFORM = "#6b7785"
 
-# Largest number of scores that are drawn as a line. A line through more scores would fill the picture, which is about
-# 1,280 pixels wide; a median and bands over columns of scores are then drawn instead.
+# Most scores drawn as a line: more would fill a picture of 1,280 pixels; then, a median and bands over columns.
 _MAX_POINTS = 640
 _COLUMNS = 160  # largest number of columns
 _SCORES_PER_COLUMN = 6  # smallest number of scores in a column
@@ -112,7 +111,6 @@ def plot_track(
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     label_time_axis(waveform, track.duration)
-    # Shade the fake stretches in both parts of the picture.
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
         _shade(scores, intervals, shaded or f"fake ({len(stretches)})")

@@ -89,6 +89,8 @@ class Source:
 
     def blocks(self) -> tuple[Iterator[np.ndarray], Channels]:
         """Return blocks (N,), and the comparison of channels, complete after the last block."""
+        # ``channels`` were compared when the recording was decoded: of the scored part, and of
+        # all.
         channels = self.channels[1] if self.channels else Channels()
         if isinstance(self.decoded, np.ndarray):
             return iter([self.decoded]), channels
@@ -106,7 +108,7 @@ class WaveformReader:
         longest: samples of a whole file; a longer one raises
             :class:`~nes2net.data.audio.read.LongAudio`.
         crop, seed, transform, padding, peak_normalize, channel: as in
-            :class:`~nes2net.scoring.corpus.ScoringSettings`.
+            :class:`~nes2net.scoring.corpus.ScoringSettings`; ``seed`` is its ``crop_seed``.
         pre_emphasis: coefficient, applied before the cut.
 
     Raises:
@@ -165,7 +167,6 @@ class WaveformReader:
         """
         if self.channel is not None and not isinstance(path, ChannelOf):
             path = ChannelOf(path, self.channel)
-        # Read only the first samples, unless all samples are needed.
         needs_all = self.transform is not None or self.peak_normalize == "recording"
         if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)

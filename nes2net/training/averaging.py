@@ -16,7 +16,7 @@ from torch.optim.swa_utils import update_bn
 
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
-from nes2net.lib.errors import InputError, pluralise, refuse
+from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.options import Options
 from nes2net.lib.outputs import check_output_paths
@@ -88,9 +88,9 @@ def average_run(
         (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
         (
             last is not None and not 0 < last <= len(saved),
-            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}), not {last}: average at most that many",
+            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}): `last` must be from 1 to that number, not {last}",
         ),
-        (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
+        (not epochs, "no checkpoints to average: name epochs with `ids`, or how many of the last ones with `last`"),
     )
     target = average_path(folder, epochs, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
@@ -105,7 +105,6 @@ def average_run(
             f"{folder} has no {', '.join(missing)}: choose among the saved epochs, {saved_ids}{unconfirmed}"
         )
     check_output_paths([target], _OTHER_FILE)
-    # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
     description: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
@@ -193,10 +192,8 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     cuda = detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     batches.dataset.pre_emphasis = detector.pre_emphasis
-    if not 0 < num_batches <= len(batches):
-        raise InputError(
-            f"batch statistics must be estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
-        )
+    expected = f"from 1 to {len(batches)}, the batches of an epoch of this run"
+    check_setting("batch_norm_batches", num_batches, 0 < num_batches <= len(batches), expected)
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
     # a batch without targets is one whose files could not be read

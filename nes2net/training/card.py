@@ -37,14 +37,14 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# Largest number of names in the list of a set's attacks, in the list of its languages, and in the list of its codecs.
+# Most names in a set's list of attacks, languages or codecs.
 _MAX_NAMES = 100
 # Largest number of recordings whose headers are read to estimate the hours of a set.
 _MAX_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
-# Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
-# card. The settings in `_FOLDERS` only name folders and trackers for the results of the run.
+# Settings not listed: those in `_NEVER` change no weights, or stand elsewhere in the card; those in `_FOLDERS` name
+# folders and trackers.
 _NEVER = (
     "data.cache",
     "data.cache_bytes",
@@ -257,14 +257,11 @@ def _pool_facts(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the settings that a card lists: :data:`_ALWAYS`, and those that differ from the defaults.
-
-    Only the last part of a path is kept.
-    """
+    """Yield the settings that a card lists: :data:`_ALWAYS`, and those that differ from the defaults."""
     defaults = flatten(Recipe().to_dict())
     for key, value in flatten(recipe.to_dict()).items():
         is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)
         if is_listed and value is not None and not key.startswith((*_NEVER, *_FOLDERS)):
             if isinstance(value, str):
-                value = Path(value).name
+                value = Path(value).name  # of a path, tell only the name
             yield key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -57,7 +57,7 @@ def _draw(
     percentages = [measure for measure in drawn if measure.percent]
     groups = [percentages] if percentages else []
     groups += [[measure] for measure in drawn if not measure.percent]
-    num_panels = len(groups) + 2
+    num_panels = len(groups) + 2  # losses and learning rate
     figure = Figure(figsize=(8, 2.6 * num_panels), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)

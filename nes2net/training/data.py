@@ -109,7 +109,7 @@ def list_examples(
     if {piece.target for piece in cut_pieces} != {trial.target for trial in trials}:
         raise InputError(
             f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {pluralise(len(trials), 'file')} cannot "
-            f"be cut; the first of them: {errors[0]}"
+            f"be cut: correct or replace them; the first: {errors[0]}"
         )
     if labels is not None:
         labels = replace(labels, of_trial=labels_of_pieces)
@@ -167,8 +167,8 @@ def training_batches(
         len(training.trials),
         recipe.train.batch_size,
         recipe.seed,
-        True,
-        share,
+        shuffle=True,
+        share=share,
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
         lengths=_piece_lengths(data, training.excerpts),
         balance=balance,
@@ -225,8 +225,8 @@ def development_batches(
             len(development.trials),
             batch_size,
             recipe.seed,
-            False,
-            share,
+            shuffle=False,
+            share=share,
             lengths=_piece_lengths(data, development.excerpts),
         )
         loaders[name] = training_loader(dataset, batches, data.num_workers, pin_memory)

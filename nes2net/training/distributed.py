@@ -22,9 +22,9 @@ from nes2net.lib.errors import InputError, refuse
 
 #: Name of a precision in a recipe → name in scoring.
 SCORING_PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
-#: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
-#: other processes wait while the main process saves. On a disk that writes 1 MB/s, saving 4 GB takes over an hour. If a
-#: process dies, torchrun ends the other processes.
+#: How long a process waits for others. PyTorch's 10 minutes on GPUs are too short, because the
+#: others wait while the main process saves: 4 GB at 1 MB/s take over an hour. If a process dies,
+#: torchrun ends the others.
 _PATIENCE = timedelta(hours=2)
 
 
@@ -138,7 +138,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self._parameters = norm._parameters
+        self._parameters = norm._parameters  # the same tensors, which optimisers hold
         self._buffers = norm._buffers
         self.train(norm.training)
 
@@ -151,8 +151,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
         x = input.double()  # float64, so that the sums do not depend on the number of processes
-        count = x.new_tensor([x.numel() / x.shape[1]])
-        total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
+        count_here = x.new_tensor([x.numel() / x.shape[1]])
+        total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count_here]))  # (C + 1,)
         if total[-1] < 2:  # torch.nn.functional.batch_norm raises the same error
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         mean = total[:-1] / total[-1]
@@ -184,7 +184,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
-        x = x.clone()
+        x = x.clone()  # all_reduce() works in place
         dist.all_reduce(x)
         return x
 
@@ -233,17 +233,15 @@ def plan_step(
         save: whether this process wants to save.
         lost: number of this process's files that cannot be read at present.
     """
-    # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part of
-    # the step.
+    # A single reduction sums the flags and all rows; a row has a value for each part of the step.
     rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
-    # Cut the sums into rows again: a row for each term of the loss, the utterances, and for how many processes a part is
-    # empty.
+    # The rows again: for each term of the loss, the utterances, and for how many processes a part is empty.
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
-    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt))
+    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt))  # SIGTERM is larger
     return StepPlan(
         used,
         [sum(term_denominators[number] for number in used) for term_denominators in all_denominators],

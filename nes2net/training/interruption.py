@@ -45,8 +45,8 @@ class StopRequests:
     def __init__(self) -> None:
         #: number of the received signal, 0 for no signal
         self.requested = 0
-        self.agree: Callable[[int], int] | None = None
-        self._deferred = False
+        self.agree: Callable[[int], int] | None = None  # this process's signal → that of all processes
+        self._deferred = False  # whether within defer()
         self._since = 0.0  # time at which the signal came
         # number of a signal → the handler to restore
         self._before: dict[int, Any] = {}
@@ -83,8 +83,8 @@ class StopRequests:
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # this is a forked worker, which leaves the signal to its parent
             return
-        # The terminal or scheduler sends a signal to all processes, and torchrun sends the signal again. A SIGINT that
-        # comes less than 1 s after the first SIGINT is therefore not a second Ctrl-C.
+        # All processes get the signal, and torchrun sends it again: a SIGINT within 1 s of the first is not a second
+        # Ctrl-C.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
             self.requested = number

@@ -164,7 +164,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     if not len(genuine) or not len(spoofed):
         raise InputError(
             f"the development set has {len(genuine)} bona fide and {len(spoofed)} spoofed {items}, but at least one of each "
-            "is needed: mend the files named above, or give it more labels"
+            "is needed: correct the files named above, or label more trials"
         )
     return genuine, spoofed
 
@@ -175,8 +175,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
-    # validation has given every trial a score.
+    # As the evaluation takes them; there are no mismatches, because validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:
@@ -184,11 +183,11 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
         scores = validated.outputs["scores"][corpus == alias]
         scored[alias] = Matched(corpus_trials, scores, len(corpus_trials), Mismatch([], [], [], [], []))
     breakdown = over_corpora(scored, eer_methods)
-    costs = {}
-    for alias in breakdown.eers:
-        costs[alias] = metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof)
+    costs = {alias: metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof) for alias in breakdown.eers}
     if not costs:
-        raise InputError("no development corpus has usable trials of both classes: give one of them both")
+        raise InputError(
+            "no development corpus has usable trials of both classes: add trials of the class that one lacks"
+        )
     values = {EER.column(variant=f"/{group}"): eer for group, eer in breakdown.groups.items()}
     for measure, rates in ((EER, breakdown.eers), (MIN_DCF, costs)):
         for alias, value in rates.items():

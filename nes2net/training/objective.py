@@ -113,7 +113,7 @@ class Objective(nn.Module):
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:
-            _freeze_lowest_layers(frontend, train.freeze_layers)  # and everything before these layers
+            _freeze_lowest_layers(frontend, train.freeze_layers)
 
     @property
     def bonafide_class(self) -> int:
@@ -287,6 +287,7 @@ class Objective(nn.Module):
 
 
 def _freeze_lowest_layers(frontend: Frontend, num_layers: int) -> None:
+    """Also freezes everything before these layers."""
     modules_above = (*list(frontend.transformer_layers)[num_layers:], *frontend.after_layers)
     trained_ids = {id(parameter) for module in modules_above for parameter in module.parameters()}
     for parameter in frontend.parameters():

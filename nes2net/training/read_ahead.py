@@ -18,13 +18,13 @@ class ReadAhead:
     def __init__(self, paths: Sequence[Path], block_of_item: NDArray) -> None:
         self._paths = paths
         self._block_of_item = block_of_item
-        self._requested: set[int] = set()
-        self._threads = ThreadPoolExecutor(
-            NUM_THREADS
-        )  # starts threads at the first request, after workers were forked
+        self._requested: set[int] = set()  # blocks of the last request
+        # Starts threads at the first request, after workers were forked.
+        self._threads = ThreadPoolExecutor(NUM_THREADS)
 
     def request(self, items: NDArray) -> None:
         """Fetch the blocks of ``items``, in the order in which they are needed."""
+        # Block → its first item, those needed last first.
         item_of_block = {int(self._block_of_item[item]): item for item in reversed(items)}
         for block in reversed(item_of_block):
             if block not in self._requested:

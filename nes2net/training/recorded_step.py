@@ -67,11 +67,12 @@ class RecordedStep:
     def forget(self) -> None:
         """Drop the graph, which frees its memory."""
         self.graph: Graph | None = None
-        self.num_steps: Counter[tuple] = Counter()
+        self.num_steps: Counter[tuple] = Counter()  # by key_of()
 
     def __call__(self, step_parts: Sequence[Part], denominators: Tensor) -> Tensor:
         key = key_of((step_parts, denominators))
         self.num_steps[key] += 1
+        # The first step of a shape also allocates and compiles.
         if self.num_steps[key] == 2:
             with find_obstacles() as reasons:
                 values = self.step(step_parts, denominators)

@@ -129,7 +129,7 @@ class _Scaler(_Part):
 def _check_32_bit_words(value: Tensor) -> Tensor:
     """(N,) int64, from 0 to 2^32 − 1."""
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
-        raise ValueError("expected whole numbers of 32 bits")
+        raise ValueError(f"expected whole numbers of 32 bits, found {value.dtype} of shape {tuple(value.shape)}")
     return value
 
 
@@ -147,7 +147,7 @@ class _Stream(_Part):
     @model_validator(mode="after")
     def _check_generators(self) -> _Stream:
         if len(self.keys) != 624 or len(self.gates) != 625 or self.gates[-1] > 624:
-            raise ValueError("expected generators of 624 words")
+            raise ValueError(f"expected generators of 624 words, found {len(self.keys)} and {len(self.gates) - 1}")
         return self
 
 
@@ -163,7 +163,7 @@ class _SavedRow(HistoryRow):
         values = self.__pydantic_extra__
         eer = "val_eer_wo_aug"
         if eer in values and not {f"{eer}_low", f"{eer}_high"} <= values.keys():
-            raise ValueError(f"expected the interval of {eer}")
+            raise ValueError(f"{eer} has no interval: expected {eer}_low and {eer}_high, too")
         return self
 
 
@@ -215,7 +215,7 @@ class _ResumeFile(_Part):
             raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
         epochs = [row.epoch for row in self.selection]
         if len(epochs) != self.progress.epoch - 1 or epochs != list(range(1, len(epochs) + 1)):
-            raise ValueError(f"expected a row for each epoch before {self.progress.epoch}")
+            raise ValueError(f"expected a row for each epoch before {self.progress.epoch}, found {len(epochs)}")
         return self
 
 

@@ -30,9 +30,8 @@ _FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRAC
 _FILES_OF_TRAINING = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _FILE_NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
-# Keys that may change when a run resumes: folders, speed, memory, how often to save. Precision, compilation and
-# accumulation may not change, because they change the results. Accumulation changes batch statistics, which are
-# computed on the parts of a batch.
+# Keys that may change in a resumed run: folders, speed, memory, how often to save. Precision, compilation and
+# accumulation (batch statistics of parts) change results.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the scores in the files are part of the fingerprint of the data
@@ -70,8 +69,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool) -> Iterator[None]:
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # If a path in the folder already has the name of a file of training, it must be a regular file or a link to a
-        # file. The lock must not be a link.
+        # A path with the name of a file of training must be a regular file, or a link to a file; the lock must not be a
+        # link.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE

@@ -50,8 +50,8 @@ class Blocks:
 
     def shuffle(self, items: NDArray, rng: np.random.Generator) -> NDArray:
         """Order ``items`` at random; at most ``num_open`` blocks are begun but not finished at any time."""
-        # The blocks have random ranks k. Items of a block get uniform times between k − num_open + 1 and k + 1, by which
-        # they are ordered. Times are cut off at both ends, so that the first and last items are of num_open blocks, too.
+        # Blocks have random ranks k. Items are ordered by uniform times between k − num_open + 1 and k + 1, cut off at
+        # both ends, so that the first and last items are of num_open blocks, too.
         names, block_of_item = np.unique(self.of_item[items], return_inverse=True)
         rank = rng.permutation(len(names))[block_of_item]
         starts = np.maximum(0, rank - self.num_open + 1)

@@ -49,7 +49,7 @@ class HistoryRow(BaseModel):
     def _check_rates(self) -> HistoryRow:
         for key, value in self.__pydantic_extra__.items():
             if key.startswith("val_eer") and not 0 <= (value or 0) <= 1:
-                raise ValueError(f"{short_repr(key)} is {value}, and not from 0 to 1")
+                raise ValueError(f"{short_repr(key)} must be from 0 to 1, not {value}")
         return self
 
 
@@ -61,7 +61,7 @@ class _History(RootModel):
     @model_validator(mode="after")
     def _check_epochs_differ(self) -> _History:
         if len({row.epoch for row in self.root}) < len(self.root):
-            raise ValueError("an epoch has two rows")
+            raise ValueError("an epoch has two rows: expected one for each epoch")
         return self
 
 
@@ -280,9 +280,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     saved = [row for row in history if isinstance(row.get(by), float) and row["epoch"] in epochs]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
+        remedy = f"choose 1 to {len(saved)}" if saved else "rank by another value with `by`"
         raise InputError(
-            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: choose at "
-            f"most {len(saved)}"
+            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
         )
     return _best_of_run(Path(folder), saved, count, by)
 
@@ -311,11 +311,11 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> Figures:
     return {match[1]: row[match[0]] for match in map(pattern.fullmatch, row) if match}
 
 
-# Keys of the history by which epochs can be ranked: all values but the limits of intervals, which end in "_low" and
-# "_high". The name of a corpus or attack follows a "/", and may end in the same way.
+# Keys of the history that rank epochs: all but limits of intervals, which end in "_low" and "_high"; so may a corpus or
+# attack behind "/".
 _RANKED = re.compile(r"loss|val_.*/.*|val_.*(?<!_low)(?<!_high)")
-# Keys of the history for the EER of a development corpus, and for the EER of an attack in a corpus. The group of the
-# first pattern matches the alias of the corpus; the group of the second pattern matches alias/attack.
+# Keys of the history for the EERs of a development corpus and of an attack in it; the groups match alias, and
+# alias/attack.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 

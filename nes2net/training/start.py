@@ -100,8 +100,7 @@ def build_detector(recipe: Recipe, folder: Path, saved_state: ResumeContent | No
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
         return detector
-    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
-    # checkpoint also holds the options of the detector.
+    # A checkpoint of a detector also holds the pre-trained weights, and its options if this package wrote it.
     checkpoint = _read_start(recipe.train.init_from)
     if checkpoint.config is None:
         checkpoint = replace(checkpoint, state_dict=without_wrapper(checkpoint.state_dict, checkpoint.source, model))

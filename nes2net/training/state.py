@@ -18,7 +18,7 @@ from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.registry import PACKAGES_KEY
-from nes2net.lib.remote import ChangedFile, change_message
+from nes2net.lib.remote import changed_file
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors
@@ -219,7 +219,7 @@ class RunState:
         for address, status in content.get("shards", {}).items():
             status_now = self.shards.get(address, status)  # the shards may have moved
             if status_now != status:
-                raise ChangedFile(f"{address} {change_message(status, status_now)}")
+                raise changed_file(address, status, status_now)
         self._check_progress(content)
         states: Mapping[str, object] = content
         for name, stateful in self.parts.items():

@@ -94,4 +94,4 @@ def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part]) -
     if subject is None:  # the outputs of the detector are finite
         subject = objective.criterion.subject or getattr(task, "subject", "")
     if subject:
-        raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch; mend the part")
+        raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch: correct its code")

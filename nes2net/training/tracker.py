@@ -115,7 +115,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             tracker.store_init_configuration(flatten(recipe.to_dict()))
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
         if earlier is None:
-            raise InputError(f"{_failure_text(name, error)}: mend that, or remove `tracker={name}`") from error
+            raise InputError(f"{_failure_text(name, error)}: correct that, or remove `tracker={name}`") from error
         say(f"warning: {_failure_text(name, error)}; training continues without it", remark=True)
         return None
     write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")

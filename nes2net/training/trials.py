@@ -55,10 +55,10 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(sorted(labels))
-        found = ", ".join(sorted({str(trial.label) for trial in trials})) or "no trials"
+        found = ", ".join(sorted({str(trial.label) for trial in trials})) or "none"
         raise InputError(
-            f"the {name} set needs {needed} trials, but its {pluralise(len(trials), 'trial')} have only {found} as label: add such "
-            "trials, or name another corpus or split"
+            f"the {name} set needs trials labelled {needed}, but the labels of its {pluralise(len(trials), 'trial')} are: {found}; "
+            "add or label trials, or name another corpus or split"
         )
     return trials
 
@@ -70,7 +70,7 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
         raise InputError(f"where is {title}? name its folder with `{data.key_of(config, 'root')}`")
     root = config.root or "."
     split = config.split(part)
-    keys = (config.dev_keys if part == "dev" else None) or root
+    keys = (config.dev_keys if part == "dev" else None) or root  # file or folder of the labels
     phase = config.dev_phase if part == "dev" else None
     try:
         corpus = corpora.get(config.name)

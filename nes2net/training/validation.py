@@ -52,7 +52,7 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
     ('wo_aug',)
     """
     if augment.algo and validation.augmented:
-        return ("w_aug", "wo_aug")
+        return ("w_aug", "wo_aug")  # the last one decides, see Selection
     return ("wo_aug",)
 
 
@@ -171,7 +171,9 @@ class Validator:
         with self._in_precision():
             for name, loader in self.loaders.items():
                 gathered = gather_values(self.accelerator, self._run_pass(name, loader, epoch, features))
-                results, errors, lost = (list(chain.from_iterable(values)) for values in zip(*gathered))
+                results = list(chain.from_iterable(part.results for part in gathered))
+                errors = list(chain.from_iterable(part.errors for part in gathered))
+                lost = list(chain.from_iterable(part.lost for part in gathered))
                 results.sort(key=lambda result: result.number)  # into the order of the set
                 if lost:
                     stop_without_data(lost, "validation")
@@ -265,7 +267,7 @@ class Validator:
     def _loss_and_figures(self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> Figures:
         trials = dataset.trials
         if not results:
-            raise InputError("the development set has no usable file: mend the files named above")
+            raise InputError("the development set has no usable file: correct or replace the files named above")
         targets = np.concatenate([result.targets for result in results])
         names = results[0].outputs
         outputs = {output: np.concatenate([result.outputs[output] for result in results]) for output in names}

@@ -1,24 +1,30 @@
-"""Training steps of the project's trainer: precisions, batches, CUDA graphs, memory; and an epoch.
+"""Training steps of the project's trainer: precisions, batches, CUDA graphs, kernels, memory; and an epoch.
 
 The published step is measured with the settings of its program, `cudnn.deterministic`, and freely.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, get_args
+from unittest import mock
 
 import torch
 from _epoch import ALGORITHM, Epoch, PublishedProgram, Slice, labelled, measure_trainer, median_epoch
 from _gpu import Run, Stage, configuration
 from _harness import in_turn, recordings, repeated, thread_clock
+from _launches import count_step
 from _published import PublishedDetector, PublishedTraining
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.this_process import usable_processors
@@ -37,6 +43,7 @@ from nes2net.training.state import RunState
 from nes2net.training.tasks.task import create_task
 
 SECTION = "training step"
+PROFILE = "profile of a training step"
 EPOCH = "epoch"
 REFERENCE = "published way"
 FREE_REFERENCE = "published way, free"
@@ -57,7 +64,7 @@ def batch_size(stage: Stage) -> int:
 
 
 def measure(stage: Stage) -> None:
-    """Measure each kind of step against the published step; then measure an epoch."""
+    """Measure each kind of step against the published step; then profile some, and measure an epoch."""
     model = PublishedDetector(stage.load(stage.published(), "float32"))
     published = {}
     for name, deterministic in ((REFERENCE, True), (FREE_REFERENCE, False)):
@@ -66,6 +73,8 @@ def measure(stage: Stage) -> None:
         needs = 60 if "compiled" in name else 12
         stage.attempt(SECTION, name, partial(mode, stage, published, name, **options), needs)
     del published, model
+    if stage.cuda:
+        profile_kinds(stage)
     stage.attempt(EPOCH, EPOCH, partial(epochs, stage), 120)
 
 
@@ -146,6 +155,53 @@ def steps_of(stage: Stage, trainer: Trainer, batch: int, deterministic: bool) ->
                 trainer.train_step([step_batch], 1, next(steps), False)
 
     return run
+
+
+def profile_kinds(stage: Stage) -> None:
+    """Profile steps of each precision, of deterministic and of free algorithms, of each batch."""
+    for precision, deterministic, factor in itertools.product(("bf16", "tf32"), (True, False), (1, 4)):
+        batch = factor * batch_size(stage)
+        name = f"{precision}, {'deterministic' if deterministic else 'free'}, batch {batch}"
+        stage.attempt(PROFILE, name, partial(profile_step, stage, name, precision, deterministic, batch), 8)
+        if stage.small:
+            return
+
+
+def profile_step(stage: Stage, name: str, precision: str, deterministic: bool, batch: int) -> None:
+    """Compare the time of a step with that of its kernels, and count launches, casts and waits of a step without a graph."""
+    with TemporaryDirectory() as folder:
+        trainer = make_trainer(stage, stage.published(), Path(folder), precision=precision, batch=batch)
+        run = steps_of(stage, trainer, batch, deterministic)
+        with mock.patch.object(trainer, "recorded_step", None):
+            run(1)  # makes Adam's averages
+            with as_in_a_run(trainer, deterministic), counted_waits() as num_waits:
+                launches = count_step(trainer, [training_batch(stage, batch)], 1, num_waits)
+        run(WARM_STEPS)
+        milliseconds = 1e3 * stage.race(PROFILE, {name: run}, 0.5, 3)[name]
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+            run(1)
+            stage.synchronise()
+    kernels = [event for event in profiler.key_averages() if event.device_type == DeviceType.CUDA]
+    kernels.sort(key=lambda kernel: kernel.self_device_time_total, reverse=True)
+    of_kernels = sum(kernel.self_device_time_total for kernel in kernels) / 1e3
+    columns = {"ms": milliseconds, "ms of kernels": of_kernels, "kernels / wall": of_kernels / milliseconds}
+    counts = {"launches": launches.total(*launches.counts), "casts": launches.casts("forward", "backward")}
+    stage.add(PROFILE, name, **columns, **counts, waits=launches.waits.total())
+    for kernel in kernels[:10]:
+        row = {"ms": kernel.self_device_time_total / 1e3, "calls": kernel.count}
+        stage.add(f"kernels of a training step, {name}", kernel.key[:80].replace("|", "/"), **row)
+
+
+@contextmanager
+def counted_waits() -> Iterator[Callable[[], int]]:
+    """Within this context, the function that is yielded counts the waits for the GPU so far, as PyTorch warns of them."""
+    with warnings.catch_warnings(record=True) as caught_warnings:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield lambda: sum("synchronizing" in str(warning.message) for warning in caught_warnings)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def epochs(stage: Stage) -> None:

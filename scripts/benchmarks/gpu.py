@@ -11,7 +11,7 @@ resume      the same steps twice, and saved and loaded between
 throughput  batches of 1 to 128 in every precision, and compiled
 files       decoding, `judge_trials` by precision, batch, readers, compiled
 train       the trainer against the published step, with its program's settings and freely: precisions, batches of
-            12 to 96, CUDA graphs, activation checkpointing, compiled; memory; an epoch with real files,
+            12 to 96, CUDA graphs, activation checkpointing, compiled; memory; profiles; an epoch with real files,
             extrapolated from a slice
 report      the tables of what is in --out
 ==========  ================================================================================================

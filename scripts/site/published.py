@@ -60,7 +60,15 @@ def families() -> str:
         row["sources"] += model.source.split(", ")
         for note in model.notes:
             by_note[note].append(name)
-    head = ["detector", "scored", "licence of the weights", "of the code", "trained on", "epoch selected on", "source"]
+    head = [
+        "detector",
+        "scored",
+        "licence of the weights",
+        "licence of the code",
+        "trained on",
+        "epoch selected on",
+        "source",
+    ]
     cells = [
         [in_words(row["names"]), *facts, ", ".join(dict.fromkeys(row["sources"]))] for (_, *facts), row in rows.items()
     ]

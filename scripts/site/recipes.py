@@ -45,7 +45,7 @@ BLOCK = """\
   bona fide utterances.
 - *hours*: operations of all training steps, divided by the speed of `{example}` in batches of
   {batch_size} on an [H200](speed.md#gpus): {fp32:.0f}·10¹² operations a second in float32, the published precision. In
-  bfloat16 or TF32, the hours are {bf16_percent:.0f} % of these. A training step counts as three forward passes (two
+  bfloat16 or TF32, training takes {bf16_percent:.0f} % of these hours. A training step counts as three forward passes (two
   with LoRA, one for a frozen front-end or a teacher). Small networks take longer than estimated.
 - The hours do not include validation. For an utterance, validation takes a third of the time of a training step, or two
   thirds with `validation.augmented`. With validation, the three trainings of the experiment `nes2net_x_2019` take
@@ -53,9 +53,9 @@ BLOCK = """\
 - *GiB*: GPU memory in the recipe's precision: 16 bytes for each trained parameter, 4 bytes for
   every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
-  `train.activation_checkpointing=true` removes most of them. For `{example}` in
+  `train.activation_checkpointing=true` removes most of the activations. For `{example}` in
   bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} GiB with
-  checkpointing. On an H200, they [took 4.4 and 2.8 GiB](speed.md#training-steps).
+  checkpointing; measured on an H200, [4.4 and 2.8 GiB](speed.md#training-steps).
 """
 
 

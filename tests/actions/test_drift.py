@@ -233,5 +233,5 @@ def test_a_calibration_of_several_systems_is_refused(detector, voices):
 
 def test_drift_of_no_readable_file_is_refused(drift_of, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    with input_error("none of 1 file could be compared; .*broken.wav"):
+    with input_error("none of 1 file could be compared: name other recordings; .*broken.wav"):
         drift_of(tmp_path / "broken.wav")

@@ -75,7 +75,7 @@ def test_existing_files_are_kept(trials, tmp_path, output, refused):
     output(words)
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"mine")
-    refused(words, "exists already: add --overwrite", file.name)
+    refused(words, "exists: add --overwrite", file.name)
     refused(f"{words} --plot")  # the missing picture is not written either
     assert file.read_bytes() == b"mine"
     assert list(tmp_path.iterdir()) == [file]

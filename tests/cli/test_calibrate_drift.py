@@ -96,7 +96,7 @@ def test_wrong_flags_are_refused(folder, monkeypatch, refused):
     monkeypatch.chdir(folder)
     for words, message in (
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),
-        ("c.json same --model d.pth --alpha 0", "--alpha must lie between 0 and 1, not at 0"),
+        ("c.json same --model d.pth --alpha 0", "--alpha must be between 0 and 1, not 0"),
         (
             "c.json same --model d.pth --plot drift.jpg",
             "--plot requires a file that ends in .png, .svg or .pdf, not drift.jpg",

@@ -80,7 +80,7 @@ def test_a_file_of_pre_training_embeds_files(dev, small_model, tmp_path, embed):
 def test_wrong_input_of_embed_is_named(tmp_path, refused):
     for words, message in (
         ("--frontend lps", "name either a corpus and its folder, or audio files with --files"),
-        ("in_the_wild --frontend lps", "in_the_wild requires a folder"),
+        ("in_the_wild --frontend lps", "the folder of in_the_wild is not given: add its path"),
         ("--files x.wav", "name either a trained detector with --model, or a front-end with --frontend"),
         ("--files x.wav --frontend lps --of backend", "--of is used only with --model"),
         ("--files x.wav --frontend lps --layer first", "--layer must be last, all or a number from 0, not first"),

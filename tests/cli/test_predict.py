@@ -471,7 +471,7 @@ def test_wrong_input_of_predict_is_one_line(refused, speech_folder, calibrations
     for words, messages in (
         ("--channel left", ["--channel"]),
         ("--channel each --plot pictures", ["--channel"]),
-        ("--samples all", ["--samples must be at least 1, 4sec or full, not all"]),
+        ("--samples all", ["--samples must be a number of at least 1, 4sec or full, not 'all'"]),
         ("--hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
         ("--samples 16000 --hop 1", ["--window and --hop would change nothing", "add --track"]),
         ("--threshold nan", ["--threshold must be a number, not nan"]),

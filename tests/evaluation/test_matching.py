@@ -37,7 +37,7 @@ def test_a_subset_of_a_key_is_matched_by_its_own_positions():
 def test_repeated_rows_are_refused_unless_allowed():
     """Also with equal values, and under another suffix."""
     rows = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
-    message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1 \("
+    message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1; correct them"
     with input_error(message):
         match(KEY, *rows, "eval")
     matched_trials = match(KEY, *rows, "eval", allow_partial=True)
@@ -53,7 +53,7 @@ def test_scores_that_do_not_fit_the_key_are_left_out_only_if_allowed():
         match(KEY, ids, scores, "eval")
     assert str(error.value) == (
         "scores and key do not fit: 1 of 4 trials without a score: s2; 1 scored twice with different values: b2; "
-        "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (`allow_partial` evaluates the rest)"
+        "1 scored but not in the key: zz; 1 with a score that is not finite: s1; correct them, or evaluate the rest with `allow_partial`"
     )
     matched_trials = match(KEY, [*ids, "s2"], [*scores, -1.0], "eval", allow_partial=True)
     assert [trial.id for trial in matched_trials.trials] == ["b1", "s2"]

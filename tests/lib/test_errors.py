@@ -163,7 +163,10 @@ NO_FOLDER = "error: where is the corpus? name its folder with "
         (IN_THE_WILD, "give --in_the_wild_path the folder that holds release_in_the_wild"),
         ("--num_epochs 0", "main.py: error: --num_epochs must be a whole number of at least 1, not 0\n"),
         ("--set train.t_max=0", "main.py: error: --set train.t_max must be a whole number of at least 1, not 0\n"),
-        ("evaluate generic scores.txt --keys list.csv", "without a score: b (--allow-partial evaluates the rest)\n"),
+        (
+            "evaluate generic scores.txt --keys list.csv",
+            "without a score: b; correct them, or evaluate the rest with --allow-partial\n",
+        ),
     ],
 )
 def test_settings_in_messages_become_flags(error_of, words, message):
@@ -171,7 +174,7 @@ def test_settings_in_messages_become_flags(error_of, words, message):
 
 
 def test_settings_in_messages_of_python(error_of):
-    with input_error(r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
+    with input_error(r"1 of 2 trials without a score: b; correct them, or evaluate the rest with `allow_partial`"):
         evaluate_systems("generic", "scores.txt", "list.csv")
 
 

@@ -146,7 +146,7 @@ def test_a_damaged_partial_file_is_fetched_again(fetch, tmp_path):
         ({"statuses": [404]}, None, r"answers 404 Not Found; look on its publisher's page"),
         ({"statuses": [403]}, None, r"refuses it \(403 Forbidden\); it may ask for a login"),
         ({"statuses": [401]}, None, r"refuses it \(401 Unauthorized\)"),
-        ({"redirect": "ftp://127.0.0.1/a.bin"}, None, "which is not HTTPS: refused"),
+        ({"redirect": "ftp://127.0.0.1/a.bin"}, None, "which is not HTTPS, so it is not followed"),
         ({}, 2_000_000, r"announces 3,000,000 bytes, but 2,000,000 were published"),
         ({"announced": 10**17}, None, r"needs 100000\.0 TB, and .* are free; make room"),
         ({"extra_headers": {"Content-Encoding": "gzip"}}, None, "the server compresses the file"),

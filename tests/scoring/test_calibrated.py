@@ -143,7 +143,7 @@ def test_segments_use_the_threshold_of_a_calibration_of_frames():
     assert loud_is_fake.near([segment[1:3] for segment in segments], loud_is_fake.FAKES)
     unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
     assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == segments
-    with input_error("the threshold is given twice"):
+    with input_error(r"given twice, by the judgement \(0.1\) and by the operating point of `calibration`: remove one"):
         detector.segment(recording, 16000, threshold=0.1, calibration=decider)
     for changes, message in (
         ({"scored_by": None}, "not of frames of 20 ms"),

@@ -166,7 +166,7 @@ def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, record
     with input_error("segments of 20, 40, 640 ms, not of 30 ms"):
         several.frame_scores(recording, 16000, resolution_ms=30)
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
-    with input_error("back-end declares wrong resolutions"):
+    with input_error("correct the resolutions that its back-end declares"):
         several.frame_scores(recording, 16000)
 
 

@@ -35,7 +35,7 @@ def test_every_stage_on_the_cpu(benchmark, tmp_path):
 @pytest.mark.weekly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
 def test_training_on_the_simulated_device(tmp_path):
-    """Steps with and without a graph, and epochs beside the published program; with --small, in two minutes."""
+    """Steps with and without a graph, a profile, and epochs beside the published program; in two minutes of CPU time."""
     done = run("simulated_cuda", "--run", SCRIPTS / "bench", "gpu", "train", "--small", "--out", tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     names = defaultdict(set)
@@ -44,9 +44,14 @@ def test_training_on_the_simulated_device(tmp_path):
         names[row["section"]].add(row["what"])
         milliseconds = row.get("ms", row.get("ms of a step"))
         assert milliseconds > 0
+        if row["section"] == "profile of a training step":
+            assert row["launches"] > 1000
+            assert row["casts"] <= 60
+            continue
         assert row["× published"] > 0
         assert row["× published way, free"] > 0
     assert names["training step"] == {"bf16", "bf16, no graph"}
+    assert names["profile of a training step"] == {"bf16, deterministic, batch 2"}
     validations = {"bf16, validation in fp32", "bf16, validation in batches of 8"}
     assert names["epoch"] == {"published way", "published way, free", "fp32", "bf16", *validations}
 

@@ -60,7 +60,7 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
         ({"ids": [3], "last": 2}, "`ids` and `last` both choose"),
         ({}, "name epochs"),
         ({"ids": range(80)}, "name of an average of 80 .* is too long: choose one with `nes2net average … --out"),
-        *(({"last": last}, r"has 3 epochs saved \(3, 9, 10\), not") for last in (0, 4, -1)),
+        *(({"last": last}, r"has 3 epochs saved \(3, 9, 10\): `last` must be from 1") for last in (0, 4, -1)),
         ({"last": 2, "batch_norm_batches": 1}, r"need checkpoints of this package and their recipe\.yaml"),
         ({"ids": [3], "out": "."}, "name a file"),
         ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` must be"),
@@ -113,7 +113,7 @@ def test_the_best_epochs_of_a_run(tmp_path, capsys):
         assert average("--ids", str(first), "9", "--out", str(out)) == (0, f"average written to {out}\n")
         assert weight_in(out) == mean
         assert not (tmp_path / f"Averaged_Model_IDs_{first}_9.pth").exists()
-    assert "Averaged_Model_IDs_3_10.pth is there already" in average("--ids", "3", "10")[1]
+    assert "Averaged_Model_IDs_3_10.pth already holds the average" in average("--ids", "3", "10")[1]
     for options, message in (
         (["--best", "4"], "has checkpoints of 3 epochs with val_loss_wo_aug (3, 9, 10), not of 4"),
         (["--last", "2", "--by", "val_loss_w_aug"], "--by is used only with --best"),

@@ -228,7 +228,7 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe, capsys):
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
     for number in (0, -1, 10**6):
-        with input_error("batch statistics must be estimated on 1 to 10 batches"):
+        with input_error("`batch_norm_batches` must be from 1 to 10, the batches"):
             average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}

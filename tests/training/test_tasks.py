@@ -40,8 +40,8 @@ def test_the_settings_choose_the_task(settings, name):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: keep one of them"),
-        ({**SEGMENTS, "train": {"task": "utterance"}}, "ask for the tasks segments and utterance"),
+        ({**SEGMENTS, **SCORES}, "require several tasks, fusion and segments: keep the settings of only one"),
+        ({**SEGMENTS, "train": {"task": "utterance"}}, "require several tasks, segments and utterance"),
         ({"train": {"task": "rank"}}, "unknown task 'rank'"),
         ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "`train.task` has no option 'recipe'"),
         ({"train": {"task": {"margin": 1}}}, "`train.task` has no name"),

@@ -112,7 +112,7 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     protocol.write_text("".join(line for line in lines if line.endswith("bonafide\n")))
     assert [trial.target for trial in task.trials("train")] == [1] * 6
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
-    with input_error("the training set needs bonafide trials, but its 0 trials"):
+    with input_error("the training set needs trials labelled bonafide, but the labels of its 0 trials are: none"):
         task.trials("train")
     # Bona fide trials of a list would train and develop the student, though the spoofed ones train nothing.
     folder = corpus / "release_in_the_wild"

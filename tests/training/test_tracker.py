@@ -88,7 +88,7 @@ def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     """A new run ends, for its person is there; one that goes on by itself does not."""
     folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
-    refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: mend that, or remove `tracker=mlflow`")
+    refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: correct that, or remove `tracker=mlflow`")
     assert train(recipe(tracker="mlflow")) == folder
     assert "training continues without it" in capsys.readouterr().err
 

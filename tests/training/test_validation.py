@@ -22,7 +22,7 @@ from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import Selection
-from nes2net.training.validation import Validator, _BatchResult, is_due
+from nes2net.training.validation import Validator, _BatchResult, _PassResult, is_due
 
 GOLDEN = golden.read("losses_schedules_names")
 # 12 trials: the last batch has two
@@ -186,7 +186,8 @@ def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, trials, recipe_of())
     results = [_BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
-    monkeypatch.setattr(validator, "_run_pass", lambda *arguments: (results, [], []))
+    pass_result = _PassResult(results, [], [])
+    monkeypatch.setattr(validator, "_run_pass", lambda *arguments: pass_result)
     orders = []
 
     def keep_order(name, batch_results, *arguments):

@@ -110,9 +110,9 @@ def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict
         "front-end": partial(detector.hidden_states, waveform),
         "back-end": partial(_run_backend, detector, states),
     }
+    seconds = size * num_samples / SAMPLE_RATE
     stages = []
     for name, compute in computations.items():
-        seconds = size * num_samples / SAMPLE_RATE
         stages.append(Stage(f"{name}, batch {size}", compute, size, seconds, size * flops[name]))
     return stages
 

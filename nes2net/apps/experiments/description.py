@@ -26,11 +26,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,
 PositiveInteger = Annotated[int, Field(ge=1)]
 #: Text without control characters: a line feed would begin a new line in a batch script or a table.
 TextLine = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. The pattern excludes all characters that a shell interprets. It also excludes `/`, so that
-#: no value is a path.
+#: A value in a batch script, without characters that a shell interprets, and without `/`, so that it is no path.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
-#: Allowed options of `sbatch`, which say where a job runs and with which resources. All other options of `sbatch` are
-#: forbidden, because their values are files, commands or variables.
+#: Allowed options of `sbatch`: where a job runs, and with which resources. The values of all others are files,
+#: commands or variables.
 _BATCH_OPTIONS = (
     "account|clusters|comment|constraint|cpus-per-gpu|exclude|exclusive|gres|hint|licenses|mail-type|mail-user|"
     "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
@@ -253,7 +252,6 @@ def load_experiment(
             near = did_you_mean(path.stem, packaged)
             raise InputError(f"experiment {name} is neither a YAML file nor the name of a packaged experiment{near}")
         path = PACKAGED / f"{name}.yaml"
-    # Read the file, and replace each ${NAME} by its value.
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(
@@ -268,8 +266,8 @@ def load_experiment(
     value_of = {name: os.environ.get(name, str(value)) for name, value in defaults.items()} | assigned
     if unknown := sorted(variables - value_of.keys()):
         raise InputError(
-            f"experiment {path} has no value for ${{{unknown[0]}}}: pass `set` {unknown[0]}=…, or give it a default in "
-            "the section places of the file, which an environment variable then overrides"
+            f"experiment {path} has no value for ${{{unknown[0]}}}: add `set` {unknown[0]}=VALUE, or a default under "
+            "places in the file"
         )
     # Refuse a file whose places would fill the memory: a short text may mention a long value many times.
     num_bytes = sum(len(value_of[variable]) for variable in mentions)

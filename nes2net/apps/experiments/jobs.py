@@ -105,6 +105,7 @@ class TrainJob(Job):
         if is_absent(path):
             return False
         check_recipe(self.run.folder, recipe)
+        # The same selection as in training decides whether patience has ended the run.
         names = passes(recipe.augment, recipe.validation)
         selection = Selection(self.run.folder, recipe.train, recipe.validation, names, create_task(recipe).measures)
         selection.history = read_history(path)
@@ -169,6 +170,7 @@ class ScoreJob(Job):
         *averaged, checkpoint = self.checkpoints()
         if averaged:
             average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
+        # The last detector is cached; its time tells whether the file was replaced.
         detector = _load_detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
         result, _ = score_corpus(
@@ -227,7 +229,7 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
     return Detector.from_pretrained(checkpoint, device)
 
 
-@cache
+@cache  # the corpus does not change meanwhile
 def _trials_digest(corpus_part: Part) -> str | None:
     corpus = corpora.get(corpus_part.corpus)
     try:
@@ -279,6 +281,7 @@ class EvaluateJob(Job):
         path = self.page.with_suffix(".json")
         if is_absent(path):
             return None
+        # Of at most 64 MiB.
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
@@ -287,7 +290,6 @@ class EvaluateJob(Job):
         Except for the score file, input files may be missing by now.
         """
         report = self.read()
-        # Compare the present settings with those of the report.
         if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
             return False
         files = [file for file in report.inputs if "sha256" in file]
@@ -328,7 +330,7 @@ class EvaluateJob(Job):
             left_out=facts["left_out"],
             trials=str(record.run.get("trials")) if record else None,
             key=key_digests[0] if key_digests else None,
-            page=self.page.relative_to(self.page.parents[3]).as_posix(),  # relative to the experiment's folder
+            page=self.page.relative_to(self.page.parents[3]).as_posix(),  # the page is OUT/reports/RUN/AVERAGE/SET.html
             notices=tuple(notice for notice in result.notices if notice != facts["partial"]),
         )
         make_folder(self.page.parent)

@@ -99,8 +99,8 @@ class Search:
     """Caches :func:`missing_part` and :func:`missing_keys`, because a search may take long."""
 
     def __init__(self) -> None:
-        self.part = cache(missing_part)
-        self.keys = cache(missing_keys)
+        self.part = cache(missing_part)  # Part → findings
+        self.keys = cache(missing_keys)  # corpus, path, phase → findings
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from nes2net.apps.experiments.description import Average, Experiment
 from nes2net.apps.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, json_text, path_below
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -110,7 +110,6 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             training data or has no evaluation set.
     """
     out = Path(out)
-    # Refuse an experiment that is too large.
     keys = list(experiment.grid)
     columns = list(experiment.grid.values())
     trainings = math.prod(map(len, columns)) * len(experiment.seeds)
@@ -179,8 +178,8 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
         number = num_corpora[evaluation_set.title]
         if number != 1:
             raise InputError(
-                f"evaluation set {evaluation_set.title} belongs to {pluralise(number, 'corpus', 'corpora')} of those that "
-                "leave_one_out omits in turn, not to exactly one: name the set by the alias of its corpus"
+                f"evaluation set {evaluation_set.title} must belong to exactly one of the corpora that "
+                f"leave_one_out omits in turn, not to {number}: name the set by the alias of its corpus"
             )
     return sets_of
 
@@ -205,5 +204,6 @@ def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:
     if len(text) <= _MAX_LABEL and text == "_".join(words):
         return text
     # Labels that were shortened, or lost characters, differ by a digest.
+    # Another label would not find the folders of earlier runs.
     digest = sha256(json_text([dict(settings), left_out]).encode()).hexdigest()
     return f"{text[:_MAX_LABEL].rstrip('-.')}-{digest[:6]}"

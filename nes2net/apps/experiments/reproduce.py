@@ -172,6 +172,7 @@ def _relevant_options(config: Options) -> dict[str, Options]:
         parameters = inspect.signature(registry.get(config[role]["name"])).parameters.values()
         values = {p.name: p.default for p in parameters if p.default is not p.empty} | config[role]
         relevant = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
+        # As read from a file: tuples become lists, or equal options would seem to differ.
         options[role] = json.loads(json.dumps(relevant))
     return options
 

@@ -130,6 +130,7 @@ def experiment_result(experiment: Experiment, measurements: Sequence[SystemOnSet
             detector = {"detector": f"{on_set.system}, seed {measured.seed}", "set": on_set.set}
             reports.append(Row(detector, measured.figures(), link=measured.page))
             plain_figures.append(labels | plain(measured))
+    # Users' programs read these keys.
     header = {
         "seeds": experiment.seeds,
         "metrics": experiment.metrics,

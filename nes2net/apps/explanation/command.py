@@ -98,7 +98,6 @@ def explain(
             else:
                 say(f"{path}: {why}", "")
             continue
-        # Print the explanation, and write it with its picture.
         row = {"file": str(path), "model": model, **explanation.to_dict()}
         if json_:
             print(json_text(row), flush=True)
@@ -134,7 +133,6 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     lines = [f"{path}: score {explanation.score:.4f}"]
     if explanation.remark:
         lines.append(f"  remark: {explanation.remark}")
-    # Describe the explained part, and the stretches and bands that moved the score most.
     span = f"{explanation.duration:.2f} s"
     if explanation.start:
         span += f" from {explanation.start:.2f} s on"
@@ -147,7 +145,6 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
         lines.append(f"    {ends:14} {value:+9.4f}  towards {towards}")
     if not strongest:
         lines.append("    nothing: no part changes the score")
-    # Describe the layers, the checks, and the error of integrated gradients.
     if explanation.layers is not None:
         shares = explanation.layers.shares
         layers = ", ".join(f"{layer} ({shares[layer]:.0%})" for layer in explanation.layers.strongest())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -20,7 +21,7 @@ from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.scoring.score_length import length_of_training, samples_to_score
 
 #: Longest part of a recording that is explained at once, in seconds.
@@ -69,6 +70,7 @@ class Explanation:
         }
         if self.remark:
             facts["remark"] = self.remark
+        # Users' programs read these keys.
         facts["stretches"] = [stretch._asdict() for stretch in self.relevance.stretches()]
         facts["strongest_bands"] = [band._asdict() for band in self.relevance.strongest_bands()]
         facts["layers"] = self.layers and self.layers.to_dict()
@@ -157,10 +159,8 @@ def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
     """Read the part to explain, (N,) at 16 kHz; the detector scores ``samples`` samples, None for all."""
-    if not 0 <= start < float("inf"):
-        raise InputError(f"`start` must be a time in the recording, 0 s or more, not {start}")
-    if duration is not None and not 0 < duration < float("inf"):
-        raise InputError(f"`duration` must be more than 0 s, not {duration}")
+    check_setting("start", start, 0 <= start < math.inf, "a time in the recording, 0 s or more")
+    check_setting("duration", duration, duration is None or 0 < duration < math.inf, "more than 0 s")
     first = round(start * SAMPLE_RATE)
     longest = round(MAX_SECONDS * SAMPLE_RATE)
     length = longest + 1  # read one sample more than allowed, to notice a part that is too long
@@ -177,7 +177,7 @@ def _read_part(
         waveform = load_excerpt(recording, first, length)
     if not len(waveform):
         total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
-        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
+        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that, not {start}")
     if len(waveform) > longest:
         raise InputError(
             f"{name} is longer than {MAX_SECONDS:g} s, the most that is explained at once: choose a part of it with "

@@ -48,6 +48,7 @@ class Check:
 
     def to_dict(self) -> dict[str, object]:
         return {
+            # Users' programs read these keys.
             "of": self.of,
             "change": self.change,
             "mean_random_change": self.mean_random_change,
@@ -98,7 +99,7 @@ def check(subject: Subject, grid: Removable, score: float, relevance: Relevance,
         removed[0, most_relevant] = True
         for draw in range(1, 1 + draws):
             removed[draw, rng.choice(len(candidates), number, replace=False)] = True
-        # Expand time bins to cells: a time bin covers all bands.
+        # (1 + draws, F, T). A time bin covers all bands; cells already have them, so broadcasting changes nothing.
         num_bands, num_bins = grid.shape
         cells = np.broadcast_to(removed.reshape(1 + draws, -1, num_bins), (1 + draws, num_bands, num_bins))
         changes = subject.changes(grid, cells.copy(), score)

@@ -50,7 +50,9 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
     """
     detector = subject.detector
     if detector.precision == "int8":
-        raise InputError(f"int8 has no gradients for `method={method}`: load the detector in float32, or use occlusion")
+        raise InputError(
+            f"int8 has no gradients for `method={method}`: load the detector in float32, or use `method=occlusion`"
+        )
 
     def score_of(spectrum: Tensor) -> Tensor:
         """Return the scores (B,) of transforms B×R×C, with gradients."""
@@ -75,6 +77,6 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
             ends = subject.scores(grid.waveform_of(torch.cat([log_present, log_absent]).exp() * phases).cpu())
             difference = float(ends[0] - ends[1])
     if not torch.isfinite(gradients).all():
-        raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: use occlusion")
+        raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: use `method=occlusion`")
     cells = grid.sum_over_cells(gradients[0].detach().cpu())
     return Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True), difference

@@ -42,10 +42,10 @@ def weigh_layers(subject: Subject) -> Layers | None:
     with scoring_mode(detector), torch.inference_mode():
         states = detector.hidden_states(waveform)
         reader = detector.backend if detector.backend.wants_layers == "all" else detector.aggregation
-        batch_weights = reader.layer_weights(states)
+        batch_weights = reader.layer_weights(states)  # (1, L)
         if batch_weights is None:
             return None
         weights = batch_weights[0].double().cpu().numpy()
-        sizes = torch.stack([state.double().square().mean().sqrt() for state in states]).cpu().numpy()
+        sizes = torch.stack([state.double().square().mean().sqrt() for state in states]).cpu().numpy()  # (L,)
     sums = np.abs(weights) * sizes
     return Layers(weights, sums / (sums.sum() or 1.0))

@@ -18,8 +18,7 @@ from nes2net.apps.explanation.subject import Removable, Subject
 
 #: Number of time bins in a window that is removed. A window begins at every bin. By default a bin lasts 0.1 s.
 WINDOW_BINS = 2
-# Small blocks have 2 bands and several time bins. The number of time bins is chosen so that there are at most 128
-# small blocks.
+# Small blocks have 2 bands, and so many time bins that there are at most 128.
 _BLOCK_BANDS = 2
 _MAX_BLOCKS = 128
 # A large block has twice the bands and twice the time bins of a small block.
@@ -48,8 +47,8 @@ def occlude(
     windows_cover = windows[:, 0].astype(float)  # windows × T: 1 if the window covers the time bin
     over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)  # mean over windows
     over_bands = subject.changes(grid, bands, score)
-    # A small block that is not removed gets an equal share of the relevance of its large block. A large block has four
-    # small blocks, but fewer at an edge.
+    # A small block that is not removed gets an equal share of its large block's relevance. A large block has four,
+    # but fewer at an edge.
     num_small = (large_blocks[:, None] & blocks).any((2, 3)).sum(1)
     cells = np.tensordot(subject.changes(grid, large_blocks, score) / num_small, large_blocks.astype(float), 1)
     sizes = np.abs(cells)

@@ -54,12 +54,14 @@ class Relevance:
         return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
 
     def to_dict(self) -> dict[str, object]:
+        # The names of the fields are keys that users' programs read.
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
         """Return up to three parts, without bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
         threshold = MIN_SHARE * sizes.max(initial=0.0)
+        # 0 for a weak bin; a part ends where the sign changes.
         signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
         cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
         stretches = []

@@ -66,6 +66,7 @@ class ArenaModel:
     The adapter sets the class variables in a subclass.
     """
 
+    # The Arena's client reads the public variables, and calls the public methods, by these names.
     name: ClassVar[str] = "unnamed"
     expected_sample_rate: ClassVar[int] = SAMPLE_RATE
     """Hz, to which the client resamples recordings."""
@@ -166,7 +167,6 @@ def write_arena(
     check_takes_audio_alone(detector)
     detector.check_score()
     WaveformReader.of(detector, num_samples)  # checks the number
-    # Name the system.
     frontend, aggregation, backend = (detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     published = detector.provenance.published
     name = arena.name or (published[0] if published else detector.provenance.name) or f"{frontend} + {backend}"
@@ -175,7 +175,6 @@ def write_arena(
         raise InputError(
             f"the Arena requires a `name` of one line, not {name!r}, and a `slug` of only a-z, 0-9 and -, not {slug!r}"
         )
-    # Describe the system.
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
     system: dict[str, Any] = {

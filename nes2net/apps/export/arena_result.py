@@ -40,11 +40,12 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
     check_meta(folder)
     system = read_yaml_file(folder / META, None, str(folder / META))["system"]
     if not corpus.startswith(HUB_PREFIX):
-        raise InputError(f"the Arena has sets of the hub, not {corpus}: use hub:OWNER/NAME")
+        raise InputError(f"the Arena only accepts scores of sets of the hub, not of {corpus}: use hub:OWNER/NAME")
     revision = download(corpus).name
     if not COMMIT.fullmatch(revision):
         raise InputError(
-            f"the commit of {corpus} is unknown, because its folder is called {revision}: remove the folder to download it again"
+            f"the commit of {corpus} is unknown, because its folder is called {revision}, not by the commit: remove "
+            "the folder to download it again"
         )
     settings: dict[str, Any] = {"num_resamples": 1}  # the Arena shows no intervals
     if deep_voice is not None:
@@ -68,6 +69,7 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
     identity = {"name": system["name"], "slug": system["slug"]}
     if "paper" in system:
         identity["paper"] = {"arxiv_id": system["paper"]["arxiv_id"]}
+    # The Arena's schema prescribes these keys.
     content = {
         "schema_version": 1,
         "system": identity,

@@ -79,6 +79,7 @@ def export(
         check_takes_audio_alone(detector)
         detector.check_score()
     adapt = detector.frontend.config.get("adapt", {"kind": ""})
+    # Adapters and prompts cannot be merged into weights.
     if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
         raise InputError(
             "this detector holds all its tensors, so there is nothing to merge: use `to=pth` or `to=safetensors`"
@@ -106,7 +107,7 @@ def _export_for_transformers(detector: Detector, out: Path) -> None:
             "`to=safetensors`"
         )
     if frontend.engine == "fairseq":
-        raise InputError("this front-end runs on the fairseq engine: load the detector with engine=transformers first")
+        raise InputError("the front-end runs on the engine fairseq: load the detector with engine=transformers first")
     if frontend.adapted:
         kind = frontend.config["adapt"]["kind"]
         raise InputError(f"the transformers library's model has no {kind}: use `to=safetensors`")

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, as_input_error, first_line
+from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -39,19 +39,18 @@ from nes2net.version import __version__
 
 #: Opset (version of the ONNX operators) of the files: the lowest opset to which torch.onnx translates.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
-#: above 1, the difference is divided by this logit.
+#: Largest accepted difference between the logits of onnxruntime and torch, divided by the largest logit if that is
+#: above 1.
 TOLERANCE = 1e-4
-#: Largest accepted difference for the shortest waveform. The shortest waveform has two similar frames, and dividing by
-#: their small standard deviation magnifies rounding errors.
+#: Largest accepted difference for the shortest waveform: dividing by the small standard deviation of its two similar
+#: frames magnifies rounding errors.
 ROUGH_TOLERANCE = 1e-2
 #: Largest accepted difference for int8. This limit detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _MIN_FEATURES = 64
-#: Largest number of bytes of weights inside the ONNX file; if there are more, the weights are written to a second file.
-#: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
+#: More bytes of weights than this go to a second file: Protobuf limits a file to 2 GiB, and the graph needs some.
 MAX_FILE_BYTES = 2**31 - 2**26
 
 
@@ -112,8 +111,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
         )
     check_takes_audio_alone(detector)
     detector.check_score()
-    if quantize not in (None, "int8"):
-        raise InputError(f"`quantize` must be 'int8' or None, not {quantize!r}")
+    check_setting("quantize", quantize, quantize in (None, "int8"), "'int8' or None")
     detector = detector.whole()
     if quantize and not _has_large_linear_layer(detector.frontend):
         raise _nothing_to_quantise_error(detector)
@@ -197,6 +195,7 @@ def _accepted_lengths(detector: Detector) -> tuple[int, int | None]:
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
     # One frame more would need min_samples + most_frames·hop_length samples.
+    # None if the back-end takes any number of frames.
     longest = most_frames and frontend.min_samples + most_frames * frontend.hop_length - 1
     if longest and backend.fixed_frames:  # one length only: the published one, if it gives this number of frames
         shortest = longest = ASVSPOOF_SAMPLES if shortest <= ASVSPOOF_SAMPLES <= longest else shortest
@@ -238,8 +237,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
         ) from error
     linear_layers = []
     for node in program.model.graph.all_nodes():
-        # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
-        # Fourier matrix of a spectrum, stay in float32.
+        # Products with constants, such as the Fourier matrix of a spectrum, stay in float32.
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules around the node, outermost first
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
@@ -320,7 +318,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
     else:
         sizes = [
             (3, exported.min_samples, ROUGH_TOLERANCE),
-            (1, traced + 37, TOLERANCE),
+            (1, traced + 37, TOLERANCE),  # not a multiple of the hop
             (4, 2 * traced + 1, TOLERANCE),
         ]
     remedy = "try another version of torch, onnxscript or onnxruntime"

@@ -33,7 +33,7 @@ def translations() -> dict[Callable, Callable]:
 
     def remainder(dividend: Any, divisor: Any) -> Any:
         """``aten::remainder``."""
-        return op.Mod(dividend, op.CastLike(divisor, dividend))
+        return op.Mod(dividend, op.CastLike(divisor, dividend))  # ONNX requires equal types
 
     def stable_sort(x: Any, stable: bool, dim: int = -1, descending: bool = False) -> Any:
         """``aten::sort.stable``: keep the order of equal values."""
@@ -44,7 +44,9 @@ def translations() -> dict[Callable, Callable]:
     def fft_r2c(x: Any, dim: list[int], normalization: int, onesided: bool) -> Any:
         """``aten::_fft_r2c``: the spectrum …×bins×2 of real signals …×N."""
         if list(dim) not in ([-1], [len(x.shape) - 1]) or normalization or not onesided:
-            raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
+            raise NotImplementedError(
+                f"a Fourier transform along {dim} is not translated: only a one-sided, unscaled one along the last axis"
+            )
         basis = _fourier_basis(x.shape[-1])
         length, num_bins, parts = basis.shape
         spectrum = op.MatMul(x, op.CastLike(constant(basis.reshape(length, -1)), x))  # …×(bins·2)
@@ -55,7 +57,9 @@ def translations() -> dict[Callable, Callable]:
         """``aten::stft``: the spectrogram B×bins×frames×2 of waveforms B×N."""
         # PyTorch passes `normalized` as the first of `options`.
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
-            raise NotImplementedError("only an unscaled spectrogram B×N → B×bins×frames is translated")
+            raise NotImplementedError(
+                f"a spectrogram of shape {list(x.shape)} is not translated: only an unscaled one, B×N → B×bins×frames"
+            )
         basis = _fourier_basis(n_fft).transpose(2, 1, 0)  # 2×bins×n_fft
         kernel = op.Mul(constant(basis.reshape(-1, 1, n_fft)), window)
         spectrum = op.Conv(op.Unsqueeze(x, constant(np.array([1]))), kernel, strides=[hop_length])

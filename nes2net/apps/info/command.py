@@ -40,7 +40,6 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     if model == "recipe" and key in packaged_recipes():
         model = key
         key = None
-    # Describe the keys of a recipe.
     if model == "recipe":
         options = mapping_rows(key)
         facts = facts_of(key)

@@ -62,9 +62,9 @@ def file_sheet(path: str | Path) -> Sheet:
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
     """
-    # Describe a folder of a detector or of a training run.
     path = Path(path)
     files = Unchanged(path, path / WEIGHTS)  # checked at the end: the file must not change while it is described
+    # Describe a folder of a training run; that of a detector is described at the end, as its file is.
     if path.is_dir():
         is_detector = not (is_absent(path / CONFIG) and is_absent(path / CONFIG_FILE))
         is_run = any(path.glob("epoch_*.pth")) or not all(
@@ -72,7 +72,6 @@ def file_sheet(path: str | Path) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-    # Describe a recipe.
     elif path.suffix in (".yaml", ".yml"):
         return recipe_sheet(path)
     # Describe a calibration, the history of a run, or the record of a score file.
@@ -206,7 +205,6 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
             run = f", seed {recipe.seed}, run {recipe.tag}"
         facts = {"recipe": f"{recipe.name}{run}", "trained on": corpora_in_words(recipe)}
     facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
-    # Describe an average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
         for key, unit in (("of", ""), ("ids", "epochs ")):

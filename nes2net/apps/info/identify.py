@@ -108,7 +108,6 @@ def identify(path: str | Path) -> Identity:
     Raises:
         InputError: if ``path`` is missing or damaged, or holds no weights.
     """
-    # Identify a folder, an ONNX file, or a file of safetensors.
     path = Path(path)
     if path.is_dir():
         return _identify_folder(path)
@@ -158,17 +157,16 @@ def identify(path: str | Path) -> Identity:
 def _identify_folder(folder: Path) -> Identity:
     if not is_absent(folder / CONFIG):
         return _compare_with_record(read_checkpoint(folder), "detector folder")
-    # Identify any other weights in the layout of Hugging Face.
     has_configuration = not is_absent(folder / CONFIG_FILE)
     if holds_other_model(folder):
         identity = _identify_detector(read_checkpoint(folder))
+        # An unknown detector that has Hugging Face's configuration is described as Hugging Face's.
         if identity.models or not has_configuration:
             return identity
     if not has_configuration:
         raise InputError(
             f"{folder} is not a folder of a detector, a Hugging Face model or a training run: name one, or a file"
         )
-    # Identify a Hugging Face model with a classification head, or a front-end alone.
     title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
     kind = f"Hugging Face folder of {title}"
     notes = []
@@ -184,6 +182,7 @@ def _identify_folder(folder: Path) -> Identity:
                 f"classes: bona fide is {bonafide}, spoof {join_names(spoof)}; a higher score is more bona fide",
                 checkpoint.provenance.facts[WAVEFORMS_KEY],
             ]
+            # Its facts are only the classes in the notes.
             identity.provenance = Provenance()
             return identity
     return _identify_frontend(folder, kind, create_frontend(name, folder), notes)

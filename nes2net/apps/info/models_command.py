@@ -59,6 +59,7 @@ def _models_for_json() -> dict[str, object]:
                 "known_by": size.published.pinned or "not pinned",
             }
         )
+    # Users' programs read these keys.
     return {
         "detectors": [asdict(model) for model in list_models()],
         "front-ends": frontends,

@@ -13,8 +13,8 @@ from nes2net.lib.sheet import Facts
 from nes2net.models.registry import backends, frontends
 from nes2net.training.registry import losses
 
-#: Key of a recipe whose value is a mapping → class that declares the keys of the mapping. The classes are given by
-#: name, because some of their modules load torch.
+#: Key of a recipe whose value is a mapping → class that declares its keys; by name, because some of their modules
+#: load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -52,6 +52,7 @@ def rows_of(factory: Callable[..., object], omitted: Collection[str] = ()) -> li
     rows: list[Facts] = []
     for name, option in options_of(factory).items():
         if name not in omitted:
+            # The default as JSON would show it, such as a list for a tuple.
             default = "required" if option.default is Parameter.empty else json.loads(json.dumps(option.default))
             rows.append({"option": name, "takes": option.takes, "default": default, "meaning": option.meaning})
     return rows

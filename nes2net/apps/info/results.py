@@ -68,7 +68,7 @@ def published_sheet() -> Sheet:
     for table in tables:
         rows[table.title] = systems = system_rows(table, numbers)
         for system in systems:
-            # A table of a terminal has no room for recipe and address.
+            # A table of a terminal has no room for recipe and address: remove them from `rows` too.
             ways = {heading: system.pop(heading) for heading in ("recipe", "code")}
             how = "; ".join(f"{heading} {cell}" for heading, cell in ways.items() if cell != "–")
             sources.append({"system": system["system"], "from": how or "only reported"})

@@ -87,8 +87,8 @@ class Channel:
         self._began: float | None = None  # reading of the monotonic clock when the stream began
         self._failed_in_row = 0
         self._is_silent = False  # whether the latest window had too little speech
-        # Time from which on a line says that the channel is not judged; infinity if a line said so already, None if the
-        # latest window was judged.
+        # Time of the line that says that the channel is not judged; infinity once said, None if the latest window was
+        # judged.
         self._warn_from: float | None = None
         self._computing: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds to judge each window
         self._lags: deque[float] = deque(maxlen=_MAX_TIMES)  # seconds from the end of each window to its line
@@ -132,6 +132,7 @@ class Channel:
         began = time.perf_counter()
         self._tally.judged_until = item.end
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
+        # The following calls add their facts to `line`.
         weight = self._weigh(item.samples, line)
         lines = [line]
         if weight == 0 and not self._is_silent:
@@ -238,8 +239,10 @@ class Channel:
             self._warn_from = None
             return []
         if self._warn_from is None:
-            is_first = "unusual" in line and not self._tally.num_speaking
-            self._warn_from = line["start"] if is_first else line["start"] + MAX_UNJUDGED
+            # A call that is unusual from its first speech on is reported at once, anything else after MAX_UNJUDGED
+            # seconds.
+            was_never_usual = "unusual" in line and not self._tally.num_speaking
+            self._warn_from = line["start"] if was_never_usual else line["start"] + MAX_UNJUDGED
         if line["end"] < self._warn_from:
             return []
         self._warn_from = math.inf
@@ -259,6 +262,7 @@ class Channel:
     def summary(self) -> Line:
         """Return the line ``end``."""
         tally = self._tally
+        # Users' programs read these keys: docs/listen.md.
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": tally.num_scored, "skipped": tally.num_skipped, "failed": tally.num_failed}
         summary["lowest"] = tally.lowest and tally.lowest._asdict()

@@ -20,8 +20,8 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: A program that ends waits at most this many seconds for the thread that reads the source. Python would abort if the
-#: program ended while this thread computes. A thread that only waits for audio does no harm.
+#: Longest wait for the reading thread when a program ends: Python would abort while it computes; one that only waits
+#: for audio does no harm.
 MAX_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
 _MAX_UNSCORED = 2  # the source waits while a channel has this many unscored windows
@@ -94,6 +94,7 @@ class LiveJudge(Windows):
                 state = (tally and tally.evidence) or {}
                 evidence = Evidence.from_state(state, self.decider, stream.window, latch=self.latch)
             channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad, tally))
+        # Clients read these keys; the digest of a saved call has them too.
         ready = {
             "event": "ready",
             "model": self.model,
@@ -134,7 +135,7 @@ class Listening:
         self._max_waiting = session.max_waiting
         self._rate = session.ready["rate"]
         self._blocks = blocks
-        self._changed = threading.Condition()  # guards the channels and the following three values
+        self._changed = threading.Condition()  # guards the channels; wakes threads that wait for them or a value below
         self._is_read = False  # whether the source has ended
         self._is_stopped = False
         self._failure: Exception | None = None  # an error of the reading thread, for `lines` to raise
@@ -142,6 +143,7 @@ class Listening:
 
     def stop(self) -> None:
         """Stop reading; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
+        # Without the lock: a signal handler may interrupt the thread that holds it.
         self._is_stopped = True
 
     def tallies(self) -> list[Tally]:

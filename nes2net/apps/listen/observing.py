@@ -15,6 +15,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # upper bounds of the hist
 class CallMetrics(Metrics):
     def __init__(self, num_running: Callable[[], int]) -> None:
         super().__init__()
+        # Users' dashboards read these names.
         registry = self.registry
         present = Gauge("nes2net_calls_present", "Calls that are being served.", registry=registry)
         present.set_function(num_running)

@@ -103,10 +103,10 @@ class Server:
         max_clients = settings.clients
         self._idle = settings.idle
         self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
-        self._most_connections = most_connections(_FILES_EACH)
-        if max_clients > self._most_connections:
+        self._max_connections = most_connections(_FILES_EACH)
+        if max_clients > self._max_connections:
             raise InputError(
-                f"`clients` must be at most {self._most_connections}, not {max_clients}, because this process may open only "
+                f"`clients` must be at most {self._max_connections}, not {max_clients}, because this process may open only "
                 f"{most_open_files()} files: allow it more with ulimit -n"
             )
         self._model = model
@@ -131,7 +131,7 @@ class Server:
         """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._most_connections, self._max_clients + _MAX_STRANGERS)
+        listener.most = min(self._max_connections, self._max_clients + _MAX_STRANGERS)
         listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,
@@ -159,7 +159,7 @@ class Server:
         if self._state_folder is not None:
             self._saved_calls = SavedCalls(Path(self._state_folder), judge)
         self._metrics.describe(self._model, judge.scorer.precision, judge.scorer.computes_on)
-        self._judge = judge
+        self._judge = judge  # last, because clients are accepted from now on
 
     def serve(self) -> None:
         """Wait for :meth:`stop`, then for the last lines of each client."""
@@ -202,6 +202,7 @@ class Server:
             response = connection.respond(status, json_text(health))
         else:
             return None
+        # Setting a header adds a second one.
         del response.headers["Content-Type"]
         response.headers["Content-Type"] = content_type
         return response
@@ -213,7 +214,7 @@ class Server:
 
     def _serve_client(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed, Gone):
-            if not self._slots.acquire(blocking=False):
+            if not self._slots.acquire(blocking=False):  # released by _run_session_to_code()
                 message = f"busy: {self._max_clients} clients are served already; try again later"
                 _send(connection, {"event": "error", "message": message})
                 connection.close(_TRY_LATER)
@@ -238,7 +239,7 @@ class Server:
             _LOGGER.exception("a client was disconnected")
             return _FAILED
         finally:
-            self._slots.release()
+            self._slots.release()  # _serve_client() took one
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
@@ -272,6 +273,7 @@ class Server:
         finally:
             with self._lock:
                 self._running.pop(token, None)
+                # A call that may resume, or that a stop of the server ends, keeps its saved state.
                 is_over = token not in self._parked and not self._is_stopped
             if self._saved_calls is not None and is_over:
                 self._saved_calls.remove(token)
@@ -283,6 +285,7 @@ class Server:
         if lost_connection is not None:  # the connection is lost, but the server has not noticed yet
             with suppress(OSError):
                 lost_connection.socket.shutdown(socket.SHUT_RDWR)
+            # Without the lock, which the other thread needs to remove its session.
             while token in self._running:
                 time.sleep(_LOOK)
         with self._lock:

@@ -12,9 +12,8 @@ from nes2net.lib.conditions import UsedWith
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-#: The rule for windows with little speech (voice activity detection). ``"weigh"``: the weight of a window is its share
-#: of speech, or 0 if this share is below a quarter. ``"skip"``: as ``"weigh"``, but windows with the weight 0 are not
-#: scored. ``"none"``: speech is not measured, and every window has the weight 1.
+#: Voice activity detection. ``"weigh"``: the weight of a window is its share of speech, or 0 below a quarter.
+#: ``"skip"``: the same, but windows of weight 0 are not scored. ``"none"``: all weights are 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
 
 

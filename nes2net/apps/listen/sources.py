@@ -17,7 +17,7 @@ from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, as_input_error
+from nes2net.lib.errors import InputError, as_input_error, check_setting
 from nes2net.lib.installation import optional
 
 #: The source name that stands for the standard input.
@@ -85,8 +85,7 @@ def open_source(
             samples have no rate.
         MissingLibrary: if the microphone needs a library.
     """
-    if not speed > 0:
-        raise InputError(f"`speed` must be a number above 0, such as 1 for real time, not {speed}")
+    check_setting("speed", speed, speed > 0, "a number above 0, such as 1 for real time")
     names = None if split is None else split.split(",")
     # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")
@@ -100,12 +99,11 @@ def open_source(
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
             raise InputError(
-                f"{source} has raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
+                f"{source} is read as raw samples, which do not state their rate: add `rate`, such as 16000, or 8000 for telephony"
             )
         raw = RawAudio(_arriving_bytes(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
-    # Play a recording.
     if channels != 1:
         raise InputError(
             f"{source} is a recording, which states its channels: remove `channels`; `split` judges each by itself"

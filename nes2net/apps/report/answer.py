@@ -13,9 +13,8 @@ from nes2net.scoring.decisions.along import MIN_SPEECH, LowWindows, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.judged import Judged
 
-# Some windows of bona fide speech have low scores by chance. The report doubts the answer "bona fide" if more
-# windows have low scores than this many times the expected number, which counts as at least 1. The factor is an
-# assumption.
+# Some windows of bona fide speech have low scores by chance. "Bona fide" is doubted above this many times the
+# expected number, at least 1. An assumption.
 _MANY_TIMES = 3
 
 

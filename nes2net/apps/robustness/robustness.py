@@ -33,8 +33,8 @@ from nes2net.scoring.judgement import ScoreFile
 CLEAN = "clean"
 #: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition may lack scores for at most this fraction of the trials. Above this fraction, the
-# condition counts as failed, because its missing trials would be excluded under all other conditions too.
+# A condition that lacks scores of more than this fraction of the trials fails, because they would be excluded under
+# all others, too.
 _MAX_MISSING = 0.1
 
 
@@ -89,8 +89,8 @@ def evaluate_robustness(
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
-            f"only {pluralise(len(common), 'trial has', 'trials have')} scores under all conditions, and they are of one class: "
-            "score more trials"
+            f"trials of both classes are needed, but only {pluralise(len(common), 'trial has', 'trials have')} scores under all "
+            "conditions: score more trials"
         )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
@@ -110,6 +110,7 @@ def evaluate_robustness(
     inputs = []
     for name, file in files.items():
         inputs.append(score_input(Path(file.path.name), file.sha256, f"scores, {name}"))
+    # Users' programs read these keys.
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -274,10 +275,12 @@ def _read_scores(
 
 
 def _conditions_without_score(
-    trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]
+    trials: Sequence[Trial], scores_by_condition: Mapping[str, Mapping[str, float]]
 ) -> dict[str, list[str]]:
-    conditions = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
-    return {id: names for id, names in conditions.items() if names}
+    missing_by_id = {
+        trial.id: [name for name, by_id in scores_by_condition.items() if trial.id not in by_id] for trial in trials
+    }
+    return {id: names for id, names in missing_by_id.items() if names}
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:

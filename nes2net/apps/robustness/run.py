@@ -53,6 +53,7 @@ class UnderCondition:
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
         """Apply the condition to ``waveform`` (N,) of the utterance ``id``."""
+        # Other seeds would change published robustness results.
         seeds = [self.seed, _checksum(self.name), _checksum(id)]
         return self.condition(waveform, np.random.default_rng(seeds))
 
@@ -203,8 +204,8 @@ def run(
             f"error rates need bona fide and spoofed trials, but {num_bonafide} of {pluralise(len(plan.trials), 'trial')} are bona "
             "fide: choose more trials, or another phase"
         )
-    # Check before scoring that a threshold can be found. Whether a threshold can be found depends only on the numbers
-    # of trials, so the scores may be zeros.
+    # Raises before hours of scoring if there will be no threshold, which depends only on numbers of trials, not on
+    # scores.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         folder = path_below(out, "scores")
@@ -232,7 +233,9 @@ def run(
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-            raise InputError(f"no condition has scores, so nothing can be compared: {reasons}")
+            raise InputError(
+                f"no condition has scores, so nothing can be compared: correct this and run again ({reasons})"
+            )
         return evaluate_robustness(
             plan.part.corpus,
             plan.phase,
@@ -248,7 +251,7 @@ def run(
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
     condition = create_condition(name, plan.sources)
-    identity = ""
+    identity = ""  # part of the run's settings: with another, scores are not resumed
     for source_name in condition.needs:
         source = getattr(plan.sources, source_name)
         if isinstance(source, (list, tuple)):  # recordings of speech

@@ -61,7 +61,7 @@ class Resources(Ranged):
             num_fitting = gpus // gpus_per_actor
         else:
             cpus_per_actor = self.cpus_per_actor
-            num_fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)
+            num_fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)  # one is left for reading
         return replace(
             self,
             num_actors=self.num_actors or max(1, int(num_fitting)),

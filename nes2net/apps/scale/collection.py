@@ -179,13 +179,13 @@ class _OnRay:
                 f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); finished shards are kept: run the same command to resume"
             ) from error
         for address in sorted(unfinished):
-            yield [Piece(address, 0, True, [], _KILLED)]
+            yield [Piece(address, 0, True, [], _KILLED)]  # its first and last piece
 
     def write(self, shards: Iterable[list[Piece]]) -> Generator[BatchResult[ShardScores], None, None]:
         """Write the results of each shard, except shards that cannot be read."""
         for pieces in shards:
             shard = self.results.shards[pieces[0].shard]
-            if fault := pieces[-1].fault:
+            if fault := pieces[-1].fault:  # a fault ends the shard
                 yield BatchResult({}, {shard.address: fault})
                 continue
             rows = [row for piece in pieces for row in piece.rows]

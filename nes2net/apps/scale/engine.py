@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Number of processors of a task that reads a shard. A half is enough, because such a task mostly waits. A task that
-# decodes must have another number of processors: Ray would join tasks with equal resources, and a single process would
-# read and decode a whole shard.
+# A half is enough for a task that reads a shard, because it mostly waits. It must differ from that of a task that
+# decodes: Ray would join tasks with equal resources into one process.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; an object store needs 50 ms to answer
 
@@ -163,6 +162,7 @@ def score_piece(piece: Piece, scorer: Scorer, facts: Facts) -> Piece:
     # If a recording could not be read, its `waveform` is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
+    # "-" stands for the stamp of a file, which is not used here.
     read_batches = (collate([ReadItem(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
     scores: dict[str, object] = {}
     errors: dict[str, str] = {}
@@ -181,8 +181,8 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         return {"piece": decode_piece(row["piece"], facts.reader)}
 
-    # Ray joins two stages with equal resources, so an actor on a CPU decodes and scores. An actor with a GPU only
-    # scores, and other processes decode ahead of this actor.
+    # Ray joins stages with equal resources: an actor on a CPU decodes and scores, one with a GPU only scores, and
+    # others decode ahead.
     return pieces.map(decode, num_cpus=facts.resources.cpus_per_actor or 1).map(
         Scoring,
         fn_constructor_args=(facts,),

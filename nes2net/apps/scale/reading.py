@@ -99,8 +99,9 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with closing(open_shard(shard.address)) as file:
-        rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
+    address = shard.address
+    with closing(open_remote(address, _BLOCK_BYTES) if is_remote(address) else open_shard(address)) as file:
+        rows_of = _tar_rows if _suffix(address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
 

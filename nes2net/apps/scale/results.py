@@ -109,6 +109,7 @@ def read_record(out: Path) -> CollectionRecord | None:
 def result_path(out: Path, shard: Shard) -> Path:
     """Name the file of a shard; a digest tells equal names apart."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
+    # Under another name, results of earlier runs would not be found.
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
@@ -270,7 +271,9 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
                 rows += _RESULTS.validate_python(batch.to_pylist())
             scored = [row for row in rows if row.score is not None]
             if (len(rows), len(scored)) != (done.rows, done.scored):
-                raise ValueError("its metadata state other numbers of rows and scores")
+                raise ValueError(
+                    f"its metadata state {done.rows} rows and {done.scored} scores, not {len(rows)} and {len(scored)}"
+                )
             for row in scored:
                 row.score = judgement.from_json(row.score)
         yield done, rows
@@ -323,7 +326,8 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
             )
         if not result.done:
             raise InputError(
-                f"{out} has no scores, so nothing is written to {path}: its column error says why recordings failed"
+                f"{out} has no scores, so nothing is written to {path}: correct what its column error names, and run "
+                "the same `nes2net scale` again"
             )
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
     facts |= {"failures": dict(islice(failures.items(), _MAX_FAILURES)), "unread_shards": record.failures}

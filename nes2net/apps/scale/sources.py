@@ -67,7 +67,7 @@ def _unsorted_shards(name: str) -> list[Shard]:
     if "*" not in name and not is_remote(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):  # a single shard
-        forget(name)
+        forget(name)  # the file may have changed
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
@@ -100,7 +100,7 @@ def _absolute_path_or_url(address: str) -> str:
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
     if is_remote(name):
         folder = name.rpartition("/")[0]
-        forget(name)
+        forget(name)  # the list may have changed
         with as_input_error(f"{name} is not text in UTF-8", UnicodeDecodeError):
             text = open_remote(name, _LIST_BYTES).read().decode()
     else:
@@ -137,6 +137,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
         digest = hashlib.sha256()
         for id, address in rows_of_shard:
             file_stamp = "" if is_remote(address) else stamp(address)
+            # Another text would make results of earlier runs look outdated.
             digest.update(f"{json.dumps([id, address, file_stamp])}\n".encode())
         yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", rows_of_shard)
         start += len(rows_of_shard)

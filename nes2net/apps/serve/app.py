@@ -89,8 +89,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         """Return facts about the server."""
         return collect_info(desk, model)
 
-    # The whole body is received before `score` is called; `admit` limits the number of such requests. `score` is not
-    # async, so it runs in a thread and may wait for a free worker.
+    # The whole body is received before `score` is called; `admit` limits such requests. It is not async, so that it
+    # runs in a thread and may wait.
     @app.post(
         _SCORE_PATH,
         response_model=None,
@@ -147,6 +147,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
+    # The middleware added last gets requests first: it also counts those that Guard refuses.
     app.add_middleware(Guard, names=list(names), admit=RequestAdmission(desk), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
     desk.observer.describe(model, desk.detector.precision, desk.detector.computes_on)

@@ -40,7 +40,7 @@ class ChannelsOfBoth(Channels):
     """Compares the channels of a whole recording, and of its first ``num_samples`` at 16 kHz."""
 
     def __init__(self, num_samples: int | None) -> None:
-        self.beginning = Channels(num_samples)
+        self.beginning = Channels(num_samples)  # first, because super() calls reset()
         super().__init__()
 
     def reset(self) -> None:

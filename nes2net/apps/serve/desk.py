@@ -111,8 +111,8 @@ class Desk:
         self._judges: dict[str, Judge[Any]] = {
             "scores": Judge(detector, "scores", decider, JudgingSettings(track=True))
         }
-        #: Notes for the user. The notes say what makes decisions uncertain. If an unusual part of a recording is
-        #: scored, a note says which part.
+        #: Notes for the user: what makes decisions uncertain, and which part of a recording is scored if that is
+        #: unusual.
         self.notes = [*self._judges["scores"].notes, *self._judges["scores"].doubts]
         self.limits = limits or Limits()
         self._workers = threading.BoundedSemaphore(self.limits.workers)  # one slot for each recording being scored
@@ -213,6 +213,7 @@ class Desk:
             picture = draw(full_wav, duration) if for_page else None
             token = ""
             if player_wav:
+                # Out of the work folder, which is removed now.
                 token = token_urlsafe(16)
                 self.player_files[token] = player_wav.rename(self.folder / f"{token}.wav")
                 self.player_files[token].touch()  # its minutes count from now on

@@ -21,8 +21,8 @@ from nes2net.lib.http_server import Refused, check_site
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # largest number of bytes of a request besides the file
-# Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
-# closed at once, a client that is still sending might not see the answer.
+# Bytes of a refused body that are received and discarded before the answer: a client that is still sending might not
+# see it if the connection were closed at once.
 _MAX_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
 # Longer parameters and headers are cut off, before the application gets them.
@@ -34,8 +34,7 @@ _HEADERS = frozenset(
     b"if-modified-since".split()
 )
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046, Sec. 5.1.1
-# The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere. Recordings that
-# the page plays are blobs, its spectrograms are data.
+# The page and all its parts come from this server. Recordings that it plays are blobs, its spectrograms are data.
 _POLICY = (
     "default-src 'none'; script-src 'self'{inline}; style-src 'self'{inline}; img-src 'self' data:; media-src blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors {frames}"
@@ -53,9 +52,8 @@ class Admitted(NamedTuple):
     runs_inline_scripts: bool = False
 
 
-#: Function that admits a request or raises Refused. The function is called before the body is received, with the
-#: method and the path. The function returns a context manager, which is open while the
-#: request lasts.
+#: Admits a request by method and path, before its body is received, or raises Refused. The returned context is open
+#: while the request lasts.
 Admit = Callable[[str, str], AbstractContextManager[Admitted]]
 
 
@@ -84,14 +82,15 @@ class Guard:
         self.app = app
         self.admit = admit
         self.patience = patience
-        self.names = {name.lower().rstrip(".") for name in names}
-        self.frames = " ".join(("'self'", *frames))
+        self.names = {name.lower().rstrip(".") for name in names}  # as check_site() compares them
+        self.frames = " ".join(("'self'", *frames))  # for `frame-ancestors` in _POLICY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # WebSockets are not served
+        # Reversed, so that the first of several equal headers counts.
         pairs = reversed(scope["headers"])
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in pairs}
         stated = headers.get("content-length", "")
@@ -258,6 +257,7 @@ class _Form:
 
 
 async def _send_refusal(body: _Body, send: Send, refusal: Refused) -> None:
+    # A client that still sends might not see the answer.
     num_to_discard = _MAX_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):

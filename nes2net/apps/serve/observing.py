@@ -17,8 +17,8 @@ from nes2net.lib.files import json_text
 from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.service_health import Metrics
 
-#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a line of JSON
-#: on standard error for each note, warning, error, recording and request.
+#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints these, and
+#: each recording and request, as lines of JSON on standard error.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.serve")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # others may be as long as a stranger likes
@@ -42,6 +42,7 @@ class Observer(Metrics):
 
     def __init__(self) -> None:
         super().__init__()
+        # Users' dashboards read these names.
         registry = self.registry
         self.present = Gauge("nes2net_recordings_present", "Recordings by state.", ["state"], registry=registry)
         self.recordings = Counter(
@@ -125,6 +126,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; without facts, such as a library's, it becomes the event ``"message"``."""
         time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        # Users' programs read these keys.
         line = {"time": time_of_day, "level": record.levelname.lower()}
         facts = vars(record).get("facts")
         if facts is None:

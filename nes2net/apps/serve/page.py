@@ -100,6 +100,7 @@ def _scored_row(scored: Scored, desk: Desk) -> Line:
     with settings_called({"channel": EACH_CHANNEL}):
         row |= {key: with_flag_names(row[key]) for key in ("remark", "reason") if key in row}
     decider = desk.decider
+    # static/page.js reads these keys.
     return {
         "row": row,
         "columns": _table_cells(row),

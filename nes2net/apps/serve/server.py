@@ -167,14 +167,14 @@ class _TimedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.socket = transport.get_extra_info("socket")._sock
+        self.socket = transport.get_extra_info("socket")._sock  # asyncio wraps the socket that Listener holds
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Stop the timer once the head of a request is complete."""
         super().data_received(data)
         if self._has_request():
-            Listener.served.add(self.socket)
+            Listener.served.add(self.socket)  # others may be cut off for new ones
             self._stop_timer()
         elif self.timer is None:
             self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)

@@ -98,7 +98,7 @@ def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evalua
     """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %."""
     matched_trials = _match_2021(asvspoof2021_df.CORPUS.keys, _parse_2021("DF", arguments, prog))
     eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
-    print(f"eer: {100 * eer:.2f}\n")
+    print(f"eer: {100 * eer:.2f}\n")  # a blank line follows, as published
 
 
 @_with_status

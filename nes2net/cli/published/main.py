@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # Value of --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# Value of --ssl_config → name of the front-end. The options of this front-end apply only without a wav2vec 2.0 file.
-# With a wav2vec 2.0 file, the options in the file apply, as in the published program.
+# Value of --ssl_config → front-end, whose options apply only without a wav2vec 2.0 file; as published, those in a
+# file take precedence.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that set a key of the same name in the recipe's section ``train``.
@@ -266,6 +266,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
+    # The published detectors read only the front-end's last hidden state.
     frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
@@ -341,6 +342,7 @@ def _score(args: argparse.Namespace) -> int:
     in_the_wild = args.track == "in_the_wild"
     if in_the_wild:
         _require(args, "in_the_wild_path", "where is In-the-Wild? name its folder")
+        # Messages about `root` name this flag.
         args.parser.names["root"] = "--in_the_wild_path"
         corpus_part = Part(TRACKS[args.track], args.in_the_wild_path)
     else:
@@ -349,6 +351,7 @@ def _score(args: argparse.Namespace) -> int:
     trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
     # The lines are printed in the published order: the size of the detector before the average.
     average = _average(args)
+    # _average() may have set args.model_path.
     _require(args, "model_path", "which detector? average several with --num_average_model, or name its checkpoint")
     detector = Detector.from_pretrained(args.model_path, own_device(args.device), args.dtype, model_from_flags(args))
     print_parameters(detector)
@@ -418,7 +421,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
     def train_or_score(args: argparse.Namespace) -> int:
         import torch
 
-        # Print a note on the given flags that have no effect.
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
         if args.algo == 0:
             inert += _RAWBOOST

@@ -110,7 +110,6 @@ class BlocksAt16k:
             self._channels.push(samples, rate)
         self._num_read += len(mono)
         self._seconds += len(mono) / rate
-        # Resample to 16 kHz.
         if rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
@@ -127,7 +126,7 @@ class BlocksAt16k:
             InputError: if no samples were pushed.
         """
         if not self._num_read:
-            raise InputError("has no samples", subject=self._subject)
+            raise InputError("has no samples: replace or remove it", subject=self._subject)
         blocks = []
         if self._resampler is not None:
             # soxr now returns the last samples. If soxr returns fewer samples than expected, zeros are appended.

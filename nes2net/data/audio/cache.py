@@ -30,8 +30,8 @@ _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # full scale of 16-bit samples
 _MAX_SAMPLES = 1 << 24  # samples; a longer recording would take hundreds of megabytes of memory
-# Folder of a cache → a tensor (1,), which is 0, or 1 once nothing more can be written to the folder. The tensor of a
-# folder exists as long as this process has an :class:`AudioCache` of the folder.
+# Folder of a cache → a tensor (1,): 1 once nothing more can be written there. Kept while an :class:`AudioCache` of
+# the folder exists.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
@@ -123,8 +123,8 @@ class AudioCache:
         except InputError:  # a link or a pipe is in the way
             return
         except OSError as error:
-            # An error with a second file name comes from renaming the temporary file onto this entry. The old entry may
-            # belong to another user or, on Windows, be in use. Other entries can still be written.
+            # A second file name: renaming onto this entry failed, because it is another user's or, on Windows, in
+            # use. Others can still be written.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if concerns_one_entry or error.errno not in lasting_errors:  # the next entry may be written

@@ -32,7 +32,8 @@ def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[N
     high = np.full(columns, -np.inf, np.float32)
     position = 0
     for block in stream_audio(audio):
-        column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)  # of each sample
+        column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)  # (N,)
+        # `column` never falls within a block, so each column is one run of samples.
         starts = np.flatnonzero(np.diff(column, prepend=-1))  # the first sample of each column in this block
         low[column[starts]] = np.minimum(low[column[starts]], np.minimum.reduceat(block, starts))
         high[column[starts]] = np.maximum(high[column[starts]], np.maximum.reduceat(block, starts))
@@ -66,7 +67,7 @@ def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArr
         counts += np.bincount(column, minlength=columns)
         num_done += len(frames)
         pending_samples = pending_samples[len(frames) * _FFT_HOP :]
-    return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T
+    return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T  # (bins, columns), at least −90 dB
 
 
 def loudest_of(decibels: NDArray) -> float:

@@ -20,9 +20,8 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program writes a placeholder, one of these sizes, if the program does not know how long a chunk will be. Some
-# programs subtract the bytes of the headers from the placeholder. Any other size may be true, even a large size,
-# because a WAV file may have 4 GiB.
+# A program that does not know the length of a chunk writes one of these sizes, perhaps less the bytes of headers. Any
+# other size may be true, because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64  # a size this close to a placeholder counts as one
 #: A size of 64 bits is a placeholder if it is at least this large.
@@ -79,18 +78,18 @@ def _wave_fault(file: BinaryIO, order: _ByteOrder, size_of_file: int) -> str | N
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
                 is_unknown = long_size >= UNKNOWN_LONG_SIZE
-            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs state a wrong
-            # size: they add the chunk's header, or write the size of the outermost chunk or of the whole file.
+            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs add the chunk's
+            # header to the size, or state that of the outermost chunk or of the file.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced = size // unit_bytes
             present = max(0, present) // unit_bytes
             return cut_off(announced, present, unit) if announced > present else None
         if name == b"ds64" and len(body) >= 16:
-            long_size = int.from_bytes(body[8:16], "little")
+            long_size = int.from_bytes(body[8:16], "little")  # behind the size of the file
         # codes of PCM, float, A-law, μ-law, extensible
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in {1, 3, 6, 7, 0xFFFE}:
-            unit_bytes = max(1, int.from_bytes(body[12:14], order))
+            unit_bytes = max(1, int.from_bytes(body[12:14], order))  # of one sample of all channels
             unit = "samples"
     return None
 
@@ -104,7 +103,7 @@ def lacks_length(file: BinaryIO) -> bool:
     """Whether a WAV file announces 0 samples but holds some, because the recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
-            head = file.read(8)
+            head = file.read(8)  # of its content
             # If the chunk of samples is empty, the bytes after it may be the next chunk, and not samples.
             return size == 0 and len(head) > 0 and not _is_chunk(head)
     return False
@@ -118,6 +117,7 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
         if not _is_chunk(head):
             return
         size = int.from_bytes(head[4:], order)
+        # The caller reads the content, where `file` is now. A chunk takes an even number of bytes.
         yield head[:4], size, position + 8
         position += 8 + size + size % 2
 
@@ -158,6 +158,8 @@ def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
     """Read the size that the header states, if any; ``start`` has the 30 bytes before it."""
     header = file.read(min(int.from_bytes(start[16:24], "little"), _MAX_HEADER_BYTES))
     properties = header.find(_ASF_FILE_PROPERTIES)
+    # Behind id and size (24 bytes): id of the file (16), its size (8), five times and numbers (40), flags; flag 1
+    # means that it is still being recorded.
     fields = header[properties + 24 : properties + 104]
     if properties < 0 or len(fields) < 68 or fields[64] & 1:
         return None  # no size is stated, because the recording was not finished
@@ -165,14 +167,14 @@ def _stated_asf_size(file: BinaryIO, start: bytes) -> int | None:
 
 
 def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
-    """Find where the last tag should end; None if all are whole."""
+    """Return the byte at which the last tag should end; None if none is cut off."""
     expected = header_end  # later where a tag ends
     while True:
         file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
         head = file.read(11)
         if not any(head):  # the file ends, or only zeros follow, as in a sparse file
             return None
-        expected += 15
+        expected += 15  # 4 bytes, and the header of the tag
         if len(head) == 11:
             expected += int.from_bytes(head[1:4], "big")
         if expected >= size:
@@ -180,7 +182,7 @@ def _end_of_flv(file: BinaryIO, header_end: int, size: int) -> int | None:
 
 
 def _end_of_caf(file: BinaryIO, size: int) -> int | None:
-    """Find where the last chunk should end; None if all are whole."""
+    """Return the byte at which the last chunk should end; None if its length is unknown or none is cut off."""
     expected = 8  # where the header of the file ends, and later where a chunk ends
     for _ in range(_MAX_CHUNKS):
         file.seek(expected)
@@ -191,7 +193,7 @@ def _end_of_caf(file: BinaryIO, size: int) -> int | None:
         expected += 12 + length
         if expected >= size:
             return expected
-    return expected
+    return expected  # so many whole chunks: the rest is not checked
 
 
 # Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.
@@ -242,10 +244,11 @@ class _Track:
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
         if box.name == b"stts":
-            self.steps.add(head[4:8] + head[12:])
+            self.steps.add(head[4:8] + head[12:])  # skips the number of samples of the first entry
         if box.name == b"stsc" and 0 < count <= _MAX_ENTRIES:
             file.seek(box.body + 8)
             content = file.read(12 * count)
+            # Entries of three numbers: first chunk, samples in each chunk, description.
             table = np.frombuffer(content[: len(content) // 4 * 4], ">u4")  # the file may end within a number
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
@@ -275,8 +278,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        # A whole file always passes: its boxes have 45 bytes or more on average, even if each frame of speech has its
-        # own fragment, and one box for each 32 bytes is allowed.
+        # A whole file always passes: its boxes have 45 bytes or more on average, even with a fragment for each frame.
         if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:
@@ -316,6 +318,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
             header = 16
         elif length == 0:  # the box extends to the end of the file or of the box around it
             length = end - position
+        # Fewer than 8 bytes that begin with 0 may be a large box cut off within its header; other bytes are no box.
         if length < header or (len(head) < 8 and head[0]):
             return
         yield _Box(head[4:8], depth, position, position + header, position + length)
@@ -393,6 +396,7 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     """
     position = 0
     size_of_file = end
+    # Once even for an empty file, so that callers get (0, None).
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6

@@ -51,8 +51,8 @@ from nes2net.lib.errors import InputError, as_input_error, concerning
 Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 #: If this environment variable is 1, files of every format are read, even if a cut cannot be noticed in the format.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
-# Formats in which a cut is noticed, because a file states the length of the recording, or consists of pages or frames
-# that state their own length. The names in capitals come from libsndfile, and all other names come from FFmpeg.
+# Formats in which a cut is noticed, because files, pages or frames state their length: in capitals libsndfile's
+# names, others FFmpeg's.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -108,8 +108,8 @@ def check_format(path: Fetched, name: str) -> None:
         )
 
 
-#: Errors that may be raised when libsndfile reads a file. libsndfile's own errors are RuntimeErrors. If a damaged
-#: header states more samples than fit into memory, a ValueError or MemoryError is raised.
+#: Errors of libsndfile (RuntimeError), and of headers that state more samples than fit into memory (ValueError,
+#: MemoryError).
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
@@ -155,7 +155,9 @@ def open_with_libsndfile(
     except TypeError as error:  # soundfile expects no header in a file whose name ends in .raw
         if Path(name).suffix.lower() != ".raw":
             raise
-        raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
+        raise ValueError(
+            "a name that ends in .raw means samples without a header, but the file has one: rename it"
+        ) from error
     if file.subtype == "OPUS":
         file.close()
         raise DamagedAudio("it is not used for Opus")
@@ -217,7 +219,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
         while True:
             samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)
             count += len(samples)
-            if len(samples) or not count:
+            if len(samples) or not count:  # also an empty recording has a rate
                 yield samples.T, file.samplerate
             if len(samples) < length:
                 break
@@ -352,8 +354,8 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
         waiting: list[np.ndarray] = []
         num_values = 0  # in ``waiting``
         try:
-            # Without an argument, demux() reads all streams. Other streams, such as pictures, are not decoded. The
-            # times in their packets show how much of the recording is present.
+            # Without an argument, demux() reads all streams: others are not decoded, but the times in their packets
+            # show how much is present.
             for packet in container.demux(*(() if decoded.states_end else (stream,))):
                 if packet.stream.index != stream.index:
                     decoded.latest = max(decoded.latest, float((packet.pts or 0) * packet.time_base))
@@ -376,8 +378,8 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             raise _incomplete_error(announced or stream.frames, decoded.count)
         if not decoded.count:
             raise ValueError("no audio frames")
-        # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
-        # still count the missing time.
+        # If a recorder lost packets, samples are missing in the middle, but the stated duration and time stamps count
+        # them.
         decoded_seconds = max(decoded.count / decoder.rate, decoded.end - decoded.begin, decoded.latest)
         _check_duration(container, stream, seconds, decoded_seconds)
 

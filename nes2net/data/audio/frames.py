@@ -53,8 +53,8 @@ def states_length(file: BinaryIO) -> bool:
     if header is None:
         return False
     flags, stated_frames, stated_bytes = struct.unpack(">III", header[1])
-    has_frames = flags & 1
-    has_bytes = flags & 2
+    has_frames = flags & 1  # the header states the number of frames
+    has_bytes = flags & 2  # the header states the number of bytes
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
     # Two frames more than stated are accepted, because some encoders do not count the frame that holds the header.
@@ -63,8 +63,7 @@ def states_length(file: BinaryIO) -> bool:
 
 _HEADER_BYTES = 6  # number of bytes that give the length of an MPEG or ADTS frame
 _MAX_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the second rate the
-# code 2.
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s of the codes 1, 2, …
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -101,6 +100,7 @@ def frame_fault(file: BinaryIO) -> str | None:
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
     # Yield the stated end of each MPEG or ADTS frame; the last may lie behind the end of the file.
     position = skip_id3v2(file)
+    # Another tag may follow zeros. skip_id3v2 has moved `file`.
     padding = file.read(_MAX_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
     size_of_file = file.seek(0, 2)
@@ -247,7 +247,7 @@ def _ogg_link_starts(file: BinaryIO) -> Iterator[int]:
         if len(head) < 27 or head[:4] != b"OggS":
             return
         begins_stream = bool(head[5] & _FIRST_OF_STREAM)
-        segments = file.read(head[26])
+        segments = file.read(head[26])  # the sizes of the parts of the body
         if begins_stream and not previous_begins_stream:
             yield position
         previous_begins_stream = begins_stream
@@ -355,7 +355,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
     start = file.read(8 + _STREAM_INFO_BYTES)
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
         return None
-    last_block = start[4] & 0x80
+    last_block = start[4] & 0x80  # the mark of the last block of metadata
     for _ in range(1024):  # a file of zeros looks like endless blocks of metadata
         block = b"" if last_block else file.read(4)
         if len(block) < 4:
@@ -390,7 +390,6 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):
         return False
-    # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     # zeros are appended, because the last frame may be shorter than a header
@@ -402,17 +401,22 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         # All frames have the same rate (low bits of byte 2) and the same sample size (low bits of byte 3).
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
-        checksum = 0  # CRC-8 of the frame's header, with the polynomial x⁸ + x² + x + 1
-        for byte in data[: frame.end]:
-            checksum ^= byte
-            for _ in range(8):
-                checksum <<= 1
-                if checksum & 0x100:
-                    checksum ^= 0x107
-        # The checksum is right, so this is the last frame: compare its last sample with the announced length.
-        if checksum == data[frame.end]:
+        # If the checksum is right, this is the last frame: compare its last sample with the announced length.
+        if _crc8(data[: frame.end]) == data[frame.end]:
             first_sample = frame.number
             if not data[1] & 1:  # ``number`` is the number of a frame, not of a sample
                 first_sample *= header.block_size
             return first_sample + frame.block_size > header.num_samples
     return False
+
+
+def _crc8(content: bytes) -> int:
+    # With the polynomial x⁸ + x² + x + 1 (RFC 9639, Sec. 9.1.8).
+    checksum = 0
+    for byte in content:
+        checksum ^= byte
+        for _ in range(8):
+            checksum <<= 1
+            if checksum & 0x100:
+                checksum ^= 0x107
+    return checksum

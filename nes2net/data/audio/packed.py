@@ -38,12 +38,11 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# Matches the suffix of a shard within an address. The suffix must be followed by a separator, and then by the row or
-# member.
+# The suffix of a shard within an address, before a separator and the row or member.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-# Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
+# Most bytes of row groups in memory; the one that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MAX_BYTES = 2 << 30
@@ -227,7 +226,7 @@ def audio_column(schema: Any, shard: Path) -> str:
             return name
     raise InputError(
         f"{shard}: expected a column 'audio' with the content of audio files (struct<bytes, path>), found "
-        f"{short_repr(', '.join(schema.names))}"
+        f"{short_repr(', '.join(schema.names))}; write it with this column"
     )
 
 
@@ -251,7 +250,7 @@ def content_of(value: Any) -> tuple[bytes | None, str]:
 def check_size(size: int) -> None:
     """Raise :class:`InputError` if ``size`` bytes are too many for memory."""
     if size > MAX_BYTES:
-        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MAX_BYTES)} are accepted")
+        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MAX_BYTES)} are read: split it")
 
 
 class _Table:
@@ -271,7 +270,7 @@ class _Table:
         return _is_row(row_text, self.ends[-1])
 
     def block(self, row_text: str) -> int:
-        return bisect_right(self.ends, int(row_text)) - 1
+        return bisect_right(self.ends, int(row_text)) - 1  # the row group
 
     def extents(self, block: int) -> list[tuple[int, int]]:
         return self.table.extents([self.column], block) if isinstance(self.table, ParquetTable) else []
@@ -282,7 +281,9 @@ class _Table:
     def content(self, row_text: str) -> tuple[bytes, str]:
         """Return the bytes of the recording in a row, and the suffix of its file name."""
         if not _is_row(row_text, self.ends[-1]):
-            raise InputError(f"there is no row {short_repr(row_text)}; it has {self.ends[-1]:,}, counted from 0")
+            raise InputError(
+                f"there is no row {short_repr(row_text)}; it has {self.ends[-1]:,}, counted from 0: name one of these"
+            )
         row = int(row_text)
         group = self.block(row_text)
         values = _state.group((self.key, group), lambda: self._read(group))
@@ -297,6 +298,7 @@ class _Table:
 
     def _read(self, group: int) -> Any:
         batches = self.table.batches([self.column], self._budget(), [group])
+        # With the type, because a group without rows gives no batches.
         return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
@@ -328,7 +330,7 @@ def tar_members(path: Path) -> list[Member]:
         def list_members() -> bytes:
             return json.dumps(list(members_of(open_shard(path), address))).encode()
 
-        # A tar file has no index: it is read as a whole only once.
+        # A tar file has no index: it is read as a whole only once. If Member changes, rename "members".
         return [Member(*row) for row in json.loads(remote.read_cached(address, "members", list_members))]
     check_arrived(path)
     with open(path, "rb") as file:
@@ -340,7 +342,7 @@ def open_shard(path: AnyPath) -> BinaryIO:
     if is_remote(path):
         return open_remote(address_of(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
     if not os.path.isfile(path):  # opening a pipe would wait for ever
-        raise InputError(f"{path} not found, or not a regular file")
+        raise InputError(f"{path} not found, or not a regular file: correct its path")
     return open(path, "rb")
 
 
@@ -352,12 +354,12 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 continue
             if entry.name.startswith("/"):
                 raise InputError(
-                    f"{name} has a member with an absolute name, {short_repr(entry.name)}: write it with relative names"
+                    f"{name} has a member with an absolute name, {short_repr(entry.name)}: write the archive with relative names"
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
-    # At bytes that cannot be a member, the module tarfile stops silently. A complete archive ends with zeros, so the
-    # following check finds a cut.
+    # At bytes that cannot be a member, tarfile stops silently. A complete archive ends with zeros, so this check
+    # finds a cut.
     file.seek(end)
     if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         raise tarfile.ReadError("the end of the archive is missing")
@@ -391,7 +393,7 @@ class _Tar:
         return name in self.members
 
     def block(self, name: str) -> int:
-        return self._member(name).offset // _TAR_BLOCK_BYTES
+        return self._member(name).offset // _TAR_BLOCK_BYTES  # the piece that is fetched at once
 
     def extents(self, block: int) -> list[tuple[int, int]]:
         return [(block * _TAR_BLOCK_BYTES, _TAR_BLOCK_BYTES)]
@@ -405,7 +407,7 @@ class _Tar:
 
     def _member(self, name: str) -> Member:
         if name not in self.members:
-            raise InputError("there is no such member")
+            raise InputError("the shard has no file of this name: correct the name")
         return self.members[name]
 
 
@@ -420,13 +422,13 @@ def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
 
 class _State:
     def __init__(self) -> None:
-        self.turn = threading.RLock()
+        self.turn = threading.RLock()  # guards the following, and reading open shards
         self.open = lru_cache(64)(_open)
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        # The key is ``key`` of a _Table, and the index of the row group. The groups used last are kept, at most 256 MiB
-        # or a single larger one. The caller holds the lock ``turn``.
+        # The key is ``key`` of a _Table, and the row group. The latest are kept, at most 256 MiB or a single larger
+        # one. The caller holds ``turn``.
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
@@ -439,7 +441,7 @@ _state = _State()
 _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Table, ".tar": _Tar}
 
 
-def _forget() -> None:
+def _forget() -> None:  # in a forked process
     global _state
     _state = _State()
 
@@ -485,4 +487,5 @@ def _lock_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
         as_input_error("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
         enough_memory(lambda: "it needs more memory than there is"),
     ):
+        # A changed shard has another status, and is opened again.
         yield state.open(shard, os.path.abspath(shard), status_of(shard))

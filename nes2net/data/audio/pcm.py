@@ -15,7 +15,7 @@ import numpy as np
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.frames import begins_with_frames
 from nes2net.data.audio.waveform import check_rate
-from nes2net.lib.errors import InputError, as_input_error
+from nes2net.lib.errors import InputError, as_input_error, check_setting
 
 #: The encoding of a sample: a 16-bit integer (little- or big-endian), a little-endian 32-bit float, or a companded byte of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "s16be", "f32le", "mulaw", "alaw"]
@@ -49,9 +49,9 @@ def _mulaw_table() -> np.ndarray:
 
 def _alaw_table() -> np.ndarray:
     """G.711 A-law (Table 1a): samples (256,), float32, of the 256 bytes."""
-    code = np.arange(256, dtype=np.uint8) ^ 0x55
+    code = np.arange(256, dtype=np.uint8) ^ 0x55  # every other bit is sent inverted
     exponent = (code >> 4 & 7).astype(np.int64)
-    linear = ((code & 15).astype(np.int64) << 4) + 8
+    linear = ((code & 15).astype(np.int64) << 4) + 8  # the middle of a step
     magnitude = np.where(exponent > 0, linear + 256 << np.maximum(exponent - 1, 0), linear)
     return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
 
@@ -75,16 +75,15 @@ class PcmDecoder:
     """
 
     def __init__(self, encoding: Encoding = "s16le", channels: int = 1) -> None:
-        if encoding not in get_args(Encoding):
-            raise InputError(f"`encoding` must be one of {', '.join(get_args(Encoding))}, not {encoding!r}")
-        if channels < 1:
-            raise InputError(f"`channels` must be at least 1, not {channels}")
+        encodings = get_args(Encoding)
+        check_setting("encoding", encoding, encoding in encodings, f"one of {', '.join(encodings)}")
+        check_setting("channels", channels, channels >= 1, "at least 1")
         self._encoding = encoding
         self._channels = channels
         self._type = np.dtype(_TYPES[encoding])
         self._held = b""  # first bytes of a sample whose last bytes have not arrived
         self._recent = b""  # all bytes so far, or the latest of them
-        self._is_beginning = True
+        self._is_beginning = True  # whether fewer than _BEGINNING bytes have come
 
     def _refuse_header(self, content: bytes) -> None:
         """Refuse an audio file's header, also in the middle: some programs send files in pieces."""
@@ -107,7 +106,7 @@ class PcmDecoder:
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
         self._held = content[end:]
-        values = np.frombuffer(content, self._type, end // self._type.itemsize)
+        values = np.frombuffer(content, self._type, end // self._type.itemsize)  # (N·channels,)
         if self._encoding in ("s16le", "s16be"):
             samples = values.astype(np.float32) / np.float32(32768)
         elif self._encoding == "f32le":
@@ -143,7 +142,7 @@ class RawAudio:
 
     def __post_init__(self) -> None:
         check_rate(self.sample_rate, "raw audio")
-        PcmDecoder(self.encoding, self.channels)
+        PcmDecoder(self.encoding, self.channels)  # raises for wrong settings
 
     def blocks(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yield (block, rate in Hz) as the bytes arrive; a block is (channels, N) float32.

@@ -46,8 +46,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import check_arrived
 
-# If only a part of a recording is needed, decoding goes on until this many samples, counted over all channels, were
-# searched for damage: two hours of one channel at 16 kHz.
+# If only a part is needed, this many samples of all channels are still searched for damage: two hours of one channel
+# at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
@@ -140,8 +140,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         # A step is the shortest time that is a whole number of samples at 16 kHz and at the rate of the file.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # The part to read begins and ends at whole steps. The part has a margin on either side that is longer than
-        # soxr's filter; ``margin`` is in samples at 16 kHz.
+        # The part to read begins and ends at whole steps, with a margin on either side, in samples at 16 kHz, that is
+        # longer than soxr's filter.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -162,6 +162,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         check_samples(waveform, SAMPLE_RATE, f"audio file {path}", start / SAMPLE_RATE)
         return waveform
 
+    # If read_excerpt returns None, the whole recording is decoded.
     waveform = _with_libsndfile(path, read_excerpt)
     return load_head_and_length(path, num_samples, start)[0] if waveform is None else waveform
 
@@ -192,6 +193,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
             return None
         return first_block[:num_samples]
 
+    # If read_head returns None, the whole recording is decoded.
     waveform = _with_libsndfile(path, read_head)
     return load_head_and_length(path, num_samples)[0] if waveform is None else waveform
 
@@ -315,7 +317,9 @@ def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHead
         except (FileNotFoundError, NotADirectoryError):
             raise audio_error(path, "not found") from None
         except (OSError, ValueError) as error:
-            raise audio_error(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+            raise audio_error(
+                path, f"cannot be opened ({getattr(error, 'strerror', None) or error}): check its path and permissions"
+            ) from None
         fault = _FAULTS_OF_KINDS.get(stat.S_IFMT(before.st_mode), "is not a regular file but a pipe or a device")
         is_empty = not before.st_size
     if is_empty and not fault:  # for an empty file, PyAV would print a traceback
@@ -378,6 +382,7 @@ def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
     waveform = np.zeros(0, np.float32)
     for block in blocks:
         if not len(waveform):
+            # refcheck=False, because no other array uses this memory.
             waveform.resize(len(first), refcheck=False)
             waveform[:] = first
         length = len(waveform)
@@ -443,7 +448,7 @@ def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
                 if not 0 <= path.channel < len(samples):
                     raise audio_error(
                         path.recording,
-                        f"has {pluralise(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
+                        f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {path.channel}: choose another",
                     )
                 samples = samples[path.channel : path.channel + 1]
             yield samples, rate
@@ -455,7 +460,7 @@ def count_channels(path: AnyRecording) -> int:
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
-    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]
+    return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]  # a block is (channels, N)
 
 
 def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:

@@ -18,14 +18,11 @@ _STEPS = 32767
 # Least share of silent samples in a silent recording, and of constant samples in a constant recording. The remaining
 # samples may be clicks.
 _NEARLY_ALL = 0.99
-# A recording counts as clipped under three conditions, which are assumptions. First, at least 0.2 % of the samples, and
-# at least 10 samples, are at the top: within 1 % of the largest sample. Second, the next 1 % below the top holds less
-# than 0.3 times as many samples as the top, unlike a sine. Third, at least a tenth of the samples at the top have a
-# neighbour at the top. A recording whose largest sample is below 1 % of full scale is not searched for clipping,
-# because 1 % of its largest sample is then only a few 16-bit steps. In 607 recordings of real and synthetic speech,
-# this rule found no clipping. After the loudest 0.3 % of the samples of each recording were clipped, the rule found
-# clipping in 98 % of the recordings. After recordings were clipped at full scale at 44.1 kHz and then resampled, the
-# rule found clipping in 91 %.
+# A recording counts as clipped under three conditions, all assumptions: at least 0.2 % of the samples, and 10, are at
+# the top (within 1 % of the largest); the next 1 % below holds under 0.3 times as many, unlike a sine; and at least a
+# tenth of those at the top have a neighbour there. A peak below 1 % of full scale is not searched: 1 % of it is a few
+# 16-bit steps. This rule found no clipping in 607 recordings of real and synthetic speech; in 98 % after the loudest
+# 0.3 % of the samples of each were clipped; in 91 % after clipping at full scale at 44.1 kHz and resampling.
 _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range just below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
@@ -35,11 +32,11 @@ _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the
 _QUIET = 0.01  # a recording is searched for clipping only if its peak is at least this fraction of full scale
 
 
-# The following numbers, which find silence and steady sound, are assumptions, too. A level is measured over a frame of
-# 20 ms, in dB of full scale. A recording has no speech to judge if the 95th percentile of its levels is below -60 dB. A
-# frame is audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible frames last
-# for at least half a second and hardly differ in level. In 607 recordings of real and synthetic speech, the 10th and
-# the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
+# These numbers, which find silence and steady sound, are assumptions, too. Levels are of frames of 20 ms, in dB of
+# full scale. There is no speech to judge if their 95th percentile is below -60 dB. A frame within 20 dB of the
+# loudest is audible. A recording is steady if its audible frames last at least half a second and hardly differ in
+# level: in 607 recordings of real and synthetic speech, the 10th and 90th percentile differ by at least 6 dB, mostly
+# by 19 dB.
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # the loud frames are louder than this share of all frames
 _MIN_LEVEL = -60.0  # dB
@@ -48,9 +45,8 @@ _LEVELS_PER_DB = 10  # number of levels that are counted apart within 1 dB
 _AUDIBLE = 20  # a frame is audible down to this many dB below the loudest frame
 _MIN_FRAMES = 25  # smallest number of audible frames by which sound can be called steady
 _SPREAD = 3.0  # in steady sound, the 10th and 90th percentile of the levels differ by less than this many dB
-# A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
-# from 0.3 to 3.4 kHz. The two energies differ by at most 35 dB in 2,037 recordings of 16 kHz, and by at least 70 dB in
-# 504 recordings of 8 kHz.
+# A recording is limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below that from 0.3 to
+# 3.4 kHz. They differ by at most 35 dB in 2,037 recordings of 16 kHz, by at least 70 dB in 504 of 8 kHz.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
@@ -59,9 +55,8 @@ _MISSING = 1e-5  # largest energy above 4.3 kHz, as a fraction of the energy of 
 # A recording of at least a second has no voice if each of its pieces of 4 s lacks a voice.
 _PIECE = 4.0  # s
 _MIN_SECONDS = 1.0  # s
-# Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because counting the values
-# of one sample takes about as long as counting those of 8000. More than 64000 samples would not fit into the processor's
-# caches.
+# Samples to measure at once: counting the values of one takes about as long as of 8000, and more than 64000 would not
+# fit into the processor's caches.
 _MIN_CHUNK = 8000
 _MAX_CHUNK = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
@@ -127,7 +122,7 @@ class Channels:
                 return
             samples = samples[:, : limit - self._num_compared]
         samples = samples.astype(np.float64)
-        self._products = self._products + samples @ samples.T
+        self._products = self._products + samples @ samples.T  # not +=, because of the (1, 1) zeros at the start
         self._num_compared += samples.shape[1]
 
     @property
@@ -188,8 +183,7 @@ class Listener:
         self._speech = SpeechFrames()  # measures frames until speech is found
         self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # numbers of samples with each absolute value, in steps
-        # A pair is two neighbouring samples with the same sign. ``_pairs`` holds, for each absolute value, the number
-        # of pairs whose smaller sample has this value.
+        # For each absolute value, the number of pairs of neighbours with the same sign whose smaller sample has it.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -239,9 +233,9 @@ class Listener:
         num_frames = len(samples) // _FRAME
         self._rest = samples[num_frames * _FRAME :].copy()  # a view would keep the whole block in memory
         frames = np.clip(samples[: num_frames * _FRAME].reshape(num_frames, _FRAME), -1, 1)
-        levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
+        levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))  # (frames,), at least _LOWEST
         level_indices = np.clip((levels - _LOWEST) * _LEVELS_PER_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
-        power = np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)
+        power = np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)  # (frequencies,)
         self._band_energies += (power[_SPEECH_BANDS].sum(), power[_HIGH_BANDS].sum())
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
@@ -280,8 +274,8 @@ class Listener:
         mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
         if self._amplitude_counts[0] >= nearly_all:
             return {"silence": "digital silence"}
-        # The absolute values of constant samples lie within one step of the mode. Samples that jump between +mode and
-        # −mode are not constant. Such samples are recognised by their sum, which is about 0.
+        # Constant samples lie within one step of the mode, on one side of 0: the sum of samples that jump between
+        # +mode and −mode is about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return {"constant samples": "constant: its samples do not change"}

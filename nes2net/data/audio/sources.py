@@ -18,8 +18,8 @@ from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.lib.errors import InputError, as_input_error
 
-#: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
-#: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
+#: A recording: a file, one of its channels, a file object in binary mode, floating-point samples (N,) or (channels,
+#: N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
 Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
 _MAX_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
 _BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
@@ -133,7 +133,7 @@ def _fault(samples: np.ndarray) -> str:
             )
         return f"the samples are of type {samples.dtype}; {expected}"
     if samples.ndim not in (1, 2):
-        return f"audio must have the shape (samples,) or (channels, samples), not {samples.ndim} axes"
+        return f"audio must have the shape (samples,) or (channels, samples), not {samples.shape}: give one recording"
     if samples.ndim == 1 or len(samples) <= _MAX_CHANNELS:
         return ""
     shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"

@@ -71,8 +71,8 @@ class SpeechFrames:
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._bands: NDArray = np.zeros((0, _BANDS), np.float16)
         self._num_samples = 0
-        # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample of the
-        # recording is in the middle of the first frame.
+        # Samples that are not measured yet, after half a frame of zeros: the first sample is in the middle of the
+        # first frame.
         self._unmeasured: NDArray = np.zeros(_FRAME // 2)
 
     @property
@@ -123,7 +123,7 @@ class SpeechFrames:
         if not len(levels):
             return 0.0
         is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _MIN_LEVEL)
-        is_pair = is_audible[_LATER:] & is_audible[:-_LATER]
+        is_pair = is_audible[_LATER:] & is_audible[:-_LATER]  # (frames − _LATER,)
         if is_pair.sum() < _MIN_PAIRS:
             return 0.0
         level_changes = np.abs(levels[_LATER:] - levels[:-_LATER])
@@ -171,6 +171,7 @@ def _levels(frames: NDArray) -> NDArray:
 
 def _log_energies(frames: NDArray) -> NDArray:
     """Frames (T, N) → nepers (T, 20), of the middle 32 ms."""
+    # The middle 512 of 708 samples; the window without its zeros at both ends.
     power = np.square(np.abs(np.fft.rfft(frames[:, 98:610] * np.hanning(514)[1:-1])))
     energies = power[:, slice(*_BAND_LINES)].reshape(len(frames), _BANDS, -1).mean(2)
     return np.log(energies + 1e-9).astype(np.float16)
@@ -192,7 +193,6 @@ def _pitches(frames: NDArray) -> NDArray:
     ]  # T×lags: the beginning of a frame is correlated with the pieces that begin 0, 1, 2, … samples later
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _MAX_LAG + 1] - sums[:, : _MAX_LAG + 1]
-    # Normalise by the energies of the two pieces that are correlated.
     correlations /= np.sqrt(np.maximum(energies[:, :1] * energies, 1e-20))
     correlations = correlations[:, _MIN_LAG - 1 :]
     # Find the first peak that is nearly as high as the highest correlation.

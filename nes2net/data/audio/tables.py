@@ -55,7 +55,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
     # Describe decoded rows ("value_type") or a batch without dictionaries ("index_type").
     if len(schema) > _MAX_COLUMNS:
-        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,} are read")
+        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,} are read: remove some")
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):
@@ -86,8 +86,8 @@ class ParquetTable:
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # pyarrow must not use threads, because a process that is forked later would wait for these threads for ever. So
-        # ``pre_buffer`` is false here, and ``use_threads`` is false below.
+        # No threads (also in `use_threads` below): a process forked later would wait for them for ever.
+        # An open `source` is shared with _reader: each seeks before it reads.
         self._file = parquet.ParquetFile(
             source,
             pre_buffer=False,
@@ -134,12 +134,12 @@ class ParquetTable:
     def _chunks(self, group: int, columns: Sequence[str]) -> list[Any]:
         row_group = self._file.metadata.row_group(group)
         chunks = map(row_group.column, range(row_group.num_columns))
+        # a struct has a chunk for each field
         return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
 
     def _estimated_bytes_per_row(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        # Estimate from the page headers the bytes of a decoded row: the mean, at least 1. If rows may share a value, a
-        # decoded row may hold a copy of nearly a whole page: then at least the size of the largest page with shared
-        # values.
+        # Estimated from the page headers: the mean, at least 1. If rows may share a value, a decoded row may hold a
+        # copy of nearly a whole page: then at least the size of the largest such page.
         position, size_of_chunk = self._extent(chunk)
         end = position + size_of_chunk
         num_values = 0
@@ -178,6 +178,7 @@ def _thrift_struct(file: BinaryIO) -> dict[int, Any]:
     number = 0
     while head := file.read(1)[0]:
         kind = head & 15
+        # The high half has the distance from the preceding field's number, or 0 if the whole number follows.
         number = number + (head >> 4) if head >> 4 else _zigzag(file)
         if kind in (1, 2):  # true or false
             fields[number] = kind == 1
@@ -281,13 +282,14 @@ class ArrowMessages:
         self._source = source
         self._budget = budget
         self._is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        # A file pads its mark to 8 bytes.
         source.seek(8 if self._is_file else 0)
         self._reader = self._ipc.MessageReader.open_stream(source)
         first = self._reader.read_next_message()
         header = _header_of_message(first)
         if first.type != "schema" or header is None:  # pyarrow would read any message as a schema
             raise ValueError("it does not begin with a schema")
-        if _field(header, 0, "<h"):
+        if _field(header, 0, "<h"):  # endianness of the schema
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
         # The schema with which record batches are read one by one, without dictionaries.
@@ -299,7 +301,7 @@ class ArrowMessages:
         for message in self._reader:
             batch = _header_of_message(message)
             if message.type == "dictionary":
-                batch = _field(batch, 1, None)
+                batch = _field(batch, 1, None)  # the record batch in a dictionary batch
                 # A dictionary may extend a copy of an earlier dictionary, so each dictionary is counted together with
                 # all earlier dictionaries.
                 dictionaries += _decompressed_bytes(batch, message.body)
@@ -377,6 +379,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
     # The buffers begin with their decompressed sizes (−1: not compressed).
+    # Fields of RecordBatch in Message.fbs: 0 length, 2 buffers, 3 compression.
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None
     if buffers is None:

@@ -43,7 +43,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
         samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
         samples = np.pad(samples, (0, length - len(samples)))
     if not len(samples):
-        raise InputError("has no samples", subject=subject)
+        raise InputError("has no samples: replace or remove it", subject=subject)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -63,7 +63,9 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
         else:
             samples = samples.mean(axis=0, dtype=samples.dtype)
     if samples.ndim != 1:
-        raise InputError(f"audio must have the shape (samples,) or (channels, samples), not {samples.ndim} axes")
+        raise InputError(
+            f"audio must have the shape (samples,) or (channels, samples), not {samples.shape}: give one recording"
+        )
     return samples
 
 
@@ -121,8 +123,8 @@ ASVSPOOF_SAMPLES = 64600
 #: Number of samples to take of an utterance in '4sec' scoring on In-the-Wild, and in the single-file demo (deviation
 #: 3).
 IN_THE_WILD_SAMPLES = 64000
-#: A short recording is filled up to at most this many samples, ten minutes. A model or recipe of unknown origin may ask
-#: for a longer recording, which would fill the memory.
+#: Ten minutes, the most to which a recording is filled up: a model or recipe of unknown origin may ask for too much
+#: memory.
 MAX_CROP_SAMPLES = 600 * 16000
 #: How a recording that is too short is filled up: repeat it, or append zeros.
 Padding: TypeAlias = Literal["repeat", "zeros"]

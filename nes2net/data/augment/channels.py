@@ -36,7 +36,7 @@ class Telephone(Effect):
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
         line = soxr.resample(x, SAMPLE_RATE, _LINE_RATE)
         if len(line):
-            line = oaconvolve(line, taps)[_LINE_TAPS // 2 :][: len(line)]
+            line = oaconvolve(line, taps)[_LINE_TAPS // 2 :][: len(line)]  # without the filter's delay
         return pad(soxr.resample(line, _LINE_RATE, SAMPLE_RATE), len(x))
 
 
@@ -48,7 +48,7 @@ class Resample(Effect):
     limits = (1.0, 16.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        rate = 1000 * self.strength
+        rate = 1000 * self.strength  # in Hz
         return pad(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
 
@@ -100,6 +100,7 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # Another order of draws would change the result of every seed.
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
@@ -110,4 +111,4 @@ def low_pass(x: Waveform, cutoff: float, taps: int = 101) -> Waveform:
     from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")
-    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)
+    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)  # the filter delays by this

@@ -157,7 +157,9 @@ class Gsm(Codec):
 
     def prepare(self) -> None:
         if "GSM610" not in soundfile.available_subtypes("WAV"):
-            raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
+            raise MissingLibrary(
+                "this libsndfile cannot write GSM 06.10: install one that can with pip install -U soundfile"
+            )
 
     def transmit(self, x: Waveform) -> tuple[Waveform, int]:
         file = io.BytesIO()

@@ -27,7 +27,9 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
     try:
         number = float(strength) if colon else None
     except ValueError:
-        raise InputError(f"condition '{text}': the strength must be a number, not '{strength}'") from None
+        raise InputError(
+            f"condition '{text}': the strength behind the colon must be a number, not '{strength}'"
+        ) from None
     with concerning(f"condition '{text}':"), effects.guard(name):
         effect = effect_class(number, sources)
     return effects.check_part(name, effect, check_effect)

@@ -139,6 +139,7 @@ class OneOf(Effect):
         return bool(self.effects)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # Another order of draws would change the result of every seed.
         if not self.effects or rng.random() >= self.probability:
             return x
         return self.effects[int(rng.integers(len(self.effects)))](x, rng)

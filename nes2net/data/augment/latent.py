@@ -82,9 +82,11 @@ class LatentAugmentation(Settings):
         """
         if embeddings.ndim != 2:
             raise InputError(
-                f"latent augmentation requires embeddings of shape (batch, size), not {tuple(embeddings.shape)}"
+                f"latent augmentation requires embeddings of shape (batch, size), not {tuple(embeddings.shape)}: "
+                "give one for each utterance"
             )
         batch, size = embeddings.shape
+        # Another order of draws would change the result of every seed.
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         # The draws are float32, whatever the type of the embeddings. In half precision, a number just below 1 would
         # become 1.
@@ -107,9 +109,9 @@ class LatentAugmentation(Settings):
                 share = self.factor * rng.random(batch)
             if kind == "extrapolation":
                 share = -share
-            # Sort the spoofed utterances to the front, in a random order. The partner of a spoofed utterance is the
-            # next spoofed utterance in this order; the last one's partner is the first one. A single spoofed utterance
-            # is its own partner. No step copies a value from the GPU to the CPU, because the CPU would have to wait.
+            # Spoofed utterances come first, in a random order; the partner of each is the next one, of the last the
+            # first, and of a single one itself. No step copies a value from the GPU, because the CPU would have to
+            # wait.
             spoof_first = torch.where(spoof, order, 2.0).argsort()
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(spoof_first).scatter_(0, spoof_first, spoof_first[following])

@@ -29,6 +29,7 @@ class LegacyStream:
         """Return the states of both generators, as numbers and tensors."""
         numpy_state = self.rng.get_state(legacy=False)
         version, gate_state, gauss_next = self.gates.getstate()
+        # Checkpoints of earlier runs have these keys.
         return {
             "keys": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
             "position": numpy_state["state"]["pos"],

@@ -19,7 +19,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, head_crop
 from nes2net.data.augment.effect import Effect, OneOf, Waveform
 from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.files import AnyPath
 
 _POWER_FLOOR = 1e-4  # the ASVspoof 5 recipe adds this power, so that silence has −40 dB
@@ -51,8 +51,7 @@ class NoiseAugmentation(OneOf):
         *,
         aligned: bool = False,
     ) -> None:
-        if not 0 <= probability <= 1:
-            raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
+        check_setting("noise_probability", probability, 0 <= probability <= 1, "a probability from 0 to 1")
         sources = Sources(musan, rir)
         effects: list[Effect] = []
         if musan is not None:
@@ -68,6 +67,7 @@ class AnyMusan(Effect):
     needs = ("musan",)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # Another order of draws, or of CATEGORIES, would change the result of every seed.
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
         return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
@@ -100,7 +100,7 @@ class Pink(Noise):
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
+        frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)  # limits the power near 0 Hz
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
 
 
@@ -112,7 +112,7 @@ class Babble(Noise):
     def prepare(self) -> None:
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(
-                f"needs more than {_TALKERS[0]} recordings to mix, found {len(self.sources.speech)}: give a larger corpus"
+                f"needs more than {_TALKERS[0]} recordings to mix, found {len(self.sources.speech)}: use a corpus with more"
             )
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
@@ -123,9 +123,10 @@ class Babble(Noise):
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         files = self.sources.speech
+        # Another order of draws would change the result of every seed.
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
-        # Draw twice as many candidates as talkers, because silent recordings and ``x`` itself are skipped. In a
-        # corpus of fewer than 100 recordings, all recordings are candidates.
+        # Twice as many candidates as talkers, because silent recordings and ``x`` are skipped; of fewer than 100
+        # recordings, all.
         if len(files) < 100:
             candidates = rng.permutation(len(files))
         else:
@@ -134,7 +135,7 @@ class Babble(Noise):
         num_mixed = 0
         for index in candidates:
             voice = load_audio(files[index])
-            if np.array_equal(voice, x):
+            if np.array_equal(voice, x):  # `x` may itself be among the files
                 continue
             power = float(np.mean(np.square(voice, dtype=np.float64)))
             start = int(rng.integers(len(voice)))
@@ -171,6 +172,7 @@ class MusanSpeech(MusanNoise):
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> np.ndarray:
     """Draw the mean (``num_samples``,) of as many excerpts as :data:`CATEGORIES` allows."""
     low, high = CATEGORIES[category].num_files
+    # Another order of draws would change the result of every seed.
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
 

@@ -141,6 +141,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
+        # The strength is the number of the algorithm.
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
         return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)
@@ -255,6 +256,7 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     The result is (N,) float64, with mean 0 and a peak of at most 1.
     """
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
+    # Another order of draws would change the result of every seed, and the published one.
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
 
@@ -272,6 +274,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
     The result is (N,), of the type of ``x``, with a peak of at most 1.
     """
+    # Another order of draws would change the result of every seed, and the published one.
     count = int(len(x) * (p.P * rng.random() / 100))
     if isinstance(rng, np.random.RandomState):
         positions = rng.permutation(len(x))[:count]
@@ -285,6 +288,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
 def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
     """Add SSI noise to ``x`` (N,): white noise through a notch filter at a random SNR, float64."""
+    # Another order of draws would change the result of every seed, and the published one.
     noise = rng.standard_normal(len(x))
     draws = rng.random(3 * p.nBands + 2)
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
@@ -358,6 +362,7 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     """Right halves (…, M + 1) → real spectra (…, size/2 + 1)."""
     from scipy import fft  # imported late for a fast start-up of the published program
 
+    # A symmetric filter has the real part of the spectrum of its centre and twice its right half.
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
     return fft.rfft(one_sided, size).real
@@ -389,7 +394,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
     padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
-    padded[margin - 1 :][: len(x)] = x
+    padded[margin - 1 :][: len(x)] = x  # one sample early, which gives the output at n + 1
     filtered = np.empty((blocks, hop))
     for first in range(0, blocks, at_once):
         rows = filtered[first : first + at_once]
@@ -404,6 +409,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
             spectrum *= response
             total += spectrum
         wrapped = fft.irfft(total.view(np.result_type(dtype, np.complex64)), size)
+        # Filters are symmetric about index 0, so both ends of a block are wrapped around.
         rows[:] = wrapped[:, margin : margin + hop]
     return filtered.reshape(-1)[: len(x)]
 
@@ -420,5 +426,5 @@ def _peak(x: np.ndarray) -> np.floating:
 def _limit_peak(y: np.ndarray) -> np.ndarray:
     peak = _peak(y)
     if peak > 1:
-        y /= peak
+        y /= peak  # in place: callers pass their own arrays
     return y

@@ -23,8 +23,7 @@ _MIN_SIZE = (3.0, 3.0, 2.5)  # m
 _MAX_SIZE = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
-# Largest number of reflections of a sound that the image method simulates. For some rooms, 160 reflections would be
-# needed, and simulating so many takes seconds.
+# Most reflections of a sound that the image method simulates; some rooms would need 160, which takes seconds.
 _MAX_REFLECTIONS = 17
 
 
@@ -106,6 +105,7 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = optional(*_LIBRARY)
+    # Another order of draws would change the result of every seed.
     size = rng.uniform(_MIN_SIZE, _MAX_SIZE)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption

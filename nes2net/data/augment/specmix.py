@@ -88,7 +88,8 @@ class Specmix(Settings):
         """
         if spectrograms.ndim != 3:
             raise InputError(
-                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}"
+                f"Specmix requires spectrograms of shape (batch, frames, bins), not {tuple(spectrograms.shape)}: "
+                "give one for each utterance"
             )
         batch, frames, bins = spectrograms.shape
         if targets.ndim == 1:
@@ -97,6 +98,7 @@ class Specmix(Settings):
         if batch < 2:
             return Mixed(spectrograms, targets, targets.new_ones(batch))
 
+        # Another order of draws would change the result of every seed.
         selected = _uniform(generator, (batch,)) < self.probability
         partner = (torch.arange(batch, device=generator.device) + _integers(generator, (batch,), 1, batch - 1)) % batch
         in_frequency = self._draw_bands(generator, batch, self.frequency_bands, bins)  # B×F
@@ -106,6 +108,7 @@ class Specmix(Settings):
         if self.mix_labels:
             share = own_share.unsqueeze(1)
             partner_targets = targets[partner.to(targets.device, non_blocking=True)]
+            # Samples without a band keep their targets to the bit.
             targets = torch.where(share == 1, targets, share * targets + (1 - share) * partner_targets)
         pasted = pasted.to(spectrograms.device, non_blocking=True)
         partner = partner.to(spectrograms.device, non_blocking=True)
@@ -116,6 +119,7 @@ class Specmix(Settings):
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
+        # Another order of draws would change the result of every seed. Surplus bands are drawn, then get the width 0.
         num_bands = _integers(generator, (batch, 1), 1, max_bands)
         width = _integers(generator, (batch, max_bands), 1, widest)
         start = (_uniform(generator, (batch, max_bands)) * (length - width + 1)).long()

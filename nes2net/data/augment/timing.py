@@ -33,7 +33,7 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
+        frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)  # (frames, samples)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
         return x[loud_frames[0] * _FRAME : (loud_frames[-1] + 1) * _FRAME].copy()
@@ -83,7 +83,7 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
+        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))  # stretch restores the length
 
 
 def change_speed(x: Waveform, speed: float) -> Waveform:
@@ -112,6 +112,7 @@ def stretch(x: Waveform, tempo: float) -> Waveform:
     length = int(np.ceil(len(x) / tempo))
     num_windows = length // _HOP + 2
     padding_before = _HOP + _SEARCH
+    # Enough zeros at the end that no window, moved as far as it may, reaches beyond.
     samples = np.pad(x.astype(np.float64), (padding_before, int(_HOP * tempo) * 3 + 4 * _HOP + 2 * _SEARCH))
     y = np.zeros((num_windows + 1) * _HOP)
     continuation = padding_before - _HOP  # start of the samples after the previous window
@@ -131,7 +132,6 @@ def stretch(x: Waveform, tempo: float) -> Waveform:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
             else:  # silence: the window does not move
                 start = search_start + len(products) // 2
-        # Add the window to the output, where the window overlaps the previous window by half.
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

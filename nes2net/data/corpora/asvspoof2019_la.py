@@ -11,8 +11,7 @@ from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.text_files import parse_float, read_rows
 
-# Names of the folder of protocols: the corpus uses the second name. The published code uses the first and the third
-# name, in its folder database/.
+# The second name is the corpus's; the published code uses the first and the third, in its folder database/.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 

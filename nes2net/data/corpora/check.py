@@ -245,6 +245,7 @@ def check_corpus(
         if decode and split_check.audio is not None:
             _decode_split(check, split_check, workers)
         paths = {trial.path for trial in trials}
+        # By default, train comes before dev, which may have the same recordings.
         if split == "train":
             training_paths = paths
         split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
@@ -452,13 +453,14 @@ def _spoofed_by_utterance(
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
     assert check.corpus.segment_labels is not None
+    # Without a resolution, the labels are segments; now 1 is bona fide and 0 spoof.
     labels = check.corpus.segment_labels(check.root, split, resolution, protocols=protocols)
     return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    # List present, missing and extra recordings; count the missing ones with another suffix.
-    # Group the expected files by their folders. Recordings in shards are looked up one by one.
+    # Adds to present, missing and extra recordings of `split_check`; returns how many missing ones have another
+    # suffix. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
         if trial.path is None:

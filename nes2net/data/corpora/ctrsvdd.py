@@ -87,7 +87,7 @@ CORPUS = ListedCorpus(
         "dev": Counts(43625, 6547, 37078),
         "eval": Counts(92769, 13596, 79173),
     },
-    licence="CC BY-NC-ND 4.0; some bona fide recordings under stricter ones of their owners",
+    licence="CC BY-NC-ND 4.0; some bona fide recordings under stricter licences of their owners",
     source="https://arxiv.org/abs/2406.02438",
     downloads=(
         Download(url="https://zenodo.org/records/10467648", what="training and development"),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nes2net.data.audio.read import measure_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
@@ -87,8 +87,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     """
     if workers is None:
         workers = usable_processors()
-    if workers < 0:
-        raise InputError(f"the number of workers is {workers}: use 0 (this process) or more")
+    check_setting("num_workers", workers, workers >= 0, "0 (this process) or more")
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
     decoding = Decoding()
@@ -132,8 +131,8 @@ def decode_in_parallel(
             pass
         finally:
             pool.shutdown(cancel_futures=True)
-        # It is not known which file this was. The pool hands out chunks in order, one for each worker, and workers + 1
-        # wait in its queue. So decode the files of as many chunks one by one.
+        # Which file it was is unknown. The pool hands out chunks in order, one for each worker, and queues workers +
+        # 1 more: decode their files one by one.
         num_tried = num_done + 2 * workers + 1
         for path in itertools.chain.from_iterable(remaining[num_done:num_tried]):
             with _process_pool(1) as pool:
@@ -147,8 +146,8 @@ def decode_in_parallel(
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
     """Start processes without forking this one."""
-    # A fork copies the locks of PyTorch and of the progress bar, but not the threads that may hold them, so the copies
-    # would stay locked for ever.
+    # A fork copies the locks of PyTorch and of the progress bar, but not the threads that hold them: they would stay
+    # locked.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"

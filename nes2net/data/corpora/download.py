@@ -28,8 +28,7 @@ from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
 _SETS = "https://huggingface.co/datasets/"
-# The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
-# server, number of the record, name of the file.
+# Address of a record, or of one of its files, of InvenioRDM, such as Zenodo: server, number, file name.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
 _MAX_LISTING_BYTES = 20_000_000  # bytes
 _MAX_RECORD_BYTES = 50_000_000  # bytes
@@ -146,7 +145,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
         if not files and not hub_sets:
             available = join_names(names) if names else "none"
-            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
+            raise InputError(f"`only` matches no file of {corpus.title}; it has {available}: name one of these")
     steps = []
     for file in files:
         if file.name.lower().endswith((".rar", ".7z")):
@@ -181,16 +180,16 @@ def _plan_record(
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
         licence = str(stated_licence.get("id", ""))[:_MAX_LICENCE_LENGTH]
-    # Plan each wanted file, with the digests from the server or from the corpus.
     planned = []
     for file in record.files:
-        if file_name not in (None, file.key):
+        if file_name not in (None, file.key):  # None: all files
             continue
         digests = {}
         algorithm, _, digest = file.checksum.partition(":")
-        if len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef"):
+        is_hexadecimal = set(digest) <= set("0123456789abcdef")
+        if is_hexadecimal and len(digest) == _DIGESTS.get(algorithm):  # a digest of another algorithm is not checked
             digests[algorithm] = digest
-        digests.update(_stated_digests(download))
+        digests.update(_stated_digests(download))  # the corpus's own digests replace the server's
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
         name = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(PlannedFile(remote, _check_name(name, page), download.what, licence, download.unpack))
@@ -302,7 +301,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
-            f"{pluralise(len(missing), 'file')} of {hub_set.repository} were not downloaded: "
+            f"{pluralise(len(missing), 'file was', 'files were')} not downloaded from {hub_set.repository}: "
             f"{join_names(missing)}; run the same command again"
         )
 

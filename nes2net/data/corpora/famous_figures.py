@@ -17,7 +17,7 @@ def _path_below_speakers(path: str) -> str:
     """Return SPEAKER/SOURCE/NAME.wav, with ``Bonafide`` for the source ``-``."""
     levels = PurePosixPath(path).parts[-3:]
     if len(levels) < 3 or ".." in levels or levels[0] == "/":
-        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {short_repr(path)}")
+        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {short_repr(path)}; correct the list")
     speaker, source, name = levels
     if source == "-":
         source = _BONAFIDE

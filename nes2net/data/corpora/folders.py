@@ -78,6 +78,7 @@ class FolderCorpus(Corpus):
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
             phase = files.resolve_split(phase, self.splits, self.title)
+        # One folder holds all splits, so any split finds it.
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def holds_only_labels(self, path: Path) -> bool:
@@ -113,6 +114,7 @@ class FolderCorpus(Corpus):
         return False
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
+        # The folders of the recordings are also their labels.
         """Return the result of :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 

@@ -117,7 +117,9 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         )
     # Refuse headers that cannot be understood.
     if "extra" in header:
-        raise InputError(f"{path}, line {line}: a column is named 'extra'; rename or remove it")
+        raise InputError(
+            f"{path}, line {line}: a column is named 'extra', a name that nes2net uses itself; rename or remove it"
+        )
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
     if len(split_columns) > 1:
         raise InputError(f"{path}, line {line}: the columns 'split' and 'phase' mean the same; rename or remove one")
@@ -135,7 +137,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         recording = Path(file)
         if not recording.name:
             raise InputError(
-                f"{path}, line {line}: the path of the recording is empty: {short_repr(','.join(row))}; fill it in"
+                f"{path}, line {line}: {short_repr(','.join(row))} names no file; write the path of a recording in its column"
             )
         if file.startswith("$"):
             raise InputError(
@@ -218,7 +220,7 @@ def _listed_segments(
                     by_id[trial.id] = read(labels)
         if not by_id:
             raise
-        return CORPUS.find_audio(root, split), by_id
+        return CORPUS.find_audio(root, split), by_id  # the folder, for messages
     return path, read_rttm(path)
 
 

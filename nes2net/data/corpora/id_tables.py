@@ -149,6 +149,7 @@ def _open_rows(
     # Return the fields of the first ``line``, all rows, and what separates fields, in words.
     words = line.split()
     delimiter = delimiter_of(line)
+    # Delimiters may be part of an id or a value such as "0,5": a value behind white space decides.
     if len(words) > 1 and is_value(words[-1]):
         delimiter = None
     elif line.startswith(("{", "[")) and (delimiter is None or '"' in line):
@@ -236,6 +237,7 @@ def holds_only_labels(path: Path) -> bool:
     """Whether the first line suggests only ids and labels."""
     fields, _, _ = _open_rows(path, first_line(path), "label", _is_label)
     names = {column_name(field) for field in fields} - {""}
+    # Without a header, there are two fields; a header may also have nameless columns.
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
 
 

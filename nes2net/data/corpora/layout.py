@@ -118,7 +118,7 @@ class Columns:
         if set(expected) - set(header):
             raise InputError(
                 f"{path}, line {line}: expected the columns {', '.join(expected)}, found "
-                f"{short_repr(self.delimiter.join(header))}"
+                f"{short_repr(self.delimiter.join(header))}; rename or add columns"
             )
         return header, rows
 
@@ -134,9 +134,8 @@ class _Meanings(dict[str, "str | None"]):
 
 _BELOW = "/**"  # a folder in Files that ends like this stands for itself and all folders below it
 
-#: ``rows(path, phase, audio)`` yields the trials of the list ``path``. The recordings of the trials are below the
-#: folder ``audio``; if ``audio`` is None, the trials have no paths. The trials belong to ``phase`` if the list states
-#: no phase.
+#: ``rows(path, phase, audio)`` yields the trials of the list ``path``, with recordings below ``audio``, or without
+#: paths if it is None. They belong to ``phase`` if the list states none.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
@@ -220,8 +219,7 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # If no list gives the trials, every recording is a trial. Skip names that begin with a dot, because an archive
-        # made on a Mac holds the attributes of 1.wav in ._1.wav.
+        # Every recording is a trial, but not ._1.wav, in which a Mac's archives hold the attributes of 1.wav.
         suffix = split_files.unlisted
         all_names = os.listdir(audio)
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")

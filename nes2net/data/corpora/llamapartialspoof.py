@@ -23,7 +23,7 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
             continue
         if len(row) < 4:
             raise InputError(
-                f"{path}, line {line}: expected id, duration, label and segments, found {short_repr(text)}"
+                f"{path}, line {line}: expected id, duration, label and segments, found {short_repr(text)}; correct the line"
             )
         id = files.check_id(row[0], path, line)
         label = files.look_up_word(row[2], files.ASVSPOOF_LABELS, "label", path, line)

@@ -28,7 +28,6 @@ _META_TABLE = Columns(
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Read a protocol, a list, or the folder ``fake``, which also gives a bona fide trial for each original."""
-    # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _read_tracing_protocol(path, phase, audio)
         return
@@ -41,7 +40,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         raise files.NotFound(
             f"{path}: holds no LANGUAGE/MODEL/meta.csv; give `root` the folder that holds fake", [path]
         )
-    # Yield the spoofed trials, and collect their originals.
     originals: dict[str, None] = {}
     for file in lists:
         for line, trial in enumerate(_META_TABLE(file, "eval", audio), start=2):
@@ -49,7 +47,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
                 files.check_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
-    # Yield a bona fide trial for each original.
     if bonafide_folders:
         for original in originals:
             levels = PurePosixPath(original).parts  # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav
@@ -78,7 +75,6 @@ def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) ->
         seen = (("language_seen", _YES_NO.get(language, language)), ("model_seen", _YES_NO.get(model, model)))
         for trial in _TRACING_TABLE(file, phase, audio):
             seen_by_id[trial.id] = seen
-    # Yield the trials of the protocol, each id once.
     ids: set[str] = set()
     num_repeated = 0
     for trial in _TRACING_TABLE(path, phase, audio):

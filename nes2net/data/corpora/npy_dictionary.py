@@ -46,12 +46,14 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             unpickled = _ArrayUnpickler(stream, budget).load()
             if isinstance(unpickled, _Array):
                 if unpickled.shape != () or not isinstance(unpickled.data, list) or len(unpickled.data) != 1:
-                    raise ValueError("its array is not one object")
+                    raise ValueError(
+                        f"it holds an array of shape {short_repr(unpickled.shape)} instead of one dictionary"
+                    )
                 unpickled = unpickled.data[0]
             if not isinstance(unpickled, dict):
                 raise ValueError(f"it holds a {type(unpickled).__name__}")
             if not all(isinstance(name, str) for name in unpickled):
-                raise ValueError("a key in it is not text")
+                raise ValueError("it holds a dictionary with a key that is not text")
             arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
             for value in unpickled.values():
                 if id(value) not in arrays:
@@ -79,8 +81,7 @@ def _array_of(value: Any, budget: Budget) -> NDArray:
 
 
 _PLAIN = (str, int, float, bool, np.generic)
-# Largest size in bytes of a single value, which is a number or a short text. There is a limit because a file may refer
-# to a value many times, and each reference makes a copy.
+# Most bytes of a single number or short text: a file may refer to it many times, and each reference makes a copy.
 _MAX_SCALAR_BYTES = 256
 # Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
 _MAX_PADDING = 16
@@ -91,6 +92,7 @@ _MAX_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's ev
 class _DataType:
     """Stands for ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
+    # NumPy pickles further arguments, and the byte order as a state that comes later.
     def __init__(self, name: Any, *_: Any) -> None:
         self.name = name
         self.byte_order = "|"
@@ -103,7 +105,7 @@ class _DataType:
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {short_repr(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
-            raise ValueError("a data type has an unknown byte order")
+            raise ValueError(f"it holds numbers in the unknown byte order {short_repr(self.byte_order)}")
         return np.dtype(f"{self.byte_order}{self.name}")
 
 
@@ -124,15 +126,15 @@ class _Array:
 
     def numpy(self) -> NDArray:
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
-            raise ValueError("an array has no data")
+            raise ValueError("it holds an array without data")
         dtype = self.dtype.numpy()
         is_shape = isinstance(self.shape, tuple) and len(self.shape) <= _MAX_DIMENSIONS
         if not is_shape or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
-            raise ValueError("an array has an unknown shape")
+            raise ValueError(f"it holds an array of the impossible shape {short_repr(self.shape)}")
         num_bytes = math.prod(self.shape) * dtype.itemsize
         if num_bytes != len(self.data):
             shape = short_repr(self.shape)
-            raise ValueError(f"an array of shape {shape} has {len(self.data)} bytes instead of {num_bytes}")
+            raise ValueError(f"it holds an array of shape {shape} in {len(self.data)} bytes instead of {num_bytes}")
         order: Literal["F", "C"] = "F" if self.fortran else "C"
         return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
 
@@ -140,14 +142,14 @@ class _Array:
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     """Stand in for NumPy's ``_frombuffer`` (pickles of protocol 5)."""
     array = _Array()
-    array.__setstate__((1, shape, dtype, order == "F", data))
+    array.__setstate__((1, shape, dtype, order == "F", data))  # version 1
     return array
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
     """Stand in for NumPy's ``scalar``; raise ValueError for more than 256 bytes or another size."""
     if len(data) > _MAX_SCALAR_BYTES:
-        raise ValueError(f"a single value has {len(data)} bytes")
+        raise ValueError(f"it holds a single value of {len(data)} bytes, more than {_MAX_SCALAR_BYTES}")
     return _from_buffer(data, dtype, (), "C").numpy()[()]
 
 

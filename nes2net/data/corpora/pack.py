@@ -24,7 +24,7 @@ from nes2net.data.audio.packed import fetch, open_recording, pyarrow_module, sta
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise
+from nes2net.lib.errors import InputError, as_input_error, check_setting, join_names, pluralise
 from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
@@ -37,8 +37,8 @@ _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → na
 # This file in the output folder holds the names of the planned shards, each with a digest of its trials.
 _PLAN = "pack.json"
 _MAX_PLAN_BYTES = 1 << 24  # bytes
-#: Bytes of audio in a row group, which programs read as a whole. Training in random order is faster with small row
-#: groups; from elsewhere, each group is a request.
+#: Bytes of audio in a row group, which programs read as a whole. Small ones make training in random order faster;
+#: from elsewhere, each is a request.
 GROUP_BYTES = 4_000_000
 _GROUP_ROWS = 100  # largest number of recordings in a row group
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena
@@ -90,8 +90,7 @@ def pack(
         MissingLibrary: if the format is Parquet and pyarrow is not installed.
     """
     out = Path(out)
-    if shard_bytes < 1:
-        raise InputError(f"`shard_size` must be at least 1 byte, not {shard_bytes}")
+    check_setting("shard_size", shard_bytes, shard_bytes >= 1, "at least 1 byte")
     # Decide which recording belongs to which shard.
     recordings = _measure_recordings(parts, format)
     shards = _plan_shards(recordings, out, format, shard_bytes)
@@ -101,7 +100,6 @@ def pack(
         for packed in shard:
             trials.append(packed.trial)
             size += packed.size
-    # Write the shards that an earlier run has not written.
     with writing(out, "make room or name another folder; the same command resumes"):
         _write_or_compare_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
@@ -143,10 +141,12 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
 
 
 def _text_for_digest(trial: Trial) -> str:
+    # Another text would refuse to resume an earlier run.
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
+    # The Speech Anti-Spoofing Arena reads exactly these two files, columns and keys.
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)

@@ -23,11 +23,14 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
         file, *times = text.split(",")
         if len(times) < 3 or len(times) % 2 == 0:
             raise InputError(
-                f"{path}, line {line}: expected a file, start and end of each region, and the duration, found {short_repr(text)}"
+                f"{path}, line {line}: expected a file, start and end of each region, and the duration, found "
+                f"{short_repr(text)}; correct the line"
             )
         recording = files.check_path(file, path, line)
         if len(recording.parts) != 3:
-            raise InputError(f"{path}, line {line}: expected a file SUBSET/SPEAKER/NAME.wav, found {short_repr(file)}")
+            raise InputError(
+                f"{path}, line {line}: expected a file SUBSET/SPEAKER/NAME.wav, found {short_repr(file)}; correct the line"
+            )
         attack, speaker, _ = recording.parts
         *edges, duration = (parse_seconds(time, path, line, "time") for time in times)
         segments = [Segment(SPOOF, start, end) for start, end in zip(edges[::2], edges[1::2])]

@@ -63,7 +63,6 @@ def segment_labels(
             what=f"segment labels of PartialSpoof {split}",
             remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
         )
-    # Convert the words "1" and "0" to numbers.
     labels = {}
     for utterance, values in read_npy_dictionary(path).items():
         words = values.astype(str)
@@ -126,7 +125,6 @@ def segments(
         raise InputError(
             f"{path}: {utterances} of {reco2dur.name} without segments: {join_names(missing_ids)}; {_REMEDY}"
         )
-    # Compare the segments with the labels of the protocol, if there is one.
     try:
         protocol = CORPUS.find_protocol(root, split, protocols)
     except files.NotFound:

@@ -84,7 +84,7 @@ class _CsvLines:
         if "\n" not in text:
             text = text.replace("\r", "\n")
         self.text = text
-        self.row_length = 0  # characters
+        self.row_length = 0  # characters; read_csv() resets it after each row
 
     def __iter__(self) -> Iterator[str]:
         for line in self.text.split("\n"):
@@ -121,7 +121,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             if row and len(row) != len(header):
                 raise InputError(
                     f"{path}, line {line}: expected {pluralise(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
-                    f"{short_repr(','.join(row))}"
+                    f"{short_repr(','.join(row))}; correct the line"
                 )
             if row:
                 yield line, row
@@ -185,7 +185,7 @@ def look_up_word(word: str, words: Mapping[str, _Meaning], column: str, path: Pa
     """Return ``words[word]``; raise :class:`InputError` if the word is unknown."""
     if word not in words:
         raise InputError(
-            f"{path}, line {line}: unknown {column} {short_repr(word)}; expected one of {', '.join(words)}"
+            f"{path}, line {line}: unknown {column} {short_repr(word)}; expected one of {', '.join(words)}; correct it"
         )
     return words[word]
 
@@ -245,6 +245,7 @@ def _with_found_suffixes(trials: list[Trial]) -> list[Trial]:
         if folder not in names_in:
             listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
             names = os.listdir(folder or ".") if listable else []
+            # Equal names come first.
             names_in[folder] = {_with_lower_suffix(name): name for name in names} | dict(zip(names, names))
         found_name = names_in[folder].get(name) or names_in[folder].get(_with_lower_suffix(name), name)
         if found_name != name:

@@ -43,6 +43,7 @@ class SegmentListCorpus(ListedCorpus):
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
+        # These fields of a frozen class hold functions; here they are methods that need `self.utterances`.
         object.__setattr__(self, "rows", self._trials_of_list)
         object.__setattr__(self, "segments", self._segments_of_split)
         object.__setattr__(self, "segment_labels", self._labels_of_split)

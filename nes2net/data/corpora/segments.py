@@ -38,6 +38,7 @@ def covering_segments(
         InputError: if a label is not in ``labels``, or if the segments of an utterance overlap,
             leave a gap of more than a millisecond, or lie outside of the utterance.
     """
+    # Labels count in any case: the keys of `labels` are in lower case.
     words: set[str] = set()
     for segments in listed_segments.values():
         words.update(segment.label for segment in segments)
@@ -81,7 +82,7 @@ def fill_gaps(segments: Iterable[Segment], duration: float, uncovered: Uncovered
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
     """
     cover: list[Segment] = []
-    at_end = Segment("", duration, duration)
+    at_end = Segment("", duration, duration)  # so that the loop also fills the last gap
     for label, start, end, *_ in [*sorted(segments, key=lambda segment: segment.start), at_end]:
         if end > duration + ROUNDING:
             raise InputError(
@@ -95,8 +96,10 @@ def fill_gaps(segments: Iterable[Segment], duration: float, uncovered: Uncovered
                     f"no segment covers {covered:.3f} to {before:.3f} s: add its segment, or list only the spoofed ones"
                 )
             _extend(cover, uncovered, before)
+        # Round a small gap away: lengthen the segment before it.
         elif cover and before > covered:
             _extend(cover, cover[-1].label, before)
+        # Overlaps of one label, or by rounding, are merged by _extend().
         elif cover and cover[-1].label != label and covered - start > ROUNDING and end > start:
             raise InputError(
                 f"segments of both labels cover {start:.3f} to {min(covered, end):.3f} s: correct one of them"

@@ -74,7 +74,10 @@ def shards_below(root: AnyPath) -> list[Shard]:
     else:
         paths = _paths_below(root)
     if not paths:
-        raise NotFound(f"{address}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
+        raise NotFound(
+            f"{address}: no shards; expected .parquet, .arrow or .tar files in it or in its folders; name a folder that has them",
+            [root],
+        )
     kinds = {path.suffix.lower() for path in paths}
     if len(kinds) > 1:
         raise InputError(
@@ -108,7 +111,7 @@ def _remote_paths(address: str) -> list[Path]:
     if address.lower().endswith(SHARD_SUFFIXES) and "*" not in address:
         addresses = expand_series(address)
         for shard in addresses:
-            forget(shard)
+            forget(shard)  # it may have changed
         return list(map(Path, addresses))
     return [path for path in map(Path, list_folder(address)) if is_shard(path.name)]
 
@@ -186,7 +189,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
     labels = {number: _LABELS.get(name.strip().lower()) for number, name in enumerate(names)}
     if None in labels.values():
         raise InputError(
-            f"shard {path}: the names of its labels are {short_repr(', '.join(names))}; expected {', '.join(LABELS)}"
+            f"shard {path}: the names of its labels are {short_repr(', '.join(names))}; expected {', '.join(LABELS)}; rename them"
         )
     return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({short_repr(', '.join(names))})")
 
@@ -198,6 +201,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
         for _ in range(num_rows):
             yield {}
         return
+    # Batches have their columns in the order of the schema, as `names`.
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
             row: dict[str, object] = {}
@@ -221,7 +225,7 @@ def _label_of(
     if not isinstance(value, bool) and value in by_number:
         return by_number[value]
     raise InputError(
-        f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}"
+        f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}; correct it"
     )
 
 
@@ -235,12 +239,13 @@ def _trial_of_row(
 ) -> Trial:
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
-    # Only a column ``label`` may have class names of its own (:class:`_ClassLabels`), not a label in the notes.
+    # Only a column ``label`` may have class names of its own (:func:`_class_labels`), not a label in the notes.
     label = label_of(values["label"], row_name) if "label" in values else _label_of(merged.get("label"), row_name)
     ids = [_as_text(merged[name]) for name in IDS if merged.get(name) not in (None, "")]
     id = ids[0] if ids else path.relative_to(root).as_posix()
     phase = _phase_of_row(merged, shard, row_name)
     # All other values are fields of the trial, or extra columns.
+    # Of `speaker` and `speaker_id`, the first counts.
     fields: dict[str, str | None] = {}
     extra = []
     for name, value in merged.items():
@@ -269,7 +274,7 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
     split = SPLIT_WORDS.get(str(words[0]).strip().lower())
     if split is None:
         raise InputError(
-            f"{row_name}: unknown split {short_repr(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}"
+            f"{row_name}: unknown split {short_repr(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}; correct it"
         )
     return split
 
@@ -287,10 +292,10 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
         return {}
     with as_input_error(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=short_repr(str(text))):
         if len(text) > _MAX_NOTES_LENGTH:
-            raise ValueError(f"more than {_MAX_NOTES_LENGTH:,} characters")
+            raise ValueError(f"{len(text):,} characters, more than {_MAX_NOTES_LENGTH:,}")
         notes = parse_json(text, f"{row_name}: the notes")
     if not isinstance(notes, dict):
-        raise InputError(f"{row_name}: the notes are not a mapping in JSON: {short_repr(str(text))}")
+        raise InputError(f"{row_name}: the notes must be a mapping in JSON, not {short_repr(str(text))}; correct them")
     return notes
 
 
@@ -306,7 +311,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
             raise InputError(
-                f"shard {shard.path}: {short_repr(member.name)} is in it more than once: write it with one file of each name"
+                f"shard {shard.path}: {short_repr(member.name)} is in it more than once: write the shard with one file of each name"
             )
         sample[suffix] = member
     # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
@@ -315,7 +320,9 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             sample_name = f"shard {shard.path}, {key}"
             recordings = [member.name for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
             if len(recordings) > 1:
-                raise InputError(f"{sample_name} has more than one recording: {join_names(recordings)}")
+                raise InputError(
+                    f"{sample_name} has more than one recording: {join_names(recordings)}; give each its own name"
+                )
             if not recordings:
                 continue
             text_suffixes = [suffix for suffix in ("json", "cls", "txt") if suffix in sample]
@@ -334,13 +341,13 @@ def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
     if member.size > _MAX_NOTES_LENGTH:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
-            f"at most {readable_size(_MAX_NOTES_LENGTH)} are read"
+            f"at most {readable_size(_MAX_NOTES_LENGTH)} are read; shorten it"
         )
     file.seek(member.offset)
     try:
         return file.read(member.size).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"shard {path}, {member.name}: is not text in UTF-8") from error
+        raise InputError(f"shard {path}, {member.name}: is not text in UTF-8; write it so") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,7 +382,9 @@ class ShardCorpus(UserCorpus):
         if not whole_corpus:
             shards = [shard for shard in shards if shard.split in (None, split)]
         if not shards:
-            raise InputError(f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}")
+            raise InputError(
+                f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}; choose one of these"
+            )
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []
@@ -389,6 +398,7 @@ class ShardCorpus(UserCorpus):
             every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
             split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
         files.check_trials(trials, path)
+        # Without trials, select_phase() raises an error that lists the phases.
         return split_trials or files.select_phase(trials, split)
 
 

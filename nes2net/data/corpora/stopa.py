@@ -33,7 +33,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
             if len(row) <= system_field:
                 raise InputError(
                     f"{file}, line {line}: expected the file in field 2 and the system in field {system_field + 1}, found "
-                    f"{short_repr(text)}"
+                    f"{short_repr(text)}; correct the line"
                 )
             name = files.check_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
             id = files.id_of(name)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 
 #: Published resolutions, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
@@ -88,6 +88,5 @@ def _check_row(values: ArrayLike, name: str, factor: int) -> NDArray:
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
         raise InputError(f"{name} of frames must be a vector (T,) of at least one frame, not of shape {row.shape}")
-    if factor < 1:
-        raise InputError(f"factor, the number of frames in a longer frame, must be at least 1, not {factor}")
+    check_setting("factor", factor, factor >= 1, "at least 1, the number of frames in a longer frame")
     return row

@@ -79,6 +79,7 @@ def range_interval_of(
         weights = resamples.counts(index).take(window.utterance)  # how often each frame of the window was drawn
         bonafide, spoof = sums_below[index]  # seconds below the window
         sizes = resamples.sizes[index]
+        # (distinct scores + 1,): first at a threshold below the window, then above each of its scores.
         fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
         fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
         nearest = np.argmin(np.abs(fpr - fnr))
@@ -171,6 +172,7 @@ def interval_of_sums(
         raise InputError(
             f"expected sums (U, S) of at least one utterance, got shape {rows.shape}: pass a row for each utterance"
         )
+    # All in one class, so no resample lacks one.
     values = np.array([figure(sums) for sums in _Resamples(np.ones((len(rows), 1)), num_resamples, seed).sums(rows)])
     values = values[~np.isnan(values)]
     if not len(values):

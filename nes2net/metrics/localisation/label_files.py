@@ -156,7 +156,7 @@ def read_audacity(path: AnyPath) -> list[Segment]:
     path = Path(path)
     segments = []
     for line, text in enumerate(read_text(path).split("\n"), start=1):
-        if not text.strip() or text.startswith("\\"):
+        if not text.strip() or text.startswith("\\"):  # a line of frequencies
             continue
         fields = text.split("\t", 2)
         if len(fields) != 3:

@@ -105,6 +105,7 @@ def sort_frames(frames: Frames) -> TimedFrames:
     scores = check_scores(frames.scores, "frame")
     labels = frames.labels
     num_utterances = len(frames.counts)
+    # (N,): whether a frame begins a run that becomes one element; each utterance begins a run.
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
     begins[frames.starts[frames.counts > 0]] = True
     utterance = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
@@ -143,7 +144,7 @@ def join_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Fra
         score_rows.append(score_row)
         label_rows.append(label_row)
     if not score_rows:
-        raise InputError("there are no utterances; an error rate needs at least one")
+        raise InputError("there are no utterances, but an error rate needs at least one: give some")
     joined_scores, counts = _join_rows(score_rows)
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 
@@ -212,6 +213,7 @@ def measure_joined_frames(
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)  # rounded up
+        # For each long frame, the index of its first short one. A long frame is as bad as its worst.
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:
@@ -237,6 +239,7 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
     """Keep the first ``lengths`` (U,) of each utterance's ``counts`` (U,) values."""
     if (counts == lengths).all():
         return values
+    # For each utterance in turn: how many values to keep, and how many to drop at its end.
     is_kept = np.tile([True, False], len(counts))
     return values[is_kept.repeat(np.stack((lengths, counts - lengths), 1).ravel())]
 
@@ -300,6 +303,7 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
     """
     seconds = class_sums(time.totals)
     ends = last_of_ties(time.scores)
+    # (distinct scores + 1,): at a threshold below all scores, then at each.
     fpr = np.append(0.0, time.bonafide.cumsum()[ends] / seconds[0])
     fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / seconds[1])
     nearest = int(np.argmin(np.abs(fpr - fnr)))
@@ -349,6 +353,7 @@ def time_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tai
     scores = check_scores(np.concatenate([np.zeros(0), *(row.scores for row in rows)]), "frame")
     order = np.argsort(scores, kind="stable")
     utterance = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row.scores) for row in rows])
+    # (N,) seconds, by ascending score
     bonafide, spoof = np.concatenate([row.seconds for row in rows], 1)[:, order]
     return TimedFrames(scores[order], bonafide, spoof, utterance[order], np.array([row.total for row in rows]))
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_known, short_repr
+from nes2net.lib.errors import InputError, check_known, check_setting, short_repr
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -74,10 +74,8 @@ def frame_labels(
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
     array([1, 1, 0, 0, 0], dtype=int8)
     """
-    if not resolution_ms > 0 or not 0 <= duration < math.inf:
-        raise InputError(
-            f"`resolution_ms` must be above 0, not {resolution_ms}, and `duration` a number of at least 0 s, not {duration}"
-        )
+    check_setting("resolution_ms", resolution_ms, resolution_ms > 0, "above 0")
+    check_setting("duration", duration, 0 <= duration < math.inf, "a number of seconds of at least 0")
     step = resolution_ms / 1000
     rounded: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
     count = rounded[last_frame](duration / step)
@@ -88,7 +86,7 @@ def frame_labels(
                 f"the label of a segment must be '{BONAFIDE}' or '{SPOOF}', not '{label}': rename it, such as by map_segments()"
             )
         if rule == "partialspoof":
-            first = round(start / step)
+            first = round(start / step)  # half to even
             after_last = round(round(end, 5) / step)
         elif rule == "wedefense":
             first = math.floor(start / step + 0.5)
@@ -126,6 +124,7 @@ def segments_of_frames(
             f"frames are classes (T,) from 0 to {len(labels) - 1}, or logits (T, {len(labels)}), not {short_repr(frames)} "
             f"of shape {np.shape(frames)}"
         )
+    # The first frame of each segment, and the number of frames.
     edges = [0, *(np.flatnonzero(classes[1:] != classes[:-1]) + 1).tolist(), len(classes)]
     step = resolution_ms / 1000
     segments = []

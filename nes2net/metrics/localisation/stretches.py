@@ -13,8 +13,8 @@ from nes2net.lib.errors import InputError, check_known, check_setting
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Score rule → threshold and hysteresis of :class:`StretchRule`. Classes are equally likely at the threshold for
-#: ``logit`` and ``difference``; it is the middle of the range for ``probability``, and midway between the published
-#: targets 1 and 0 for ``cosine``. The hysteresis is an assumption: a factor of e in the odds, or a tenth of 0 … 1.
+#: ``logit`` and ``difference``; it is the middle of the range for ``probability``, and of the published targets 1 and
+#: 0 for ``cosine``. The hysteresis is an assumption: a factor of e in the odds, or a tenth of 0 … 1.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
 #: In seconds. An assumption: about the duration of a short phone.
 MIN_DURATION = 0.1
@@ -124,7 +124,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
     """
     segments = []
     end = 0.0
-    for stretch in stretches:
+    for stretch in stretches:  # in the order of time
         if stretch.start > end:
             segments.append(Segment(BONAFIDE, end, stretch.start))
         segments.append(stretch)

@@ -44,15 +44,18 @@ class AttentiveMerging(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
-        return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
+        return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)  # B×L
 
     def layer_maps(self) -> Tensor:
         """Split the weight of the linear map by layers: L×D×D, a contiguous copy."""
-        return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
+        return (
+            self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
+        )  # index d·L + l
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        # The linear map of all layers, layer by layer, to save a tensor B×T×D·L.
         merged: Tensor = self.linear_proj.bias
         for layer, gate, weight in zip(hidden_states, gates, self.layer_maps().unbind()):
             merged = merged + F.linear(layer * gate, weight)

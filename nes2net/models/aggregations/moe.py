@@ -23,6 +23,7 @@ class Expert(nn.Module):
 
     def __init__(self, feature_dim: int, hidden_dim: int) -> None:
         super().__init__()
+        # Linear, although published checkpoints call them conv.
         self.conv1 = nn.Linear(feature_dim, hidden_dim)
         self.conv2 = nn.Linear(hidden_dim, feature_dim)
 
@@ -135,8 +136,8 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # Before training, all logits are equal. A stable sort takes the first of equal logits
-            # on every device; topk() on a GPU may take another of these logits.
+            # Before training, all logits are equal. A stable sort takes the first of equal logits on every device,
+            # unlike topk() on a GPU.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)

@@ -98,6 +98,7 @@ class GraphAttention(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, linear: Linear = nn.Linear) -> None:
         super().__init__()
+        # Published checkpoints have these names.
         self.att_weight = _attention_vector(out_dim)
         self.att_proj = linear(in_dim, out_dim)
         self.proj_with_att = linear(in_dim, out_dim)
@@ -108,7 +109,7 @@ class GraphAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_drop(x)
         scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
-        x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
+        x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)  # B×N×D'
         return F.selu(_normalise_nodes(self.bn, x))
 
 
@@ -124,6 +125,7 @@ class HeterogeneousGraphAttention(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, linear: Linear = nn.Linear, activated: bool = True) -> None:
         super().__init__()
+        # Published checkpoints have these names. 1 and 2 are the types of nodes, M is the master.
         self.att_weight11 = _attention_vector(out_dim)
         self.att_weight22 = _attention_vector(out_dim)
         self.att_weight12 = _attention_vector(out_dim)
@@ -181,9 +183,8 @@ class GraphPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
 
-        # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63. If N
-        # is traced, sym_int() gives this result, too. For the ratio 0.5, integer division gives the
-        # same result, and is traced several times faster.
+        # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63; so does sym_int() if N is
+        # traced. For the ratio 0.5, integer division gives the same, and is traced several times faster.
         nodes = x.shape[1]
         num_kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
         kept = scores.topk(max(num_kept, 1), dim=1).indices  # B×K×1
@@ -206,7 +207,8 @@ def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_nodes(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
-    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes, and the master node B×1×D."""
+    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes B×N×D, and the master node B×1×D."""
+    # The last layer's weights assume this order.
     pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
     return torch.cat(pooled, dim=1)
 
@@ -236,6 +238,7 @@ class SpectroTemporalGraph(Backend):
     ) -> None:
         super().__init__(feature_dim)
         dim, mixed_dim = gat_dims
+        # Published checkpoints have these names; dropout as published, too.
         self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, channels))
         self.master1 = nn.Parameter(torch.randn(1, 1, dim))
         self.master2 = nn.Parameter(torch.randn(1, 1, dim))
@@ -312,11 +315,12 @@ class Aasist(SpectroTemporalGraph):
         super().__init__(
             feature_dim,
             channels,
-            spectral_nodes=reduced // 3,
+            spectral_nodes=reduced // 3,  # embed() pools by 3
             num_logits=num_logits,
             gat_dims=(64, 32),
             pool_ratios=pool_ratios,
         )
+        # Published checkpoints have these names.
         self.LL = nn.Linear(feature_dim, reduced)
         self.first_bn = nn.BatchNorm2d(1)
         self.first_bn1 = nn.BatchNorm2d(channels)

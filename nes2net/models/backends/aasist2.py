@@ -50,7 +50,7 @@ class Res2NetBlock(nn.Module):
             self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
+        first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)  # B×width×F×T
         outputs = [first]
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
             if index:
@@ -94,13 +94,13 @@ class Aasist2(Aasist):
         head: PartOption = "cosine",
     ) -> None:
         super().__init__(feature_dim=feature_dim, num_logits=num_logits)
-        channels = (1, 32, 32, 64, 64, 64, 64)
+        channels = (1, 32, 32, 64, 64, 64, 64)  # of AASIST's encoder
         self.encoder = nn.Sequential(
             *(
                 Res2NetBlock(before, after, width, scale, se_ratio, first=index == 0)
                 for index, (before, after) in enumerate(pairwise(channels))
             )
         )
-        last = create_head(head, self.out_layer.in_features, num_logits)
+        last = create_head(head, self.out_layer.in_features, num_logits)  # in place of Aasist's
         self.replace_last_layer(last)
         self.score_rule = last.score_rule

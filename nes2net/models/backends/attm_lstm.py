@@ -23,7 +23,7 @@ class SiLU(nn.Module):
 
     def __init__(self, unused_dim: int) -> None:
         super().__init__()
-        self.inplace = nn.Linear(unused_dim, unused_dim)
+        self.inplace = nn.Linear(unused_dim, unused_dim)  # in published checkpoints
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)
@@ -36,7 +36,7 @@ class Merging(AttentiveMerging):
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
-        hidden = num_layers * feature_dim // 4
+        hidden = num_layers * feature_dim // 4  # as published
         self.linear_proj = nn.Sequential(
             nn.Linear(num_layers * feature_dim, hidden), SiLU(hidden), nn.Linear(hidden, feature_dim)
         )
@@ -109,9 +109,11 @@ class AttMLSTM(Backend):
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         merged_states = hidden_states[1 : self.num_layers + 1]
+        # The states before and after the merged ones have the weight 0.
         return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D."""
         self.check_hidden_states(hidden_states)
+        # Omit the first state, the transformer's input.
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

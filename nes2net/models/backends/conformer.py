@@ -90,8 +90,8 @@ class HeadTokenAttention(SelfAttention):
         tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
         head_tokens = F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed  # B×h×E
         y = super().forward(torch.cat([x, head_tokens], dim=1))  # B×(N + h)×E
-        frames = y[:, 1 : -self.num_heads]
-        heads = y[:, -self.num_heads :]
+        frames = y[:, 1 : -self.num_heads]  # B×(N − 1)×E, without class token
+        heads = y[:, -self.num_heads :]  # B×h×E
         class_token = y[:, :1] + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
         return torch.cat([class_token, frames], dim=1)
 
@@ -175,6 +175,7 @@ class ConformerBlock(nn.Module):
 
     def __init__(self, embed_dim: int, attention: nn.Module, kernel_size: int, dropout: float) -> None:
         super().__init__()
+        # Published checkpoints have these names.
         self.ff1 = Half(PreNorm(embed_dim, FeedForward(embed_dim, dropout)))
         self.attn = PreNorm(embed_dim, attention)
         self.conv = Convolution(embed_dim, kernel_size, dropout)

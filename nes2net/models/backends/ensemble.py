@@ -97,7 +97,7 @@ class Ensemble(LayerSum):
             self.lineal_weights_s = _build_perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
         else:
             self.lineal_class = _build_perceptron(hidden_dim, ReversedLogitLayer(_PERCEPTRON_DIM, num_logits))
-            self.last_layer_name = "lineal_class.2"
+            self.last_layer_name = "lineal_class.2"  # the perceptron's LogitLayer
 
     def forward(self, hidden_states: HiddenStates, scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Compute logits B×n, spoof first.
@@ -120,6 +120,7 @@ class Ensemble(LayerSum):
     def system_weights(self, hidden_states: HiddenStates) -> tuple[Tensor, Tensor]:
         """Compute the weights of the S systems in a fusion: B×S for bona fide, B×S for spoof."""
         summary = self.summary(hidden_states)
+        # "lineal" is in the published names.
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:

@@ -51,10 +51,9 @@ class FrameBackend(Backend, ABC):
         self.pool = pool
         self.utterance = utterance
         self.made_for_segments = pool is None
-        # The pooling astp gives E means and E deviations. The last layer then reads 2E numbers, so
-        # this layer cannot read the E numbers of a frame.
+        # With the 2E means and deviations of astp, the last layer cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
-        self.pooling = None
+        self.pooling = None  # the lowest score needs none
         if utterance == "min":
             return frame_dim
         self.pooling = POOLINGS[pool or utterance](frame_dim)
@@ -99,6 +98,8 @@ class FrameBackend(Backend, ABC):
         """Pool the embeddings ``frames`` B×T×E to embeddings of utterances: B×E, or B×2E with ``pool="astp"``."""
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
+        # utterance="min": the embedding of the frame with the lowest score; choosing it has no
+        # gradient.
         logits = self.frame_logits(frames.detach())
         # Do not compare probabilities, because many are rounded to 1. Differences of logits give
         # the same order without this rounding.

@@ -83,7 +83,7 @@ class LGF(GF):
 
     def embed(self, features: Tensor) -> Tensor:
         self.check_features(features)
-        x = self.m_frontend[0](features)
+        x = self.m_frontend[0](features)  # B×T×hidden_dim
         return (self.m_before_pooling[0](x) + x).mean(dim=1)
 
 
@@ -140,6 +140,7 @@ class LLGF(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
+        # Published checkpoints have these names; see GF for the lists.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         cnn: list[nn.Module] = []  # B×1×T×H → B×32×T/16×H/16
         channels = 1
@@ -151,7 +152,7 @@ class LLGF(Backend):
             if is_normalised:
                 cnn.append(nn.BatchNorm2d(channels, affine=False))
         self.m_transform = nn.ModuleList([nn.Sequential(*cnn, nn.Dropout(dropout))])
-        dim = 32 * (hidden_dim // 16)
+        dim = 32 * (hidden_dim // 16)  # channels × height after the CNN
         self.m_before_pooling = nn.ModuleList([nn.Sequential(BLSTM(dim), BLSTM(dim))])
         self.m_output_act = nn.ModuleList([LogitLayer(dim, num_logits)])
 
@@ -159,4 +160,4 @@ class LLGF(Backend):
         self.check_features(features)
         image = self.m_transform[0](self.m_frontend[0](features).unsqueeze(1))  # B×32×T/16×H/16
         x = image.transpose(1, 2).flatten(2)  # B×T/16×E
-        return (self.m_before_pooling[0](x) + x).mean(dim=1)
+        return (self.m_before_pooling[0](x) + x).mean(dim=1)  # B×E

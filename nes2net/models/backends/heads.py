@@ -58,7 +58,7 @@ class AngularHead(Head):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         unit = F.normalize(at_least_float32(self.weight), dim=1)
-        return precise_linear(embeddings, unit - unit[:1])
+        return precise_linear(embeddings, unit - unit[:1])  # column 0 is 0
 
 
 class CosineHead(Head):
@@ -96,7 +96,7 @@ class OneClassHead(Head):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self.center = nn.Parameter(torch.empty(1, in_features))
-        nn.init.kaiming_uniform_(self.center, 0.25)
+        nn.init.kaiming_uniform_(self.center, 0.25)  # as published
 
     def forward(self, embeddings: Tensor) -> Tensor:
         bonafide = self.cosine(embeddings, self.center)
@@ -138,7 +138,7 @@ class P2SGradHead(Head):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
+        self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))  # as published
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return renormed_cosines(embeddings, self.weight)
@@ -251,7 +251,6 @@ class GeneralOptions:
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:
             backend.score_rule = self.score_rule
-        # Name the classes.
         if self.classes is not None:
             if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
                 raise InputError(

@@ -57,7 +57,7 @@ class KanLinear(nn.Module):
         """Compute all B-splines …×i×(G + k) at ``x`` …×i."""
         x = x.unsqueeze(-1)
         knots = self.grid.to(x.dtype)
-        values = ((x >= knots[:, :-1]) & (x < knots[:, 1:])).to(x.dtype)
+        values = ((x >= knots[:, :-1]) & (x < knots[:, 1:])).to(x.dtype)  # degree 0: 1 in the cell of x
         for degree in range(1, self.spline_order + 1):  # the recursion of Cox and de Boor
             rising = (x - knots[:, : -degree - 1]) / (knots[:, degree:-1] - knots[:, : -degree - 1])
             falling = (knots[:, degree + 1 :] - x) / (knots[:, degree + 1 :] - knots[:, 1:-degree])
@@ -72,7 +72,7 @@ class KanLinear(nn.Module):
         return solution.view(-1, self.in_features, self.out_features).permute(2, 1, 0).to(values.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)
+        scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)  # o×i×(G + k)
         return F.linear(self.base_activation(x), self.base_weight) + F.linear(
             self.bases(x).flatten(-2), scaled.flatten(1)
         )
@@ -83,6 +83,7 @@ class KanLogits(KanLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         with without_autocast(x.device):
+            # As in KanLinear, with all weights in at least float32.
             x = at_least_float32(x)
             scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))
             activated = F.prelu(x, at_least_float32(self.base_activation.weight))

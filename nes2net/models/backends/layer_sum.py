@@ -40,6 +40,7 @@ class LayerSum(Backend):
         self._normalisation = layer_weights
         # A softmax of zeros gives all layers the same weight at first.
         draw_weights = torch.zeros if layer_weights == "softmax" else torch.rand
+        # The published name.
         self.pesos_capas_W2V = nn.Parameter(draw_weights(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)
         self.first_bn = nn.BatchNorm2d(1)
@@ -53,11 +54,13 @@ class LayerSum(Backend):
             for weight, state in zip(weights, hidden_states[1 : self.num_states]):
                 x = at_least_float32(state)
                 variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
-                total = total + weight * ((x - mean) * torch.rsqrt(variance + 1e-5))
+                total = total + weight * ((x - mean) * torch.rsqrt(variance + 1e-5))  # instance norm over T and D
         x = self.LL(total.to(self.LL.weight.dtype))
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
+        # B×(number of states): the first state, and those after the last layer, have the weight
+        # 0.
         weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 

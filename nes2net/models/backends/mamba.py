@@ -48,6 +48,7 @@ class Mixer(nn.Module):
         super().__init__()
         inner_dim = 2 * embed_dim
         self.delta_rank = math.ceil(embed_dim / 16)
+        # Names and initial values as in mamba_ssm.
         self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner_dim, 1))
         self.D = nn.Parameter(torch.ones(inner_dim))
         self.in_proj = nn.Linear(embed_dim, 2 * inner_dim, bias=False)
@@ -62,7 +63,7 @@ class Mixer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
-        delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
+        delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)  # B×T×(rank, N, N)
         delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; the scan adds the bias in its own precision
         scan = self._fused_scan if self._can_use_fused_scan(x) else self._scan
         return self.out_proj(scan(x, delta, B, C, z))
@@ -86,7 +87,7 @@ class Mixer(nn.Module):
         fused = fused_selective_scan()
         assert fused is not None  # _can_use_fused_scan() has checked that the kernel is there
         y = fused(
-            x.mT.contiguous(),
+            x.mT.contiguous(),  # the kernel reads B×2E×T
             delta.mT.contiguous(),
             -torch.exp(self.A_log.float()),
             B.mT.contiguous(),
@@ -123,6 +124,7 @@ class DualColumn(nn.Module):
     def __init__(self, embed_dim: int, layers_per_column: int, final_norm: str, num_logits: int) -> None:
         super().__init__()
         self.final_norm = final_norm
+        # Published checkpoints have these names.
         self.forward_layers = nn.ModuleList(Layer(embed_dim) for _ in range(layers_per_column))
         self.backward_layers = nn.ModuleList(Layer(embed_dim) for _ in range(layers_per_column))
         self.norm_f = nn.RMSNorm(embed_dim, eps=NORM_EPS)
@@ -149,8 +151,7 @@ class DualColumn(nn.Module):
         residual = at_least_float32(x)
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # In the paper, the output of the last layer is added to the residual. The published code adds the model's input
-        # instead, so it does not need the output of the last layer.
+        # In the paper, the output of the last layer is added to the residual; in the published code, the model's input.
         last = layers[-1](residual) if self.final_norm != "published" else unreversed
         return self.norm_f((residual + last).to(x.dtype))
 

@@ -88,7 +88,7 @@ class Mamba2(nn.Module):
             x, B, C = at_least_float32(xBC).split([self.sizes[0], self.state_dim, self.state_dim], dim=2)
             heads = x.unflatten(2, (self.sizes[2], -1))  # B×T×h×P
             delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_bias))
-            y = state_space_dual(heads, delta, -torch.exp(at_least_float32(self.A_log)), B, C)
+            y = state_space_dual(heads, delta, -torch.exp(at_least_float32(self.A_log)), B, C)  # B×T×h×P
             y = (y + at_least_float32(self.D)[:, None] * heads).flatten(2)
         return self.out_proj(self.norm(y * F.silu(z)))
 
@@ -122,7 +122,7 @@ class Hydra(Mamba2):
                 _join_directions(B, later_B),
                 _join_directions(C, later_C),
             )
-            delayed = F.pad(y, (0, 0, 0, 0, 1, -1))  # delayed by one frame
+            delayed = F.pad(y, (0, 0, 0, 0, 1, -1))  # by one frame: ``skip`` covers the present one
             forwards, backwards = delayed.unflatten(0, (2, -1)).unbind()
             skip = at_least_float32(factor) + at_least_float32(self.D)
             y = (forwards + backwards.flip(1) + skip.unsqueeze(3) * heads).flatten(2)
@@ -181,7 +181,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm = Norm(embed_dim)
         self.kind = kind
-        self.add_module(kind, module)
+        self.add_module(kind, module)  # part of the published names
 
     def forward(self, x: Tensor) -> Tensor:
         return x + getattr(self, self.kind)(self.norm(x))

@@ -73,7 +73,7 @@ class MeanLinear(FrameBackend):
 
     def frames(self, features: Tensor) -> Tensor:
         self.check_features(features)
-        return self.projector(features) if self.projector else features
+        return self.projector(features) if self.projector else features  # B×T×E
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings B×E from ``features`` B×T×D; E is D, or the size of the projection."""

@@ -42,7 +42,7 @@ class ThirdPartyPooling(Pooling):
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2)  # B×T×D
         weights = self.attention(x)  # B×T×1
-        mean = (weights * x).mean(dim=1)  # μ/T, B×D
+        mean = (weights * x).mean(dim=1)  # μ/T, B×D, as in that code
         second = (weights * x.square()).sum(dim=1) - mean.square()
         return torch.cat([mean, second], dim=1)
 

@@ -50,7 +50,9 @@ class PerspectiveFusion(nn.Module):
 
     def forward(self, x: Tensor, previous: Tensor) -> Tensor:
         both = x + previous
-        gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
+        gates = [
+            torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()
+        ]  # axes averaged differ
         return previous + sum(gates) / len(gates) * (x - previous)
 
 
@@ -127,7 +129,7 @@ class Res2NetBlock(nn.Module):
         outputs: list[Tensor] = []
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
             if outputs and not self.opens_stage:
-                join = torch.add if self.joins is None else self.joins[index - 1]
+                join = torch.add if self.joins is None else self.joins[index - 1]  # the first group joins nothing
                 split = join(split, outputs[-1])
             outputs.append(F.relu(bn(conv(split))))
         y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(splits[-1])], dim=1)))
@@ -222,7 +224,6 @@ class MpifRes2Net(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
-        # Check that the options fit each other, and that feature maps are not too large.
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
                 "planes, blocks and strides must be lists of one length, one number per stage, not of "

@@ -32,6 +32,7 @@ class SpatialGating(nn.Module):
 
     def __init__(self, channels: int, max_frames: int) -> None:
         super().__init__()
+        # The gates are near 1 at first (gMLP, Sec. 2.1).
         self.weight = nn.Parameter(torch.empty(max_frames, max_frames).uniform_(-0.01, 0.01))
         self.bias = nn.Parameter(torch.ones(max_frames))
         self.norm = nn.LayerNorm(channels)
@@ -81,7 +82,7 @@ class Halving(nn.Module):
 
     def __init__(self, padding: bool) -> None:
         super().__init__()
-        self.padding = int(padding), 0
+        self.padding = int(padding), 0  # frames before, after
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
@@ -190,7 +191,9 @@ class MultiresGmlp(Backend):
         super().__init__(feature_dim)
         self.num_states = num_layers
         self.max_frames = _MAX_SEGMENT_FRAMES * (max_frames // _MAX_SEGMENT_FRAMES) - 1
-        self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
+        self.resolutions = tuple(
+            sorted({resolution // RESOLUTIONS[0] for resolution in resolutions})
+        )  # in frames of 20 ms
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
         # In the published code, this list has an item for each of several front-ends. Here there is one front-end.
@@ -201,7 +204,7 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
+        weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))  # 0 for unread states
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
@@ -254,5 +257,5 @@ class MultiresGmlp(Backend):
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:
                 embeddings = net(scale_inputs[i])  # B×T_i×d_i/2
-                cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
+                cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])  # B×T_i×2
         return cosines

@@ -115,7 +115,7 @@ class Res2NetBlock(nn.Module):
         self.conv3 = Conv(channels, channels, 1)
         self.bn3 = BatchNorm(channels)
         self.se = SqueezeExcitation(channels, se_channels)
-        self.activation = activation
+        self.activation = activation  # shared by all blocks, in place
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
         steps = range(self.scale - 1)
@@ -237,6 +237,7 @@ class Nes2Net(FrameBackend):
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
+        # Published checkpoints have these names.
         self.Build_in_Res2Nets = nn.ModuleList(
             block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
         )
@@ -292,6 +293,7 @@ class LocalBlockAttention(nn.Module):
 
     def __init__(self, groups: int, channels: int, window: int) -> None:
         super().__init__()
+        # Published checkpoints have these names.
         self.pos_emb = nn.Parameter(nn.init.trunc_normal_(torch.empty(groups, channels), std=0.02))
         self.proj_q = nn.Linear(channels, channels, bias=False)
         self.proj_k = nn.Linear(channels, channels, bias=False)
@@ -312,7 +314,7 @@ class LocalBlockAttention(nn.Module):
         return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
 
     def _gather_neighbours(self, x: Tensor) -> Tensor:
-        by_step = [torch.stack([x[:, j] for j in row], dim=1) for row in self.neighbours]  # window tensors B×J×C
+        by_step = [torch.stack([x[:, j] for j in indices], dim=1) for indices in self.neighbours]  # B×J×C each
         return torch.stack(by_step, dim=2)  # B×J×window×C
 
 

@@ -65,6 +65,7 @@ class Raptor(Backend):
         super().__init__(feature_dim)
         check_divides("num_heads", num_heads, "feature_dim", feature_dim)
         self.wants_final_norm = final_norm
+        # Published checkpoints have these names.
         self.attn_scores = nn.Linear(feature_dim, 1, bias=False)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.first_bn = nn.BatchNorm2d(1)
@@ -89,4 +90,4 @@ class Raptor(Backend):
         pooled = [
             (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states
         ]  # L tensors B×D
-        return torch.sigmoid(self.fc0(torch.stack(pooled, dim=1))).squeeze(2)
+        return torch.sigmoid(self.fc0(torch.stack(pooled, dim=1))).squeeze(2)  # B×L

@@ -134,8 +134,7 @@ def _apply_in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     return torch.cat(stretches, 3)
 
 
-# Number of frames in a stretch, a multiple of 3. Shorter stretches would need more calls, and
-# longer stretches would not fit into the cache.
+# Frames in a stretch, a multiple of 3: shorter ones need more calls, longer ones do not fit into the cache.
 _STRETCH = 3072
 
 

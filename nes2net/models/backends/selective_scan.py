@@ -51,8 +51,8 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds of
     # nodes. PyTorch's scan() calls step() for each frame.
     def step(state_and_A: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        state, A = state_and_A
-        x, delta, B, C = frame
+        state, A = state_and_A  # B×D×N, D×N
+        x, delta, B, C = frame  # B×D, B×D, B×N, B×N
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
         return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # step() may not return its input A: clone A
 
@@ -72,17 +72,14 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     # In the first pass, each chunk starts from a zero state. The deque keeps only the last tensor:
     # the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_recurrence(_transitions(u, delta, A, b)), maxlen=1).pop()
-    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This recurrence is
-    # again a scan, with K steps. The K steps are also cut into chunks, called outer chunks here.
-    # The effect of each outer chunk on each later outer chunk is computed directly, at a cost that
-    # is quadratic in T / 256.
+    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k: again a scan, of K steps, cut into
+    # outer chunks. The effect of each on each later one is computed directly, at a cost quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_recurrence(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
 
-    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i, in
-    # since[-1], is the log decay of outer chunk i. The state e_j, in states[-1], is the state at
-    # the end of outer chunk j if this chunk starts from zero.
+    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j: d_i, in since[-1], is the log decay of
+    # outer chunk i; e_j, in states[-1], the state at the end of outer chunk j if it starts from zero.
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
@@ -152,13 +149,15 @@ def _backward_operator(
     """
     num_frames = x.shape[1]
     with torch.autocast(x.device.type, enabled=False):
+        # Δ_{t+1} in reversed time, 0 at first.
         next_delta = F.pad(delta.flip(1), (0, 0, 1, -1))
-        g = _in_order(_states(grad.flip(1), next_delta, A, C.flip(1)), num_frames).flip(1)  # B×T×D×N
-        steps = list(_states(delta * x, delta, A, B))
+        g = _in_order(_states(grad.flip(1), next_delta, A, C.flip(1)), num_frames).flip(1)  # B×T×D×N, of each s_t
+        u = delta * x
+        steps = list(_states(u, delta, A, B))  # as in _scan()
         grad_C = (grad.unsqueeze(2) @ _in_order(steps, num_frames)).squeeze(2)
-        grad_B = ((delta * x).unsqueeze(2) @ g).squeeze(2)
+        grad_B = (u.unsqueeze(2) @ g).squeeze(2)
         grad_u = (g @ B.unsqueeze(3)).squeeze(3)
-        grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)
+        grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)  # of Δ_t A
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
     # The gradients must be contiguous, because the fake operator below promises this to the compiler.

@@ -68,6 +68,7 @@ class SLS(Backend):
         super().__init__(feature_dim)
         self.num_layers = self.num_states = num_layers
         self.min_frames = self.fixed_frames = self.num_frames = num_frames
+        # Published checkpoints have these names.
         self.first_bn = nn.BatchNorm2d(1)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.fc1 = nn.Linear((num_frames // POOL) * (feature_dim // POOL), HIDDEN_DIM)
@@ -80,7 +81,7 @@ class SLS(Backend):
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         unread = len(hidden_states) - self.num_layers
-        return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
+        return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))  # B×L; 0 for the first states
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×1024 from ``hidden_states``, at least L tensors B×T×D."""

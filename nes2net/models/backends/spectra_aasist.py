@@ -62,7 +62,7 @@ class ImageEncoder(nn.Module):
         self.enc = residual_encoder((32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS), block=PreActivatedBlock)
 
     def forward(self, image: Tensor) -> Tensor:
-        pooled = F.max_pool2d(image.abs(), 3)
+        pooled = F.max_pool2d(image.abs(), 3)  # as published
         return F.selu(self.first_bn1(self.enc(F.selu(self.first_bn(pooled)))))
 
 
@@ -76,6 +76,7 @@ class Branch(nn.Module):
     def __init__(self, gat_dims: tuple[int, int], linear: Linear) -> None:
         super().__init__()
         dim, mixed_dim = gat_dims
+        # Published checkpoints have these names.
         self.master = nn.Parameter(torch.randn(1, 1, dim))
         self.HtrgGAT_layer_ST1 = HeterogeneousGraphAttention(dim, mixed_dim, linear=linear, activated=False)
         self.HtrgGAT_layer_ST2 = HeterogeneousGraphAttention(mixed_dim, mixed_dim, linear=linear, activated=False)
@@ -106,6 +107,7 @@ class SpectraGraph(nn.Module):
         linear: Linear = KanLinear if layer == "kan" else nn.Linear
         last_layer: Linear = KanLogits if layer == "kan" else LogitLayer
         dim, mixed_dim = gat_dims
+        # Published checkpoints have these names.
         self.pos_T = nn.Parameter(torch.randn(1, max_frames, bridge_dim))
         self.pos_S = nn.Parameter(torch.randn(1, bridge_dim // 3, _CHANNELS))
         self.enc = ImageEncoder()

@@ -70,6 +70,7 @@ class EcapaTdnn(nn.Module):
         self, bridge_dim: int, channels: int, mfa_dim: int, attention_dim: int, se_dim: int, num_logits: int
     ) -> None:
         super().__init__()
+        # Published checkpoints have these names.
         self.conv1 = nn.Conv1d(bridge_dim, channels, 5, padding=2)
         self.bn1 = nn.BatchNorm1d(channels)
         self.layer1 = EcapaBlock(channels, 2, se_dim)
@@ -97,6 +98,7 @@ class EcapaTdnn(nn.Module):
             total = total + outputs[-1]
         h = self.layer5(torch.cat(outputs, dim=1)).relu()  # B×M×T
         deviation = h.var(dim=2, keepdim=True).clamp_min(_MIN_VARIANCE).sqrt()  # unbiased, B×M×1
+        # Each frame, and mean and deviation over time.
         context = torch.cat([h, h.mean(2, keepdim=True).expand_as(h), deviation.expand_as(h)], dim=1)
         weights = self.attention(context)  # B×M×T
         mean = (h * weights).sum(dim=2)

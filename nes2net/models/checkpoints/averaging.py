@@ -73,11 +73,10 @@ def average_checkpoints(
             key, value = state.popitem(last=False)
             if shares is not None:
                 value = value.double() * shares[number]
-            elif mode != "legacy":  # integers are summed as integers
+            elif mode != "legacy":  # "legacy" adds in the tensor's own type, integers are added as integers
                 value = value.to(torch.float64 if value.is_floating_point() else torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
-    # Without weights, divide the sum by the number of checkpoints. With weights, the sum is the mean already, because
-    # the weights add up to 1. Convert the mean to the types of the first checkpoint.
+    # With weights, which add up to 1, the sum is the mean already.
     for key, value in total.items():
         is_weight = first_checkpoint[key].is_floating_point()
         if shares is None:
@@ -110,4 +109,4 @@ def _read_and_check(path: str | Path, first_checkpoint: StateDict | None = None)
 
 def _base_digest(state_dict: StateDict) -> str:
     base = read_record(state_dict).get("base")
-    return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"
+    return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"  # enough digits for a message

@@ -34,16 +34,16 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
-#: Class of the transformers library whose folders are refused → the reason. AST has other features, another network and
-#: other names of tensors than wav2vec 2.0, HuBERT and WavLM (docs/checkpoints.md).
+#: Class of the transformers library that is refused → reason. AST has other features, network and
+#: names of tensors (docs/checkpoints.md).
 REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
 #: Beginning of ``bonafide=NAME``, which a user may write in place of an architecture to state which class is bona fide.
 BONAFIDE_OPTION = "bonafide="
-#: Key in the description of a detector that was read from a folder. The value is a mapping: name of a class → index of
-#: the class in the folder. The last name is the bona fide class.
+#: Key in the description of a detector from a folder: name of a class → its index there, bona fide
+#: last.
 NAMES_KEY = "class_numbers"
 #: Key in this description. The value says whether waveforms are normalised, and why.
 WAVEFORMS_KEY = "waveforms"
@@ -133,13 +133,13 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDic
                 raise InputError(f"{folder} has no tensor {library_name}, which its class has: download it again")
             state_dict[own_name] = weights[library_name]
     for own_name in ("proj_fc.weight", "proj_fc.bias"):
+        # Rows of the last layer are the classes; a detector has bona fide last.
         rows = state_dict[own_name]
         if len(rows) != len(labels):
             raise InputError(
                 f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}: correct id2label"
             )
         state_dict[own_name] = rows[order]
-    # Describe the architecture.
     backend: dict[str, Any] = {
         "name": "mean_linear",
         "feature_dim": frontend.out_dim,
@@ -181,6 +181,7 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
         tensors |= {"projector.weight": torch.eye(width), "projector.bias": torch.zeros(width)}
     network = aggregation["name"], backend["name"], backend.get("pool", "mean")
     if (
+        # Of the tensors, only the layer weights may be missing.
         network != ("weighted_sum" if is_weighted else "last", "mean_linear", "mean")
         or len(tensors) != len(_TENSORS) - 1 + is_weighted
         or len(tensors["classifier.bias"]) != len(detector.classes)
@@ -188,13 +189,13 @@ def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
         or frontend.keys() & {"repeat_last", "pre_emphasis"}
     ):
         return {}, {}
-    # ``numbers``: name of each class, in the detector's order → index of the class in the folder. ``rows``: index of a
-    # class in the folder → row of the detector's last layer.
+    # ``numbers``: name of each class, in the detector's order → its index in the folder. ``rows``: that index → row of
+    # the detector's last layer.
     numbers = detector.provenance.facts.get(NAMES_KEY)
     rows = list(range(len(detector.classes)))
     if not isinstance(numbers, dict) or sorted(numbers.values(), key=str) != sorted(rows, key=str):
         numbers = {name: number for number, name in enumerate(detector.classes)}
-    rows.sort(key=list(numbers.values()).__getitem__)
+    rows.sort(key=list(numbers.values()).__getitem__)  # by index in the folder
     for name in ("classifier.weight", "classifier.bias"):
         tensors[name] = tensors[name][rows]
     label2id = {str(name): rows.index(row) for row, name in enumerate(numbers)}
@@ -230,6 +231,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
             f"{folder / CONFIG_FILE}: id2label must name two or more classes, 0, 1, …, differently, not {short_repr(names)}"
         )
     numbers = config.get("label2id")
+    # transformers writes this default if a model sets only id2label.
     is_default = isinstance(numbers, dict) and all(re.fullmatch(r"LABEL_\d+", name) for name in numbers)
     if isinstance(numbers, dict) and not is_default and {str(value): key for key, value in numbers.items()} != names:
         raise InputError(

@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in,
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs of names of the same tensor: (fairseq's name, the transformers library's name). {n} stands for a number, and
-# {rest} for the rest of the name. A name that is the same in both libraries is omitted.
+# (fairseq's name, the transformers library's name) of tensors, if they differ; {n} is a number, {rest} the rest of the
+# name.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -49,8 +49,7 @@ _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.
 _PRETRAINED = "w2v_model."
 # Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Beginnings of the names of tensors that only pre-training uses. The first group occurs only in
-# UniSpeech-SAT; the second group covers all types of models.
+# Beginnings of names of tensors that only pre-training uses: first those of UniSpeech-SAT, then of all types.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _PRETRAINING_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
@@ -147,7 +146,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    for pattern, template in rules:
+    for pattern, template in rules:  # the first that fits counts
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
     return name
@@ -262,6 +261,7 @@ def encoder_tensors(content: Any) -> StateDict | None:
         return None
     prefix = prefixes[0]
     encoder = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    # Other tensors belong to a detector, unless the prefix is that of a fine-tuned model.
     is_whole = len(encoder) == len(tensors) or prefix.endswith(_PRETRAINED)
     is_module = not prefix or prefix.endswith(".")
     if not is_whole or not is_module or prefix.startswith("ssl_model."):
@@ -322,10 +322,10 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
             raise ValueError
         return layers
 
-    # Compute the value of ``text``, and check that it is a list of layers with three numbers each.
     try:
         if len(text) > _MAX_EXPRESSION_LENGTH:
             raise ValueError
+        # Python's parser may need much memory or stack for a long text.
         layers = evaluate(ast.parse(text, mode="eval").body)
         are_valid = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):

@@ -31,8 +31,8 @@ from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import StateDict, digest, load_state_dict, read_record
 from nes2net.models.registry import create_frontend
 
-#: The file of all tensors of a detector, under the published names. In a folder with :data:`HEAD`, this file has only
-#: the tensors of the front-end, under the names of the transformers library.
+#: The tensors of a detector, under the published names; beside :data:`HEAD`, only the front-end's,
+#: under the transformers library's names.
 WEIGHTS = "model.safetensors"
 #: The file of the tensors of aggregation and back-end, in a folder that the transformers library can read.
 HEAD = "head.safetensors"

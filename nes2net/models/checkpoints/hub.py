@@ -17,8 +17,7 @@ from nes2net.models.checkpoints.published_file import PublishedFile
 #: Only these files of a repository are downloaded, with its card. Other files, such as the pickle
 #: ``training_args.bin``, are omitted.
 _MODEL_FOLDER = [HEAD, DETECTOR_FILE, *MODEL_FILES, "README.md"]
-#: Patterns of temporary files, which are not uploaded. An interrupted write may leave temporary files in the folder of
-#: a detector or in its subfolders.
+#: Temporary files, which interrupted writes leave, are not uploaded.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 _NOT_DETECTORS = ("training_args.bin", "optimizer.bin", "scheduler.bin")  # pickles that training programs leave
@@ -55,6 +54,7 @@ def download(name: str) -> Path:
     published = PublishedFile(f"{HUB_PREFIX}{name.removeprefix(HUB_PREFIX)}")
     hub = published.hub
     is_path = hub is None or bool(hub["file"]) or Path(name).suffix in _CHECKPOINT_SUFFIXES
+    # A name that looks like a path is a missing file here, unless it begins with hub:.
     if hub is None or (is_path and not name.startswith(HUB_PREFIX)) or hub["repository"].startswith("."):
         raise InputError(
             f"checkpoint {name} not found: name a file, a folder, a published model, or OWNER/NAME on the Hugging Face hub"

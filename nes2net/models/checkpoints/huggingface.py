@@ -56,8 +56,8 @@ _OPTIONS = {
 }
 EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's name
 
-# The transformers library's name of a tensor → fairseq's name: for tensors that only pre-training uses, and for the
-# weight norm in files of older releases of the transformers library.
+# The library's name of a tensor → fairseq's: tensors that only pre-training uses, and the weight norm of older
+# releases.
 _RENAMED = {
     "masked_spec_embed": "mask_emb",
     "quantizer.codevectors": "quantizer.vars",
@@ -160,7 +160,6 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
     state_dict = {from_library(name, mode): tensor for name, tensor in tensors.items()}
-    # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
     with as_input_error(problem, KeyError, TypeError, ValueError):
@@ -192,7 +191,7 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
     settings = None
     if not is_absent(folder / file):
         processor = read_json(folder / file)
-        settings = processor.get("feature_extractor", processor.get("audio_processor"))
+        settings = processor.get("feature_extractor", processor.get("audio_processor"))  # names of different releases
     if settings is None:
         file = PREPROCESSOR_FILE
         settings = {} if is_absent(folder / file) else read_json(folder / file)
@@ -222,7 +221,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
     if not isinstance(do_normalize, bool):
         raise InputError(f"{folder / file}: do_normalize must be true or false, not {short_repr(do_normalize)}")
     reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
-    normalize: Any = settings.get(_OUR_NORMALIZE)
+    normalize: Any = settings.get(_OUR_NORMALIZE)  # None in folders of other programs
     if normalize is not True and normalize != "batch":
         normalize = "huggingface"
     return normalize if do_normalize else False, reason

@@ -159,9 +159,8 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
     if not is_openai(content):
         raise InputError(
             f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
-            "'model_state_dict', is expected"
+            "'model_state_dict', is expected; name one"
         )
-    # Translate the options.
     dims = content["dims"]
     problem = f"the 'dims' of {path} do not describe an encoder as OpenAI's files do"
     with as_input_error(problem, KeyError, TypeError):
@@ -203,7 +202,8 @@ def _read_folder(folder: Path, family: Family) -> Pretraining:
 def _to_seconds(positions: Any, path: Path) -> int:
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
-            f"{path} has {short_repr(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
+            f"{path} has {short_repr(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is "
+            "expected; name another checkpoint"
         )
     return positions // FRAMES_PER_SECOND
 

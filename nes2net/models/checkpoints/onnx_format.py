@@ -28,8 +28,8 @@ _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 #: A part of the file: the index of the part's first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
 
-#: Message of onnx.proto → number of a field → kind of its value. Fields that are not listed contain no tensors, domains
-#: or metadata.
+#: Message of onnx.proto → field → kind of its value; other fields hold no tensors, domains or
+#: metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},
@@ -98,7 +98,7 @@ class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path = path
         self.content = content
-        self.budget = Budget(str(path), _MAX_METADATA_BYTES, _MAX_NUMBERS)
+        self.budget = Budget(str(path), most_bytes=_MAX_METADATA_BYTES, most_steps=_MAX_NUMBERS)
         self.summary = OnnxContent({}, {})
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
@@ -135,7 +135,7 @@ class _Reader:
             if number == 1:
                 sizes = [value] if isinstance(value, int) else self.varints(value)
                 for size in sizes:
-                    count = min(count * size, _MANY)
+                    count = min(count * size, _MANY)  # no huge product
             elif number == 13 and isinstance(value, tuple):
                 key, text = self.read_entry(value)
                 if key in outside:

@@ -73,7 +73,7 @@ class Layout:
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
-        for prefix, own_prefix in self.prefixes.items():
+        for prefix, own_prefix in self.prefixes.items():  # the first that fits counts
             if name.startswith(prefix):
                 return own_prefix + name.removeprefix(prefix)
         return name

@@ -79,7 +79,6 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     Raises:
         InputError: if ``content`` has no state dict, several, or too much metadata.
     """
-    # Find the only state dict; without one, the error describes the content of the file.
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
         keys = [".".join(map(short_repr, keys)) for keys in state_dicts]
@@ -95,28 +94,37 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
             content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
             content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}: {save_it}"
-        raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
+        raise InputError(
+            f"{path} holds no state dict: expected names and tensors, found {content_kind}: name another file"
+        )
     if len(content) > _MAX_TENSORS:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: use a checkpoint with at most {_MAX_TENSORS:,}"
         )
-    # Copy the metadata as plain data.
-    metadata: OrderedDict[str, dict[str, Any]] | None = None
-    if (file_metadata := metadata_of(content)) is not None:
-        metadata = OrderedDict()  # keep this toolkit's record, and the versions of modules, which PyTorch reads
-        for module, entries in file_metadata.items():
-            if isinstance(module, str) and isinstance(entries, dict):
-                version = entries.get("version")
-                record = entries.get(_METADATA)
-                metadata[module] = {}
-                if isinstance(version, int):
-                    metadata[module]["version"] = version
-                if isinstance(record, dict) and not module:
-                    metadata[module][_METADATA] = plain(record, f"{path}")
+    metadata = _plain_metadata(metadata_of(content), path)
     # The prefix of ``DataParallel``.
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)
+
+
+def _plain_metadata(
+    file_metadata: Mapping[Any, Any] | None, path: str | Path
+) -> OrderedDict[str, dict[str, Any]] | None:
+    # Keeps this toolkit's record, and the versions of modules, which PyTorch reads.
+    if file_metadata is None:
+        return None
+    metadata: OrderedDict[str, dict[str, Any]] = OrderedDict()
+    for module, entries in file_metadata.items():
+        if isinstance(module, str) and isinstance(entries, dict):
+            version = entries.get("version")
+            record = entries.get(_METADATA)
+            metadata[module] = {}
+            if isinstance(version, int):
+                metadata[module]["version"] = version
+            if isinstance(record, dict) and not module:
+                metadata[module][_METADATA] = plain(record, f"{path}")
+    return metadata
 
 
 def _state_dicts_in(content: Any) -> Mapping[tuple[str, ...], StateDict]:
@@ -126,7 +134,9 @@ def _state_dicts_in(content: Any) -> Mapping[tuple[str, ...], StateDict]:
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MAX_CONTAINERS + 1):
-        distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
+        distinct = {
+            id(value): (keys, value) for keys, value in level if isinstance(value, dict)
+        }  # one may be under several keys
         state_dicts = {keys: value for keys, value in distinct.values() if _is_state_dict(value)}
         for key in _USUAL_KEYS:
             for keys, state_dict in state_dicts.items():
@@ -171,7 +181,10 @@ def with_metadata(state_dict: StateDict, metadata: dict[str, Any] | None) -> Ord
 def save_state_dict(state_dict: StateDict, path: str | Path, **record: Any) -> None:
     """Write a bare state dict with ``record`` in its metadata, atomically; equal content gives equal bytes."""
     metadata = OrderedDict(metadata_of(state_dict) or {})
-    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _canonical(record, {}, {})}
+    metadata[""] = {
+        **metadata.get("", {"version": 1}),
+        _METADATA: _canonical(record, {}, {}),
+    }  # version 1: as PyTorch writes for a module
     with writing(path):
         save_atomically(with_metadata(state_dict, metadata), path)
 
@@ -182,6 +195,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     Otherwise the file of a resumed run would differ. ``copies`` (id → copy) and ``canonical``
     ((type, content) → copy) are filled.
     """
+    # Ids stay unique, because the whole value and all copies are alive until the end.
     if id(value) in copies:
         return copies[id(value)]
     copy = value
@@ -282,9 +296,13 @@ def compare(state_dict: StateDict, expected: StateDict, *, exact_types: bool = F
 
 
 def _type_fits(dtype: torch.dtype, needed: torch.dtype, exact: bool) -> bool:
-    if exact or dtype == needed:
-        return dtype == needed
-    return needed in WEIGHTS + COUNTERS if dtype in WEIGHTS else {dtype, needed} <= {*COUNTERS}
+    if dtype == needed:
+        return True
+    if exact:
+        return False
+    if dtype in WEIGHTS:
+        return needed in WEIGHTS + COUNTERS  # some programs average counters
+    return {dtype, needed} <= {*COUNTERS}
 
 
 def dtype_name(tensor: Tensor) -> str:
@@ -313,8 +331,8 @@ def not_finite(state_dict: StateDict) -> list[str]:
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
             continue
-        # If the sum is finite, all numbers are finite. The sum is much faster than isfinite(). If the sum is infinite,
-        # it may only have overflowed, so check each number.
+        # A finite sum, which is much faster than isfinite(), proves finite numbers; an infinite one may only have
+        # overflowed.
         total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
         if not total.isfinite() and not tensor.isfinite().all():
             names.append(name)

@@ -36,8 +36,8 @@ _Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 # The beginning of a file of torch.save before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
-# tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
+# Tensors may take at most 4 times the bytes of their file: more than the file if they repeat a storage (a stride of 0)
+# or share it (tied weights).
 _MAX_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
 
@@ -94,7 +94,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             zipped = beginning.startswith(b"PK\x03\x04")
             file.seek(0)
             size = path.stat().st_size
-            budget = Budget(str(path), max(_MAX_EXPANSION * size, _ALWAYS_FIT), _MAX_STEPS, size, _REMEDY)
+            most_bytes = max(_MAX_EXPANSION * size, _ALWAYS_FIT)
+            budget = Budget(str(path), most_bytes, most_steps=_MAX_STEPS, size=size, remedy=_REMEDY)
 
             def unpickle(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
@@ -102,7 +103,6 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             read = _read_zip if zipped else _read_legacy
             content = read(path, file, unpickle)
         budget.take("tensors, repeated parts included", bytes=_num_bytes_of_tensors(content))
-    # Say in the error what the user can do.
     except InputError:
         raise
     except Refused as error:

@@ -160,8 +160,8 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        # A record runs no code, but a file that names a function such as os.system is an attack, which should be
-        # reported. From the standard library and PyTorch, only known data classes therefore become records.
+        # A record runs no code, but a file that names a function such as os.system is an attack to report. Therefore,
+        # only known data classes of the standard library and PyTorch become records.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
         if (
@@ -187,11 +187,11 @@ class TensorUnpickler(GuardedUnpickler):
         """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
-            raise TypeError(f"a {kind.__name__} is made of items")
+            raise TypeError(f"a {kind.__name__} is made of a {type(items).__name__} instead of items")
         if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
             keys = [item[0] for item in items] if issubclass(kind, dict) else items
             self.check_keys(keys)
-        return kind(self.count_copied(items))
+        return kind(self.count_copied(items))  # items, counted in the budget
 
     def persistent_load(self, saved_id: Any) -> _Storage:
         """Return the storage that ``saved_id`` describes.
@@ -208,7 +208,7 @@ class TensorUnpickler(GuardedUnpickler):
             ):
                 pass
             case _:
-                raise ValueError("a tensor's storage is described in an unknown way")
+                raise ValueError(f"a tensor's storage is described in an unknown way, {short_repr(saved_id)}")
         if view not in ([], [None]):
             raise ValueError(
                 "its storages are views of others, as before PyTorch 1.6: load and save it with a newer PyTorch"
@@ -217,6 +217,7 @@ class TensorUnpickler(GuardedUnpickler):
 
     def load_build(self) -> None:
         """Execute BUILD, which sets the state of an object; an ordered dictionary gets only metadata."""
+        # The stack ends with the object and its state.
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
         state = self.stack.pop()
@@ -237,7 +238,7 @@ class _Storage:
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MAX_DIMENSIONS):
-        raise ValueError("a tensor's shape is described in an unknown way")
+        raise ValueError(f"a tensor's shape is described in an unknown way, {short_repr((size, stride))}")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
     # If the storage is too small, as_strided() raises an error, whereas set_() would enlarge the storage.
     return flat.as_strided(size, stride, offset)
@@ -246,12 +247,12 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
 def _rebuild_tensor_of_type(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
-    return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
+    return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)  # arguments as in torch._utils
 
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise TypeError("a parameter is not a tensor")
+        raise TypeError(f"a parameter is a {type(data).__name__} instead of a tensor")
     return data
 
 
@@ -314,14 +315,14 @@ def plain(value: Any, owner: str) -> Any:
     >>> plain({"layers": [(512, 10, 5)], 1: {2}}, "the file")
     {'layers': [(512, 10, 5)], '1': '{2}'}
     """
-    budget = Budget(f"{owner}: its metadata", MAX_BYTES, MAX_VALUES)
+    budget = Budget(f"{owner}: its metadata", most_bytes=MAX_BYTES, most_steps=MAX_VALUES)
 
     def copy(value: Any, level: int) -> Any:
         # Count each value, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MAX_DEPTH:
-            raise InputError(f"{owner}: its metadata is nested more than {MAX_DEPTH} deep")
+            raise InputError(f"{owner}: its metadata is nested more than {MAX_DEPTH} deep: copy or download it again")
         if isinstance(value, Record):
             return copy(content_of(value), level + 1)
         if isinstance(value, dict):
@@ -345,5 +346,5 @@ def content_of(record: Record) -> Any:
     """Return a Namespace's attributes, an omegaconf node's content, or an enumeration's value."""
     state = record.state if isinstance(record.state, dict) else record.items
     if state or not record.arguments:
-        return state.get("_val", state.get("_content", state))
+        return state.get("_val", state.get("_content", state))  # names of omegaconf
     return record.arguments[0]

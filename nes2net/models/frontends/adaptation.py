@@ -96,7 +96,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
         )
     check_known(options, inspect.signature(Adaptation).parameters, f"{owner} has no option")
     if "kind" not in options:
-        raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")
+        raise InputError(f"{owner} has no kind: add one of {', '.join(KINDS)}")
     check_options(Adaptation, options, owner)
     kind = options["kind"]
     for name in options:
@@ -135,7 +135,6 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
             f"front-end '{name}' cannot use a prompt: use lora, dora, adapter or bitfit as the kind",
         ),
     )
-    # Freeze all parameters. Then add tensors or, for BitFit, unfreeze biases.
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
@@ -233,7 +232,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    return [
+    return [  # parent, name in it, layer
         (parent, name, child)
         for parent in frontend.modules()
         for name, child in parent.named_children()
@@ -285,6 +284,7 @@ def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
 def _rename_tensors(
     names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any
 ) -> None:
+    # Called by both hooks, with the module and the prefix of its names.
     for name, new_name in names:
         if prefix + name in tensors:
             tensors[prefix + new_name] = tensors.pop(prefix + name)

@@ -56,7 +56,10 @@ Layers = Literal["last", "all"]
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
     """Raise :class:`InputError` for a hop of so few samples that the frames would fill the memory."""
     if hop_length < min_hop_length:
-        raise InputError(f"there are {hop_length} samples from one frame to the next: use at least {min_hop_length}")
+        raise InputError(
+            f"there are {hop_length} samples from one frame to the next (`model.frontend.hop_length`, or the product of the "
+            f"strides in `model.frontend.conv_feature_layers`): use at least {min_hop_length}"
+        )
 
 
 class Frontend(nn.Module, ABC):

@@ -52,7 +52,7 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     image = x.transpose(1, 2).unsqueeze(2)  # B×D×1×T, channels last
     padding = (0, conv.kernel_size[0] // 2)
     x = functional.conv2d(image, _channels_last(conv.weight), conv.bias, padding=padding, groups=conv.groups)
-    return embedding.activation(x[..., : image.shape[-1]].squeeze(2).transpose(1, 2))
+    return embedding.activation(x[..., : image.shape[-1]].squeeze(2).transpose(1, 2))  # an even kernel gives T + 1
 
 
 def _channels_last(weight: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class LogPowerSpectrum(SpectralFrontend):
         """Compute the log spectrum B×T×bins of the pre-emphasised ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
-        # B×all bins×T → B×T×bins
+        # B×all bins×T → B×T×bins; e⁻⁸⁰ as published: the logarithm is at least −80.
         log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)
         if self.normalize:
             log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)

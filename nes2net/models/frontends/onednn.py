@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# The operator that computes a product by oneDNN; None if PyTorch's own product is used instead. On processors without
-# AVX-512, PyTorch's own product is used, because MKL is as fast as oneDNN there.
+# oneDNN's product; None for PyTorch's own: without AVX-512, MKL is as fast.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)

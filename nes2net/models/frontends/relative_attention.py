@@ -72,12 +72,11 @@ class GatedRelativeAttention(nn.Module):
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
         """Multiply ``position_bias`` 1×H×T×T by the queries' gates: B×H×T×T."""
-        # A gate is the sum of four outputs of a linear layer. Add up the weights of the four outputs, so that one
-        # product computes the gate.
+        # A gate is the sum of four outputs of a linear layer: add up their weights first.
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         heads = self._heads(hidden_states)
         update, reset = functional.linear(heads, weight, bias).sigmoid().chunk(2, dim=-1)  # B×H×T×1 each
-        return (update * (reset * self.gru_rel_pos_const - 1) + 2) * position_bias
+        return (update * (reset * self.gru_rel_pos_const - 1) + 2) * position_bias  # as in WavLM's code
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H

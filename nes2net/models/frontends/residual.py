@@ -37,6 +37,7 @@ class PreNormLayer(nn.Module):
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, exact: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        # ``x`` is an input only for its gradient; ``exact``, float32, has none.
         exact = exact + y
         ctx.mark_non_differentiable(exact)
         ctx.set_materialize_grads(False)  # no zeros for ``exact``

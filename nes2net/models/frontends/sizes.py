@@ -78,8 +78,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: Names of the options that define a size: a checkpoint with other values has another size. The
-#: other options do not define a size: dropout, normalisation, and whether to keep the tensors of pre-training.
+#: Options that define a size; others do not: dropout, normalisation, whether to keep the tensors of
+#: pre-training.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -325,7 +325,7 @@ def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
     """
     if path_or_name is None:
         return None
-    if str(path_or_name) not in SIZES or not is_absent(path_or_name):
+    if str(path_or_name) not in SIZES or not is_absent(path_or_name):  # an existing file comes first
         return Path(path_or_name)
     from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 

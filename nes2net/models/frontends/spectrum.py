@@ -52,8 +52,10 @@ class SpectralFrontend(Frontend):
         """
         self.check_length(waveform)
         with without_autocast(waveform.device):
-            x = at_least_float32(waveform[:, : self.config["num_samples"]])
-            x = torch.cat([x[:, :1], x[:, 1:] - self.config["pre_emphasis"] * x[:, :-1]], dim=1)
+            x = at_least_float32(waveform[:, : self.config["num_samples"]])  # None: all samples
+            x = torch.cat(
+                [x[:, :1], x[:, 1:] - self.config["pre_emphasis"] * x[:, :-1]], dim=1
+            )  # the first sample stays
             return [self.features(x)]
 
     @abstractmethod

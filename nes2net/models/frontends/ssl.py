@@ -192,7 +192,8 @@ class SSLFrontend(Frontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        # All arguments that describe the architecture, without those of other networks.
+        # All arguments that describe the architecture, without those of other networks. This line comes first, because
+        # locals() would hold later variables, too.
         options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
@@ -285,6 +286,7 @@ class SSLFrontend(Frontend):
         """
         self.check_length(waveform)
         if self.normalize:
+            # "batch" normalises all waveforms together, as the published code does.
             shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
             eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
             waveform = functional.layer_norm(waveform, shape, eps=eps)
@@ -322,7 +324,7 @@ class SSLFrontend(Frontend):
                 shared = x, x.detach().float()
             shared = layer(x, exact=shared[1])
             return shared[0], shared
-        if "num_buckets" not in self.config:
+        if "num_buckets" not in self.config:  # not WavLM
             return super().run_layer(layer, x, shared)
         if shared is None:  # the bias is computed here, because layer drop may skip the first layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
@@ -346,7 +348,6 @@ def _check_combination(options: Options) -> None:
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         check_divides(name, options[name], "encoder_embed_dim", dim)
-    # Check the limits: the number of outputs of each convolution, the hop, and the length of a frame.
     layers = options["conv_feature_layers"]
     hop = 1
     for channels, _, stride in layers:
@@ -406,6 +407,8 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
+    # A hook of load_state_dict(), which changes ``state_dict`` in place. A buffer's name holds no
+    # dot, hence "__".
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
@@ -462,8 +465,8 @@ wavlm = _preset(
     conv_bias=False,
 )
 
-#: Options of a small front-end, which is not a published model. This front-end learns from scratch in minutes on a CPU.
-#: The four convolutions of this front-end have a hop of 16 ms.
+#: Options of a small front-end that learns from scratch in minutes on a CPU; its four convolutions
+#: have a hop of 16 ms.
 SMALL: Options = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,

@@ -127,7 +127,7 @@ class W2VBert2Frontend(MelEncoder):
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the features B×T×160 of ``waveform`` B×N: pairs of frames with 80 bins."""
         log_mel = kaldi_log_mel(waveform)
-        return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)
+        return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)  # an odd last frame is omitted
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute the input B×T×D of the first layer from ``features`` B×T×160."""

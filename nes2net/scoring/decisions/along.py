@@ -259,9 +259,7 @@ def decide_along(
     mean = running[-1].mean
     if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
         along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-    # Compute how many windows without overlap fit into the part of the recording with speech.
     num_windows = max(1, round(rests_on * track.duration / track.window))
-    # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
     simulated = _Simulations.of(decider, num_windows)
     if simulated is not None:
         along = replace(
@@ -332,7 +330,7 @@ def _find_stretch(running: list[Running], starts: NDArray, simulations: _Simulat
     last = int(against.argmax())
     zeros = np.flatnonzero(against[:last] == 0)
     first = int(zeros[-1]) + 1 if len(zeros) else 0  # the window after the last sum of 0
-    first = min(first, last)
+    first = min(first, last)  # if no sum is above 0
     llr = float(np.mean([step.llr for step in running[first : last + 1]]))
     return Stretch(float(starts[first]), running[last].end, llr, simulations.p_value(float(against[last])))
 
@@ -356,7 +354,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     largest = math.inf if decider.largest_llr is None else decider.largest_llr
     num_trials = len(trials.bonafide)
     rank = max(1, round(_LOW_TAIL * (num_trials + 1)))
-    lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
+    lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))  # ratios ascend
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
     num_low = math.floor(count * num_independent / len(llrs))  # number of low windows if windows did not overlap
@@ -385,13 +383,13 @@ class _Simulations(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # Add to each class a trial with the ratio that speaks most for the other class. Without these two trials, a
-        # high sum could look rare only because the calibration has few trials.
+        # Add to each class the trial that speaks most for the other class: otherwise, a high sum could look rare only
+        # because the trials are few.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MAX_WINDOWS)
         rng = np.random.default_rng(_SEED)
-        shape = (count, _SIMULATIONS)
+        shape = (count, _SIMULATIONS)  # (K, S)
         # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
@@ -413,18 +411,19 @@ class _Simulations(NamedTuple):
         # The factor lets rounding errors of the sum pass for equality. The real recording counts as one more.
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
+        # A recording of more windows than were simulated counts as several independent ones.
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
         """Seconds of the shortest fake part found in half of the cases; ``window`` in seconds."""
-        is_found = np.flatnonzero(self.shares_found >= _MIN_SHARE_FOUND)
+        is_found = np.flatnonzero(self.shares_found >= _MIN_SHARE_FOUND)  # lengths ascend
         return float(self.lengths[is_found[0]] * window) if len(is_found) else None
 
     @property
     def finds_half(self) -> bool:
         """Whether a fake part of half the length is mostly found."""
         half = self.lengths >= self.num_windows / 2
-        return bool(self.shares_found[half][0] >= _MIN_SHARE_FOUND)
+        return bool(self.shares_found[half][0] >= _MIN_SHARE_FOUND)  # the shortest of these
 
 
 def _highest_sums(steps: NDArray) -> NDArray:

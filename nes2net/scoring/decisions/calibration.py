@@ -38,8 +38,8 @@ _MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are wo
 _GRADIENT_TOLERANCE = 1e-12  # the solver stops at this slope of the loss
 _FLAT_GRADIENT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MAX_STEPS = 500  # largest number of steps of the solver
-# The standard deviation of a system's scores must exceed _MIN_RELATIVE_SPREAD times their mean, and also _MIN_SPREAD.
-# With less spread, rounding leaves too few digits.
+# The deviation of a system's scores must exceed _MIN_SPREAD, and _MIN_RELATIVE_SPREAD times their mean: otherwise,
+# rounding leaves too few digits.
 _MIN_RELATIVE_SPREAD = 1e-13
 _MIN_SPREAD = 1e-25
 # Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
@@ -48,9 +48,8 @@ _MAX_WEIGHT = 1e30
 _MAX_LLR = 1e6
 _MAX_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MAX_SYSTEMS = 1000  # largest number of systems whose scores one calibration fuses
-# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
-# The share of the class's trials below any ratio then changes by at most a millionth. A calibration file may hold up to
-# _MAX_READ_TRIALS ratios of a class.
+# Of a class with more than a million trials, a million ratios are kept, evenly spaced in order, which changes the share
+# below any ratio by at most a millionth. A file may hold up to _MAX_READ_TRIALS.
 _MAX_SAVED_TRIALS = 1_000_000
 _MAX_READ_TRIALS = 2_500_000
 _RESAMPLES = 500  # number of bootstrap resamples of the trials
@@ -122,7 +121,7 @@ class LinearCalibration:
 
     def interval(self, llr: float) -> tuple[float, float]:
         """Compute the 95 % interval of a ratio: percentiles over the resamples, if there are any."""
-        ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)
+        ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)  # (R,)
         low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
         return low, high
 
@@ -160,7 +159,7 @@ class LinearCalibration:
                 f"got {scores.shape[1]}: give scores of exactly these systems"
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            calibrated = scores @ np.array(self.weights) + self.offset
+            calibrated = scores @ np.array(self.weights) + self.offset  # (N,)
         if bad := int((~(np.abs(calibrated) <= _MAX_LLR)).sum()):
             raise InputError(
                 f"{bad} of {len(scores)} log-likelihood ratios are beyond ±{_MAX_LLR:,.0f}, so this calibration does not "
@@ -277,9 +276,9 @@ def _json_lines(value: Any, indent: str = "") -> str:
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
-    rows = []
-    for key, item in value.items():
-        rows.append(f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_json_lines(item, deeper)}")
+    rows = [
+        f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_json_lines(item, deeper)}" for key, item in value.items()
+    ]
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
@@ -368,19 +367,7 @@ def fit(
             f"{pluralise(len(names), 'name is', 'names are')} given: name each system once"
         )
     scores = np.concatenate((bonafide, spoof))
-    # Refuse systems whose scores cannot be scaled.
-    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
-    if constant:
-        raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused below
-        centre = scores.mean(0)
-        scale = scores.std(0)
-        usable = np.isfinite(scale) & (scale > np.maximum(_MIN_RELATIVE_SPREAD * np.abs(centre), _MIN_SPREAD))
-    if not usable.all():
-        raise InputError(
-            f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
-            "calibrate; scale or shift them, or remove this system"
-        )
+    centre, scale = _centre_and_scale(scores, names)
     parameters, problem = _fit_logistic_regression((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale  # undo the standardisation of the scores
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
@@ -396,6 +383,23 @@ def fit(
         if len(ordered) > _MAX_SAVED_TRIALS:  # keep evenly spaced ratios, including the first and the last
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MAX_SAVED_TRIALS).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
+
+
+def _centre_and_scale(scores: NDArray, names: Sequence[str]) -> tuple[NDArray, NDArray]:
+    """Means and deviations (K,) of ``scores`` (N, K); raise InputError if one cannot be scaled."""
+    constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
+    if constant:
+        raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, which is refused below
+        centre = scores.mean(0)
+        scale = scores.std(0)
+        usable = np.isfinite(scale) & (scale > np.maximum(_MIN_RELATIVE_SPREAD * np.abs(centre), _MIN_SPREAD))
+    if not usable.all():
+        raise InputError(
+            f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
+            "calibrate; scale or shift them, or remove this system"
+        )
+    return centre, scale
 
 
 def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
@@ -495,6 +499,7 @@ def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: fl
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
+        # Return the loss and its gradient (K + 1,).
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p

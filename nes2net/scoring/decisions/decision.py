@@ -101,8 +101,7 @@ class OperatingPoint:
             )
         if self.kind == "eer":
             return _equal_error_threshold(llrs)
-        # The rate limits the errors on one class: sort the ratios of this class, and skip the number of errors that the
-        # rate allows.
+        # The rate limits the errors on one class: skip as many of its sorted ratios.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -143,7 +142,7 @@ def round_up(value: float) -> str:
     ('0.0034', '0.5')
     """
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"{math.ceil(value / step * (1 - 1e-12)) * step:.12g}"
+    return f"{math.ceil(value / step * (1 - 1e-12)) * step:.12g}"  # the factor undoes rounding
 
 
 #: The decision on a recording that is unfit, too clipped, or unlike the calibration's recordings, or whose score is too
@@ -155,15 +154,14 @@ CAUSES_OF_INVERSION = (
 )
 #: A note for the user, shown if the weight of the calibration is negative.
 INVERTED = f"the weight of the calibration is negative, so higher scores count as spoofed: {CAUSES_OF_INVERSION}"
-#: The log-likelihood ratio of a clipped recording is multiplied by this factor, because a calibration does not state
-#: how many of its recordings were clipped. The number is an assumption.
+#: Factor for the ratio of a clipped recording, because a calibration does not state how many of its
+#: own were clipped: an assumption.
 CLIPPED_LLR_FACTOR = 0.5
 #: The default of ``abstain``: at most this share of recordings like the calibration's gets "cannot tell" for being
 #: unusual.
 ABSTAIN = 0.01
-# A calibration of whole recordings decides on recordings of at most this many times the length of its longest one. If
-# its file does not hold their lengths, the longest one is taken to last two minutes, the longest recording that
-# `predict` scores in one piece. Both numbers are assumptions.
+# A calibration of whole recordings decides on recordings of at most this many times its longest one; if unknown, two
+# minutes, the longest that `predict` scores in one piece. Both numbers are assumptions.
 _TIMES_LONGER = 1.5
 _MAX_SECONDS = 120.0
 
@@ -202,6 +200,7 @@ class Decision:
         """Return plain data without fields that are None, except llr and probability."""
         reason = self.reason and with_flag_names(self.reason)
         row = {field.name: getattr(self, field.name) for field in fields(Decision)} | {"reason": reason}
+        # Every row has these two, null for "cannot tell".
         return {name: value for name, value in row.items() if value is not None or name in ("llr", "probability")}
 
 
@@ -284,7 +283,7 @@ class Decider:
         if not math.isfinite(score):
             return None
         # The ratio of a score is rounded, so this formula may miss the lowest accepted score by some bits. Widen an
-        # interval around the result until ``low`` is rejected and ``high`` is accepted, then bisect the interval.
+        # interval until ``low`` is rejected and ``high`` accepted, then bisect it.
         step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
         step = max(step, float(np.spacing(abs(score))))
         low = score - step
@@ -363,8 +362,7 @@ class Decider:
             score, llr, probability, "bonafide" if is_bonafide else "spoof", p_value=p_value, judged=judged
         )
         unbounded = float(self.calibration([score])[0])
-        # If a recording is clipped, its ratio is multiplied by a factor below 1. Do not decide if this moves the ratio
-        # to the other side of the threshold.
+        # Clipping multiplies the ratio by a factor below 1: do not decide if this moves it across the threshold.
         if is_bonafide != (factor * unbounded >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
         if uncertain := self.why_uncertain(factor * unbounded):

@@ -144,7 +144,7 @@ class Evidence:
         fading = 2 ** (-passed / self.half_life)
         state.weighted_llrs = fading * state.weighted_llrs + weight * llr
         state.weight = fading * state.weight + weight
-        new_share = min(self.window, passed) / self.window
+        new_share = min(self.window, passed) / self.window  # windows may overlap
         state.against = max(0.0, state.against + weight * new_share * (self.decider.llr_threshold - llr))
         state.end = end
         mean = state.weighted_llrs / state.weight if state.weight > 0 else 0.0
@@ -157,7 +157,9 @@ class Evidence:
         if state.alarm and self.latch:
             return True
         if state.alarm:
-            return probability < self.clear_probability or state.against >= self.alarm_against / 2
+            return (
+                probability < self.clear_probability or state.against >= self.alarm_against / 2
+            )  # so that it does not flicker
         is_whole = state.end is not None and state.end >= self.window * (1 - 1e-9)
         is_likely = probability <= self.alarm_probability or state.against >= self.alarm_against
         return is_whole and is_likely and not self.decider.why_uncertain(mean)

@@ -187,8 +187,7 @@ class Reference:
         """
         _, neighbours = self._nearest_embeddings(self._check_for_reference(embeddings), k)
         predicted = []
-        # ``classes`` are the classes of the nearest embeddings, the nearest first. Among equally frequent classes,
-        # ``max`` takes the first class, which is also the nearest.
+        # ``classes`` are of the nearest embeddings, nearest first; ``max`` takes the first of equally frequent ones.
         for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
@@ -256,10 +255,10 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
 def _check_embeddings(embeddings: ArrayLike) -> NDArray:
     x = np.asarray(embeddings, dtype=np.float64)
-    if x.ndim != 2 or not np.isfinite(x).all():
-        raise InputError(
-            f"embeddings must be finite numbers of shape (trials, E), not of shape {x.shape} or not finite"
-        )
+    if x.ndim != 2:
+        raise InputError(f"embeddings must be an array of shape (trials, E), not {x.shape}")
+    if not np.isfinite(x).all():
+        raise InputError("embeddings contain NaN or infinite numbers: remove these trials, or embed them again")
     return x
 
 

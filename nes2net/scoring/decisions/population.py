@@ -42,11 +42,9 @@ _FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
 _ABOVE_FLOOR = 6.0  # dB above the floor; only the area above this level counts
 _NEARLY_ALL = 0.99  # share of this area that lies at frequencies below the bandwidth
 _DEEPEST = 80.0  # dB; the floor is at most this far below the maximum
-# Number of samples that are measured at once. The number is a multiple of both frame lengths, so the frames are the
-# same however a recording is cut into blocks.
+# Samples measured at once: a multiple of both frame lengths, so that frames do not depend on the blocks.
 _CHUNK = 64 * 2560
-# Quantiles at the two edges of the usual range, which holds 95 % of the recordings. A value at an edge has the distance
-# 1 from the median.
+# Quantiles at the edges of the usual range, which have the distance 1 from the median.
 _USUAL = (0.025, 0.975)
 # Smallest difference between the median and an edge of the usual range: 10 % of the duration, 1 dB of the level, 250 Hz
 # of the bandwidth.
@@ -229,7 +227,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
     """Raise ValueError, which Pydantic reports, if rows differ in length."""
     if len(set(map(len, rows))) > 1:
-        raise ValueError("rows of one width are expected")
+        raise ValueError("rows differ in length: expected rows of one length")
     return np.array(rows)
 
 
@@ -275,9 +273,11 @@ class EmbeddingModel:
     def __post_init__(self) -> None:
         size = self.means.shape[1]
         if len(self.directions) and self.directions.shape[1] != size:
-            raise ValueError("means and directions of one width are expected")
+            raise ValueError(f"directions have {self.directions.shape[1]} numbers: expected {size}, as means have")
         if len(self.directions) != len(self.variances):
-            raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
+            raise ValueError(
+                f"expected a variance for each of {len(self.directions)} directions, found {len(self.variances)}"
+            )
         # An empty list in a file becomes an array of shape (0,), but the shape (0, E) is needed.
         object.__setattr__(self, "directions", self.directions.reshape(-1, size))
 
@@ -286,12 +286,12 @@ class EmbeddingModel:
         """Fit to ``embeddings`` (N, E); ``is_bonafide`` (N,)."""
         groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
-        centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
+        centred = np.concatenate([group - mean for group, mean in zip(groups, means)])  # (N, E), in another order
         count, size = centred.shape
         freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
         smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
-        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)
+        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)  # an assumption
         directions = np.zeros((0, size))
         variances = np.zeros(0)
         if rank and total > 0:
@@ -301,12 +301,12 @@ class EmbeddingModel:
             # faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
-            values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
-            is_large = values > 1e-10 * values[-1]
+            values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))  # eigenvalues ascend
+            is_large = values > 1e-10 * values[-1]  # others are rounding errors
             values = values[is_large]
             vectors = vectors[:, is_large]
             variances = values / freedom
-            directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
+            directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T  # (R, E)
         residual = max(smallest_variance, (total - float(variances.sum())) / (size - len(variances)))
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
@@ -323,11 +323,11 @@ class EmbeddingModel:
         """Compute distances (N,) of ``embeddings`` (N, E) from the nearer mean: RMS of the E
         coordinates in standard deviations.
         """
-        nearest = np.full(len(embeddings), np.inf)
+        nearest = np.full(len(embeddings), np.inf)  # (N,), the squared distance without the factor 1 / E
         for mean in self.means:
             centred = embeddings - mean
-            along = centred @ self.directions.T
-            off_axes = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))
+            along = centred @ self.directions.T  # (N, R)
+            off_axes = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))  # (N,), squared
             nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + off_axes / self.residual)
         return np.sqrt(nearest / self.means.shape[1])
 
@@ -360,7 +360,9 @@ class Population:
     def __post_init__(self) -> None:
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if len({value is None for value in of_embeddings}) > 1:
-            raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
+            raise ValueError(
+                "embeddings, usual_embedding and distances_with_embedding must all be there, or all be missing"
+            )
         for distances in (self.distances, self.distances_with_embedding):
             if distances is not None and len(distances) != self.num_recordings:
                 raise ValueError(
@@ -458,9 +460,10 @@ class Population:
 
         ``embedding`` is the distance from the nearer mean.
         """
-        edges = {}
-        for name, (low, middle, high) in self.usual.items():
-            edges[name] = Spread(min(low, middle - _MIN_SPREADS[name]), middle, max(high, middle + _MIN_SPREADS[name]))
+        edges = {
+            name: Spread(min(low, middle - _MIN_SPREADS[name]), middle, max(high, middle + _MIN_SPREADS[name]))
+            for name, (low, middle, high) in self.usual.items()
+        }
         edges["duration"] = Spread(*map(math.exp, edges["duration"]))
         if self.usual_embedding is not None:
             _, middle, high = self.usual_embedding
@@ -471,7 +474,7 @@ class Population:
         """Scalar trait → range of 95 % of the recordings, in words."""
         words = {}
         for name, (low, _, high) in self.usual.items():
-            if name == "duration":
+            if name == "duration":  # its spread is in logarithms
                 low = math.exp(low)
                 high = math.exp(high)
             factor, unit = SHOWN[name]
@@ -496,9 +499,8 @@ def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
 
 def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
     """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
-    return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
-        _MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
-    )
+    scale = max(_MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)  # 1e-12: never divide by 0
+    return np.maximum(0, np.subtract(from_mean, spread.middle)) / scale
 
 
 def _round_number(value: float) -> float:

@@ -168,7 +168,7 @@ class OneClassSoftmax(_MeanOverClasses):
     ) -> None:
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
-        self.center = head.center
+        self.center = head.center  # the head's own parameter
         self._cosine = head.cosine
         self.scale = scale
         self.bonafide_margin = bonafide_margin
@@ -181,7 +181,9 @@ class OneClassSoftmax(_MeanOverClasses):
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self._cosine(embeddings, self.center)  # B×1
-        return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
+        return F.softplus(
+            self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1)
+        )  # B×2: as spoof, as bona fide
 
 
 class _CosineLoss(_MeanOverClasses):
@@ -192,7 +194,7 @@ class _CosineLoss(_MeanOverClasses):
     def __init__(self, feature_dim: int, scale: float, head: CosineHead | None, num_classes: int) -> None:
         super().__init__(num_classes)
         head = head or CosineHead(feature_dim, num_classes)
-        self.centers = head.centers
+        self.centers = head.centers  # the head's own parameter
         self.logit_scale = head.scale  # of the head's logits, for scoring
         self.scale = scale  # γ of this loss
 
@@ -255,7 +257,9 @@ class AdditiveMarginSoftmax(_CosineLoss):
         if isinstance(self.margin, (int, float)):
             return losses_by_class(self.scale * cosine, self.scale * (cosine - self.margin))
         if durations is None:
-            raise InputError("a margin by duration needs the durations of the utterances, in seconds")
+            raise InputError(
+                "a margin by duration needs the durations of the utterances in seconds, but none are given: add them"
+            )
         _, slope, intercept = self.margin
         margin = (slope * durations + intercept).to(cosine).unsqueeze(1)  # B×1
         return losses_by_class(self.scale * cosine, self.scale * (cosine - margin))
@@ -354,7 +358,7 @@ class P2SGrad(_MeanOverClasses):
 
     def __init__(self, feature_dim: Size, *, head: P2SGradHead | None = None, num_classes: int = 2) -> None:
         super().__init__(num_classes)
-        self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight
+        self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight  # the head's own parameter
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute the cosines B×K to the vector of each class."""
@@ -379,7 +383,8 @@ class CosineError(MeanOfSamples):
         """Sum over samples the squared errors of the logits B×K, averaged over classes."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
-        return (shares.sum(1) * errors).sum()
+        is_used = shares.sum(1)  # 1, or 0 for an ignored sample
+        return (is_used * errors).sum()
 
 
 class Prototypes(_MeanOverClasses):
@@ -419,7 +424,7 @@ class Prototypes(_MeanOverClasses):
     ) -> None:
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
-        self.bonafide = head.bonafide
+        self.bonafide = head.bonafide  # the head's own parameters
         self.spoof = head.spoof
         self.logit_scale = head.scale  # of the head's logits, for scoring
         self.scale = scale  # γ of this loss

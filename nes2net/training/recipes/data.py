@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, MAX_CROP_SAMPLES
+from nes2net.data.corpora.protocol import find_repeated
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.options import Takes
@@ -224,7 +225,7 @@ class DataConfig(Section):
     def _refuse_contradictions(self) -> DataConfig:
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
-        repeated_alias = next((alias for alias in aliases if aliases.count(alias) > 1), "")
+        repeated_aliases = find_repeated(aliases)
         refuse(
             (
                 low > high,
@@ -241,8 +242,8 @@ class DataConfig(Section):
                 f"many of both, not {len(self.train_scores)} and {len(self.dev_scores)}",
             ),
             (
-                repeated_alias,
-                f"two of `data.corpora` are called {repeated_alias}: give one of them another name with `alias`",
+                repeated_aliases,
+                f"several of `data.corpora` are called {', '.join(repeated_aliases)}: give each its own name with `alias`",
             ),
             (not self.parts("train"), "none of `data.corpora` trains: give one of them a `train_split`"),
             (not self.parts("dev"), "none of `data.corpora` validates: give one of them a `dev_split`"),
@@ -293,7 +294,9 @@ class DataConfig(Section):
             root = None if dev.root == train.root else dev.root
             dev_corpus = (dev.name, root, dev.protocols)
         values = (train.name, train.root, train.protocols, train.train_split, dev.dev_split)
-        short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
+        short_form = dict(
+            zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True)
+        )  # in the order of _SHORT_FORM
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def to_readable_dict(self) -> dict[str, object]:

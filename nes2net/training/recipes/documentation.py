@@ -21,8 +21,8 @@ from nes2net.training.recipes.section import Section, suggest_key
 
 #: File of the JSON schema, beside the packaged recipes. Each packaged recipe refers to this file in its first line.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts in the schema of a key; the JSON schema for editors leaves these facts out. The last three facts are additions
-#: of nes2net, which the standard of JSON schemas does not know.
+#: Facts in the schema of a key, omitted for editors; the last three are not in the standard of JSON
+#: schemas.
 _OMITTED_FACTS = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 

@@ -200,23 +200,26 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
             continue
         # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or alias.
         name = ".".join(parents[2:])
-        corpora = _copy_corpora(values)
+        data = values.get("data")
+        data = data if isinstance(data, dict) else {}
+        corpora = _copy_corpora(data.get("corpora"))
         aliases = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
         if name not in aliases:
-            raise InputError(
-                f"override {short_repr(override)}: `data.corpora` has no '{name}': name one of {', '.join(aliases) or 'none'}"
+            known = (
+                f"has no '{name}': name one of {', '.join(aliases)}"
+                if aliases
+                else "is not set: use keys such as `data.root`"
             )
+            raise InputError(f"override {short_repr(override)}: `data.corpora` {known}")
         set_value(corpora[aliases.index(name)], [last], text, CorpusConfig, title)
-        data = values.get("data")
-        values["data"] = {**(data if isinstance(data, dict) else {}), "corpora": corpora}
+        values["data"] = {**data, "corpora": corpora}
     return values
 
 
-def _copy_corpora(values: _Values) -> list[dict[str, Any]]:
-    data = values.get("data")
-    corpora = data.get("corpora") if isinstance(data, dict) else None
+def _copy_corpora(corpora: object) -> list[dict[str, Any]]:
     if not isinstance(corpora, list):
         return []
+    # Keep the positions; the recipe's check reports what is no mapping.
     return [dict(corpus) if isinstance(corpus, dict) else {} for corpus in corpora]
 
 

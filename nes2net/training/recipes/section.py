@@ -198,6 +198,8 @@ def suggest_key(name: str) -> str:
     of ``name``; keys of its section are preferred.
     """
     section, _, last = name.rpartition(".")
+    # Word → key; if several keys have a word, the first stays, so the name's own section comes
+    # first.
     words: dict[str, str] = {}
     for kind in sorted(Section.__subclasses__(), key=lambda kind: kind.prefix.removesuffix(".") != section):
         for key, field in kind.model_fields.items():

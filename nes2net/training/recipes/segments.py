@@ -58,7 +58,6 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        """Resolutions must differ, and be multiples of 10 ms."""
         refuse(
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),

@@ -27,8 +27,8 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: Names of options that may differ between the teacher's file and the recipe. These options have no effect in eval
-#: mode, or belong to the last layer, which the teacher does not need.
+#: Options that may differ between the teacher's file and the recipe: without effect in eval mode,
+#: or of the last layer, which the teacher does not need.
 _FREE_OPTIONS = re.compile(
     r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule"
 )
@@ -78,9 +78,11 @@ class EmbeddingDistance(Criterion):
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum the distances of the bona fide utterances; ``outputs`` B×E: teacher and student."""
         if self.distance == "cosine":
-            distances = 1 - self.similarity(outputs)[:, 1]
+            distances = 1 - self.similarity(outputs)[:, 1]  # the logit of bona fide is the mean cosine
         else:
-            levels = [(teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)]
+            levels = [
+                (teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)
+            ]  # each (B,)
             distances = torch.stack(levels, dim=1).mean(dim=1)
         bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
         return (bonafide_shares.to(distances.dtype) * distances).sum()

@@ -51,11 +51,11 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: names of the K classes, as stored in the detector; if bona fide is a class, it is the last. A subclass may set
-    #: the classes when the training trials are read.
+    #: names of the K classes, as stored in the detector, bona fide last if it is a class; a
+    #: subclass may set them when the training trials are read
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    #: measures of the development set, which the objective computes; ``validation.select_on`` is one of the names of these
-    #: measures, and also ``loss`` and ``train_loss``
+    #: measures of the development set, which the objective computes; ``validation.select_on`` may be the name of one of
+    #: them, ``loss`` or ``train_loss``
     measures: Sequence[Measure] = ERROR_RATES
     #: name of the judgement that evaluates the detectors of the task (:mod:`nes2net.scoring.judgement`)
     judgement: str = "scores"
@@ -128,7 +128,7 @@ def create_task(recipe: Recipe) -> Task:
         task_names.add(name)
     if len(task_names) > 1:
         raise InputError(
-            f"settings of the recipe ask for the tasks {' and '.join(sorted(task_names))}: keep one of them"
+            f"settings of the recipe require several tasks, {' and '.join(sorted(task_names))}: keep the settings of only one"
         )
     name = task_names.pop() if task_names else "utterance"
     task = tasks.create(name, recipe=recipe, **task_options)

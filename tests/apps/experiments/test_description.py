@@ -31,7 +31,7 @@ def test_the_nearest_value_of_a_place_is_used(tmp_path, monkeypatch):
     for name, key, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
         (path, ["data"], "a place must be of the form NAME=VALUE, not 'data'"),
-        (silent, [], r"has no value for \$\{data\}: pass `set` data="),
+        (silent, [], r"has no value for \$\{data\}: add `set` data=VALUE"),
         (
             "nes2net_x_2018",
             [],
@@ -46,7 +46,7 @@ def test_the_nearest_value_of_a_place_is_used(tmp_path, monkeypatch):
 def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
-    with input_error(r"has no value for \$\{HF_TOKEN\}: pass `set` HF_TOKEN=…, or give it a default"):
+    with input_error(r"has no value for \$\{HF_TOKEN\}: add `set` HF_TOKEN=VALUE, or a default"):
         load_experiment(path)
     assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
 

@@ -64,8 +64,12 @@ def test_each_corpus_is_left_out_in_turn(tmp_path):
     with_2021 = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
     for changes, evaluated, message in (
         (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
-        (twice, sets, "set wild belongs to 2 corpora of those that leave_one_out omits in turn, not to exactly one"),
-        (overrides, with_2021, "set asvspoof2021_la belongs to 0 corpora"),
+        (twice, sets, "set wild must belong to exactly one of the corpora that leave_one_out omits in turn, not to 2"),
+        (
+            overrides,
+            with_2021,
+            "set asvspoof2021_la must belong to exactly one of the corpora that leave_one_out omits in turn, not to 0",
+        ),
     ):
         with input_error(message):
             planned(tmp_path, overrides=changes, leave_one_out=True, evaluate=evaluated)

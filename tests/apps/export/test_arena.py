@@ -67,7 +67,7 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
         ((audio * 32767).astype(np.int16), "whole numbers"),
         (np.full(16000, np.nan, np.float32), "NaN"),
         (np.zeros(0, np.float32), "no samples"),
-        (np.zeros((2, 3, 4), np.float32), "axes"),
+        (np.zeros((2, 3, 4), np.float32), "give one recording"),
     ):
         with input_error(says):
             model.score_batch([audio, wrong], [16000, 16000])

@@ -71,7 +71,7 @@ def test_a_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice
     [
         (
             "--scores scores.txt --corpus in_the_wild",
-            "the Arena has sets of the hub, not in_the_wild: use hub:OWNER/NAME",
+            "the Arena only accepts scores of sets of the hub, not of in_the_wild: use hub:OWNER/NAME",
         ),
         ("--scores scores.txt", "--corpus"),
         (f"--corpus {SET}", "--scores"),

@@ -182,5 +182,5 @@ def test_a_class_without_trials(case):
     trials, paths, scores = case
     spoof_scores = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
     write_scores(paths[CLEAN], spoof_scores, spoof_scores.values())
-    with input_error("they are of one class: score more trials"):
+    with input_error("scores under all conditions: score more trials"):
         evaluated([t for t in trials if t.id in spoof_scores], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})

@@ -117,7 +117,7 @@ def test_a_condition_that_fails_does_not_end_the_run(run, corpus, tmp_path):
     assert "not one of 12 utterances" in header["failed"]["babble:5"]
     assert list(header["left_out"]) == [planned(root).trials[5].id]
     assert header["num_bonafide"] + header["num_spoof"] == 11
-    with input_error("no condition has scores, so nothing can be compared: babble:5"):
+    with input_error("no condition has scores, so nothing can be compared: correct this and run again .babble:5"):
         run(replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out")
 
 

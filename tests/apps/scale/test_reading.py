@@ -51,6 +51,15 @@ def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind):
         assert f"x{kind}" in last.fault
 
 
+def test_addresses_of_shards_with_a_query_or_the_scheme_file(tmp_path):
+    """Such as the signed addresses of object stores."""
+    path = write_shard(tmp_path / "x.tar", RECORDINGS)
+    fsspec.filesystem("memory").pipe("/x.tar?signature=1", path.read_bytes())
+    for address in (path.as_uri(), "memory://x.tar?signature=1"):
+        (shard,) = shards_of(address)
+        assert [row["content"] for row in rows_of(pieces_of(shard, 4, 2))] == list(RECORDINGS.values())
+
+
 def test_an_archive_that_is_cut_off_has_a_fault(tmp_path):
     path = write_shard(tmp_path / "x.tar", {"a": bytes(512), "b": bytes(512)})
     path.write_bytes(path.read_bytes()[: 2 * 1024])  # between two members

@@ -32,7 +32,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_a_negative_number_of_workers_is_refused(folder):
-    with input_error("number of workers is -1"):
+    with input_error("`num_workers` must be 0 .this process. or more, not -1"):
         decode_all([], folder, -1)
 
 

@@ -114,9 +114,12 @@ def test_columns_may_have_other_names_or_delimiters(tmp_path, delimiter):
     [
         ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
         ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
-        ("path,label\n\n,spoof\n", "line 3: the path of the recording is empty: ',spoof'"),
+        ("path,label\n\n,spoof\n", "line 3: ',spoof' names no file; write the path"),
         ("\npath,label\n\na.wav,x\n", "line 4: unknown label 'x'"),
-        ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
+        (
+            "path,label,extra\na.wav,spoof,x\n",
+            "line 1: a column is named 'extra', a name that nes2net uses itself; rename or remove it",
+        ),
         ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
         ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: not a row of a CSV file \(unexpected end"),
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),

@@ -114,11 +114,11 @@ def test_other_files_than_a_pickled_object_are_refused(tmp_path):
         (pickle.dumps({"a": np.zeros(3)})[:-20], "damaged"),
         (b"r\xff\xff\xff\xff.", "damaged"),
         (b"\x96\0\0\0\0\0\0\x04\x000.", "ends too early"),  # bytes of 2^50
-        (dictionary((1 << 40,), "i8", b"12345678"), r"an array of shape \(1099511627776,\) has 8 bytes"),
+        (dictionary((1 << 40,), "i8", b"12345678"), r"an array of shape \(1099511627776,\) in 8 bytes"),
         (dictionary((1,), "O8", b"12345678"), "holds an array of 'O8'"),
-        (dictionary((-1,), "i8", b""), "an unknown shape"),
+        (dictionary((-1,), "i8", b""), "an array of the impossible shape"),
         (dictionary((1,), "V8", b"12345678"), "holds an array of 'V8'"),
-        (dictionary((1,), "i8", b"12345678", "!"), "an unknown byte order"),
+        (dictionary((1,), "i8", b"12345678", "!"), "the unknown byte order"),
     ],
 )
 def test_unsafe_or_damaged_pickles_are_refused(tmp_path, pickled, message):
@@ -130,11 +130,11 @@ def test_unsafe_or_damaged_pickles_are_refused(tmp_path, pickled, message):
     [
         ([1, 2], "holds a list"),
         ({"a": {}}, "holds a dict where an array was expected"),
-        ({"a": np.array([{}], object)}, "an array has no data|holds an array of 'O8'"),
+        ({"a": np.array([{}], object)}, "an array without data|holds an array of 'O8'"),
         ({"a": ["0"] * 5000 + ["0" * 5000]}, "was refused to save memory"),
         ({n: [*["0"] * 500, n * 500] for n in "abcdefghij"}, "was refused to save memory"),
         ({"a": [1, 1 << 70]}, "a number of more than 64 bits"),
-        ({"a": [np.str_("x" * 100)]}, "a single value has 400 bytes"),
+        ({"a": [np.str_("x" * 100)]}, "a single value of 400 bytes"),
     ],
 )
 def test_dictionaries_of_other_values_than_arrays_are_refused(tmp_path, content, message):

@@ -98,7 +98,7 @@ def test_trials_that_cannot_be_packed_are_refused(corpus, tmp_path):
     for splits, options, message in (
         ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
         ({"dev": [trial, missing]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
-        ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` must be at least 1 byte"),
+        ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` must be at least 1 byte, not 0"),
         ({"dev": [odd]}, {"format": "tar"}, "by a suffix of audio, which 1 do not have: odd"),
         ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
     ):
@@ -109,8 +109,9 @@ def test_trials_that_cannot_be_packed_are_refused(corpus, tmp_path):
 
 def test_wrong_flags_of_pack_are_refused(corpus, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
-    assert main([*command, "--shard-size", "large"]) == 2
-    assert "--shard-size must be a number" in capsys.readouterr().err
+    for size in ("large", "1,5GB", "1e999", "2TB"):
+        assert main([*command, "--shard-size", size]) == 2
+        assert f"--shard-size must be a number with a unit, such as 500MB or 2GB, not {size}" in capsys.readouterr().err
     assert main([*command, "--split", "eval"]) == 2
     assert main([*command, "--keys", str(corpus)]) == 2
 

@@ -49,7 +49,7 @@ def test_a_segment_with_an_unknown_label_is_refused():
 
 def test_an_impossible_resolution_is_refused():
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
-        with input_error("`resolution_ms` must be above 0"):
+        with input_error("`resolution_ms` must be above 0|`duration` must be a number of seconds"):
             frame_labels([], resolution, duration)
 
 

@@ -150,7 +150,7 @@ UNKNOWN_STORAGE = "storage is described in an unknown way"
         (b"\x80\x02ccollections\nCounter\n)R}b.", "sets the state of a dict"),
         (b"\x80\x02" + TENSOR + b"K\x00K\x01s.", "sets items of a Tensor"),
         (b"\x80\x02" + TENSOR + b"(K\x00K\x01u.", "sets items of a Tensor"),
-        (b"\x80\x02cbuiltins\nset\n" + TENSOR + b"\x85R.", "is made of items"),
+        (b"\x80\x02cbuiltins\nset\n" + TENSOR + b"\x85R.", "a set is made of a .* instead of items"),
         # Keys that take for ever to hash.
         *(
             (b"\x80\x04" + opcodes.replace(b"%b", LONG_TO_HASH), "a key has the type tuple")

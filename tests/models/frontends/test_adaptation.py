@@ -140,7 +140,7 @@ def test_lora_is_the_papers():
     ("options", "message"),
     [
         ("lora", "must be a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
-        ({"rank": 8}, "has no kind: one of lora, dora, adapter, prompt, bitfit is expected"),
+        ({"rank": 8}, "has no kind: add one of lora, dora, adapter, prompt, bitfit"),
         ({"kind": "lora", "ranks": 8}, "has no option 'ranks'; did you mean 'rank'?"),
         ({"kind": "lore"}, "kind must be one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
         ({"kind": "lora", "rank": 0}, "rank must be a whole number from 1 to 4096, not 0"),

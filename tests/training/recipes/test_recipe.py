@@ -431,7 +431,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
     [
         ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
         ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
-        (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
+        (["data.corpora=[{name: generic}, {name: generic}]"], "several of `data.corpora` are called generic.*`alias`"),
         (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` must be a name of letters"),
         (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),
         (["data.corpora=[{root: DB}]"], r"a mapping of `data\.corpora\[\]` has no `name`"),
@@ -462,6 +462,11 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
 def test_what_does_not_go_with_several_corpora(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
+
+
+def test_a_corpus_of_a_list_that_is_not_set():
+    with input_error("`data.corpora` is not set: use keys such as `data.root`"):
+        load_recipe("asvspoof2019_nes2net_x", ["data.corpora.b.root=DB"])
 
 
 #: Keys that only an optimiser with gradient steps uses, and a value that is not the default.
