@@ -241,7 +241,7 @@ def test_every_planted_fault_is_tried():
     assert names == set(FAULTS)
 
 
-def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, monkeypatch):  # noqa: F811
+def test_checks_of_parts_change_no_bit_of_a_run(package, command, monkeypatch):  # noqa: F811
     line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
     assert command(f"{line}checked")[0] == 0
     for group, names in PARTS.items():
@@ -263,7 +263,7 @@ def test_built_in_front_ends(name):
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
-def test_built_in_aggregations(name):
+def test_built_in_aggregations_keep_the_contract(name):
     check_built_in(create_aggregation(name, 4, 16, **AGGREGATIONS[name]), check_aggregation)
 
 
@@ -277,7 +277,7 @@ def test_built_in_back_ends(name):
 
 
 @pytest.mark.parametrize("name", losses.names(installed=False))
-def test_built_in_losses(name):
+def test_built_in_losses_keep_the_contract(name):
     kind = losses.get(name)
     head = {} if kind.needs_head is None else {"head": kind.needs_head}
     backend = create_backend("mean_linear", feature_dim=16, num_logits=kind.num_logits or 2, **head)
@@ -293,7 +293,7 @@ def sources(tmp_path_factory) -> Sources:
 
 
 @pytest.mark.parametrize("name", effects.names(installed=False))
-def test_built_in_effects(name, sources):
+def test_built_in_effects_keep_the_contract(name, sources):
     kind = effects.get(name)
     condition = f"{name}:{kind.strengths[0]:g}" if kind.strengths else name
     check_built_in(create_condition(condition, sources), check_effect)

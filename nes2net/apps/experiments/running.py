@@ -62,7 +62,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
             except Unfinished:
                 raise
             except InputError as error:
-                failures[job] = Failure(job.name, str(error), 2)
+                failures[job] = Failure(job.name, str(error), 2)  # the exit status of a command
             except Exception as error:  # a bug of nes2net or of a library stops only this job
                 path = logs / f"{job.name.replace(' ', '_')}.log"
                 write_text(path, traceback.format_exc())

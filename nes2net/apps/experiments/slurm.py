@@ -30,7 +30,7 @@ class TaskCommand:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen | None = None  # only in the job, to which this object is pickled
 
     def __call__(self) -> None:
         """Run the command in the job.

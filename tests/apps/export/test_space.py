@@ -27,7 +27,7 @@ def model(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_a_space_holds_app_detector_calibration_and_requirements(model, tmp_path, spectral_detector, capsys):
+def test_a_space_holds_all_that_its_app_needs(model, tmp_path, spectral_detector, capsys):
     space = tmp_path / "space"
     arguments = ["export", str(model), "--to", "space", "--out", str(space)]
     assert main([*arguments, "--calibration", str(tmp_path / "calibration.json")]) == 0
@@ -63,7 +63,7 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, refused)
 
 
 @pytest.mark.slow
-def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path):
+def test_the_program_of_a_space_scores_on_any_host(model, tmp_path):
     pytest.importorskip("fastapi_offline")
     space = tmp_path / "space"
     sound = tmp_path / "a.wav"

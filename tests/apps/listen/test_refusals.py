@@ -64,7 +64,7 @@ def test_python(small, settings):
         LiveJudge(small, "small.pth", **settings)
 
 
-def test_streams_and_tracks_of_a_detector_without_a_score():
+def test_a_detector_without_a_score_has_no_stream():
     detector = Detector.from_config(TRACING)
     with input_error("so it has no score"):
         detector.stream(16000)
