@@ -326,7 +326,10 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
         class_folder.mkdir(parents=True, exist_ok=True)
         (recordings / f"r{number}.wav").rename(class_folder / f"r{number}.wav")
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
-    refused(f"calibrate {TWO.replace('--samples 8000', '--samples 0')}", "--samples must be at least 1")
+    refused(
+        f"calibrate {TWO.replace('--samples 8000', '--samples 0')}",
+        "--samples must be a number of at least 1, 4sec or full, not",
+    )
     printed, err = calibrate(TWO)
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
     assert "only 12 bona fide trials: if none of them is wrong, up to 24 %" in err
