@@ -49,6 +49,9 @@ def test_an_epoch_draws_from_few_blocks_at_a_time():
     assert np.mean(opened) > 3
     assert len(set(BLOCKS.of_item[order[:12]])) > 2  # of several from the first step to the last
     assert len(set(BLOCKS.of_item[order[-12:]])) > 2
+
+
+def test_the_order_of_blocks_is_the_same_each_time_and_after_resuming():
     assert epoch(epoch=2) != epoch() == epoch()
     assert epoch(start=20) == epoch()[20:]
 

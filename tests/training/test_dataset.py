@@ -108,28 +108,35 @@ def test_an_utterance_is_augmented_alike_whatever_the_workers_and_the_order(tria
     assert torch.equal(subset[1, 2].waveform, backwards[7])  # what other trials there are does not matter
 
 
-def test_a_recording_that_cannot_be_used_is_an_error_or_lost(trials, tmp_path, monkeypatch):
-    """One that is gone, or cannot be read at present, is lost and ends a run; a damaged one is an error and is skipped."""
+def first_example(trials, *effects):
+    """The first example; ``error`` says why it is skipped, ``lost`` why the run ends."""
+    return TrainingSet(Examples(trials), 8000, effects)[1, 0]
 
-    def example(*effects):
-        return TrainingSet(Examples(trials), 8000, effects)[1, 0]
 
+def test_a_damaged_recording_of_an_effect_is_an_error_and_a_missing_one_is_lost(trials, tmp_path):
     soundfile.write(tmp_path / "2.wav", np.full(100, 0.1), 16000)
     babble = OneOf([create_condition("babble:5", Sources(speech=[tmp_path / "2.wav"] * 4))], 1.0)
-    assert example(babble).error is None
-    assert example(babble).lost is None
+    assert first_example(trials, babble).error is None
+    assert first_example(trials, babble).lost is None
     (tmp_path / "2.wav").write_text("damaged")
-    assert "2.wav was read by neither" in example(babble).error
+    assert "2.wav was read by neither" in first_example(trials, babble).error
     (tmp_path / "2.wav").unlink()
-    assert "2.wav is not there any more" in example(babble).lost
+    assert "2.wav is not there any more" in first_example(trials, babble).lost
 
-    (tmp_path / "rirs").mkdir()
-    soundfile.write(tmp_path / "rirs" / "silent.wav", np.zeros(100), 16000)
-    silent = example(NoiseAugmentation(rir=tmp_path / "rirs", probability=1))
+
+def test_a_silent_impulse_response_is_an_error(trials, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
+    silent = first_example(trials, NoiseAugmentation(rir=tmp_path, probability=1))
     assert silent.waveform is None
     assert f"utterance '{trials[0].id}': " in silent.error
     assert "silent.wav is silent" in silent.error
 
+
+def fails(path, *_):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+
+def test_a_recording_that_cannot_be_read_is_tried_again(trials, monkeypatch):
     read = dataset_module.load_head
     failed = []
 
@@ -137,15 +144,15 @@ def test_a_recording_that_cannot_be_used_is_an_error_or_lost(trials, tmp_path, m
         failed.append(path)
         return fails(path) if failed == [path] else read(path, *length)
 
-    def fails(path, *_):
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
-
     monkeypatch.setattr(dataset_module, "load_head", fails_once)
-    assert example().lost is None
+    assert first_example(trials).lost is None
     assert failed == [trials[0].path] * 2
+
+
+def test_a_recording_that_cannot_be_read_twice_is_lost(trials, monkeypatch):
     for name in ("load_head", "open_recording"):
         monkeypatch.setattr(dataset_module, name, fails)
-    assert "cannot be read at present (Too many open files)" in example().lost
+    assert "cannot be read at present (Too many open files)" in first_example(trials).lost
 
 
 def test_a_trial_without_a_label_is_refused(trials):
