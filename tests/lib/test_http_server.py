@@ -1,6 +1,7 @@
 """Where a server listens, and by which names it is known."""
 
 import errno
+import gc
 import os
 import resource
 import socket
@@ -86,6 +87,7 @@ def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):
 
 @contextmanager
 def no_free_descriptor():
+    gc.collect()  # files that are closed later would free their descriptors
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
