@@ -91,7 +91,7 @@ def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
     def choose(inputs: Input, _: int, options: Options) -> int:
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
-            return inputs.dim
+            return inputs.dim  # the waveform, or a usual size
         return -(-inputs.dim // step) * step  # rounded up
 
     return Follows(choose)
@@ -414,7 +414,6 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
-    # Describe a list with a limited number of items.
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
         fewest = schema.get("minItems", 0)
         most_items = schema["maxItems"]
@@ -424,7 +423,6 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
-    # Describe any other type, and the bounds of a number.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     minimum = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

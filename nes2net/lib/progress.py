@@ -78,8 +78,8 @@ class ProgressDisplay(Generic[T]):
         self.shown = shown
         self.clock = clock
         self.total = len(steps) if total is None and isinstance(steps, Sized) else total
-        self.later_steps = 0
-        self.later_seconds = 0.0
+        self.later_steps = 0  # after these, for the estimate of the time left
+        self.later_seconds = 0.0  # seconds that need no steps
         self.done = start
         self.facts = list[str]()
         self._first: tuple[float, int] | None = None  # (time of the first step, number of steps done at this time)

@@ -14,7 +14,7 @@ class OncePerMinute(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._minute = 0.0
+        self._minute = 0.0  # number of the minute on the monotonic clock
         self._logged: set[object] = set()  # the lines of this minute, so that memory stays bounded
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -19,7 +19,7 @@ class StopSignals:
         self.number: int | None = None
         #: Function that the first signal calls.
         self.action: Callable[[], object] = lambda: None
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Any] = {}  # number of a signal → the handler to restore
 
     def check(self) -> None:
         """Raise KeyboardInterrupt after Ctrl-C, or SystemExit after another signal."""

@@ -125,7 +125,7 @@ class Loader(DataLoader[Any]):
             **options,
         )
         self.setting = setting
-        self.worker_processes: list[BaseProcess] = []
+        self.worker_processes: list[BaseProcess] = []  # empty until they start
 
     def __iter__(self) -> Any:
         if not self.num_workers:
@@ -255,7 +255,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         return
 
     def handle_child_end(number: int, frame: FrameType | None) -> None:
-        if watching:
+        if watching:  # not while the handlers are restored
             check()
         call_replaced_handler(number, frame)
 
@@ -265,7 +265,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         call_replaced_handler(number, frame)
 
     def call_replaced_handler(number: int, frame: FrameType | None) -> None:
-        handler = replaced_handlers[number]
+        handler = replaced_handlers[number]  # or SIG_DFL, SIG_IGN, None
         if callable(handler):
             handler(number, frame)
 

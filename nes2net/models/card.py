@@ -367,7 +367,6 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
-    # Name the languages of the training set, or say that they are not known.
     languages = _stated_values(provenance, "train", "languages")
     if languages:
         yield f"Languages other than {join_names(languages, 20)}."

@@ -40,7 +40,6 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
         state_dict: tensors of a detector, with or without the front-end.
         frontend: the front-end of ``model``, on the meta device.
     """
-    # Stop if the front-end does not fit, or if most names do not match.
     tensors = _without_frontend(state_dict)
     misfit, expected = _compare_with(tensors, frontend, model)
     frontend_tensors = select_frontend(state_dict)
@@ -58,7 +57,6 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
             if tries > _MAX_TRIES:
                 return None
             new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
-            # Keep a change if it leaves fewer differences than the best change so far.
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
                 best = new_misfit, candidate, new_expected

@@ -360,7 +360,6 @@ def fitting_models(state_dict: StateDict, misfits: Mapping[str, Misfit]) -> dict
     Args:
         misfits: the result of :func:`recognise`.
     """
-    # Return the models that fit without changes, if there are any.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     # Otherwise, of the models whose front-end fits, change options of those that share the most names with the

@@ -95,7 +95,7 @@ class Network(nn.Module):
         if "all" in (backend.wants_layers, aggregation.wants_layers):
             self.layers = "all"
         self.provenance = Provenance()
-        self.source = ""
+        self.source = ""  # the file or name that the weights are from; empty without one
         # Digest and file of the frozen tensors that save() omits; None if it saves all.
         self.base: dict[str, str] | None = None
         # set_precision() stores the precision here, because the type of the weights does not show tf32 and int8.

@@ -156,7 +156,6 @@ def decide_trials(
         channel=channel,
         num_workers=num_workers,
     )
-    # Decide on each score, and write the table and its record.
     text = io.StringIO()
     counts = Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")

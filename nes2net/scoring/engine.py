@@ -168,7 +168,6 @@ def run_over(
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
-        # Find the rows of earlier runs; if the file is complete, nothing is left to do.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
         if processes.rank == 0 and earlier.starts_again:
@@ -404,7 +403,6 @@ def _write_finished(
         lost = "its row in the journal is damaged or too long"
         without_row = [trial.id for trial in trials if trial.id not in kept_rows.stamps]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
-        # If no trial has a row, remove the journals and raise an error.
         if not used:
             output.forget(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])

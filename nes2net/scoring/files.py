@@ -123,7 +123,7 @@ class _File(Generic[T]):
 
     def __init__(self, source: Source, reading: Future[_ReadFile]) -> None:
         self.source = source
-        self.judged: Judged[T] | Failed | None = None
+        self.judged: Judged[T] | Failed | None = None  # None until then
         self._reading = reading
         try:
             self._estimated_bytes = _EXPANSION * os.path.getsize(str(all_channels(source.recording)))

@@ -105,6 +105,11 @@ class Judge(Generic[T]):
         self.num_samples = score_length.num_samples
         #: Sentences that say how much of each recording is judged.
         self.notes = [score_length.words] if score_length.words else []
+        self._explain_answers()
+
+    def _explain_answers(self) -> None:
+        # Part of the constructor: sets the attributes that explain answers.
+        detector = self.detector
         #: Sentences that say what makes the decisions uncertain.
         self.doubts: list[str] = []
         #: Sentences that explain the answers.
@@ -113,8 +118,8 @@ class Judge(Generic[T]):
         self.facts: dict[str, object] = {"trained_on_segments": detector.trained_on_segments}
         if model := detector.provenance.published:
             self.facts |= {"published_model": model[0], "licence": model[1].licence}
-        if isinstance(decider, Cutoff) and self._is_scored:
-            self.meaning += decider.describe()
+        if isinstance(self.decider, Cutoff) and self._is_scored:
+            self.meaning += self.decider.describe()
         if self._calibrated is not None:
             self.meaning += [_LLR, *self._calibrated.describe()]
             self.doubts = check_decider(
@@ -203,18 +208,7 @@ class Judge(Generic[T]):
     def _judge_long(self, source: Source, failed: Failed) -> Judged[Any]:
         duration = source.num_samples / SAMPLE_RATE
         if not self._is_scored:
-            blocks, channels = source.blocks()
-            with self.watch(source, duration, 0.0) as progress:
-                frames = frame_scores(
-                    self.detector,
-                    blocks,
-                    SAMPLE_RATE,
-                    resolution_ms=self._resolution_ms,
-                    batch_size=self.settings.batch_size,
-                    progress=progress,
-                    channels=channels,
-                )
-            return Judged(failed.recording, self.judgement, frames.scores, frames.duration, remark=frames.remark)
+            return self._judge_frames_of_long(source, duration, failed)
         windows = self._windows.fit_to_duration(duration)
         track = self._score_along(source, duration, windows)
         judged: Judged[Any] = Judged(
@@ -225,7 +219,7 @@ class Judge(Generic[T]):
             track.judged,
             track.remark,
             track=track,
-            hop=windows[1],
+            hop=windows[1],  # after the window's length
             is_mean=True,
             shows_track=self.settings.track,
         )
@@ -233,6 +227,21 @@ class Judge(Generic[T]):
             return judged
         traits = self._measure_along(source, track, None)
         return replace(judged, traits=traits, decision=self.decider(track.score, traits))
+
+    def _judge_frames_of_long(self, source: Source, duration: float, failed: Failed) -> Judged[Any]:
+        # Of the judgements without a score, only scores of frames fail with LongAudio.
+        blocks, channels = source.blocks()
+        with self.watch(source, duration, 0.0) as progress:
+            frames = frame_scores(
+                self.detector,
+                blocks,
+                SAMPLE_RATE,
+                resolution_ms=self._resolution_ms,
+                batch_size=self.settings.batch_size,
+                progress=progress,
+                channels=channels,
+            )
+        return Judged(failed.recording, self.judgement, frames.scores, frames.duration, remark=frames.remark)
 
     def _measure_along(self, source: Source, track: Track, judged: Judged[T] | None) -> Traits:
         assert self._measurer is not None

@@ -198,10 +198,9 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        results = []
-        for score in scores.tolist():
-            results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
-        return results
+        return [
+            score if math.isfinite(score) else _not_finite_reason("score is {}", score) for score in scores.tolist()
+        ]
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
     return _start_or_split(scorer, scorer.scores, results_of, inputs, stream, rows)
@@ -252,9 +251,9 @@ def _start_or_split(
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
-        started = []
-        for tensors in splits:
-            started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
+        started = [
+            _start_or_split(scorer, compute, results_of, list(tensors), stream, rows) for tensors in splits
+        ]  # all are queued before the first is waited for
         return lambda: [result for finish in started for result in finish()]
 
     # If an earlier batch did not fit into memory, split one with more rows than will fit without trying it.
@@ -366,7 +365,7 @@ class _ModeInForce:
     def __init__(self, scorer: Scorer, train: bool) -> None:
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
-        self.buffers: list[tuple[Tensor, Tensor]] = []
+        self.buffers: list[tuple[Tensor, Tensor]] = []  # each with a copy, as train mode changes statistics
         if train:
             self.buffers = [(x, x.clone()) for module, _ in self.modes for x in module.buffers(recurse=False)]
         if train or any(training for _, training in self.modes):

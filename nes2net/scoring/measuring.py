@@ -166,7 +166,7 @@ def measure_trials(
             rows = {}
             reasons = {}
             for read_trial in batch:
-                if isinstance(read_trial.content, str):
+                if isinstance(read_trial.content, str):  # why it could not be measured
                     reasons[read_trial.id] = read_trial.content
                 else:
                     rows[read_trial.id] = Row(read_trial.content, read_trial.file_stamp)
@@ -187,7 +187,6 @@ def measure_trials(
     traits = dict(output.read(out))
     if not embed or not isinstance(scorer, Network):  # exported detectors make no embeddings
         return traits, failures
-    # Embed the recordings that were measured.
     judgement = Embeddings("backend")
     result = judge_trials(
         scorer,

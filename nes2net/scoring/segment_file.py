@@ -96,7 +96,7 @@ class _Reader:
         self.scores: dict[str, NDArray] = {}
         self.id = ""  # id of the utterance whose lines are being read
         self.frame_scores = array("d")  # scores of the frames of this utterance, as far as read
-        self.num_frames = 0
+        self.num_frames = 0  # of all utterances
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
         """Add adjacent frames of utterance ``name``, the first in ``line`` of the file.

@@ -82,9 +82,9 @@ class HeldSamples:
     """The latest samples of a recording, from number ``first`` to before ``end``."""
 
     def __init__(self) -> None:
-        self.first = 0
-        self.end = 0
-        self._blocks: list[np.ndarray] = []
+        self.first = 0  # number of the first held sample
+        self.end = 0  # number of the sample after the last
+        self._blocks: list[np.ndarray] = []  # adjacent, without gaps
 
     def append(self, block: np.ndarray) -> None:
         """Add the next samples (N,)."""
@@ -160,7 +160,7 @@ class Batches(Generic[AnyWindow]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._waiting: list[AnyWindow] = []
+        self._waiting: list[AnyWindow] = []  # windows of equal length
 
     def push(self, window: AnyWindow) -> Iterator[list[AnyWindow]]:
         """Take a window; yield complete batches: full, or before a window of another length."""
@@ -405,6 +405,7 @@ class Stream:
             self._score_batches(self._batching.push(item) if isinstance(item, TimedWindow) else self._batching.finish())
         if self._is_finished:
             self._score_batches(self._batching.finish())
+        # _score_batches() has appended to this list.
         scored = self._scored
         self._scored = []
         return scored

@@ -122,10 +122,10 @@ def _normalise_column(trials: Sequence[Trial], file: ScoreFile, low: float, high
 def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, object]]:
     """Describe each system for a record: file, SHA-256 and range, also for ``"test"``."""
     bounds = ranges_of(files) if ranges == "test" else ranges
-    systems: list[dict[str, object]] = []
-    for file, bounds_of_system in zip(files, bounds):
-        systems.append({"path": str(file.path), "sha256": file.sha256, "range": list(bounds_of_system)})
-    return systems
+    return [
+        {"path": str(file.path), "sha256": file.sha256, "range": list(bounds_of_system)}
+        for file, bounds_of_system in zip(files, bounds)
+    ]
 
 
 def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:

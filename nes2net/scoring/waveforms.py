@@ -167,7 +167,6 @@ class WaveformReader:
         """
         if self.channel is not None and not isinstance(path, ChannelOf):
             path = ChannelOf(path, self.channel)
-        # Read only the first samples, unless all samples are needed.
         needs_all = self.transform is not None or self.peak_normalize == "recording"
         if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)

@@ -105,7 +105,6 @@ def average_run(
             f"{folder} has no {', '.join(missing)}: choose among the saved epochs, {saved_ids}{unconfirmed}"
         )
     check_output_paths([target], _OTHER_FILE)
-    # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
     description: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None

@@ -65,7 +65,7 @@ class Balance:
         for level, (_, names) in zip(levels, self._levels):
             shares = level.shares or dict.fromkeys(names, 1.0)
             self._shares.append(np.array([shares[name] for name in names]))
-        self._speaker_cap: _SpeakerCap | None = None
+        self._speaker_cap: _SpeakerCap | None = None  # None without a limit
         if speakers is not None and speaker_cap is not None:
             self._speaker_cap = _SpeakerCap(speakers, speaker_cap)
             length = self._speaker_cap.draws
@@ -217,9 +217,9 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     names = list(data.balance)
     if data.weighted and "corpus" not in names:
         names.insert(0, "corpus")
-    levels = []
-    for name in names:
-        levels.append(Level(_group_of_each_trial(trials, name, "balance"), weights if name == "corpus" else None))
+    levels = [
+        Level(_group_of_each_trial(trials, name, "balance"), weights if name == "corpus" else None) for name in names
+    ]
     speakers = None
     if data.speaker_cap is not None:
         speakers = _group_of_each_trial(trials, "speaker", "speaker_cap")
@@ -234,7 +234,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
-        stated_fields = [name for name in FIELDS if any(trial.get(name) is not None for trial in trials)]
+        stated_fields = [known for known in FIELDS if any(trial.get(known) is not None for trial in trials)]
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, but no trial states it: remove it, or use a field of the "
             f"trials, such as {join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"

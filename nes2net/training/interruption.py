@@ -45,8 +45,8 @@ class StopRequests:
     def __init__(self) -> None:
         #: number of the received signal, 0 for no signal
         self.requested = 0
-        self.agree: Callable[[int], int] | None = None
-        self._deferred = False
+        self.agree: Callable[[int], int] | None = None  # this process's signal → that of all processes
+        self._deferred = False  # whether within defer()
         self._since = 0.0  # time at which the signal came
         # number of a signal → the handler to restore
         self._before: dict[int, Any] = {}

@@ -66,7 +66,7 @@ class Trainer:
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
         self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
         self.unread: _UnreadStep | None = None
-        self.recorded_step: RecordedStep | None = None
+        self.recorded_step: RecordedStep | None = None  # None if steps cannot be recorded
         self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
         if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
             self.recorded_step = RecordedStep(self.change_weights, self.monitor.say)
@@ -154,6 +154,7 @@ class Trainer:
         lost_files = list(chain.from_iterable(batch.lost for batch in batches))
         save_is_due = save_is_due and accelerator.is_main_process
         counts = [len(batch.part.targets) for batch in batches]
+        # The processes exchange numbers here: each must call this, also without data.
         plan = plan_step(accelerator, denominators, counts, self.stop.requested, save_is_due, len(lost_files))
         if plan.lost or not plan.utterances + plan.unused:
             stop_without_data(lost_files, f"epoch {epoch}, step {step}")
@@ -299,6 +300,7 @@ class Trainer:
                     **values,
                 }
                 state.detector.save(path, **record)
+            # A run that is interrupted before state.save() repeats all of write().
             selection.write_history()
             if (described := selection.described_checkpoint()) is not None:
                 write_card(selection.folder, described)

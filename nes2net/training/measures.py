@@ -183,9 +183,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Fi
         scores = validated.outputs["scores"][corpus == alias]
         scored[alias] = Matched(corpus_trials, scores, len(corpus_trials), Mismatch([], [], [], [], []))
     breakdown = over_corpora(scored, eer_methods)
-    costs = {}
-    for alias in breakdown.eers:
-        costs[alias] = metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof)
+    costs = {alias: metrics.compute_min_dcf(scored[alias].bonafide, scored[alias].spoof) for alias in breakdown.eers}
     if not costs:
         raise InputError(
             "no development corpus has usable trials of both classes: add trials of the class that one lacks"

@@ -79,8 +79,8 @@ class Monitor:
         self.writer: SummaryWriter | None = None
         self.run_log = RunLog(self.selection.folder / LOG_FILE)
         self.tracker: Tracker | None = None
-        self._bad_files: set[str] = set()
-        self._advised = False
+        self._bad_files: set[str] = set()  # reported ones
+        self._advised = False  # whether slow reading was mentioned
         #: utterances of this epoch that were read but not trained on
         self.unused = 0
         #: seconds that the last validation took, for the estimate of the time left

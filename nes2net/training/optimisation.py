@@ -155,7 +155,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
         return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
 
     def cosine_epochs(epoch: int) -> float:
-        warmup = train.warmup_epochs
+        warmup = train.warmup_epochs  # epochs count from 0
         if epoch < warmup:
             if train.warmup_from_zero:
                 return epoch / warmup

@@ -18,7 +18,7 @@ class ReadAhead:
     def __init__(self, paths: Sequence[Path], block_of_item: NDArray) -> None:
         self._paths = paths
         self._block_of_item = block_of_item
-        self._requested: set[int] = set()
+        self._requested: set[int] = set()  # blocks of the last request
         # Starts threads at the first request, after workers were forked.
         self._threads = ThreadPoolExecutor(NUM_THREADS)
 

@@ -33,7 +33,7 @@ class RunLog(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
         self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        self._failed = False
+        self._failed = False  # whether the warning was printed
 
     def open(self) -> None:
         """Append the logger's messages to the file from now on, and hide them from all other handlers."""

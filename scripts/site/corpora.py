@@ -25,14 +25,14 @@ def table() -> str:
 
 def row(corpus: Corpus) -> tuple[str, ...]:
     """Make the cells of a corpus: title, parts with numbers of trials, licence, and how to get it."""
-    counts = [
-        f"{split} {corpus.counts[split].trials:,}" if split in corpus.counts else split for split in corpus.splits
-    ]
     where_from = corpus.obtain["audio"].removesuffix(", unpacked into one folder")  # the page says so for all corpora
-    mark = "†" if corpus.counts and corpus.counts_from else ""
+    mark = "†" if corpus.counts_from else ""
+    counts = [
+        f"{split} {corpus.counts[split].trials:,}{mark}" if split in corpus.counts else split for split in corpus.splits
+    ]
     return (
         f"[{corpus.title}]({corpus.source})",
-        ", ".join(f"{count}{mark}" if count[-1].isdigit() else count for count in counts),
+        ", ".join(counts),
         re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.licence),
         re.sub(r"(https://[^\s;,)]+)", r"<\1>", where_from.replace("|", "\\|")),
     )

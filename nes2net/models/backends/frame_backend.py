@@ -53,7 +53,7 @@ class FrameBackend(Backend, ABC):
         self.made_for_segments = pool is None
         # With the 2E means and deviations of astp, the last layer cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
-        self.pooling = None
+        self.pooling = None  # the lowest score needs none
         if utterance == "min":
             return frame_dim
         self.pooling = POOLINGS[pool or utterance](frame_dim)

@@ -224,7 +224,6 @@ class MpifRes2Net(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
-        # Check that the options fit each other, and that feature maps are not too large.
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
                 "planes, blocks and strides must be lists of one length, one number per stage, not of "

@@ -51,8 +51,8 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds of
     # nodes. PyTorch's scan() calls step() for each frame.
     def step(state_and_A: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        state, A = state_and_A
-        x, delta, B, C = frame
+        state, A = state_and_A  # B×D×N, D×N
+        x, delta, B, C = frame  # B×D, B×D, B×N, B×N
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
         return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # step() may not return its input A: clone A
 

@@ -81,7 +81,7 @@ class SLS(Backend):
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         unread = len(hidden_states) - self.num_layers
-        return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))  # 0 for the first states
+        return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))  # B×L; 0 for the first states
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×1024 from ``hidden_states``, at least L tensors B×T×D."""

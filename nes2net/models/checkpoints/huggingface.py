@@ -160,7 +160,6 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
     state_dict = {from_library(name, mode): tensor for name, tensor in tensors.items()}
-    # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
     with as_input_error(problem, KeyError, TypeError, ValueError):

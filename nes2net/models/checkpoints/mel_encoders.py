@@ -161,7 +161,6 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
             f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
             "'model_state_dict', is expected; name one"
         )
-    # Translate the options.
     dims = content["dims"]
     problem = f"the 'dims' of {path} do not describe an encoder as OpenAI's files do"
     with as_input_error(problem, KeyError, TypeError):

@@ -79,7 +79,6 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     Raises:
         InputError: if ``content`` has no state dict, several, or too much metadata.
     """
-    # Find the only state dict; without one, the error describes the content of the file.
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
         keys = [".".join(map(short_repr, keys)) for keys in state_dicts]

@@ -103,7 +103,6 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             read = _read_zip if zipped else _read_legacy
             content = read(path, file, unpickle)
         budget.take("tensors, repeated parts included", bytes=_num_bytes_of_tensors(content))
-    # Say in the error what the user can do.
     except InputError:
         raise
     except Refused as error:

@@ -135,7 +135,6 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
             f"front-end '{name}' cannot use a prompt: use lora, dora, adapter or bitfit as the kind",
         ),
     )
-    # Freeze all parameters. Then add tensors or, for BitFit, unfreeze biases.
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":

@@ -259,9 +259,7 @@ def decide_along(
     mean = running[-1].mean
     if base.llr is not None:  # a recording that is unlike the calibration's recordings has no ratio
         along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-    # Compute how many windows without overlap fit into the part of the recording with speech.
     num_windows = max(1, round(rests_on * track.duration / track.window))
-    # Compare the recording with simulated bona fide recordings, to find out whether a part stands out.
     simulated = _Simulations.of(decider, num_windows)
     if simulated is not None:
         along = replace(

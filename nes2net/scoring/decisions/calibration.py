@@ -276,9 +276,9 @@ def _json_lines(value: Any, indent: str = "") -> str:
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
-    rows = []
-    for key, item in value.items():
-        rows.append(f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_json_lines(item, deeper)}")
+    rows = [
+        f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_json_lines(item, deeper)}" for key, item in value.items()
+    ]
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
@@ -500,6 +500,7 @@ def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: fl
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
+        # Return the loss and its gradient (K + 1,).
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p

@@ -286,7 +286,7 @@ class EmbeddingModel:
         """Fit to ``embeddings`` (N, E); ``is_bonafide`` (N,)."""
         groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
-        centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
+        centred = np.concatenate([group - mean for group, mean in zip(groups, means)])  # (N, E), in another order
         count, size = centred.shape
         freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
@@ -301,12 +301,12 @@ class EmbeddingModel:
             # faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
-            values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
+            values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))  # eigenvalues ascend
             is_large = values > 1e-10 * values[-1]  # others are rounding errors
             values = values[is_large]
             vectors = vectors[:, is_large]
             variances = values / freedom
-            directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
+            directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T  # (R, E)
         residual = max(smallest_variance, (total - float(variances.sum())) / (size - len(variances)))
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
@@ -323,11 +323,11 @@ class EmbeddingModel:
         """Compute distances (N,) of ``embeddings`` (N, E) from the nearer mean: RMS of the E
         coordinates in standard deviations.
         """
-        nearest = np.full(len(embeddings), np.inf)
+        nearest = np.full(len(embeddings), np.inf)  # (N,), the squared distance without the factor 1 / E
         for mean in self.means:
             centred = embeddings - mean
-            along = centred @ self.directions.T
-            off_axes = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))
+            along = centred @ self.directions.T  # (N, R)
+            off_axes = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))  # (N,), squared
             nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + off_axes / self.residual)
         return np.sqrt(nearest / self.means.shape[1])
 
@@ -460,9 +460,10 @@ class Population:
 
         ``embedding`` is the distance from the nearer mean.
         """
-        edges = {}
-        for name, (low, middle, high) in self.usual.items():
-            edges[name] = Spread(min(low, middle - _MIN_SPREADS[name]), middle, max(high, middle + _MIN_SPREADS[name]))
+        edges = {
+            name: Spread(min(low, middle - _MIN_SPREADS[name]), middle, max(high, middle + _MIN_SPREADS[name]))
+            for name, (low, middle, high) in self.usual.items()
+        }
         edges["duration"] = Spread(*map(math.exp, edges["duration"]))
         if self.usual_embedding is not None:
             _, middle, high = self.usual_embedding
@@ -473,7 +474,7 @@ class Population:
         """Scalar trait → range of 95 % of the recordings, in words."""
         words = {}
         for name, (low, _, high) in self.usual.items():
-            if name == "duration":
+            if name == "duration":  # its spread is in logarithms
                 low = math.exp(low)
                 high = math.exp(high)
             factor, unit = SHOWN[name]

@@ -223,13 +223,11 @@ def _usual_traits(population: Population) -> list[UsualValues]:
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
-    # The scalar traits.
     for name in SCALARS:
         factor, unit = SHOWN[name]
         low, middle, high = edges[name]
         beta_parameters = (_beta_of_share_outside(number, 2),)
         usual_traits.append(UsualValues(name, ((low, high),), beta_parameters, factor, unit, middle, number))
-    # The distance of the embedding, if the calibration has embeddings.
     if population.has_embeddings:
         low, _, high = edges["embedding"]
         beta_parameters = (_beta_of_share_outside(number, 1),)
@@ -287,14 +285,13 @@ def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alp
     Returns:
         Comparisons in the order of ``all_usual``; ``num_needed`` is searched up to 10,000.
     """
-    # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
     # For each trait, compute an array of p-values: element k is the p-value if k recordings lie outside of the usual
     # ranges.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
-    p_values = []
-    for usual, by_number in zip(compared, all_p_values):
-        p_values.append(float(by_number[usual.is_outside(values[usual.name]).sum()]))
+    p_values = [
+        float(by_number[usual.is_outside(values[usual.name]).sum()]) for usual, by_number in zip(compared, all_p_values)
+    ]
     comparisons = []
     for usual, by_number, p_value, adjusted_p in zip(compared, all_p_values, p_values, holm(p_values)):
         fewest = int((len(compared) * by_number > alpha).sum())  # p-values fall as more recordings lie outside

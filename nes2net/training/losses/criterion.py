@@ -151,11 +151,11 @@ class ClassWeighted(Criterion):
         self.register_buffer("weight", self.class_weights.clone(), persistent=False)  # moves to the device of the loss
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        weight = self.weight
+        weight = self.weight  # (K,)
         if targets.device.type == "cpu":  # a copy from the device would wait for the device
             weight = self.class_weights
         weight = weight.to(targets.device, non_blocking=True)
-        return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
+        return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()  # classes (B,) or shares B×K
 
 
 class MeanOfSamples(Criterion):

@@ -219,6 +219,7 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
 def _copy_corpora(corpora: object) -> list[dict[str, Any]]:
     if not isinstance(corpora, list):
         return []
+    # Keep the positions; the recipe's check reports what is no mapping.
     return [dict(corpus) if isinstance(corpus, dict) else {} for corpus in corpora]
 
 

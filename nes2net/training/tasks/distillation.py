@@ -78,9 +78,11 @@ class EmbeddingDistance(Criterion):
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum the distances of the bona fide utterances; ``outputs`` B×E: teacher and student."""
         if self.distance == "cosine":
-            distances = 1 - self.similarity(outputs)[:, 1]
+            distances = 1 - self.similarity(outputs)[:, 1]  # the logit of bona fide is the mean cosine
         else:
-            levels = [(teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)]
+            levels = [
+                (teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)
+            ]  # each (B,)
             distances = torch.stack(levels, dim=1).mean(dim=1)
         bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
         return (bonafide_shares.to(distances.dtype) * distances).sum()

@@ -81,7 +81,7 @@ class LogisticTrainer(Trainer):
                     num_samples=self.recipe.data.num_samples,
                     batch_size=self.recipe.train.batch_size,
                     num_workers=self.recipe.data.num_workers,
-                    overwrite="others",
+                    overwrite="others",  # resumes its own file, replaces any other
                 ),
             )
             rows = dict(Embeddings().read(result.path))

@@ -120,6 +120,7 @@ class SegmentObjective(Objective):
             labels = part.extra_tensors[str(ms)]
             weight = self.frame_criterion.weight_of(_class_shares(labels)).to(numerator.dtype)
             loss = loss + (numerator / weight).where(weight > 0, 0.0)  # a batch without labelled frames adds 0
+            # (B, T, n): the labels may end before the last frame.
             logits = segments[ms][:, : labels.shape[1]]
             all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
             all_outputs[f"labels_{ms}"] = labels.flatten()
