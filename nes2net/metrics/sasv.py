@@ -120,7 +120,7 @@ def compute_t_eer(
         distances = np.abs(nontarget_alarm / spoof_alarm - cm_alarm[nearest] / (1 - cm_miss[nearest]))
     if not np.isfinite(distances).any():
         raise InputError(
-            "t-EER by the rule of ASVspoof 5 has no value for these scores, because all targets are rejected wherever the errors "
+            "t-EER has no value by the rule of ASVspoof 5, because the tandem rejects all targets wherever its errors "
             "are balanced: check that higher scores mean bona fide and the claimed speaker"
         )
     return float(tandem(nearest)[2][np.argmin(distances)])
