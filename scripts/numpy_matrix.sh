@@ -14,10 +14,10 @@ tests=(tests/data/augment tests/data/audio/test_{cache,containers,crop,decoders,
 tests+=(tests/data/corpora/test_{npy_dictionary,partialspoof,segments,trial}.py tests/scoring/decisions tests/metrics/localisation tests/metrics)
 tests+=(nes2net/data/augment nes2net/data/audio nes2net/data/corpora nes2net/scoring/decisions nes2net/metrics/localisation nes2net/metrics)
 dataset=tests/training/test_dataset.py
-tests+=("$dataset::test_speed_then_noise_then_rawboost_then_condition_then_filter_then_crop_from_one_stream")
-tests+=("$dataset::test_what_cannot_be_used_leaves_the_trial_out_and_is_named")
-tests+=("$dataset::test_only_the_head_is_decoded_where_that_is_enough" "$dataset::test_pieces_are_the_samples_of_their_recordings")
-tests+=("$dataset::test_legacy_draws_in_the_order_of_reading_from_the_global_stream")
+tests+=("$dataset::test_the_effects_of_an_utterance_draw_in_their_order_from_one_stream")
+tests+=("$dataset::test_a_damaged_recording_of_an_effect_is_an_error_and_a_missing_one_is_lost" "$dataset::test_a_silent_impulse_response_is_an_error")
+tests+=("$dataset::test_only_the_head_of_a_recording_is_decoded_if_that_is_enough" "$dataset::test_pieces_are_the_samples_of_their_recordings")
+tests+=("$dataset::test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_reading")
 
 stamp=$venv/made-$(cat scripts/numpy_matrix.sh <(ls -d "$below"/nes2net-test-*) | sha256sum | cut -c1-16)
 if [ ! -e "$stamp" ]; then

@@ -90,7 +90,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 #: Tests of many minutes, the longest first.
-SLOWEST = ("scripts/test_demo.py::test_demonstration", "scripts/demonstration/test_partial.py::test_trivial_cues")
+SLOWEST = ("scripts/test_demo.py::test_the_demonstration", "scripts/demonstration/test_partial.py::test_no_trivial_cue")
 
 
 def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -74,8 +74,7 @@ def read(path):
 @pytest.mark.parametrize(
     ("device", "name"), [*(("cpu", n) for n in ON_CPU), *(pytest.param("cuda", n, marks=needs_cuda) for n in systems())]
 )
-def test_logits_and_gradients_are_those_of_float64(name, device):
-    """In float32 on the device, against a copy in float64 on the CPU."""
+def test_logits_and_gradients_equal_those_of_float64_on_the_cpu(name, device):
     exact = build(name).eval()
     detector = copy.deepcopy(exact).to(device)
     exact.double()
@@ -96,7 +95,7 @@ def test_logits_and_gradients_are_those_of_float64(name, device):
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("how", ["weights", "autocast"])
 def test_scores_of_half_precision_have_hardly_any_ties(name, precision, how):
-    """Computed in 8 bits, 24 scores would have few values; vectors of two dimensions in 8 bits coincide now and then."""
+    """Scores computed in half precision would have few values; two-dimensional vectors may coincide in it."""
     detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
         logits = detector(fitting(detector, 24).cuda())
@@ -130,8 +129,10 @@ def test_autocast_does_not_change_spectra(name, precision):
         ),
     ],
 )  # on the CPU in float32: test_corpus.py
-def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device, dtype, num_samples):
-    """From batches that other processes read, into pinned memory for a GPU; against float32 on the CPU."""
+def test_a_corpus_has_about_the_same_scores_in_every_precision(
+    detector, recordings, tmp_path, device, dtype, num_samples
+):
+    """Against float32 on the CPU; workers read the batches."""
     on_cpu = ScoringSettings(num_samples=num_samples, num_workers=0)
     judge_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", Scores(), settings=on_cpu)
     on_device = ScoringSettings(num_samples=num_samples, num_workers=2, batch_size=5)
@@ -147,7 +148,7 @@ def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device,
 
 @needs_cuda
 @pytest.mark.parametrize("measure", [partial(one_score, label="float32", precision="float32"), too_little_memory])
-def test_what_the_benchmark_measures_in_full_size(measure, tmp_path):
+def test_what_the_gpu_benchmark_compares_holds_for_a_tiny_detector(measure, tmp_path):
     """One score in `score`, `score_files` and `judge_trials`; and in parts, of what memory is too small for."""
     measure(Stage("tiny", torch.device("cuda"), small=True, seconds=PATIENCE, out=tmp_path, work=tmp_path))
     rows = [json.loads(line) for line in (tmp_path / "tiny.jsonl").read_text().splitlines()]
@@ -168,7 +169,7 @@ def rounds_convolutions() -> bool:
 
 @needs_cuda
 def test_float32_is_not_rounded_while_scoring(detector):
-    """Whatever the process chose before, which holds again afterwards."""
+    """Whatever the process chose before; its choice is restored."""
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU has no TF32")
     detector.cuda()
@@ -195,7 +196,7 @@ def test_float32_is_not_rounded_while_scoring(detector):
     ],
 )  # on the CPU in fp32: test_every_backend.py
 def test_a_training_step_is_deterministic(name, device, precision):
-    """Every operation, forward and backward, has a deterministic algorithm; bit for bit, twice."""
+    """It gives the same bits twice, and every operation has a deterministic algorithm."""
     targets = torch.tensor([0, 1, 1, 0], device=device)
     settings = TrainConfig(loss="angular_softmax" if "mpif_res2net" in name else "cross_entropy")
     states = []
@@ -222,7 +223,7 @@ def test_a_training_step_is_deterministic(name, device, precision):
         *(pytest.param("cuda", p, c, marks=needs_cuda) for p in ("fp32", "bf16", "fp16") for c in (False, True)),
     ],
 )  # on the CPU in fp32: test_resume.py
-def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, device, precision, checkpointing):
+def test_training_resumes_to_the_same_end(recipe, model_with_dropout, tmp_path, device, precision, checkpointing):
     """Bit for bit, after SIGTERM in the middle of a step."""
     options = {"epochs": 2, "precision": precision, "activation_checkpointing": checkpointing}
 
@@ -259,7 +260,7 @@ def test_a_cuda_graph_computes_the_same_scores(name):
 
 
 @needs_cuda
-def test_what_cannot_be_recorded_is_computed():
+def test_what_cannot_be_recorded_in_a_graph_is_computed_without_one():
     """In a process of its own: after a failed recording, PyTorch's allocator believes that one is under way."""
     code = (
         "import torch; from nes2net.lib.cuda_graph import Replayed\n"
@@ -269,12 +270,12 @@ def test_what_cannot_be_recorded_is_computed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[2.0, 2.0] [8.0, 8.0]"
-    assert "none can be recorded" in done.stderr
+    assert "computing without CUDA graphs, because none can be recorded (" in done.stderr
 
 
 @needs_cuda
 @pytest.mark.slow
-def test_a_compiled_detector_scores_alike_also_after_its_weights_moved(detector, recordings, tmp_path):
+def test_a_compiled_detector_scores_alike_after_its_weights_have_moved(detector, recordings, tmp_path):
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
     judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))

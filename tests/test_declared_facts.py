@@ -54,7 +54,7 @@ def written(folder, words):
     return json.loads(python("-c", WRITE, *words, cwd=folder, **variables))
 
 
-def test_the_copy_has_no_prose(copy):
+def test_the_copy_of_the_package_has_no_prose(copy):
     module = (copy / "nes2net" / "models" / "backends" / "mamba.py").read_text(encoding="utf-8")
     assert module.startswith(f"'{WORD}'\n")
     assert "XLSR-Mamba: two columns of Mamba blocks" in module

@@ -71,7 +71,7 @@ def before(monkeypatch, module, name: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [replace_content, rewrite_in_place, Path.unlink])
-def test_a_file_that_changes_is_noticed(tmp_path, change):
+def test_a_file_that_changes_while_it_is_watched_is_refused(tmp_path, change):
     path = write(tmp_path / "a.txt", "a 0.5\n")
     files = Unchanged(path)
     assert files.digests() == {path: sha256(path)}
@@ -80,14 +80,14 @@ def test_a_file_that_changes_is_noticed(tmp_path, change):
         files.digests()
 
 
-def test_what_is_no_file_has_no_digest(tmp_path):
+def test_a_path_that_is_no_file_has_an_empty_digest(tmp_path):
     missing = tmp_path / "missing"
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert Unchanged(missing, pipe, tmp_path).digests() == {missing: "", pipe: "", tmp_path: ""}
 
 
-def test_a_text_that_is_read_twice_is_the_same(tmp_path):
+def test_a_text_that_changes_between_two_reads_is_refused(tmp_path):
     path = write(tmp_path / "a.txt", "a 0.5\n")
     with record_digests() as digests:
         read_text(path)
@@ -118,8 +118,8 @@ def labels_of(folder: Path) -> Labels:
     return Labels("generic", folder / "key.csv", "all")
 
 
-def test_scores_that_change_during_an_evaluation(folder, monkeypatch):
-    """They are read once, so the digest is of what was judged, even if the file changes later."""
+def test_the_digest_of_an_evaluation_is_of_the_scores_that_were_read(folder, monkeypatch):
+    """The file changes later."""
     scores = folder / "scores.txt"
     judged = sha256(scores)
     before(monkeypatch, matching, "match", scores)
@@ -128,21 +128,25 @@ def test_scores_that_change_during_an_evaluation(folder, monkeypatch):
     assert sha256(scores) != judged
 
 
-def test_scores_that_change_while_a_calibration_is_learned(folder, monkeypatch):
+def test_the_digest_of_a_calibration_is_of_the_scores_that_were_read(folder, monkeypatch):
     scores = folder / "scores.txt"
     used_scores = sha256(scores)
-    with monkeypatch.context() as patched:
-        before(patched, matching, "match", scores)
-        learned = calibrate(labels_of(folder), [scores]).calibration
+    before(monkeypatch, matching, "match", scores)
+    learned = calibrate(labels_of(folder), [scores]).calibration
     assert learned.trained_on["scores_sha256"] == used_scores
     assert sha256(scores) != used_scores
+
+
+def test_scores_that_change_while_a_calibration_is_applied_are_refused(folder, monkeypatch):
+    scores = folder / "scores.txt"
+    learned = calibrate(labels_of(folder), [scores]).calibration
     before(monkeypatch, calibration_actions, "unlabelled_scores", scores)
     with input_error(CHANGED):
         calibration_actions.apply_calibration(learned, [scores], folder / "out.txt")
     assert not (folder / "out.txt").exists()
 
 
-def test_the_digest_of_a_calibration_is_of_what_was_loaded(folder, monkeypatch):
+def test_the_digest_of_a_threshold_is_of_the_calibration_that_was_loaded(folder, monkeypatch):
     saved = folder / "c.json"
     calibrate(labels_of(folder), [folder / "scores.txt"]).calibration.save(saved)
     loaded = sha256(saved)
@@ -153,12 +157,17 @@ def test_the_digest_of_a_calibration_is_of_what_was_loaded(folder, monkeypatch):
     inputs = evaluate(labels_of(folder), [folder / "scores.txt"], **settings).header["inputs"]
     (file,) = [entry for entry in inputs if entry["kind"] == "calibration"]
     assert file["sha256"] == loaded
+
+
+def test_a_calibration_that_changes_while_it_is_loaded_is_refused(folder, monkeypatch):
+    saved = folder / "c.json"
+    calibrate(labels_of(folder), [folder / "scores.txt"]).calibration.save(saved)
     before(monkeypatch, decisions, "read_json_as", saved)
     with input_error(CHANGED):
         decisions.load(saved)
 
 
-def test_scores_that_change_while_info_reads_them(folder, monkeypatch):
+def test_info_refuses_scores_that_change_while_it_reads_them(folder, monkeypatch):
     scores = folder / "scores.txt"
     assert info_files.file_sheet(scores).facts["SHA-256"] == sha256(scores)
     before(monkeypatch, info_files, "scores_of", scores)
@@ -166,7 +175,7 @@ def test_scores_that_change_while_info_reads_them(folder, monkeypatch):
         info_files.file_sheet(scores)
 
 
-def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
+def test_embeddings_that_change_while_they_are_compared_are_refused(folder, monkeypatch):
     for name, letter in (("enrolled.npy", "t"), ("trials.npy", "s")):
         np.save(folder / name, np.eye(20, dtype=np.float32))
         ids = [f"{letter}{number}" for number in range(20)]
@@ -183,7 +192,7 @@ def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
         evaluate(labels_of(folder), [folder / "trials.npy"], **settings)
 
 
-def test_scores_that_change_while_robustness_is_measured(folder, monkeypatch):
+def test_the_digest_of_robustness_is_of_the_scores_that_were_read(folder, monkeypatch):
     trials = labels_of(folder).read().trials
     noise = write(folder / "noise.txt", (folder / "scores.txt").read_text())
     paths = {robustness.CLEAN: folder / "scores.txt", "noise": noise}
@@ -208,14 +217,14 @@ def recording(tmp_path: Path, monkeypatch) -> Path:
 REPORT = "report talk.wav --model small.pth --calibration bonafide.json --device cpu --html r.html"
 
 
-def test_a_recording_that_changes_while_it_is_reported(recording, monkeypatch, capsys):
+def test_a_recording_that_changes_while_it_is_reported_is_refused(recording, monkeypatch, capsys):
     before(monkeypatch, Loading, "load", recording)
     assert main(REPORT.split()) == 2
     assert f"talk.wav: {CHANGED}" in capsys.readouterr().err
     assert not Path("r.html").exists()
 
 
-def test_a_calibration_that_changes_while_a_recording_is_reported(recording, monkeypatch):
+def test_the_digest_of_a_report_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
     used_calibration = sha256(Path("bonafide.json"))
     before(monkeypatch, Loading, "load", recording.with_name("bonafide.json"))
     assert main(REPORT.split()) == 0
@@ -224,7 +233,7 @@ def test_a_calibration_that_changes_while_a_recording_is_reported(recording, mon
     assert sha256(recording) in page
 
 
-def test_a_calibration_that_changes_while_a_corpus_is_scored(recording, monkeypatch):
+def test_the_digest_of_decisions_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
     write(Path("list.csv"), "path,label\ntalk.wav,real\n")
     used_calibration = sha256(Path("bonafide.json"))
     before(monkeypatch, scoring, "judge_trials", recording.with_name("bonafide.json"))
@@ -235,7 +244,7 @@ def test_a_calibration_that_changes_while_a_corpus_is_scored(recording, monkeypa
     assert record["scores_sha256"] == sha256(Path("s.txt"))
 
 
-def test_scores_of_frames_that_change_while_they_are_evaluated(tmp_path, monkeypatch):
+def test_scores_of_frames_that_change_while_they_are_evaluated_are_refused(tmp_path, monkeypatch):
     key = write(tmp_path / "list.csv", "path,label\na.wav,spoof\nb.wav,bonafide\n")
     write_rttm(tmp_path / "list.rttm", {"a": [Segment("spoof", 0.0, 0.1)], "b": [Segment("bonafide", 0.0, 0.1)]})
     write(tmp_path / "reco2dur", "a 0.1\nb 0.1\n")
@@ -250,7 +259,7 @@ def test_scores_of_frames_that_change_while_they_are_evaluated(tmp_path, monkeyp
         evaluate(Labels("generic", key, "all"), [frames], **settings)
 
 
-def test_an_onnx_file_that_changes_after_it_was_opened_has_no_fingerprint(tmp_path):
+def test_an_onnx_file_that_changed_after_it_was_opened_has_no_fingerprint(tmp_path):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the extra 'onnx' is not installed")
     from nes2net.apps.export.formats import export
@@ -266,7 +275,7 @@ def test_an_onnx_file_that_changes_after_it_was_opened_has_no_fingerprint(tmp_pa
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_checkpoints_that_change_while_they_are_averaged(tmp_path, monkeypatch, number):
+def test_checkpoints_that_change_while_they_are_averaged_are_refused(tmp_path, monkeypatch, number):
     for epoch in (1, 2):
         save_state_dict({"w": torch.tensor([float(epoch)])}, tmp_path / f"epoch_{epoch}.pth", epoch=epoch)
     before(monkeypatch, averaging, "average_checkpoints", tmp_path / f"epoch_{number}.pth")

@@ -20,7 +20,7 @@ def patterns():
 
 
 @pytest.mark.parametrize("target", ["serve", "full"])
-def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patterns, target):
+def test_each_step_copies_what_is_there_and_runs_what_was_copied_before(steps, patterns, target):
     stages = dockerfile.stages_for(steps, target)
     instructions = [step for stage in stages.values() for step in stage]
     assert dict(stages[target])["USER"] == "1000"  # not root
@@ -41,7 +41,7 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
     assert "pyproject.toml" in copied
 
 
-def test_the_serving_image_has_nothing_of_the_tests(steps):
+def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
     stages = dockerfile.stages_for(steps, "serve")
     assert list(stages) == ["python", "torch", "server-environment", "serve"]
     assert "full" in dockerfile.stages_for(steps, None)
@@ -57,20 +57,27 @@ def test_the_serving_image_can_start_both_services(steps):
     assert "--entrypoint nes2net nes2net-serve \\\n  listen --serve 0.0.0.0:7860 " in manual
 
 
-def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():
+def test_the_environment_of_the_tests_has_every_extra():
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     script = (REPOSITORY / "scripts" / "environment.sh").read_text(encoding="utf-8")
     demo, test = (set(extras.split(",")) for extras in re.findall(r"extras=([\w,]+)", script))
     assert demo < test == set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+
+
+def test_the_environment_of_the_tests_has_the_documented_release_of_fairseq():
+    script = (REPOSITORY / "scripts" / "environment.sh").read_text(encoding="utf-8")
     release = re.search(r"--no-deps --no-build-isolation (fairseq-fixed==[\d.]+)", script)[1]
     assert f"pip install --no-deps {release} " in (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
 
 
-def test_the_image_gets_what_the_two_commands_need(patterns):
+def test_files_that_the_two_commands_need_are_not_ignored(patterns):
     for needed in ("scripts/demo.sh", "scripts/test.sh", "tests/conftest.py", "configs", "nes2net/py.typed", "main.py"):
         assert (REPOSITORY / needed).exists()
         assert not dockerfile.ignored(Path(needed), patterns)
+
+
+def test_environments_models_and_caches_are_ignored(patterns):
     for left_out in (
         ".git/config",
         ".venv/bin/python",
@@ -79,6 +86,9 @@ def test_the_image_gets_what_the_two_commands_need(patterns):
         "nes2net/__pycache__/a.pyc",
     ):
         assert dockerfile.ignored(Path(left_out), patterns)
+
+
+def test_no_golden_file_is_ignored(patterns):
     golden = [path for path in (REPOSITORY / "tests" / "golden").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     lost = [path for path in golden if dockerfile.ignored(path.relative_to(REPOSITORY), patterns)]
     assert lost == []

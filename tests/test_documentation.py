@@ -4,6 +4,7 @@ import re
 import shlex
 from argparse import SUPPRESS, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
+from functools import cache
 from glob import glob
 from itertools import takewhile
 from pathlib import Path
@@ -62,7 +63,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                     yield page.name, words
 
 
-def test_links_lead_somewhere():
+def test_links_of_the_pages_lead_somewhere():
     broken = []
     for page in PAGES:
         for link in LINK.findall(text(page)):
@@ -73,7 +74,7 @@ def test_links_lead_somewhere():
     assert broken == []
 
 
-def test_commands_are_accepted(capsys):
+def test_commands_of_the_pages_are_accepted(capsys):
     """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
     from nes2net.cli.published import easy_inference_demo, main
     from nes2net.training.recipes.reading import load_recipe
@@ -108,8 +109,8 @@ def test_commands_are_accepted(capsys):
     assert read > 100
 
 
-def test_overrides_named_are_read():
-    """Every override in the running text is read, beside the settings that it goes with."""
+def test_overrides_in_the_running_text_are_accepted():
+    """With the settings that they require."""
     from nes2net.training.recipes.reading import load_recipe
 
     goes_with = {
@@ -141,23 +142,25 @@ def test_overrides_named_are_read():
     assert read > 50
 
 
-def test_the_first_run_of_the_manual_needs_no_file_of_weights(corpus, tmp_path, monkeypatch):
+def test_the_first_runs_of_the_manual_need_no_file_of_weights(corpus, tmp_path, monkeypatch):
     from nes2net.cli.main import main
     from nes2net.cli.published.main import main as published_main
 
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "DB").symlink_to(corpus)
-    first_runs = {words[0]: words for _, words in commands() if {*words} & FIRST_RUN}
-    assert set(first_runs) == {"nes2net", "python"}
-    for program, *words in first_runs.values():
+    first_runs = {shlex.join(words): words for _, words in commands() if {*words} & FIRST_RUN}
+    assert len(first_runs) == 3
+    for number, (program, *words) in enumerate(first_runs.values()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "DB").symlink_to(corpus)
+        monkeypatch.chdir(folder)
         if program == "nes2net":
             assert main([*words, "train.epochs=1", "data.num_workers=0"]) == 0
         else:
             assert published_main([*words[1:], "--num_epochs", "1", "--num_workers", "0"]) == 0
-    assert len(list(tmp_path.glob("models/*/epoch_1.pth"))) == 2
+        assert len(list(folder.glob("models/*/epoch_1.pth"))) == 1
 
 
-def test_files_and_tests_named_exist():
+def test_files_and_tests_that_a_page_names_exist():
     """Every file or folder that a page names by its path is there, and every ``FILE::TEST``."""
     missing = []
     for page in PAGES:
@@ -171,8 +174,8 @@ def test_files_and_tests_named_exist():
     assert missing == []
 
 
-def test_commands_named_exist():
-    """Commands and subcommands in the running text, as `nes2net data check`; those of blocks are read whole above."""
+def test_commands_that_a_page_names_exist():
+    """Commands and subcommands in the running text, such as `nes2net data check`."""
     command_names = set(build_parser().commands())
     with_subcommands = "|".join({name.split(" ")[0] for name in command_names if " " in name})
     for page in PAGES:
@@ -189,8 +192,8 @@ def test_every_row_of_faithfulness_names_a_test():
     assert [row for row in rows if "`tests/" not in row.split("|")[-2]] == []
 
 
-def test_python_is_python():
-    """A block that needs no file is run; every other one is compiled."""
+def test_blocks_of_python_run_or_compile():
+    """A block that needs no file runs; every other one compiles."""
     for page in PAGES:
         for block in blocks(page, "python"):
             code = compile(block, page.name, "exec")
@@ -198,14 +201,22 @@ def test_python_is_python():
                 exec(code, {})
 
 
-def test_the_extras_are_those_of_pyproject():
-    """docs/install.md says what each extra is for, in their order; a page installs no other, and none from an index."""
+def declared_extras() -> list[str]:
     declared = text(REPOSITORY / "pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    extras = re.findall(r"^(\w+) = \[", declared, re.MULTILINE)
+    return re.findall(r"^(\w+) = \[", declared, re.MULTILINE)
+
+
+def test_the_page_of_installation_lists_every_extra():
     table = text(REPOSITORY / "docs" / "install.md").partition("| extra | for |")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(extras)
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(declared_extras())
+
+
+def test_pages_install_only_extras_of_this_checkout():
+    """None from an index."""
     for page in PAGES:
-        assert {extra for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page))} <= set(extras), page.name
+        assert {extra for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page))} <= {*declared_extras()}, (
+            page.name
+        )
         assert not re.search(r"pip install .*nes2net\[", text(page)), page.name
 
 
@@ -218,14 +229,14 @@ def test_rows_of_a_table_have_a_cell_in_each_column():
 
 
 def test_every_chapter_is_in_the_manual_of_the_readme():
-    """Under its own title, which the navigation of the site shows, too."""
+    """Under its own title."""
     manual = text(REPOSITORY / "README.md").partition("## Manual")[2]
     title_by_page = {page: title for title, page in re.findall(r"\[([^\]]+)\]\(docs/([\w-]+\.md)\)", manual)}
     chapters = {page.name: HEADING.search(text(page))[1] for page in PAGES if page.parent == REPOSITORY / "docs"}
     assert title_by_page == {page: title for page, title in chapters.items() if page != "index.md"}
 
 
-def test_counts_are_those_of_the_registries():
+def test_counts_of_parts_on_the_pages_are_those_of_the_registries():
     """Numbers of two digits and more, as in "29 corpora", on every page but the history."""
     from nes2net.data.registry import corpora
     from nes2net.models.registry import backends, frontends
@@ -249,7 +260,7 @@ def test_counts_are_those_of_the_registries():
     assert {"back-ends", "corpora", "recipes"} <= counted
 
 
-def test_the_five_lines_of_the_readme_give_what_they_show(shared, tmp_path, monkeypatch, capsys):
+def test_the_command_of_the_readme_prints_what_is_shown(shared, tmp_path, monkeypatch, capsys):
     from nes2net.cli.main import main
 
     [block] = blocks(REPOSITORY / "README.md", "console")
@@ -291,15 +302,21 @@ def flags_of(parser: ArgumentParser) -> set[str]:
     return flags
 
 
-def test_every_flag_key_and_measure_stands_in_the_manual():
-    pages = [*REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md"]
-    manual = "\n".join(map(text, pages))
-    words = set(re.findall(r"--[a-z][\w-]*", manual))
+@cache
+def manual() -> str:
+    return "\n".join(map(text, [*REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md"]))
+
+
+def test_every_flag_stands_in_the_manual():
+    words = set(re.findall(r"--[a-z][\w-]*", manual()))
     assert flags_of(build_parser()) - words - FLAGS_OF_THE_HELP_ALONE == set()
+
+
+def test_every_key_and_measure_stands_in_the_manual():
     names = [key.name.rpartition(".")[2] for key in all_keys()]
     for name in tasks.names(installed=False):
         names += [measure.name for measure in tasks.get(name).measures]
-    missing = {name for name in names if not re.search(rf"\b{name}\b", manual)}
+    missing = {name for name in names if not re.search(rf"\b{name}\b", manual())}
     assert missing - KEYS_OF_INFO_ALONE == set()
 
 

@@ -64,7 +64,7 @@ def test_the_auxiliary_head_of_the_page_resumes_to_the_bit(package, recipe):
 
 
 @pytest.mark.slow
-def test_what_the_page_shows_comes_out(package, tmp_path):
+def test_the_commands_of_the_page_print_what_it_shows(package, tmp_path):
     site = tmp_path / "site"
     search = os.pathsep.join([str(site), str(REPOSITORY)])
     environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -78,6 +78,6 @@ def test_what_the_page_shows_comes_out(package, tmp_path):
         assert shown, f"{command} printed\n{done.stdout}\nwhere docs/extending.md has\n{expected}"
 
 
-def test_the_parts_have_the_style_of_the_project(package):
+def test_the_files_of_the_page_have_the_style_of_the_project(package):
     for check in (["check"], ["format", "--diff"]):
         python("-m", "ruff", *check, "--config", REPOSITORY / "pyproject.toml", package)

@@ -1,4 +1,4 @@
-"""The house: every district imports only those below it, and an app is imported by nobody (docs/architecture.md)."""
+"""Every package of nes2net imports only those below it, and no module imports an app (docs/architecture.md)."""
 
 import ast
 import re
@@ -156,7 +156,7 @@ def arrows() -> set[tuple[str, str]]:
     return pairs
 
 
-def test_every_module_stands_in_a_district():
+def test_the_manual_lists_every_package():
     districts = {district(dotted(path)) for path in MODULES}
     assert districts - {FACE, DOOR, VERSION} == set(NUMBERS)
     assert sorted(NUMBERS.values()) == list(range(11))
@@ -171,7 +171,7 @@ def runs_up(above: str, below: str) -> bool:
     return below == DOOR or NUMBERS[below] > NUMBERS[above]
 
 
-def test_no_arrow_runs_up():
+def test_no_package_imports_one_above_it():
     wrong = []
     for path in MODULES:
         module = dotted(path)
@@ -183,8 +183,8 @@ def test_no_arrow_runs_up():
     assert len(arrows()) <= 80
 
 
-def test_every_table_of_names_is_seen():
-    """What a table names is found by its modules, whatever the table is made of."""
+def test_these_tests_see_what_every_registry_names():
+    """Whatever its table is made of."""
     for registry in REGISTRIES.values():
         for name in registry.names(installed=False):
             module = registry.target(name).partition(":")[0].removeprefix("nes2net.")
@@ -210,7 +210,7 @@ def test_nothing_imports_an_app():
     assert wrong == []
 
 
-def test_a_district_says_what_it_is_for():
+def test_a_package_says_what_it_may_import():
     for name in NUMBERS:
         path = PACKAGE / name / "__init__.py"
         if not path.is_file():
@@ -220,7 +220,7 @@ def test_a_district_says_what_it_is_for():
         assert len(head.splitlines()) <= 10, f"{path}: what for, reading order, imports"
 
 
-def test_there_is_no_circle():
+def test_modules_do_not_import_each_other_in_a_circle():
     imported_modules = {}
     for path in MODULES:
         module = dotted(path)
@@ -292,7 +292,7 @@ def direct_writes(path: Path) -> list[ast.Call]:
     return calls
 
 
-def test_files_are_written_by_one_writer():
+def test_direct_writes_are_those_of_the_list():
     """`lib/` writes no file through a link in an output folder; a new direct write belongs into `replacing`."""
     counts = {}
     for path in MODULES:
@@ -302,7 +302,7 @@ def test_files_are_written_by_one_writer():
     assert counts == DIRECT_WRITES
 
 
-def test_links_are_followed_where_a_user_named_the_file():
+def test_only_files_that_a_user_named_are_written_through_links():
     """`write_output` is for these files; what nes2net names itself is written by `write_text`."""
     callers = set()
     for path in MODULES:

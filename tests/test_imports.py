@@ -67,12 +67,12 @@ def test_the_packages_of_the_command_line_import_nothing_heavy():
 
 
 @pytest.mark.parametrize("words", MAY_IMPORT)
-def test_what_a_start_imports(words, score_files):
+def test_a_command_imports_no_heavy_library_that_it_does_not_need(words, score_files):
     modules = imported_by(START, *words.split(), cwd=score_files)[1]
     assert modules & HEAVY <= set(MAY_IMPORT[words].split())
 
 
-def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of_training(tmp_path):
+def test_scoring_with_aasist_imports_no_library_of_transformers_or_training(tmp_path):
     torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), tmp_path / "model.pth")
     soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
     printed, modules = imported_by(MAIN, *"predict a.wav --model model.pth --device cpu".split(), cwd=tmp_path)
@@ -82,7 +82,7 @@ def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 
 
-def test_onnxruntime_keeps_no_identity_of_this_machine(tmp_path):
+def test_onnxruntime_writes_no_identity_of_this_machine(tmp_path):
     """It would make files in the home folder as soon as it is imported, and ask a name server."""
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     environment = {name: value for name, value in os.environ.items() if name not in nes2net.NO_REPORTS}
@@ -92,7 +92,7 @@ def test_onnxruntime_keeps_no_identity_of_this_machine(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_wish_of_the_user_about_reports_is_kept():
+def test_importing_nes2net_does_not_override_ray_usage_stats_enabled():
     code = "import os, nes2net; print(os.environ['RAY_USAGE_STATS_ENABLED'])"
     assert python("-c", code, RAY_USAGE_STATS_ENABLED="1") == "1\n"
 
@@ -101,11 +101,14 @@ def test_public_names_can_be_imported_from_the_package():
     for name in nes2net.__all__:
         assert getattr(nes2net, name) is not None
     assert {*nes2net.__all__} <= {*dir(nes2net)}
+
+
+def test_an_unknown_name_of_the_package_raises():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(nes2net, "nothing")  # noqa: B009
 
 
-def test_editors_see_the_same_names():
+def test_type_checkers_see_the_same_public_names():
     """Imports under TYPE_CHECKING, those of `__getattr__`, and `__all__` are the same names."""
     tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))

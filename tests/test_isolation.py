@@ -85,7 +85,7 @@ def recipe_file(corpus, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])
-def test_a_command_is_as_without_the_packages(words, site, recipe_file, tmp_path):
+def test_broken_and_slow_packages_do_not_change_a_command(words, site, recipe_file, tmp_path):
     words = words.replace("RECIPE", str(recipe_file))
     alone = run(words, tmp_path / "alone")
     beside = run(words, tmp_path / "beside", site)
@@ -111,14 +111,14 @@ def test_a_broken_command_says_why_it_cannot_run(site, tmp_path):
 
 
 @pytest.mark.usefixtures("installed")
-def test_other_tasks_and_judgements_are_not_asked(tmp_path):
+def test_a_task_or_judgement_of_nes2net_is_found_beside_broken_ones(tmp_path):
     assert type(create_task(Recipe())).__name__ == "Task"
     path = write(tmp_path / "scores.txt", "LA_E_1 A07 spoof -1.5\n")
     assert ScoreFile.of(path).judgement.name == "scores"
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_loss_without_its_head_is_refused_beside_a_broken_head(small_model):
+def test_the_head_that_a_loss_needs_is_named_beside_a_broken_head(small_model):
     backend = Detector.from_config(small_model).backend
     with input_error(r"needs the head cosine, the back-end has LogitLayer"):
         create_loss("am_softmax", backend)

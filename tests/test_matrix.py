@@ -49,8 +49,8 @@ def step(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize("name", frontend_families())
-def test_every_back_end_trains_and_scores(name):
-    """The aggregations take turns; what does not go together is refused."""
+def test_every_back_end_trains_and_scores_with_a_front_end(name):
+    """The aggregations take turns; back-ends that do not fit the front-end are refused."""
     torch.manual_seed(0)
     frontend = create_frontend(name, **small_options(FRONTENDS, name))
     aggregations = registry.aggregations.names() if frontend.num_layers > 2 else ["last", "weighted_sum"]

@@ -30,7 +30,7 @@ from nes2net.training.run_folder import check_recipe
 from nes2net.training.selection import choices
 
 
-def test_only_what_nothing_is_called_is_absent(tmp_path):
+def test_a_path_is_absent_only_if_nothing_has_its_name(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     for name, target in (("link", "file"), ("dangling", "nowhere"), ("loop", "loop")):
@@ -94,7 +94,7 @@ def describe(folder):
     ],
 )
 @pytest.mark.parametrize("kind", ["link", "folder"])
-def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, read, kind):
+def test_a_link_to_nothing_or_a_folder_in_place_of_an_optional_file_is_an_error(tmp_path, name, read, kind):
     path = Path(tmp_path) / name
     if kind == "link":
         path.symlink_to("nowhere")
@@ -104,8 +104,8 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path, name, read, kind):
         read(tmp_path)
 
 
-def test_a_link_to_no_recipe_is_not_the_packaged_recipe_of_its_name(tmp_path, monkeypatch):
-    """A folder may have this name, too: that of the results."""
+def test_a_link_to_nothing_is_not_read_as_the_packaged_recipe_of_its_name(tmp_path, monkeypatch):
+    """A folder of this name, such as that of the results, does not hide the recipe."""
     monkeypatch.chdir(tmp_path)
     path = Path("asvspoof2019_nes2net_x")
     path.mkdir()

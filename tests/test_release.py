@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 
 
 def test_the_version_and_its_date_are_the_same_everywhere():
-    """docs/releasing.md: it stands in pyproject.toml, and is repeated with its date."""
+    """In pyproject.toml, CITATION.cff and CHANGELOG.md."""
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
@@ -22,15 +22,15 @@ def test_the_version_and_its_date_are_the_same_everywhere():
 @pytest.mark.parametrize(
     ("schema", "files"), [("github-workflows", ".github/workflows/*.yml"), ("citation-file-format", "CITATION.cff")]
 )
-def test_the_files_that_others_read_are_in_their_format(schema, files):
+def test_workflows_and_the_citation_follow_their_schemas(schema, files):
     pytest.importorskip("check_jsonschema")
     paths = sorted(REPOSITORY.glob(files))
     assert paths
     python("-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *paths)
 
 
-def test_workflows_run_what_is_there():
-    """A release is tried when it is tagged, and a script that is gone would end it then."""
+def test_scripts_that_workflows_run_exist():
+    """The release would stop at a missing script."""
     steps = "".join(path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml"))
     scripts = set(re.findall(r"\bbash (\S+)", steps))
     assert {".ci/run", "scripts/test.sh"} <= scripts

@@ -139,7 +139,7 @@ def user(built, tmp_path_factory):
 
 
 @pytest.mark.weekly
-def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
+def test_the_archive_holds_the_repository_and_the_wheel_the_package(built, tmp_path):
     """The archive passes a few quick tests of the code, the pages and the files."""
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as file:
@@ -162,7 +162,7 @@ def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_metadata_of_the_wheel(built):
+def test_the_wheel_declares_licence_paper_and_python_versions(built):
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         (name,) = fnmatch.filter(file.namelist(), "*.dist-info/METADATA")
@@ -195,8 +195,7 @@ def test_the_wheel_is_installed_under_every_supported_python(built, tmp_path, ve
 
 
 @pytest.mark.slow
-def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model):
-    """Train by the name of a recipe, average, score, evaluate; `corpus` is a few short utterances."""
+def test_the_command_of_the_wheel_runs_the_installed_package(user):
     where = "import nes2net, sys; print(nes2net.__file__.startswith(sys.prefix), nes2net.__version__)"
     inside, version = user("python", "-c", where).split()
     assert inside == "True"
@@ -204,6 +203,9 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     assert "asvspoof2021_df" in user("nes2net", "info", "corpora")
     assert "nes2net_x_selu" in user("nes2net", "info")
 
+
+@pytest.mark.slow
+def test_a_detector_is_trained_averaged_scored_and_evaluated_with_only_the_wheel(user, corpus, small_model):
     model = yaml.safe_dump(small_model, default_flow_style=True, width=10_000).strip()
     where = [f"data.root={corpus}", "--device", "cpu", f"model={model}", "ssl_checkpoint=null"]
     sizes = ["data.num_samples=8000", "data.num_workers=0", "train.epochs=2", "train.batch_size=4", "train.keep=all"]
@@ -223,8 +225,8 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
 
 
 @pytest.mark.slow
-def test_the_first_five_minutes(user, shared, tmp_path):
-    """What a newcomer types; with -s, what they read, too. 20 recordings are in two folders."""
+def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(user, shared, tmp_path):
+    """20 recordings are in two folders. With -s, the test prints what a newcomer reads."""
     for folder, kind in (("real", "ground-truth"), ("fake", "synthesized")):
         (user.folder / folder).mkdir()
         for path in sorted((shared / "real" / "audio" / "fastspeech2_demo").glob(f"*_{kind}.flac"))[:10]:
@@ -250,13 +252,6 @@ def test_the_first_five_minutes(user, shared, tmp_path):
     decided = user("nes2net", "predict", f"real/{first}", *model, *calibration_flags)
     assert decided.split("decision\n")[1].startswith(f"real/{first}")
 
-    scores = shared / "real" / "scores" / "asvspoof2019_la"
-    for name in ("AASIST.eval.txt", "ASVspoof2019.LA.cm.eval.trl.txt", "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"):
-        (user.folder / name).write_bytes(lzma.open(scores / f"{name}.xz").read())
-    evaluated = user("nes2net", "evaluate", "asvspoof2019_la", "AASIST.eval.txt", "--keys", ".", "--resamples", "100")
-    assert "0.830" in evaluated, "not the published EER"
-    assert "0.0275" in evaluated, "not the published min t-DCF"
-
     pytest.importorskip("fastapi_offline")
     predicted = json.loads(user("nes2net", "predict", f"real/{first}", *model, *calibration_flags, "--json"))
     with user.started("nes2net", "serve", *model, *calibration_flags) as line:
@@ -266,3 +261,13 @@ def test_the_first_five_minutes(user, shared, tmp_path):
         served = httpx.post(f"{address}/api/score", files=files, timeout=PATIENCE).json()
     assert served["score"] == predicted["score"]
     assert served["probability"] == pytest.approx(predicted["probability"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_wheel_reproduces_the_published_figures_of_aasist(user, shared):
+    scores = shared / "real" / "scores" / "asvspoof2019_la"
+    for name in ("AASIST.eval.txt", "ASVspoof2019.LA.cm.eval.trl.txt", "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"):
+        (user.folder / name).write_bytes(lzma.open(scores / f"{name}.xz").read())
+    evaluated = user("nes2net", "evaluate", "asvspoof2019_la", "AASIST.eval.txt", "--keys", ".", "--resamples", "100")
+    assert "0.830" in evaluated, "not the published EER"
+    assert "0.0275" in evaluated, "not the published min t-DCF"

@@ -97,7 +97,7 @@ def score(
     chosen_judgement = as_judgement(described)
     decider = deciding.decider()
     located_part = locate_part(corpus, root, split, protocols)
-    # Read the trials before the detector, so that an error in the trials is found before a large model is loaded.
+    # Before the detector, so that an error in the trials is found first.
     trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
     detector = loading.scorer(model)
     scores, decisions = score_corpus(

@@ -110,8 +110,7 @@ def labelled_frames(
             f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms: score frames of "
             "one of these lengths"
         )
-    # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
-    # refuses the utterance.
+    # An utterance's lowest score, or its highest if that is NaN, infinite or too large, so that match() refuses it.
     utterance_scores = []
     for frame_scores in scores.values():
         highest = frame_scores.max()

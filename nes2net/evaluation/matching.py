@@ -10,10 +10,10 @@ In reading order: ``Mismatch`` and ``Matched`` are the result of ``match``, whic
 >>> matched = match(key, ["a", "b", "c", "d"], [2.0, 1.0, -1.0, 0.5])
 >>> matched.bonafide, matched.spoof
 (array([2., 1.]), array([-1. ,  0.5]))
->>> match(key, ["a", "b", "c"], [2.0, 1.0, -1.0])
+>>> match(key, ["a", "b", "c"], [2.0, 1.0, -1.0])  # doctest: +ELLIPSIS
 Traceback (most recent call last):
     ...
-nes2net.lib.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (`allow_partial` evaluates the rest)
+nes2net.lib.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d; correct them, or ...
 """
 
 from __future__ import annotations

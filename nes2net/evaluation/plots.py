@@ -223,6 +223,7 @@ def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigure
     limits = []
     for classes, ends in zip(scores, ranges):
         edges.append(np.linspace(*ends, bins + 1))
+        # In percent, with 5 % of room above.
         limits.append((0.0, 105 * float(np.max(_shares_in_bins(classes, edges[-1])))))
     limits = _common_ranges(limits)
     descriptions = []

@@ -66,7 +66,7 @@ def check_json(content: bytes, name: str) -> None:
 
     >>> check_json(b"[" * 5000, "this")
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: this: lists and mappings are nested more than 100 deep
+    nes2net.lib.errors.InputError: this: lists and mappings are nested more than 100 deep; write them flatter
     """
     # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:

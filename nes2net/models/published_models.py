@@ -221,8 +221,8 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
             "backend": {"name": "raptor", "score_rule": "probability"},
         },
         f"arXiv 2603.06164, hub Speech-Arena-2025/DF_Arena_{size}_V_1",
-        licence="non-commercial (see its card)",
-        code_licence="non-commercial (see its card)",
+        licence="non-commercial (see the card)",
+        code_licence="non-commercial (see the card)",
         trained_on=(
             "asvspoof2019_la",
             "asvspoof5",
@@ -256,7 +256,7 @@ def _spectra(
     return PublishedModel(
         {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
         f"hub {repository}",
-        licence="Apache-2.0 (the metadata of its card) or MIT (the text)",
+        licence="Apache-2.0 (by the metadata of the card) or MIT (by its text)",
         code_licence="Apache-2.0",
         num_samples=_CROP,
         scored_in="the code beside its file on the hub, the logs of the Speech Anti-Spoofing Arena",
@@ -289,7 +289,7 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
         notes=(
             "release 0.2.2 scores by the bona fide logit (score_rule: logit), the current code by the difference of the logits; "
             "the source does not state which rule gave the published figures",
-            "the hub has a file for each training corpus and seed; the first word of a file's name there is the training corpus",
+            "the hub has a file for each training corpus and seed; a file's name begins with the training corpus",
             "nes2net knows the names and shapes of the tensors from files that release 0.2.2 writes, because no published file "
             "was available",
         ),

@@ -90,8 +90,10 @@ def median_epoch(epochs: Sequence[Epoch]) -> Epoch:
     step = median(epoch.step for epoch in epochs)
     validated = median(epoch.validated for epoch in epochs)
     minutes = [epoch.seconds / 60 for epoch in epochs]
-    spread = f"; {min(minutes):.4g} to {max(minutes):.4g} min in {len(epochs)} rounds" if len(epochs) > 1 else ""
-    return Epoch(step, validated, epochs[0].note + spread)
+    note = epochs[0].note
+    if len(epochs) > 1:
+        note += f"; {min(minutes):.4g} to {max(minutes):.4g} min in {len(epochs)} rounds"
+    return Epoch(step, validated, note)
 
 
 def measure_trainer(trainer: Trainer, trials: Slice) -> Epoch:

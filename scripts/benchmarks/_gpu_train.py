@@ -260,7 +260,10 @@ def own_epoch(stage: Stage, trials: Slice, folder: Path, **settings: Any) -> Epo
 
 
 def epoch_kinds(stage: Stage, batch: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Name the kinds of epochs, with their sections `train` and `validation`; none in bf16 if the CPU emulates it."""
+    """Name the kinds of epochs, with their sections `train` and `validation`.
+
+    There are none in bf16 if the CPU emulates it, unless the models are tiny.
+    """
     yield "fp32", {"precision": "fp32"}, {}
     if emulation_note("bfloat16", stage.device) and not stage.small:
         return

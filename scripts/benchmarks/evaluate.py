@@ -1,7 +1,7 @@
 """Goal: evaluating 10⁶ trials of three systems takes at most 60 s of processor time and 2 GB of memory.
 
-The corpus is made in the layout of ASVspoof 2021 DF, whose key has 13 columns. Each evaluation is a
-process of its own, ``nes2net evaluate``, which also writes the JSON.
+The corpus is made in the layout of ASVspoof 2021 DF, whose key has 13 columns. A process of its own
+evaluates, ``nes2net evaluate``, which also writes the JSON.
 """
 
 from __future__ import annotations

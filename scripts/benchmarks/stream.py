@@ -51,11 +51,11 @@ def detectors(is_small: bool) -> dict[str, Callable[[], Detector]]:
     return built
 
 
-def channel_of(detector: Detector, rate: int, hop: float) -> Channel:
+def channel_of(detector: Detector, rate: int) -> Channel:
     """Make a channel that listens with ``detector``, as `nes2net listen` does with a calibration."""
     rng = np.random.default_rng(0)
     decider = Decider(fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
-    judge = LiveJudge(detector.eval(), "random weights", decider, hop=hop)
+    judge = LiveJudge(detector.eval(), "random weights", decider, hop=1.0)
     return judge.session(rate, "s16le", ["mix"], True, "all").channels[0]
 
 
@@ -93,7 +93,7 @@ def measure_pushes(seconds: float) -> None:
     """Print how long a push takes that completes no window."""
     detector = Detector.from_config(LFCC)
     for rate in RATES:
-        pushes, _ = run(channel_of(detector, rate, 1.0), speech(20.0, rate), rate, seconds)
+        pushes, _ = run(channel_of(detector, rate), speech(20.0, rate), rate, seconds)
         print(f"push of 20 ms at {rate:6} Hz without a window: {milliseconds(pushes)}", flush=True)
 
 
@@ -101,7 +101,7 @@ def measure_windows(is_small: bool) -> None:
     """Print how long a window takes, and how many channels one core carries with a window a second."""
     for name, build in detectors(is_small).items():
         detector = build()
-        channel = channel_of(detector, 16000, 1.0)
+        channel = channel_of(detector, 16000)
         samples = speech(20.0, 16000)
         run(channel, samples, 16000, 6.0)  # to warm up
         pushes, windows = run(channel, samples, 16000, 20.0)
@@ -116,7 +116,7 @@ def measure_windows(is_small: bool) -> None:
 def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
-    parser.add_argument("--small", action="store_true", help="a tiny transformer alone and a minute of audio")
+    parser.add_argument("--small", action="store_true", help="only a tiny transformer, and 10 s of audio for each rate")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from marked import filled
 
-from nes2net.lib.options import PARTS, ModelConfig, name_and_options
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 from nes2net.models.published_results import published_tables
@@ -74,11 +73,6 @@ def families() -> str:
     ]
     notes = "\n".join(wrapped(f"- {in_words(names)}: {note}.", 2) for note, names in by_note.items())
     return f"{left_aligned(head, cells)}\n\n{notes}"
-
-
-def part_names(config: ModelConfig) -> str:
-    """Write the names of the parts of a detector without their options."""
-    return " + ".join(name_and_options(config, role)[0] for role in PARTS if config.get(role) is not None)
 
 
 def score_length(model: PublishedModel) -> str:

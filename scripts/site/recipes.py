@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from marked import filled
 from memory_estimate import training_memory
-from published import part_names
 
 from nes2net.apps.experiments.description import load_experiment
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
@@ -20,6 +19,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.flops import count_flops
+from nes2net.lib.options import PARTS, ModelConfig, name_and_options
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes
@@ -95,6 +95,11 @@ def recipe_row(name: str, recipe: Recipe) -> list[str]:
         f"{training_hours:.0f}" if training_hours >= 10 else f"{training_hours:.2g}",
         f"{memory.total / GIBIBYTE:.0f}" if memory.activations else "–",
     ]
+
+
+def part_names(config: ModelConfig) -> str:
+    """Write the names of the parts of a detector without their options."""
+    return " + ".join(name_and_options(config, role)[0] for role in PARTS if config.get(role) is not None)
 
 
 def utterances_of(recipe: Recipe, split: Literal["train", "dev"]) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.files import read_json, write
+from builders.files import read_json, write, write_scores
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 from conftest import load_detector
@@ -29,13 +29,13 @@ from nes2net.scoring.stream import Along
 LA = "asvspoof2019_la"
 
 
-def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
+def test_calibration_from_python_writes_the_scores_of_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     classes = ["bonafide"] * 60 + ["spoof"] * 60
     scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
     write(tmp_path / "list.csv", ["path,label,split", *lines])
-    (tmp_path / "dev.txt").write_text("".join(f"u{n} {score}\n" for n, score in enumerate(scores)))
+    write_scores(tmp_path / "dev.txt", {f"u{n}": score for n, score in enumerate(scores)})
     labels = Labels("generic", "list.csv", "dev")
     done = calibrate(labels, ["dev.txt"])
     assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
@@ -47,7 +47,7 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     assert (tmp_path / "ours.txt").read_bytes() == (tmp_path / "theirs.txt").read_bytes()
 
 
-def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral_detector, corpus, tmp_path, capsys):
+def test_embed_recordings_uses_the_score_length_of_training(spectral_detector, corpus, tmp_path, capsys):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.provenance = Provenance.read({"recipe": {"data": {"num_samples": 9000}}})
     out = tmp_path / "e.npy"
@@ -58,6 +58,9 @@ def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral
     assert record["run"]["num_samples"] == 9000
     assert record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
+
+
+def test_backend_embeddings_of_a_layer_are_refused():
     with input_error("remove it with `of` backend"):
         Embeddings("backend", 1)
 
@@ -101,28 +104,38 @@ def test_predict_returns_the_rows_that_the_command_prints(files, detector, tmp_p
     assert list(rows[1]) == ["file", "error"]
 
 
-def test_tracks_and_stretches_come_as_objects(files, detector):
+def test_predict_returns_the_track_of_score_track(files, detector):
     settings = JudgingSettings(along=Along(0.5, 0.25), track=True)
     (judged,) = predict(detector, files[:1], settings=settings).rows
     assert np.array_equal(judged.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
+
+
+def test_predict_returns_the_fake_stretches(files, detector):
     lone = Frames(20, 0.45, 0.0, 0.5)
     for judgement, expected in ((lone, FAKES[:1]), (Frames(), FAKES)):  # the second stretch is short
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
         assert len(judged.frames) == 150
+
+
+def test_a_wrong_hop_is_refused_before_anything_is_scored(files, detector):
     with input_error("`hop` must be a positive number"):
-        predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))  # before anything is scored
+        predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))
 
 
-def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, spectral_detector, tmp_path, capsys):
+def test_frames_of_a_crop_are_refused(corpus, spectral_detector):
+    dev = Part(LA, corpus, "dev")
+    with input_error("`num_samples` is 4sec, but frames are scored only in whole utterances: remove it"):
+        score_corpus(spectral_detector, dev, "a.txt", checkpoint="m.pth", judgement=Frames(), num_samples="4sec")
+
+
+def test_score_corpus_does_what_the_command_does(corpus, spectral_detector, tmp_path, capsys):
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     model = tmp_path / "model.pth"
     spectral_detector.save(model, recipe=recipe, published_model="AASIST")
     detector = load_detector(model)
     dev = Part(LA, corpus, "dev")
-    with input_error("frames are scored only in whole utterances: remove it"):
-        score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)
     assert decisions is None

@@ -90,7 +90,7 @@ def test_recordings_like_those_of_the_calibration_are_no_drift(drift_of, tmp_pat
 @pytest.mark.parametrize(
     ("change", "trait"), [(lambda x: 4 * x, "level"), (telephone, "bandwidth"), (lambda x: x[:4000], "duration")]
 )
-def test_what_differs_is_named(drift_of, voices, change, trait):
+def test_the_trait_that_changed_is_reported_as_drift(drift_of, voices, change, trait):
     drift = drift_of(voices(20, 30, change))
     assert trait in names(drift)
     assert "all traits" in names(drift)
@@ -110,25 +110,38 @@ def test_a_shift_within_the_usual_range_is_a_note(drift_of, voices):
     assert "level" not in names(drift)
 
 
-def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(drift_of, voices):
+@pytest.fixture
+def folder_of_unfit(voices):
+    """60 voices, four unfit recordings and a broken file."""
     folder = voices(30, 60)
     write_unfit(folder)
     (folder / "broken.wav").write_bytes(b"RIFF")
-    drift = drift_of(folder, folder / "0.wav")
+    return folder
+
+
+def test_a_broken_file_is_named(drift_of, folder_of_unfit):
+    drift = drift_of(folder_of_unfit, folder_of_unfit / "0.wav")
     assert len(drift.recordings) == 65
-    assert list(drift.failures) == [str(folder / "broken.wav")]
+    assert list(drift.failures) == [str(folder_of_unfit / "broken.wav")]
+
+
+def test_a_few_unfit_recordings_are_counted_as_remarks(drift_of, folder_of_unfit):
+    drift = drift_of(folder_of_unfit)
     remarks = {row.labels["remark"]: row.value("number") for row in drift.result.rows("remarks")}
     expected = {"silence": 2, "constant samples": 1, "a steady sound": 1, "channels that cancel": 1}
     assert expected.items() <= remarks.items()
     assert "other" not in remarks
     assert "unfit" not in names(drift)
     assert drift.result.header["cannot_tell"] >= 5 / 65
-    unfit = drift_of(*write_unfit(folder))
+
+
+def test_only_unfit_recordings_are_drift(drift_of, tmp_path):
+    unfit = drift_of(*write_unfit(tmp_path))
     assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text()
     assert "unfit" in names(unfit)
 
 
-def test_days_and_weeks(drift_of, voices):
+def test_recordings_are_grouped_by_the_day_of_their_files(drift_of, voices):
     folder = voices(40, 20)
     days = drift_of(folder)
     rows = days.result.rows("over time")
@@ -137,12 +150,20 @@ def test_days_and_weeks(drift_of, voices):
     llrs = [recording.values["llr"] for recording in days.recordings if recording.modified.day == 2]
     assert rows[0].value("llr") == pytest.approx(np.mean(llrs))
     assert len(llrs) == 2
+
+
+def test_recordings_are_grouped_by_calendar_week(drift_of, voices):
+    folder = voices(40, 20)
     weeks = drift_of(folder, by="week").result.rows("over time")
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
+
+
+def test_without_by_recordings_are_not_grouped(drift_of, voices):
+    folder = voices(40, 20)
     assert not drift_of(folder, by="none").result.rows("over time")
 
 
-def test_the_same_recordings_give_the_same_result_and_picture(drift_of, voices, tmp_path):
+def test_drift_of_the_same_recordings_is_the_same_file_by_file(drift_of, voices, tmp_path):
     folder = voices(50, 20)
     results = []
     for number in range(2):
@@ -151,12 +172,17 @@ def test_the_same_recordings_give_the_same_result_and_picture(drift_of, voices, 
         results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
     assert results[0] == results[1]
     assert results[0][1].startswith(b"\x89PNG")
-    row = json.loads(results[0][0])["recordings"][0]
+
+
+def test_each_recording_has_its_path_with_its_time_of_modification(drift_of, voices):
+    folder = voices(50, 20)
+    result = drift_of(folder).result.to_dict()
+    row = result["recordings"][0]
     assert row["file"] == str(folder / "0.wav")
     assert row["modified"] == "2026-03-02T12:00:00+00:00"
 
 
-def test_too_few_are_said_in_words(drift_of, voices):
+def test_too_few_recordings_are_reported(drift_of, voices):
     folder = voices(60, 3, lambda x: 4 * x)
     drift = drift_of(folder / "0.wav")
     assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: use at least 2")
@@ -192,17 +218,20 @@ def test_files_that_changed_together_have_labels_of_hours(drift_of, voices, tmp_
     assert [label for label in labels if re.search(r":\d\d\.\d", label)] == []
 
 
-def test_another_detector_and_thin_calibrations_are_refused(drift_of, voices, detector, calibration, tmp_path):
+def test_a_calibration_of_too_few_recordings_is_refused(detector, voices):
     folder = voices(70, 1)
-    with input_error("the calibration does not belong to this detector"):
-        measure_drift(small_detector(1), calibration, [folder])
-    with input_error("`alpha` must be between 0 and 1"):
-        drift_of(folder, alpha=0)
     with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
+
+
+def test_a_calibration_of_several_systems_is_refused(detector, voices):
+    folder = voices(70, 1)
     two = fit(np.eye(2), -np.eye(2))
     with input_error("the calibration fuses 2 systems"):
         measure_drift(detector, two, [folder])
+
+
+def test_drift_of_no_readable_file_is_refused(drift_of, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with input_error("none of 1 file could be compared: name other recordings; .*broken.wav"):
         drift_of(tmp_path / "broken.wav")

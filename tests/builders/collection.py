@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from builders.files import write_json
 from builders.shards import table, write_arrow, write_parquet, write_tar
 
 
@@ -40,7 +41,4 @@ def write_shard(path: Path, recordings: dict[str, bytes]) -> Path:
 
 def write_record(folder: Path, content: dict[str, Any]) -> Path:
     """Write the record of a collection into the folder of its results."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "scale.json"
-    path.write_text(json.dumps(content))
-    return path
+    return write_json(folder / "scale.json", content)

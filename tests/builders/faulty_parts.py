@@ -1,4 +1,4 @@
-"""A package of parts for nes2net, each with one planted fault, for tests/models/test_planted_faults.py.
+"""A package of parts for nes2net, each with one planted fault, for tests/models/test_contracts.py.
 
 `install` copies this file into a folder as the module `faulty_parts`, with the metadata of an installed package. Parts
 whose names begin with `good_` have no fault.

@@ -29,7 +29,7 @@ def write_json(path: Path, content: Any) -> Path:
 
 def write_scores(path: Path, scores: Mapping[str, object]) -> Path:
     """A score file with a line for each utterance."""
-    return write(path, "".join(f"{id} {score}\n" for id, score in scores.items()))
+    return write(path, [f"{id} {score}" for id, score in scores.items()])
 
 
 def write_record(scores: Path, **facts: Any) -> Path:

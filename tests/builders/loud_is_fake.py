@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from builders.small_parts import SPECTRUM
 from builders.voices import voice
 from nes2net import Detector
 from nes2net.models.provenance import Provenance
@@ -15,7 +16,7 @@ FAKES = [(1.0, 2.0), (2.5, 2.8)]
 
 def detector() -> Detector:
     """Frames of 20 ms whose score is the probability that they are soft; fake from noise of about 0.01 on."""
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20, "hop_length": 320}
+    frontend = SPECTRUM | {"hop_length": 320}
     detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
     with torch.no_grad():
         detector.backend.last_layer.weight.copy_(torch.tensor([[0.05], [-0.05]]).expand(2, 20))

@@ -5,10 +5,9 @@ from fractions import Fraction
 
 import av
 import numpy as np
-import pytest
 from av.audio.plane import AudioPlane
 
-from nes2net import InputError
+from builders import input_error
 from nes2net.data.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
 
 #: Each reads a file in another way.
@@ -44,7 +43,7 @@ def refused(path, message, content=None, readers=READERS):
     if content is not None:
         path.write_bytes(content)
     for reader in readers:
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             reader(path)
 
 

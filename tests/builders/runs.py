@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nes2net.lib.errors import InputError, Unfinished
+from builders import input_error
+from nes2net.lib.errors import Unfinished
 from nes2net.training import loop
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
@@ -16,7 +17,7 @@ from nes2net.training.run import train
 
 def refused(recipe: Recipe, message: str, device: str = "auto") -> None:
     """Training refuses ``recipe``, and says what ``message`` matches."""
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         train(recipe, device)
 
 

@@ -53,8 +53,8 @@ def case_of(folder: Path) -> dict:
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            file = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-            files[path.relative_to(folder).as_posix().removesuffix(".gz")] = file.read()
+            with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+                files[path.relative_to(folder).as_posix().removesuffix(".gz")] = file.read()
     result = plain(json.loads(files.pop("result.json")))
     return {"files": files, "results": result["results"], "cli_errors": result.get("cli_errors", {})}
 

@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from builders import miniature_corpora
+from builders.files import write
 from builders.voices import voice
 
 SAMPLE_RATE = 16000
@@ -47,9 +48,9 @@ def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
         name = f"LA_E_{3000001 + number}"
         _write(root / "ASVspoof2019_LA_eval" / "flac" / f"{name}.flac", clip)
         lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'A07'} {label}")
-    _text(root / "ASVspoof_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", lines)
+    write(root / "ASVspoof_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", lines)
     scores = ["bonafide target 2.0", "bonafide nontarget -1.0", "A07 spoof 0.5", "bonafide target 0.4"] * 3
-    _text(root / "ASVspoof2019_LA_asv_scores" / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", scores)
+    write(root / "ASVspoof2019_LA_asv_scores" / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", scores)
 
 
 def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
@@ -67,7 +68,7 @@ def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
             labels[:3] = "1" if label == "bonafide" else "0"
             segments[name] = labels
             finer[name] = labels.repeat(2)[: -(-len(clip) // 160)]
-        _text(root / "protocols" / "PartialSpoof_LA_cm_protocols" / f"PartialSpoof.LA.cm.{split}.trl.txt", lines)
+        write(root / "protocols" / "PartialSpoof_LA_cm_protocols" / f"PartialSpoof.LA.cm.{split}.trl.txt", lines)
         (root / "segment_labels").mkdir(exist_ok=True)
         np.save(root / "segment_labels" / f"{split}_seglab_0.02.npy", segments)
         np.save(root / "segment_labels" / f"{split}_seglab_0.01.npy", finer)
@@ -81,7 +82,7 @@ def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
         _write(root / "generic" / name, clip)
         attack = "" if label == "bonafide" else f"vocoder{number % 2}"
         lines.append(f"generic/{name},{label},speaker{number % 3},{attack},kitchen")
-    _text(root / "list.csv", lines)
+    write(root / "list.csv", lines)
 
 
 def labelled_clips(per_class: int) -> list[tuple[str, np.ndarray]]:
@@ -99,7 +100,7 @@ def make(root: Path, per_class: int = 6) -> Path:
             name = f"LA_{letter}_{1000001 + number}"
             _write(root / f"ASVspoof2019_LA_{split}" / "flac" / f"{name}.flac", clip)
             lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'A01'} {label}")
-        _text(protocols / f"ASVspoof2019.LA.cm.{split}.{suffix}.txt", lines)
+        write(protocols / f"ASVspoof2019.LA.cm.{split}.{suffix}.txt", lines)
     for track, key_line in _KEY_LINES.items():
         ids = []
         key = []
@@ -110,14 +111,14 @@ def make(root: Path, per_class: int = 6) -> Path:
             attack = "bonafide" if label == "bonafide" else "A07"
             line = key_line.format(name=name, attack=attack, label=label, vocoder=label.replace("spoof", "unknown"))
             key.append(f"LA_{number % 3:04d} {line}")
-        _text(root / f"ASVspoof_{track}_cm_protocols" / f"ASVspoof2021.{track}.cm.eval.trl.txt", ids)
-        _text(root / "keys" / track / "CM" / "trial_metadata.txt", key)
+        write(root / f"ASVspoof_{track}_cm_protocols" / f"ASVspoof2021.{track}.cm.eval.trl.txt", ids)
+        write(root / "keys" / track / "CM" / "trial_metadata.txt", key)
     _asv(root / "keys" / "LA" / "ASV")
     wild = ["file,speaker,label"]
     for number, (label, clip) in enumerate(rows):
         _write(root / "release_in_the_wild" / f"{number}.wav", clip)
         wild.append(f"{number}.wav,Speaker {number % 3},{'bona-fide' if label == 'bonafide' else 'spoof'}")
-    _text(root / "release_in_the_wild" / "meta.csv", wild)
+    write(root / "release_in_the_wild" / "meta.csv", wild)
     return root
 
 
@@ -130,15 +131,10 @@ def _asv(folder: Path) -> None:
         attack = "A07" if kind == "spoof" else "bonafide"
         key.append(f"LA_0000 {name} none loc_tx {attack} {kind} notrim eval")
         scores.append(f"LA_0000 {name} {mean + 0.3 * np.sin(number):.4f}")
-    _text(folder / "trial_metadata.txt", key)
-    _text(folder / "ASVTorch_Kaldi" / "score.txt", scores)
+    write(folder / "trial_metadata.txt", key)
+    write(folder / "ASVTorch_Kaldi" / "score.txt", scores)
 
 
 def _write(path: Path, clip: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.clip(clip, -1, 1), SAMPLE_RATE, subtype="PCM_16")
-
-
-def _text(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))

@@ -84,7 +84,7 @@ def test_existing_files_are_kept(trials, tmp_path, output, refused):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_errors_are_one_line(workdir, refused):
+def test_wrong_input_of_augment_is_one_line(workdir, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
     (workdir / "text.wav").write_text("no audio")
     for arguments, message in (

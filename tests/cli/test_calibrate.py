@@ -78,7 +78,7 @@ def figures_printed(stdout):
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
 
 
-def test_fit_saves_a_calibration_and_prints_its_figures(folder, calibrate):
+def test_fit_calibrates_scores_as_python_does(folder, calibrate):
     printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
     assert "trained on asvspoof2019_la, phase dev: 60 bona fide and 140 spoofed trials, prior 0.5" in printed
     raw = read("A.eval.txt")
@@ -89,6 +89,12 @@ def test_fit_saves_a_calibration_and_prints_its_figures(folder, calibrate):
     assert (loaded.weights, loaded.offset, loaded.systems) == (expected.weights, expected.offset, ("A.dev",))
     assert list(calibrated.values()) == expected(list(raw.values())).tolist()
     assert f"A.dev  {loaded.weights[0]:+.6g}" in printed
+
+
+def test_fit_prints_the_figures_before_and_after_calibration(folder, calibrate):
+    printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
+    raw = read("A.eval.txt")
+    calibrated = read("A.txt")
     table = figures_printed(printed)
     assert list(table) == ["dev A.dev", "dev calibrated", "eval A.dev", "eval calibrated"]
     costs = (metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_min_cllr, metrics.compute_cllr)
@@ -97,16 +103,27 @@ def test_fit_saves_a_calibration_and_prints_its_figures(folder, calibrate):
         expected = [100 * metrics.compute_eer(*classes)[0], *(cost(*classes) for cost in costs)]
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
     assert table["eval calibrated"][4] < table["eval A.dev"][4]
+
+
+def test_without_keys_of_evaluation_scores_are_only_calibrated(folder, calibrate):
+    calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     (folder / PROTOCOLS["eval"]).unlink()
     assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]
-    assert read("again.txt") == calibrated  # written, but not evaluated
+    assert read("again.txt") == read("A.txt")
 
 
-def test_fuse_and_apply_a_saved_fusion(folder, calibrate):
-    printed, _ = calibrate(f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json")
+FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
+
+
+def test_a_fusion_is_better_than_each_of_its_systems(folder, calibrate):
+    printed, _ = calibrate(FUSE)
     table = figures_printed(printed)
     for figure in (0, 4):
         assert table["eval fused"][figure] < min(table["eval A.dev"][figure], table["eval B.dev"][figure])
+
+
+def test_a_saved_fusion_gives_the_scores_of_its_fit(folder, calibrate):
+    table = figures_printed(calibrate(FUSE)[0])
     # The order of trials in the files does not matter.
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     printed, _ = calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
@@ -115,10 +132,13 @@ def test_fuse_and_apply_a_saved_fusion(folder, calibrate):
     assert "EER" not in calibrate("apply F.json A.eval.txt B.eval.txt --out again.txt")[0]
 
 
-def test_notes_on_separated_classes_and_weights_below_0(folder, calibrate, refused):
-    """A single weight below 0 is refused unless it is asked for."""
+def test_a_negative_weight_of_a_fusion_is_noted(folder, calibrate):
     change("B.dev.txt", lambda _, score: -score)
     assert "note: the weight of B.dev is negative" in calibrate(f"{FIT} B.dev.txt")[0]
+
+
+def test_a_single_negative_weight_is_refused_unless_allowed(folder, calibrate, refused):
+    change("B.dev.txt", lambda _, score: -score)
     refused(
         "calibrate fit asvspoof2019_la B.dev.txt --save c.json",
         "every weight is below 0 (B.dev -",
@@ -127,24 +147,30 @@ def test_notes_on_separated_classes_and_weights_below_0(folder, calibrate, refus
     assert not (folder / "c.json").exists()
     calibrate("fit asvspoof2019_la B.dev.txt --save c.json --allow-inverted")
     assert calibration.load("c.json").weights[0] < 0
+
+
+def test_classes_that_are_separated_without_error_are_noted(folder, calibrate):
     write("A.dev.txt", {f"dev{i}": float(i < 60) + i / 1000 for i in range(200)})
     assert "note: the classes are separated without error here" in calibrate(FIT)[0]
 
 
-def test_partial_scores_and_what_few_trials_are_worth(folder, calibrate, refused):
+def test_trials_without_a_score_are_left_out_only_if_allowed(folder, calibrate, refused):
     change("B.dev.txt", lambda id, score: None if id == "dev7" else score)
     refused(f"calibrate {FIT} B.dev.txt", "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7")
     change("B.eval.txt", lambda id, score: None if id == "eval3" else score)
     out, _ = calibrate(f"{FIT} B.dev.txt --allow-partial --apply A.eval.txt B.eval.txt --out F.txt")
     assert "59 bona fide and 140 spoofed trials" in out
     assert set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
+
+
+def test_fewer_than_20_bonafide_trials_are_warned_of(folder, calibrate):
     for number in (20, 19, 2):
         change("A.dev.txt", lambda id, score, number=number: None if number <= int(id[3:]) < 60 else score)
         _, err = calibrate(f"{FIT} --allow-partial --allow-inverted")
         assert (f"warning: there are only {number} bona fide trials" in err) is (number < 20)
 
 
-def test_errors_are_one_line(folder, calibrate, refused):
+def test_wrong_input_of_calibrate_is_one_line(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     write("one.txt", {"eval0": 1.0})
     write("bonafide.txt", {f"dev{i}": float(i) for i in range(60)})
@@ -153,7 +179,10 @@ def test_errors_are_one_line(folder, calibrate, refused):
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
     for words, message in (
         (f"{FIT} --out x.txt", "--out is used only with --apply"),
-        (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply requires as many"),
+        (
+            f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt",
+            "--apply requires as many, of the same systems in the same order, not 1",
+        ),
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
         (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "199 of 200 trials without a score"),
         (
@@ -234,7 +263,7 @@ LEARN = "fit generic s.txt --root list.csv --phase all --workers 0 --save c.json
 BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 
 
-def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate, output):
+def test_a_calibration_records_what_it_was_learned_from(recordings, calibrate, output):
     (recordings / "r5.wav").write_bytes(b"RIFF")
     out, err = calibrate(LEARN)
     assert "1 recording failed: r5" in err
@@ -251,12 +280,17 @@ def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate,
     assert not population.has_embeddings
     levels = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
     assert population.usual["level"].middle == pytest.approx(np.median(levels), rel=1e-5)
+
+
+def test_info_shows_what_a_calibration_was_learned_from(recordings, calibrate, output):
+    (recordings / "r5.wav").write_bytes(b"RIFF")
+    calibrate(LEARN)
     sheet = output("info c.json").out
-    for fact in (fingerprint, "23 measured", "usual bandwidth", "0.4 to 0.5 s"):
+    for fact in (Detector.from_pretrained("d.pth").fingerprint(), "23 measured", "usual bandwidth", "0.4 to 0.5 s"):
         assert fact in sheet
 
 
-def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordings, calibrate, command, monkeypatch):
+def test_an_interrupted_calibration_embeds_nothing_again(recordings, calibrate, command, monkeypatch):
     words = f"{LEARN} --model d.pth --device cpu"
     embeddings_file = recordings / "c.json.embeddings.npy"
     fit = Population.fit
@@ -292,7 +326,10 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
         class_folder.mkdir(parents=True, exist_ok=True)
         (recordings / f"r{number}.wav").rename(class_folder / f"r{number}.wav")
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
-    refused(f"calibrate {TWO.replace('--samples 8000', '--samples 0')}", "--samples must be at least 1")
+    refused(
+        f"calibrate {TWO.replace('--samples 8000', '--samples 0')}",
+        "--samples must be a number of at least 1, 4sec or full, not",
+    )
     printed, err = calibrate(TWO)
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
     assert "only 12 bona fide trials: if none of them is wrong, up to 24 %" in err
@@ -315,7 +352,7 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     assert "1 file failed: bonafide/bad.wav" in err
 
 
-def test_what_cannot_be_measured(recordings, refused):
+def test_trials_that_cannot_be_measured_are_named(recordings, refused):
     seeded_detector(Detector.from_pretrained("d.pth").config, 1).save("other.pth")
     shutil.copy("s.txt", "bare.txt")
     (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
@@ -330,7 +367,7 @@ def test_what_cannot_be_measured(recordings, refused):
         refused(f"calibrate {words}", message)
 
 
-def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused, output):
+def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused):
     """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
     calibrate(LEARN)
     record = read_json(recordings / "s.txt.json")
@@ -354,8 +391,15 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
             assert message in printed
             assert ("note: the calibration" in printed) is bool(message)
         (recordings / "x.txt").unlink()
-    beside.unlink()
-    assert "note: no record of these scores is beside again.txt" in calibrate(apply)[0]
+
+
+def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrate):
+    calibrate(LEARN)
+    shutil.copy("s.txt", "again.txt")
+    assert "note: no record of these scores is beside again.txt" in calibrate("apply c.json again.txt --out x.txt")[0]
+
+
+def test_a_calibration_of_scores_without_a_record_names_no_detector(recordings, calibrate, output):
     (recordings / "s.txt.json").unlink()
     printed, _ = calibrate(BY_KEYS)
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed

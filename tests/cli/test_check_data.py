@@ -36,7 +36,7 @@ def test_a_whole_corpus_lacks_nothing(every_corpus, check):
         assert (" no: " in text) == (name == "generic")  # where the training trials would validate
 
 
-def test_missing_and_extra_files(every_corpus, tmp_path, check):
+def test_missing_files_of_a_corpus_are_listed(every_corpus, tmp_path, check):
     root = Path(shutil.copytree(every_corpus, tmp_path / "corpora"))
     flac = root / "ASVspoof2019_LA_train" / "flac"
     (flac / "LA_T_1000001.flac").rename(flac / "other.flac")
@@ -50,7 +50,10 @@ def test_missing_and_extra_files(every_corpus, tmp_path, check):
         f"What is missing or wrong - audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https",
     ):
         assert message in text
-    status, text = check("in_the_wild", every_corpus)  # a selection is not the official corpus
+
+
+def test_a_selection_is_not_the_official_corpus(every_corpus, check):
+    status, text = check("in_the_wild", every_corpus)
     assert status == 1
     assert "4 trials instead of 31,779" in text
     assert "--subset accepts a selection" in text

@@ -28,7 +28,7 @@ def waveform(trial):
     return torch.from_numpy(load_audio(trial.path))[None]
 
 
-def test_embed_writes_the_embeddings_of_a_corpus_and_their_list(spectral_detector, dev, corpus, tmp_path, embed):
+def test_embed_writes_the_embeddings_of_a_corpus(spectral_detector, dev, corpus, tmp_path, embed):
     (words, trials) = dev
     model = tmp_path / "detector.pth"
     out = tmp_path / "dev.npy"
@@ -46,7 +46,7 @@ def test_embed_writes_the_embeddings_of_a_corpus_and_their_list(spectral_detecto
     assert "is complete already" in embed(*words).out
 
 
-def test_files_by_a_front_end_alone(corpus, tmp_path, embed):
+def test_a_front_end_alone_embeds_files(corpus, tmp_path, embed):
     folder = corpus / "ASVspoof2019_LA_dev" / "flac"
     bad = tmp_path / "a b, bad.wav"
     out = tmp_path / "files.npy"
@@ -63,7 +63,7 @@ def test_files_by_a_front_end_alone(corpus, tmp_path, embed):
     assert read_json(tmp_path / "files.npy.json")["kept_from_earlier_runs"] == 12
 
 
-def test_a_pre_training_file(dev, small_model, tmp_path, embed):
+def test_a_file_of_pre_training_embeds_files(dev, small_model, tmp_path, embed):
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2_small", **options, pretraining_heads=True)
@@ -77,7 +77,7 @@ def test_a_pre_training_file(dev, small_model, tmp_path, embed):
     np.testing.assert_allclose(np.load(out)[0], expected, atol=1e-5)
 
 
-def test_what_is_missing_or_wrong_is_named(tmp_path, refused):
+def test_wrong_input_of_embed_is_named(tmp_path, refused):
     for words, message in (
         ("--frontend lps", "name either a corpus and its folder, or audio files with --files"),
         ("in_the_wild --frontend lps", "the folder of in_the_wild is not given: add its path"),

@@ -34,7 +34,7 @@ def test_every_example_is_accepted(parsers):
             assert main.parse_args(words[1:]).parser.prog.startswith(name)
 
 
-def test_help_begins_with_the_example_and_is_one_page(parsers, monkeypatch):
+def test_help_is_one_page_that_begins_with_an_example(parsers, monkeypatch):
     """Of 80 columns; one of more than a dozen options is found in a group, by what it is about."""
     monkeypatch.setenv("COLUMNS", "80")
     main, commands, published = parsers
@@ -51,20 +51,36 @@ def test_help_begins_with_the_example_and_is_one_page(parsers, monkeypatch):
             assert len(options) <= 12, name
 
 
-def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
-    """Only what processes of an experiment tell each other is hidden."""
-    main, commands, _ = parsers
+def test_help_tells_a_default_that_depends_on_the_device(parsers):
+    _, commands, _ = parsers
     text = " ".join(commands["nes2net predict"].format_help().split())
     assert "windows at once (8, or 64 on a GPU)" in text
     assert "-h, --help show this help message and exit --" in text
+
+
+def test_there_are_at_most_21_commands(parsers):
+    main, _, _ = parsers
     assert len([name for name in main.commands() if " " not in name]) <= 21
+
+
+def test_only_the_task_of_an_experiment_is_hidden(parsers):
+    """Processes of an experiment tell it each other."""
+    _, commands, _ = parsers
     actions = [(name, action) for name, command in commands.items() for action in command._actions]
     hidden = [f"{name} {action.dest}" for name, action in actions if action.help == argparse.SUPPRESS]
     assert hidden == ["nes2net experiment run task"]
+
+
+def test_options_are_grouped_by_what_they_are_about(parsers):
+    _, commands, _ = parsers
     score = commands["nes2net score"]
     groups = {group.title: [action.dest for action in group._group_actions] for group in score._action_groups}
     assert groups["which trials"] == ["split", "protocols"]  # of the function's docstring
     assert groups["computing"] == ["batch_size", "num_workers", "compile"]  # and of a class of settings
+
+
+def test_help_of_score_explains_its_exit_status(parsers):
+    score = parsers[1]["nes2net score"]
     assert "Exit status 1 means that files failed." in " ".join(score.format_help().split())
 
 

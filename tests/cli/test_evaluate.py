@@ -24,41 +24,58 @@ def refused_flags(good, refused):
     return lambda flags, message: refused(f"{good} {flags}", message)
 
 
-def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, output, refused, refused_flags):
+def test_two_score_files_are_compared_in_each_format(good, tmp_path, output):
     words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --html r.html --json r.json").out
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
     assert read_json(tmp_path / "r.json")["systems"][1]["system"] == "worse"
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+
+
+def test_systems_are_named_by_names(good, tmp_path, output, refused):
+    words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --names Ours Theirs --latex r.tex").out
     assert re.search(r"^Ours +Theirs +−", out, re.MULTILINE)
     assert r"\label{tab:" in (tmp_path / "r.tex").read_text()
     refused(f"{words} --names Ours", "--names must have a different name for each of 2 files, not Ours")
+
+
+def test_fields_of_trials_are_excluded(good, output, refused_flags):
     out = output(f"{good} --exclude attack=A08 codec=gsm").out
     assert "excluded by definition: attack A08, codec gsm" in out
     refused_flags("--exclude A08", "--exclude requires FIELD=VALUE")
+
+
+def test_wrong_flags_of_evaluate_are_refused(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
-    refused_flags("--seed -1", "seed must be at least 0, not -1")
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
-def test_what_is_drawn_and_what_is_shown(good, tmp_path, output, refused, refused_flags):
-    """Frames have no speakers or attacks to draw, which the command says."""
+def test_chosen_metrics_are_resampled_over_trials(good, tmp_path, output):
     out = output(f"{good} --draw trials --metric eer min_dcf --json r.json").out
     assert "bootstrap over 240 trials, 5 draws" in out
     (systems, *_) = read_json(tmp_path / "r.json")["tables"]
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
     assert "Cllr" not in out
 
+
+def test_an_unknown_metric_is_answered_with_the_nearest(refused_flags):
+    refused_flags("--metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
+
+
+def test_drawing_attacks_requires_ten_speakers(refused_flags):
     refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
+
+
+def test_frames_have_no_speakers_to_draw(good, tmp_path, refused):
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     of_frames = good.replace("good.txt", "frames.txt")
     refused(f"{of_frames} --draw speakers", "--draw has no effect on scores of frames, which")
 
 
-def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, refused_flags):
-    """Into one file, whose bytes are the same again; letters can be searched, and nothing needs the page's colours."""
+def test_a_plot_is_written_in_the_format_of_its_suffix(good, tmp_path, output):
+    """The same bytes again."""
     beginnings = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
     for suffix, beginning in beginnings.items():
         contents = []
@@ -68,11 +85,21 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, output, ref
             contents.append(path.read_bytes())
         assert contents[0].startswith(beginning)
         assert contents[0] == contents[1]
+
+
+def test_the_letters_of_a_plot_can_be_searched(good, tmp_path, output):
+    output(f"{good} --plot {tmp_path}/plot0.svg")
     drawn = (tmp_path / "plot0.svg").read_text()
     for text in ("false alarms: spoof accepted, %", "good", "bona fide", "spoof", "trials of the class, %"):
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
+
+
+def test_a_plot_of_another_format_is_refused(refused_flags):
     refused_flags("--plot curves.jpg", "--plot requires a file that ends in .png, .svg or .pdf, not curves.jpg")
+
+
+def test_a_plot_of_a_result_without_scores_is_refused(tmp_path):
     with input_error("`plot` only draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
@@ -109,12 +136,11 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
         (also, "--also is used only with --threshold-from or --calibration: remove it"),
         (f"{threshold} --also generic x", "--also requires CORPUS SCORES KEYS"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
-        ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):
         refused_flags(wrong, message)
 
 
-def test_what_a_terminal_obeys_is_escaped(workdir, output):
+def test_control_characters_of_attacks_are_escaped(workdir, output):
     rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m" for n in range(20)]
     write(workdir / "list.csv", ["path,label,attack", *rows])
     write(workdir / "scores.txt", [f"a{n} 1\nb{n} 0\nc{n} 2" for n in range(20)])

@@ -11,18 +11,27 @@ from nes2net.lib.registry import Registry
 build_parser = command_line.build_parser
 
 
-def test_help_by_task_and_overrides_between_options(command, output):
+def test_the_help_of_train_shows_its_use(command):
     status, out, _ = command("train --help")
     text = " ".join(out.split())
     assert status == 0
     assert "usage: nes2net train" in text
     assert "torchrun --nproc-per-node N" in text
     assert "accelerate launch" in text
+
+
+def test_commands_are_listed_by_task(output):
     text = output("", status=2).err
     assert text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
     assert len(text.splitlines()) <= 55
+
+
+def test_a_missing_command_is_named(output):
     err = output(["--"], status=2).err
     assert "the following arguments are required: COMMAND" in err
+
+
+def test_overrides_may_stand_between_options():
     device = "--device cpu"
     for before in (f"recipe.yaml {device} seed=7", f"{device} recipe.yaml seed=7", f"recipe.yaml seed=7 {device}"):
         for after in ("date=1", "-- date=1"):
@@ -33,7 +42,7 @@ def test_help_by_task_and_overrides_between_options(command, output):
 KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: "
 
 
-def test_errors_are_one_line(workdir, refused):
+def test_wrong_input_is_one_line(workdir, refused):
     for arguments, message in (
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),

@@ -25,7 +25,7 @@ def after(name, root, split="eval", **options):
 
 
 @pytest.mark.parametrize("folder_of_keys", ["DB", "DB/LA", "."])
-def test_keys_in_and_beside_the_folder_of_the_audio_are_found(database, tmp_path, folder_of_keys):
+def test_keys_near_the_folder_of_the_audio_are_found(database, tmp_path, folder_of_keys):
     keys = tmp_path / folder_of_keys / "keys"
     shutil.copytree(tmp_path / "elsewhere", keys)
     command = after("asvspoof2021_la", database)
@@ -34,7 +34,7 @@ def test_keys_in_and_beside_the_folder_of_the_audio_are_found(database, tmp_path
     assert (keys_folder / keys.relative_to(keys_folder)).is_dir()
 
 
-def test_keys_that_are_not_there_are_a_placeholder_with_their_source(database):
+def test_missing_keys_are_a_placeholder_with_their_source(database):
     command = after("asvspoof2021_la", database)
     assert command.startswith("nes2net evaluate asvspoof2021_la s.txt --keys KEYS  # KEYS: get https://")
     assert shlex.split(command, comments=True)[-1] == "KEYS"

@@ -69,7 +69,7 @@ def close(score):
     return pytest.approx(score, abs=1e-6)
 
 
-def test_rows_and_table_hold_the_scores_in_the_order_of_files(predict, rows, detector):
+def test_rows_have_the_scores_in_the_order_of_files(rows, detector):
     file_rows, _ = rows(*reversed(FILES), "--samples", "16000", "--batch-size", "2")
     assert [row["file"] for row in file_rows] == FILES[::-1]
     heard = "in training the detector hears 4.04 s at a time"
@@ -77,6 +77,9 @@ def test_rows_and_table_hold_the_scores_in_the_order_of_files(predict, rows, det
     assert "remark" not in file_rows[0]
     for row in file_rows:
         assert row["score"] == close(detector.score(row["file"], num_samples=16000))
+
+
+def test_the_table_has_the_scores_in_the_order_of_files(predict, detector):
     out, err = predict("speech")
     assert not err
     titles, *lines = table(out)
@@ -86,7 +89,7 @@ def test_rows_and_table_hold_the_scores_in_the_order_of_files(predict, rows, det
     assert titles.split() == ["file", "score", "duration"]
     for line, file, seconds in zip(lines, FILES, ("1.50", "0.50", "1.50"), strict=True):
         assert line.split()[:4] == [file, f"{detector.score(file):.4f}", seconds, "s"]
-    assert lines[1].endswith(f"lasts 0.50 s; {heard}")
+    assert lines[1].endswith("lasts 0.50 s; in training the detector hears 4.04 s at a time")
 
 
 def test_a_track_has_the_windows_of_score_track(predict, rows, detector):
@@ -101,7 +104,7 @@ def test_a_track_has_the_windows_of_score_track(predict, rows, detector):
     assert [line.split()[:3] for line in windows] == [["at", f"{time:.2f}", "s"] for time in track.times]
 
 
-def test_windows_of_a_calibrated_track_have_ratios_and_probabilities(predict, rows, calibrations):
+def test_a_calibration_applies_to_each_window_of_a_track(predict, rows, calibrations):
     words = [FILES[0], "--track", "--window", "0.5", "--calibration", calibrations / "known.json"]
     (row,), _ = rows(*words)
     decider = Decider(load(calibrations / "known.json"))
@@ -112,8 +115,8 @@ def test_windows_of_a_calibrated_track_have_ratios_and_probabilities(predict, ro
     assert [float(line.split()[4]) for line in windows] == pytest.approx(row["llrs"], abs=5e-5)
 
 
-def test_a_picture_shades_the_sides_of_its_threshold(predict, calibrations, speech_folder, tmp_path, monkeypatch):
-    """Both sides of a threshold are shaded, and the axis of a calibrated picture is the ratio."""
+def test_a_picture_shades_the_sides_of_its_threshold(predict, calibrations, tmp_path):
+    """The axis of a calibrated picture is the ratio."""
     calibrated = ["--calibration", calibrations / "known.json", "--operating-point", "cost:1,1,0.2"]
     for flags, expected in (
         (["--window", "0.5"], set()),
@@ -127,15 +130,19 @@ def test_a_picture_shades_the_sides_of_its_threshold(predict, calibrations, spee
         text = picture.read_text().lower()
         assert (BONAFIDE in text) is bool(expected)
         assert expected <= set(re.findall("<!-- (.*?) -->", text))
+
+
+def test_recordings_of_the_same_name_have_pictures_of_their_own(predict, speech_folder, tmp_path, monkeypatch):
+    """Each is announced after the table."""
     namesake = shutil.copy(speech_folder / FILES[0], tmp_path)
     monkeypatch.setattr(sys, "stderr", sys.stdout)
     out = predict(FILES[0], namesake, FILES[0], "--plot", tmp_path / "pictures").out
     first_words = [line.split()[0] for line in table(out)[1:]]
-    assert first_words == [FILES[0], namesake, FILES[0], *["wrote"] * 3]  # announced after the table
+    assert first_words == [FILES[0], namesake, FILES[0], *["wrote"] * 3]
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_what_is_shown_beside_a_score_never_changes_it(rows, calibrations, tmp_path):
+def test_flags_that_show_more_never_change_a_score(rows, calibrations, tmp_path):
     """That of the first second, of all, of two minutes; with the decision on it."""
     for words in (["--samples", "16000"], [], ["--calibration", calibrations / "second.json"]):
         for name in ("speech/a.wav", "long.flac"):
@@ -146,7 +153,7 @@ def test_what_is_shown_beside_a_score_never_changes_it(rows, calibrations, tmp_p
                 assert len(row["times"]) == len(row["scores"]) == row["windows"]
 
 
-def test_how_much_was_judged_stands_in_the_row(predict, rows, calibrations, speech_folder):
+def test_the_row_has_the_share_that_was_judged(predict, rows, calibrations, speech_folder):
     words = ["long.flac", "--calibration", calibrations / "second.json"]
     (row,), _ = rows(*words)
     assert row["judged"] == 1 / 121
@@ -194,7 +201,7 @@ def test_a_csv_table_has_a_row_for_each_recording_even_an_unreadable_one(predict
     predict(*words, "--csv", "--json", status=2)
 
 
-def test_a_threshold_gives_labels(predict, rows, detector, tmp_path):
+def test_a_recording_below_the_threshold_is_spoof(rows, tmp_path):
     """The score at the threshold is bona fide; silence is neither."""
     soundfile.write(tmp_path / "silence.wav", np.zeros(32000), 16000)
     (first,), _ = rows("speech/a.wav")
@@ -203,12 +210,15 @@ def test_a_threshold_gives_labels(predict, rows, detector, tmp_path):
         assert (row["decision"], row["threshold"], silent["decision"]) == (decision, threshold, CANNOT_TELL)
         assert "probability" not in row
         assert silent["reason"] == "digital silence"
+
+
+def test_the_table_explains_the_threshold(predict):
     out = predict("speech/a.wav", "--threshold", "0").out
     assert table(out)[0].split() == ["file", "score", "duration", "decision"]
     assert "# decision: bona fide from a score of 0 on, the --threshold that you gave" in out
 
 
-def test_an_unfit_recording_has_no_probability(predict, rows, calibrations, tmp_path):
+def test_an_unfit_recording_has_no_probability(rows, calibrations, tmp_path):
     reasons = write_unfit(tmp_path)
     unfit_rows, _ = rows(*reasons, "--calibration", calibrations / "known.json", "--abstain", "0", "--track")
     for row, reason in zip(unfit_rows, reasons.values(), strict=True):
@@ -216,6 +226,10 @@ def test_an_unfit_recording_has_no_probability(predict, rows, calibrations, tmp_
         assert "llrs" not in row
         assert row["reason"].startswith(reason)
         assert row["remark"].startswith(reason)
+
+
+def test_the_table_says_why_a_recording_is_unfit(predict, calibrations, tmp_path):
+    reasons = write_unfit(tmp_path)
     lines = table(predict(*reasons, "--calibration", calibrations / "known.json").out)[1:]
     for line, reason in zip(lines, reasons.values(), strict=True):
         assert re.search("– +– +cannot tell", line)
@@ -223,8 +237,9 @@ def test_an_unfit_recording_has_no_probability(predict, rows, calibrations, tmp_
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
-def test_a_recording_of_more_than_two_minutes(predict, rows, detector, speech_folder, tmp_path, suffix):
-    """It is scored along its time, with a line that says so, in its place among short ones."""
+def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(
+    predict, rows, detector, speech_folder, tmp_path, suffix
+):
     path = speech_folder / "long.flac"
     if suffix == "mp3":  # only decoding tells its length
         path = tmp_path / "long.mp3"
@@ -247,8 +262,8 @@ def test_a_recording_of_more_than_two_minutes(predict, rows, detector, speech_fo
         assert f"mean of {len(track)} windows" in line
 
 
-def test_recordings_that_are_scored_in_one_piece(rows, detector, speech_folder, tmp_path):
-    """Two minutes are, and longer ones if they are asked for; if they are cut off, that is the error."""
+def test_two_minutes_are_scored_in_one_piece(rows, detector, speech_folder, tmp_path):
+    """Longer ones only on request."""
     short = tmp_path / "short.flac"
     soundfile.write(short, soundfile.read(speech_folder / "long.flac", frames=120 * 16000)[0], 16000)
     for path, flags, options, facts in (
@@ -260,6 +275,9 @@ def test_recordings_that_are_scored_in_one_piece(rows, detector, speech_folder, 
         assert not err
         assert row | facts == row
         assert row["score"] == close(detector.score(path, **options))
+
+
+def test_a_long_recording_that_is_cut_off_is_an_error(rows, speech_folder, tmp_path):
     (tmp_path / "cut.flac").write_bytes((speech_folder / "long.flac").read_bytes()[:-5000])
     (first, second), _ = rows(tmp_path / "cut.flac", "speech/a.wav", "--hop", "4", status=1)
     assert "score" not in first
@@ -324,7 +342,7 @@ def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
 @pytest.mark.parametrize(
     "name, unlike", [("population", "its level, -50.0 dB of full"), ("embeddings", "its embedding")]
 )
-def test_what_is_unlike_the_calibration_is_not_decided(
+def test_a_recording_unlike_the_calibration_is_not_decided(
     predict, rows, calibrations, speech_folder, tmp_path, name, unlike
 ):
     """The same recording, but for 30 dB less, and one in a batch as alone."""
@@ -343,11 +361,15 @@ def test_what_is_unlike_the_calibration_is_not_decided(
     assert line.endswith(file_rows[1]["reason"])
     (row,), _ = rows(files[1], *flags, "--abstain", "0")
     assert row["decision"] != CANNOT_TELL
-    assert "'s 40 recordings are too few for --abstain 0.01" in predict(files[1], *flags, "--abstain", "0.01").out
 
 
-def test_what_is_uncertain_is_said(predict, rows, calibrations, detector):
-    """As many samples are scored as in the calibration."""
+@pytest.mark.parametrize("name", ["population", "embeddings"])
+def test_a_calibration_of_too_few_recordings_for_abstain_is_noted(predict, calibrations, name):
+    flags = ["--calibration", calibrations / f"{name}.json", "--abstain", "0.01"]
+    assert "'s 40 recordings are too few for --abstain 0.01" in predict("speech/a.wav", *flags).out
+
+
+def test_as_many_samples_are_scored_as_in_the_calibration(predict, rows, calibrations, detector):
     words = ["speech/a.wav", "--calibration", calibrations / "second.json"]
     (row,), _ = rows(*words)
     assert (row["method"], row["samples"]) == ("beginning", 16000)
@@ -355,6 +377,9 @@ def test_what_is_uncertain_is_said(predict, rows, calibrations, detector):
     out = predict(*words).out
     assert re.search("the first 1.00 s of each recording are scored .*, as for the calibration", out)
     assert "less certain" not in out
+
+
+def test_a_calibration_of_other_scores_is_noted(predict, calibrations):
     unlike = "learned from scores of the first 1 s, not of whole recordings"
     unknown = "does not say which detector's scores it was learned from"
     for name, flags, note in (("second", ["--samples", "full"], unlike), ("unknown", [], unknown)):
@@ -396,7 +421,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(speech_folder, flags, shown):
     assert peak < 1.5e9
 
 
-def test_the_time_of_long_work_is_told_with_the_hop_that_takes_less(predict, monkeypatch):
+def test_long_work_is_announced_with_a_faster_hop(predict, monkeypatch):
     """The default hop follows the length of the recording; the advice names it."""
     monkeypatch.setenv(progress.SECONDS, "1e9")
     monkeypatch.setattr(progress, "_FIRST", 0.0)  # seconds of work that are announced
@@ -406,7 +431,7 @@ def test_the_time_of_long_work_is_told_with_the_hop_that_takes_less(predict, mon
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 @pytest.mark.parametrize("how", [["--json"], [], ["--track", "--json"], ["--samples", "64600", "--json"]])
-def test_a_folder_with_damaged_files_pipes_devices_and_links(predict, speech_folder, tmp_path, how):
+def test_files_that_cannot_be_scored_are_named(predict, speech_folder, tmp_path, how):
     """Each is named with a reason, nothing is waited for, and the recordings are scored; others' files are skipped."""
     folder = tmp_path / "folder"
     below = folder / "below"
@@ -441,7 +466,7 @@ def test_a_folder_with_damaged_files_pipes_devices_and_links(predict, speech_fol
 OTHER = "the calibration does not belong to this detector: it was learned from scores of "
 
 
-def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
+def test_wrong_input_of_predict_is_one_line(refused, speech_folder, calibrations, monkeypatch):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--channel left", ["--channel"]),

@@ -50,7 +50,7 @@ def predict(speech_folder, monkeypatch, output):
     return run
 
 
-def test_segments_of_each_file_are_told_with_their_settings(predict):
+def test_a_row_has_the_segments_with_the_settings(predict):
     files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
     out, err = predict(*files, "--json", status=1)
     first, second, third = map(json.loads, out.splitlines())
@@ -63,6 +63,12 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     assert second["segments"] == []
     assert near([(segment["start"], segment["end"]) for segment in first["segments"]], LOUD["a.wav"])
     assert all(segment["label"] == "spoof" and segment["score"] < 0.5 for segment in first["segments"])
+    assert second["remark"] == "lasts 0.50 s; in training the detector hears 4.04 s at a time"
+
+
+def test_the_table_shows_each_stretch_below_its_file(predict):
+    files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
+    first = json.loads(predict(files[0], "--json").out)
     titles, *lines, rule, score = predict(*files, status=1).out.splitlines()
     assert score.startswith("# score: higher means more bona fide")
     rule_words = "a fake stretch begins at a score of at most 0.5 and continues up to 0.6, and lasts at least 0.1 s"
@@ -73,13 +79,12 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
         start, end, score = (segment[key] for key in ("start", "end", "score"))
         assert " ".join(line.split()) == f"{start:.2f} to {end:.2f} s {score:.4f} {end - start:.2f} s"
     remark = "lasts 0.50 s; in training the detector hears 4.04 s at a time"
-    assert second["remark"] == remark
     assert lines[3].split(maxsplit=4) == ["speech/b.flac", "–", "0.50", "s", f"no fake stretch; {remark}"]
     assert lines[4].split()[:3] == ["speech/c.wav", "–", "–"]
 
 
 def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, speech_folder):
-    """The command refuses what Python refuses; with a threshold, a line says what that is worth."""
+    """The command refuses it as Python does."""
     out, err = predict("speech/b.flac", status=2, model="untrained.pth")
     assert not out
     assert "add a --threshold or a --calibration of frame scores" in err
@@ -87,13 +92,16 @@ def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(p
     with input_error("this detector was trained on whole recordings") as refusal:
         detector.segment(speech_folder / "speech" / "b.flac")
     assert with_flag_names(str(refusal.value)).partition(":")[0] in err
+
+
+def test_stretches_of_a_detector_of_whole_recordings_are_marked(predict):
     out = predict("speech/b.flac", "--threshold", "0.4", model="untrained.pth").out
     assert "# this detector was trained on whole recordings, not on segments: " in out
     out = predict("speech/b.flac", "--threshold", "0.4", "--json", model="untrained.pth").out
     assert json.loads(out)["trained_on_segments"] is False
 
 
-def test_rttm_and_audacity_labels_are_written(predict, speech_folder, tmp_path):
+def test_stretches_are_written_as_rttm_or_labels_of_audacity(predict, speech_folder, tmp_path):
     err = predict("speech", "--rttm", tmp_path / "all.rttm", "--labels", "audacity", status=1).err
     beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
     assert re.findall("wrote (.*)", err) == [*beside, str(tmp_path / "all.rttm")]
@@ -106,6 +114,11 @@ def test_rttm_and_audacity_labels_are_written(predict, speech_folder, tmp_path):
         ends = [0.0, *(segment.end for segment in segments)]
         assert [segment.start for segment in segments] == ends[:-1]
         assert ends[-1] == LENGTHS[name]
+
+
+def test_each_recording_has_a_file_of_its_own_in_a_folder(predict, tmp_path):
+    predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
+    rttm = read_rttm(tmp_path / "all.rttm")
     labels = tmp_path / "labels"
     folder = tmp_path / "rttm"
     predict("speech", "--rttm", folder, "--labels", "audacity", "--out", labels, status=1)
@@ -145,7 +158,7 @@ def test_a_calibration_of_frames(predict, detector, speech_folder, tmp_path, ref
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
 
 
-def test_errors_are_one_line(speech_folder, monkeypatch, refused):
+def test_wrong_input_of_segments_is_one_line(speech_folder, monkeypatch, refused):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--judgement frames --model whole.pth", WHOLE),

@@ -51,7 +51,7 @@ def score(corpus, spectral_detector, workdir, command):
     return run
 
 
-def test_decide_writes_a_table_beside_unchanged_scores(score, tmp_path):
+def test_decide_writes_a_table_beside_the_scores(score, tmp_path):
     score("")
     before = (tmp_path / "dev.txt").read_bytes()
     flags = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"
@@ -74,10 +74,19 @@ def test_decide_writes_a_table_beside_unchanged_scores(score, tmp_path):
     assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
     assert "the operating point cost:1,10,0.5" in out
     assert "none is called 'cannot tell' for being unlike" in err
+
+
+def test_complete_decisions_are_not_written_again(score, tmp_path):
+    flags = "--calibration plain.json --prior 0.2"
+    score(flags)
     written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
     assert "spoof, 0 cannot tell, complete already in dev.txt" in score(flags)[2]
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
-    other_rows = score("--calibration plain.json --prior 0.5")[0]  # another threshold is another table
+
+
+def test_another_prior_is_another_table(score):
+    rows = score("--calibration plain.json --prior 0.2")[0]
+    other_rows = score("--calibration plain.json --prior 0.5")[0]
     assert [row["llr"] for row in other_rows] == [row["llr"] for row in rows]
     assert [row["probability"] for row in other_rows] != [row["probability"] for row in rows]
 

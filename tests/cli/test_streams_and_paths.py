@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(detector, refused, words, f
     assert re.search(f"{re.escape(file)}:? cannot be written [(]", line)
 
 
-def test_augment_reads_and_writes_names_that_are_not_utf_8(detector, capsys):
+def test_augment_accepts_names_that_are_not_utf_8(detector, capsys):
     names = [os.fsdecode(b"b\xff.wav"), os.fsdecode(b"to\xff")]
     os.rename("a.wav", names[0])
     assert main(["augment", names[0], "--algo", "4", "--plot", "--out", names[1]]) == 0

@@ -60,7 +60,7 @@ def test_the_rest_works_without_it(app, recording, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_files_of_a_task_and_of_its_judgement_can_be_deleted(recording, tmp_path):
+def test_the_files_of_source_tracing_can_be_deleted(recording, tmp_path):
     """Every other module is imported; no name leads to what is gone; files of other kinds are told apart as before."""
     shutil.copytree(REPOSITORY / "nes2net", tmp_path / "nes2net", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "nes2net" / "training" / "tasks" / "source_tracing.py").unlink()

@@ -64,7 +64,7 @@ def files(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
 @pytest.mark.parametrize("name", [*slow("export to onnx"), *(name for name in COMMANDS if name != "export to onnx")])
-def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypatch, command):
+def test_written_files_are_announced_with_permissions_of_the_umask(name, folder, mode, monkeypatch, command):
     if name == "export to onnx":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")

@@ -122,7 +122,7 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
         evaluated(folder, class_field="codec")
 
 
-def test_class_field_is_a_flag_of_evaluate_and_calibrate(folder, monkeypatch, capsys):
+def test_class_field_is_a_flag_of_the_commands(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
     assert not main(words.split())
@@ -134,6 +134,10 @@ def test_class_field_is_a_flag_of_evaluate_and_calibrate(folder, monkeypatch, ca
     assert "note: logits: the class of a trial is its attack, as logits.tsv.json says; A02 counts as A01" in printed
     assert "aliases join 3 classes of the key to 1" in printed
     assert main([*words.split(), "--class-field", "family"]) == 2
+
+
+def test_class_field_has_no_effect_on_scores(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
     write(folder / "scores.txt", "u0 1\nu1 2\n")
     assert main("evaluate generic scores.txt --keys key.csv --phase all --class-field family".split()) == 2
     assert "--class-field has no effect on scores, which scores.txt holds" in capsys.readouterr().err

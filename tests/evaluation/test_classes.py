@@ -157,41 +157,48 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_training_names_the_classes_and_selects_by_their_measures(run, tracer):
-    assert tracer.classes == KNOWN
+def test_training_selects_by_the_errors_of_classes(run):
     last_epoch = history_of(run)[-1]
     assert last_epoch["val_trace_f1_error_wo_aug"] == 0
     assert last_epoch["val_trace_error_wo_aug"] == 0
     for name in last_epoch:
         assert "eer" not in name
+
+
+def test_the_checkpoint_of_training_names_the_classes(tracer):
+    assert tracer.classes == KNOWN
     labels = tracer.provenance.class_labels
     assert labels["field"] == "vocoder"
     assert len(labels["known"]["scores"]) == 36
-    # other weights have other scores
+
+
+def test_an_average_has_no_scores_of_being_known(run):
+    """Other weights have other scores."""
     average = load_detector(average_run(run, [5, 6]).path)
     assert average.classes == KNOWN
     assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
 
 
-def test_scoring_without_the_judgement_is_refused_and_the_next_commands_have_it(
-    run, checkpoint, tones, tmp_path, capsys
-):
+def test_a_tracer_is_not_scored_without_its_judgement(checkpoint, tones, tmp_path, capsys):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
     assert main(command) == 2
     assert "use the --judgement classes" in capsys.readouterr().err
+
+
+def test_the_next_command_after_training_has_the_judgement(run, tones, tmp_path):
     (_, scoring, _) = after_training(run, recipe_of(tones, tmp_path))
     assert scoring[:2] == ["score", "generic"]
     assert "--judgement" in scoring
 
 
-def test_development_trials_of_unknown_classes_are_listed_and_left_out(tones, tmp_path, capsys):
+def test_development_trials_of_unknown_classes_are_left_out(tones, tmp_path, capsys):
     task = create_task(recipe_of(tones, tmp_path))
     assert len(task.trials("train")) == 36
     assert len(task.trials("dev")) == 36
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
-def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, labels, tmp_path):
+def test_a_tracer_that_knows_bona_fide_gives_scores(tones, labels, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
     detector = load_detector(folder / "epoch_4.pth")
     assert detector.classes[-1] == "bonafide"
@@ -250,7 +257,7 @@ def result(evaluated):
     return evaluated(num_resamples=200)
 
 
-def test_the_figures_are_those_of_the_logits(result, scored, tracer):
+def test_the_figures_are_those_of_the_logits(result, scored):
     assert result.header["num_known"] == 36
     assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
@@ -268,9 +275,17 @@ def test_the_figures_are_those_of_the_logits(result, scored, tracer):
         for name in ("auroc", "fpr95"):
             low, high = row[name].interval
             assert low <= row.value(name) <= high
+
+
+def test_trials_of_unknown_classes_are_counted(result):
     (row,) = result.rows("unknown")
     assert row.labels["unknown class"] == "D"
     assert row.value("num_trials") == 12
+
+
+def test_trials_below_the_threshold_are_unknown(result, scored, tracer):
+    table = table_of(scored)
+    is_known, is_unknown = generators_of(table)
     threshold = decisions.KnownThreshold.read(tracer.provenance.class_labels["known"])
     scores = decisions.known_scores(table.logits, threshold.kind)
     (row,) = result.rows("with_unknown")
@@ -333,8 +348,7 @@ def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", 
     return {row.labels["score"]: row.figures for row in rows}
 
 
-def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(embedded, tmp_path):
-    """The record beside the embeddings names the corpus of the training trials; NSD takes their logits."""
+def test_the_record_of_embeddings_names_the_training_trials(embedded, tmp_path):
     shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
     for path in tmp_path.glob("eval.npy*"):
         path.rename(path.with_name(path.name.replace("eval", "classes")))
@@ -408,7 +422,7 @@ def verification_eer(embeddings, enrolled, frequencies):
     return metrics.compute_eer(scores[is_target], scores[~is_target])[0]
 
 
-def test_verification_by_embeddings(embeddings, labels):
+def test_trials_are_verified_by_their_embeddings(embeddings, labels):
     """Each trial is compared with the mean of each class of training; a trial of D is of another class."""
     training, evaluation = embeddings
     result = evaluate(labels, [evaluation], reference=(training,), num_resamples=20)
@@ -449,7 +463,7 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
         evaluate(labels, [evaluation], reference=(training,))
 
 
-def test_text_json_and_page_of_classes_have_the_figures(result, tmp_path):
+def test_every_form_of_a_result_has_the_figures_of_classes(result, tmp_path):
     text = result.text()
     assert "36 trials of 3 known classes of 3, 12 of 1 unknown one; 12 bona fide trials omitted" in text
     assert "C=higher" in text
@@ -462,7 +476,7 @@ def test_text_json_and_page_of_classes_have_the_figures(result, tmp_path):
     assert "scores of being known" in page
 
 
-def test_predict_names_the_likeliest_or_none_of_the_known(tracer, checkpoint, tones, capsys):
+def test_predict_names_the_likeliest_class(tracer, checkpoint, tones, capsys):
     paths = [tones.parent / f"eval_{frequency}_0.wav" for frequency in (900, 5000)]
     predictions = predict(tracer, paths, "classes")
     likeliest, _ = rows = [answer.to_row() for answer in predictions.rows]
@@ -472,15 +486,23 @@ def test_predict_names_the_likeliest_or_none_of_the_known(tracer, checkpoint, to
     for row in rows:
         assert row["known"]["is_known"] == (row["known"]["score"] >= row["known"]["threshold"])
         assert 0 < row["known"]["p"] <= 1
-    assert not main(["predict", str(paths[0]), "--model", str(checkpoint), "--judgement", "classes"])
+
+
+def test_the_table_of_predict_names_the_class(checkpoint, tones, capsys):
+    path = tones.parent / "eval_900_0.wav"
+    assert not main(["predict", str(path), "--model", str(checkpoint), "--judgement", "classes"])
     printed = capsys.readouterr().out
     assert "B, middle" in printed
     assert "none of the known: no (p " in printed
-    told = {**likeliest, "known": {**likeliest["known"], "is_known": False, "p": 0.01}}
+
+
+def test_a_trial_below_the_threshold_is_none_of_the_known_classes():
+    known = {"is_known": False, "p": 0.01, "score": 0.0, "threshold": 1.0}
+    told = {"class": "B, middle", "posteriors": {}, "known": known}
     assert Classes(KNOWN).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
 
 
-def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_path, capsys):
+def test_calibrate_classes_gives_an_average_its_threshold(run, tones, tmp_path, capsys):
     average = average_run(run, [5, 6]).path
     out = score_classes(tones, average, tmp_path / "dev.tsv", "--split", "dev")
     known_file = tmp_path / "known.json"
@@ -556,9 +578,12 @@ def test_settings_of_the_other_kind_of_file_are_refused(evaluated, labels, tmp_p
         evaluate(labels, [scores], unknown="energy")
 
 
-def test_detectors_without_bona_fide_have_no_score_and_detectors_of_spoofs_no_classes(tracer):
+def test_detectors_without_bona_fide_have_no_score(tracer):
     with input_error("without bona fide, so it has no score"):
         tracer.score(np.zeros(4000), 16000)
+
+
+def test_detectors_of_spoofs_have_no_classes():
     with input_error("only tells bona fide from spoof"):
         Classes().fit_to(Detector.from_config(MODEL))
 
@@ -576,7 +601,7 @@ def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
         Classes(KNOWN).table(file)
 
 
-def test_intervals_equal_those_of_resampled_trials():
+def test_intervals_of_scores_equal_those_of_resampled_trials():
     """A multinomial draw of counts is a bootstrap of trials; means over unknown classes draw the classes, too."""
     rng = np.random.default_rng(0)
     known_scores = rng.normal(2, 1, 300)
@@ -589,13 +614,17 @@ def test_intervals_equal_those_of_resampled_trials():
         draws.append(metrics.auroc(rng.choice(known_scores, 300), np.concatenate(drawn)))
     expected = metrics.rate_interval(intervals["auroc"].value, draws, 300)
     assert intervals["auroc"].interval == pytest.approx(expected, abs=0.02)
+
+
+def test_intervals_of_confusions_equal_those_of_drawn_trials():
+    rng = np.random.default_rng(0)
     confusion = np.array([[40, 10], [20, 30]])
     figure = Resamples(2000, 0).of_confusion({"accuracy": Rule(metrics.accuracy, 100)}, confusion)["accuracy"]
     accuracies = rng.binomial(50, 0.8, 20_000) + rng.binomial(50, 0.6, 20_000)
     assert figure.interval == pytest.approx(metrics.rate_interval(0.7, accuracies / 100, 100), abs=0.011)
 
 
-def test_a_prediction_states_the_error_rate_and_that_real_speech_gets_a_class(tracer, tones, monkeypatch):
+def test_a_prediction_states_the_error_rate_of_the_classes(tracer, tones, monkeypatch):
     (error,) = [figure["value"] for figure in tracer.provenance.figures if figure["measure"] == "error"]
     recording = tones.parent / "eval_900_0.wav"
     predictions = predict(tracer, [recording], "classes")

@@ -17,7 +17,7 @@ def test_the_axes_end_well_above_the_worst_eer(eer, high):
     assert list(RATES) == sorted({*RATES})
 
 
-def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():
+def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
     rng = np.random.default_rng(1)
     bonafide = rng.normal(2, 1, 20000)
     spoof = rng.normal(0, 1, 80000)
@@ -44,7 +44,10 @@ def test_bins_are_those_of_a_plain_loop():
         odds = 70 / 143 * np.exp(ratios)
         assert b.predicted == pytest.approx(np.mean(odds / (1 + odds)), abs=1e-12)
         assert (b.low, b.high) == metrics.wilson_interval(b.share, b.num_trials)
-    # Equal ratios share a bin: in whichever order the trials stand, none of them tells bona fide from spoof.
+
+
+def test_equal_ratios_share_a_bin():
+    """In whichever order the trials stand, none of them tells bona fide from spoof."""
     llrs = Llrs(np.repeat([0.0, 3.0], 40), np.repeat([-3.0, 0.0], 40))
     lowest, middle, highest = reliability(llrs)
     assert (lowest.share, lowest.num_trials) == (0, 40)

@@ -37,7 +37,7 @@ def case(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("phase", ["eval", "progress", "hidden_track"])
-def test_2021_la_against_the_published_program(case, phase):
+def test_2021_la_has_the_figures_of_the_published_program(case, phase):
     published = case.results[f"evaluate_2021_LA:{phase}"]["values"]
     result = evaluate_systems(
         "asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", phase, num_resamples=20
@@ -59,12 +59,15 @@ def test_2021_la_against_the_published_program(case, phase):
         assert (row["eer"].interval is not None) == row.has_enough_trials
 
 
-def test_2021_df_and_in_the_wild_against_the_published_programs(case):
+def test_2021_df_has_the_eer_of_the_published_program(case):
     published = case.results["evaluate_2021_DF:eval"]["values"]
     result = evaluate_systems("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=5)
     assert result["eer"].value == exactly(published["eer"])
     assert "min_tdcf" not in result.rows("systems")[0].figures
     assert [note for note in result.notes if "not the official trials" not in note] == []
+
+
+def test_in_the_wild_has_the_eer_of_the_published_program(case):
     published = case.results["Cal_EER_in_the_wild"]["values"]
     result = evaluate_systems("in_the_wild", case.folder / "scores_ITW.txt", case.folder, num_resamples=5)
     assert result["eer"].value == exactly(published["EER_if_stable_argsort"])
@@ -72,7 +75,7 @@ def test_2021_df_and_in_the_wild_against_the_published_programs(case):
     assert result.rows("by codec") == []
 
 
-def test_ctrsvdd_against_the_published_program(case):
+def test_ctrsvdd_has_the_figures_of_the_published_program(case):
     """The pooled figures, with and without acesinger; metrics/test_published_values.py has every row of the table."""
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
     files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
@@ -91,12 +94,6 @@ def test_ctrsvdd_against_the_published_program(case):
             assert row["min_dcf"].value == exactly(values["mindcf"])
             assert sum(counts(row)) == values["n"]
         assert subset_result["num_expected"].value == values["n"]
-    for row_name, name in (
-        ("source kising (with A14)", "dataset kising"),
-        ("attack A09 (without acesinger)", "atk A09"),
-    ):
-        assert rows[row_name]["eer"].value == exactly(published[name]["eer"])
-        assert sum(counts(rows[row_name])) == published[name]["n"]
     text = result.text()
     assert "excluded by definition: attack A14\n" in text
     assert "minDCF with the costs of CtrSVDD, ½ FRR + ½ FAR." in text
@@ -128,7 +125,7 @@ def of_list(folder, rows, scores, corpus="generic", columns="path,label", phase=
     return evaluate_systems(corpus, scores, key, phase, **{"num_resamples": 5, **options})
 
 
-def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpus, tmp_path):
+def test_the_rules_of_evaluation_come_from_the_corpus(register_corpus, tmp_path):
     def official_table(trials, scores):
         assert [trial.id for trial in trials] == ["b", "a", "c", "d"]
         assert scores.tolist() == [1, 3, 2, 0]
@@ -162,7 +159,7 @@ def la_key(folder, rows):
     return write(folder / "trial_metadata.txt", lines)
 
 
-def test_the_text_of_a_result(tmp_path):
+def test_the_text_of_a_result_has_its_counts_with_every_notice(tmp_path):
     rows = [("s1", "a", "none", "bonafide"), ("s1", "b", "gsm", "bonafide")]
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
     key = la_key(tmp_path, rows)
@@ -178,9 +175,6 @@ def test_the_text_of_a_result(tmp_path):
         assert notice in text
     for number in (2, 3):  # by attack and by codec, by attack and codec
         assert f"{number} rows of fewer than 20 trials of a class omitted; the JSON has them." in text
-    write(scores, "a 2\nb 0\nc 1\nd -1\n")
-    with input_error(r"scores\.txt: .*1 of 5 trials without a score: e"):
-        evaluate_systems("asvspoof2021_la", scores, key)
 
 
 def test_breakdown_by_any_field():
@@ -236,7 +230,7 @@ def la(tmp_path):
     return run
 
 
-def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
+def test_excluded_trials_are_not_counted(la):
     score_of_kind = {"b": 2, "A07": 0, "A14": 3}
     la = partial(la, lambda id: score_of_kind[id[:-1]])
     all_attacks = la()
@@ -250,6 +244,12 @@ def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     assert "excluded by definition: attack A14" in without.text()
     assert "PARTIAL" not in without.text()
     assert without.to_dict()["excluded"] == exclude
+
+
+def test_excluded_trials_need_no_score(la):
+    score_of_kind = {"b": 2, "A07": 0, "A14": 3}
+    la = partial(la, lambda id: score_of_kind[id[:-1]])
+    exclude = {"attack": ["A14"]}
     assert la(exclude={"codec": ["gsm"]})["num_spoof"].value == 3
     with input_error("1 of 10 trials without a score: A140"):
         la(without=["A140"], exclude=exclude)
@@ -304,7 +304,7 @@ def test_interval_is_over_trials_if_a_speaker_is_not_known(tmp_path):
     assert "bootstrap over 12 trials" in of_list(tmp_path, rows, scores, columns="path,label,speaker").text()
 
 
-def test_speakers_and_attacks_are_drawn_to_compare_systems(tmp_path):
+def test_what_is_drawn_depends_on_the_named_speakers(tmp_path):
     """If the key names enough of both; otherwise speakers. What cannot be drawn as asked is an error."""
     for num_attacks, compared in ((4, "10 speakers"), (5, "10 speakers × 5 attacks")):
         kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 7 + num_attacks))]
@@ -333,7 +333,7 @@ def hash_of(text):
     return zlib.crc32(text.encode()) % 1000 / 1000
 
 
-def test_equal_scores_have_no_tdcf_and_are_noted(tmp_path):
+def test_equal_scores_are_noted_instead_of_a_min_tdcf(tmp_path):
     case = golden_metrics.load("all_equal", tmp_path)
     result = evaluate_systems("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
     assert result["eer"].value == 1
@@ -441,7 +441,7 @@ def test_scores_are_called_reversed_only_if_the_interval_lies_above_50_percent(t
     assert ("negate the scores" in result.text()) == is_reversed
 
 
-def test_few_trials_have_no_interval_and_no_mark(tmp_path):
+def test_a_figure_of_few_trials_is_not_marked_as_best(tmp_path):
     """An attack of one trial, beside another of 40: its EER is in the JSON alone."""
     rows = [f"b{number},real," for number in range(40)] + [f"a{number},fake,A1" for number in range(40)]
     rows.append("c,fake,A2")
@@ -474,7 +474,7 @@ def test_figures_of_scores_that_may_not_be_calibrated_have_no_mark(tmp_path):
             assert not figure.is_best
 
 
-def test_tables_for_papers_name_no_folders_and_have_one_kind_of_minus(tmp_path):
+def test_tables_for_papers_name_no_folders(tmp_path):
     case = golden_metrics.load("g200", tmp_path)
     ids, scores = read_scores(case.folder / "scores_LA.txt")
     scores = write_scores(tmp_path / "shifted.txt", dict(zip(ids, scores - 10)))

@@ -46,7 +46,7 @@ def test_a_note_names_the_small_number_of_speakers(tmp_path, num_speakers):
 
 
 @pytest.mark.parametrize("num_speakers, draw", [(15, "auto"), (9, "auto"), (11, "trials")])
-def test_enough_speakers_and_draws_of_trials_need_no_note(tmp_path, num_speakers, draw):
+def test_enough_speakers_need_no_note(tmp_path, num_speakers, draw):
     assert "speakers are drawn" not in result_of(tmp_path, num_speakers, draw=draw).text()
 
 

@@ -15,13 +15,16 @@ KEY = [
 ]
 
 
-def test_match_keeps_the_order_of_the_score_file():
+def test_matched_trials_have_the_order_of_the_score_file():
     matched_trials = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
     assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
     assert list(matched_trials.bonafide) == [2, 3]
     assert list(matched_trials.spoof) == [1, 4]
     assert matched_trials.num_expected == 4
     assert not matched_trials.mismatch
+
+
+def test_without_a_phase_every_trial_needs_a_score():
     with input_error("1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
@@ -31,7 +34,7 @@ def test_a_subset_of_a_key_is_matched_by_its_own_positions():
     assert match(partial_key, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 
 
-def test_suffixes_are_accepted_and_repeated_rows_refused():
+def test_repeated_rows_are_refused_unless_allowed():
     """Also with equal values, and under another suffix."""
     rows = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
     message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1; correct them"
@@ -43,7 +46,7 @@ def test_suffixes_are_accepted_and_repeated_rows_refused():
     assert list(matched_trials.scores) == [1, 2, 3, 4]
 
 
-def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
+def test_scores_that_do_not_fit_the_key_are_left_out_only_if_allowed():
     ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
     scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
     with input_error() as error:
@@ -56,6 +59,9 @@ def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
     assert [trial.id for trial in matched_trials.trials] == ["b1", "s2"]
     assert matched_trials.num_expected == 4
     assert matched_trials.mismatch.conflicting == ["b2"]
+
+
+def test_a_score_file_without_any_trial_of_the_key_is_refused():
     with input_error("none of the 4 trials of the key has a score"):
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 
@@ -72,7 +78,7 @@ def test_keys_that_cannot_be_matched():
 
 
 @pytest.mark.parametrize("id", ["a.mp3", "a.M4A", "/data/eval/a.wav", r"D:\data\a.wav", "eval/a"])
-def test_suffixes_and_folders_are_no_part_of_an_id(id):
+def test_only_the_stem_of_a_path_is_the_id(id):
     key = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     assert match(key, [id, "b"], [1.0, 0.0]).by_id == {"a": 1.0, "b": 0.0}
     with input_error("scored twice with different values: a"):

@@ -92,7 +92,7 @@ def test_a_score_at_the_threshold_is_accepted():
     assert row["num_trials"].value == 2
 
 
-def test_text_page_and_paper_tables_have_every_figure(case):
+def test_every_form_of_a_result_has_the_figures_of_one_class(case):
     report = report_of(case, "spoof", "one")
     page = html_page(report)
     for row in (*report.rows("one_minus_srr"), *report.rows("one_minus_srr by attack")):
@@ -123,7 +123,7 @@ def test_a_set_of_one_class_can_be_evaluated_beside_one_of_both(case):
     assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
 
 
-def test_a_part_of_the_trials_is_warned_of(case):
+def test_scores_of_only_a_part_of_the_trials_are_warned_of(case):
     write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     with input_error("45 of 90 trials without a score"):
@@ -134,10 +134,13 @@ def test_a_part_of_the_trials_is_warned_of(case):
     assert any("rest on a part of its trials" in warning for warning in report.warnings)
 
 
-def test_a_threshold_is_needed_and_needs_both_classes(case):
+def test_one_class_is_not_evaluated_without_a_threshold(case):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
         with input_error(f"trials, all {kind}, but trials of both classes are needed.*`threshold_from`"):
             evaluate_systems("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
+
+
+def test_a_threshold_needs_scores_of_both_classes(case):
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with input_error("90 trials, all spoofed, but trials of both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

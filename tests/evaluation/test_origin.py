@@ -51,7 +51,7 @@ def case(tmp_path):
     return make_case(tmp_path, num=60)
 
 
-def test_a_record_names_model_recipe_and_date(case):
+def test_the_source_of_scores_is_that_of_their_record(case):
     path = write_full_record(case / "good.txt")
     report = report_of(case, "good", "worse")
     facts = {
@@ -69,13 +69,17 @@ def test_a_record_names_model_recipe_and_date(case):
         assert text in page
 
 
-def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
+def test_other_files_beside_scores_are_no_records(tmp_path):
     scores = write(tmp_path / "good.txt", "a 1\n")
     evaluated = '{"corpus": "asvspoof2021_la", "systems": []}'
     of_others = f'{{"run": {{}}, "sha256": "{"0" * 64}"}}'
     for content in ("no JSON", "[]", "{}", evaluated, of_others):
         write(tmp_path / "good.txt.json", content)
         assert read_origin(ScoreFile.of(scores)) == ({}, [])
+
+
+def test_a_record_may_lack_anything(tmp_path):
+    scores = write(tmp_path / "good.txt", "a 1\n")
     write_record(scores, checkpoint={"recipe": "old"}, architecture=[], scored_at=3)
     assert read_origin(ScoreFile.of(scores)) == ({"record": f"{scores}.json"}, [])
 
@@ -111,9 +115,17 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
     assert datetime.fromisoformat(facts["scored_at"]).utcoffset() == timedelta(0)
     assert facts["software"].startswith("nes2net ")
     assert "torch" in facts["software"]
-    scores.write_text("a 1.0\n")
-    assert read_record(scores) is None
     assert read_scored_by(file.record) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000, judgement="scores")
+
+
+def test_a_record_of_changed_scores_is_not_read(tmp_path):
+    scores = write(tmp_path / "scores.txt", "a 0.5\n")
+    write_record(scores, sha256="0" * 64)
+    write(scores, "a 1.0\n")
+    assert read_record(scores) is None
+
+
+def test_without_a_record_no_detector_is_known():
     assert read_scored_by(None) is None
 
 

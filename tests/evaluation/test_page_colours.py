@@ -50,7 +50,7 @@ THEMES = {theme: colours_of(theme) for theme in ("light", "dark")}
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_and_lines_have_contrast(theme):
+def test_every_colour_has_contrast_with_the_ground(theme):
     """Text has it on the darkest ground of a table, too."""
     colours = THEMES[theme]
     for name, ground in itertools.product(["text", "quiet", "bonafide", "spoof", *SERIES], ["ground", "raised"]):
@@ -63,7 +63,7 @@ def test_text_and_lines_have_contrast(theme):
 
 @pytest.mark.parametrize("vision", VISIONS)
 @pytest.mark.parametrize("theme", THEMES)
-def test_systems_and_classes_differ_for_every_reader(theme, vision):
+def test_colours_differ_for_every_reader(theme, vision):
     colours = THEMES[theme]
     for first, second in itertools.combinations(SERIES, 2):
         assert distance(colours[first], colours[second], vision) > 0.09, (first, second)

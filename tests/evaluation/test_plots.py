@@ -19,8 +19,11 @@ def histograms(result):
     return [plot.svg for plot in plots]
 
 
-def test_the_axis_holds_all_of_few_scores_and_not_the_extremes_of_many():
+def test_the_axis_holds_all_of_few_scores():
     assert score_range([np.array([1.0, 2, 3]), np.array([-1.0, 0])]) == (-1, 3)
+
+
+def test_the_axis_omits_the_extremes_of_many_scores():
     many = [RNG.normal(size=100_000), RNG.normal(5, 1, 100_000)]
     low, high = score_range(many)
     assert (np.mean(many[0] < low), np.mean(many[1] > high)) == pytest.approx((0.001, 0.001), abs=1e-4)
@@ -29,7 +32,10 @@ def test_the_axis_holds_all_of_few_scores_and_not_the_extremes_of_many():
         assert score_range([np.append(RNG.normal(size=num), 1e9), RNG.normal(size=num)])[1] < 10
     probabilities = np.concatenate((np.full(900, 1e-6), RNG.uniform(size=100)))
     assert score_range([probabilities, 1 - probabilities]) == pytest.approx((0, 1), abs=1e-5)
-    low, high = score_range([np.ones(3), np.ones(4)])  # equal scores have an axis
+
+
+def test_equal_scores_have_an_axis():
+    low, high = score_range([np.ones(3), np.ones(4)])
     assert low < 1 < high
 
 

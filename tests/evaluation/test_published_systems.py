@@ -26,12 +26,15 @@ def real_2019(shared, tmp_path_factory):
     return folder
 
 
-def test_evaluate_systems_gives_the_published_figures_of_2019_la(real_2019):
+def test_the_development_figures_of_cqcc_gmm_are_the_published_ones(real_2019):
     """A published system on the development trials, and the organisers' ASV system."""
     result = evaluate_systems("asvspoof2019_la", real_2019 / "CQCC-GMM.dev.txt", real_2019, "dev", num_resamples=2)
     assert f"{100 * result['eer'].value:.6f}" == "0.431141"
     assert f"{result['min_tdcf'].value:.6f}" == "0.012267"
     assert result["num_expected"].value == 24844
+
+
+def test_the_error_rates_of_the_asv_system_are_the_published_ones(real_2019):
     target, nontarget, spoof = asvspoof2019_la.asv_scores(real_2019)
     assert target.size == 5370
     assert nontarget.size == 33327
@@ -69,7 +72,6 @@ def test_the_command_gives_the_published_figures_of_2019_la(real_2019, tmp_path,
     assert f"{fusion['min_tdcf']:.9f}" == "0.021627333"
     printed = capsys.readouterr().out
     assert re.search(r"^MoE\.eval +0\.748 .* 0\.0213 ", printed, re.MULTILINE)
-    # The published table of the fusion, attack by attack.
     lines = [line.split() for line in (real_2019 / "published.txt").read_text().splitlines()]
     published = {words[1]: words[3] for words in lines if len(words) > 3 and words[0] == "EER" and words[1][0] == "A"}
     assert len(published) == 13

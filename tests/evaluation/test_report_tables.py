@@ -47,7 +47,7 @@ def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, t
         assert marks(result, "eer") == [False] * 2
 
 
-def test_rows_of_too_few_trials_are_left_to_the_json():
+def test_rows_of_too_few_trials_are_only_in_the_json():
     rows = [Row({"attack": "A07"}, {"eer": Figure(0.5)}, is_shown=False), Row({"attack": "A08"}, {"eer": Figure(0.25)})]
     table = Table("by attack", "By attack.", [Measure("eer", "EER %")], rows)
     assert [[cell.text for cell in row] for row in grid(table).rows] == [["A08", "25.00"]]

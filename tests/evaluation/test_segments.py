@@ -48,7 +48,7 @@ def golden_corpus(tmp_path, register_corpus):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rates_of_frames_and_seconds_equal_the_golden_numbers(golden_corpus, name):
+def test_rates_of_frame_scores_equal_the_golden_numbers(golden_corpus, name):
     case = zoo.read("localisation_point_eer")[name]
     seconds = zoo.read("localisation_range_eer")[name]["exact"]
     result = evaluate_segments(*golden_corpus(name), num_resamples=2)
@@ -122,7 +122,7 @@ def test_wrong_settings_of_frame_scores_are_refused(golden_corpus, tmp_path):
             evaluate_segments(**arguments | options)
 
 
-def test_frames_of_one_class_are_refused_and_utterances_of_one_class_have_no_eer(golden_corpus):
+def test_frames_of_one_class_are_refused(golden_corpus):
     corpus, [scores], root = golden_corpus("a20")
     labels = root / "database" / "segment_labels" / "eval_seglab_0.01.npy"
     truth = np.load(labels, allow_pickle=True).item()
@@ -140,7 +140,7 @@ def test_frames_of_one_class_are_refused_and_utterances_of_one_class_have_no_eer
     assert "range-based EER" in html_page(result)
 
 
-def test_the_command_prints_and_writes_rates_of_frames(golden_corpus, tmp_path, capsys):
+def test_the_command_writes_the_rates_of_frames(golden_corpus, tmp_path, capsys):
     corpus, [scores], root = golden_corpus("b40")
     page = tmp_path / "r.html"
     data = tmp_path / "r.json"
@@ -158,6 +158,10 @@ def test_the_command_prints_and_writes_rates_of_frames(golden_corpus, tmp_path, 
     assert text.count("<polyline") == 10
     assert text.count('class="spoof"') >= 6
     assert "range-based EER" in text
+
+
+def test_frame_scores_are_not_evaluated_beside_others(golden_corpus, tmp_path, capsys):
+    corpus, [scores], _ = golden_corpus("b40")
     write(tmp_path / "plain.txt", "a 1\n")
     for arguments, message in (
         (f"{scores} {tmp_path}/plain.txt", "only one such file is evaluated at once"),

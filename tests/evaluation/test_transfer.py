@@ -175,11 +175,14 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
 
 
-def test_each_system_has_a_table_and_each_further_set_a_row(case):
+def test_each_system_has_a_threshold_of_its_own(case):
     good, worse = report_of(case, "good", "worse").header["transfers"]
     assert good["system"] == "good"
     assert worse["system"] == "worse"
     assert good["basis"]["llr_threshold"] != worse["basis"]["llr_threshold"]
+
+
+def test_each_further_set_of_a_single_system_has_a_row(case):
     further_set = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
     rows = report_of(case, "good", further=[further_set]).rows("rates")
     names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
@@ -219,7 +222,7 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
             assert message in line
 
 
-def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case, tmp_path):
+def test_trials_that_chose_the_threshold_are_warned_of(case, tmp_path):
     def of(where):
         return transfer_of(case, "good", where=where)
 
@@ -230,12 +233,16 @@ def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case,
     table.decider.calibration.save(path)
     table = of(ThresholdSource(calibrations=[str(path)]))
     assert "learned on trials of asvspoof2021_la" in table.warnings[0]
+
+
+def test_scores_inverted_by_the_calibration_are_warned_of(case, tmp_path):
     ids, scores = read_scores(case / "good.dev.txt")
     inverted = write_scores(tmp_path / "dev.txt", dict(zip(ids, -scores)))
-    assert "the weight of the calibration is negative" in of(source(case, dev_scores=[str(inverted)])).warnings[0]
+    transfer = transfer_of(case, "good", where=source(case, dev_scores=[str(inverted)]))
+    assert "the weight of the calibration is negative" in transfer.warnings[0]
 
 
-def test_a_threshold_and_a_calibration_of_shifted_scores_lose_cost_and_information(case):
+def test_a_calibration_of_shifted_scores_loses_information(case):
     """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
     transfer = transfer_of(case, "good")  # at the operating point eer
     (warning,) = transfer.warnings
@@ -253,7 +260,7 @@ def test_a_threshold_and_a_calibration_of_shifted_scores_lose_cost_and_informati
     assert "nearly all of it is lost by discrimination" in losses_in_words(good)
 
 
-def test_text_page_and_paper_tables_have_every_figure(report, transfer):
+def test_every_form_of_a_result_has_the_figures_at_the_threshold(report, transfer):
     row = transfer.sets[1]
     page = html_page(report)
     texts = (page, report.text(), report.markdown(), report.latex())

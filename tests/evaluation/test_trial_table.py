@@ -6,7 +6,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.trial_table import TrialTable
 
 
-def test_a_subset_of_a_key_shares_its_numbered_values():
+def test_a_subset_of_a_key_keeps_the_numbers_of_its_values():
     trials = [
         Trial("a", attack="A08", phase="eval", extra=(("room", "hall"),)),
         Trial("b", attack="A07", phase="progress"),

@@ -178,7 +178,7 @@ def test_settings_in_messages_of_python(error_of):
         evaluate_systems("generic", "scores.txt", "list.csv")
 
 
-def test_an_error_that_is_passed_on_keeps_its_class_and_its_facts():
+def test_an_error_that_is_passed_on_keeps_its_facts():
     with pytest.raises(MissingLibrary) as info, concerning("scores.txt:"), concerning("trial 'a'"):
         raise MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
     error = info.value

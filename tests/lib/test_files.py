@@ -46,7 +46,7 @@ def bound_socket(path):
     return path
 
 
-def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
+def test_the_bytes_of_a_file_are_on_the_disk_before_its_name(tmp_path, monkeypatch):
     """The bytes come before the name, and the name before the return.
 
     Files that can be made again do not wait for the disk. The names of a series wait for the file after it.
@@ -72,7 +72,7 @@ def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
     assert done[-1] == str(tmp_path.resolve())
 
 
-def test_where_a_file_can_be_written_is_known_before(tmp_path):
+def test_an_output_is_checked_before_it_is_written(tmp_path):
     check_writable(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
     with input_error(r"is a folder; name a file to write"):
@@ -99,13 +99,16 @@ def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked
     assert set(os.listdir(tmp_path)) <= {"special", "link"}
 
 
-def test_text_goes_through_devices_and_pipes(tmp_path):
+def test_text_is_written_to_a_device(tmp_path):
     path = device(tmp_path / "null")
     before = os.stat(path)
     check_writable(path, stream=True)
     write_output(path, "text")
     assert os.path.samestat(before, os.stat(path))
     assert os.listdir(tmp_path) == ["null"]
+
+
+def test_text_is_written_to_a_pipe(tmp_path):
     path = pipe(tmp_path / "pipe")
     read = []
     reader = threading.Thread(target=lambda: read.append(path.read_text(encoding="utf-8")))
@@ -118,7 +121,7 @@ def test_text_goes_through_devices_and_pipes(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["file", "missing"])
-def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
+def test_only_an_output_that_a_person_names_is_written_through_a_link(tmp_path, target):
     """In a folder, which may come from elsewhere, the link is replaced and its target untouched."""
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to(target)
@@ -171,7 +174,7 @@ def write_in_a_folder(path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("write", [write_a_file, write_in_a_folder])
-def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(tmp_path, write):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path, write):
     """What a living process writes stays, and so does what belongs to other files, or is a link."""
     target = tmp_path / "a.[1].pth"
     link = tmp_path / ".a.[1].pth.12ab.tmp"
@@ -207,8 +210,11 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)
-    with input_error(r"file: is longer than 999 bytes, .*; give the path of a list"):
+    with input_error(r"file: is longer than 999 bytes, the most that is read here; give the path of a list"):
         read_bounded(path, 999, "give the path of a list")
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
     for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
         with input_error(message):
             read_bounded(wrong, 100)
@@ -216,6 +222,9 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
         read_bounded("/dev/zero", 100)
     with input_error("is a named pipe, not a file or /dev/stdin"):
         read_bounded(pipe(tmp_path / "pipe"), 100)
+
+
+def test_a_pipe_of_the_shell_is_read():
     receiving, sending = os.pipe()  # of the shell
     os.write(sending, b"text")
     os.close(sending)

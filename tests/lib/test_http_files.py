@@ -52,7 +52,7 @@ def only_file(folder):
     return path.name, path.read_bytes()
 
 
-def test_a_whole_file_is_fetched_and_checked(fetch, tmp_path):
+def test_a_whole_file_is_fetched(fetch, tmp_path):
     for size, digests in ((len(CONTENT), {"md5": MD5.upper()}), (None, {})):
         digests_received = fetch(size, **digests)
         assert digests_received == ({"md5": MD5} if digests else {"sha256": hashlib.sha256(CONTENT).hexdigest()})
@@ -126,11 +126,14 @@ def test_a_complete_partial_file_is_not_fetched_again(server, fetch, tmp_path):
     assert ranges(server) == [f"bytes={len(CONTENT)}-", "bytes=4000000-", None]
 
 
-def test_a_wrong_checksum_is_named_and_the_file_removed(fetch, tmp_path):
+def test_a_file_with_a_wrong_checksum_is_removed(fetch, tmp_path):
     with input_error(rf"the MD5 of what came is {MD5}, not 0000.*is removed: run the same command"):
         fetch(md5="0" * 32)
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)  # damaged in another way than on its way
+
+
+def test_a_damaged_partial_file_is_fetched_again(fetch, tmp_path):
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
     with input_error("was damaged on its way"):
         fetch(md5=MD5)
     fetch(md5=MD5)
@@ -163,7 +166,7 @@ def test_permanent_errors_of_a_server_are_not_retried(
     assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
 
 
-def test_a_busy_server_is_asked_again_as_late_as_it_says_and_redirections_are_followed(server, fetch, pauses, tmp_path):
+def test_a_busy_server_is_asked_again_as_late_as_it_says(server, fetch, pauses, tmp_path):
     server.statuses = [500, 503, 429]
     server.redirect = "/elsewhere.bin"
     fetch()
@@ -185,7 +188,7 @@ def test_redirections_from_https_to_http_are_refused(server, client, monkeypatch
         client.read(server.url, 100)
 
 
-def test_size_and_tag_of_a_remote_file_are_those_of_the_server(server, client):
+def test_the_size_of_a_remote_file_is_that_of_the_server(server, client):
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
     server.redirect = "/store"
     server.extra_headers = {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}
@@ -198,10 +201,13 @@ def test_size_and_tag_of_a_remote_file_are_those_of_the_server(server, client):
         client.ask_size_and_digest(RemoteFile(server.url))
 
 
-def test_short_answers_are_limited_and_other_addresses_refused(server, client):
+def test_an_answer_that_is_too_long_is_refused(server, client):
     assert client.read(server.url, len(CONTENT)) == CONTENT
     with input_error("longer than 1.0 MB"):
         client.read(server.url, 1_000_000)
+
+
+def test_an_address_of_another_kind_is_refused(client):
     for url in ("ftp://a/b", "file:///etc/passwd", "a.bin", "http://[::1", "https://"):
         with input_error("not an address"):
             client.read(url, 100)

@@ -1,6 +1,7 @@
 """Where a server listens, and by which names it is known."""
 
 import errno
+import gc
 import os
 import resource
 import socket
@@ -13,12 +14,15 @@ from builders import PATIENCE, input_error, wait
 from nes2net.lib.http_server import Listener, address_of, is_loopback, listening_socket, most_connections, names_at
 
 
-def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
+def test_a_server_has_the_names_by_which_it_can_be_reached():
     hostname = socket.gethostname()
     assert names_at("127.0.0.1") == []
     assert names_at("::1") == []
     assert names_at("0.0.0.0")[:2] == names_at("192.168.1.7")[:2] == [hostname, f"{hostname}.local"]
     assert names_at("lab.example")[:2] == ["lab.example", hostname]
+
+
+def test_loopback_addresses_are_recognised():
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert is_loopback("localhost")
@@ -83,6 +87,7 @@ def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):
 
 @contextmanager
 def no_free_descriptor():
+    gc.collect()  # files that are closed later would free their descriptors
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
@@ -93,7 +98,7 @@ def no_free_descriptor():
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_without_a_descriptor_it_waits_and_says_so_once(listener, caplog):
+def test_without_a_free_descriptor_a_connection_waits(listener, caplog):
     client = socket.create_connection(listener.getsockname(), PATIENCE)
     accepted = []
     thread = threading.Thread(target=lambda: accepted.append(listener.accept()))

@@ -38,7 +38,7 @@ def test_pipes_in_place_of_run_files_are_refused(tmp_path, mode, is_read):
         os.close(reader)
 
 
-def test_the_folder_of_a_user_may_be_a_link_and_a_folder_in_it_may_not(tmp_path, elsewhere):
+def test_only_the_folder_that_the_user_named_may_be_a_link(tmp_path, elsewhere):
     out = tmp_path / "out"
     out.symlink_to(elsewhere)
     assert path_below(out, "scores", "a.txt") == out / "scores" / "a.txt"

@@ -19,7 +19,7 @@ def doubled(times: int, pair=lambda value: [value, value]):
     return value
 
 
-def test_plain_data_passes():
+def test_plain_data_is_accepted():
     check_plain({"a": [1, -1.5, math.nan, True, None, "text", (2, 3)], 5: {}, "big": 2**64 - 1}, "this")
 
 

@@ -25,7 +25,7 @@ def settings():
 
 
 @pytest.mark.parametrize("program_precision", ["medium", "high"])
-def test_exact_float32_keeps_the_whole_mantissa_and_restores_the_settings(settings, program_precision):
+def test_exact_float32_overrides_the_settings_of_the_program(settings, program_precision):
     """On processors with bfloat16 products a program may have allowed them for float32."""
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
@@ -38,7 +38,10 @@ def test_exact_float32_keeps_the_whole_mantissa_and_restores_the_settings(settin
     assert float32_settings() == before
     assert torch.get_float32_matmul_precision() == program_precision
     assert torch.equal(x @ x, rounded)
-    # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
+
+
+def test_the_old_settings_agree_with_the_new_ones(settings):
+    """torch.compile reads the old settings, kernels the new ones; PyTorch raises if they contradict each other."""
     for other_precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
         with float32_products(other_precision):
             assert torch.get_float32_matmul_precision() == matmul
@@ -46,7 +49,7 @@ def test_exact_float32_keeps_the_whole_mantissa_and_restores_the_settings(settin
             assert torch.backends.cuda.matmul.allow_tf32 == (other_precision == "tf32")
 
 
-def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
+def test_the_most_exact_precision_of_all_threads_prevails():
     before = float32_settings()
     entered = threading.Event()
     leave = threading.Event()
@@ -69,12 +72,15 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     assert float32_settings() == before
 
 
-def test_precisions_are_named_and_refused_where_unsupported(monkeypatch):
-    """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
+def test_precisions_are_read_from_names_or_types():
     assert [parse_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
     for wrong in ("fp16", torch.int8, None):
         with input_error("unknown dtype"):
             parse_precision(wrong)
+
+
+def test_a_precision_that_the_device_lacks_is_refused(monkeypatch):
+    """Only what PyTorch says of a GPU is replaced."""
     gpu = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")

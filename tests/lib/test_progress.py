@@ -63,7 +63,7 @@ def test_a_closed_pipe_does_not_end_the_program(monkeypatch):
     assert list(ProgressDisplay(range(3), title="scoring", unit="file")) == [0, 1, 2]
 
 
-def test_time_left_of_the_run_and_of_the_epoch():
+def test_the_time_left_is_estimated_from_the_speed():
     clock = Clock()
     display = ProgressDisplay(title="epoch 3 of 12", unit="step", total=10, start=4, shown=False, clock=clock)
     display.later_steps = 90

@@ -52,6 +52,10 @@ def test_a_file_object_reads_blocks_once(store):
     assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239", "bytes=2000-2999"]
     assert open_remote(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
     assert len(gets(store)) == 4  # from the folder
+
+
+def test_seeking_before_the_start_is_an_error(store):
+    file = open_remote(f"{store.address}/a.bin", 1000)
     with pytest.raises(ValueError, match="before start"):
         file.seek(-len(CONTENT) - 1, 2)
 
@@ -75,19 +79,25 @@ def test_a_file_object_holds_parts(store):
     "address",
     ["https://user:secret@h/a.parquet", "https://h/a.parquet?X-Amz-Signature=secret", "s3://id:secret@b/a.tar"],
 )
-def test_credentials_in_an_address_are_refused_and_not_repeated(address):
+def test_credentials_in_an_address_are_refused_without_printing_them(address):
     with input_error("neither a password nor a query") as caught:
         address_of(address)
     assert "secret" not in str(caught.value)
 
 
-def test_addresses_are_told_from_paths():
+def test_an_address_keeps_its_slashes_as_a_path():
     """A path of an address has one slash after the scheme."""
     assert address_of(Path("s3://bucket/a.parquet")) == "s3://bucket/a.parquet"
     assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"
+
+
+def test_addresses_are_recognised_as_remote():
     assert all(map(is_remote, ("s3://b/a.tar", Path("https://h/a.tar"), "hub:OWNER/NAME")))
     assert not is_remote("data/a.parquet")
     assert not is_remote(Path("C:/a.parquet"))
+
+
+def test_the_folder_of_an_address_has_no_file_name():
     assert folder_of("https://h/set/{00..12}.parquet") == "https://h/set"
     assert folder_of("https://h/set/a.tar") == "https://h/set"
     assert folder_of("s3://bucket/set/") == "s3://bucket/set"
@@ -195,13 +205,17 @@ def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(store):
     signal.alarm(0)
 
 
-def test_a_damaged_part_and_an_unusable_folder_are_passed_over(store, tmp_path, monkeypatch):
+def test_a_damaged_part_in_the_cache_is_fetched_again(store, tmp_path, monkeypatch):
     folder = remote.cache_folder()
     address = f"{store.address}/a.bin"
     fetch(address, 0, 10)
     (entry,) = (file for file in folder.iterdir() if file.is_file())
     entry.write_bytes(entry.read_bytes()[:-6])
     assert fetch(address, 0, 10) == CONTENT[:10]
+
+
+def test_a_cache_folder_that_cannot_be_used_is_not_needed(store, tmp_path, monkeypatch):
+    address = f"{store.address}/a.bin"
     (tmp_path / "file").write_text("in the way")
     use_own_parts(monkeypatch, tmp_path / "file")
     assert fetch(address, 0, 10) == CONTENT[:10]

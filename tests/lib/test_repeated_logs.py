@@ -42,7 +42,7 @@ def test_a_traceback_is_logged_once(log_as, caplog):
     assert len(caplog.records) == 1
 
 
-def test_different_notes_of_the_package_and_events_all_pass(log_as, caplog):
+def test_messages_of_the_package_are_never_dropped(log_as, caplog):
     logger = log_as("nes2net.notes")
     logger.setLevel(logging.INFO)
     for note in ("one", "two"):

@@ -101,7 +101,7 @@ def test_drawing_leaves_the_settings_of_matplotlib(corpus, tmp_path):
     assert run(words, corpus, MATPLOTLIBRC=str(tmp_path / "settings")) == "False 11.0\n"
 
 
-def test_every_place_that_starts_processes_or_draws_goes_this_way():
+def test_no_module_starts_a_process_from_an_unsafe_search_path():
     starts = {"ProcessPoolExecutor", "get_context", "DataLoader", "Pool"}
     for path in sorted((REPOSITORY / "nes2net").rglob("*.py")):
         module = str(path.relative_to(REPOSITORY / "nes2net"))

@@ -31,7 +31,7 @@ def test_a_signal_during_a_destructor_is_not_lost(number, error):
         assert raised.value.code == 143
 
 
-def test_the_first_signal_calls_and_the_second_ends_the_program_at_once():
+def test_only_the_second_signal_ends_the_program_at_once():
     calls = []
     with StopSignals() as stop:
         stop.action = lambda: calls.append("stopped")
@@ -42,7 +42,7 @@ def test_the_first_signal_calls_and_the_second_ends_the_program_at_once():
     assert calls == ["stopped"]
 
 
-def test_the_handlers_are_put_back_and_nohup_is_kept():
+def test_a_hangup_that_nohup_ignores_stays_ignored():
     before = signal.getsignal(signal.SIGINT)
     hangup_before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

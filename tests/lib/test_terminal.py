@@ -19,7 +19,7 @@ def test_each_line_is_printed_as_one_line(capsys):
     assert printed.err == f"{ESCAPED}\n"
 
 
-def test_notes_warnings_and_names_of_files_are_one_line_each(capsys):
+def test_each_message_is_printed_on_one_line(capsys):
     print_note(EVIL)
     print_warnings([EVIL])
     say_written(EVIL, beside_data=True)

@@ -121,7 +121,7 @@ def test_text_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, rea
         read(path)
 
 
-def test_cells_that_a_spreadsheet_would_compute_are_quoted_and_numbers_are_not():
+def test_only_cells_that_a_spreadsheet_would_compute_are_quoted():
     for text in ("=1", "+1", "-1", "@a", "\ta", "\ra", "\na", "'=1", "''@"):
         assert as_cell(text) == f"'{text}"
         assert from_cell(as_cell(text)) == text

@@ -46,7 +46,7 @@ def content_of(folder):
 
 
 @pytest.mark.parametrize("make, options", [(make_zip, {}), (make_tar, {"mode": "w:gz"}), (make_tar, {"mode": "w"})])
-def test_unpacking_again_mends_damaged_files_and_leaves_the_others(tmp_path, make, options):
+def test_unpacking_again_replaces_only_damaged_files(tmp_path, make, options):
     archive = make(tmp_path / "a.archive", **options)
     out = tmp_path / "out"
     assert unpack(archive, out, "unpacking") == 3
@@ -71,7 +71,7 @@ GROWS = r"refused to save .*{}, .*no archive of recordings grows like that"
         ({str(n): b"" for n in range(200)}, GROWS.format("101 members")),
     ],
 )
-def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, files, message, monkeypatch):
+def test_dangerous_members_of_an_archive_are_refused(tmp_path, make, files, message, monkeypatch):
     monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 1_000_000)
     monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
     archive = make(tmp_path / "a.archive", {"ok": b"1", **files})
@@ -85,7 +85,7 @@ def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, fil
     [(make_tar, {"kind": kind}) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)]
     + [(make_zip, {"mode": mode}) for mode in (0o120777, 0o020600)],
 )
-def test_links_and_devices_are_refused(tmp_path, make, options):
+def test_members_that_are_no_regular_files_are_refused(tmp_path, make, options):
     with input_error("'a' is a link or a device: refused"):
         unpack(make(tmp_path / "archive", {"a": b""}, **options), tmp_path / "out", "unpacking")
     assert content_of(tmp_path / "out") == {}

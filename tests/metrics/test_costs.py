@@ -26,14 +26,20 @@ def test_tandem_weights_by_hand():
     assert legacy == pytest.approx((0, p_target * 0.9 - false_alarm_cost, spoof_cost))
 
 
-def test_dcf_and_cllr_by_hand():
+def test_the_dcf_is_that_computed_by_hand():
     # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5).
     # Accepting one of four spoofs instead costs 0.5 · 0.25.
     assert metrics.compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
     assert metrics.compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
+
+
+def test_cllr_is_that_computed_by_hand():
     assert metrics.compute_cllr(np.zeros(3), np.zeros(7)) == pytest.approx(1)
     assert metrics.compute_cllr([1e4], [-1e4]) == 0
     assert metrics.compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
+
+
+def test_min_cllr_is_that_computed_by_hand():
     # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first,
     # where the LR is 1/2.
     expected = (0.5 * math.log2(1 + 2) + math.log2(1 + 0.5)) / 2
@@ -55,7 +61,7 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
 
 
 @given(scores, scores)
-def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
+def test_exchanging_the_classes_of_negated_scores_changes_no_cost(bonafide, spoof):
     negated = [-score for score in spoof], [-score for score in bonafide]
     costs = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}
     exchanged = {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
@@ -66,10 +72,13 @@ def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
         assert metric(*negated) == pytest.approx(metric(bonafide, spoof), abs=1e-12)
 
 
-def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
+def test_costs_refuse_nan_scores():
     for metric in (metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr, metrics.compute_min_cllr):
         with input_error("1 of 1 spoof scores are NaN"):
             metric([1.0], [np.nan])
+
+
+def test_impossible_settings_of_costs_are_refused():
     for options, message in (
         ({"method": "other"}, "threshold method 'other'"),
         ({"p_spoof": 1.0}, "p_spoof"),
@@ -79,7 +88,7 @@ def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
             metrics.compute_min_dcf([1.0, 2.0], [0.0], **options)
 
 
-def test_min_tdcf_refuses_scores_and_asv_systems_that_have_none():
+def test_min_tdcf_refuses_scores_that_have_none():
     target, nontarget, spoofed = ASV
     for classes, asv, version, message in (
         (TWO, ASV, 2020, "`version` must be 2019 .legacy. or 2021"),

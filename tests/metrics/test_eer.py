@@ -49,7 +49,7 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
 
 
 @pytest.mark.parametrize("method, eer", [("asvspoof", 1), ("interpolated", 1), ("arena", 0.5), ("sklearn", 0.5)])
-def test_every_rule_handles_separated_inverted_and_constant_scores(method, eer):
+def test_every_rule_has_an_eer_of_extreme_scores(method, eer):
     """Of equal scores, bona fide trials are rejected first, or all at once: each as its published program does."""
     assert metrics.compute_eer([2.0, 3.0], [0.0, 1.0], method)[0] == 0
     assert metrics.compute_eer([0.0, 1.0], [2.0, 3.0], method)[0] == 1

@@ -120,11 +120,18 @@ def test_the_number_of_threads_does_not_change_the_interval(clustered):
 
 
 @pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
-def test_same_seed_same_interval_and_it_widens_with_confidence(metric):
+def test_an_interval_is_that_of_its_seed(metric):
     bonafide, spoof, _ = drawn(2)
     interval = functools.partial(metrics.bootstrap_interval, metric, bonafide, spoof, num_resamples=100)
     low, high = interval()
     assert interval() == (low, high) != interval(seed=1)
+
+
+@pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
+def test_an_interval_widens_with_its_confidence(metric):
+    bonafide, spoof, _ = drawn(2)
+    interval = functools.partial(metrics.bootstrap_interval, metric, bonafide, spoof, num_resamples=100)
+    low, high = interval()
     narrow = interval(confidence=0.5)
     wide = interval(confidence=0.99)
     assert wide[0] < low < narrow[0] < plain(metric)(bonafide, spoof) < narrow[1] < high < wide[1]
@@ -142,7 +149,7 @@ def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide
     assert 91 <= covered < 100
 
 
-def test_copies_of_trials_do_not_narrow_draws_of_speakers_and_attacks():
+def test_copies_of_trials_do_not_narrow_an_interval_over_groups():
     rng = np.random.default_rng(0)
     bonafide = rng.normal(2, 1, 12)
     spoof = rng.normal(0, 1, 60)
@@ -169,7 +176,7 @@ def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
     assert alone.max() <= 1 < both[:, 1].max()
 
 
-def test_speakers_and_attacks_cover_the_truth_of_new_ones():
+def test_an_interval_over_groups_covers_the_truth_of_new_groups():
     """20 speakers × 8 attacks with effects of their own."""
     repeats = [crossed_effects.coverage(40, seed) for seed in range(50)]
     covered = {unit: np.sum([repeat[unit] for repeat in repeats], axis=0) for unit in repeats[0]}
@@ -215,6 +222,9 @@ def test_wrong_settings_of_intervals_are_refused():
     ):
         with input_error(message):
             metrics.bootstrap_interval(**arguments | options)
+
+
+def test_systems_are_compared_only_on_the_same_number_of_trials():
     with input_error("2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"):
         metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))
 
@@ -248,18 +258,23 @@ def test_paired_draws_find_a_difference_between_systems_with_overlapping_interva
     assert mirrored.p_value == result.p_value
 
 
-def test_p_values_are_never_0(two_systems):
-    """They are never 0, and resamples without a difference count half on each side."""
+def test_systems_with_the_same_eer_have_a_p_value_of_1(two_systems):
     for second in (two_systems[0], tuple(3 * scores + 1 for scores in two_systems[0])):
         result = metrics.compare_systems(metrics.compute_eer, two_systems[0], second, num_resamples=20)
         assert result.difference == 0
         assert result.interval == (0, 0)
         assert result.p_value == 1
+
+
+def test_p_values_are_never_0():
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = metrics.compare_systems(metrics.compute_cllr, *systems, num_resamples=99)
     assert result.p_value == pytest.approx(2 / 100)
     assert result.first < 0.01
     assert result.second == pytest.approx(1)
+
+
+def test_resamples_without_a_difference_count_half_on_each_side():
     assert two_sided_p(np.array([0.0] * 90 + [0.1] * 10)) == pytest.approx(2 * 46 / 101)
     assert two_sided_p(np.array([0.0, 0.1, 0.1, -0.1])) == pytest.approx(1.0)
     assert two_sided_p(np.zeros(9)) == 1

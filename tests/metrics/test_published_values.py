@@ -28,7 +28,7 @@ def cases(names):
     return pytest.mark.parametrize("case", names, indirect=True)
 
 
-def test_eer_det_curve_and_min_tdcf_of_2021_la(case):
+def test_figures_of_2021_la_equal_the_published_ones(case):
     for phase, values in case.values("evaluate_2021_LA:"):
         bonafide, spoof = case.by_class("LA", phase)
         assert bonafide.size == values["n_bona"]
@@ -78,7 +78,7 @@ def test_eer_of_in_the_wild_with_a_stable_sort(case):
 
 
 @cases(CTRSVDD)
-def test_table_and_pooled_figures_of_ctrsvdd(case):
+def test_figures_of_ctrsvdd_equal_the_published_ones(case):
     result = case.results["CtrSVDD_EER_minDCF"]
     key = {row[2]: row for row in case.table("test.txt")}
     of_ids = case.scores("scores_CtrSVDD.txt")  # in the order of the score file
@@ -143,7 +143,7 @@ def test_asvspoof5_track_2_equals_the_published_figures(case):
     assert metrics.tdcf_curve(*cm, metrics.ASVSPOOF5_WEIGHTS).min() == exactly(values["min_tDCF"])
 
 
-def test_t_eer_and_a_dcf_of_tied_scores_equal_the_published_ones():
+def test_figures_of_tied_scores_equal_the_published_ones():
     for number, row in enumerate(golden.read_case("track2")["cases"]):
         asv = row["asv_target"], row["asv_nontarget"], row["asv_spoof"]
         t_eer = 100 * metrics.compute_t_eer(row["cm_bonafide"], row["cm_spoof"], *asv)
@@ -168,3 +168,7 @@ def test_2019_figures_of_the_training_code_are_reproduced(case):
     min_tdcf = metrics.compute_min_tdcf(bonafide, pooled, *asv, 2019)
     assert 100 * eer == exactly(values["eer_percent"])
     assert min_tdcf == exactly(values["min_tDCF"])
+    for attack, scores in scores_of_attacks.items():
+        eer, _ = metrics.compute_eer(bonafide, scores)
+        printed_line = f"\tEER {attack}\t\t= {100 * eer:.9f} %"
+        assert printed_line in values["printed"]

@@ -1,5 +1,6 @@
 """The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 import torch
 from builders import noise_folders
-from builders.command_fixtures import command, one_parser  # noqa: F401
+from builders.command_fixtures import REPOSITORY, command, one_parser  # noqa: F401
 from builders.faulty_parts import PACKAGE, PARTS, install
 from builders.files import read_json
 from builders.runs import same, weights_of
@@ -179,6 +180,15 @@ FAULTS = {
     "two_dimensional": (EFFECT, "__call__ returned an array (1, 12000) of float32; expected finite samples"),
     "nan_samples": (EFFECT, "__call__ returned an array (12000,) of float32; expected finite samples"),
 }
+MEASURED_COMMAND = """
+import sys
+from nes2net.cli.main import main
+from nes2net.lib.this_process import peak_bytes
+status = main(sys.argv[1:])
+print(peak_bytes())
+sys.exit(status)
+"""
+AS_COMMANDS = ("embeds_none", "two_dimensional", "numpy_rows")
 
 
 def kind_of(name: str) -> str:
@@ -204,10 +214,26 @@ def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # n
     status, out, error = command(words_of(name))
     message = " ".join((error + out).split())  # the findings of `data check` are wrapped
     assert status == (1 if name == "other_labels" else 2)  # a finding of `data check`
+    if name != "other_labels":
+        (message,) = [line for line in error.splitlines() if line.startswith("nes2net: error: ")]
     assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
     assert FAULTS[name][1] in message
     assert error.count("\n") <= 8
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("name", AS_COMMANDS)
+def test_the_process_of_a_planted_fault_prints_one_error_and_stays_under_a_gibibyte(package, name):
+    save_detector()
+    program = [sys.executable, "-c", MEASURED_COMMAND, *words_of(name).split()]
+    environment = {"PYTHONPATH": f"{package / 'site'}:{REPOSITORY}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(program, cwd=package, env=environment, capture_output=True, text=True)
+    (message,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 2
+    assert message.startswith("nes2net: error: ")
+    assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
+    assert FAULTS[name][1] in message
+    assert int(done.stdout.splitlines()[-1]) < 2**30  # bytes
 
 
 def test_every_planted_fault_is_tried():
@@ -215,7 +241,7 @@ def test_every_planted_fault_is_tried():
     assert names == set(FAULTS)
 
 
-def test_a_run_has_the_same_bits_with_and_without_the_checks(package, command, monkeypatch):  # noqa: F811
+def test_checks_of_parts_change_no_bit_of_a_run(package, command, monkeypatch):  # noqa: F811
     line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
     assert command(f"{line}checked")[0] == 0
     for group, names in PARTS.items():
@@ -237,7 +263,7 @@ def test_built_in_front_ends(name):
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
-def test_built_in_aggregations(name):
+def test_built_in_aggregations_keep_the_contract(name):
     check_built_in(create_aggregation(name, 4, 16, **AGGREGATIONS[name]), check_aggregation)
 
 
@@ -251,7 +277,7 @@ def test_built_in_back_ends(name):
 
 
 @pytest.mark.parametrize("name", losses.names(installed=False))
-def test_built_in_losses(name):
+def test_built_in_losses_keep_the_contract(name):
     kind = losses.get(name)
     head = {} if kind.needs_head is None else {"head": kind.needs_head}
     backend = create_backend("mean_linear", feature_dim=16, num_logits=kind.num_logits or 2, **head)
@@ -267,7 +293,7 @@ def sources(tmp_path_factory) -> Sources:
 
 
 @pytest.mark.parametrize("name", effects.names(installed=False))
-def test_built_in_effects(name, sources):
+def test_built_in_effects_keep_the_contract(name, sources):
     kind = effects.get(name)
     condition = f"{name}:{kind.strengths[0]:g}" if kind.strengths else name
     check_built_in(create_condition(condition, sources), check_effect)

@@ -108,7 +108,7 @@ def test_back_ends_that_do_not_fit_are_refused(options, message):
         create_backend("one_class_distillation", feature_dim=64, **options)
 
 
-def test_other_front_ends_and_models_without_end_are_refused():
+def test_configurations_that_cannot_be_built_are_refused():
     """A file from elsewhere could have teachers inside teachers, and one of many layers."""
     nested = LPS
     for _ in range(50):

@@ -15,9 +15,12 @@ def test_cuda_computes_in_whole_float32_without_a_search_for_each_length():
         assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
 
 
-def test_the_cpu_is_taken_if_asked_for_or_alone_and_other_devices_are_refused():
+def test_the_cpu_is_used_unless_another_device_is_available():
     for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
         assert providers(device, available) == [CPU]
+
+
+def test_a_device_that_onnxruntime_lacks_is_refused():
     for device, available in (("cuda", [CPU]), ("mps", [CUDA, CPU])):
         with input_error(f"this onnxruntime has no {device}"):
             providers(device, available)

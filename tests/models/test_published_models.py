@@ -31,7 +31,7 @@ ENCODERS = {"hubert_large": "hubert_large_ll60k", "xlsr_300m": "w2v_large", "xls
 
 
 @pytest.mark.parametrize("name, kind", {**ANTIDEEPFAKE, **ENCODERS}.items())
-def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
+def test_antideepfake_has_the_tensors_of_its_files(name, kind):
     """And its dropouts; encoders that no detector has fine-tuned are those of others."""
     entry, shapes = zoo.manifest("antideepfake", kind)
     config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
@@ -91,7 +91,7 @@ def test_models_that_forbid_commercial_use_are_marked():
         ({}, 7, ""),
     ],
 )
-def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
+def test_a_published_model_scores_its_published_length(record, samples, why):
     record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
     assert samples_to_score(Provenance.read(record), usual=7) == (samples, why)
     assert samples_to_score(Provenance.read(record), 5) == (5, "")
@@ -127,7 +127,7 @@ def test_a_copy_scores_what_was_trained_on(trained_on_half_a_second):
     "words", ["score asvspoof2019_la {} --split dev --out out.txt", "embed --files a.wav --out out.npy"]
 )
 @pytest.mark.parametrize("flags, num_samples", [("", 8000), (" --samples 9000", 9000)])
-def test_runs_score_what_was_trained_on_unless_told_otherwise(
+def test_a_run_scores_the_length_of_its_training(
     trained_on_half_a_second, corpus, tmp_path, capsys, words, flags, num_samples
 ):
     command = f"{words.format(corpus)} --model copy.pth --workers 0{flags}"
@@ -138,7 +138,7 @@ def test_runs_score_what_was_trained_on_unless_told_otherwise(
     assert read_json(record)["run"]["num_samples"] == num_samples
 
 
-def test_predict_and_explain_score_what_was_trained_on(trained_on_half_a_second, capsys):
+def test_commands_score_as_many_samples_as_in_training(trained_on_half_a_second, capsys):
     expected = pytest.approx(trained_on_half_a_second.score("a.wav"), abs=1e-6)
 
     def printed(words):
@@ -186,7 +186,7 @@ def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
         detector.score(waveform, 16000, num_samples=None, crop="random")
 
 
-def test_the_command_line_scores_and_records_what_is_published(small_published, corpus, tmp_path, monkeypatch, capsys):
+def test_score_uses_the_published_settings_of_a_model(small_published, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def scored(name, *flags):
@@ -216,6 +216,9 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert record["run"]["peak_normalize"] == "cut"
     assert filled != head
 
+
+def test_predict_uses_the_published_settings_of_a_model(small_published, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)
     licence = PUBLISHED["df_arena_1b"].licence
     assert main(["predict", "a.wav", "--model", str(small_published("df_arena_1b")), "--json"]) == 0
@@ -223,6 +226,9 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert row["samples"] == 64600
     assert row["published_model"] == "df_arena_1b"
     assert row["licence"] == licence
+
+
+def test_info_tells_the_licence_of_a_published_model(capsys):
     assert main(["info", "AASIST"]) == 0
     sheet = " ".join(capsys.readouterr().out.split())
     assert f"licence of the weights {PUBLISHED['AASIST'].licence}" in sheet
@@ -243,7 +249,7 @@ def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
     assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
 
 
-def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
+def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
     """The names and the computation of the published code, on a small encoder from its pre-training file."""
     base = pretrained / "tiny_w2v2_plain.pt"
     config = {
@@ -304,7 +310,7 @@ def test_every_system_of_spoof_superb_has_the_frames_of_s3prl():
 
 
 @pytest.mark.weekly
-def test_spoof_superb_is_s3prl_and_its_featurizer(pretrained, monkeypatch):
+def test_features_of_spoof_superb_are_those_of_s3prl(pretrained, monkeypatch):
     """Its upstream and its sum over the layers, on a small WavLM, at lengths with and without a repeated frame."""
     submodules = ("", ".compliance", ".compliance.kaldi", ".transforms", ".functional", ".sox_effects", ".models")
     with monkeypatch.context() as patched:

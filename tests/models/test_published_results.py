@@ -44,14 +44,14 @@ def test_every_row_of_a_recipe_names_its_protocol():
     assert [row.id for row in ROWS if row.recipe and row.protocol == "unknown"] == []
 
 
-def test_models_and_recipes_of_rows_exist():
+def test_what_a_row_names_exists():
     models = {*PUBLISHED_MODELS, *backends.names()}
     for row in ROWS:
         assert models.issuperset(row.models)
         assert row.recipe is None or row.recipe in RECIPES
 
 
-def test_a_released_row_names_its_checkpoint_and_scores():
+def test_a_released_row_names_its_files():
     for row in ROWS:
         assert not row.released or row.released.keys() == {"checkpoint", "scores"}
 
@@ -113,13 +113,13 @@ def tables_file(path: Path, **changes: Any) -> Path:
     return write(path, yaml.safe_dump({"notes": {"odd": "It is odd."}, "tests": tests, "tables": [table]}))
 
 
-def test_a_result_has_the_fields_of_its_test_and_table(tmp_path):
+def test_a_result_has_the_fields_of_its_table(tmp_path):
     (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
     assert (row.id, row.phase, row.year, row.best) == ("tiny-2021_la", "progress", 2031, 12.34)
     assert row.notes == ["It is odd."]
 
 
-def test_fields_of_system_and_result_come_first(tmp_path):
+def test_fields_of_the_result_override_those_of_the_table(tmp_path):
     changes = {"year": 2030, "results": {"2021_la": {"id": "named", "best": 1, "phase": "eval"}}}
     (row,) = published_rows(tables_file(tmp_path / "b.yaml", **changes))
     assert (row.id, row.phase, row.year, row.best) == ("named", "eval", 2030, 1)

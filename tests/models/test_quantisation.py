@@ -67,7 +67,7 @@ def scores(detector, waveforms):
         ({"name": "lfcc"}, True, True, "float32"),  # only transformers gain
     ],
 )
-def test_fastest_precision_by_detector_and_processor(frontend, fast_product, fast_bfloat16, fastest, monkeypatch):
+def test_the_fastest_precision_depends_on_the_processor(frontend, fast_product, fast_bfloat16, fastest, monkeypatch):
     monkeypatch.setattr(quantisation, "has_fast_product", lambda: fast_product)
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: fast_bfloat16)
     detector = Detector.from_config({"frontend": frontend, **SMALL})
@@ -86,7 +86,7 @@ def test_fastest_precision_by_detector_and_processor(frontend, fast_product, fas
         ("predict a.wav", "float32", False, False),
     ],
 )
-def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsys, command, dtype, is_fast, is_told):
+def test_an_emulated_precision_is_reported(tmp_path, monkeypatch, capsys, command, dtype, is_fast, is_told):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": False, "amx_fp16": False}, raising=False)
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: is_fast)
@@ -115,10 +115,13 @@ def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatc
     assert rows.values.min() >= 1
 
 
-def test_a_row_of_zeros_stays_zero_and_a_row_of_nan_does_not_look_like_a_number():
+def test_a_row_of_zeros_is_quantised_to_zero():
     rows = quantise_rows(torch.zeros(2, 8, dtype=torch.bfloat16))
     assert (rows.values == 128).all()
     assert rows.scale.isfinite().all()
+
+
+def test_a_row_with_nan_stays_nan():
     linear = Int8Linear(nn.Linear(8, 3))
     x = torch.randn(2, 8)
     x[0, 3] = torch.nan
@@ -183,7 +186,7 @@ def test_a_score_does_not_depend_on_the_batch_nor_on_the_processor(detector, wav
     assert_near(scores(detector, waveforms[:1]), together[:1], 1e-5)
 
 
-def test_products_that_are_missing_or_overflow_are_not_taken(monkeypatch):
+def test_faulty_int8_products_are_not_used(monkeypatch):
     """As oneDNN's without VNNI, which add pairs of products in 16 bits; or of a build without the operators."""
 
     def missing(*_):

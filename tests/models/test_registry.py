@@ -34,7 +34,7 @@ def test_every_option_is_declared(registry):
 
 
 @pytest.mark.parametrize(("registry", "name"), PARTS)
-def test_defaults_pass_and_wrong_values_are_named(registry, name):
+def test_every_option_accepts_only_its_values(registry, name):
     factory = registry.get(name)
     kind = registry.kind
     for option, declaration in options_of(factory).items():
@@ -59,7 +59,7 @@ def test_values_that_are_wrong_or_do_not_go_together(kind):
             CREATE[kind](name, **options)
 
 
-def test_what_can_start_from_a_pre_training_file(monkeypatch):
+def test_parts_that_start_from_a_pre_training_file_are_recognised(monkeypatch):
     for name, takes in (("wav2vec2", True), ("xlsr_300m", True), ("lps", False), ("waveform", False)):
         assert takes_checkpoint(name) is takes
     monkeypatch.setattr(Registry, "get", lambda *_: lambda checkpoint=None: None)

@@ -70,7 +70,7 @@ def test_a_calibration_is_of_windows_unless_whole_clips_are_asked_for(clips_fold
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_a_calibration_of_whole_clips_decides_on_no_much_longer_recording(clips_folder, entrance):
+def test_a_calibration_of_whole_clips_does_not_decide_on_a_much_longer_recording(clips_folder, entrance):
     answer = ENTRANCES[entrance](clips_folder / "long.wav", clips_folder / "whole.json", ABSTAIN)
     assert answer.decision == "cannot tell"
     assert answer.probability is None
@@ -100,7 +100,7 @@ def test_nothing_is_decided_on_a_call_that_is_unlike_the_calibration(clips_folde
     assert "calibration's recordings" in answer.reason
 
 
-def test_the_first_lines_of_such_a_call_say_what_to_do(clips_folder):
+def test_the_first_lines_of_a_call_unlike_the_calibration_say_what_to_do(clips_folder):
     lines = listened(clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
     first, unjudged, *_ = lines
     assert first["event"] == "score"
@@ -114,8 +114,8 @@ def test_the_first_lines_of_such_a_call_say_what_to_do(clips_folder):
     assert all("unusual" in line for line in lines if line["event"] == "score")
 
 
-def test_a_channel_that_is_not_judged_for_ten_seconds_is_said_to_be(clips_folder, tmp_path):
-    """Once, and again after it was judged."""
+def test_each_ten_seconds_without_a_judgement_of_a_channel_are_told_once(clips_folder, tmp_path):
+    """Again after it was judged."""
     talk = speech(8.0, None, 11)
     silence = np.zeros(16000 * 20, np.float32)
     soundfile.write(tmp_path / "a.wav", np.concatenate([talk, silence, talk, silence]), 16000)
@@ -125,16 +125,19 @@ def test_a_channel_that_is_not_judged_for_ten_seconds_is_said_to_be(clips_folder
     assert all(line["reason"] for line in unjudged)
 
 
-def test_a_row_says_which_part_each_number_is_of_and_which_number_decided(clips_folder, capsys):
+def test_predict_says_which_number_decided_and_of_which_part_it_is(clips_folder, capsys):
     row = predicted(capsys, clips_folder / "long.wav", clips_folder / "windows.json", ABSTAIN)
     assert row["score_of"] == "the first 4.04 s"
     assert row["decided_by"].startswith("llr -")
     assert row["decided_by"].endswith(", the mean of 1:37–2:05")
     row = predicted(capsys, clips_folder / "bonafide.wav", clips_folder / "windows.json", ABSTAIN)
     assert row["decided_by"] == f"llr {row['llr']:.4f}, their mean"
+
+
+def test_predict_prints_what_decided_and_how_often_the_calibration_errs(clips_folder, capsys):
     decide(clips_folder, "predict", clips_folder / "bonafide.wav", "--abstain", "0.01")
     printed = capsys.readouterr().out
-    assert f"by llr {row['llr']:.4f}, their mean, while the score is that of its first 4.04 s" in printed
+    assert ", their mean, while the score is that of its first 4.04 s" in printed
     assert "# errors: 0 of the calibration's own 24 bona fide trials are called spoof, the best case" in printed
     assert "# errors: 0 of the calibration's own 24 spoof trials are called bona fide, the best case" in printed
 
@@ -147,8 +150,8 @@ def test_a_table_of_what_is_unlike_the_calibration_has_no_ratio(clips_folder, ca
     assert row["llr"] == ""
 
 
-def test_the_report_compares_no_length_with_those_of_clips_if_windows_decide(clips_folder, tmp_path):
-    """And says of which part the score is, and how often the calibration errs."""
+def test_the_report_says_how_usual_the_recording_is_and_how_often_the_calibration_errs(clips_folder, tmp_path):
+    """The length is not compared with those of clips if windows decide."""
     decide(clips_folder, "report", clips_folder / "bonafide.wav", "--html", tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert "as unusual as this one in level or bandwidth, or" in page
@@ -195,7 +198,7 @@ def reason_by_service(reason):
 @pytest.mark.parametrize("is_calibrated", [False, True])
 @pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES[NUM_FAST:])])
 def test_every_entrance_gives_the_same_answer(clips_folder, tmp_path, capsys, name, is_calibrated):
-    """In every number and word; of a damaged file, the reason."""
+    """In every number and word. For a damaged file it is the reason."""
     path = write(tmp_path, name)
     calibration = clips_folder / "windows.json"
     detector = hears_a_tone.detector()
@@ -262,7 +265,7 @@ DETECTORS = {
 
 @pytest.mark.parametrize("seconds", [0.5, 6.0, 40.0])
 @pytest.mark.parametrize("judgement", DETECTORS)
-def test_other_judgements_are_the_same_by_every_entrance(tmp_path, capsys, monkeypatch, judgement, seconds):
+def test_every_entrance_gives_the_same_answer_of_other_judgements(tmp_path, capsys, monkeypatch, judgement, seconds):
     """By the command, by Python and by the service; of 40 s, frames are scored in windows."""
     monkeypatch.setitem(judgements._table, "loudness", f"{__name__}:Loudness")
     detector = DETECTORS[judgement]()

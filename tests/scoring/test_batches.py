@@ -23,6 +23,7 @@ from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches
 from nes2net.scoring.kernel import default_batch_size
+from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -79,15 +80,14 @@ def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
         assert not score_trials(detector, trials, out, num_samples=num_samples, batch_size=4).failures
         # Of whole utterances, at least those of 9000 samples share a batch, and those of 12000.
         assert sizes == {4: 1, 1: 1} if num_samples else sizes[2] + sizes[3] + sizes[4] >= 2
-        written_scores = [float(line.split(" ")[1]) for line in out.read_text().splitlines()]
+        _, written_scores = read_scores(out)
         alone = [detector.score(trial.path, num_samples=num_samples) for trial in trials]
         assert_allclose(written_scores, alone, rtol=0, atol=1e-6)
-        assert len(set(written_scores)) == len(written_scores)
+        assert len(set(written_scores)) == len(trials)
 
 
 @pytest.mark.parametrize("name", FRONTENDS)
-def test_unused_samples_have_no_effect(name):
-    """The used samples alone give exactly the same hidden states, and all of them matter."""
+def test_hidden_states_depend_on_exactly_the_used_samples(name):
     torch.manual_seed(0)
     frontend = registry.create_frontend(**FRONTENDS[name]).eval()
     for num_samples in (5000, 5113, 6007):
@@ -135,7 +135,7 @@ def plan(monkeypatch, by_length) -> Plan:
 
 
 @by_length_or_not
-def test_each_trial_is_in_one_batch_of_one_length(plan, by_length):
+def test_each_trial_is_in_one_batch_of_its_length(plan, by_length):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
     assert sorted(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
@@ -159,7 +159,7 @@ def test_processes_together_score_each_trial_once(plan, by_length, count):
 
 
 @by_length_or_not
-def test_a_batch_is_scored_whole_or_not_at_all(plan, by_length):
+def test_a_batch_with_a_trial_to_do_is_scored_as_a_whole(plan, by_length):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
     done = {trials[i].id for i in chain.from_iterable(batches[:20])}
@@ -208,8 +208,7 @@ def test_long_utterances_share_a_batch_up_to_its_samples(monkeypatch):
 # Reading
 
 
-def test_reading_ahead_is_bounded(utterances):
-    """A reading process gets a few batches at a time, not all of them."""
+def test_a_worker_gets_only_a_few_batches_at_a_time(utterances):
     told = []
     planned = (told.append(batch) or batch for batch in Plan(2).batches(utterances * 20))
     read = iter(read_batches(planned, WaveformReader(8000), num_workers=1))
@@ -218,8 +217,7 @@ def test_reading_ahead_is_bounded(utterances):
         assert len(told) <= number + 4
 
 
-def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
-    """If a header gives a wrong length, the batch is split into groups of equal lengths."""
+def test_a_batch_with_wrong_headers_is_split_by_length_without_its_bad_files(tmp_path):
     trials = [Trial(name, tmp_path / f"{name}.wav") for name in "abcde"] + [Trial("f", None)]
     for trial, length in zip(trials, (5000, 5000, 7000)):
         soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
@@ -248,7 +246,7 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
     assert [lengths(Trial(path.name, path)) for path in paths] == [-2 - sizes[0], 8000, -2 - sizes[2], 8000]
 
 
-def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path):
+def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
     samples = load_audio(path)

@@ -35,29 +35,44 @@ def speech():
     return LOUD[:24000].astype(np.float64)
 
 
-def test_a_short_recording_is_decided_by_its_score(spectral_detector, speech, tmp_path):
-    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
-    calibration = replace(FITTED, scored_by=scored_by)
-    decide = spectral_detector.decide
+@pytest.fixture
+def calibration(spectral_detector):
+    """A calibration of the scores of one second."""
+    return replace(FITTED, scored_by=ScoredBy(spectral_detector.fingerprint(), "float32", 16000))
+
+
+def test_a_short_recording_is_decided_by_its_score(spectral_detector, calibration, speech, tmp_path):
     second = speech[:16000]
     soundfile.write(tmp_path / "a.wav", second, 16000, subtype="FLOAT")
     score = spectral_detector.score(second, 16000)
-    expected = replace(Decider(calibration)(score), judged=1.0)
-    assert decide(second, calibration, 16000) == decide(tmp_path / "a.wav", calibration) == expected
-    decider = Decider(calibration, 0.9, OperatingPoint("eer"))
-    halves = np.repeat(second, 2)
-    assert decide(second, decider, 16000) == replace(decider(score), judged=1.0)
-    assert decide(halves, calibration, 32000).score == pytest.approx(spectral_detector.score(halves, 32000))
-    whole_recordings = replace(calibration, scored_by=replace(scored_by, num_samples=None))
-    assert decide(speech, whole_recordings, 16000).score == spectral_detector.score(speech, 16000)
+    for decider in (Decider(calibration), Decider(calibration, 0.9, OperatingPoint("eer"))):
+        expected = replace(decider(score), judged=1.0)
+        assert spectral_detector.decide(second, decider, 16000) == expected
+        assert spectral_detector.decide(tmp_path / "a.wav", decider) == expected
+
+
+def test_a_recording_at_another_sampling_rate_is_decided(spectral_detector, calibration, speech):
+    halves = np.repeat(speech[:16000], 2)
+    decision = spectral_detector.decide(halves, calibration, 32000)
+    assert decision.score == pytest.approx(spectral_detector.score(halves, 32000))
+
+
+def test_a_calibration_of_whole_recordings_decides_by_the_score_of_the_whole(spectral_detector, calibration, speech):
+    of_whole = replace(calibration, scored_by=replace(calibration.scored_by, num_samples=None))
+    assert spectral_detector.decide(speech, of_whole, 16000).score == spectral_detector.score(speech, 16000)
+
+
+def test_a_calibration_of_another_detector_is_refused(spectral_detector, calibration, speech):
+    of_another = replace(calibration, scored_by=replace(calibration.scored_by, fingerprint="0"))
     with input_error("the calibration does not belong to this detector"):
-        decide(second, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
+        spectral_detector.decide(speech, of_another, 16000)
 
 
-def test_a_longer_recording_is_decided_along_windows_as_long_as_the_calibration_s(spectral_detector, speech, tmp_path):
+def test_a_longer_recording_is_decided_along_windows_of_the_calibrated_length(
+    spectral_detector, calibration, speech, tmp_path
+):
     """From a file, samples and an iterator alike; the score stays that of its beginning."""
-    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
-    decider = Decider(replace(FITTED, scored_by=scored_by))
+    decider = Decider(calibration)
     soundfile.write(tmp_path / "a.wav", speech, 16000, subtype="FLOAT")
     score = spectral_detector.score(speech, 16000, num_samples=16000)
     track = spectral_detector.score_track(speech, 16000, window=1.0, hop=0.5)
@@ -73,7 +88,7 @@ def test_a_longer_recording_is_decided_along_windows_as_long_as_the_calibration_
 
 
 def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
-    """By Python, and in the table beside a score file; whatever is said of the calibration's recordings."""
+    """By Python, and in the table beside a score file; `abstain` does not matter."""
     spectral_detector.save(tmp_path / "model.pth")
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", None)
     decider = Decider(replace(FITTED, scored_by=scored_by), abstain=0)
@@ -95,12 +110,15 @@ def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
         assert row["reason"] == (decision.reason or "")
         assert row["judged"] == "1.0"
     assert table.counts[CANNOT_TELL] == len(UNFIT)
+
+
+def test_channels_in_a_tensor_that_cancel_each_other_are_not_decided(spectral_detector):
     opposite = torch.from_numpy(UNFIT["opposite"][0].T)
-    assert spectral_detector.decide(opposite, decider, 16000).decision == CANNOT_TELL
+    assert spectral_detector.decide(opposite, FITTED, 16000).decision == CANNOT_TELL
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.0])
-def test_other_sounds_are_not_decided(spectral_detector, seconds):
+def test_sounds_that_are_no_speech_are_not_decided(spectral_detector, seconds):
     """By their beginning or along their length."""
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", round(16000 * seconds))
     decider = Decider(replace(FITTED, scored_by=scored_by), abstain=0)
@@ -109,7 +127,7 @@ def test_other_sounds_are_not_decided(spectral_detector, seconds):
         assert (decision.decision, decision.probability) == (CANNOT_TELL, None), name
 
 
-def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_table_and_a_number_is_not(spectral_detector, tmp_path):
+def test_the_table_quotes_an_id_that_a_spreadsheet_would_compute_but_no_number(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "voice.wav", LOUD, 16000)
     scores = tmp_path / "scores.txt"
     scores.write_text("=1+1 -0.5\n")
@@ -121,47 +139,57 @@ def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_table_and_a_num
     assert float(row["llr"]) < 0
 
 
-def test_a_repeated_recording_is_measured_once(spectral_detector, speech):
-    """0.5 s are repeated to 1 s for the detector, but last 0.5 s."""
+def test_traits_are_measured_before_a_short_recording_is_repeated(spectral_detector, calibration, speech):
+    """0.5 s are repeated to 1 s only for the detector."""
     usual = measure(speech[:8000])
     spread = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
     population = Population.fit(spread, np.arange(20) < 10)
-    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
-    decider = Decider(replace(FITTED, scored_by=scored_by, population=population))
+    decider = Decider(replace(calibration, population=population))
     assert spectral_detector.decide(speech[:8000], decider, 16000).p_value == population.typicality(usual).p_value > 0.3
 
 
-def test_segments_use_the_threshold_of_a_calibration_of_frames():
-    detector = loud_is_fake.detector()
-    recording = loud_is_fake.recording()
-    scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
-    calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=scored_by)
-    decider = Decider(calibration, operating_point=OperatingPoint("cost", c_fa=2.0))
+FRAMES = loud_is_fake.detector()
+RECORDING = loud_is_fake.recording()
+SCORED_BY = ScoredBy(FRAMES.fingerprint(), "float32", None, 20.0)
+OF_FRAMES = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=SCORED_BY)
+
+
+@pytest.mark.parametrize("changes", [{}, {"scored_by": None, "trained_on": {"resolution_ms": 20}}])
+def test_segments_use_the_threshold_of_a_calibration_of_frames(changes):
+    decider = Decider(replace(OF_FRAMES, **changes), operating_point=OperatingPoint("cost", c_fa=2.0))
     assert decider.threshold == pytest.approx((np.log(2) + 1) / 4)
-    segments = detector.segment(recording, 16000, calibration=decider)
-    assert segments == detector.segment(recording, 16000, threshold=decider.threshold)
+    segments = FRAMES.segment(RECORDING, 16000, calibration=decider)
+    assert segments == FRAMES.segment(RECORDING, 16000, threshold=decider.threshold)
     assert loud_is_fake.near([segment[1:3] for segment in segments], loud_is_fake.FAKES)
-    unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
-    assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == segments
+
+
+def test_segment_refuses_a_threshold_beside_a_calibration():
     with input_error(r"given twice, by the judgement \(0.1\) and by the operating point of `calibration`: remove one"):
-        detector.segment(recording, 16000, threshold=0.1, calibration=decider)
-    for changes, message in (
-        ({"scored_by": None}, "not of frames of 20 ms"),
-        ({"weights": (-1.0,)}, "at no score of this calibration"),
-    ):
-        with input_error(message):
-            detector.segment(recording, 16000, calibration=replace(calibration, **changes))
+        FRAMES.segment(RECORDING, 16000, threshold=0.1, calibration=OF_FRAMES)
+
+
+def test_segment_refuses_a_calibration_without_a_threshold_for_its_frames():
+    with input_error("not of frames of 20 ms"):
+        FRAMES.segment(RECORDING, 16000, calibration=replace(OF_FRAMES, scored_by=None))
+    with input_error("at no score of this calibration"):
+        FRAMES.segment(RECORDING, 16000, calibration=replace(OF_FRAMES, weights=(-1.0,)))
+
+
+def test_a_calibration_of_frames_decides_on_no_recording():
     with input_error("not of recordings"):
-        detector.decide(recording, calibration, 16000)
+        FRAMES.decide(RECORDING, OF_FRAMES, 16000)
 
 
-def test_how_much_is_scored():
-    published = Provenance("df_arena_1b")
-    seconds = replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
-    whole_recordings = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
-    assert choose_num_samples(None, published).num_samples == 64600
-    assert (
-        choose_num_samples(None, Provenance()) == choose_num_samples(whole_recordings, published) == (None, "")
-    )  # as calibrated
-    assert choose_num_samples(Decider(FITTED), published).num_samples == 64600
-    assert choose_num_samples(Decider(seconds), published) == (16000, "for the calibration")
+PUBLISHED = Provenance("df_arena_1b")
+
+
+def test_without_a_calibrated_length_the_length_of_the_published_model_is_scored():
+    assert choose_num_samples(None, PUBLISHED).num_samples == 64600
+    assert choose_num_samples(Decider(FITTED), PUBLISHED).num_samples == 64600
+    assert choose_num_samples(None, Provenance()).num_samples is None
+
+
+@pytest.mark.parametrize("num_samples, reason", [(16000, "for the calibration"), (None, "")])
+def test_as_much_is_scored_as_was_calibrated(num_samples, reason):
+    decider = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", num_samples)))
+    assert choose_num_samples(decider, PUBLISHED) == (num_samples, reason)

@@ -19,6 +19,7 @@ from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.lib import files as atomic
 from nes2net.scoring.journal import stamp
+from nes2net.scoring.score_file import read_scores
 
 
 @pytest.fixture
@@ -45,11 +46,11 @@ def score(spectral_detector, trials, out):
 
 
 def read(path):
-    return [(line.split(" ")[0], float(line.split(" ")[1])) for line in path.read_text().splitlines()]
+    return list(zip(*read_scores(path)))
 
 
 @pytest.mark.parametrize("num_samples", [8000, None])
-def test_an_interrupted_run_continues(score, out, tmp_path, num_samples):
+def test_an_interrupted_run_continues_to_the_same_file(score, out, tmp_path, num_samples):
     options = {"num_samples": num_samples, "batch_size": 2}
     score(out=tmp_path / "whole.txt", **options)
     with journalled(stop_after=3):
@@ -66,8 +67,8 @@ def test_an_interrupted_run_continues(score, out, tmp_path, num_samples):
     assert sorted(path.name for path in out.parent.iterdir()) == ["s.txt", "s.txt.json"]
 
 
-def test_journals_of_two_killed_processes_and_a_batch_with_a_missing_score(score, trials, out, tmp_path):
-    """The whole batch is scored again: its scores equal those of an uninterrupted run to the last bit."""
+def test_a_batch_with_a_missing_score_is_scored_again(score, trials, out, tmp_path):
+    """Two processes were killed. The scores equal those of an uninterrupted run to the last bit."""
     uninterrupted = tmp_path / "whole.txt"
     run = read_json(score(out=uninterrupted, batch_size=5).record_path)["run"]
     lines = [json.dumps([name, score, stamp(trial.path)]) for trial, (name, score) in zip(trials, read(uninterrupted))]
@@ -114,6 +115,10 @@ def test_a_complete_file_is_kept(score, spectral_detector, out):
     assert not result.already_complete
     assert score().already_complete
     assert out.stat().st_mtime_ns == before
+
+
+def test_a_file_of_another_run_is_replaced_only_if_asked(score, spectral_detector):
+    score()
     with input_error(r"s\.txt was made by another run or program.*`overwrite=True`"):
         score(num_samples=16000)
     torch.manual_seed(1)
@@ -123,49 +128,68 @@ def test_a_complete_file_is_kept(score, spectral_detector, out):
     result = score(detector=another_detector, overwrite=True)
     assert result.done == 12
     assert not result.already_complete
-    # Killed after finishing, before it removed its journals; the journal of another run stays.
-    of_run = json.dumps(read_json(result.record_path)["run"])
-    for name, content, stays in (("s.txt.partial.3", f"{of_run}\n", False), ("s.txt.partial", "{}\n", True)):
-        journal = write(out.with_name(name), content)
-        assert score(detector=another_detector).already_complete
+
+
+def test_a_complete_run_removes_journals_that_it_left_when_killed(score, out):
+    """The journal of another run stays."""
+    run = json.dumps(read_json(score().record_path)["run"])
+    for name, content, stays in (("s.txt.partial.3", run, False), ("s.txt.partial", "{}", True)):
+        journal = write(out.with_name(name), f"{content}\n")
+        assert score().already_complete
         assert journal.exists() == stays
-    write(out.with_name("x.partial"), "something else\n")
-    with input_error(r"x\.partial was made by another run or program"):
-        score(out=out.with_name("x"))
 
 
-def test_bad_files_are_named_and_left_out(score, trials, out, capsys):
-    bad = (trials[1], trials[3])
-    good = trials[3].path.read_bytes()
-    bad[0].path.unlink()
-    bad[1].path.write_bytes(good[:100])
+def test_a_journal_of_another_program_is_refused(score, out):
+    write(out.with_name("s.txt.partial"), "something else\n")
+    with input_error(r"s\.txt\.partial was made by another run or program"):
+        score()
+
+
+@pytest.fixture
+def bad(trials):
+    """A trial without its file, and one whose file is cut."""
+    trials[1].path.unlink()
+    trials[3].path.write_bytes(trials[3].path.read_bytes()[:100])
+    return trials[1], trials[3]
+
+
+def test_bad_files_are_named_and_omitted(score, bad, out, capsys):
     result = score()
     assert result.done == len(read(out)) == 10
     assert list(result.failures) == [trial.id for trial in bad]
     assert f"{bad[0].id}.flac not found" in capsys.readouterr().err
     assert read_json(result.record_path)["failures"] == result.failures
-    for trial in bad:  # repaired: the same command scores only those files
-        trial.path.write_bytes(good)
+
+
+def test_the_same_command_scores_only_the_files_that_were_repaired(score, bad, trials, out):
+    score()
+    for trial in bad:
+        shutil.copy(trials[0].path, trial.path)
     with journalled() as again:
         assert score(batch_size=1).failures == {}
     assert [list(scores) for scores in again[1:]] == [[trial.id] for trial in bad]  # after those of the file
     assert [name for name, _ in read(out)] == [trial.id for trial in trials]
-    bad[1].path.unlink()
-    with input_error(bad[1].id):
-        score(out=out.with_name("b"), on_error="raise")
 
 
-def test_nothing_to_score(score, trials, tmp_path):
+def test_the_first_bad_file_raises_if_asked(score, bad):
+    with input_error(bad[0].id):
+        score(on_error="raise")
+
+
+def test_an_empty_list_of_trials_is_refused(score):
     with input_error("no trials"):
         score([])
+
+
+def test_a_corpus_without_any_readable_file_is_refused_until_it_is_there(score, trials, tmp_path):
     nowhere = [replace(trial, path=tmp_path / "none.flac") for trial in trials]
     with input_error("not one of 12 utterances could be scored: LA_E_1000001: .*none.flac not found; LA_E"):
         score(nowhere)
-    shutil.copy(trials[0].path, tmp_path / "none.flac")  # the disk is mounted now: the files are tried again
+    shutil.copy(trials[0].path, tmp_path / "none.flac")  # as when its disk is mounted
     assert score(nowhere).done == 12
 
 
-def test_settings_and_outputs_that_cannot_serve_are_refused(score, out, tmp_path):
+def test_wrong_settings_are_refused_before_anything_is_written(score, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for options, message in (
         ({"num_samples": 0}, "`num_samples` must be at least 1, or None for the whole recording, not 0"),
@@ -179,6 +203,9 @@ def test_settings_and_outputs_that_cannot_serve_are_refused(score, out, tmp_path
         with input_error(message):
             score(**options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audio", "pipe"]
+
+
+def test_a_score_file_without_a_record_of_its_run_is_refused(score, out):
     write(out, "a 1.0\n")
     with input_error("another run or program: pass"):
         score()
@@ -188,7 +215,7 @@ def test_settings_and_outputs_that_cannot_serve_are_refused(score, out, tmp_path
 
 
 def test_a_failing_trial_is_tried_once_per_run(score, trials, tmp_path, capsys):
-    """It is tried again after the run has finished, and by on_error="raise"."""
+    """A later run, and one with on_error="raise", tries it again."""
     missing = tmp_path / "missing.flac"
     some = [replace(trial, path=trial.path if i % 4 else missing) for i, trial in enumerate(trials)]
     with journalled(stop_after=2):
@@ -210,7 +237,7 @@ def test_a_failing_trial_is_tried_once_per_run(score, trials, tmp_path, capsys):
 @pytest.mark.parametrize(
     "how, complete", [("cut", True), ("edited", False), ("empty", True), ("audio", True), ("audio", False)]
 )
-def test_a_finished_file_is_not_taken_if_it_or_its_audio_was_changed(score, trials, out, how, complete):
+def test_a_finished_file_is_refused_if_it_or_its_audio_was_changed(score, trials, out, how, complete):
     if not complete:
         trials[3].path.unlink()
     score()
@@ -239,7 +266,7 @@ def test_audio_replaced_during_an_interruption_is_scored_again(score, trials, ou
     assert score(batch_size=2).already_complete
 
 
-def test_legacy_train_mode_uses_the_statistics_of_one_utterance(small_model, score, trials, out):
+def test_legacy_train_mode_uses_the_batch_statistics_of_each_utterance(small_model, score, trials, out):
     detector = seeded_detector(small_model)
     score(detector=detector, legacy_train_mode=True)
     assert not any(module.training for module in detector.modules())

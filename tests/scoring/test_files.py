@@ -50,7 +50,7 @@ def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_sample
     assert [score for _, score in pairs] == pytest.approx(expected, abs=1e-6)
 
 
-def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch):
+def test_of_endless_paths_only_a_few_batches_are_read_ahead(detector, recordings, monkeypatch):
     def scored(number, batch_size):
         """That many scores, and how many paths were asked for."""
         num_requested = itertools.count()
@@ -60,9 +60,9 @@ def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch
         return pairs_of_scores, next(num_requested)
 
     pairs, num_requested = scored(30, 2)
-    # a few batches ahead
     assert len(pairs) == 30
     assert num_requested <= 30 + 2 * 6
+    # Also only as many bytes.
     largest, *_, smallest = sorted((path.stat().st_size for path in recordings), reverse=True)
     monkeypatch.setattr("nes2net.scoring.files._AHEAD_BYTES", 2 * largest)
     pairs, num_requested = scored(24, 8)
@@ -72,30 +72,43 @@ def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch
     assert [s for _, s in pairs[:12]] == pytest.approx([detector.score(path) for path in recordings], abs=1e-6)
 
 
-def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
+def test_the_first_bad_file_raises_after_the_scores_of_those_before_it(detector, recordings, tmp_path):
+    good = list(recordings)[:5]
+    scored = []
+    with input_error(r"bad\.flac was read by neither"):
+        scored.extend(detector.score_files([*good, write(tmp_path / "bad.flac", "no audio")], batch_size=4))
+    assert [path for path, _ in scored] == good
+
+
+def test_on_error_gets_each_bad_file(detector, recordings, tmp_path):
     good = list(recordings)
     bad = write(tmp_path / "bad.flac", "no audio")
     missing_file = tmp_path / "none.wav"
     paths = [*good[:5], bad, *good[5:], missing_file]
-    scored = []
     failures = {}
-    with input_error(r"bad\.flac was read by neither"):
-        scored.extend(detector.score_files(paths, batch_size=4))
-    assert [path for path, _ in scored] == good[:5]
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
     assert [path for path, _ in pairs] == good
     assert list(failures) == [bad, missing_file]
     assert "not found" in str(failures[missing_file])
-    _, nothing, last = judge_files(detector, Scores(), [good[0], None, good[1]])  # which ends no list
+
+
+def test_a_list_goes_on_after_a_path_of_none(detector, recordings):
+    first, second, *_ = recordings
+    _, nothing, last = judge_files(detector, Scores(), [first, None, second])
     assert isinstance(nothing, Failed)
     assert isinstance(last, Judged)
+
+
+def test_a_score_of_nan_is_a_failure_of_its_file(detector, recordings):
+    failures = {}
     with torch.no_grad():
         detector.backend.last_layer.bias.fill_(float("nan"))
-    assert not list(detector.score_files(good, batch_size=4, on_error=failures.__setitem__))
-    assert all("score is nan" in str(failures[path]) for path in good)
+    assert not list(detector.score_files(recordings, batch_size=4, on_error=failures.__setitem__))
+    assert list(failures) == list(recordings)
+    assert all("score is nan" in str(failure) for failure in failures.values())
 
 
-def test_files_beyond_a_length_are_errors_among_the_others(detector, recordings):
+def test_files_beyond_the_longest_length_fail_and_the_others_are_scored(detector, recordings):
     """Of four alternating lengths, the longest is 9,000 samples."""
     paths = list(recordings)
     judged = list(judge_files(detector, Scores(), paths, longest=4300, batch_size=4))
@@ -105,12 +118,14 @@ def test_files_beyond_a_length_are_errors_among_the_others(detector, recordings)
     assert all(isinstance(file.error, LongAudio) for file in failed)
     scored = {file.path: file.value for file in judged if isinstance(file, Judged)}
     assert list(scored.values()) == pytest.approx([detector.score(path) for path in scored], abs=1e-6)
-    # The beginning of a long recording is a short one.
+
+
+def test_the_longest_length_does_not_matter_if_only_the_beginning_is_scored(detector, recordings):
     assert len(list(judge_files(detector, Scores(), recordings, 4300, longest=4300))) == 12
 
 
-def test_threads_score_as_one_alone(detector, recordings):
-    """The detector is in train mode; no thread may see that or change it for another."""
+def test_several_threads_get_the_scores_of_one(detector, recordings):
+    """The mode of the detector stays, and no thread changes it for another."""
     expected = [detector.score(path) for path in recordings]
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     for training in (False, True):
@@ -125,7 +140,7 @@ def test_threads_score_as_one_alone(detector, recordings):
 
 
 @pytest.mark.slow
-def test_a_forward_that_was_replaced_is_used(detector, waveform):
+def test_scoring_uses_a_forward_that_was_replaced(detector, waveform):
     """It may be replaced by a function, by a method as Accelerate does, or compiled."""
     expected = detector.score(waveform, 16000)
     forward = detector.frontend.forward
@@ -140,7 +155,7 @@ def test_a_forward_that_was_replaced_is_used(detector, waveform):
     assert detector.train().score(waveform, 16000) == expected
 
 
-def test_samples_that_cannot_be_scored(detector):
+def test_samples_that_cannot_be_scored_are_refused(detector):
     for audio, sample_rate, message in (
         (np.zeros(0, np.float32), 16000, "has no samples"),
         (np.zeros(4000, np.int16), 16000, "int16.*divide by full scale"),
@@ -177,12 +192,15 @@ def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_pat
     assert detector.score(io.BytesIO(content)) == expected
     assert detector.score_track(io.BytesIO(content)).score == pytest.approx(expected, abs=1e-6)
     assert_array_equal(detector.embed(io.BytesIO(content)), detector.embed(path))
+
+
+def test_a_file_object_of_text_is_refused(detector):
     with input_error("gives str, not bytes: open it in binary mode"):
         detector.score(io.StringIO("RIFF"))
 
 
-def test_a_batch_of_waveforms(detector, waveform):
-    """Of one length or several, of any floating type, at any rate: the scores are those computed alone."""
+def test_waveforms_of_a_batch_have_the_scores_computed_alone(detector, waveform):
+    """Of one length or several, of any floating type, at any rate."""
     score = detector.score(waveform, 16000)
     tensor = torch.from_numpy(waveform)
     for equal_waveform in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
@@ -194,11 +212,14 @@ def test_a_batch_of_waveforms(detector, waveform):
     batch = torch.from_numpy(np.stack(several[0:3:2]))
     assert detector.train().score_batch(batch, 32000) == pytest.approx(expected[0:3:2], abs=1e-6)
     assert detector.score_batch([], 16000) == []
+
+
+def test_score_refuses_several_waveforms(detector, waveform):
     with input_error("use score_batch for several waveforms"):
         detector.score(np.stack([waveform] * 3), 16000)
 
 
-def test_wrong_options_of_score_files(detector):
+def test_score_files_refuses_wrong_options(detector):
     for options, message in (
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
         ({"workers": 0}, "`workers` must be at least 1"),

@@ -8,6 +8,7 @@ from builders import input_error
 from builders.files import read_json
 from builders.interruption import journalled
 from builders.scored import score_trials
+from builders.small_parts import SPECTRUM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -39,7 +40,7 @@ class ThreeResolutions(MeanLinear):
 @pytest.fixture(scope="module")
 def spectral():
     torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20, "hop_length": 320}
+    frontend = SPECTRUM | {"hop_length": 320}
     return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
 
 
@@ -60,7 +61,7 @@ def recording():
 
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
-def test_windows_depend_on_the_recording_alone(lengths, step, more):
+def test_windows_do_not_depend_on_how_the_samples_arrive(lengths, step, more):
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     windows = list(push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
@@ -79,7 +80,7 @@ def test_windows_depend_on_the_recording_alone(lengths, step, more):
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
-def test_up_to_30_s_are_one_piece(spectral, recording, length):
+def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
     samples = recording[:length]
     frame_scores_of_piece = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
@@ -96,7 +97,7 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
-def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
+def test_frames_that_see_no_context_have_the_same_scores_in_windows(several, recording, resolution, monkeypatch):
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)
@@ -118,7 +119,7 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
     assert_allclose(written, detector.frame_scores(path).scores, atol=1e-5)
 
 
-def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
+def test_scores_of_frames_do_not_depend_on_blocks_or_batches(small_model, recording, tmp_path, monkeypatch):
     """The frames of this detector see all of their window, here of 2 s."""
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
@@ -144,27 +145,39 @@ def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, rec
     assert_allclose(scored.scores[93:155], window[0, 31:93].numpy(), atol=1e-5)
 
 
-def test_a_detector_that_reads_little_at_once(several, recording):
+@pytest.fixture
+def one_second_whisper():
+    """A detector that reads 1 s at once."""
     small = {"encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
     torch.manual_seed(0)
     frontend = {"name": "whisper", "chunk_length": 1, **small}
-    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
+    return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
+
+
+def test_windows_are_shorter_for_a_detector_that_reads_little_at_once(one_second_whisper, recording):
     samples = recording[: 16000 * 5 + 200]
-    scored = detector.eval().frame_scores(samples, 16000)
+    scored = one_second_whisper.frame_scores(samples, 16000)
     assert len(scored) == 250
     assert scored.duration == 5.0125
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
-            (scores,) = detector.segment_scores(torch.from_numpy(samples[start : start + 15360])[None]).values()
+            window = torch.from_numpy(samples[start : start + 15360])[None]
+            (scores,) = one_second_whisper.segment_scores(window).values()
         assert_allclose(scored.scores[start // 320 :][first:last], scores[0, first:last].numpy(), atol=1e-6)
-    backend = ThreeResolutions(feature_dim=32)
+
+
+def test_a_detector_that_reads_less_than_four_segments_at_once_is_refused(one_second_whisper, recording):
+    detector = Detector(one_second_whisper.frontend, one_second_whisper.aggregation, ThreeResolutions(feature_dim=32))
     with input_error("reads 1 s at once, less than four of its longest segments of 640 ms"):
-        Detector(detector.frontend, detector.aggregation, backend).eval().frame_scores(samples, 16000)
+        detector.eval().frame_scores(recording[:80200], 16000)
 
 
-def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, recording, monkeypatch):
+def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, recording):
     with input_error("segments of 20, 40, 640 ms, not of 30 ms"):
         several.frame_scores(recording, 16000, resolution_ms=30)
+
+
+def test_a_back_end_that_declares_wrong_resolutions_is_refused(several, recording, monkeypatch):
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
     with input_error("correct the resolutions that its back-end declares"):
         several.frame_scores(recording, 16000)
@@ -189,7 +202,7 @@ def score(detector, trials, out, judgement=None, **options):
     return score_trials(detector, trials, out, judgement or Frames(20.0), **options)
 
 
-def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_path):
+def test_scores_of_a_corpus_equal_those_of_each_recording(spectral, trials, tmp_path):
     out = tmp_path / "f.txt"
     result = score(spectral, trials, out)
     assert result.done == len(trials)
@@ -206,7 +219,7 @@ def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_pa
     assert score(spectral, trials, out).already_complete
 
 
-def test_an_interrupted_run_and_one_without_a_file_go_on_to_the_same_bytes(spectral, trials, tmp_path):
+def test_an_interrupted_run_resumes_to_the_same_bytes(spectral, trials, tmp_path):
     late = tmp_path / "late.wav"
     out = tmp_path / "f.txt"
     uninterrupted = tmp_path / "whole.txt"
@@ -237,7 +250,7 @@ def test_a_detector_without_segments_scores_no_frames_of_a_corpus(spectral_detec
         score(spectral_detector, trials, tmp_path / "f.txt")
 
 
-def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, trials, tmp_path, capsys):
+def test_the_command_scores_frames_only_of_its_resolution_and_whole_utterances(spectral, trials, tmp_path, capsys):
     spectral.save(tmp_path / "d.pth")
     listed = tmp_path / "list.csv"
     out = tmp_path / "f.txt"

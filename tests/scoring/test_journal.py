@@ -73,8 +73,8 @@ def test_a_journal_of_another_run_is_recognised(journal_of_scores):
 
 
 @needs_fork
-def test_what_is_no_journal_is_not_opened(tmp_path):
-    """Opening a pipe would wait for ever."""
+def test_a_pipe_with_the_name_of_a_journal_is_not_opened(tmp_path):
+    """That would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with input_error(r"s\.partial\.1: is not a regular file"):
         Scores().open_kept(tmp_path / "s").__enter__()
@@ -145,8 +145,10 @@ def ends_at(number: int, folder, work) -> bool:
 
 @needs_fork
 @pytest.mark.parametrize("before", ["nothing", *slow("scores of another run", "a file that could not be read")])
-def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, one_thread, before):
-    """The same command finishes exactly the same file, and leaves nothing else behind."""
+def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
+    spectral_detector, trials, tmp_path, one_thread, before
+):
+    """The file is exactly the same, and nothing else is left behind."""
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "overwrite": before == "scores of another run"}
@@ -177,8 +179,8 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
 
 
 @needs_fork
-def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
-    """A second run with the same file would remove the journals of the first one."""
+def test_a_second_run_with_the_same_file_is_refused(spectral_detector, trials, tmp_path):
+    """It would remove the journals of the first one."""
     out = tmp_path / "s"
     lock = tmp_path / ".s.lock"
     read_end, write_end = os.pipe()
@@ -204,7 +206,7 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
 
 
 @needs_fork
-def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
+def test_a_complete_file_is_recognised_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
     open_file = os.open
     score_trials(spectral_detector, trials, tmp_path / "s")
 

@@ -59,7 +59,7 @@ def judge(detector, trials, out, **options):
     return score_trials(detector, trials, out, Halves(0.5), **options)
 
 
-def test_nine_digits_give_the_float32_exactly(tmp_path):
+def test_written_numbers_are_read_back_as_the_same_float32(tmp_path):
     bits = np.random.default_rng(0).integers(0, 1 << 32, 20_000, dtype=np.uint32)
     numbers = bits.view(np.float32)
     rows = numbers[np.isfinite(numbers)][:19_000].reshape(-1, 2)
@@ -69,14 +69,23 @@ def test_nine_digits_give_the_float32_exactly(tmp_path):
     assert_array_equal(np.stack(read).view(np.uint32), rows.view(np.uint32))
 
 
-def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, trials, tmp_path):
+@pytest.fixture
+def out(spectral_detector, trials, tmp_path):
+    """A file of the rows of the trials."""
     out = tmp_path / "h.tsv"
-    again = tmp_path / "again.tsv"
     assert judge(spectral_detector, trials, out, batch_size=4).done == len(trials)
+    return out
+
+
+def test_an_interrupted_run_of_a_judgement_writes_the_same_file(spectral_detector, trials, out, tmp_path):
+    again = tmp_path / "again.tsv"
     with journalled(stop_after=1):
         judge(spectral_detector, trials, again, batch_size=4)
     assert judge(spectral_detector, trials, again, batch_size=4).done == len(trials)
     assert out.read_bytes() == again.read_bytes()
+
+
+def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, trials, out):
     assert out.read_text().startswith("utterance\tfirst\tsecond\n")
     assert ScoreFile.of(out).judgement == Halves(0.5)
     rows = dict(Halves().read(out))
@@ -84,9 +93,12 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
         waveform = torch.from_numpy(WaveformReader.of(spectral_detector, 8000).read(trials[0].path).waveform)
         expected = [spectral_detector.scores(half[None]).item() for half in waveform.chunk(2)]
     assert_allclose(rows[trials[0].id], expected, atol=1e-6)
+
+
+def test_rows_are_evaluated_and_calibrated_as_their_scores(corpus, trials, out, tmp_path):
     ids, scores = scores_of(out)
     assert ids == [trial.id for trial in trials]
-    assert_array_equal(scores, [row.min() for row in rows.values()])
+    assert_array_equal(scores, [row.min() for _, row in Halves().read(out)])
     plain = write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
     labels = Labels(LA, corpus, "dev")
     of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
@@ -95,7 +107,7 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     assert learned[0].weights == learned[1].weights
 
 
-def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_path):
+def test_predict_prints_the_numbers_and_the_remark_of_a_judgement(spectral_detector, trials, tmp_path):
     paths = [trials[0].path, write(tmp_path / "b.wav", "no audio")]
     settings = JudgingSettings(8000)
     good, bad = predict(spectral_detector, paths, Halves(-1.0), settings=settings).rows
@@ -109,12 +121,15 @@ def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_pa
     assert "score" not in told
 
 
-def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector, corpus, trials, tmp_path):
-    """By the lower half, and along a longer recording by windows of it, as `calibrate fit` learned it."""
-    judge(spectral_detector, trials, tmp_path / "h.tsv")
-    labels = Labels(LA, corpus, "dev")
-    learned = calibrate(labels, [tmp_path / "h.tsv"], allow_inverted=True)
-    decider = Decider(learned.calibration, abstain=0)
+@pytest.fixture
+def decider(corpus, out):
+    """Decides on halves."""
+    learned = calibrate(Labels(LA, corpus, "dev"), [out], allow_inverted=True)
+    return Decider(learned.calibration, abstain=0)
+
+
+def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector, trials, decider):
+    """By the lower half, and along a longer recording by its windows."""
     settings = JudgingSettings(track=True)
     (judged,) = predict(spectral_detector, [trials[0].path], Halves(), decider=decider, settings=settings).rows
     row = judged.to_row()
@@ -123,21 +138,31 @@ def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector
     assert row["scores"][0] == pytest.approx(row["score"], abs=1e-6)
     llrs = decider.llrs(judged.track.scores)
     assert row["llrs"] == llrs.tolist()
+
+
+def test_a_calibration_of_another_judgement_is_refused(spectral_detector, trials, decider):
     with input_error("decide on scores, not on embeddings"):
         predict(spectral_detector, [trials[0].path], "embeddings", decider=decider)
     with input_error("the calibration was learned from the judgement halves, not from scores"):
         predict(spectral_detector, [trials[0].path], decider=decider)
 
 
-def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):
-    for judgement_name, message in (
+@pytest.mark.usefixtures("trials")
+@pytest.mark.parametrize(
+    "judgement, message",
+    [
         ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
         ({"most_apart": 1.0}, "`judgement` has no name"),
         ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
         ({"name": "embeddings", "of": "middle"}, "of"),
-    ):
-        with input_error(message):
-            as_judgement(judgement_name)
+    ],
+)
+def test_a_wrong_judgement_is_refused(judgement, message):
+    with input_error(message):
+        as_judgement(judgement)
+
+
+def test_a_file_without_one_score_of_each_recording_is_refused(spectral_detector, trials, tmp_path):
     embeddings = tmp_path / "e.npy"
     score_trials(spectral_detector, trials[:2], embeddings, as_judgement("embeddings"))
     with input_error("holds embeddings, not one score of each recording"):

@@ -39,14 +39,18 @@ def modes(detector) -> list[bool]:
     return [module.training for module in detector.modules()]
 
 
-def test_a_short_batch_is_filled_up_and_inference_mode_stays_inside(detector):
+def test_a_short_batch_is_filled_up(detector):
     plain = score_batch(detector, waveforms(3))
     sizes = with_room_for(detector, 9, MemoryError())
     wait = start(detector, waveforms(3), rows=4)
-    assert not torch.is_inference_mode_enabled()
-    assert torch.zeros(1, requires_grad=True).exp().requires_grad
     assert wait() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4]
+
+
+def test_inference_mode_does_not_outlast_the_start_of_a_batch(detector):
+    start(detector, waveforms(3))
+    assert not torch.is_inference_mode_enabled()
+    assert torch.zeros(1, requires_grad=True).exp().requires_grad
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,11 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     sizes = with_room_for(detector, 1, error)
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4, 2, 1, 1, 1, 1]
+
+
+def test_the_number_of_samples_that_fitted_is_tried_once_for_shorter_waveforms(detector):
+    sizes = with_room_for(detector, 1, MemoryError())
+    start(detector, waveforms(4), rows=4)()
     half_as_long = [tensor[:, :2000] for tensor in (waveforms(3), waveforms(2))]
     plain_halves = [score_batch(detector, group[:1])[0] for group in half_as_long]
     sizes.clear()
@@ -72,8 +81,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     assert sizes == [2, 1, 1, 1, 1, 1]  # 4,000 samples fitted, so two of 2,000 are tried, once
 
 
-def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
-    """What was filled up may not fit where the waveforms do."""
+def test_a_batch_that_fits_only_without_filled_up_rows_is_scored(detector):
     plain = score_batch(detector, waveforms(1))
     sizes = with_room_for(detector, 2, MemoryError())
     assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6)
@@ -83,7 +91,7 @@ def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
     assert sizes == [8, 4, 2, 8, 4, 2]
 
 
-def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
+def test_a_batch_that_did_not_fit_is_freed_before_its_parts_are_scored(detector):
     batches = []
 
     def scores(x):
@@ -100,7 +108,7 @@ def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
 
 
 def test_a_waveform_without_a_score_has_a_reason(detector):
-    """It does not fit alone, its score is not finite, or the detector refuses the whole batch."""
+    """It does not fit alone, or its score is not finite."""
     computed = detector.scores
     x = waveforms(5)
     other_scores = pytest.approx(score_batch(detector, x[[0, 1, 4]]), abs=1e-6)
@@ -119,11 +127,17 @@ def test_a_waveform_without_a_score_has_a_reason(detector):
     assert "do not fit into the memory of cpu" in too_large
     with input_error("do not fit into the memory"):
         score_or_raise(detector, x)
+
+
+def test_each_waveform_of_a_batch_that_the_detector_refuses_has_the_reason(detector):
     first, second = score_batch(detector, waveforms(2)[:, :100])
     assert "too short" in first
     assert "too short" in second
+
+
+def test_an_error_of_the_detector_is_raised(detector):
     detector.scores = lambda x: 1 / 0
-    with pytest.raises(ZeroDivisionError):  # which nothing hides
+    with pytest.raises(ZeroDivisionError):
         start(detector, waveforms(2))
 
 

@@ -24,13 +24,13 @@ def trials_digest(spectral_detector, tmp_path, monkeypatch):
     return digest
 
 
-def test_a_run_knows_its_trials_by_other_names_of_their_folder(trials_digest, tmp_path):
+def test_other_names_of_the_same_folder_are_the_same_run(trials_digest, tmp_path):
     expected = trials_digest(("a", tmp_path / "x/1.wav"), ("b", tmp_path / "x/2.wav"))
     assert trials_digest(("a", "x/1.wav"), ("b", "x/2.wav")) == expected
     assert trials_digest(("a", "link/1.wav"), ("b", tmp_path / "link" / "2.wav")) == expected
 
 
-def test_other_trials_or_files_are_another_run(trials_digest):
+def test_another_list_of_trials_or_files_is_another_run(trials_digest):
     digests = {
         trials_digest(("a", "x/1.wav"), ("b", "x/2.wav")),
         trials_digest(("a", "y/1.wav"), ("b", "y/2.wav")),
@@ -48,10 +48,13 @@ def test_the_device_and_compiling_identify_a_run(spectral_detector):
     assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != plain
 
 
-def test_a_record_is_plain_json(tmp_path):
+def test_facts_become_plain_json():
     facts = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
     assert plain(facts) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
     assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
+
+
+def test_facts_that_hold_themselves_are_refused():
     around = {}
     around["self"] = around
     with input_error("cannot be written as JSON"):
@@ -75,7 +78,7 @@ def test_a_record_is_read(tmp_path):
     assert record.audio_sha256 == "1"
 
 
-def test_a_record_that_is_none(tmp_path):
+def test_a_file_that_is_no_record_is_refused_with_a_short_printable_message(tmp_path):
     changes = [{"run": [1]}, {"run": {"model": {"a": 1}}}, {"failures": {"a": 1}}, {"sha256": 5}, {"audio_sha256": {}}]
     wrong = [{"failures": {}}, {"run": {}}, {"x" * 10**6: 1}, *(RECORD | change for change in changes)]
     for text in ("no JSON", "[1]", '{"run": {"' + "\x1b" * 10 + '": 1}}', *map(json.dumps, wrong)):
@@ -102,7 +105,7 @@ def read_whole(folder, **facts):
     return read_whole_record(path)
 
 
-def test_possible_numbers_are_read(tmp_path):
+def test_the_numbers_of_a_record_are_read(tmp_path):
     record = read_whole(tmp_path)
     assert record.total == 3
     assert record.seconds == 1.5

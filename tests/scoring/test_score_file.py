@@ -39,7 +39,7 @@ def is_accepted(id: str) -> bool:
 
 
 @given(st.lists(st.tuples(IDS, SCORES), max_size=8, unique_by=lambda pair: pair[0]))
-def test_accepted_pairs_are_read_back(path, pairs):
+def test_accepted_ids_and_their_scores_are_read_back_exactly(path, pairs):
     pairs = {id: score for id, score in pairs if is_accepted(id)}
     write_scores(path, pairs, pairs.values())
     ids, scores = read_scores(path)
@@ -47,7 +47,7 @@ def test_accepted_pairs_are_read_back(path, pairs):
     assert scores.tobytes() == np.array(list(pairs.values())).tobytes()
 
 
-def test_each_unusual_character_at_each_place(path):
+def test_an_id_is_accepted_exactly_if_it_would_be_read_back(path):
     for character in UNUSUAL:
         for id in (f"{character}a", f"a{character}b", f"a{character}", character):
             ids_of_file = []
@@ -75,7 +75,7 @@ def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_scores_are_written_to_the_last_bit(path):
+def test_scores_are_written_with_all_their_digits(path):
     scores = np.array([1 / 3, -0.0, 5e-324, 1.7976931348623157e308, 1e16])
     write_scores(path, "abcde", scores)
     assert path.read_text() == "a 0.3333333333333333\nb -0.0\nc 5e-324\nd 1.7976931348623157e+308\ne 1e+16\n"
@@ -116,14 +116,14 @@ def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
 
 
 @pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])
-def test_words_for_a_missing_number_are_not_a_number(path, missing):
+def test_words_for_a_missing_number_are_read_as_nan(path, missing):
     path.write_text(f"file,score\na.wav,0.5\nb.wav,{missing}\n")
     _, scores = read_scores(path)
     assert_array_equal(scores, [0.5, np.nan])
 
 
-def test_a_recording_that_failed_has_no_number(path):
-    """As `nes2net predict --json` writes it: the line has no score, and may be the first."""
+def test_the_score_of_a_recording_that_failed_is_read_as_nan(path):
+    """`nes2net predict --json` writes a line without a score, also as the first."""
     path.write_text(
         '{"file": "a.wav", "error": "is empty"}\n{"file": "b.wav", "score": null}\n{"file": "c", "score": 1}\n'
     )
@@ -165,7 +165,7 @@ def test_other_scores_are_not_doubted(path, text, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_malformed_score_file(path):
+def test_a_malformed_score_file_is_refused_with_its_line(path):
     for text, message in (
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),
@@ -181,5 +181,8 @@ def test_malformed_score_file(path):
         path.write_text(text)
         with input_error(message):
             read_scores(path)
+
+
+def test_a_score_file_that_does_not_exist_is_refused(path):
     with input_error(r"none\.txt: cannot be read \(No such file or directory\)"):
         read_scores(path.with_name("none.txt"))

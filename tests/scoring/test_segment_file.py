@@ -11,7 +11,7 @@ from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores
 
 
-def test_every_bit_comes_back(tmp_path, monkeypatch):
+def test_written_scores_of_frames_are_read_back_to_the_last_bit(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     scores = {f"u{n}": rng.normal(size=n + 1) * 10.0 ** rng.integers(-300, 300) for n in range(20)}
     path = write(tmp_path / "f.txt", "".join(lines(id, row) for id, row in scores.items()))
@@ -20,6 +20,10 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
         content = read_segment_scores(path)
         assert list(content) == list(scores)
         assert all(np.array_equal(content[id], row) for id, row in scores.items())
+
+
+def test_a_file_of_frames_has_no_score_of_each_recording(tmp_path):
+    path = write(tmp_path / "f.txt", "a 0 1\na 1 1\n")
     assert holds_frames(path)
     with input_error("holds scores of frames, not one score of each recording"):
         scores_of(path)
@@ -31,7 +35,7 @@ def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"a 0.5\nb 1\n", b"", b"\n", b"a 1 0.5\n", b"a 0 1 2 3 4\n", b"\xff\x00\x01"])
-def test_what_is_no_file_of_frames(tmp_path, content):
+def test_a_file_of_another_kind_holds_no_frames(tmp_path, content):
     (tmp_path / "f.txt").write_bytes(content)
     assert not holds_frames(tmp_path / "f.txt")
     assert not holds_frames(tmp_path)

@@ -93,7 +93,7 @@ CUTS = {
 @pytest.mark.parametrize("seconds", [0.6 * WINDOW, WINDOW, 0.93])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, batch_size):
-    """They are those of the whole by score_track, to the last bit, and so is the remark."""
+    """To the last bit, they are those of score_track on the whole, and so is the remark."""
     samples = noise(seconds, rate, channels=2)
     track = spectral_detector.score_track(samples, rate, **OPTIONS, batch_size=batch_size)
     other_batches = spectral_detector.score_track(samples, rate, **OPTIONS, batch_size=4 - batch_size)
@@ -108,7 +108,7 @@ def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, ba
         assert stream.remark == track.remark
 
 
-def test_a_score_is_that_of_the_window_alone_and_comes_when_it_is_complete(spectral_detector):
+def test_a_window_is_scored_as_soon_as_it_is_complete(spectral_detector):
     samples = noise(1.0)[0]
     stream = spectral_detector.stream(16000, **OPTIONS)
     for number in range(50):
@@ -122,7 +122,7 @@ def test_a_score_is_that_of_the_window_alone_and_comes_when_it_is_complete(spect
             assert window.score == spectral_detector.score(samples[first : first + 4000], 16000)
 
 
-def test_a_score_with_pre_emphasis_is_that_of_the_window_alone(small_model):
+def test_with_pre_emphasis_a_window_has_the_score_of_its_samples_alone(small_model):
     small_model["frontend"]["pre_emphasis"] = 0.97
     detector = seeded_detector(small_model)
     waveform = noise(0.9)[0]
@@ -133,8 +133,8 @@ def test_a_score_with_pre_emphasis_is_that_of_the_window_alone(small_model):
     assert scored(detector.stream(16000, **OPTIONS), [short])[0].score == detector.score(short, 16000)
 
 
-def test_a_stream_goes_on_in_another_process_by_its_time(spectral_detector):
-    """The two are one stream with a gap, to the last bit."""
+def test_a_stream_resumed_in_another_process_gives_the_scores_of_one_stream(spectral_detector):
+    """To the last bit, those of one stream with a gap."""
     before, behind = np.split(noise(1.6)[0], 2)
     stream = spectral_detector.stream(16000, **OPTIONS)
     expected = stream.push(before, 0.0) + stream.push(behind, 2.0) + stream.finish()
@@ -146,7 +146,7 @@ def test_a_stream_goes_on_in_another_process_by_its_time(spectral_detector):
 
 
 def test_streams_do_not_disturb_each_other(spectral_detector):
-    """Interleaved, with a channel each of a recording, and a buffer that is used again."""
+    """Two interleaved streams read the channels of a recording from one buffer."""
     channels = noise(0.9, channels=2)
     alone = [scored(spectral_detector.stream(16000, **OPTIONS), [channel]) for channel in channels]
     streams = [spectral_detector.stream(16000, **OPTIONS) for _ in channels]
@@ -173,7 +173,7 @@ def test_no_window_spans_a_hole(spectral_detector, rate):
     assert windows == expected
 
 
-def test_audio_shorter_than_a_window_has_a_score_at_the_end_of_the_stream_alone(spectral_detector):
+def test_audio_shorter_than_a_window_is_scored_only_at_the_end_of_the_stream(spectral_detector):
     short = noise(0.5 * WINDOW)[0]
     stream = spectral_detector.stream(16000, **OPTIONS)
     assert stream.push(short) + stream.push(short, time=1.0) == []
@@ -183,24 +183,31 @@ def test_audio_shorter_than_a_window_has_a_score_at_the_end_of_the_stream_alone(
     assert last.score == spectral_detector.score(short, 16000)
 
 
-def test_zeros_fill_a_short_hole_and_time_does_not_go_back(spectral_detector):
+def test_zeros_fill_a_short_hole(spectral_detector):
     first, second = np.split(noise(0.8)[0], 2)
     filled = np.concatenate([first, np.zeros(1600, np.float32), second])
     expected = scored(spectral_detector.stream(16000, **OPTIONS), [filled])
     stream = spectral_detector.stream(16000, **OPTIONS)
     windows = stream.push(first, time=0.0) + stream.push(second[:800], time=0.5)
-    for time, message in ((0.4, r"is 0.400 s, but samples up to 0.550 s"), (math.nan, "number of seconds")):
-        with input_error(message):
-            stream.push(second[800:], time=time)
     windows += stream.push(second[800:], time=0.48)  # a clock that goes back a little
     assert windows + stream.finish() == expected
     assert stream.filled == pytest.approx(0.1)
 
 
+def test_a_time_before_the_samples_so_far_is_refused(spectral_detector):
+    stream = spectral_detector.stream(16000, **OPTIONS)
+    samples = noise(0.4)[0]
+    stream.push(samples, time=0.0)
+    with input_error("is 0.200 s, but samples up to 0.400 s"):
+        stream.push(samples, time=0.2)
+    with input_error("number of seconds"):
+        stream.push(samples, time=math.nan)
+
+
 @pytest.mark.parametrize(
     "value, message", [(np.nan, "NaN or infinite"), (-np.inf, "NaN or infinite"), (17, "reach 17")]
 )
-def test_what_is_not_audio_is_refused_by_its_time_and_not_taken(spectral_detector, value, message):
+def test_a_block_of_impossible_samples_is_refused_with_its_time_and_skipped(spectral_detector, value, message):
     samples = noise(0.9, 8000)[0]
     stream = spectral_detector.stream(8000, **OPTIONS)
     windows = stream.push(samples[:4000])
@@ -239,7 +246,7 @@ def test_a_finished_stream_takes_no_more_audio(spectral_detector):
     assert stream.finish() == []
 
 
-def test_a_failed_window_costs_its_own_score(spectral_detector, monkeypatch):
+def test_a_failed_window_loses_only_its_own_score(spectral_detector, monkeypatch):
     samples = noise(0.75)[0]
     expected = scored(spectral_detector.stream(16000, **OPTIONS), [samples])
     compute = spectral_detector.scores
@@ -257,8 +264,8 @@ def test_a_failed_window_costs_its_own_score(spectral_detector, monkeypatch):
 
 
 @pytest.mark.parametrize("hop", [5.0, 60.0])
-def test_memory_does_not_grow(spectral_detector, hop):
-    """After ten minutes as after one, also with a window a minute."""
+def test_the_memory_of_a_stream_does_not_grow(spectral_detector, hop):
+    """It needs as much after ten minutes as after one, also with a window a minute."""
     block = noise(2.0, 8000)[0]
     stream = spectral_detector.stream(8000, hop=hop)
 

@@ -19,7 +19,7 @@ from nes2net.scoring.waveforms import WaveformReader
 TRIALS = [Trial("a"), Trial("b")]
 
 
-def test_normalisation_is_the_published():
+def test_scores_are_normalised_as_published():
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     for name, system in torch.load(path, weights_only=True).items():
         low = system["minimum_of_the_file"]
@@ -35,19 +35,29 @@ def write(folder, **systems):
     return [folder / name for name in systems]
 
 
-def test_scores_are_found_by_id_and_normalised_by_a_range_or_that_of_the_file(tmp_path):
-    files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
+@pytest.fixture
+def files(tmp_path):
+    return write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
+
+
+def test_scores_of_other_systems_are_found_by_id_and_normalised_by_their_ranges(files):
     first, second = with_system_scores(TRIALS, files, [[1.0, 3.0], [0.0, 1.0]])
     sigmoid_of_1 = 1 / (1 + np.exp(-1))
     assert first.system_scores == pytest.approx((sigmoid_of_1, 1 / (1 + np.exp(1))))
     assert first.id == "a"
     assert second.system_scores == pytest.approx((0.5, 0.5))
+
+
+def test_without_ranges_those_of_the_files_are_used(files):
     assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
     assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, ranges_of(files))
-    assert normalise(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]  # far outside of the range
 
 
-def test_files_and_ranges_that_do_not_fit_are_named(tmp_path):
+def test_scores_far_outside_of_the_range_become_0_and_1():
+    assert normalise(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]
+
+
+def test_files_and_ranges_that_do_not_fit_the_trials_are_refused(tmp_path):
     damaged = [None, "tests", {"a": 1}, [0.0], [[0.0, 1.0, 2.0]], [["a", "b"]]]
     damaged += [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 1.0], [0, 10**400])]
     for text, ranges, message in (
@@ -98,10 +108,9 @@ def score(root, model, out, *flags):
     return main(["score", "asvspoof2021_la", str(root), "--model", model, "--out", str(out), *common, *flags])
 
 
-def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path, capsys):
+def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path):
     out = tmp_path / "scores.txt"
-    systems = ["--system-scores", *system_files]
-    assert score(root, model, out, *systems) == 0
+    assert score(root, model, out, "--system-scores", *system_files) == 0
     ids, scores = read_scores(out)
     detector = Detector.from_pretrained(model, "cpu")
     of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.provenance.to_dict()["score_ranges"])
@@ -116,19 +125,31 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
     assert [first["path"], second["path"]] == system_files
     assert first["range"] == [-3.0, 3.0]
     assert len(first["sha256"]) == 64
-    assert score(root, model, out, *systems) == 0
+
+
+def test_the_scores_of_other_systems_are_part_of_a_run(root, system_files, model, tmp_path, capsys):
+    out = tmp_path / "scores.txt"
+    for _ in range(2):
+        assert score(root, model, out, "--system-scores", *system_files) == 0
     assert "is complete already" in capsys.readouterr().out
     assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
     assert "another system_scores" in capsys.readouterr().err
-    # Ranges of development files are those of training.
+
+
+def test_ranges_come_from_files_of_development_trials_or_from_the_file_itself(root, system_files, model, tmp_path):
+    """A detector with ranges needs neither."""
+    systems = ["--system-scores", *system_files]
+    assert score(root, model, tmp_path / "a", *systems) == 0
     dev = [f"{path}_dev" for path in system_files]
     bare = str(root / "without_ranges.pth")
     assert score(root, bare, tmp_path / "b", *systems, "--score-range", *dev) == 0
     assert score(root, model, tmp_path / "c", *systems, "--score-range", "test") == 0
-    assert out.read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
 
 
-def test_what_does_not_go_together_is_refused(root, system_files, model, spectral_detector, tmp_path, capsys):
+def test_score_refuses_system_scores_that_do_not_fit_the_detector(
+    root, system_files, model, spectral_detector, tmp_path, capsys
+):
     bare = str(root / "without_ranges.pth")
     plain = str(tmp_path / "plain.pth")
     spectral_detector.save(plain)
@@ -141,12 +162,16 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, spectra
     ):
         assert score(root, detector, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err
+
+
+def test_predict_refuses_a_detector_that_needs_system_scores(root, model, capsys):
     audio = str(next((root / "ASVspoof2021_LA_eval" / "flac").iterdir()))
     assert main(["predict", audio, "--model", model, "--device", "cpu"]) == 2
     assert "cannot score audio alone" in capsys.readouterr().err
 
 
-def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
+def test_the_size_of_batches_that_are_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
+    """Files and windows are never normalised with others."""
     small_model["frontend"]["normalize"] = "batch"
     detector = seeded_detector(small_model)
     trials = CORPUS.trials(root)

@@ -15,14 +15,18 @@ def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
 
 
-def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
-    reached = []
-    options = {"window": 0.5, "hop": 0.4}
-    detector.train()
-    track = score_track(detector, waveform, 16000, **options, batch_size=2, progress=reached.append)
-    # the ends of windows 2, 4 and 6
+OPTIONS = {"window": 0.5, "hop": 0.4}
+
+
+def test_progress_is_told_after_each_batch(detector, waveform):
+    ends = []
+    score_track(detector, waveform, 16000, **OPTIONS, batch_size=2, progress=ends.append)
+    assert ends == pytest.approx([0.9, 1.7, 2.5])
+
+
+def test_a_track_is_the_scores_of_its_windows(detector, waveform):
+    track = score_track(detector.train(), waveform, 16000, **OPTIONS, batch_size=2)
     assert detector.training
-    assert reached == pytest.approx([0.9, 1.7, 2.5])
     starts = [*range(0, 32001, 6400)]
     assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
     assert track.times.dtype == np.float64
@@ -33,19 +37,29 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
     expected = [detector.score(waveform[start : start + 8000], 16000) for start in starts]
     assert track.scores == pytest.approx(expected, abs=1e-6)
     assert track.score == pytest.approx(np.mean(expected), abs=1e-6)
-    lowest = starts[int(np.argmin(expected))] / 16000
-    assert track.lowest == pytest.approx((lowest, lowest + 0.5, min(expected)), abs=1e-6)
+
+
+def test_the_lowest_score_of_a_track_is_told_with_its_window(detector, waveform):
+    track = detector.score_track(waveform, 16000, **OPTIONS)
+    start = track.times[track.scores.argmin()] - 0.25
+    assert track.lowest == pytest.approx((start, start + 0.5, track.scores.min()), abs=1e-6)
+
+
+def test_a_window_is_as_long_as_training_crops_by_default(detector, waveform):
     assert detector.score_track(np.resize(waveform, 70_000), 16000).window == 64600 / 16000
-    # 100 more samples, of a file: a last window ends with them
+
+
+def test_a_last_window_ends_with_the_file(detector, waveform, tmp_path):
     more = np.append(waveform, waveform[:100])
     soundfile.write(tmp_path / "longer.wav", more, 16000, subtype="FLOAT")
-    longer = detector.eval().score_track(tmp_path / "longer.wav", **options, batch_size=3)
+    track = detector.eval().score_track(waveform, 16000, **OPTIONS)
+    longer = detector.score_track(tmp_path / "longer.wav", **OPTIONS, batch_size=3)
     assert_array_equal(longer.times, [*track.times, 40100 / 16000 - 0.25])
-    assert longer.scores == pytest.approx([*expected, detector.score(more[-8000:], 16000)], abs=1e-6)
+    assert longer.scores == pytest.approx([*track.scores, detector.score(more[-8000:], 16000)], abs=1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 3000, 64600])
-def test_a_short_recording_has_one_score(detector, waveform, length):
+def test_a_recording_shorter_than_a_window_has_one_score(detector, waveform, length):
     samples = np.resize(waveform, length)
     track = detector.score_track(samples, 16000)
     assert track.scores == pytest.approx([detector.score(samples, 16000)], abs=1e-6)
@@ -62,10 +76,19 @@ def test_windows_that_the_detector_cannot_score_are_refused(detector, waveform):
     ):
         with input_error(message):
             detector.score_track(waveform, 16000, **options)
-    reads_little = Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
+
+
+@pytest.fixture
+def reads_little():
+    """A detector that reads the first half second."""
+    return Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
+
+
+def test_a_window_longer_than_what_the_detector_reads_is_refused(reads_little, waveform):
     with input_error("too long for this detector, which reads its first 0.[45]"):
         reads_little.score_track(waveform, 16000, window=0.6, hop=0.6)
-    max_samples = reads_little.used_samples.most
-    assert (
-        len(reads_little.score_track(waveform, 16000, window=max_samples / 16000, hop=0.6)) > 1
-    )  # gaps that were asked for
+
+
+def test_windows_may_have_gaps_between_them(reads_little, waveform):
+    window = reads_little.used_samples.most / 16000
+    assert len(reads_little.score_track(waveform, 16000, window=window, hop=0.6)) > 1

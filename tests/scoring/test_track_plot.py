@@ -40,7 +40,7 @@ def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
         assert_allclose(extremes, expected, atol=1e-7)
 
 
-def test_columns_hold_all_scores_in_turn():
+def test_columns_hold_the_quantiles_of_all_scores_in_turn():
     scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
     track = track_of(scores, 3600.0)
     times, quantiles = track_plot.column_quantiles(track)
@@ -55,7 +55,7 @@ def test_columns_hold_all_scores_in_turn():
     assert len(track_plot.column_quantiles(track_of(scores[:5], 60.0))[0]) == 1
 
 
-def test_the_score_axis_holds_all_and_does_not_enlarge_noise():
+def test_the_score_axis_holds_all_scores_and_spans_at_least_a_minimum():
     for scores, threshold in (([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)):
         low, high = track_plot.score_limits(np.array(scores, np.float32), threshold)
         shown = scores if threshold is None else [*scores, threshold]
@@ -94,13 +94,16 @@ def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_pa
     assert len(rows[1]) > 50_000
     # Rows count from the top; a few pixels of the writing have these colours too.
     assert np.quantile(rows[0], 0.99) < np.quantile(rows[1], 0.01)
-    style = files("nes2net.evaluation").joinpath("page.css").read_text()  # of the report
+
+
+def test_the_report_has_the_same_colours_of_the_classes():
+    style = files("nes2net.evaluation").joinpath("page.css").read_text()
     assert f"--bonafide: {BONAFIDE};" in style
     assert f"--spoof: {SPOOF};" in style
 
 
 def test_strange_file_names_are_drawn_as_text(quiet, tmp_path):
-    """They are text, not mathematics, and fit into the picture."""
+    """Not as mathematics, and within the picture."""
     path = quiet.rename(tmp_path / "cost $5$_{x} $\\frac{ 中文 \x1b[2J.wav")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -13,12 +13,13 @@ from numpy.testing import assert_array_equal
 from nes2net import InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la
+from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.waveforms import WaveformReader
 
 
 @dataclass(frozen=True)
 class Reversed:
-    """Time turned round, and a number of samples of its own for each utterance left out."""
+    """Time is reversed, and a number of samples of its own omitted from each utterance."""
 
     identity: str = "reversed"
     broken: str = ""
@@ -43,7 +44,9 @@ def trials(corpus):
 
 
 @pytest.mark.parametrize("num_samples, workers", [(8000, 0), (64600, 2), (None, 0)])
-def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, tmp_path, num_samples, workers):
+def test_the_transform_gets_the_whole_recording_before_it_is_cut(
+    spectral_detector, trials, tmp_path, num_samples, workers
+):
     options = {"num_samples": num_samples, "num_workers": workers}
     score_trials(spectral_detector, trials, tmp_path / "s", transform=Reversed(), **options)
     scores = scores_in(tmp_path / "s")
@@ -54,7 +57,7 @@ def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, 
         assert scores[trial.id] == pytest.approx(expected, abs=1e-5)
 
 
-def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
+def test_the_transform_belongs_to_the_run(spectral_detector, trials, tmp_path):
     def score(name, transform):
         return score_trials(spectral_detector, trials, tmp_path / name, transform=transform)
 
@@ -66,8 +69,12 @@ def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
     for transform in (Reversed("another"), None):
         with input_error("another transform"):
             score("s.txt", transform)
+
+
+def test_an_utterance_that_the_transform_refuses_is_a_failure(spectral_detector, trials, tmp_path):
     broken = trials[2].id
-    partial = score("t", Reversed(broken=broken))
+    transform = Reversed(broken=broken)
+    partial = score_trials(spectral_detector, trials, tmp_path / "t", transform=transform)
     assert partial.failures == {broken: "cannot be turned round"}
 
 
@@ -80,7 +87,7 @@ def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
         (np.full(9, np.nan, np.float32), "NaN or infinity"),
     ],
 )
-def test_what_is_no_waveform_is_refused(trials, result, problem):
+def test_a_transform_that_returns_no_waveform_is_refused(trials, result, problem):
     reader = WaveformReader(8000, transform=Reversed("odd", result=result))
     message = rf"^odd returned {problem} for .*\.flac; expected float32 of shape \(N,\)$"
     with input_error(message):
@@ -98,11 +105,8 @@ def test_without_an_id_the_file_names_the_utterance(trials):
 
 
 def scores_in(path):
-    scores = {}
-    for line in path.read_text().splitlines():
-        name, score = line.split()
-        scores[name] = float(score)
-    return scores
+    ids, scores = read_scores(path)
+    return dict(zip(ids, scores))
 
 
 def scored(detector, trials, out, **options):
@@ -117,14 +121,15 @@ PEAK = {"peak_normalize": "recording"}
 
 
 @pytest.mark.parametrize("options", [ZEROS, PEAK, {**ZEROS, **PEAK}], ids="-".join)
-def test_zeros_and_peaks_are_scored_as_asked_and_belong_to_the_run(spectral_detector, trials, tmp_path, options):
-    """In a corpus as by `Detector.score`, and as the changed waveform itself is scored."""
+def test_padding_and_peak_are_applied_to_a_corpus_as_to_a_file(spectral_detector, trials, tmp_path, options):
+    """And as the changed waveform itself; they belong to the run."""
     lengths = [len(load_audio(trial.path)) for trial in trials]
     longest = max(lengths)
     plain_scores, identity = scored(spectral_detector, trials, tmp_path / "s", num_samples=longest)
     assert not {"padding", "peak_normalize"} & identity.keys()
     first_option = next(iter(options))
-    with input_error(f"another {first_option}"):
+    message = f"another {first_option}"
+    with input_error(message):
         scored(spectral_detector, trials, tmp_path / "s", num_samples=longest, **options)
     scores, identity = scored(spectral_detector, trials, tmp_path / "changed", num_samples=longest, **options)
     assert options.items() <= identity.items()
@@ -156,7 +161,7 @@ LOUD_END = [0, 0.25, -0.125, 0, -0.5, 0.5]
         ([0, 0], 3, {"padding": "zeros", "peak_normalize": "recording"}, [0, 0, 0]),
     ],
 )
-def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path, samples, num_samples, options, expected):
+def test_padding_and_peak_change_the_samples_that_are_scored(tmp_path, samples, num_samples, options, expected):
     waveform = np.array(samples, np.float32)
     soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
     reader = WaveformReader(num_samples, min_samples=8, **options)
@@ -171,6 +176,6 @@ def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path, samples, num_
         ({"padding": "zeros", "num_samples": 10**12}, "would be filled up to 1,000,000,000,000 samples"),
     ],
 )
-def test_unknown_words_and_endless_zeros_are_refused(spectral_detector, options, message):
+def test_unknown_values_and_too_many_zeros_are_refused(spectral_detector, options, message):
     with input_error(message):
         spectral_detector.score(np.zeros(9, np.float32), 16000, **options)

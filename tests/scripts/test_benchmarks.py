@@ -12,7 +12,7 @@ def benchmark():
     return loaded("benchmarks/metrics.py")
 
 
-def test_plain_transcriptions_agree(benchmark):
+def test_plain_transcriptions_of_the_metrics_agree_with_the_package(benchmark):
     for num_trials in (30, 500):
         for name, (fast, plain, _) in benchmark.contenders(num_trials).items():
             assert benchmark.value(plain()) == pytest.approx(benchmark.value(fast()), abs=1e-12), name
@@ -30,12 +30,12 @@ def test_the_benchmark_of_metrics_prints_a_row_for_each_metric_and_size(benchmar
 
 
 def test_no_benchmark_has_the_name_of_an_installed_package():
-    """Their folder comes first on the path: numba took ours for the package `coverage`."""
+    """Their folder comes first on the path, so numba would import a `coverage` of ours."""
     assert not {path.stem for path in (SCRIPTS / "benchmarks").glob("*.py")} & packages_distributions().keys()
 
 
 @pytest.mark.slow
-def test_stream():
+def test_the_benchmark_of_streams_prints_a_line_for_each_measurement():
     done = run("bench", "stream", "--small")
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^\w+", done.stdout, re.MULTILINE) == ["push"] * 3 + ["XLS"]

@@ -72,7 +72,7 @@ def test_the_readmes_command_runs_first_in_a_fresh_clone_in_an_empty_folder(run_
     assert second_flags.startswith(f"-m not weekly --allowed-skips tests/skips.yaml {passed} -n ")
 
 
-def test_uncommitted_changes_are_tested_by_all_tests(run_ci, repository):
+def test_with_uncommitted_changes_all_tests_run_again(run_ci, repository):
     write(repository / "tracked.txt", "changed\n")
     first_line, (first_call, clone_text, second_call, folder_text) = run_ci()
     assert first_line.endswith(" in a fresh clone, then all tests again here with the uncommitted changes")

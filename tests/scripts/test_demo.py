@@ -20,7 +20,7 @@ def run(*arguments, cwd):
 
 
 @pytest.mark.slow
-def test_demonstration(tmp_path):
+def test_the_demonstration_does_what_it_claims(tmp_path):
     first = run("--out", "demo", cwd=tmp_path)
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
     out = tmp_path / "demo"
@@ -97,7 +97,7 @@ def test_demonstration(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [(["--bonafide"], "wants a folder"), (["--colour"], "unknown argument")])
-def test_wrong_arguments_are_named(tmp_path, arguments, message):
+def test_wrong_arguments_are_refused(tmp_path, arguments, message):
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode != 0
     assert message in done.stderr

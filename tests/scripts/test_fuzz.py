@@ -27,7 +27,7 @@ def hunt(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_boundary_is_attacked(hunt):
+def test_a_hunt_attacks_every_boundary_and_tells_what_came_of_it(hunt):
     folder, status, lines = hunt
     assert lines[0].split() == ["boundary", "tried", "accepted", "refused", "findings"]
     examples = sorted(folder.name for folder in (folder / "examples").iterdir())
@@ -40,8 +40,8 @@ def test_every_boundary_is_attacked(hunt):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("boundary", boundaries.BOUNDARIES)
-def test_good_examples_are_accepted(hunt, boundary, tmp_path):
-    """Otherwise an attempt finds nothing behind its own mistake."""
+def test_the_good_examples_of_a_boundary_are_accepted(hunt, boundary, tmp_path):
+    """Otherwise an attack would find only the mistake of the example."""
     target = boundaries.BOUNDARIES[boundary]
     for example in sorted((hunt[0] / "examples" / boundary).iterdir()):
         for attempt in target.only.get(example.name) or target.attempts:
@@ -55,7 +55,7 @@ def test_good_examples_are_accepted(hunt, boundary, tmp_path):
 
 
 @pytest.mark.slow
-def test_planted_faults_are_found(tmp_path):
+def test_a_hunt_finds_planted_faults_and_can_repeat_them(tmp_path):
     hunt = Hunt(tmp_path, 0, planted_faults.BOUNDARIES, planted_faults.attempt)
     for number in range(40):
         hunt.try_input("planted", number)
@@ -65,10 +65,10 @@ def test_planted_faults_are_found(tmp_path):
     for text in ("os.system", "open for writing", "KeyError"):
         assert text in texts
     assert hunt.refused["planted"] + len(hunt.findings) + hunt.accepted["planted"] == hunt.tried["planted"] == 40
-    finding_folders = sorted((tmp_path / "findings").iterdir())
-    finding = read_json(finding_folders[0] / "finding.json")
-    again = Hunt(tmp_path / "again", 0, planted_faults.BOUNDARIES, planted_faults.attempt)  # repeats its inputs
+    finding_folder = min((tmp_path / "findings").iterdir())
+    finding = read_json(finding_folder / "finding.json")
+    again = Hunt(tmp_path / "again", 0, planted_faults.BOUNDARIES, planted_faults.attempt)
     again.close()
     repeated = again.input("planted", finding["number"])[3].joinpath("data.bin").read_bytes()
-    assert (finding_folders[0] / "example" / "data.bin").read_bytes() == repeated != planted_faults.GOOD
+    assert (finding_folder / "example" / "data.bin").read_bytes() == repeated != planted_faults.GOOD
     assert any(f"--seed 0 --repeat 'planted' {finding['number']}" in line for line in hunt.table())

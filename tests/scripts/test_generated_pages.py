@@ -38,7 +38,7 @@ def stored(name):
 
 
 @pytest.mark.parametrize("registry", [frontends, aggregations, backends, losses, tasks], ids=lambda r: r.kind)
-def test_every_part_has_its_options(part_options, registry):
+def test_the_page_of_part_options_has_every_option_of_every_part(part_options, registry):
     kind = PLURALS.get(registry.kind, f"{registry.kind}s").capitalize()
     section = part_options.partition(f"\n## {kind}\n")[2].partition("\n## ")[0]
     tables = {
@@ -56,7 +56,7 @@ def test_every_part_has_its_options(part_options, registry):
             assert row["meaning"].replace("|", "\\|") in text, (name, row)
 
 
-def test_every_key_has_its_facts():
+def test_the_page_of_recipe_keys_has_the_facts_of_every_key():
     page = made("recipe_keys")
     for key in all_keys():
         (line,) = [line for line in page.splitlines() if line.startswith(f"**`{key.name}`** ")]
@@ -64,7 +64,7 @@ def test_every_key_has_its_facts():
         assert all(fact in line for fact in facts)
 
 
-def test_the_table_of_corpora_is_up_to_date_and_complete():
+def test_the_table_of_corpora_is_as_generated_and_has_every_corpus():
     text = stored("data")
     assert made("corpora", text) == text
     rows = [line for line in text.partition("<!-- end of corpora -->")[0].splitlines() if line.startswith("| `")]
@@ -73,7 +73,7 @@ def test_the_table_of_corpora_is_up_to_date_and_complete():
     assert "| train 2,540,421†, dev 55,741†, eval 91,130† |" in spoofceleb
 
 
-def test_the_page_of_published_detectors_is_up_to_date_and_complete():
+def test_the_page_of_published_detectors_is_as_generated_and_has_every_detector():
     page = stored("published")
     assert made("published", page) == page
     table = page.partition("<!-- families: ")[2].partition("\n- ")[0]
@@ -90,7 +90,7 @@ def test_the_page_of_published_detectors_is_up_to_date_and_complete():
         assert (f"**{row.licence}**" in line) == row.non_commercial
 
 
-def test_every_number_of_a_note_leads_to_a_note():
+def test_each_number_in_a_published_figure_is_that_of_a_note():
     text = stored("published").partition("\n## Published figures\n")[2].partition("\n## ")[0]
     numbers = {int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
     cells = [line.rsplit("|", 2)[1] for line in text.partition("### Notes")[0].splitlines() if line.startswith("| ")]
@@ -99,7 +99,7 @@ def test_every_number_of_a_note_leads_to_a_note():
 
 
 @pytest.mark.slow
-def test_the_table_of_recipes_is_up_to_date_and_complete():
+def test_the_table_of_recipes_is_as_generated_and_has_every_recipe():
     page = stored("published")
     assert made("recipes", page) == page
     table = page.partition("<!-- recipes: ")[2].partition("<!-- end of recipes -->")[0]

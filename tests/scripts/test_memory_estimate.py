@@ -30,7 +30,7 @@ def num_parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_weights_and_moments_are_counted(small_model, estimate):
+def test_the_estimate_counts_weights_and_optimizer_state(small_model, estimate):
     detector = Detector.from_config(small_model)
     memory = estimate()
     assert memory.trained == num_parameters(detector)
@@ -51,18 +51,18 @@ def test_only_trained_parameters_are_counted_as_trained(small_model, estimate):
 @pytest.mark.parametrize(
     "options", [{"activation_checkpointing": True}, {"accumulate": 2}, {"freeze_layers": 1}, {"adapt": LORA}]
 )
-def test_settings_that_take_less(estimate, options):
+def test_settings_that_save_activations_lower_the_estimate(estimate, options):
     activations = estimate(**options).activations
     assert 0 < activations
     assert activations < 0.9 * estimate().activations
 
 
-def test_reduced_precision_and_a_frozen_front_end_take_less(estimate):
+def test_reduced_precision_and_a_frozen_front_end_lower_the_estimate(estimate):
     assert estimate(adapt=LORA, precision="bf16").activations < estimate(adapt=LORA).activations
     assert estimate(freeze_frontend=True).activations < 0.2 * estimate().activations
 
 
-def test_logistic_regression_keeps_nothing(training_memory, small_model):
+def test_logistic_regression_needs_no_activations_and_no_optimizer_state(training_memory, small_model):
     # The cross-entropy of training steps would refuse a last layer of one logit.
     model = {**small_model, "backend": {"name": "logistic", "num_logits": 1}}
     train = TrainConfig(optimizer="logistic", loss="focal", epochs=1)

@@ -23,9 +23,14 @@ def mutants():
     return loaded("mutants")
 
 
-def test_faults_of_a_module_are_planted_and_found_again(mutants, tmp_path):
-    path = write(tmp_path / "nes2net" / "clip.py", SOURCE)
-    sites = mutants.sites("nes2net/clip.py", tmp_path)
+@pytest.fixture
+def sites(mutants, tmp_path):
+    """The faults that can be planted in a module of ``tmp_path``."""
+    write(tmp_path / "nes2net" / "clip.py", SOURCE)
+    return mutants.sites("nes2net/clip.py", tmp_path)
+
+
+def test_a_fault_can_be_planted_at_each_operator_and_number_of_a_module(sites):
     assert {(mutant.before, mutant.after) for mutant, _ in sites} == {
         ("3", "4"),
         ("-1.0", "1.0"),
@@ -39,11 +44,19 @@ def test_faults_of_a_module_are_planted_and_found_again(mutants, tmp_path):
         (RETURNED, RETURNED.replace("*", "/")),
         ("x * 2", "x * 3"),
     }
+
+
+def test_a_fault_is_planted_although_its_lines_have_moved(mutants, sites, tmp_path):
+    path = tmp_path / "nes2net" / "clip.py"
     for mutant, _ in sites:
-        write(path, "import math\n\n" + SOURCE)  # other lines have moved
+        write(path, "import math\n\n" + SOURCE)
         original = mutants.plant(mutant, tmp_path)
         assert mutant.after in path.read_text() != original.decode() == "import math\n\n" + SOURCE
-    assert mutants.plant(mutant, write(path, "").parents[1]) is None
+
+
+def test_a_fault_whose_text_is_gone_is_not_planted(mutants, sites, tmp_path):
+    write(tmp_path / "nes2net" / "clip.py", "")
+    assert mutants.plant(sites[0][0], tmp_path) is None
 
 
 def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
@@ -57,7 +70,7 @@ def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
     assert mutants.tests_of(mutant) == [*module_and_test, shared, *further_tests]
 
 
-def test_the_table_in_the_manual_is_that_of_the_list(mutants):
+def test_the_table_in_the_readme_of_tests_is_that_of_the_list(mutants):
     table = "\n".join(mutants.table())
     assert table in (mutants.REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8"), (
         "run scripts/mutants table"

@@ -67,7 +67,7 @@ def test_links_and_anchors_lead_somewhere(pages):
     assert broken == []
 
 
-def test_pages_ask_no_other_host(site, pages):
+def test_pages_load_nothing_from_another_host(site, pages):
     loaded = [(path.name, address) for path, page in pages.items() for address in page.loaded]
     assert loaded
     assert [entry for entry in loaded if not inside(entry[1]) and not entry[1].startswith("data:")] == []
@@ -76,8 +76,8 @@ def test_pages_ask_no_other_host(site, pages):
         assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", text), style.name
 
 
-def test_docstrings_are_written_out(pages):
-    """No role is left in the text, in the words of Sphinx, and none of its directives."""
+def test_docstrings_leave_no_markup_on_the_pages(pages):
+    """No role, directive or section of Sphinx is left in the text."""
     for path, page in pages.items():
         if path.parent.name == "api":
             assert not re.search(r":(class|func|meth|data|mod|attr):", page.text), path.name
@@ -85,7 +85,7 @@ def test_docstrings_are_written_out(pages):
             assert "Args:" not in page.text, path.name
 
 
-def test_the_public_contract_is_there(pages):
+def test_every_public_name_has_an_anchor_and_no_private_one_has(pages):
     import nes2net
     from nes2net import augment, metrics
 
@@ -96,7 +96,7 @@ def test_the_public_contract_is_there(pages):
     assert not [name for name in documented if name.startswith("_")]
 
 
-def test_every_command_is_there(pages):
+def test_the_page_of_commands_has_every_command_and_option(pages):
     from nes2net.cli.main import build_parser
 
     (page,) = [page for path, page in pages.items() if path.name == "commands.html"]

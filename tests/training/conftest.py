@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from builders import tiny_corpus
 from builders.recipes import short_run
+from builders.small_parts import SPECTRUM
 
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.trial import Trial
@@ -43,7 +44,7 @@ def small_model(small_model: dict) -> dict:
 @pytest.fixture
 def recipe(corpus: Path, tmp_path: Path) -> Callable:
     """A function that builds a recipe of two epochs of three steps on a spectrum, with changes merged into it."""
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last"}
+    model = {"frontend": SPECTRUM, "aggregation": "last"}
     model["backend"] = {"name": "asp_mlp", "hidden_dim": 8}
     values = {"name": "tiny", "model": model, "data": {"num_samples": 4000}, "train": {"epochs": 2}}
     return lambda **changes: short_run(corpus, tmp_path, values, changes)

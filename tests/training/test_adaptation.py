@@ -30,7 +30,7 @@ def start(detector, tmp_path):
     return str(tmp_path / "start.pth")
 
 
-def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
+def test_only_the_adapter_and_the_back_end_are_trained_and_saved(detector, start, recipe, capsys):
     """The weights of the front-end stay those of the file, and are not written again."""
     values = recipe({"adapt": LORA, "init_from": start, "precision": "bf16"})
     folder = train(values)
@@ -54,7 +54,11 @@ def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     count = sum(saved[name].numel() for name in lora) + numbers[1]
     assert f"{numbers[0]:,} parameters, {count:,} of them trained (" in capsys.readouterr().out
     assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
-    # Another detector in the place of its base is refused, and what to do is said.
+
+
+def test_a_run_does_not_resume_with_another_start(detector, start, recipe, tmp_path):
+    values = recipe({"adapt": LORA, "init_from": start})
+    train(values)
     Detector.from_config(detector.config).save(start)
     message = r"is not the base of .*resume\.pt: the SHA-256 .* restore the file of `train.init_from`$"
     refused(values, message)
@@ -62,7 +66,7 @@ def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     refused(values, "is neither there nor beside it: restore the file .*$")
 
 
-def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
+def test_a_run_resumes_only_with_its_base(recipe, small_model, tmp_path):
     """Its pre-training file may move, but no other one may take its place."""
     options = {key: value for key, value in small_model["frontend"].items() if key != "name"}
     torch.manual_seed(0)
@@ -83,8 +87,8 @@ def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
     refused(run("moved.pt"), r"resume\.pt does not fit this run \(it does not name its base\)")
 
 
-def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
-    """What was added is trained further, on the same base; a setting that is wrong is refused before data is read."""
+def test_an_adapted_detector_is_trained_further_on_its_base(start, recipe, tmp_path):
+    """Another adapter is refused."""
     first = train(recipe({"adapt": LORA, "init_from": start}))
     options = {"init_from": str(first / "epoch_1.pth"), "lr": 1e-30, "weight_decay": 0.0}
     second = train(recipe({"adapt": {"kind": "lora", "rank": 2}, **options}, comment="second"))
@@ -95,13 +99,16 @@ def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
     for adapt in (None, {"kind": "lora", "rank": 4}):
         message = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"
         refused(recipe({"adapt": adapt, **options}, comment="third"), message)
+
+
+def test_a_wrong_adaptation_is_refused_before_data_is_read(recipe, tmp_path):
     nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
     refused(nowhere, "`train.adapt`: kind must be one of lora, .* did you mean 'lora'")
     with input_error(r"with `train\.adapt`: remove `model\.frontend\.adapt`"):
         with_adaptation({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 
 
-def test_epochs_are_averaged_and_the_folder_may_move(recipe, dev_trials, tmp_path):
+def test_epochs_are_averaged_after_the_folder_was_moved(recipe, dev_trials, tmp_path):
     values = recipe({"adapt": LORA, "keep": "all", "activation_checkpointing": True, "epochs": 2})
     train(values, "cpu")
     folder = shutil.move(tmp_path / "models" / values.tag, tmp_path / "moved")

@@ -14,11 +14,18 @@ def stream(augment, world_size=1, **sections):
     return augmentation_stream(recipe_from_dict({"augment": {"algo": 4, **augment}, **sections}), world_size)
 
 
-def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(capsys):
+def test_by_default_no_stream_is_shared():
     assert stream({}, 8) is None
-    stream({"rng": "legacy"}, data={"num_workers": 0})
-    assert capsys.readouterr() == ("", "")  # no remark if no workers are asked for
+
+
+def test_the_legacy_stream_is_that_of_the_seed():
     assert stream({"rng": "legacy"}, seed=9).rng.random() == np.random.RandomState(9).random()
+
+
+def test_the_legacy_stream_warns_that_workers_are_not_used(capsys):
+    stream({"rng": "legacy"}, data={"num_workers": 0})
+    assert capsys.readouterr() == ("", "")
+    stream({"rng": "legacy"})
     assert capsys.readouterr().err.count("`data.num_workers` is not used") == 1
 
 
@@ -38,6 +45,6 @@ def test_the_published_order_is_that_of_rawboost():
         stream({"rng": "legacy", "algo": 0})
 
 
-def test_processes_cannot_share_the_published_order():
+def test_several_processes_are_refused_the_published_order():
     with input_error("2 processes cannot share"):
         stream({"rng": "legacy"}, 2)

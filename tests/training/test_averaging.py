@@ -24,7 +24,7 @@ def weight_in(path):
     return load_state_dict(path)["w"].item()
 
 
-def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
+def test_the_file_of_an_average_names_its_epochs_and_hashes(tmp_path):
     facts = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
     save(tmp_path, 3, 5, 8, **facts, loss=0.5, val_loss_wo_aug=0.1)
     target, checkpoints, earlier = average_run(tmp_path, [3, 8])
@@ -44,7 +44,9 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
     assert average_run(tmp_path, [3, 8]) == (target, checkpoints, "used")
     assert target.stat().st_mtime_ns == written
 
-    save(tmp_path, 9, 10)
+
+def test_the_last_epochs_are_averaged_with_weights(tmp_path):
+    save(tmp_path, 3, 9, 10)
     assert average_run(tmp_path, last=2).path.name == "Averaged_Model_IDs_9_10.pth"
     weighted = average_run(tmp_path, last=2, weights=[0.25, 1]).path
     assert weighted.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
@@ -66,14 +68,14 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
         ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` must be"),
     ],
 )
-def test_what_cannot_be_averaged(tmp_path, options, message):
+def test_what_cannot_be_averaged_is_refused(tmp_path, options, message):
     save(tmp_path, 3, 9, 10)
     with input_error(message):
         average_run(**{"folder": tmp_path, **options})
 
 
-def test_contents_decide_whether_an_average_is_used_again(tmp_path):
-    """Not times, which a copy keeps, nor the name."""
+def test_an_average_of_other_contents_is_replaced(tmp_path):
+    """Times do not matter, which a copy keeps."""
     save(tmp_path, 1, 2)
     target = average_run(tmp_path, [1, 2]).path
     save_state_dict({"w": torch.tensor([4.0])}, tmp_path / "epoch_2.pth")
@@ -86,13 +88,17 @@ def test_contents_decide_whether_an_average_is_used_again(tmp_path):
     save_state_dict({"w": torch.tensor([9.0])}, target, average={"ids": [1, 2], "mode": "mean"})  # of an old release
     assert [average_run(tmp_path, [1, 2]).earlier for _ in range(2)] == ["replaced", "used"]
 
+
+def test_an_average_whose_epoch_is_gone_cannot_be_made_again(tmp_path):
+    save(tmp_path, 1, 2)
+    average_run(tmp_path, [1, 2])
     (tmp_path / "epoch_2.pth").unlink()
     with input_error(r"has no epoch_2\.pth: .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be"):
         average_run(tmp_path, [1, 2])
 
 
-def test_the_best_epochs_of_a_run(tmp_path, capsys):
-    """They go by a value of the history; the file has the published name, with ascending ids."""
+def test_the_best_epochs_are_averaged_by_a_value_of_the_history(tmp_path, capsys):
+    """The file has the published name, with ascending ids."""
     values = ((3, 0.3, 0.1), (9, 0.1, 0.4), (10, 0.2, 0.3), (11, 0.05, 0.05))
     rows = [{"epoch": epoch, "val_loss_w_aug": a, "val_loss_wo_aug": b} for epoch, a, b in values]
     write_json(tmp_path / "history.json", rows)

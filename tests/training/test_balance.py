@@ -11,6 +11,7 @@ from nes2net.training.recipes.data import DataConfig
 #: 20 bona fide and 180 spoofed items of a, 60 and 40 of b
 CORPUS = ["a"] * 200 + ["b"] * 100
 CLASS = ["bonafide"] * 20 + ["spoof"] * 180 + ["bonafide"] * 60 + ["spoof"] * 40
+BY_CORPUS_AND_CLASS = Balance(300, [Level(CORPUS), Level(CLASS)], draws=600)
 OF_CLASS = [f"{corpus} {label}" for corpus, label in zip(CORPUS, CLASS)]
 
 
@@ -34,8 +35,11 @@ def test_each_batch_has_equal_shares_up_to_one(batch_size):
         halves = [counts(batches, OF_CLASS, f"{group} {label}") for label in ("bonafide", "spoof")]
         assert (abs(halves[0] - halves[1]) <= 1).all()
         assert abs(halves[0].sum() - halves[1].sum()) <= 1
+
+
+def test_a_group_may_have_a_single_group_of_the_next_level():
     one_class = order(Balance(300, [Level(CORPUS), Level(["spoof"] * 200 + CLASS[200:])], draws=600), 12)
-    assert (counts(one_class, CORPUS, "a") == 6).all()  # a group may have one group of the next level
+    assert (counts(one_class, CORPUS, "a") == 6).all()
 
 
 def test_weights_are_shares_of_the_draws():
@@ -44,31 +48,43 @@ def test_weights_are_shares_of_the_draws():
     assert set(draws.tolist()) == {5, 6}
     assert abs(draws.sum() - 4000) <= 1
     assert abs(np.cumsum(draws) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
-    huge_weights = Level(CORPUS, {"a": 1.6e308, "b": 1.2e308})  # whose sum is no number
-    assert (counts(order(Balance(300, [huge_weights], draws=7000), 10), CORPUS, "a") == draws).all()
+
+
+def test_weights_whose_sum_is_infinite_are_shares():
+    batches = order(Balance(300, [Level(CORPUS, {"a": 2.0, "b": 1.5})], draws=7000), 10)
+    huge_weights = Level(CORPUS, {"a": 1.6e308, "b": 1.2e308})
+    assert (order(Balance(300, [huge_weights], draws=7000), 10) == batches).all()
 
 
 def test_items_come_in_turn():
     """Each is drawn equally often up to one, and twice in a batch only if its group is smaller than its share."""
-    balance = Balance(300, [Level(CORPUS), Level(CLASS)], draws=600)
-    batches = order(balance, 12)
+    batches = order(BY_CORPUS_AND_CLASS, 12)
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
         of_group = times[[name == group for name in OF_CLASS]]
         assert of_group.sum() == 150
         assert np.ptp(of_group) <= 1
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
-    assert sorted(order(Balance(300), 12).ravel().tolist()) == list(range(300))  # by size, without levels
-    assert (order(balance, 12) == batches).all()
-    assert not (order(balance, 12, epoch=2) == batches).all()
-    # Of more groups than a batch has items each comes equally often up to one, and once in a batch.
+
+
+def test_without_levels_an_epoch_has_each_item_once():
+    assert sorted(order(Balance(300), 12).ravel().tolist()) == list(range(300))
+
+
+def test_the_order_is_the_same_each_time_and_another_in_each_epoch():
+    batches = order(BY_CORPUS_AND_CLASS, 12)
+    assert (order(BY_CORPUS_AND_CLASS, 12) == batches).all()
+    assert not (order(BY_CORPUS_AND_CLASS, 12, epoch=2) == batches).all()
+
+
+def test_more_groups_than_a_batch_has_items_come_in_turn():
     speakers = np.arange(300) % 50
     drawn = speakers[order(Balance(300, [Level([f"s{speaker}" for speaker in speakers])], draws=310), 31)]
     assert np.ptp(np.bincount(drawn.ravel())) <= 1
     assert all(len(set(batch)) == 31 for batch in drawn.tolist())
 
 
-def test_a_speaker_has_at_most_so_many_utterances():
+def test_a_speaker_has_at_most_as_many_utterances_as_the_cap():
     speakers = ["loud"] * 100 + ["quiet"] * 3 + [None] * 10
     balance = Balance(113, speakers=speakers, speaker_cap=5)
     assert balance.draws == 5 + 3 + 10
@@ -100,7 +116,7 @@ WEIGHTED = [PLAIN[0] | {"weight": 3}, PLAIN[1]]
         ({"balance": ["room"]}, 3, {"room": {"0": 1}}),
     ],
 )
-def test_what_a_recipe_says(settings, batch_size, shares):
+def test_the_settings_of_a_recipe_are_the_shares_of_each_batch(settings, batch_size, shares):
     attacks = [name if "spoof" in name else "" for name in OF_CLASS]
     groups = {"corpus": CORPUS, "class": CLASS, "attack": attacks, "room": list("012") * 100}
     batches = order(balance_of(DataConfig(**settings), TRIALS), batch_size)
@@ -109,16 +125,25 @@ def test_what_a_recipe_says(settings, batch_size, shares):
             assert set(counts(batches, groups[field], name).tolist()) == {share}
 
 
-def test_how_many_are_drawn_and_from_which_groups():
-    """A run does not go on with other groups, which have another digest."""
+def test_an_epoch_without_settings_is_not_balanced():
     assert balance_of(DataConfig(), TRIALS) is None
     assert balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
+
+
+def test_an_epoch_draws_its_size_or_what_the_cap_leaves():
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
     assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
+
+
+def test_facts_that_no_trial_states_are_refused():
     with input_error(r"`data\.balance` needs the codec .* no trial states it: .* such as class,"):
         balance_of(DataConfig(balance=["codec"]), TRIALS)
     with input_error(r"`data\.speaker_cap` needs the speaker of the training trials"):
         balance_of(DataConfig(speaker_cap=1), [Trial("a", label="spoof")])
+
+
+def test_other_groups_or_trials_have_another_digest():
+    """A run does not resume with them."""
     by_class = DataConfig(balance=["class"])
     unaffected = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
     digests = [balance_of(data, TRIALS).digest() for data in (by_class, *unaffected)]

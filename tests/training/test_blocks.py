@@ -49,12 +49,15 @@ def test_an_epoch_draws_from_few_blocks_at_a_time():
     assert np.mean(opened) > 3
     assert len(set(BLOCKS.of_item[order[:12]])) > 2  # of several from the first step to the last
     assert len(set(BLOCKS.of_item[order[-12:]])) > 2
+
+
+def test_the_order_of_blocks_is_the_same_each_time_and_after_resuming():
     assert epoch(epoch=2) != epoch() == epoch()
     assert epoch(start=20) == epoch()[20:]
 
 
 @pytest.mark.parametrize("processes, accumulate", [(2, 1), (3, 2), (12, 1)])
-def test_all_processes_together_draw_what_one_draws(processes, accumulate):
+def test_several_processes_together_draw_what_one_draws(processes, accumulate):
     of_ranks = [epoch(share=StepShare(rank, processes, accumulate)) for rank in range(processes)]
     for step, batch in enumerate(epoch()):
         step_parts = []
@@ -64,8 +67,8 @@ def test_all_processes_together_draw_what_one_draws(processes, accumulate):
         assert step_parts == batch
 
 
-def test_shares_and_caps_within_blocks():
-    """Each class has its own open blocks; its items are drawn equally often."""
+def test_each_class_has_its_own_open_blocks():
+    """Its items are drawn equally often."""
     classes = np.where(np.arange(300) < 60, "rare", "common")
     balance = Balance(300, [Level(classes.tolist())])
     balance.shuffle_items = BLOCKS.shuffle
@@ -74,6 +77,9 @@ def test_shares_and_caps_within_blocks():
     common = order.ravel()[classes[order.ravel()] == "common"]
     assert len(set(common)) == len(common)
     assert max(num_open(common, BLOCKS.of_item)) <= 6  # batches are shuffled once more
+
+
+def test_the_cap_of_a_speaker_holds_in_the_order_of_blocks():
     speakers = np.repeat(np.arange(10), 30).tolist()
     capped = Balance(300, speakers=speakers, speaker_cap=12)
     capped.shuffle_items = BLOCKS.shuffle
@@ -121,7 +127,7 @@ def same_weights(run, other_run):
 
 
 @pytest.mark.parametrize("format", ["parquet", *slow("tar")])
-def test_shards_here_in_s3_and_on_a_server_train_alike(runs, folder, format):
+def test_local_shards_and_those_in_s3_or_on_a_server_train_alike(runs, folder, format):
     local = train(runs("local", root=str(folder / format)))
     assert not state_of(local)["shards"]
     with http_store(folder) as web, s3_store(folder) as s3:
@@ -177,8 +183,7 @@ def test_a_run_interrupted_at_twenty_steps_resumes_to_the_same_end(recipe, runs,
         assert same_weights(train(torn), uninterrupted)
 
 
-def test_a_resumed_run_reads_nothing_that_it_has_had(folder):
-    """Of the blocks, only those are fetched from which an utterance remains."""
+def test_a_resumed_run_fetches_only_the_blocks_that_it_still_needs(folder):
     with http_store(folder) as web:
         trials = shards_corpus.CORPUS.trials(f"{web.address}/{series(folder, 'parquet')}", "train")
         paths = [trial.path for trial in trials]
@@ -197,7 +202,7 @@ def keep_nothing():
     packed_shards._forget()
 
 
-def test_a_shard_that_stays_away_interrupts_the_run(runs, folder, monkeypatch):
+def test_a_shard_that_cannot_be_read_interrupts_the_run_until_it_can(runs, folder, monkeypatch):
     uninterrupted = train(runs("uninterrupted", root=str(folder / "parquet")))
     before = loop.seed_step
     with http_store(folder) as web:
@@ -221,8 +226,8 @@ def test_a_shard_that_stays_away_interrupts_the_run(runs, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("num_workers", [0, *slow(1)])
-def test_a_shard_that_changed_is_an_error(runs, folder, tmp_path, num_workers):
-    """Whether it changes during the run, or between the run and its resumption."""
+def test_a_shard_that_changed_is_refused(runs, folder, tmp_path, num_workers):
+    """During the run, and when it resumes."""
     copy = shutil.copytree(folder / "parquet", tmp_path / "copy" / "parquet").parent
     message = r"^(?!.*Traceback).*train-\d+-of-\d+\.parquet has changed since it was listed \(size and tag"
 

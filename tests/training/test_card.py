@@ -32,7 +32,7 @@ def evaluated(folder, corpus, tmp_path, checkpoint):
 
 
 def test_a_run_writes_a_card_that_the_hub_reads(recipe):
-    """With the figures of the best epoch, the data, and what was not heard, and without the user's folders."""
+    """With the figures of the best epoch and the data, without the user's folders."""
     folder = train(recipe())
     card = ModelCard.load(folder / "README.md")
     best = min(history_of(folder), key=lambda row: row["val_loss_wo_aug"])
@@ -65,8 +65,8 @@ def test_an_interrupted_run_has_a_card_of_its_best_epoch_so_far(recipe):
     assert without_time(torn) == without_time(uninterrupted)
 
 
-def test_an_evaluation_adds_its_figures(recipe, corpus, tmp_path, capsys):
-    """Once, however often it is repeated; the user's text and licence stay, and an exported folder has them too."""
+def test_an_evaluation_adds_its_figures_to_the_card_once(recipe, corpus, tmp_path, capsys):
+    """The user's text and licence stay, and an exported folder has them, too. Another folder is refused."""
     folder = train(recipe(train={"keep": "all"}))
     readme = folder / "README.md"
     readme.write_text(readme.read_text().replace("license: other", "license: mit") + "Our own *words*.\n")
@@ -105,8 +105,8 @@ def test_an_evaluation_adds_its_figures(recipe, corpus, tmp_path, capsys):
     assert "has no such checkpoint: name its folder with --card" in capsys.readouterr().err
 
 
-def test_text_from_files_is_escaped(recipe, detector, tmp_path):
-    """A name or a value that a checkpoint states cannot add markup; a figure that is none is left out."""
+def test_text_of_a_checkpoint_is_escaped_in_its_card(recipe, detector, tmp_path):
+    """A figure without a value is omitted."""
     record = {
         "recipe": {"name": "<b>|[a](javascript:b)"},
         "figures": [{"corpus": "x"}, {"corpus": "a|b", "value": 0.5}],
@@ -142,8 +142,8 @@ def test_the_metadata_names_encoder_and_training_sets_on_the_hub():
     assert card.data.datasets == ["OWNER/NAME", "mueller91/MLAAD"]
 
 
-def test_figures_of_several_corpora(recipe, corpus):
-    """Each development corpus has a row of its own, beside that of all together, which has the interval."""
+def test_each_development_corpus_has_a_row_beside_that_of_all_together(recipe, corpus):
+    """Only the row of all together has an interval."""
     corpora = [{"name": "asvspoof2019_la", "alias": "one"}, {"name": "asvspoof2019_la", "alias": "two"}]
     data = {"root": None, "corpora": [{**corpus_options, "root": str(corpus)} for corpus_options in corpora]}
     text = (train(recipe(data=data)) / "README.md").read_text()

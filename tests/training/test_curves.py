@@ -12,7 +12,7 @@ HISTORY = [
 ]
 
 
-def test_curves_that_cannot_be_drawn_end_nothing(tmp_path, capsys):
+def test_curves_that_cannot_be_drawn_are_only_a_warning(tmp_path, capsys):
     (tmp_path / "file").touch()
     plot_curves(HISTORY, tmp_path / "file" / "curves.png")
     plot_curves([{"epoch": "x", "loss": 1.0}, {"epoch": 2, "loss": object()}], tmp_path / "curves.png")
@@ -40,7 +40,7 @@ def drawn(monkeypatch, tmp_path, capsys):
     return draw
 
 
-def test_curves_of_what_there_is(drawn):
+def test_the_picture_has_a_curve_of_each_value_in_the_history(drawn):
     losses, eers, rates = drawn(HISTORY, title="0520_a_$run$", saved={1, 3}).axes
     assert len(losses.lines) == 4
     assert len(eers.lines) == 2

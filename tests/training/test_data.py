@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from builders import input_error, tiny_corpus
+from builders.files import write
 
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.measures import eer_methods
@@ -22,7 +23,7 @@ def root(tmp_path_factory):
     lines = key.read_text().splitlines()  # bona fide first
     for number in (0, 4, 5):
         lines[number] = lines[number].replace(" eval", " progress")
-    key.write_text("".join(f"{line}\n" for line in lines))
+    write(key, lines)
     return root
 
 
@@ -30,7 +31,7 @@ def ids(trials):
     return [trial.id for trial in trials]
 
 
-def test_the_parts_that_train_and_validate(root):
+def test_a_recipe_reads_the_parts_that_it_names(root):
     """By default those of the corpus; of another one all labelled trials if no phase is named."""
     for split in ("train", "dev"):
         assert {trial.phase for trial in read_trials(DataConfig(root=str(root)), split)} == {split}
@@ -57,9 +58,14 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(split)]
         assert scores[0] == (0.5,)
         assert scores[-1] == pytest.approx((0.7310586,))
+
+
+def test_a_file_of_system_scores_that_does_not_exist_is_refused(root):
+    for split in ("train", "dev"):
+        files = {"train_scores": [str(root)], "dev_scores": [str(root)]}
         without_file = DataConfig(root=str(root), **{**files, f"{split}_scores": ["gone.txt"]})
         with input_error(rf"`data\.{split}_scores` names gone\.txt, which does not exist"):
-            [Fusion(Recipe(data=without_file)).trials(split) for split in ("train", "dev")]
+            Fusion(Recipe(data=without_file)).trials(split)
 
 
 def several(folder, **wild):
@@ -67,7 +73,7 @@ def several(folder, **wild):
     return [la, {"name": "in_the_wild", "root": str(folder), "dev_split": None, "train_split": "eval"} | wild]
 
 
-def test_several_corpora_one_after_the_other(root):
+def test_trials_of_several_corpora_follow_one_another(root):
     """Equal ids of several corpora differ by the corpus; a part that is null is not read."""
     again = {"name": "asvspoof2019_la", "root": str(root), "alias": "again", "train_split": None}
     progress = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
@@ -85,6 +91,7 @@ def test_several_corpora_one_after_the_other(root):
     assert dev[0].path == dev[6].path
     assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
     check_unseen(data, train, dev)
+
     message = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
     with input_error(message):
         check_unseen(data, [*train, *dev[12:]], dev)
@@ -101,7 +108,7 @@ def test_several_corpora_one_after_the_other(root):
         ({"corpora": {"dev_split": "dev", "alias": "w"}}, "dev", "has eval: name one with `data.corpora.w.dev_split`$"),
     ],
 )
-def test_the_key_that_is_wrong_is_named(root, tmp_path, monkeypatch, settings, split, message):
+def test_the_wrong_key_of_a_recipe_is_named(root, tmp_path, monkeypatch, settings, split, message):
     monkeypatch.chdir(tmp_path)
     data_options = {"corpora": several(root, **settings["corpora"])} if "corpora" in settings else settings
     with input_error(message):
@@ -128,7 +135,7 @@ def test_missing_development_files_are_counted(root, incomplete_root):
         read_trials(data, "dev")
 
 
-def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
+def test_labels_of_frames_are_read_of_the_corpora_that_have_them(tmp_path):
     root = tiny_corpus.make_all(tmp_path)
     roots = {"asvspoof2019_la": root, "partialspoof": root / "partialspoof"}
     corpora = [{"name": name, "root": str(corpus_root)} for name, corpus_root in roots.items()]

@@ -53,8 +53,8 @@ def stream(seed, epoch, name):
     return np.random.default_rng([seed, epoch - 1, zlib.crc32(name.encode())])
 
 
-def test_speed_then_noise_then_rawboost_then_condition_then_filter_then_crop_from_one_stream(trials, folders):
-    """A condition may leave an utterance unchanged."""
+def test_the_effects_of_an_utterance_draw_in_their_order_from_one_stream(trials, folders):
+    """Speed, noise, RawBoost, condition, filter, crop. A condition may leave an utterance unchanged."""
     noise = NoiseAugmentation(**folders, probability=1)
     fir = LowPass("wide", probability=1.0)
     names = ("mp3:16", "white:10", "babble:5", "noise:5", "rir", "cut:0.3", "speed:1.05")
@@ -89,7 +89,7 @@ def heard(dataset, workers, epoch=1):
     return inputs_of(loader)
 
 
-def test_the_same_whatever_the_workers_and_the_order(trials, folders):
+def test_an_utterance_is_augmented_alike_whatever_the_workers_and_the_order(trials, folders):
     """Nothing is drawn from the global stream, which weights and dropout use."""
     conditions = conditions_of(("babble:5", "mp3:16"), trials, folders)
     effects = [NoiseAugmentation(**folders, probability=0.8), RawBoost(5), conditions]
@@ -108,31 +108,35 @@ def test_the_same_whatever_the_workers_and_the_order(trials, folders):
     assert torch.equal(subset[1, 2].waveform, backwards[7])  # what other trials there are does not matter
 
 
-def test_what_cannot_be_used_leaves_the_trial_out_and_is_named(trials, tmp_path, monkeypatch):
-    """A recording that is gone, or cannot be read at present, ends a run; a damaged one does not."""
+def first_example(trials, *effects):
+    """The first example; ``error`` says why it is skipped, ``lost`` why the run ends."""
+    return TrainingSet(Examples(trials), 8000, effects)[1, 0]
 
-    def example(*effects, trials=trials):
-        return TrainingSet(Examples(trials), 8000, effects)[1, 0]
 
+def test_a_damaged_recording_of_an_effect_is_an_error_and_a_missing_one_is_lost(trials, tmp_path):
     soundfile.write(tmp_path / "2.wav", np.full(100, 0.1), 16000)
     babble = OneOf([create_condition("babble:5", Sources(speech=[tmp_path / "2.wav"] * 4))], 1.0)
-    assert example(babble).error is None
-    assert example(babble).lost is None
+    assert first_example(trials, babble).error is None
+    assert first_example(trials, babble).lost is None
     (tmp_path / "2.wav").write_text("damaged")
-    assert "2.wav was read by neither" in example(babble).error
+    assert "2.wav was read by neither" in first_example(trials, babble).error
     (tmp_path / "2.wav").unlink()
-    assert "2.wav is not there any more" in example(babble).lost
+    assert "2.wav is not there any more" in first_example(trials, babble).lost
 
-    (tmp_path / "rirs").mkdir()
-    soundfile.write(tmp_path / "rirs" / "silent.wav", np.zeros(100), 16000)
-    silent = example(NoiseAugmentation(rir=tmp_path / "rirs", probability=1))
+
+def test_a_silent_impulse_response_is_an_error(trials, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
+    silent = first_example(trials, NoiseAugmentation(rir=tmp_path, probability=1))
     assert silent.waveform is None
     assert f"utterance '{trials[0].id}': " in silent.error
     assert "silent.wav is silent" in silent.error
 
-    with input_error("trial 'LA_E_1' has no label"):
-        example(trials=[Trial("LA_E_1", trials[0].path)])
 
+def fails(path, *_):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+
+def test_a_recording_that_cannot_be_read_is_tried_again(trials, monkeypatch):
     read = dataset_module.load_head
     failed = []
 
@@ -140,18 +144,23 @@ def test_what_cannot_be_used_leaves_the_trial_out_and_is_named(trials, tmp_path,
         failed.append(path)
         return fails(path) if failed == [path] else read(path, *length)
 
-    def fails(path, *_):
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
-
     monkeypatch.setattr(dataset_module, "load_head", fails_once)
-    assert example().lost is None
+    assert first_example(trials).lost is None
     assert failed == [trials[0].path] * 2
+
+
+def test_a_recording_that_cannot_be_read_twice_is_lost(trials, monkeypatch):
     for name in ("load_head", "open_recording"):
         monkeypatch.setattr(dataset_module, name, fails)
-    assert "cannot be read at present (Too many open files)" in example().lost
+    assert "cannot be read at present (Too many open files)" in first_example(trials).lost
 
 
-def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path, monkeypatch):
+def test_a_trial_without_a_label_is_refused(trials):
+    with input_error("trial 'LA_E_1' has no label"):
+        TrainingSet(Examples([Trial("LA_E_1", trials[0].path)]), 8000)[1, 0]
+
+
+def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, folders, tmp_path, monkeypatch):
     waveform = load_audio(trials[0].path)
     heads = [head_crop(load_audio(trial.path), 4000) for trial in trials]
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
@@ -179,7 +188,7 @@ def test_workers_share_the_processors_of_the_machine(monkeypatch):
     assert usable_workers(4) == 1
 
 
-def test_a_signal_to_all_processes_leaves_the_workers_reading(trials, monkeypatch):
+def test_workers_ignore_signals_that_end_the_main_process(trials, monkeypatch):
     dataset = TrainingSet(Examples(trials), 8000, [RawBoost(5)])
     loader = training_loader(dataset, EpochBatches(len(trials), 2, 0, True), 2, False)
     batches = iter(loader)
@@ -197,7 +206,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_reading(trials, monkeypatc
 
 
 @pytest.mark.parametrize("algo, accumulate", [(4, 1), (10, 1), (8, 2)])
-def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, dev_trials, algo, accumulate):
+def test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_reading(trials, dev_trials, algo, accumulate):
     effects = [RawBoost(algo, stream=LegacyStream(77))]
     batches = EpochBatches(len(trials), 4, 77, True, share=StepShare(accumulate=accumulate))
     train_loader = training_loader(TrainingSet(Examples(trials), 8000, effects), batches, 2, False)
@@ -216,7 +225,7 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, dev
                 assert_array_equal(row.numpy(), head_crop(boosted, 8000).astype(np.float32))
 
 
-def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, dev_trials, folders):
+def test_speed_noise_and_random_crop_are_used_only_in_training(recipe, trials, dev_trials, folders):
     def batches(augment=(), data=()):
         values = recipe(augment={"algo": 5, **dict(augment)}, data=dict(data))
         training = training_batches(values, list_examples(values.data, trials), None)
@@ -236,8 +245,8 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, dev_
         assert same(development, plain[1:])
 
 
-def test_nothing_moves_in_time_beside_labels_of_frames(recipe, trials, folders, tmp_path):
-    """Conditions that would are refused, and a reverberation has no delay."""
+def test_with_labels_of_frames_no_effect_moves_the_audio_in_time(recipe, trials, folders, tmp_path):
+    """Conditions that would are refused, and the delay of a reverberation is removed."""
     for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
         values = recipe(augment={"conditions": ["alaw", name]})
         assert [effect.probability for effect in training_effects(values, trials, None)] == [0.5]
@@ -251,7 +260,7 @@ def test_nothing_moves_in_time_beside_labels_of_frames(recipe, trials, folders, 
         assert np.abs(click).argmax() == (1000 if labelled else 1300)
 
 
-def test_a_run_goes_on_where_its_folders_have_moved_or_from_before_a_key_was_there(recipe, folders, tmp_path):
+def test_a_run_resumes_after_its_noise_folders_were_moved(recipe, folders, tmp_path):
     def values(**augment):
         return recipe(augment=augment, train={"epochs": 1})
 
@@ -260,12 +269,17 @@ def test_a_run_goes_on_where_its_folders_have_moved_or_from_before_a_key_was_the
     assert train(values(**{**folders, "musan": str(tmp_path / "moved")})) == folder
     for augment, key in (({"rir": folders["rir"]}, "musan"), ({**folders, "noise_probability": 0.4}, "noise_prob")):
         refused(values(**augment), rf"was made by another run or program \(another augment\.{key}")
+
+
+def test_a_run_resumes_from_before_a_key_was_there(recipe, folders):
+    values = recipe(augment=folders, train={"epochs": 1})
+    folder = train(values)
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
     del stored["augment"]["noise_probability"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump(stored))
-    assert train(values(**folders)) == folder
+    assert train(values) == folder
     (folder / "recipe.yaml").write_text("augment: {musn: 3}")
-    refused(values(**folders), r"recipe\.yaml cannot be used \(unknown key 'augment\.musn'.*move the folder")
+    refused(values, r"recipe\.yaml cannot be used \(unknown key 'augment\.musn'.*move the folder")
 
 
 PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
@@ -288,7 +302,7 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
     assert not pieces.errors
 
 
-def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tmp_path):
+def test_batches_of_pieces_are_the_same_whatever_the_workers_and_the_cache(recipe, trials, tmp_path):
     heard = []
     cached = {"cache": str(tmp_path / "cache")}
     for more in ({}, {"num_workers": 2}, cached, cached):

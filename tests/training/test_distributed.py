@@ -33,8 +33,8 @@ def group():
 
 
 @pytest.mark.parametrize("kind, shape", [(nn.BatchNorm1d, (5, 6)), (nn.BatchNorm2d, (3, 6, 4, 5))])
-def test_synced_batch_norm_is_batch_norm(group, kind, shape):
-    """Outputs, gradients and buffers agree, in train and eval mode, and types; one value is refused by both."""
+def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
+    """Outputs, gradients and buffers agree in train and eval mode and in bfloat16; both refuse one value."""
     plain = nn.Sequential(kind(6)).double()
     with torch.no_grad():
         plain[0].weight.uniform_(0.5, 2)
@@ -68,7 +68,7 @@ def test_synced_batch_norm_is_batch_norm(group, kind, shape):
         ([[0.0]], [0], signal.SIGTERM, False, 2, ([], [0], 0, 0, signal.SIGTERM, False, 2)),
     ],
 )
-def test_one_process_is_not_distributed(monkeypatch, weights, counts, requested, save, lost, plan):
+def test_one_process_plans_its_steps_alone(monkeypatch, weights, counts, requested, save, lost, plan):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert accelerator.num_processes == 1
@@ -76,8 +76,8 @@ def test_one_process_is_not_distributed(monkeypatch, weights, counts, requested,
     assert plan_step(accelerator, weights, counts, requested, save, lost) == plan
 
 
-def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
-    """All processes also know how many readable utterances are left out with it."""
+def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):
+    """All processes also know how many readable utterances are omitted with it."""
     sums_of_other_rank = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(
         distributed, "sum_over_processes", lambda _, sums: [a + b for a, b in zip(sums, sums_of_other_rank)]
@@ -94,7 +94,7 @@ def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
         ("cuda:1", "fp32", "1", "'cuda:1' cannot be the GPU of all processes"),
     ],
 )
-def test_devices_that_are_not_there(monkeypatch, device, precision, rank, message):
+def test_devices_that_processes_cannot_use_are_refused(monkeypatch, device, precision, rank, message):
     if rank:
         monkeypatch.setenv("LOCAL_RANK", rank)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -128,7 +128,7 @@ def torchrun(folder, *recipes):
 
 
 @pytest.mark.slow
-def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
+def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp_path):
     """Weights and metrics of two processes are those of one, up to rounding.
 
     The model has batch normalisations, batches and parts are of uneven size, and one file cannot be
@@ -268,8 +268,8 @@ def check_first_step_of_adam(single, double, lr):
 
 
 @pytest.mark.slow
-def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_path):
-    """A signal, a full disk or lost data ends both processes without a traceback, and both can go on.
+def test_two_processes_end_together_and_resume(recipe, model_with_dropout, tmp_path):
+    """A signal, a full disk or lost data ends both processes without a traceback, and both can resume.
 
     The signal reaches one process, in a step or in a validation; the disk is full for the process
     that writes; one process cannot read a file. The resumed runs end as an uninterrupted one, bit for bit.
@@ -306,7 +306,7 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-def test_two_simulated_gpus_are_as_one(recipe, small_model, tmp_path):
+def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_path):
     """In float32 and with weights converted to bfloat16, up to rounding; the lines say that no graph is captured."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")

@@ -52,7 +52,7 @@ def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_sample
 
 @pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
 def test_labels_are_stretched_as_the_waveform(speed, examples):
-    """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
+    """A frame's samples have the sign of its label, except beside a boundary, where the resampler rings."""
     waveform, labels = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
     middles = waveform[80::160][: len(labels)]
     assert len(waveform) == pytest.approx(16160 / speed, abs=1)
@@ -61,20 +61,23 @@ def test_labels_are_stretched_as_the_waveform(speed, examples):
     assert wrong.sum() <= 4  # one frame at most beside each of the four boundaries
 
 
-def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(examples):
+def test_a_batch_has_the_labels_of_its_frames(examples):
     labelled, unlabelled = (TrainingSet(examples(labels), 8000)[1, 0] for labels in (LABELS, None))
     frames = collate([labelled, unlabelled]).part.extra_tensors[FRAMES]
     assert frames.shape == (2, 50)
     assert frames.dtype == torch.int8
     assert (frames[1] == -1).all()
     assert not collate([TrainingSet(Examples(examples().trials), 8000)[1, 0]]).part.extra_tensors
+
+
+def test_labels_that_end_elsewhere_than_the_recording_are_an_error(examples):
     for labels, end in ((LABELS[:20], "0.20"), (np.tile(LABELS, 2), "2.02")):
         example = TrainingSet(examples(labels), None)[1, 0]
         assert example.waveform is None
         assert f"the labels of a end at {end} s, but its recording at 1.01 s" in example.error
 
 
-def test_the_share_of_crops_with_a_boundary():
+def test_crops_hold_a_boundary_as_often_as_asked():
     labels = np.repeat([1, 0], [90, 210])
     rng = np.random.default_rng(0)
 
@@ -94,7 +97,7 @@ def test_the_share_of_crops_with_a_boundary():
 
 
 @pytest.mark.parametrize("factor", [1, 4, 64])
-def test_labels_are_pooled_as_published_whatever_stands_behind(factor):
+def test_labels_are_pooled_as_published_whatever_the_padding(factor):
     rng = np.random.default_rng(factor)
     rows = [(rng.random(n) < 0.9).astype(np.int8) for n in (1, 3, 63, 64, 100, 128)]
     batch = torch.from_numpy(np.stack([np.pad(row, (0, 130 - len(row)), constant_values=-1) for row in rows]))

@@ -6,12 +6,12 @@ from statistics import mean
 import pytest
 import torch
 import torch.nn.functional as F
+from builders.training_steps import SPECTRUM
 from torch import nn
 
 from nes2net import Detector
 from nes2net.training.half_weights import HalfWeights
 
-SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
 #: All layers of the published front-end, each of them thin.
 THIN = {
     "encoder_layers": 24, "encoder_embed_dim": 128, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 2,
@@ -49,8 +49,8 @@ def test_recurrent_layers_keep_their_weights():
     assert recurrent == {torch.float32}
 
 
-def test_gradients_are_those_of_rounded_weights(detector):
-    """Of a detector whose weights are bfloat16 anyway; in two parts they are added in float32."""
+def test_gradients_equal_those_of_a_detector_in_bfloat16(detector):
+    """The gradients of two batches are added in float32."""
     waveforms = 0.1 * torch.randn(2, 2, 8000, generator=torch.Generator().manual_seed(1))
     rounded = copy.deepcopy(detector)
     half_weights = HalfWeights(detector)
@@ -75,7 +75,7 @@ def test_gradients_are_those_of_rounded_weights(detector):
 
 
 @pytest.mark.slow
-def test_the_loss_of_the_published_step_is_that_of_autocast():
+def test_the_loss_of_the_published_step_is_about_that_of_autocast():
     """In the mean of twelve batches; rounding moves the loss of one batch by up to 0.005 from float32's."""
     torch.manual_seed(0)
     detector = Detector.from_config(
@@ -98,7 +98,7 @@ def test_the_loss_of_the_published_step_is_that_of_autocast():
     assert abs(mean(differences)) < 1e-3
 
 
-def test_frozen_and_unused_weights_have_no_gradient(detector):
+def test_frozen_weights_have_no_gradient(detector):
     detector.frontend.requires_grad_(False)
     with HalfWeights(detector).in_place():
         logits = detector.backend(torch.randn(2, 20, 128, dtype=torch.bfloat16))
@@ -109,7 +109,7 @@ def test_frozen_and_unused_weights_have_no_gradient(detector):
     assert all(weight.grad is not None for weight in detector.backend.parameters())
 
 
-def test_a_detector_without_such_weights_computes_as_it_is():
+def test_a_detector_without_weights_to_convert_is_left_alone():
     detector = Detector.from_config({"frontend": SPECTRUM, "backend": "mean_linear"})
     with HalfWeights(detector).in_place():
         assert {*types_of(detector).values()} == {torch.float32}

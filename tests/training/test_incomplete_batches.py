@@ -19,10 +19,7 @@ INCOMPLETE = {"epochs": 2, "batch_size": 5, "drop_last": False}  # 12 trials: tw
 
 def indices_of(batches):
     """The indices of each batch."""
-    indices = []
-    for batch in batches:
-        indices.append([item[1] for item in batch])
-    return indices
+    return [[index for _, index, *_ in batch] for batch in batches]
 
 
 def sizes_of_steps(num_items, batch_size, share):
@@ -55,13 +52,13 @@ def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
     assert sorted(chain.from_iterable(batches)) == list(range(23))
 
 
-def test_no_last_batch_if_all_are_complete():
+def test_an_incomplete_batch_is_a_step_unless_it_is_dropped():
     assert count_steps(20, 5, drop_last=False) == 4
     assert count_steps(3, 5, drop_last=False) == 1
     assert count_steps(3, 5, drop_last=True) == 0
 
 
-def test_the_parts_of_the_last_batch_are_as_large_as_others():
+def test_parts_of_the_last_batch_are_as_large_as_others():
     assert sizes_of_steps(25, 10, StepShare(0, 1, 4)) == [[3, 3, 2, 2], [3, 3, 2, 2], [3, 2]]
 
 
@@ -101,7 +98,7 @@ def test_a_balance_holds_in_an_incomplete_batch(speaker_cap):
         assert abs(num_of_a - len(batch) / 2) <= 0.5
 
 
-def test_a_balance_smaller_than_a_batch():
+def test_a_balance_of_fewer_draws_than_a_batch_is_one_batch():
     groups = ["a"] * 5 + ["b"] * 5
     balance = Balance(10, [Level(groups)], draws=6)
     drawn = balance.order(np.random.default_rng(0), 8, drop_last=False)
@@ -110,7 +107,7 @@ def test_a_balance_smaller_than_a_batch():
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_takes_the_last_batch(recipe, accumulate):
+def test_a_run_trains_on_the_last_batch(recipe, accumulate):
     run = recipe(train={**INCOMPLETE, "accumulate": accumulate})
     folder = train(run, "cpu")
     assert num_steps(folder) == 6
@@ -144,13 +141,13 @@ def test_an_epoch_without_utterances_is_refused():
         check_fills_a_batch(0, TrainConfig(drop_last=False))
 
 
-def test_a_single_last_utterance_is_named_by_back_ends_that_normalise_vectors(recipe):
+def test_a_single_last_utterance_is_refused_if_the_back_end_normalises_vectors(recipe):
     run = recipe(train={"epochs": 1, "batch_size": 11, "drop_last": False})
     message = "a part of a step has a single utterance, too few for batch statistics: .*set `train.drop_last=true`"
     refused(run, message, "cpu")
 
 
-def test_a_single_last_utterance_is_enough_for_back_ends_that_normalise_frames(recipe):
+def test_a_single_last_utterance_is_enough_if_the_back_end_normalises_frames(recipe):
     model = {"backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
     run = recipe(model=model, train={"epochs": 1, "batch_size": 11, "drop_last": False})
     assert num_steps(train(run, "cpu")) == 2

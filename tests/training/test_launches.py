@@ -32,25 +32,25 @@ def counts(tmp_path_factory):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_no_more_operations_than_fp32_launched_before(counts, precision):
+def test_no_precision_launches_more_operations_than_fp32_did(counts, precision):
     launched = counts[precision]
     assert launched["forward"] + launched["backward"] <= FP32_BEFORE
     assert launched["casts"] <= 60
 
 
-def test_the_back_end_launches_two_thirds_of_before(counts):
+def test_the_back_end_launches_at_most_two_thirds_of_what_it_did(counts):
     assert counts["bf16"]["back-end"] <= BACKEND_BEFORE * 2 / 3
     assert counts["fp32"]["back-end"] <= counts["bf16"]["back-end"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
-def test_nothing_waits_before_the_next_step_is_queued(counts, precision):
+def test_a_step_waits_only_for_the_result_of_the_step_before(counts, precision):
     launched = counts[precision]
     assert [launched[phase] for phase in BEFORE_THE_OPTIMIZER] == [0, 0, 0]
     assert launched["waits, optimizer"] == 0
     assert launched["waits, result"] == 1  # for the result of the step before
 
 
-def test_the_optimizer_is_one_kernel(counts):
-    """Beside it, the counter of steps is raised, and lowered again if the gradient was not finite."""
+def test_the_optimizer_launches_at_most_three_kernels(counts):
+    """One updates the weights; the counter of steps is raised, and lowered again if a gradient was not finite."""
     assert counts["bf16"]["optimizer"] <= 3

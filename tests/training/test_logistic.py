@@ -66,7 +66,7 @@ def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
 
 @pytest.mark.parametrize("c", [1e-2, 1e6])
 def test_the_scale_of_the_dimensions_does_not_matter(c):
-    """A dimension without variance has no say."""
+    """A dimension without variance has weight 0."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 200)
     plain = rng.standard_normal((200, 5)) + 0.7 * targets[:, None]
@@ -80,8 +80,8 @@ def test_the_scale_of_the_dimensions_does_not_matter(c):
     assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
-def test_all_but_the_last_layer_is_frozen(probe, small_model, corpus, trials, tmp_path, capsys):
-    """A bad file is left out."""
+def test_only_the_last_layer_is_trained(probe, small_model, corpus, trials, tmp_path, capsys):
+    """A bad file is omitted."""
     copy = shutil.copytree(corpus, tmp_path / "copy")
     (copy / trials[0].path.relative_to(corpus)).write_bytes(b"fLaC")
     model = {"frontend": small_model["frontend"], "aggregation": "weighted_sum"}
@@ -108,7 +108,7 @@ def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
     assert scores[0] == pytest.approx(scores[1], rel=1e-4, abs=1e-7)
 
 
-def test_an_interrupted_run_goes_on(probe, monkeypatch, capsys):
+def test_an_interrupted_run_resumes_without_embedding_again(probe, monkeypatch, capsys):
     uninterrupted = train(probe(comment="whole"), device="cpu")
     recipe = probe(comment="parts")
     embeddings = folder_of(recipe) / EMBEDDINGS_FILE
@@ -154,7 +154,9 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
         ({"model": {"backend": {"name": "logistic", "head": "cosine"}}}, "linear last layer"),
     ],
 )
-def test_what_it_does_not_do_is_refused_before_anything_is_embedded(probe, small_model, changes, message, tmp_path):
+def test_settings_that_a_probe_cannot_use_are_refused_before_anything_is_embedded(
+    probe, small_model, changes, message, tmp_path
+):
     if changes.get("model", {}).get("backend") == CLASSIFICATION:
         changes["model"]["frontend"] = small_model["frontend"]
     with input_error(message):

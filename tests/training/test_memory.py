@@ -1,4 +1,4 @@
-"""Training that memory is too small for ends in one line, and goes on where it takes less."""
+"""Training that memory is too small for ends in one line, and resumes with settings that need less."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def too_large(where, recipe, message):
         (DYNAMIC, STEP, "computes 4 × up to 5000 samples .*`train.accumulate=2` or .*batch_size`$"),
     ],
 )
-def test_what_takes_less_is_said(recipe, settings, where, advice):
+def test_too_little_memory_is_refused_with_settings_that_need_less(recipe, settings, where, advice):
     too_large(where, recipe(**settings), f"the memory of cpu ran out in epoch 1, .*{advice}")
 
 
@@ -44,13 +44,13 @@ RESUME = "resume with `train.activation_checkpointing=true`, or begin another ru
 TAKE_LESS = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
 
 
-def test_a_run_without_a_save_leaves_its_folder_to_one_that_takes_less(values):
+def test_a_run_without_a_save_leaves_its_folder_to_one_that_needs_less(values):
     too_large(STEP, values("new"), f"nothing is saved yet: {RESUME} and {TAKE_LESS}")
     folder = train(values("new", accumulate=2))
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
 
 
-def test_what_is_saved_stays_and_is_resumed_with_less(values, capsys):
+def test_the_last_save_stays_and_is_resumed_with_settings_that_need_less(values, capsys):
     resume = stop(values("torn"), 1, 0) / "resume.pt"
     saved = resume.read_bytes()
     too_large(STEP, values("torn"), f"epoch 1, step 1, .*; the last save is intact: {RESUME} and {TAKE_LESS}")
@@ -59,5 +59,5 @@ def test_what_is_saved_stays_and_is_resumed_with_less(values, capsys):
     assert "resuming in epoch 1, step 1" in capsys.readouterr().out
 
 
-def test_a_detector_that_does_not_fit_is_named(values):
+def test_a_detector_that_does_not_fit_into_memory_is_refused(values):
     too_large((run, "build_detector"), values("large"), "detector does not fit .* of cpu: .*`model.frontend`")

@@ -41,8 +41,8 @@ def training_loss(objective, waveforms, targets, epoch, step, part_number=0):
 @pytest.mark.parametrize(
     "kind, loss", [("specmix", "angular_softmax"), ("latent", "cross_entropy"), ("latent", "oc_softmax")]
 )
-def test_each_part_of_a_step_has_a_stream_of_its_own(kind, loss):
-    """Each (seed, epoch, step, part) has one; the loss is that of mixed or perturbed inputs."""
+def test_each_part_of_a_step_draws_its_mixing_from_its_own_stream(kind, loss):
+    """The stream belongs to (seed, epoch, step, part); validation mixes nothing."""
     detector = seeded_detector(with_head(SMALL, loss))  # the same batch statistics whatever is mixed
     waveforms = torch.randn(8, 8000)
     settings = SPECMIX if kind == "specmix" else {}
@@ -69,7 +69,7 @@ def test_each_part_of_a_step_has_a_stream_of_its_own(kind, loss):
     assert_close(untouched[0].outputs["scores"], detector.scores(waveforms))
 
 
-def test_features_that_reach_the_back_end_are_mixed_ones():
+def test_specmix_mixes_whole_bands_of_some_utterances():
     detector = Detector.from_config(SMALL)
     features = []
     detector.backend.register_forward_pre_hook(lambda _, arguments: features.append(arguments[0].detach()))
@@ -97,7 +97,7 @@ HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losse
 
 
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
+def test_training_gives_the_back_end_the_head_of_its_loss(recipe, loss, tmp_path):
     """The head is trained, saved in the checkpoint, and makes the score; another head is refused.
 
     A recipe may name the head with its options.
@@ -130,8 +130,8 @@ def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [1, 2])
-def test_the_margin_follows_the_length_of_the_batch(seconds):
-    """Longer waveforms have a larger margin, in training and in validation, of mixed labels too."""
+def test_a_margin_by_duration_follows_the_length_of_the_batch(seconds):
+    """In training, with mixed labels, and in validation."""
     detector = seeded_detector(with_head(SMALL, "am_softmax"))
     loss_values = []
     x = torch.randn(8, seconds * 16000)
@@ -146,7 +146,7 @@ def test_the_margin_follows_the_length_of_the_batch(seconds):
 
 @pytest.mark.parametrize("frontend", ["wav2vec2_small", "wavlm"])
 def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend):
-    """Dropout draws the same numbers again, and less is kept for the backward pass."""
+    """Dropout draws the same numbers again. Less is kept for the backward pass."""
     config = {**model_with_dropout["frontend"], "name": frontend}
     if frontend == "wavlm":
         config |= {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
@@ -176,7 +176,7 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("settings, last", [({"freeze_frontend_epochs": 1}, 1), ({"freeze_frontend": True}, 50)])
 def test_a_frozen_front_end_keeps_no_activations(model_with_dropout, settings, last, mode):
-    """It computes in the mode of the recipe up to its last epoch, without gradients; then it is trained."""
+    """Up to its last frozen epoch it computes in the mode of the recipe; then it is trained."""
     detector = Detector.from_config(model_with_dropout)
     objective = Objective(detector, Recipe(train=TrainConfig(**settings, frontend_mode=mode)))
     saved_shapes = []
@@ -200,8 +200,8 @@ def test_a_frozen_front_end_keeps_no_activations(model_with_dropout, settings, l
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
-def test_the_lower_part_of_a_front_end_never_trained(small_model, norm_first):
-    """Convolutions and first layers ask for no gradient and keep no activations."""
+def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first):
+    """Convolutions and the first layers require no gradient."""
     frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
     detector = Detector.from_config({**small_model, "frontend": frontend})
     objective = Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))
@@ -214,7 +214,7 @@ def test_the_lower_part_of_a_front_end_never_trained(small_model, norm_first):
         Objective(detector, Recipe(train=TrainConfig(freeze_layers=4)))
 
 
-def test_weights_that_are_said_to_be_used_have_gradients(tmp_path):
+def test_weights_that_are_declared_used_have_gradients(tmp_path):
     """DDP does not look for weights without a gradient then, and would wait for them."""
     recipes = [{"model": model} for model in systems().values()]
     recipes += [changes for changes, _ in STEPS.values()]

@@ -25,12 +25,15 @@ def rates(steps_per_epoch, steps, **train):
     return [rate(step) for step in range(steps)]
 
 
-def test_ctrsvdd_changes_once_an_epoch_and_asvspoof5_every_step():
+def test_the_rate_of_ctrsvdd_changes_once_an_epoch_as_published():
     expected = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"]
-    published = GOLDEN["asv5_cosine_factor"]
     rates_of_steps = rates(3, 3 * len(expected), epochs=75, lr=1e-6, min_lr=1e-9, schedule="cosine_epochs", t_max=5)
     assert rates_of_steps[::3] == pytest.approx(expected, rel=0, abs=1e-18)
     assert rates_of_steps[::3] == rates_of_steps[1::3] == rates_of_steps[2::3]
+
+
+def test_the_rate_of_asvspoof5_changes_every_step_as_published():
+    published = GOLDEN["asv5_cosine_factor"]
     steps = published["total_steps"]
     rates_of_steps = rates(
         steps // 10, steps + 1, epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine"
@@ -39,17 +42,22 @@ def test_ctrsvdd_changes_once_an_epoch_and_asvspoof5_every_step():
     assert factors == pytest.approx(published["factors"][: len(rates_of_steps)], rel=0, abs=1e-12)
 
 
-def test_constant_warm_up_and_halved_every_five_epochs():
-    """The last one is the schedule of GF, LGF and LLGF."""
+def test_a_constant_rate_stays_after_its_warm_up():
     assert rates(4, 5, lr=2.5e-7) == [2.5e-7] * 5
     assert rates(4, 6, lr=1.0, warmup_steps=3) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_the_rate_of_gf_lgf_and_llgf_is_halved_every_five_epochs():
     rates_of_steps = rates(2, 24, lr=3e-4, schedule="step")
     assert rates_of_steps[::2] == rates_of_steps[1::2] == [3e-4] * 5 + [1.5e-4] * 5 + [7.5e-5] * 2
+
+
+def test_a_rate_that_falls_by_steps_has_a_warm_up():
     warmed_up = rates(1, 3, lr=1.0, schedule="step", decay_epochs=1, decay_factor=0.1, warmup_steps=1)
     assert warmed_up == pytest.approx([0.5, 0.1, 0.01], rel=1e-12)
 
 
-def test_mpif_res2nets_are_the_groups_schedule():
+def test_the_rate_of_mpif_res2net_falls_with_the_inverse_square_root():
     """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1; the recipe has rounded its lr."""
     train = load_recipe("asvspoof2019_mpif_res2net").train
     exact = TrainConfig(lr=64**-0.5 * 1000**-0.5, schedule="inverse_sqrt", warmup_steps=1000)
@@ -59,7 +67,7 @@ def test_mpif_res2nets_are_the_groups_schedule():
             assert rate(s - 1) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=precision)
 
 
-def test_moe_warms_up_for_three_epochs_from_zero():
+def test_moe_warms_up_for_three_epochs_from_zero_as_published():
     """PyTorch computes the published schedule: a multiplier for each epoch."""
     rise, fall = (torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1e-5) for _ in range(2))
     expected = []
@@ -76,7 +84,7 @@ def test_moe_warms_up_for_three_epochs_from_zero():
 
 
 def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
-    """As in BEiT's code: x^(L + 1 − depth), 0 for what lies before the layers, L + 1 for the head."""
+    """As in BEiT's code: x^(L + 1 − depth), depth 0 before the layers, L + 1 for the head."""
     detector = Detector.from_config(small_model)  # two layers, normalised first
     groups = parameter_groups(detector, detector.parameters(), 0.5)
     optimizer = create_optimizer(groups, TrainConfig(lr=1.0))
@@ -111,6 +119,6 @@ def test_the_optimiser_is_the_named_one(name, kind):
     assert options.items() <= optimizer.defaults.items()
 
 
-def test_plateaus_are_three_losses_in_a_row_that_are_not_lower():
+def test_a_plateau_is_three_losses_in_a_row_that_are_not_lower():
     losses = ([1.0, 1.0, 2.0], [1.0, 1.0, 2.0, 3.0], [1.0, *[2.0] * 6], [1.0, 2.0, 2.0, 0.5, 2.0, 2.0])
     assert [count_plateaus(dev_losses, 3) for dev_losses in losses] == [0, 1, 2, 0]  # the first is the best, two wait

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from builders.runs import same, state_of
+from builders.small_parts import SPECTRUM
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.testing import assert_close
 
@@ -30,7 +31,7 @@ def norm_of(gradients):
     return torch.cat([g.flatten() for g in gradients]).norm()
 
 
-def test_bf16_after_fp32_in_one_process(recipe):
+def test_a_run_in_bf16_changes_no_later_run_in_fp32(recipe):
     def trained(comment, precision):
         return state_of(train(recipe(train={"epochs": 1, "lr": 1e-4, "precision": precision}, comment=comment)))
 
@@ -46,7 +47,7 @@ def test_bf16_after_fp32_in_one_process(recipe):
         assert types <= {torch.float32}
 
 
-def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gradients):
+def test_fp16_scales_gradients_and_skips_steps_that_overflow(recipe, monkeypatch, gradients):
     """PyTorch's CPU scales and casts as a GPU does; skipped steps count for the schedule."""
     create = run.create_accelerator
 
@@ -85,7 +86,7 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, da
 
     The model has no batch normalisation, whose statistics are those of a part.
     """
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20, "normalize": True}, "backend": "mean_linear"}
+    model = {"frontend": SPECTRUM | {"normalize": True}, "backend": "mean_linear"}
     gradients_of_runs = {}
     for accumulate in (1, 3):
         gradients.clear()
@@ -99,8 +100,8 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, da
 
 
 @pytest.mark.parametrize("settings", [{"freeze_frontend_epochs": 1}, {"freeze_frontend": True}], ids=["first", "never"])
-def test_a_frozen_front_end_stays(recipe, model_with_dropout, settings):
-    """Its weights stay, bit for bit, without weight decay or dropout; one that is never trained is not optimised."""
+def test_the_weights_of_a_frozen_front_end_stay(recipe, model_with_dropout, settings):
+    """Bit for bit, without weight decay. One that is never trained is not optimised."""
     values = recipe(model=model_with_dropout, train={**settings, "keep": "all", "weight_decay": 0.1})
     folder = train(values)
     torch.manual_seed(values.seed)

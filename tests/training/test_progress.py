@@ -21,8 +21,8 @@ class Clock:
     "waits, works, measured",
     [([50, 1, 3, 0], [100, 7, 5, 4], (4 / 20, 36 / 20, 4)), ([9], [9], (0, 0, 0)), ([], [], (0, 0, 0))],
 )
-def test_waiting_and_speed_without_the_start_of_the_workers(waits, works, measured):
-    """Those of the last three batches of four."""
+def test_waiting_and_speed_are_measured_without_the_start_of_the_workers(waits, works, measured):
+    """They are those of the last three of four batches."""
     clock = Clock()
 
     def batches():
@@ -37,8 +37,8 @@ def test_waiting_and_speed_without_the_start_of_the_workers(waits, works, measur
     assert (meter.wait_share, meter.utterances_per_second, meter.waited) == measured
 
 
-def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
-    """It goes on from where the run was."""
+def test_the_line_shows_the_figures_and_the_time_left_of_the_whole_run():
+    """Of a resumed epoch."""
     clock = Clock()
     display = ProgressDisplay(title="epoch 1 of 9", unit="step", total=4, start=1, clock=clock, shown=False)
     meter = Meter(range(3), display)

@@ -76,15 +76,15 @@ def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", ["auto", "never"])
-def test_a_step_that_is_not_finite_changes_no_weight_and_the_next_one_says_so(outcomes, graph):
+def test_a_step_that_is_not_finite_changes_no_weight(outcomes, graph):
     row = outcomes["not finite"][graph]
     assert row["changed"] == []
     assert f"the loss is nan in epoch 1, step 4 (utterances {row['utterances']})" in row["message"]
 
 
 @pytest.mark.slow
-def test_parts_from_elsewhere_are_told_apart(outcomes):
-    """What draws on the CPU runs without a graph; a loss that does not say that it changes ends the run."""
+def test_parts_that_do_not_declare_random_draws_or_changes_are_noticed(outcomes):
+    """Draws on the CPU run without a graph; a loss that changes ends the run."""
     row = outcomes["undeclared"]
     assert row["draws"] == [
         "steps are not captured as a CUDA graph, because the computation draws random numbers on the CPU"

@@ -93,7 +93,7 @@ LORA = RUNS["lora"]["train"]
 
 
 @pytest.mark.parametrize("name", [*list(RUNS)[:4], *slow(*list(RUNS)[4:])])
-def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole_run, name):
+def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, whole_run, name):
     changes = dict(RUNS[name])
     moments = changes.pop("at")
     if changes.keys() - {"data"}:  # the number of workers does not matter
@@ -107,8 +107,8 @@ def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole_run, name):
     assert_same_run(train(runs("torn", **changes)), whole_run)
 
 
-def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_path, capsys):
-    """Two corpora, balanced and capped, and two that choose, by the worst one; folders may move, weights not."""
+def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path, capsys):
+    """Two corpora train, balanced and capped, and two validate. Their folders may move, their weights must stay."""
 
     def run(name, root=corpus, weight=2, cap=3):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": weight}
@@ -132,8 +132,8 @@ def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_p
     assert row["val_eer_wo_aug_worst"] == max(row["val_eer_wo_aug/la"], row["val_eer_wo_aug/asvspoof2021_la"])
 
 
-def test_what_a_run_started_from_is_known_to_the_end(runs, whole_run, capsys):
-    """It is in checkpoints and averages, so that scoring can say what their detectors have seen."""
+def test_checkpoints_and_averages_name_what_their_run_started_from(runs, whole_run, capsys):
+    """So scoring can say what their detectors have seen."""
     start = min(whole_run.glob("epoch_*.pth"))
     recipe = runs("torn", train={"init_from": str(start), "epochs": 1})
     stop(recipe, 1, 1)
@@ -176,7 +176,7 @@ def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, who
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_gradients_that_are_not_finite_poison_nothing(runs, whole_run, monkeypatch, number):
+def test_gradients_that_are_not_finite_do_not_reach_the_last_save(runs, whole_run, monkeypatch, number):
     """The loss of the step is finite; the last save is of an earlier step, and can be used.
 
     The next step finds it out, or the end of the epoch; the message names the step and its utterances.
@@ -198,14 +198,19 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole_run, monkeypat
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_run_on_other_trials_is_refused_and_one_without_a_usable_file_ends(recipe, corpus, tmp_path):
-    """Its epochs would draw from another list. Damaged files are left out as long as a step has others."""
+def test_a_run_does_not_resume_on_other_trials(recipe, corpus, tmp_path):
+    """Its epochs would draw from another list."""
     root = shutil.copytree(corpus, tmp_path / "other")
-    values, damaged = (recipe(data={"root": str(root)}, comment=comment) for comment in ("a", "b"))
+    values = recipe(data={"root": str(root)})
     stop(values, 1, 0)
     (protocol,) = root.rglob("*train.trn.txt")
     protocol.write_text("".join(protocol.read_text().splitlines(keepends=True)[1:]))
     refused(values, r"another training set \(12 then and 11 now.*`comment`")
+
+
+def test_a_run_without_a_usable_file_ends(recipe, corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "other")
+    damaged = recipe(data={"root": str(root)})
     for file in root.glob("ASVspoof2019_LA_train/flac/*.flac"):
         file.write_bytes(b"no audio")
     with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
@@ -228,8 +233,8 @@ OTHER_DETECTORS = [
 
 
 @pytest.mark.parametrize("kind, part_name, changes", OTHER_DETECTORS)
-def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, kind, part_name, changes):
-    """Whoever wrote the file: its tensors may have the same shapes. A pre-training file states options, too."""
+def test_a_run_resumes_only_the_detector_of_its_recipe(recipe, small_model, tmp_path, kind, part_name, changes):
+    """Another one may have tensors of the same shapes."""
     values = recipe()
     if kind == "wav2vec2":
         values = recipe(model=small_model)
@@ -271,7 +276,7 @@ def cut(owner, name, when):
         yield
 
 
-def test_the_best_stays_until_there_is_a_better_one(recipe, monkeypatch, capsys):
+def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypatch, capsys):
     """An epoch validated again after an interruption may not be the best any more.
 
     On a GPU, for example, its digits may differ.
@@ -287,8 +292,8 @@ def test_the_best_stays_until_there_is_a_better_one(recipe, monkeypatch, capsys)
     assert "saved" not in capsys.readouterr().out
 
 
-def test_cut_off_between_the_files_of_an_epoch(runs):
-    """Cut off before any of the writes that end an epoch, a run ends that epoch again, alike.
+def test_a_run_cut_off_between_the_files_of_an_epoch_ends_it_again_alike(runs):
+    """Before any of the writes that end an epoch.
 
     The learning rate of an epoch is that of its steps, not of the next epoch, as before.
     """
@@ -315,7 +320,7 @@ def command_of(recipe, tmp_path):
     return ["train", str(path), "--device", "cpu"]
 
 
-def test_a_disk_that_fails_and_then_is_full(runs, whole_run, monkeypatch, tmp_path, capsys):
+def test_a_disk_that_fails_or_is_full_keeps_the_last_save(runs, whole_run, monkeypatch, tmp_path, capsys):
     """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
@@ -347,8 +352,8 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole_run, monkeypatch, tmp_pa
     assert_same_run(train(torn), whole_run)
 
 
-def test_the_data_goes_away_and_comes_back(runs, whole_run, corpus, monkeypatch, tmp_path, capsys):
-    """Nothing is done without the files, and the run goes on where they went."""
+def test_a_run_whose_data_went_away_resumes_when_it_is_back(runs, whole_run, corpus, monkeypatch, tmp_path, capsys):
+    """It ends while the files are away, with the last save."""
     root = shutil.copytree(corpus, tmp_path / "mounted")
     away = tmp_path / "away"
     torn = runs("torn", data={"root": str(root)}, train={"save_every_minutes": 0.0})
@@ -376,7 +381,7 @@ def test_the_data_goes_away_and_comes_back(runs, whole_run, corpus, monkeypatch,
 @pytest.mark.parametrize(
     "changes, amid_a_save", [({}, True), *slow(({}, False), (LORA, False))], ids=["saving", "", "lora"]
 )
-def test_killed_in_a_step(runs, whole_run, monkeypatch, changes, amid_a_save):
+def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, whole_run, monkeypatch, changes, amid_a_save):
     """A separate process is killed (kill −9) in the second epoch; it saves after each step."""
     torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
     step = loop.Trainer.train_step
@@ -411,10 +416,10 @@ def test_killed_in_a_step(runs, whole_run, monkeypatch, changes, amid_a_save):
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
 
 
-def test_a_reading_process_is_killed(runs, whole_run, monkeypatch, tmp_path):
-    """As the system does if memory runs out: training stops with what is saved, and goes on from it.
+def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch, tmp_path):
+    """As the system does if memory runs out: training stops with the last save.
 
-    Where and how fast it goes on does not matter.
+    Settings that change no result may differ.
     """
     values = {"save_every_minutes": 0.0}
     original = TrainingSet.prepare
@@ -434,7 +439,7 @@ def test_a_reading_process_is_killed(runs, whole_run, monkeypatch, tmp_path):
     assert_same_run(train(runs("torn", data={"cache": str(tmp_path / "cache")}, train=unrelated_options)), whole_run)
 
 
-def test_one_process_of_one_version_at_a_time(recipe):
+def test_a_folder_in_use_or_of_another_version_is_refused(recipe):
     pytest.importorskip("fcntl")
     values = recipe(train={"epochs": 1})
     folder = train(values)
@@ -447,8 +452,8 @@ def test_one_process_of_one_version_at_a_time(recipe):
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")
 
 
-def test_words_of_a_generator_have_32_bits():
-    """Any of them can be 0, and a stream must resume then, too."""
+def test_words_of_a_saved_generator_have_32_bits():
+    """Any of them can be 0."""
     words = torch.tensor([0, 1, 2**32 - 1])
     assert _check_32_bit_words(words) is words
     for wrong in (words - 1, words + 1, words.int(), words[None]):

@@ -47,7 +47,7 @@ def test_a_second_moment_below_0_is_refused(stopped):
 
 @pytest.mark.parametrize("path", ["progress.seconds", "progress.lr", "selection.0.seconds", "selection.0.lr"])
 @pytest.mark.parametrize("value", [-1.0, 1.7e308])
-def test_impossible_numbers_are_refused(stopped, path, value):
+def test_impossible_numbers_of_a_resume_file_are_refused(stopped, path, value):
     put(stopped, path, value)
     refused(stopped, r"resume\.pt is not the state of a run")
 
@@ -83,13 +83,13 @@ def test_impossible_numbers_of_a_history_are_refused(tmp_path, facts):
         history(tmp_path, **facts)
 
 
-def test_a_history_keeps_what_it_holds(tmp_path):
+def test_a_history_is_read_as_it_was_written(tmp_path):
     facts = {"val_eer_wo_aug": 0.25, "val_loss_w_aug": None, "improved": True}
     assert history(tmp_path, **facts) == [{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}]
 
 
 @pytest.mark.parametrize("key", ["val_loss_w_aug", "improved", "seconds", "val_eer_wo_aug_low"])
-def test_what_is_no_value_of_the_epochs_ranks_none(tmp_path, key):
+def test_epochs_are_ranked_only_by_a_value_of_the_development_set(tmp_path, key):
     history(tmp_path, improved=True, seconds=1.0, val_eer_wo_aug_low=0.1)
     with input_error("`by` is one of the values of"):
         best_epochs(tmp_path, 1, key)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import assert_near, genuine_checkpoint, input_error
+from builders.files import write
 from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
@@ -20,8 +21,8 @@ from nes2net.training.run import train
 from nes2net.training.start import without_needless_checkpoint
 
 
-def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
-    """A bad file is named once and left out."""
+def test_a_run_writes_checkpoints_recipe_and_logs(recipe, corpus, capsys, tmp_path):
+    """A bad file is named once and omitted."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     values = recipe(augment={"algo": 4}, train={"batch_size": 5}, data={"root": str(root)})
@@ -46,8 +47,8 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
         assert events.Scalars(name)[0].value == pytest.approx(record[name])
 
 
-def test_a_run_says_which_trials_it_used(recipe, corpus):
-    """A small corpus has the layout of ASVspoof 2019 LA, and is not called that corpus."""
+def test_a_checkpoint_tells_on_which_trials_it_was_trained(recipe, corpus):
+    """A small corpus in the layout of ASVspoof 2019 LA is not called ASVspoof 2019 LA."""
     record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
     name = "asvspoof2019_la"
     corpus_reader = corpora.get("asvspoof2019_la")
@@ -70,7 +71,7 @@ def test_a_run_says_which_trials_it_used(recipe, corpus):
     assert len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
 
 
-def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
+def test_a_finished_run_is_not_trained_again(recipe, drawn_curves, capsys):
     folder = train(recipe(train={"epochs": 1}))
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert train(recipe(train={"epochs": 1})) == folder
@@ -83,7 +84,7 @@ def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_algorithms_that_repeat_themselves(recipe, monkeypatch, deterministic):
+def test_a_recipe_chooses_whether_algorithms_are_deterministic(recipe, monkeypatch, deterministic):
     def settings():
         return torch.backends.cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
 
@@ -92,15 +93,13 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch, deterministic):
         raise InputError("no device")
 
     weights = []
-    before = settings()
     monkeypatch.setattr(run, "create_accelerator", refuse)
     refused(recipe(train={"deterministic": deterministic}), "no device")
     assert weights == [(deterministic, deterministic)]
-    assert settings() == before
 
 
-def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path, capsys):
-    """The run keeps the options from that file, whatever the recipe says."""
+def test_a_run_resumes_without_the_pre_training_file(recipe, small_model, tmp_path, capsys):
+    """It keeps the options of that file, whatever the recipe says."""
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
@@ -115,7 +114,7 @@ def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp
 
 
 def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, small_model, capsys):
-    """A line says so, and another one that zeros fill up what the back-end cannot split."""
+    """A note says so; another one says that zeros fill up the hidden states."""
     model = {"frontend": {"name": "lps", "num_bins": 30}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     folder = train(recipe(model=model, ssl_checkpoint="xlsr2_300m.pt", train={"epochs": 1}), "cpu")
     assert load_recipe(folder / "recipe.yaml").ssl_checkpoint is None
@@ -127,8 +126,8 @@ def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe,
     assert "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads" in printed.out
 
 
-def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path):
-    """Its trials would train and develop the detector."""
+def test_a_list_without_a_split_is_refused_for_training(recipe, corpus, tmp_path):
+    """Its trials would both train and validate."""
     folder = corpus / "release_in_the_wild"
     path = tmp_path / "list.csv"
     values = recipe(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}, train={"epochs": 1})
@@ -138,12 +137,12 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path)
     rows_with_split = (
         f"{row},{split}" for row, split in zip(rows.splitlines(), ["split", *["train", "train", "dev"] * 4])
     )
-    path.write_text("".join(f"{row}\n" for row in rows_with_split))
+    write(path, rows_with_split)
     assert (train(values) / "history.json").is_file()
 
 
-def test_another_run_in_the_folder_is_refused(recipe):
-    """With another seed the folder is another one, and so are the weights."""
+def test_a_folder_of_another_run_is_refused(recipe):
+    """Another seed has a folder of its own, and other weights."""
     values = recipe(train={"epochs": 1})
     folder = train(values)
     folder_of_other = train(recipe(train={"epochs": 1}, seed=2))
@@ -200,8 +199,8 @@ def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
     assert late or "logs" in changes or not (tmp_path / "models").exists()
 
 
-def test_starting_from_a_detector(recipe, small_model):
-    """Its weights and its front-end's options are in ``init_from``; ``ssl_checkpoint`` need not be there."""
+def test_a_run_starts_from_the_weights_and_options_of_init_from(recipe, small_model):
+    """``ssl_checkpoint`` need not exist."""
     frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
     first = train(recipe(model={**small_model, "frontend": frontend}, train={"epochs": 1}), "cpu")
     # The learning rate is below the resolution of float32, except for biases that are still 0.
@@ -216,7 +215,7 @@ def test_starting_from_a_detector(recipe, small_model):
             assert_near(trained[key], start[key], 1e-29)
 
 
-def test_batch_statistics_of_an_average_are_estimated_anew(recipe, capsys):
+def test_batch_statistics_of_an_average_are_estimated_on_training_batches(recipe, capsys):
     """On pieces, as the run is trained; whole utterances validate it."""
     data = {"crop": "pieces", "min_piece": 2000}
     validation = {"whole_utterances": True}

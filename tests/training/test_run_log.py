@@ -22,8 +22,8 @@ def without_times(path: Path) -> list[str]:
     return [re.sub(STAMP, "", line) for line in lines]
 
 
-def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
-    """What is printed is in the log too, with the beginning of each part and how it ended."""
+def test_the_log_of_a_resumed_run_holds_all_that_was_printed(recipe, capsys, monkeypatch):
+    """With the beginning of each part of the run, and how it ended."""
     monkeypatch.setenv(SECONDS, "1e-9")
     values = recipe(augment={"algo": 4})
     run = Validator.run
@@ -70,7 +70,7 @@ def written(path, *lines):
 @pytest.mark.parametrize(
     "path, reason", [(f"{__file__}/{LOG_FILE}", "cannot be written"), ("/dev/full", "No space left")]
 )
-def test_a_log_that_cannot_be_written_ends_nothing(path, reason, capsys):
+def test_a_log_that_cannot_be_written_is_only_a_warning(path, reason, capsys):
     written(path, "a", "b")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: ")

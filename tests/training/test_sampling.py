@@ -36,7 +36,7 @@ def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
 @pytest.mark.parametrize(
     "batch_size, world_size, accumulate", [(12, 2, 1), (12, 2, 3), (13, 4, 3), (5, 5, 1), (7, 1, 3)]
 )
-def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accumulate):
+def test_parts_of_all_processes_together_are_the_batch(batch_size, world_size, accumulate):
     batches_of_one = epoch(EpochBatches(60, batch_size, seed=1, shuffle=True))
     step_shares = [StepShare(rank, world_size, accumulate) for rank in range(world_size)]
     steps_of_ranks = []
@@ -51,13 +51,13 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
         assert min(sizes) > 0
 
 
-def test_a_batch_has_an_utterance_for_each_part():
+def test_a_batch_smaller_than_its_parts_is_refused():
     with input_error("batch of 5 cannot be cut into .* parts.*train.accumulate"):
         EpochBatches(60, 5, 0, True, share=StepShare(0, 2, 3))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])
-def test_in_order_all_batches_are_shared(world_size):
+def test_processes_share_all_batches_of_the_development_set_in_order(world_size):
     batches = [EpochBatches(22, 4, 0, False, share=StepShare(rank, world_size)) for rank in range(world_size)]
     shares = [epoch(batches_of_rank, 5) for batches_of_rank in batches]
     assert list(map(len, batches)) == list(map(len, shares))
@@ -65,7 +65,7 @@ def test_in_order_all_batches_are_shared(world_size):
     assert sorted(chain.from_iterable(shares)) == [batch.tolist() for batch in in_order]
 
 
-def test_a_batch_in_order_has_the_length_of_its_longest():
+def test_a_batch_of_the_development_set_has_the_length_of_its_longest():
     of_lengths = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
     assert numbered(of_lengths) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]
 
@@ -148,7 +148,7 @@ def test_pieces_are_shared_by_processes_and_differ_between_epochs(piece_batches)
     assert numbered(piece_batches, 2) != steps
 
 
-def test_pieces_of_full_length_are_not_left_out_of_every_epoch():
+def test_each_epoch_omits_other_pieces_of_full_length():
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
     ever_omitted = set()
     for number in range(1, 40):

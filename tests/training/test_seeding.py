@@ -18,7 +18,7 @@ def settings():
     return (*strict, fill, cudnn.deterministic, cudnn.benchmark, os.environ.get(WORKSPACE))
 
 
-def test_settings_hold_inside_and_are_put_back(monkeypatch):
+def test_deterministic_settings_hold_inside_and_are_restored(monkeypatch):
     monkeypatch.delenv(WORKSPACE, raising=False)
     before = settings()
     with cuda_algorithms(deterministic=True):
@@ -34,12 +34,18 @@ def test_settings_hold_inside_and_are_put_back(monkeypatch):
     assert settings() == (*before[:5], ":16:8")
 
 
-def test_what_cannot_repeat_itself_is_named(monkeypatch):
+def test_an_operation_without_a_deterministic_algorithm_is_named():
     with input_error(r"put_ .*: use `train\.deterministic=false`"):
         with cuda_algorithms(deterministic=True):
             torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+
+
+def test_other_errors_of_torch_pass_through():
     with pytest.raises(RuntimeError, match="must match"), cuda_algorithms(deterministic=True):
         torch.zeros(2) + torch.zeros(3)
+
+
+def test_a_workspace_that_is_not_deterministic_is_refused(monkeypatch):
     monkeypatch.setenv(WORKSPACE, ":0:0")
     with cuda_algorithms(deterministic=False):
         with input_error(r"with CUBLAS_WORKSPACE_CONFIG=:0:0 .* set it to :4096:8 or :16:8"):

@@ -41,7 +41,7 @@ def recipe(root, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["2x96", "1x41"])
-def test_losses_equal_the_published_code(case):
+def test_losses_of_frames_equal_the_published_code(case):
     """P2SGrad of each scale: numerators over the weights that are known before."""
     file = zoo.read("multires_gmlp_f128_l2")
     config = file["config"]
@@ -77,8 +77,8 @@ def test_losses_equal_the_published_code(case):
 @pytest.mark.parametrize(
     "loss, head, weight", [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)]
 )
-def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
-    """Of one batch of the heads of all utterances, computed from the detector's own scores."""
+def test_the_development_loss_and_eer_of_frames_are_those_of_its_scores(recipe, root, loss, head, weight):
+    """Computed here from the scores of the saved detector."""
     values = recipe(
         model={"frontend": FRONTEND, "backend": {**FRAMES["backend"], "head": head}},
         segments={"resolutions": [10], "loss": loss, "utterance_weight": weight, "boundary_share": None},
@@ -113,7 +113,7 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[flat], scores[~flat])[0]
 
 
-def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe):
+def test_training_on_frames_is_the_same_in_parts_and_after_resuming(recipe):
     uninterrupted = train(recipe(comment="whole", **BY_FRAMES), "cpu")
     accumulated = train(recipe(comment="parts", train={"accumulate": 2}), "cpu")
     assert_close(weights_of(accumulated), weights_of(uninterrupted), rtol=1e-5, atol=1e-6)
@@ -124,7 +124,7 @@ def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe):
     assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), uninterrupted)
 
 
-def test_frames_alone_train_nothing_of_the_utterance(recipe):
+def test_the_loss_of_frames_trains_no_weight_of_the_utterance(recipe):
     """The attention over time has no gradient then, and so no weight decay; in bfloat16 too."""
     model = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "utterance": "attentive"}}
     values = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}
@@ -167,7 +167,7 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ),
     ],
 )
-def test_what_does_not_go_with_frames_is_refused(recipe, corpus, segments, changes, message):
+def test_settings_that_training_on_frames_cannot_use_are_refused(recipe, corpus, segments, changes, message):
     changes = {**changes, "model": {**FRAMES, **changes.get("model", {})}}
     if "corpus" in changes.get("data", {}):
         changes["data"] = {**changes["data"], "root": str(corpus)}
@@ -187,7 +187,7 @@ def recording_of(piece):
     return piece.id.partition("[")[0]
 
 
-def test_pieces_have_their_part_of_the_labels(cut_into_pieces):
+def test_pieces_have_their_labels_of_the_recording(cut_into_pieces):
     values, trials, labels = cut_into_pieces
     cut = list_examples(values.data, trials, labels=labels)
     for piece, (start, size) in zip(cut.trials, cut.excerpts):
@@ -197,7 +197,7 @@ def test_pieces_have_their_part_of_the_labels(cut_into_pieces):
     assert (train(values, "cpu") / "epoch_1.pth").is_file()
 
 
-def test_a_recording_whose_labels_are_longer_is_named(cut_into_pieces):
+def test_a_recording_whose_labels_are_longer_is_an_error(cut_into_pieces):
     values, trials, labels = cut_into_pieces
     id = trials[0].id
     labels.of_trial[id] = np.tile(labels.of_trial[id], 4)

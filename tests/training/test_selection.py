@@ -17,12 +17,11 @@ def make(folder="run", *, algo=4, **sections):
 
 
 def losses(with_augmentation, without):
-    values = {"loss": 1.0, "lr": 2.5e-7, "val_eer_w_aug": 0.2, "val_eer_wo_aug": 0.1, "val_min_dcf_wo_aug": 0.5}
-    values["val_loss_w_aug"] = with_augmentation
-    values["val_loss_wo_aug"] = without
-    values["val_eer_wo_aug_low"] = 0.05
-    values["val_eer_wo_aug_high"] = 0.15
-    return values
+    return {
+        **{"loss": 1.0, "lr": 2.5e-7, "val_loss_w_aug": with_augmentation, "val_loss_wo_aug": without},
+        **{"val_eer_w_aug": 0.2, "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.15},
+        "val_min_dcf_wo_aug": 0.5,
+    }
 
 
 def pairs_of(text):
@@ -46,11 +45,7 @@ def update(selection, pair):
 
 def improved_epochs(selection, pairs):
     """Feed ``pairs`` of losses and return the improved epochs."""
-    epochs = []
-    for epoch, pair in enumerate(pairs, 1):
-        if update(selection, pair):
-            epochs.append(epoch)
-    return epochs
+    return [epoch for epoch, pair in enumerate(pairs, 1) if update(selection, pair)]
 
 
 def with_checkpoints(folder, *epochs):
@@ -65,7 +60,7 @@ def write_run(selection, recipe):
     with_checkpoints(selection.folder, *range(1, len(selection.history) + 1))
 
 
-def test_by_default_both_losses_select():
+def test_by_default_the_losses_of_both_passes_select():
     assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
     assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
@@ -73,7 +68,7 @@ def test_by_default_both_losses_select():
 
 @pytest.mark.parametrize("ties, expected", [("last", [1, 2, 5, 6, 8]), ("first", [1, 2, 6, 8])])
 def test_an_epoch_is_improved_as_published(ties, expected):
-    """An epoch is improved if either loss is below the best so far (or equal to it), never without validation."""
+    """If either loss is below the best so far (or equal to it), never without validation."""
     assert improved_epochs(make(validation={"ties": ties}), PAIRS) == expected
 
 
@@ -113,7 +108,7 @@ def test_offered_averages_rank_equal_epochs_as_the_recipe(tmp_path, ties, expect
     assert offered[2].epochs == expected
 
 
-def test_without_a_recipe_a_note_says_which_of_equal_epochs_is_taken(tmp_path, capsys):
+def test_without_a_recipe_a_note_says_that_later_epochs_are_preferred(tmp_path, capsys):
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 2)
     selection.write_history()
@@ -159,7 +154,7 @@ def test_patience_counts_validations_without_a_lower_value(algo, pairs, patience
     [("improved", [1, 2, 5, 6, 8]), ("all", range(1, 9)), ("last", [8]), ("best", [8]), ("last,best,2", [5, 6, 8])],
 )
 def test_a_keep_policy_decides_which_epochs_stay(keep, expected, tmp_path):
-    """Epochs are saved when they are to be kept; the whole run decides which stay."""
+    """An epoch is saved if it may be kept; the whole run decides which stay."""
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
         update(selection, pair)
@@ -172,8 +167,7 @@ def test_a_keep_policy_decides_which_epochs_stay(keep, expected, tmp_path):
     assert saved_epochs(tmp_path) == [*expected, 99]
 
 
-def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(recipe):
-    """A run is trained, then averaged by the measure that selected its epochs."""
+def test_a_run_that_ends_early_is_averaged_by_the_measure_of_its_selection(recipe):
     settings = {"epochs": 12, "batch_size": 6, "keep": "last,3"}
     folder = train(recipe(train=settings, validation={"select_on": "min_dcf", "patience": 2}), "cpu")
     minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]
@@ -202,7 +196,7 @@ def rates_of_corpora(la, wild):
     [("eer", "mean", [1, 2], 2), ("min_dcf", "worst", [1, 3], 3), ("eer", "pooled", [1, 2, 3], 3)],
 )
 def test_the_best_epoch_is_that_of_the_mean_or_of_the_worst_corpus(tmp_path, select_on, over, improved, best):
-    """On the mean the second epoch is the best, on the worst the third, and the pooled EER stays."""
+    """By the mean the second epoch is the best, by the worst the third; the pooled EER is equal in all."""
     corpora = [{"name": "generic", "alias": alias} for alias in ("la", "w_low")]
     validation = {"select_on": select_on, "over": over, "patience": 1}
     selection = make(tmp_path, data={"corpora": corpora}, validation=validation)

@@ -91,7 +91,7 @@ def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options
     assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
-def test_a_loss_may_have_a_parameter_in_place_of_constant_weights(spectral_detector):
+def test_a_parameter_of_a_loss_is_trained_and_saved(spectral_detector):
     objective = Objective(spectral_detector, Recipe())
     assert objective.own_tensors() == {}
     del objective.criterion.weight
@@ -100,14 +100,14 @@ def test_a_loss_may_have_a_parameter_in_place_of_constant_weights(spectral_detec
     assert objective.criterion.weight is objective.trained_parameters()[-1]
 
 
-def test_processes_look_for_the_weights_that_a_step_may_skip(small_model):
+def test_an_objective_with_further_weights_does_not_declare_all_of_them_used(small_model):
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({**small_model, "backend": backend})
     assert Objective(detector, Recipe()).uses_all_weights
     assert not LevelObjective(detector, Recipe()).uses_all_weights
 
 
-def test_what_an_objective_trains_is_printed(recipe, capsys):
+def test_the_tensors_that_an_objective_adds_are_printed(recipe, capsys):
     train(recipe(train={"task": "Level", "epochs": 1}), "cpu")
     printed = capsys.readouterr().out
     assert "detector: lps + last + asp_mlp, 5,639 parameters with level.weight, level.bias, mean of the obj" in printed
@@ -118,7 +118,7 @@ def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
     refused(recipe(train={"task": "HeadsInAList"}), message, "cpu")
 
 
-def test_the_frozen_base_of_an_adapted_front_end_is_not_trained(recipe, small_model):
+def test_a_task_that_trains_a_frozen_base_is_refused(recipe, small_model):
     adapt = {"kind": "lora", "rank": 2}
     values = recipe(model=small_model, train={"task": "BaseToo", "adapt": adapt})
     refused(

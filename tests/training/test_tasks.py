@@ -86,8 +86,8 @@ class Speakers(Task):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
-def test_a_task_of_named_classes_without_bona_fide(recipe, monkeypatch, capsys, loss):
-    """It validates by its own measure, goes on bit for bit, and its checkpoints tell the posteriors of its classes."""
+def test_a_task_of_named_classes_trains_and_validates_by_its_own_measure(recipe, monkeypatch, capsys, loss):
+    """It resumes bit for bit, and its checkpoints tell the posteriors of its classes."""
     monkeypatch.setitem(tasks._table, "speakers", f"{__name__}:Speakers")
     changes = {"train": {"task": "speakers", "loss": loss, "batch_size": 2}, "validation": {"select_on": "class_error"}}
     values = recipe(**changes)
@@ -114,7 +114,7 @@ def test_a_task_of_named_classes_without_bona_fide(recipe, monkeypatch, capsys, 
     assert_same_run(train(torn, "cpu"), folder)
 
 
-def test_the_classes_of_task_and_detector_are_compared(recipe):
+def test_a_detector_of_other_classes_than_the_task_is_refused(recipe):
     values = recipe(model={"backend": {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4}})
     with input_error("the training set has the classes spoof, bonafide, but `model.backend` has spoof_1, spoof_2, sp"):
         train(values, "cpu")

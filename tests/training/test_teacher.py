@@ -51,8 +51,8 @@ def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student, teacher, dev_trials, capsys):
-    """The development loss is that of bona fide speech, too."""
+def test_only_the_student_is_trained_and_only_on_bona_fide_speech(student, teacher, dev_trials, capsys):
+    """The development loss is also that of bona fide speech."""
     folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
     printed = capsys.readouterr().out
     assert "training trials: 6 (6 bona fide, 0 spoof)" in printed
@@ -75,8 +75,8 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
 
 
 @pytest.mark.parametrize("start", ["teacher", "random"])
-def test_what_the_student_starts_from(student, start):
-    """With a learning rate below the resolution of float32 the weights stay what they were."""
+def test_the_student_starts_from_the_teacher_or_from_random_weights(student, start):
+    """With a learning rate below the resolution of float32 the weights stay as they were."""
     folder = train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
     trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     for teacher_half, student_half in zip(halves(trained_detector, "teacher"), halves(trained_detector, "student")):
@@ -93,7 +93,7 @@ def test_what_the_student_starts_from(student, start):
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path):
-    """New batch statistics of an average are the student's."""
+    """Estimated batch statistics of an average change only the student."""
     uninterrupted = train(student(comment="whole", train={"keep": "all"}), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
@@ -114,7 +114,10 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
     with input_error("the training set needs trials labelled bonafide, but the labels of its 0 trials are: none"):
         task.trials("train")
-    # Bona fide trials of a list would train and develop the student, though the spoofed ones train nothing.
+
+
+def test_a_list_without_a_split_is_refused(student, corpus):
+    """Its bona fide trials would both train and validate."""
     folder = corpus / "release_in_the_wild"
     wild = student(data={"corpus": "generic", "root": str(folder), "protocols": str(folder / "meta.csv")})
     refused(wild, "all 6 bona fide development trials are training trials too")

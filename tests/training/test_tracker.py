@@ -42,7 +42,7 @@ def mlflow(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
-    """An interrupted run goes on as the same one, and has every epoch."""
+    """Under the same id."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
     assert client.get_run(id).info.status == "KILLED"
@@ -60,7 +60,7 @@ def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
 
 @pytest.mark.slow
 def test_an_interrupted_wandb_run_is_resumed_under_its_id(recipe, monkeypatch, tmp_path):
-    """Offline, in a folder of its own; the interrupted run and the one that continues it have one id."""
+    """Offline, in a folder of its own."""
     pytest.importorskip("wandb")
     for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
         monkeypatch.setenv(f"WANDB_{name}", value)
@@ -72,8 +72,8 @@ def test_an_interrupted_wandb_run_is_resumed_under_its_id(recipe, monkeypatch, t
         assert text in content
 
 
-def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatch, capsys):
-    """It may be taken up on the way, and nothing is tried again."""
+def test_a_tracker_that_fails_amid_a_run_is_only_a_warning(recipe, mlflow, monkeypatch, capsys):
+    """It is not tried again, and the run can resume without it."""
     logged = mock.Mock(side_effect=ConnectionError("the server went away"))
     monkeypatch.setattr(mlflow, "log_metrics", logged)
     folder = train(recipe(tracker="mlflow"))
@@ -84,8 +84,8 @@ def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatc
     assert train(recipe()) == folder  # the tracker makes no other run of it
 
 
-def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
-    """A new run ends, for its person is there; one that goes on by itself does not."""
+def test_a_tracker_that_cannot_start_ends_a_new_run_but_no_resumed_one(recipe, mlflow, monkeypatch, capsys):
+    """Somebody watches a new run."""
     folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
     refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: correct that, or remove `tracker=mlflow`")
@@ -93,13 +93,14 @@ def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     assert "training continues without it" in capsys.readouterr().err
 
 
-def test_a_library_that_is_not_installed_and_a_damaged_file_of_ids(recipe, monkeypatch):
+def test_a_library_that_is_not_installed_is_refused(recipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingLibrary, match=r"`tracker=wandb` needs a library .*: pip install wandb"):
         train(recipe(tracker="wandb"))
-    folder = folder_of(recipe())
-    assert not folder.parent.exists()
-    folder.mkdir(parents=True)
-    (folder / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
+    assert not folder_of(recipe()).parent.exists()
+
+
+def test_a_damaged_file_of_ids_is_refused(recipe, tmp_path):
+    (tmp_path / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
     with input_error("remove it"):
-        tracker.start_tracker(recipe(tracker="mlflow"), folder, print)
+        tracker.start_tracker(recipe(tracker="mlflow"), tmp_path, print)

@@ -41,7 +41,7 @@ def due(last, t_max=5, **validation):
     return [epoch for epoch in range(1, last + 1) if is_due(epoch, recipe.train, recipe.validation)]
 
 
-def test_the_epochs_that_are_validated():
+def test_a_recipe_chooses_the_epochs_that_are_validated():
     for t_max in (5, 4):
         assert due(75, t_max, epochs="around_minima") == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
     assert due(15, first_epoch=10) == [10, 11, 12, 13, 14, 15]
@@ -80,7 +80,7 @@ def damaged(trials, folder, which):
     return [replace(trial, path=file) if number in which else trial for number, trial in enumerate(trials)]
 
 
-def test_values_are_the_published_ones(detector, trials):
+def test_the_development_loss_is_the_published_mean_of_batches(detector, trials):
     """The loss is Σ(weighted mean of a batch × its size)/N, not the weighted mean of the set.
 
     Rates are those that evaluation computes from the scores.
@@ -127,8 +127,8 @@ def scores_of(detector, trials):
         return detector(waveforms_of(trials))[:, 1].double().numpy()
 
 
-def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path, eer_rules):
-    """Also if a file cannot be read. A corpus of one class has none."""
+def test_each_of_several_corpora_has_its_rates(detector, trials, tmp_path, eer_rules):
+    """Also if a file cannot be read. A corpus of one class has no rates."""
     several = []
     for name, trial in zip(["la", "wild", "wild"] * 4 + ["bona"] * 2, [*trials, *trials[:2]], strict=True):
         attack = "A1" if trial.target == 0 else None  # too few trials for a rate of its own
@@ -151,7 +151,7 @@ def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path, eer_
     assert values["val_eer_wo_aug"] == metrics.compute_eer(*by_class(*eer_rules), "asvspoof")[0]
 
 
-def test_corpora_of_one_rule_have_their_eer_by_it(detector, trials, eer_rules):
+def test_corpora_with_one_rule_for_the_eer_are_pooled_by_it(detector, trials, eer_rules):
     del eer_rules["la"], eer_rules["bona"]
     values = make(detector, trials, recipe_of()).run(1)
     scores = scores_of(detector, trials)
@@ -175,15 +175,15 @@ def test_the_interval_draws_speakers_unless_files_failed(trials, num_failed, is_
     assert (interval == expected) is is_by_speaker
 
 
-def test_speakers_are_not_drawn_where_files_are_left_out(detector, trials, tmp_path):
-    """The interval does not know whose scores are missing."""
+def test_the_interval_draws_no_speakers_if_files_cannot_be_read(detector, trials, tmp_path):
+    """It is not known whose scores are missing."""
     trials = damaged([replace(trial, speaker=None) for trial in trials], tmp_path, {0})
     values = make(detector, trials, recipe_of()).run(1)
     assert same(make(detector, with_speakers(trials), recipe_of()).run(1), values)
 
 
-def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
-    """The interval draws from scores in the order of trials, whatever order they arrive in."""
+def test_results_are_put_into_the_order_of_the_set(detector, trials, monkeypatch):
+    """Whatever order they arrive in; the interval draws from scores in the order of trials."""
     validator = make(detector, trials, recipe_of())
     results = [_BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
     pass_result = _PassResult(results, [], [])
@@ -199,15 +199,20 @@ def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     assert orders == [[0, 1, 2, 3, 4]]
 
 
-def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, capsys):
-    """What leaves nothing to measure ends the run, as a network does that has lost itself."""
+def test_damaged_files_are_omitted_and_named_once(detector, trials, tmp_path, capsys):
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
         assert all(math.isfinite(value) for value in validator.run(epoch).values())
     assert capsys.readouterr().err.count("failed: ") == 1
+
+
+def test_a_class_without_usable_files_ends_the_run(detector, trials, tmp_path):
     spoofed = damaged(trials, tmp_path, {number for number, trial in enumerate(trials) if trial.target == 1})
     with input_error("the development set has 0 bona fide and 6 spoofed usable files"):
         make(detector, spoofed, recipe_of()).run(1)
+
+
+def test_a_development_loss_of_nan_ends_the_run(detector, trials):
     torch.nn.init.constant_(detector.backend.last_layer.bias, float("nan"))
     with input_error(r"development loss is nan after epoch 3.*lower the learning rate"):
         make(detector, trials, recipe_of()).run(3)
@@ -217,7 +222,7 @@ TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
 def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
-    """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps. One process does that."""
+    """As published for GF, LGF and LLGF. The loss is that of a training pass without steps, in a single process."""
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
     detector_copy = deepcopy(detector).train()
@@ -249,7 +254,7 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_precision_of_validation_is_the_runs_unless_it_has_one(detector, trials, precision):
+def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector, trials, precision):
     """The checkpoint has float32 weights in any case."""
 
     def validated(**sections):
@@ -271,7 +276,7 @@ def test_the_precision_of_validation_is_the_runs_unless_it_has_one(detector, tri
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
 @pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, "wav2vec2_small"], ids=["lps", "wav2vec2"])
 def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, frontend, size):
-    """To the bit, also if files of a group, or all of them, cannot be read: 12 trials, in groups of five."""
+    """To the bit, also if files of a group, or all of them, cannot be read. There are 12 trials in groups of five."""
     torch.manual_seed(0)
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend})
@@ -286,14 +291,17 @@ def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, f
 
 
 @pytest.mark.parametrize("sections", [{"batch_size": BATCH + 1}, {"batch_size": 2 * BATCH, "mode": "train"}])
-def test_sizes_that_validation_does_not_take(sections):
+def test_wrong_batch_sizes_of_validation_are_refused(sections):
     with input_error(r"several groups of `train.batch_size` \(5\) at once"):
         recipe_of(validation=sections)
 
 
-def test_devices_and_front_ends_that_a_validation_does_not_fit(detector, trials):
+def test_a_precision_that_the_device_lacks_is_refused(detector, trials):
     with input_error("`validation.precision=tf32` needs CUDA, not cpu"):
         make(detector, trials, recipe_of(validation={"precision": "tf32"}))
+
+
+def test_larger_batches_are_refused_if_the_front_end_normalises_over_them(trials):
     model = {"frontend": {"name": "wav2vec2_small", "normalize": "batch"}, "backend": "asp_mlp"}
     with input_error("normalises over the utterances computed at once"):
         make(Detector.from_config(model), trials, recipe_of(validation={"batch_size": 10}))

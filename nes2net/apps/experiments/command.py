@@ -117,6 +117,7 @@ def run(
             print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
             return 0
         if jobs == 1:
+            # do_here() selects the unfinished jobs itself; if there are none, nothing is checked again.
             return _write_and_print_tables(plan, do_here(unfinished_jobs and plan.jobs, machine, logs))
         gpu_ids = _gpu_ids(gpus, machine.device)
         failures = do_in_processes(tasks, command, logs, num_processes=jobs, gpus=gpu_ids)

@@ -281,6 +281,7 @@ class EvaluateJob(Job):
         path = self.page.with_suffix(".json")
         if is_absent(path):
             return None
+        # Of at most 64 MiB.
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:

@@ -162,7 +162,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
         )
     sets_of: dict[str | None, frozenset[str]] = {}
     for corpus in training_corpora:
-        # A set belongs to the corpus whose alias is its title; without such a set, the name of the corpus decides.
+        # The sets whose title is the alias of this corpus, or else those of its name.
         sets = [evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.title == corpus.called]
         if not sets:
             sets = [

@@ -62,7 +62,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
             except Unfinished:
                 raise
             except InputError as error:
-                failures[job] = Failure(job.name, str(error), 2)
+                failures[job] = Failure(job.name, str(error), 2)  # the exit status of a command
             except Exception as error:  # a bug of nes2net or of a library stops only this job
                 path = logs / f"{job.name.replace(' ', '_')}.log"
                 write_text(path, traceback.format_exc())
@@ -98,8 +98,7 @@ def do_in_processes(
     failures = {}
     with writing(logs):
         make_folder(logs)
-    # Divide the processors equally: processes slow each other down if together they have more threads than the machine
-    # has processors.
+    # Processes slow each other down if together they have more threads than the machine has processors.
     num_threads = max(1, usable_processors() // num_processes)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting_tasks), leave=True)
     with StopRequests() as stop, display:

@@ -30,7 +30,7 @@ class TaskCommand:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen | None = None  # only in the job, to which this object is pickled
 
     def __call__(self) -> None:
         """Run the command in the job.
@@ -136,8 +136,7 @@ def submit(
         for needed in dict.fromkeys(task.needs for task in tasks):
             names = [task.name for task in tasks if task.needs == needed]
             submit_array(names, "afterok", [submitted[needed]] if needed in submitted else [])
-        # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
-        # figures are missing.
+        # The job of the table runs even if others failed, because the table also shows which figures are missing.
         submit_array([TABLE], "afterany", list(submitted.values()))
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()

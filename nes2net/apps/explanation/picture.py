@@ -30,7 +30,7 @@ def draw(
     relevance = explanation.relevance
     layers = explanation.layers
     height = 6.4
-    heights = [3.2, 1.3]
+    heights = [3.2, 1.3]  # of the rows of panels, relative
     if layers is not None:
         height = 8.2
         heights.append(1.1)

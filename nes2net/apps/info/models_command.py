@@ -75,8 +75,7 @@ def _models_sheet() -> Sheet:
     from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
 
     detectors = []
-    # Put detectors for commercial use first. Within each group, put newer detectors first; equally new detectors stay
-    # sorted by size.
+    # Those for commercial use come first, then newer ones; equally new ones stay sorted by size.
     for model in sorted(list_models(), key=lambda model: (PUBLISHED[model.name].non_commercial, -(model.until or 0))):
         detectors.append(
             {

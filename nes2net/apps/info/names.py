@@ -481,7 +481,7 @@ def corpus_sheet(name: str) -> Sheet:
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():
             protocols = list(files.protocols)
-            # Show the folder only if the part has a single folder, because several folders do not fit on a line.
+            # Several folders do not fit on a line.
             if len(files.folders) == 1:
                 protocols = [os.path.normpath(f"{files.folders[0]}/{protocol}") for protocol in protocols]
             layout.append({"part": split, "protocol": " or ".join(protocols), "audio": " or ".join(files.audio)})

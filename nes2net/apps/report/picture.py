@@ -29,7 +29,7 @@ def draw(examination: Examination) -> Markup:
     """Draw the recording over time, as SVG that refers to no other file; same recording, same bytes."""
     track = examination.judged.track
     assert track is not None  # examine() always scores the windows
-    heights = [1.0, 1.6, 2.2]
+    heights = [1.0, 1.6, 2.2]  # inches, from the top
     if examination.fakes is not None:
         heights.append(0.35)
     figure = Figure(figsize=(9, 0.6 + sum(heights)), layout="constrained")

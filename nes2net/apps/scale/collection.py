@@ -94,8 +94,8 @@ def score_collection(
     results = Results(out, shards_of(source), overwrite=overwrite, retry_errors=retry_errors)
     trials = [Trial(address) for address in results.shards]
     resources = resources or Resources()
-    # Return at once if an earlier call with the same arguments has done everything: starting Ray and loading the detector
-    # would take half a minute.
+    # Return at once if an earlier call has done everything: starting Ray and loading the detector would take half a
+    # minute.
     chosen_model = Model.of(model)
     files = _stamps_of_model(Path(chosen_model.name))
     request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}

@@ -22,8 +22,7 @@ from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 from nes2net.lib.terminal import say
 
-# Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
-# longer finds earlier entries.
+# Increase this if :func:`load_audio` gives other samples of the same file: earlier entries are then not found.
 _DECODING = 2
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
@@ -110,8 +109,7 @@ class AudioCache:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
         restored = as_int16.astype(np.float32) / _FULL_SCALE
-        # The samples are stored as int16 if no bit is lost. The comparison is of bits, not of values, because −0 equals
-        # 0.
+        # Stored as int16 if no bit is lost. Bits are compared, not values, because −0 equals 0.
         is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
         samples = as_int16 if is_exact else waveform
         try:

@@ -71,11 +71,11 @@ def _wave_fault(file: BinaryIO, order: _ByteOrder, size_of_file: int) -> str | N
     unit = "bytes"
     long_size = None  # size of the samples in 64 bits, in RF64 and BW64 files
     for name, size, body_start in _chunks(file, order):
-        body = file.read(min(size, 32))
+        body = file.read(min(size, 32))  # all that is looked at
         if name in (b"data", b"SSND"):
             present = size_of_file - body_start
             is_unknown = is_placeholder(size)
-            if size == 0xFFFFFFFF and long_size is not None:
+            if size == 0xFFFFFFFF and long_size is not None:  # the size does not fit into 32 bits
                 size = long_size
                 is_unknown = long_size >= UNKNOWN_LONG_SIZE
             # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs add the chunk's
@@ -196,7 +196,7 @@ def _end_of_caf(file: BinaryIO, size: int) -> int | None:
     return expected  # so many whole chunks: the rest is not checked
 
 
-# Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.
+# Boxes whose inner boxes are checked, too, because FFmpeg reads the tables in them.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
 _DEEPEST = 10  # greatest depth of a box that FFmpeg enters
 # Boxes that may begin a file, and boxes that may be at the top level of a file.

@@ -346,16 +346,15 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
         seconds = _stated_seconds(container, stream, has_duration)
         decoder = _decoder_of(stream)
         if strict and decoder.name == "flac":
-            # With the following flags, a wrong checksum in FLAC is an error. In other codecs, the flags would find no
-            # further damage.
+            # Makes a wrong checksum in FLAC an error. In other codecs, this would find no further damage.
             decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         decoded = _Decoded(container.format.name in _DURATION_OF_ALL)
         waiting: list[np.ndarray] = []
         num_values = 0  # in ``waiting``
         try:
-            # Without an argument, demux() reads all streams: others are not decoded, but the times in their packets
-            # show how much is present.
+            # Without an argument, demux() reads all streams: the times in the others' packets show how much is
+            # present.
             for packet in container.demux(*(() if decoded.states_end else (stream,))):
                 if packet.stream.index != stream.index:
                     decoded.latest = max(decoded.latest, float((packet.pts or 0) * packet.time_base))

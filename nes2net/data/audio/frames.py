@@ -147,7 +147,7 @@ def _frame_length(head: bytes) -> int | None:
     hertz = _RATES[rate] // divisor
     if layer == 1:
         return 4 * (12 * bits // hertz + padding)
-    num_samples = 1152 if layer == 2 or version == 1 else 576
+    num_samples = 1152 if layer == 2 or version == 1 else 576  # in a frame
     return num_samples // 8 * bits // hertz + padding
 
 
@@ -165,6 +165,7 @@ def ogg_fault(file: BinaryIO) -> str | None:
     position = 0
     ended = False
     file.seek(0)
+    # A page has 27 bytes, the last of which counts the sizes that follow, then these sizes and the body.
     while (head := file.read(27))[:4] == b"OggS":
         segments = file.read(head[26]) if len(head) == 27 else b""
         body = file.read(sum(segments))
@@ -243,7 +244,7 @@ def _ogg_link_starts(file: BinaryIO) -> Iterator[int]:
     previous_begins_stream = False
     while True:
         file.seek(position)
-        head = file.read(27)
+        head = file.read(27)  # as in ogg_fault()
         if len(head) < 27 or head[:4] != b"OggS":
             return
         begins_stream = bool(head[5] & _FIRST_OF_STREAM)

@@ -150,13 +150,12 @@ class ParquetTable:
             header = _thrift_struct(self._reader)
             size = header.get(_DECOMPRESSED_SIZE, -1)
             compressed = header.get(_COMPRESSED_SIZE, -1)
-            if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
+            if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):  # both are 32-bit integers
                 raise ValueError("the header of a page has no sizes")
             budget.take("pages", bytes=size + _HEADER_BYTES)
             decompressed += size
             page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_V2) or {}
-            # Several rows may share a value of a dictionary. In the encoding DELTA_BYTE_ARRAY, several rows may share
-            # the first bytes of a value.
+            # Several rows may share a value of a dictionary or, in DELTA_BYTE_ARRAY, the first bytes of a value.
             is_dictionary = bool(header.get(_DICTIONARY_PAGE))
             if is_dictionary or _DELTA_BYTE_ARRAY in (page.get(_ENCODING), page.get(_ENCODING_V2)):
                 largest_shared = max(largest_shared, size)
@@ -302,8 +301,7 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)  # the record batch in a dictionary batch
-                # A dictionary may extend a copy of an earlier dictionary, so each dictionary is counted together with
-                # all earlier dictionaries.
+                # A dictionary may extend a copy of an earlier one, so each is counted with all earlier ones.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":

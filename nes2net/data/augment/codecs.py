@@ -48,8 +48,7 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        # A quarter of a second of silence is appended, so that a codec with a delay returns the end of the utterance,
-        # too.
+        # A quarter of a second of silence, so that a codec with a delay returns the end, too.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
             sent = soxr.resample(sent, SAMPLE_RATE, self.sample_rate)

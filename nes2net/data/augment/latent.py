@@ -88,8 +88,7 @@ class LatentAugmentation(Settings):
         batch, size = embeddings.shape
         # Another order of draws would change the result of every seed.
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        # The draws are float32, whatever the type of the embeddings. In half precision, a number just below 1 would
-        # become 1.
+        # Always float32: in half precision, a number just below 1 would become 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
         if targets.ndim == 1:
             spoof = targets != bonafide

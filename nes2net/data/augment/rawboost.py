@@ -298,8 +298,7 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     # than the utterance.
     dtype = np.float32 if x.dtype == np.float32 else np.float64
     noise = filter_powers(noise, filters, dtype)
-    # The published code first scales the noise to peak 1. That scaling is left out here, because the noise is scaled
-    # again below.
+    # The published code first scales the noise to peak 1, which the scaling below makes needless.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
@@ -401,8 +400,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
         total = np.zeros((len(rows), size + 2), dtype)
         for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
-            # The blocks (B, size) overlap, and begin every ``hop`` samples. The blocks are a view of the samples, not a
-            # copy.
+            # The blocks (B, size), a view of the samples, overlap and begin every ``hop`` samples.
             samples = power.astype(dtype, copy=False)
             strides = (hop * samples.itemsize, samples.itemsize)
             spectrum = fft.rfft(np.ndarray((len(rows), size), dtype, samples, strides=strides)).view(dtype)

@@ -341,7 +341,7 @@ class GenericCorpus(UserCorpus):
         if folder.is_file():
             return folder
         if folder.is_dir():
-            # Find the list or folder of the split. For the whole corpus, take the folder if it has lists of splits.
+            # The list or folder of the split; for the whole corpus, the folder if it has lists of splits.
             of_splits = _paths_of_splits(folder)
             if split in of_splits:
                 return of_splits[split]

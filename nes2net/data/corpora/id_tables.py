@@ -110,7 +110,7 @@ def read_id_table(
     """
     line = first_line(path)
     fields, rows, separator = _open_rows(path, line, value, is_value)
-    # Find the columns by a header. A line of two fields with a value is a row, even if its id is "score".
+    # A line of two fields with a value is a row, not a header, even if its id is "score".
     header = list(map(column_name, fields))
     id_column = column_of(header, ID_COLUMNS)
     value_column = column_of(header, names)

@@ -244,8 +244,7 @@ class ListedCorpus(Corpus):
             return files.select_phase(files.check_trials(self.key(path, None, None), path), phase)
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
-            # A protocol of a single split belongs to this split. A protocol of several splits states the split of each
-            # trial.
+            # A protocol of a single split belongs to it. One of several states the split of each trial.
             split = phase if phase in splits else None
             if len(splits) == 1:
                 split = splits[0]
@@ -311,7 +310,7 @@ class ListedCorpus(Corpus):
         Then the lists of ``split`` are read, or of all splits if it is None.
         """
         phase = None
-        # Trials get no phase if the labels come from a key, or if every file is a trial and the list only gives labels.
+        # No phase if the labels come from a key, or if every file is a trial and the list only labels.
         if split is not None and self.key is None and not self.files_are_trials:
             phase = files.canonical_phase(split)
         lists = [path]

@@ -125,8 +125,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     for utterance, utterance_segments in segments.items():
         if not utterance_segments:
             continue
-        # The ends of segments are rounded in files. Round the duration in the same way, so that a segment and its
-        # utterance end in the same frame.
+        # Files round the ends of segments. Round the duration likewise, so that both end in the same frame.
         duration = round(utterance_segments[-1].end, 5)
         labels = frame_labels(utterance_segments, 10, duration, last_frame="round")
         if len(labels):

@@ -40,7 +40,7 @@ def done(corpus, tmp_path_factory):
     return folder
 
 
-def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, command):
+def test_an_experiment_is_done_by_one_command(done):
     out = done / "out"
     result = read_json(out / "table.json")
     assert result["complete"]
@@ -57,7 +57,10 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
     assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
     for suffix in ("html", "tex", "md"):
         assert "wild: not the official trials of In-the-Wild" in (out / f"table.{suffix}").read_text()
-    # The scores are those that the commands give by themselves.
+
+
+def test_scores_of_an_experiment_are_those_of_the_command_score(done, corpus, command):
+    out = done / "out"
     (folder,) = out.glob("models/*_seed2")
     checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"
     score = f"score in_the_wild {corpus}/release_in_the_wild --model {checkpoint} --samples full --out {done}/alone.txt"
@@ -65,7 +68,7 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
     assert (done / "alone.txt").read_bytes() == (out / "scores/seed2/best2/wild.txt").read_bytes()
 
 
-def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run):
+def test_finished_tasks_of_an_experiment_are_not_done_again(done, corpus, tmp_path, monkeypatch, run):
     folder = shutil.copytree(done, tmp_path / "copy")
     path = experiment_file(folder, corpus)
     out = folder / "out"
@@ -119,7 +122,7 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
 
 
-def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
+def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
     path = experiment_file(tmp_path, corpus, seeds=[2])
     score = jobs.score_corpus
     calls = []

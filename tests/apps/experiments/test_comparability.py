@@ -55,7 +55,7 @@ def tiny(register_corpus):
     return register
 
 
-def test_the_same_conditions_and_other_trials(conditions_of, corpus, tmp_path, tiny):
+def test_trials_that_are_not_the_official_ones_are_named(conditions_of, corpus, tmp_path, tiny):
     tiny(asv_counts={"eval": (5, 5, 5)}, key_digests={"eval": key_digest(asvspoof2021_la.CORPUS.keys(corpus / "keys"))})
     conditions = conditions_of(replace(ROW, min_tdcf=0.1))
     assert conditions.differences == conditions.unchecked == []

@@ -16,7 +16,7 @@ from nes2net.apps.experiments.plan import plan_experiment
 WILD = {"corpus": "in_the_wild"}
 
 
-def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_path, monkeypatch):
+def test_the_nearest_value_of_a_place_is_used(tmp_path, monkeypatch):
     path = experiment_file(tmp_path, Path("of_file"), out="~/${where}", places={"data": "of_file", "where": "there"})
     monkeypatch.setenv("HOME", "/home/me")
     experiment = load_experiment(path)

@@ -82,14 +82,16 @@ def first_score(folder: Path) -> tuple[str, float]:
     return ids[0], scores[0]
 
 
-def test_every_row_is_listed_with_its_figures_and_can_be_run(capsys):
-    """Rows that train differently have different run folders."""
+def test_every_row_is_listed_with_its_figures(capsys):
     assert main(["experiment", "reproduce"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
     for words in ("XLS-R + Nes2Net-X, single", "1.65 %, mean 1.91", "2504.05657"):
         assert words in nes2net
+
+
+def test_rows_that_train_differently_have_different_run_folders():
     tags = {}
     for row in ROWS:
         assert row.split in corpora.get(row.corpus).splits, row.id
@@ -160,7 +162,7 @@ def subjects_of(findings: list[Finding]) -> list[str]:
 
 
 @pytest.mark.parametrize("id", sorted({row.recipe or row.corpus: row.id for row in ROWS}.values()))
-def test_something_is_missing_for_every_recipe_and_corpus(id, tmp_path):
+def test_what_is_missing_for_a_row_is_named_once(id, tmp_path):
     missing = missing_of(id, tmp_path)
     assert len(set(subjects_of(missing))) == len(missing) >= 3
     assert all(finding.problem for finding in missing)
@@ -199,7 +201,7 @@ def test_what_a_folder_of_data_lacks_is_named(corpus, tmp_path):
     assert subjects_of(missing) == ["corpus asvspoof2031"]
 
 
-def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corpus, tmp_path):
+def test_training_needs_every_file(recipe, corpus, tmp_path):
     """A part of the files is enough to score, not to train."""
     data = shutil.copytree(corpus, tmp_path / "DB")
     next(data.rglob("LA_D_*.flac")).unlink()
@@ -216,7 +218,7 @@ def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corp
         assert missing.remedy.startswith(remedy)
 
 
-def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(reproduce, checkpoint, score_of, tmp_path):
+def test_a_checkpoint_is_judged_by_the_published_figures(reproduce, checkpoint, score_of, tmp_path):
     out = reproduce(checkpoint=checkpoint).out
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
     score_of(checkpoint, "out")
@@ -231,7 +233,7 @@ def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(reproduce, c
     assert result["on"]["system"] == "Tiny"
 
 
-def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(reproduce, checkpoint, tmp_path):
+def test_finished_work_is_not_done_again(reproduce, checkpoint, tmp_path):
     folder = tmp_path / "out"
     out = reproduce(checkpoint=checkpoint).out
     content = {path: path.read_bytes() for path in folder.iterdir()}
@@ -239,7 +241,11 @@ def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(rep
     assert reproduce(checkpoint=checkpoint).out == out
     assert {path: path.read_bytes() for path in folder.iterdir()} == content
     assert (folder / "scores.txt").stat().st_mtime_ns == scored_at
-    # With other weights, the scores are refused, or replaced if the user asks for it.
+
+
+def test_scores_of_another_checkpoint_are_not_reused(reproduce, checkpoint, tmp_path):
+    folder = tmp_path / "out"
+    reproduce(checkpoint=checkpoint)
     score = first_score(folder)[1]
     config = load_detector(checkpoint).config
     seeded_detector(config, 1).save(checkpoint)
@@ -249,7 +255,7 @@ def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(rep
     assert first_score(folder)[1] != score
 
 
-def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path):
+def test_a_row_is_scored_in_the_way_of_its_source(corpus, reproduce, tmp_path):
     """In train mode, if the published figure was measured so."""
     detector = Detector.from_config(NES2NET_X).eval()
     checkpoint = tmp_path / "nes2net.pth"
@@ -314,6 +320,7 @@ def released(monkeypatch, tmp_path):
 
 
 ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
+NOT_CHECKED = "not checked: whether the checkpoint is the file that was released for this row"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +330,7 @@ ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
         (2, {}, 0, "against the published single best, 12.34 %: "),
         (3, {}, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
         (1, {"released": {}}, 1, "- no checkpoint of this row was released, and this file records no training"),
-        (1, {"released": ADDRESSES}, 0, "not checked: whether the checkpoint is the file that was released for"),
+        (1, {"released": ADDRESSES}, 0, NOT_CHECKED),
     ],
 )
 def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
@@ -331,7 +338,9 @@ def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
 ):
     """The nearest architecture is named otherwise; which file was released cannot be told."""
     models = ["tiny_two", "tiny_one"]
-    assert words in reproduce(checkpoint=released(num_logits), model=models, status=status, **changes).out
+    out = reproduce(checkpoint=released(num_logits), model=models, status=status, **changes).out
+    assert words in out
+    assert "measured   " in out
 
 
 def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, capsys):
@@ -487,7 +496,7 @@ def test_a_figure_is_judged_against_the_published_one(published, words):
     assert judge(published, 1.50, 1.80).startswith(words)
 
 
-def test_errors_are_one_line(tmp_path, refused):
+def test_wrong_input_of_reproduce_is_one_line(tmp_path, refused):
     bad = write(tmp_path / "bad.yaml", "[")
     text = write(tmp_path / "text.yaml", "text")
     for arguments, message in (

@@ -62,7 +62,7 @@ def test_the_table_has_the_form_of_the_paper(result):
     assert reports.rows[0]["min_dcf"].value == 0.039
 
 
-def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
+def test_each_seed_is_summarised_before_the_best_one_is_chosen():
     columns = {"LA": (0.01, 0.02), "DF": (0.05, 0.03, 0.001)}
     measurements = []
     for name, eers in columns.items():
@@ -75,7 +75,7 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
     assert table.row(set="mean")["num_seeds"].value == 2
 
 
-def test_what_cannot_be_compared_is_said(measurements):
+def test_results_that_cannot_be_compared_are_named(measurements):
     incomparable = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
     assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), incomparable])]) == [
         "LA: the detectors were measured on different recordings, so their figures cannot be compared",
@@ -104,7 +104,7 @@ def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
             assert notice in path.read_text()
 
 
-def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result, tmp_path):
+def test_every_form_of_the_table_escapes_its_text(result, tmp_path):
     paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
     pages = Pages(*paths)
     pages.write(result)

@@ -20,7 +20,7 @@ def python(text: str) -> list[str]:
     return [sys.executable, "-S", "-c", text]
 
 
-def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_path, monkeypatch):
+def test_only_tasks_that_need_a_failed_one_are_skipped(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     say = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
     commands = {task.name: python(say) for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
@@ -33,7 +33,9 @@ def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_pa
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
     assert logs["a"][0] == "4"
     assert all(int(threads) >= 1 for _, threads, _ in logs.values())
-    # A task whose need is not among them begins at once.
+
+
+def test_a_task_whose_need_is_not_planned_begins_at_once(tmp_path):
     assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
 
 
@@ -46,7 +48,7 @@ def test_no_log_is_written_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_reaches_the_processes_which_save_and_end(tmp_path, number, error):
+def test_a_signal_reaches_every_running_process(tmp_path, number, error):
     handler = "lambda *_: (print('saved', flush=True), os._exit(75))"
     text = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('ready', flush=True)"
     command = python(f"{text}; time.sleep({PATIENCE})")

@@ -71,10 +71,13 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, 
         submitted(tasks)
 
 
-def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued_again(tmp_path):
+def test_a_failed_command_fails_its_job():
     TaskCommand([sys.executable, "-c", "pass"])()
     with pytest.raises(RuntimeError, match="exit status 3 of "):
         TaskCommand([sys.executable, "-c", "raise SystemExit(3)"])()
+
+
+def test_a_command_whose_time_is_over_is_queued_again(tmp_path):
     saved = "import signal, sys; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'w').write('saved') and 75)); "
     words = [sys.executable, "-c", f"{saved}print('ready', flush=True); signal.pause()", str(tmp_path / "saved")]
     running = TaskCommand(words)

@@ -17,7 +17,7 @@ def explain(workdir, output):
     return lambda words, status=0: output(f"explain {words} --model detector.pth --device cpu --draws 5", status)
 
 
-def test_what_is_printed_and_written(tmp_path, explain):
+def test_explain_prints_the_relevance(explain):
     printed = explain("tone.wav --out out").out
     assert "explained by occlusion; absence is noise of the recording's floor" in printed
     assert "3000–3500 Hz" in printed
@@ -25,6 +25,10 @@ def test_what_is_printed_and_written(tmp_path, explain):
     assert "DO NOT TRUST" not in printed
     assert "no part changes the score" not in printed
     assert "check: without the most relevant tenth of time the score changes by" in printed
+
+
+def test_explain_writes_a_picture_with_the_relevance(tmp_path, explain):
+    explain("tone.wav --out out")
     with Image.open(tmp_path / "out" / "tone.png") as picture:
         assert picture.size == (1210, 704)
     data = read_json(tmp_path / "out" / "tone.json")
@@ -35,15 +39,21 @@ def test_what_is_printed_and_written(tmp_path, explain):
     printed = explain("tone.wav --out out --picture svg --json").out
     assert json.loads(printed) | {"file": data["file"]} == data  # the same explanation again
     assert (tmp_path / "out" / "tone.svg").read_text().startswith("<?xml")
+
+
+def test_explain_by_integrated_gradients(explain):
     printed = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4").out
     assert "s from 0.20 s on explained by integrated gradients" in printed
     assert "relevance adds up to" in printed
 
 
-def test_files_that_cannot_be_explained_and_wrong_flags_are_named(explain):
+def test_files_that_cannot_be_explained_are_named(explain):
     out, err = explain("tone.wav bad.wav", status=1)
     assert "1 of 2 files could not be explained" in err
     assert "bad.wav: " in out
+
+
+def test_wrong_flags_of_explain_are_refused(explain):
     for words, message in (
         ("--start 3", "choose a --start before that"),
         ("--bands 1", "--bands must be from 2 to 128"),

@@ -66,7 +66,7 @@ def transformer():
     return small_transformer()
 
 
-def test_gradients_add_up(transformer):
+def test_relevance_by_gradients_adds_up(transformer):
     """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
     samples = hears_a_tone.recording(0.1, seconds=0.5)
     explanation = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
@@ -79,14 +79,18 @@ def test_gradients_add_up(transformer):
     assert abs(explanation.difference) > 1e-3  # there was something to add up
 
 
-def test_a_part_and_a_repeated_recording():
-    """The explained part begins at `start`, and a short one is repeated as in scoring."""
+def test_the_explained_part_begins_at_start():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
     explanation = explained(detector, samples, start=0.3, duration=0.5, draws=1)
     assert (explanation.start, explanation.duration) == pytest.approx((0.3, 0.5), abs=0.02)
     assert explanation.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
     assert explanation.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+
+
+def test_a_short_recording_is_repeated_as_in_scoring():
+    detector = hears_a_tone.detector()
+    samples = hears_a_tone.recording(0.4, seed=99)
     repeated = explained(detector, samples, num_samples=24000, draws=1)
     assert repeated.score == pytest.approx(detector.score(samples, 16000, num_samples=24000), abs=1e-5)
     assert repeated.duration == 1
@@ -145,7 +149,7 @@ def test_a_small_block_gets_its_share_of_a_large_one_at_edges_too(shape):
     assert cells.min() >= cells.max() / 2
 
 
-def test_what_remains_is_as_it_was():
+def test_removed_bands_leave_the_others_unchanged():
     """Nothing removed gives the recording, and removed bands leave the others."""
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
@@ -160,7 +164,7 @@ def test_what_remains_is_as_it_was():
     assert silent.abs().max() < 1e-6
 
 
-def test_what_cannot_be_explained_is_named():
+def test_recordings_that_cannot_be_explained_are_named():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording()
     for message, options in {
@@ -211,7 +215,7 @@ def test_int8_has_no_gradients(transformer):
     assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone
 
 
-def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
+def test_the_picture_has_its_legend_with_the_checks(tmp_path):
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
     explanation = explained(detector, samples, draws=2)
@@ -224,7 +228,7 @@ def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
     assert positions["tone.wav"] == positions[detector_line] == positions[in_words(explanation.checks)]
 
 
-def test_labels_of_ticks_do_not_touch_and_hidden_states_have_whole_numbers(tmp_path):
+def test_labels_of_ticks_do_not_touch(tmp_path):
     detector = small_transformer("weighted_sum")
     explanation = explained(detector, hears_a_tone.recording(0.1, seconds=0.5), method="gradient_x_input", draws=1)
     assert explanation.layers is not None

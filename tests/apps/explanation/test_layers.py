@@ -41,7 +41,7 @@ WEIGHING = {"asp_cosine": 1, "attm_lstm": 1, "raptor": 0, "sls": 1, "multires_gm
 
 
 @pytest.mark.parametrize("name", WEIGHING)
-def test_a_backend_states_the_weights_of_its_layers_and_0_for_layers_that_it_does_not_read(name):
+def test_layers_that_a_backend_does_not_read_have_weight_0(name):
     unread = WEIGHING[name]
     dim = 128 if name == "multires_gmlp" else 32
     count = {} if name == "raptor" else {"num_layers": 4}

@@ -94,7 +94,7 @@ def write(checkpoint, out, *more):
     return main(["export", str(checkpoint), "--to", "arena", "--out", str(out), *more])
 
 
-def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, capsys):
+def test_the_folder_for_the_arena_is_checked(checkpoint, spectral_detector, tmp_path, capsys):
     out = tmp_path / "out"
     check = ["export", str(tmp_path / "out"), "--to", "arena", "--check"]
     assert write(checkpoint, out) == 0
@@ -155,7 +155,7 @@ def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_dete
 def client(monkeypatch):
     """The client's package, or a stand-in for its base class where it is not installed.
 
-    The stand-in has the documented attributes alone. `test_the_real_client` runs the real one.
+    The stand-in has the documented attributes alone. `test_the_installed_client_of_the_arena_runs_the_system` runs the real one.
     """
     if importlib.util.find_spec("speech_spoof_bench") is None:
         for name in ("speech_spoof_bench", "speech_spoof_bench.model"):
@@ -197,7 +197,7 @@ def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint
     assert by_model == pytest.approx(by_command, abs=1e-6)
 
 
-def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
+def test_the_installed_client_of_the_arena_runs_the_system(checkpoint, recordings, tmp_path, monkeypatch):
     """`Benchmark.run` of the installed client on a local folder in the Arena's layout."""
     benchmark = pytest.importorskip("speech_spoof_bench.benchmark", reason="the Arena's client is not installed")
     arena_set = pytest.importorskip("builders.arena_set")

@@ -77,7 +77,7 @@ def test_a_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice
         (f"--corpus {SET}", "--scores"),
     ],
 )
-def test_a_result_needs_scores_and_a_set_of_the_hub(home, refused, words, message):
+def test_an_incomplete_request_for_a_result_is_refused(home, refused, words, message):
     refused(f"export system --to arena {words}", message)
     assert not (home / "system" / ".eval_results").exists()
 

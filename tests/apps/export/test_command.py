@@ -15,8 +15,7 @@ def source(spectral_detector, workdir):
     return workdir / "in.pth"
 
 
-def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, output, refused, monkeypatch):
-    load = Detector.from_pretrained
+def test_wrong_flags_of_export_are_refused_before_loading(source, workdir, refused, monkeypatch):
     monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     for words, *messages in (
         ("", "--to and --out"),
@@ -28,7 +27,9 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, outp
     ):
         refused(f"export in.pth {words}", *messages)
     assert list(workdir.iterdir()) == [source]
-    monkeypatch.setattr(Detector, "from_pretrained", load)
+
+
+def test_an_existing_export_is_replaced_only_by_overwrite(source, workdir, output, refused):
     words = "export in.pth --to safetensors --out out"
     output(words)
     assert (workdir / "out" / "model.safetensors").is_file()

@@ -196,7 +196,7 @@ def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
+def test_a_detector_is_loaded_from_the_repository_to_which_it_was_pushed(detector, tmp_path, monkeypatch, capsys):
     """A folder stands in for the hub: uploads are copied into it, downloads out of it."""
     from huggingface_hub.utils import filter_repo_objects
 

@@ -28,7 +28,6 @@ from nes2net.models import registry
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import load
-from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores
 
@@ -138,7 +137,7 @@ def test_other_spectra_are_not_translated():
     waveform = SimpleNamespace(shape=(800,))
     batch = SimpleNamespace(shape=(2, 800))
     for x, window, normalized in ((waveform, None, False), (batch, 256, False), (batch, None, True)):
-        with pytest.raises(NotImplementedError, match="only an unscaled spectrogram"):
+        with pytest.raises(NotImplementedError, match="only an unscaled one"):
             stft(x, 512, 160, window, None, normalized)
 
 
@@ -171,17 +170,19 @@ def test_loading_a_file_prints_nothing(file, capfd):
     assert_loads_in_silence(file, capfd)
 
 
-def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, corpus, tmp_path):
+def test_scores_of_any_batch_equal_those_of_torch(detector, file):
     exported = OnnxDetector(file)
     assert_same(detector, exported)
     with input_error(f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
+
+
+def test_an_exported_detector_has_no_train_mode(file, corpus, tmp_path):
+    exported = OnnxDetector(file)
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     settings = ScoringSettings(num_samples=8000, legacy_train_mode=True)
     with input_error("eval mode"):
         judge_trials(exported, trials, tmp_path / "s", Scores(), settings=settings)
-    with input_error("makes no embeddings: use the checkpoint"):
-        judge_trials(exported, trials, tmp_path / "e.npy", Embeddings())
 
 
 def test_the_file_describes_its_detector(detector, file, output):
@@ -206,7 +207,7 @@ def test_the_file_describes_its_detector(detector, file, output):
     assert exported.description.items() >= audio.items()
 
 
-def test_the_graph_has_standard_operators_and_no_path_of_this_machine(file):
+def test_the_graph_has_only_standard_operators(file):
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
@@ -214,6 +215,9 @@ def test_the_graph_has_standard_operators_and_no_path_of_this_machine(file):
     assert [v.name for v in model.graph.output] == ["scores", "logits"]
     assert {n.domain for n in model.graph.node} <= {""}
     assert not model.functions
+
+
+def test_the_file_names_no_folder_of_this_machine(file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
@@ -249,7 +253,7 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("length", ["8000", "full"])
-def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, workdir, output, length):
+def test_onnxruntime_writes_the_scores_of_torch(detector, file, corpus, workdir, output, length):
     detector.save("detector.pth")
     score = f"score asvspoof2021_la {corpus} --samples {length} --workers 0"
     for model, out in (("detector.pth", "torch.txt"), (file, "onnx.txt")):
@@ -311,7 +315,7 @@ def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, 
     assert all("decision" in row for row in predicted("detector.onnx --calibration c.json"))
 
 
-def test_what_an_exported_detector_cannot_do_is_refused(export_folder, refused):
+def test_unsupported_uses_of_an_exported_detector_are_refused(export_folder, refused):
     for words, message in (
         ("--judgement frames", "('nes2net_x') scores recordings, not their segments: use a checkpoint"),
         ("--judgement embeddings", "makes no embeddings: use the checkpoint"),
@@ -460,14 +464,14 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
         torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
 
 
-def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
+def test_a_detector_that_cannot_be_quantised_is_not_exported(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
     with input_error("front-end 'lps' has no linear layers to quantise: remove `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 
 
 @pytest.mark.slow
-def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
+def test_files_that_cannot_be_quantised_are_refused(detector, int8_file, tmp_path, monkeypatch):
     speech = create("wav2vec2_small", "asp_mlp")
     out = tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
@@ -499,7 +503,7 @@ OTHER_FRONTENDS = {SIZES[name].frontend if name in SIZES else name for name in r
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", [*sorted(OTHER_FRONTENDS), *sorted({*registry.aggregations.names()} - EXPORTED)])
-def test_every_front_end_and_aggregation(name, tmp_path, capfd):
+def test_every_part_of_a_detector_can_be_exported(name, tmp_path, capfd):
     frontend, aggregation = (name, "last") if name in OTHER_FRONTENDS else ("wav2vec2_small", name)
     detector = create(frontend, "asp_mlp", aggregation)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))

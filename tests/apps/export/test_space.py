@@ -27,7 +27,7 @@ def model(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_a_space_holds_app_detector_calibration_and_requirements(model, tmp_path, spectral_detector, capsys):
+def test_a_space_holds_all_that_its_app_needs(model, tmp_path, spectral_detector, capsys):
     space = tmp_path / "space"
     arguments = ["export", str(model), "--to", "space", "--out", str(space)]
     assert main([*arguments, "--calibration", str(tmp_path / "calibration.json")]) == 0
@@ -63,16 +63,18 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, refused)
 
 
 @pytest.mark.slow
-def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spectral_detector):
+def test_the_program_of_a_space_scores_on_any_host(model, tmp_path):
     pytest.importorskip("fastapi_offline")
     space = tmp_path / "space"
     sound = tmp_path / "a.wav"
     assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
     soundfile.write(sound, voice(seconds=2), 16000)
+    # The last bits of products depend on where the weights lie in memory, so they are read from the same file.
+    exported = Detector.from_pretrained(space / "detector", device="cpu")
     hub = {"SPACE_ID": "me/mine", "SPACE_HOST": "me-mine.hf.space", "GRADIO_SERVER_PORT": "0"}
     for source in ({}, hub):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **source}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), **source}
         process = subprocess.Popen([sys.executable, "app.py"], cwd=space, env=environment, **pipes)
         try:
             port = re.search(r"http://\S+:(\d+)", process.stdout.readline())[1]
@@ -81,8 +83,7 @@ def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spec
             files = {"file": sound.read_bytes()}
             answer = httpx.post(url, files=files, headers=headers, timeout=PATIENCE)
             row = answer.json()
-            # float32, with another number of threads
-            assert row["score"] == pytest.approx(spectral_detector.score(sound), abs=1e-5)
+            assert row["score"] == pytest.approx(exported.score(sound), abs=1e-6)
             assert row["llr"] == pytest.approx(3 * row["score"] + 0.5)
             assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(source)
         finally:

@@ -8,7 +8,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import backends
 
 
-def test_the_papers_cost_and_size():
+def test_the_computed_costs_are_those_of_the_paper():
     """0.167 GFLOP on 200 frames, 512,039 parameters; XLS-R 149 GFLOP on 64,600 samples (2504.05657)."""
     backend = costs_of_part(backends, "nes2net_x")
     assert backend.parameters == 512_039

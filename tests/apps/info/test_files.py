@@ -47,7 +47,7 @@ def test_a_checkpoint_of_a_run(run, info):
     assert any("predict" in line for line in sheet["next"])
 
 
-def test_a_run_and_what_is_in_it(run, tmp_path, info):
+def test_info_describes_every_file_of_a_run(run, tmp_path, info):
     sheet = info(run, "--json")
     assert sheet["title"].endswith(": run folder")
     assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
@@ -63,7 +63,7 @@ def test_a_run_and_what_is_in_it(run, tmp_path, info):
     assert info(folder, "--json")["next"][0].startswith("nes2net info ")
 
 
-def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp_path, info):
+def test_info_describes_the_folder_of_a_detector(spectral_detector, tmp_path, info):
     export(spectral_detector, "safetensors", tmp_path / "folder")
     assert "detector folder" in info(tmp_path / "folder")
     config = tmp_path / "folder" / "config.yaml"
@@ -71,19 +71,25 @@ def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp
     described["model"]["backend"] = described["model"]["backend"]["name"]
     config.write_text(yaml.safe_dump(described))
     assert "detector folder" in info(tmp_path / "folder")
+
+
+def test_info_describes_an_onnx_file(tmp_path, info):
     onnx = pytest.importorskip("onnx")
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     sheet = info(tmp_path / "d.onnx", "--json")
     assert "exported to ONNX" in sheet["title"]
     assert sheet["next"][1].startswith("nes2net predict")
     assert sheet["parts"]
+
+
+def test_info_knows_a_published_checkpoint(tmp_path, info):
     torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
     sheet = info(tmp_path / "published.pth")
     assert "0.83 %" in sheet
     assert "its tensors have other names" not in sheet
 
 
-def test_scores_and_their_record(run, corpus, tmp_path, info):
+def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info):
     scores = tmp_path / "s.txt"
     command = f"score asvspoof2019_la {corpus} --split dev --model {run}/epoch_2.pth --samples 8000 --workers 0"
     assert main([*command.split(), "--out", str(scores)]) == 0
@@ -102,8 +108,7 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
     assert "are too good" in sheet["warning"][0]
 
 
-def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, info, capsys):
-    """What stands in them is neither trusted nor pasted into a command, nor printed as it is."""
+def test_records_of_strangers_are_not_trusted(run, tmp_path, info, capsys):
     scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
     for changes in (
         {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
@@ -115,6 +120,9 @@ def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, 
         assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
         assert main(["info", str(scores), "--json"]) == 0
         assert "\x9b" not in capsys.readouterr().out
+
+
+def test_control_characters_of_files_are_not_printed(run, tmp_path, capsys):
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["data"]["root"] = "\x1b[2Jgone\x1b]0;title\x07"
     for name, text in (("r.yaml", yaml.safe_dump(recipe)), ("s.txt", "a\x1b[2J 1.0\n")):
@@ -123,7 +131,7 @@ def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, 
         assert not {"\x1b", "\x07"} & {*"".join(capsys.readouterr())}
 
 
-def test_info_tells_weights_systems_and_next_command_of_a_calibration(tmp_path, info):
+def test_info_describes_a_calibration(tmp_path, info):
     trained_on = {"corpus": "generic", "figures": {"eer": 0.1}}
     LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), trained_on).save(tmp_path / "c.json")
     sheet = info(tmp_path / "c.json", "--json")

@@ -46,7 +46,7 @@ def test_each_format_of_a_detector(detector, tmp_path):
         assert identity.parameters == exported.parameters
 
 
-def test_missing_and_extra_tensors_are_listed(detector, tmp_path, info):
+def test_tensors_that_do_not_fit_the_model_are_listed(detector, tmp_path, info):
     state_dict = {**detector.state_dict(), "Nested_Res2Net_TDNN.extra": torch.zeros(1)}
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]
@@ -66,7 +66,7 @@ def test_a_wrong_record_of_the_model_is_an_error_with_the_file(tmp_path):
                 read(tmp_path / "odd.pth")
 
 
-def test_resume_file_and_others(detector, tmp_path):
+def test_a_resume_file_is_identified(detector, tmp_path):
     recipe = Recipe(model=detector.config)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
@@ -77,6 +77,9 @@ def test_resume_file_and_others(detector, tmp_path):
     assert identity.config == detector.config
     assert not identity.misfit
     assert identity.provenance.to_dict()["recipe"] == recipe.to_dict()
+
+
+def test_files_of_an_unknown_kind_are_not_identified(tmp_path):
     torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
     torch.save({"lr": 0.1}, tmp_path / "y.pth")

@@ -28,7 +28,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_list_and_a_card(output, refused, home):
+def test_the_list_has_every_model(output, home):
     out = output("models").out
     assert max(map(len, out.splitlines())) <= 100
     for text in ("AASIST-L", "antideepfake_xlsr_2b", "df_arena_1b", "0.83 %", "CC BY-NC-SA 4.0", "xlsr_300m"):
@@ -41,14 +41,26 @@ def test_the_list_and_a_card(output, refused, home):
     assert data["detectors"][1]["name"] == "AASIST"
     assert data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
     assert {"name", "licence", "address", "known_by"} <= data["front-ends"][0].keys()
+
+
+def test_a_card_says_whether_the_file_is_here(output, home):
     out = output("models AASIST").out
     assert "SHA-256 51d2d9cf0738" in out
     assert "on this machine          no" in out
+
+
+def test_an_unknown_model_is_answered_with_the_nearest(refused, home):
     refused("models aasist", "there is no model 'aasist'; did you mean 'AASIST'?")
     for name, meant in (("AASSIST", "AASIST"), ("aasist", "AASIST")):
         refused(f"predict a.wav --model {name}", f"checkpoint {name} not found; did you mean '{meant}'?")
+
+
+def test_a_model_that_cannot_be_downloaded_is_named(output, refused, home):
     assert "README of github.com/Liu-Tianchi" in output("models Nes2Net-X").out
     refused("predict a.wav --model wav2vec2_Nes2Net_X", "cannot be downloaded by a program", "--model")
+
+
+def test_without_a_model_a_first_one_is_advised(refused, home):
     advice = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
     refused("predict a.wav", *advice)
 
@@ -70,7 +82,7 @@ def test_the_list_says_which_result_each_released_file_is_of(output, home):
     assert "  nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio" in lines
 
 
-def test_the_list_has_the_authors_repository_and_that_its_licence_is_not_stated(output, home):
+def test_the_list_has_the_repository_of_the_authors(output, home):
     (line,) = [line for line in output("models").out.splitlines() if "hub:nielsr/nes2net-checkpoints" in line]
     assert line.endswith("not stated")
     repositories = json.loads(output("models --json").out)["repositories"]

@@ -122,7 +122,7 @@ def test_every_option_has_a_meaning(registry):
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 
 
-def test_a_part_has_its_options_and_source(info):
+def test_info_describes_the_options_of_a_part(info):
     fields = info("nes2net_x", "--json")
     (option,) = [row for row in fields["options"] if row["option"] == "nes_ratio"]
     assert option["default"] == [8, 8]
@@ -132,7 +132,7 @@ def test_a_part_has_its_options_and_source(info):
     assert fields["parameters"] == 512_039
 
 
-def test_a_recipe_says_what_differs_and_from_where(info):
+def test_info_names_the_source_of_each_setting_of_a_recipe(info):
     fields = info("asvspoof2019_nes2net_x", "--json")
     rows = {row["key"]: row for row in fields["keys that differ from the defaults"]}
     assert rows["augment.algo"]["value"] == 4
@@ -142,6 +142,9 @@ def test_a_recipe_says_what_differs_and_from_where(info):
     assert any("1.73 %" in line for line in fields["published"])
     assert fields["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
     assert info("recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
+
+
+def test_info_describes_a_key_of_recipes(info):
     (key,) = info("recipe", "train.lr", "--json")
     assert key["default"] == 2.5e-7
     assert key["source"].startswith("main.py --lr")

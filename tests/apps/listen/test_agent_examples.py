@@ -50,7 +50,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(PYTHON is None, reason="set NES2NET_CALLS_PYTHON")
 @pytest.mark.parametrize("name", DRIVERS)
-def test_frames_pass_and_have_the_scores_of_the_recording(serve, small, call, tmp_path, name):
+def test_frames_of_an_agent_have_the_scores_of_the_recording(serve, small, call, tmp_path, name):
     samples = (call[0, :24000] * 32767).astype("<i2")
     (tmp_path / "call.raw").write_bytes(samples.tobytes())
     example = REPOSITORY / "docs" / "examples" / f"{name}.py"

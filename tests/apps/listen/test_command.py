@@ -159,7 +159,7 @@ def test_ctrl_c_while_it_starts_is_not_lost(output, listen_folder, monkeypatch):
     assert out == ""
 
 
-def test_who_reads_its_lines_may_end_before_it(listen_folder, call):
+def test_the_reader_of_the_lines_may_stop_early(listen_folder, call):
     process = start_listening(listen_folder / "small.pth")
     assert json.loads(process.stdout.readline())["event"] == "ready"
     process.stdout.close()
@@ -193,7 +193,7 @@ def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
     refused(["listen", wav, "--rate", 16000, *model], "raw audio has the header of an audio file (WAV)")
 
 
-def test_the_microphone(monkeypatch):
+def test_lost_samples_of_the_microphone_are_a_gap(monkeypatch):
     """Lost samples are a gap by the clock, and the device is closed."""
     devices = []
 
@@ -231,7 +231,7 @@ def test_the_microphone(monkeypatch):
     assert blocks[2].time >= 0.4
 
 
-def test_without_its_libraries_it_says_what_to_install(refused, listen_folder, monkeypatch):
+def test_missing_libraries_of_listen_are_named(refused, listen_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     refused(["listen", "microphone", "--model", listen_folder / "small.pth"], how_to_install("listen"))
     monkeypatch.setitem(sys.modules, "websockets", None)

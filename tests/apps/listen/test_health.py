@@ -44,13 +44,13 @@ def metrics(url):
     return values
 
 
-def test_it_is_ready(serve):
+def test_a_loaded_service_is_ready(serve):
     answer = get(serve(), "/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "model": "small.pth"})
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_while_the_detector_is_loaded_it_says_so(accepting):
+def test_a_service_that_loads_its_detector_is_not_ready(accepting):
     answer = get(accepting[1], "/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 
@@ -60,7 +60,7 @@ def test_no_client_is_served_before_the_detector_is_loaded(accepting):
         connect(accepting[1])
 
 
-def test_while_it_stops_it_says_so(accepting, judge):
+def test_a_service_that_stops_is_not_ready(accepting, judge):
     server, url = accepting
     server.begin(judge())
     server.stop()
@@ -87,7 +87,7 @@ def test_an_unknown_host_learns_nothing(serve, path):
     assert get(serve(), path, host="evil.example").status_code == 421
 
 
-def test_metrics_count_windows_and_calls(serve, small, call):
+def test_metrics_count_what_was_scored(serve, small, call):
     url = serve()
     call_of(url, call[0].tobytes())
     counts = metrics(url)

@@ -33,14 +33,14 @@ def words_of(folder):
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
 def test_a_window_or_hop_without_a_length(refused, folder, words_of, source, flag, number):
-    message = f"{flag} must be a positive number of seconds, not {float(number)}"
-    refused([*words_of(source, folder / "small.pth"), f"{flag}={number}"], message, silent=True)
+    message = f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
+    assert refused([*words_of(source, folder / "small.pth"), f"{flag}={number}"], silent=True) == message
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_time_that_may_wait(refused, folder, words_of, source):
-    message = "--max-behind must be at least 0.001, not 0.0"
-    refused([*words_of(source, folder / "small.pth"), "--max-behind", "0"], message, silent=True)
+    error = refused([*words_of(source, folder / "small.pth"), "--max-behind", "0"], silent=True)
+    assert error == "nes2net: error: --max-behind must be at least 0.001, not 0.0\n"
 
 
 def test_a_window_without_a_length_beside_a_calibration(refused, folder, words_of):
@@ -51,7 +51,8 @@ def test_a_window_without_a_length_beside_a_calibration(refused, folder, words_o
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_detector_of_source_tracing(refused, words_of, source, tmp_path):
-    refused(words_of(source, save_tracing_detector(tmp_path / "tracing.pth")), REFUSED, silent=True)
+    error = refused(words_of(source, save_tracing_detector(tmp_path / "tracing.pth")), silent=True)
+    assert error.startswith(f"nes2net: error: {REFUSED}")
 
 
 NAN = float("nan")
@@ -63,7 +64,7 @@ def test_python(small, settings):
         LiveJudge(small, "small.pth", **settings)
 
 
-def test_streams_and_tracks_of_a_detector_without_a_score():
+def test_a_detector_without_a_score_has_no_stream():
     detector = Detector.from_config(TRACING)
     with input_error("so it has no score"):
         detector.stream(16000)

@@ -98,7 +98,7 @@ def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_
     assert state_files(tmp_path) == []  # the call has ended
 
 
-def test_an_alarm_lasts_over_a_restart_and_is_not_told_again(restart, call):
+def test_an_alarm_lasts_over_a_restart(restart, call):
     first_lines = interrupted(restart(latch=True), call)
     assert "alarm" in [line["event"] for line in first_lines]
     resumed_lines = resume(restart(latch=True), first_lines, call[0, :FIRST].tobytes())
@@ -178,7 +178,7 @@ def test_a_damaged_state_begins_the_call_again(restart, call, tmp_path, monkeypa
     assert not (tmp_path / "state" / "evil").exists()
 
 
-def test_a_state_holds_no_audio_and_no_key(restart, call, tmp_path):
+def test_a_saved_state_holds_no_secrets(restart, call, tmp_path):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     content = json.loads(path.read_bytes())
@@ -200,7 +200,7 @@ def test_files_of_others_stay(restart, tmp_path):
     assert len(state_files(tmp_path)) == 1
 
 
-def test_a_call_goes_on_if_its_state_cannot_be_saved(restart, call, monkeypatch, caplog):
+def test_a_call_continues_if_its_state_cannot_be_saved(restart, call, monkeypatch, caplog):
     def full(path):
         raise OSError(28, "No space left on device")
 

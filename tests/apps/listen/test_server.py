@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -81,7 +83,8 @@ def test_a_gap_that_the_client_tells(serve, small, call):
         lines = rest(client)
     gap = gap_in(lines)
     assert (gap["start"], gap["end"]) == (1.25, 3.5)
-    assert windows(lines) == windows_around(small, call, gap)
+    later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, call[0, FIRST:])]
+    assert windows(lines) == expected(small, call[0, :FIRST]) + later
 
 
 def test_the_pause_of_a_muted_caller_is_a_gap(judge, small, call):
@@ -120,7 +123,7 @@ def test_a_name_that_is_allowed_is_answered(serve):
             assert started(client)[0]["event"] == "ready"
 
 
-def test_who_comes_back_within_30_s_goes_on(serve, small, call):
+def test_a_lost_call_is_resumed_within_30_s(serve, small, call):
     url = serve()
     lines = lines_until_lost(url, call)
     resumed = resume(url, lines, call[0, FIRST:].tobytes())
@@ -135,7 +138,7 @@ def test_who_comes_back_within_30_s_goes_on(serve, small, call):
     assert again[0]["session"] != lines[0]["session"]
 
 
-def test_who_comes_back_with_other_audio_is_refused(serve):
+def test_a_lost_call_is_not_resumed_with_other_audio(serve):
     url = serve()
     with connect(url) as client:
         lines = started(client)
@@ -146,7 +149,7 @@ def test_who_comes_back_with_other_audio_is_refused(serve):
         assert "had another rate" in rest_or_closed(client)[0]["message"]
 
 
-def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
+def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     url = serve()
     with connect(url) as lost:
         lines = lines_of_first(lost, call)
@@ -157,7 +160,7 @@ def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
     assert [line["event"] for line in resumed].count("end") == 1
 
 
-def test_who_is_lost_before_its_first_line_may_come_again(serve, call, monkeypatch, capfd):
+def test_a_call_lost_before_its_first_line_can_be_resumed(serve, call, monkeypatch, capfd):
     """As long as the connection is lost before the line `ready`, the session is kept."""
     url = serve()
     lines = lines_until_lost(url, call)
@@ -177,7 +180,7 @@ def test_who_is_lost_before_its_first_line_may_come_again(serve, call, monkeypat
     assert capfd.readouterr().err == ""
 
 
-def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
+def test_a_call_lost_for_longer_begins_again(serve, call, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
     with connect(url) as client:
@@ -218,7 +221,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
+def test_a_message_that_is_not_understood_ends_the_call(serve, kind):
     act, message = GARBAGE[kind]
     with connect(serve()) as client:
         act(client)
@@ -228,7 +231,7 @@ def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
         assert client.close_code == 1008
 
 
-def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, caplog):
+def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch, caplog):
     url = serve()
     with connect(url) as client:
         started(client)
@@ -246,7 +249,7 @@ def test_compression_is_not_offered(serve):
         assert client.response.headers.get("Sec-WebSocket-Extensions") is None
 
 
-def test_a_client_too_many_is_told_so(serve, call):
+def test_a_client_above_the_limit_is_refused(serve, call):
     url = serve(clients=1)
     with connect(url) as first:
         started(first)
@@ -279,6 +282,32 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
         lose(client)
 
 
+CLIENT = """
+import sys
+from websockets.sync.client import connect
+with connect(sys.argv[1]) as client:
+    client.send(sys.argv[2])
+    client.send(open(sys.argv[3], "rb").read())
+    for line in client:
+        print(line, flush=True)
+"""
+
+
+def test_a_call_resumes_after_its_client_is_killed(serve, small, call, tmp_path):
+    url = serve()
+    first = tmp_path / "first"
+    first.write_bytes(call[0, :FIRST].tobytes())
+    words = [sys.executable, "-c", CLIENT, url, json.dumps(START), str(first)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as client:
+        lines = [json.loads(client.stdout.readline()) for _ in range(5)]
+        client.kill()
+    time.sleep(0.3)
+    resumed = resume(url, lines, call[0, FIRST:].tobytes())
+    assert resumed[0]["resumed"]
+    assert resumed[0]["session"] == lines[0]["session"]
+    assert windows(lines + resumed) == windows_around(small, call, gap_in(resumed))
+
+
 def test_a_killed_server_has_forgotten_its_calls(listen_folder, small, call):
     with server_process(listen_folder) as (server, url), connect(url) as client:
         lines = started(client)
@@ -292,7 +321,7 @@ def test_a_killed_server_has_forgotten_its_calls(listen_folder, small, call):
         assert windows(again) == expected(small, call[0])
 
 
-def test_who_sends_nothing_is_given_up(serve, monkeypatch):
+def test_a_connection_that_sends_nothing_is_closed(serve, monkeypatch):
     url = serve()
     with connect(url) as client:
         start_before(0.2, client, monkeypatch)
@@ -393,7 +422,7 @@ def never_reads(url, until):
     return True
 
 
-def test_who_never_reads_is_cut(serve, monkeypatch):
+def test_a_client_that_never_reads_is_closed(serve, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 0.5)
     assert never_reads(serve(), threading.Event())
 
@@ -416,7 +445,7 @@ def sends_garbage(url, until):
             rest_or_closed(client)
 
 
-def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkeypatch):
+def test_clients_do_not_change_the_lines_of_each_other(serve, small, call, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 3.0)
     url = serve(clients=8)  # clients that are gone count until the server has noticed
     until = threading.Event()

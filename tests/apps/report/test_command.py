@@ -90,13 +90,13 @@ def test_nothing_of_it_is_run_or_fetched(report):
     assert all(source.startswith(("#", "data:")) for pair in sources for source in pair if source)
 
 
-def test_it_is_the_same_twice(report):
+def test_the_same_report_has_the_same_bytes(report):
     pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", report()) for _ in range(2)]
     assert pages[0] == pages[1]
     assert " UTC" not in pages[0]
 
 
-def test_a_part_of_it_is_fake(report, report_folder, workdir):
+def test_a_fake_part_is_shaded(report, report_folder, workdir):
     """A loud part stands out for a detector that takes loud speech for fake, and is shaded from top to bottom."""
     detector = loud_is_fake.detector()
     detector.save("loud.pth")
@@ -193,7 +193,7 @@ def test_a_report_is_written_as_pdf(report, workdir):
         ("--html r.html --prior 0.3", ["--prior is used only with --calibration"]),
     ],
 )
-def test_it_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, messages):
+def test_a_report_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, messages):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], *messages, silent=True)
     assert not any(workdir.iterdir())
 
@@ -204,7 +204,7 @@ def test_a_pdf_without_weasyprint_is_refused(refused, report_folder, workdir, mo
     refused(words, "--pdf needs WeasyPrint", "[report]", "print the page of --html from a browser", silent=True)
 
 
-def test_no_recording_and_another_detector(refused, report_folder, workdir):
+def test_a_report_that_cannot_be_made_is_refused(refused, report_folder, workdir):
     Path("bad.wav").write_bytes(b"RIFF")
     flags = ["--device", "cpu", "--html", "r.html"]
     refused(["report", "bad.wav", "--model", "missing.pth", *flags], "bad.wav", silent=True)

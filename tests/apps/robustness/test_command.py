@@ -20,7 +20,7 @@ def computing(on_dev, spectral_detector, tmp_path):
     return f"{on_dev} {flags} --resamples 20 --conditions"
 
 
-def test_the_command_tabulates_each_condition_and_writes_the_report(computing, tmp_path, command, refused):
+def test_the_command_reports_each_condition(computing, tmp_path, command, refused):
     out = tmp_path / "out"
     words = f"{computing} white:5 gain"
     status, printed, err = command(words)

@@ -82,22 +82,30 @@ def test_figures_are_those_of_the_metrics(case):
     assert [*by_family.items()] == [("mp3", ["mp3:8", "mp3:64"]), ("telephone", ["telephone"])]  # by damage
 
 
-def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
+def test_an_operating_point_chooses_the_threshold(case):
     trials, paths, scores = case
     spoof = np.sort([score for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF])
     result = evaluated(trials, paths, rule=OperatingPoint.parse("fa:5%"))
     assert row_of(result, CLEAN)["false_alarm"].value == 0.05
     assert spoof[-6] < result.header["threshold"] <= spoof[-5]
+
+
+def test_a_calibration_chooses_the_threshold(case):
+    trials, paths, _ = case
     decider = Decider(fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5]), operating_point=OperatingPoint("cost"))
     result = evaluated(trials, paths, rule=decider)
     assert result.header["threshold"] == decider.threshold
     assert result.header["basis"] == "operating point cost:1,1,0.5 of the calibration"
     assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
+
+
+def test_an_operating_point_of_costs_requires_a_calibration(case):
+    trials, paths, _ = case
     with input_error("add `calibration`, or use the operating point eer"):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
 
 
-def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
+def test_trials_that_one_condition_lacks_are_omitted_from_all(case, tmp_path):
     trials, paths, scores = case
     save(paths["mp3:8"], trials[2:], scores["mp3:8"][2:])
     save(paths["telephone"], trials[20:], scores["telephone"][20:])
@@ -112,7 +120,7 @@ def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
         evaluated(trials, paths)
 
 
-def test_words_tables_and_json(case, tmp_path):
+def test_every_form_of_a_result_has_its_conditions(case, tmp_path):
     trials, paths, _ = case
     result = evaluated(trials, paths, failed={"noise": "needs musan"}, num_available=2000)
     first, second, third = result.lines[-3:]
@@ -149,7 +157,7 @@ def test_without_a_certain_difference_no_condition_is_called_damaging(case):
         assert result.lines[-1].endswith(last)
 
 
-def test_the_page_orders_conditions_by_damage_and_escapes_text(case):
+def test_the_page_orders_conditions_by_damage(case):
     trials, paths, _ = case
     failed = {"noise": "<b>no</b>"}
     result = evaluated(trials, paths, failed=failed)

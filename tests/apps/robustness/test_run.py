@@ -85,7 +85,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     assert read_json(uninterrupted / "scores" / "white_5.txt.json")["condition"] == "white:5"
 
 
-def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
+def test_noise_of_an_utterance_does_not_depend_on_the_others(run, corpus, tmp_path):
     orders = []
     for number, (conditions, options) in enumerate(
         ((["white:5"], {}), (["pink:5", "white:5"], {"num_trials": 8}), (["white:5"], {"seed": 1}))
@@ -99,7 +99,7 @@ def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_pa
         assert abs(score - other_seed[id]) > 1e-6
 
 
-def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
+def test_a_condition_that_fails_does_not_end_the_run(run, corpus, tmp_path):
     root = shutil.copytree(corpus, tmp_path / "corpus")
     bad = planned(root).trials[5].path
     bad.write_bytes(b"RIFF")

@@ -97,7 +97,7 @@ def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
     assert finished_shards(tmp_path).keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 
-def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys, refused):
+def test_a_finished_collection_does_not_start_ray(tmp_path, monkeypatch, capsys, refused):
     out = tmp_path / "out"
     model = tmp_path / "m.pth"
     model.write_bytes(b"weights")
@@ -119,9 +119,7 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys, ref
 
 
 @pytest.mark.weekly
-def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
-    spectral_detector, tmp_path, monkeypatch, capsys
-):
+def test_a_killed_collection_resumes_to_the_scores_of_nes2net_score(spectral_detector, tmp_path, monkeypatch, capsys):
     pytest.importorskip("ray.data", reason="needs the extra scale")
     source = tmp_path / "set"
     out = tmp_path / "out"

@@ -68,7 +68,7 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
     assert "nowhere.flac not found" in nowhere
 
 
-def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):
+def test_the_facts_of_a_detector_are_read_by_a_worker(spectral_detector, tmp_path):
     def facts_of(name, num_samples):
         return facts_here(Model(str(tmp_path / name), "cpu"), num_samples, None, Resources(), Scores())
 

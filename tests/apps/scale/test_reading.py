@@ -21,7 +21,7 @@ def rows_of(pieces):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shard_in_pieces_from_a_disk_and_a_url(tmp_path, kind):
+def test_a_shard_is_read_in_pieces(tmp_path, kind):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     (shard,) = shards_of(path)
     pieces = list(pieces_of(shard, 4, 2))
@@ -60,11 +60,14 @@ def test_addresses_of_shards_with_a_query_or_the_scheme_file(tmp_path):
         assert [row["content"] for row in rows_of(pieces_of(shard, 4, 2))] == list(RECORDINGS.values())
 
 
-def test_faults_of_members_of_columns_and_of_shards_that_are_gone(tmp_path):
+def test_an_archive_that_is_cut_off_has_a_fault(tmp_path):
     path = write_shard(tmp_path / "x.tar", {"a": bytes(512), "b": bytes(512)})
     path.write_bytes(path.read_bytes()[: 2 * 1024])  # between two members
     *_, last = pieces_of(shards_of(path)[0], 4, 2)
     assert "the end of the archive is missing" in last.fault
+
+
+def test_shards_that_cannot_be_read_have_a_fault(tmp_path):
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x.parquet")
     (shard,) = shards_of(tmp_path / "x.parquet")
     assert "expected a column 'audio'" in next(pieces_of(shard, 4, 2)).fault

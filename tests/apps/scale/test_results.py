@@ -35,7 +35,7 @@ def row(id, score, **columns):
     return {"id": id, **columns, "seconds": 1.5, "score": score, "error": None if score is not None else "damaged"}
 
 
-def test_results_and_the_score_file_of_them(tmp_path):
+def test_results_of_shards_become_a_score_file(tmp_path):
     out = tmp_path / "out"
     scores = tmp_path / "s.txt"
     write_record(out, {"run": RUN, "failures": {}, "total": 4})
@@ -118,15 +118,21 @@ def test_results_that_the_record_does_not_count_are_refused(results, tmp_path, f
         to_score_file(results, tmp_path / "s.txt")
 
 
-def test_folders_without_scores_and_damaged_files(tmp_path):
+def test_a_folder_without_scores_is_refused(tmp_path):
     with input_error("is not a folder of finished results"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     write_record(tmp_path, {"run": RUN, "failures": {}, "total": 0})
     with input_error("has no scores"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()
+
+
+def test_a_damaged_result_is_made_again(tmp_path):
     write(result_path(tmp_path, shard("a.tar")), "PAR1")
-    assert finished_shards(tmp_path) == {}  # made again
+    assert finished_shards(tmp_path) == {}
+
+
+def test_a_damaged_record_is_refused(tmp_path):
     write(tmp_path / "scale.json", "{")
     with input_error("not a record of `nes2net scale`"):
         read_record(tmp_path)

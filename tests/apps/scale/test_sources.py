@@ -14,7 +14,7 @@ def names(source):
     return [shard.name for shard in shards_of(source)]
 
 
-def test_shards_of_folders_and_patterns(tmp_path):
+def test_shards_are_found_by_folder_or_pattern(tmp_path):
     for name in ("data/test-1.parquet", "data/test-0.parquet", "data/labels.parquet", "x.tar", ".hidden.tar", "a.flac"):
         write(tmp_path / name)
     assert names(tmp_path) == ["data/test-0.parquet", "data/test-1.parquet", "x.tar"]
@@ -34,7 +34,7 @@ def test_a_changed_shard_has_another_stamp(tmp_path):
     assert shards_of(listed) != before
 
 
-def test_shards_behind_a_url_are_listed_and_told_apart_by_their_content(tmp_path):
+def test_shards_behind_a_url_are_listed(tmp_path):
     memory = fsspec.filesystem("memory")
     memory.pipe({"/set/data/0.parquet": b"a", "/set/data/1.tar": b"b", "/set/README.md": b"c"})
     try:

@@ -108,7 +108,7 @@ def close_code(port, *frames, pause=0.0):
 
 
 @TARGETS
-def test_wrong_origins(ports, target):
+def test_requests_from_wrong_origins_are_refused(ports, target):
     port = ports[target]
     for status, headers in (
         (403, {"Origin": "http://evil.example"}),
@@ -125,7 +125,7 @@ def test_wrong_origins(ports, target):
 
 
 @TARGETS
-def test_slow_heads(ports, small, target, monkeypatch):
+def test_a_slow_head_is_cut_off(ports, small, target, monkeypatch):
     """Clients that send a byte at a time are cut off."""
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 1.0)
     monkeypatch.setattr(listen_server, "_HANDSHAKE", 1.0)
@@ -150,7 +150,7 @@ def test_slow_heads(ports, small, target, monkeypatch):
         wait(lambda: exchange(port, request(target, port)) == well(target))
 
 
-def test_slow_bodies(serving, monkeypatch):
+def test_a_slow_upload_is_cut_off(serving, monkeypatch):
     """Uploads of the page, and recordings over HTTP."""
     monkeypatch.setattr(Guard.__init__, "__defaults__", ((), 1.0))
     client, desk = serving()
@@ -163,7 +163,7 @@ def test_slow_bodies(serving, monkeypatch):
     assert left(desk) == []
 
 
-def test_slow_frames(ports, monkeypatch):
+def test_a_slow_frame_is_no_message(ports, monkeypatch):
     """A frame that comes a byte at a time is no message."""
     monkeypatch.setattr(listen_server, "MAX_SILENCE", 1.0)
     slow = frame(bytes(1000), 0x82, 1000)
@@ -173,7 +173,7 @@ def test_slow_frames(ports, monkeypatch):
 
 
 @TARGETS
-def test_huge_bodies_and_heads(ports, target):
+def test_a_huge_request_is_refused(ports, target):
     """A refused body is read up to 64 MiB, so that the client sees the answer, and is kept nowhere."""
     port = ports[target]
     assert exchange(port, request(target, port, X="y" * 2_000_000)) in (400, 431, None)
@@ -187,7 +187,7 @@ def test_huge_bodies_and_heads(ports, target):
     assert exchange(port, request(target, port)) == well(target)
 
 
-def test_huge_frames(ports):
+def test_a_huge_frame_is_refused_by_its_stated_length(ports):
     """The stated length is enough to be refused."""
     port = ports["listen"]
     for length in (1 << 62, 2 << 20):
@@ -195,7 +195,7 @@ def test_huge_frames(ports):
     assert exchange(port, request("listen", port)) == 101
 
 
-def test_a_websocket_where_none_is(ports, caplog):
+def test_a_websocket_on_another_route_is_refused(ports, caplog):
     """Without a word in the log."""
     for path in ("/", "/api/score", "/page/score"):
         head = request("listen", ports["page"]).replace(b"GET /", b"GET " + path.encode(), 1)

@@ -32,7 +32,7 @@ def downloaded(page, name):
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
-def test_names_are_shown_as_text_and_can_be_downloaded(page, serving, speech):
+def test_names_of_files_are_shown_as_text(page, serving, speech):
     client, _ = serving()
     name = "<img src=x onerror=alert(1)>,=1+1.wav"
     drop(page, client, (name, wav()), ("=1+1.txt", b"no samples"))
@@ -50,7 +50,7 @@ def test_names_are_shown_as_text_and_can_be_downloaded(page, serving, speech):
     assert "llr" not in first
 
 
-def test_one_window_has_a_message_and_no_line(page, serving):
+def test_one_window_has_a_message_instead_of_a_line(page, serving):
     client, _ = serving()
     drop(page, client, ("silence.wav", wav(0.02, pitch=0)))
     text = card_of(page)
@@ -63,7 +63,7 @@ def test_one_window_has_a_message_and_no_line(page, serving):
     assert not page.locator("#table").is_visible()  # one recording needs none
 
 
-def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(page, serving, speech, calibration):
+def test_the_picture_has_labelled_axes(page, serving, speech, calibration):
     client, _ = serving(decider=Decider(calibration))
     drop(page, client, speech / "talk.wav")
     card_of(page)
@@ -80,7 +80,7 @@ def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(page, servi
 
 
 @pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])
-def test_fake_stretches_are_shaded_and_listed(page, serving, tmp_path, fakes):
+def test_fake_stretches_are_shown(page, serving, tmp_path, fakes):
     client, desk = serving()
     desk.detector = loud_is_fake.detector()
     soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(fakes=fakes), 16000)
@@ -126,7 +126,7 @@ def test_the_box_scores_each_channel_by_itself(page, serving, tmp_path):
     assert [row[0] for row in rows_of(page)] == ["call.wav, channel 0", "call.wav, channel 1"]
 
 
-def test_refusals_and_a_server_that_is_gone_are_errors_of_the_file(page, serving):
+def test_an_upload_without_an_answer_is_an_error_of_the_file(page, serving):
     client, _ = serving(Limits(max_size=1))
     drop(page, client, ("large.wav", wav(80)))
     page.wait_for_selector("td.error")
@@ -137,7 +137,7 @@ def test_refusals_and_a_server_that_is_gone_are_errors_of_the_file(page, serving
     assert [row[0] for row in rows_of(page)] == ["a.wav"]  # a new drop replaces what was shown
 
 
-def test_the_page_is_used_by_keyboard_and_announces_answers(page, serving, speech):
+def test_the_page_can_be_used_without_a_mouse_or_screen(page, serving, speech):
     client, _ = serving()
     drop(page, client, speech / "talk.wav", speech / "notes.txt", speech / "talk.mp3")
     page.wait_for_selector("#table tr:nth-child(3)")
@@ -178,7 +178,7 @@ def test_synthetic_vowels_need_no_recording(page, serving):
     assert audio(page, "duration") == 6
 
 
-def test_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends(page, server):
+def test_labels_of_axes_are_round(page, server):
     client, _ = server
     page.goto(str(client.base_url))
     low, high = page.evaluate("scoreAxis([1, 1.01], null)")
@@ -191,6 +191,11 @@ def test_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends(page, ser
     assert page.evaluate("timeLabels(1800)") == [0, 300, 600, 900, 1200, 1500]
     assert page.evaluate("[clock(59.96), clock(3725.5), clock(75, 0)]") == ["1:00.0", "1:02:05.5", "1:15"]
     assert page.evaluate("[4.0375, 90, 7200].map(duration)") == ["4.04 s", "1 min 30 s", "2 h"]
+
+
+def test_a_long_track_is_thinned_to_medians(page, server):
+    client, _ = server
+    page.goto(str(client.base_url))
     scores = np.random.default_rng(0).standard_normal(7000)
     track = {"times": (2 + 0.5 * np.arange(7000)).tolist(), "scores": scores.tolist(), "duration": 3504}
     points = page.evaluate("thinned", track)

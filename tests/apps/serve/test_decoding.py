@@ -28,7 +28,7 @@ def crash():
         process.kill()
 
 
-def test_what_cannot_be_decoded_has_a_reason(speech, tmp_path):
+def test_an_upload_that_cannot_be_decoded_has_a_reason(speech, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")  # no process reads this pipe, so the decoder waits until it is killed
     for name, target, check, message in (
         ("talk.wav", "pipe.wav", crash, "the decoder crashed"),

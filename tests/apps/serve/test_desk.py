@@ -78,7 +78,7 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     assert "segments" not in desk.score(path, "a.wav").row()
 
 
-def test_what_is_given_up_is_not_kept(small, speech, folder):
+def test_an_abandoned_upload_is_not_kept(small, speech, folder):
     for limits, name, error, message in (
         (Limits(max_duration=5), "talk.m4a", NotDecoded, "^longer than 5 s"),  # only decoding tells its length
         (Limits(timeout=1e-3), "talk.wav", TooSlow, r"took longer than 0\.001 s"),
@@ -91,7 +91,7 @@ def test_what_is_given_up_is_not_kept(small, speech, folder):
     assert not list(folder.iterdir())
 
 
-def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
+def test_recordings_are_scored_one_at_a_time(small, speech, folder):
     desk = Desk(small, folder, Limits(waiting=1))
     order = []
     started = threading.Event()
@@ -145,7 +145,7 @@ def test_a_desk_that_finishes_refuses_what_is_new(small, speech, folder):
         desk.score(speech / "talk.wav", "talk.wav")
 
 
-def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_path, folder, capsys):
+def test_a_decision_is_that_of_predict(small, model, speech, calibration, tmp_path, folder, capsys):
     """That of `nes2net predict`, on as many samples as the calibration was made of."""
     usual = measure(soundfile.read(speech / "talk.wav")[0][:16000])
     population = Population.fit([usual._replace(level=usual.level + 6 + n / 10) for n in range(20)], np.arange(20) < 10)
@@ -179,7 +179,7 @@ def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder)
     assert desk.score(path, path.name).row()["judged"] == 0.25
 
 
-def test_a_tone_is_a_dark_line_at_its_frequency_and_time(tmp_path):
+def test_a_tone_is_a_dark_line_of_the_spectrogram(tmp_path):
     time = np.arange(64000) / 16000
     tone = np.where((time > 1) & (time < 2), 0.5, 0) * np.sin(2 * np.pi * 2000 * time)
     soundfile.write(tmp_path / "a.wav", tone, 16000, subtype="FLOAT")

@@ -71,7 +71,7 @@ def test_two_workers_share_a_folder(Worker, small, speech, tmp_path):
     assert {path.name for path in (tmp_path / "done").iterdir()} == {*names, *(f"{name}.json" for name in names)}
 
 
-def test_what_ended_a_worker_is_not_tried_again(Worker, small, speech, tmp_path):
+def test_a_recording_that_ended_a_worker_is_not_tried_again(Worker, small, speech, tmp_path):
     """Unless its answer was written already."""
     Worker(tmp_path, small, "a")
     for name in ("bad.wav", "good.wav"):

@@ -28,7 +28,7 @@ def client():
     return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
-def test_names_of_this_machine_and_foreign_ones(client):
+def test_only_names_of_this_machine_are_answered(client):
     """A page of evil.example, whose name was made to lead here, sends a foreign name."""
     hosts = ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
     foreign = ["evil.example", "127.0.0.1.evil.example:7860", "localhost.evil.example", "", "[", "lab.example@evil"]

@@ -101,9 +101,7 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     check_widths(page)
 
 
-def test_the_page_says_what_comes_and_breaks_names_of_files_at_their_separators_only(
-    page, serving, speech, calibration
-):
+def test_the_page_fits_the_screen_of_a_phone(page, serving, speech, calibration):
     """On the screen of a phone, before and after an upload; the table itself does not stick out."""
     client, _ = serving(decider=Decider(calibration))
     page.set_viewport_size({"width": 400, "height": 900})
@@ -132,7 +130,7 @@ def test_the_page_says_what_comes_and_breaks_names_of_files_at_their_separators_
     check_widths(page)
 
 
-def test_the_openapi_page_tries_a_request_of_this_server_alone(page, serving):
+def test_the_openapi_page_loads_only_from_this_server(page, serving):
     """It comes from this server alone, and tries a request."""
     client, _ = serving()
     page.goto(f"{client.base_url}/docs")

@@ -16,7 +16,7 @@ from nes2net.scoring.decisions.calibration import Llrs
 pytest.importorskip("fastapi_offline")
 
 
-def test_a_waveform_and_a_spectrogram_are_sent(server, speech):
+def test_the_answer_has_the_picture_of_the_recording(server, speech):
     client, _ = server
     samples, _ = soundfile.read(speech / "talk.wav")
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())

@@ -47,7 +47,7 @@ def started(model, tmp_path):
 @needs_serve
 @POSIX
 @pytest.mark.parametrize("number, ended", [(signal.SIGINT, (0, "stopped", "")), (signal.SIGHUP, (143, "", ""))])
-def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, speech, small, tmp_path, number, ended):
+def test_a_server_runs_until_ctrl_c_or_the_end_of_the_terminal(started, speech, small, tmp_path, number, ended):
     """A recording that is being scored does not disturb its end, and nothing is left."""
     process, address = started()
     assert address.startswith("http://127.0.0.1:78")
@@ -96,7 +96,7 @@ def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch, numbe
 @pytest.mark.slow
 @needs_serve
 @POSIX
-def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, tmp_path):
+def test_a_server_under_nohup_ends_only_at_sigterm(started, tmp_path):
     words = ("--host", "0.0.0.0", "--allow-name", "lab.example", "--workers", "2")
     process, address = started(*words, before=["nohup", "env", "OMP_NUM_THREADS=2"])
     process.send_signal(signal.SIGHUP)
@@ -114,7 +114,7 @@ def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm
 
 @pytest.mark.slow
 @needs_serve
-def test_it_serves_an_exported_detector(started, speech, small, tmp_path):
+def test_an_exported_detector_is_served(started, speech, small, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     _, address = started(model=export(small, "onnx", tmp_path / "small.onnx"))
@@ -163,7 +163,7 @@ def test_wrong_input_is_one_line(model, tmp_path, refused):
 
 
 @pytest.mark.parametrize("library", ["fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn"])
-def test_without_its_libraries_it_says_what_to_install(model, monkeypatch, refused, library):
+def test_missing_libraries_of_serve_are_named(model, monkeypatch, refused, library):
     monkeypatch.setitem(sys.modules, library, None)
     refused(["serve", "--model", model], how_to_install("serve"))
 

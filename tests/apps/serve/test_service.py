@@ -69,7 +69,7 @@ def test_the_health_check_of_the_image_passes(server):
     subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
 
-def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech, paused_scoring):
+def test_a_stopping_service_only_finishes_what_runs(serving, small, speech, paused_scoring):
     """As after SIGTERM."""
     begun, may_go_on = paused_scoring
     client, desk = serving()
@@ -99,7 +99,7 @@ def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech
     wait(is_gone)
 
 
-def test_the_first_sigterm_finishes_and_the_second_ends(small, tmp_path):
+def test_only_the_second_sigterm_ends_the_service_at_once(small, tmp_path):
     from nes2net.apps.serve.server import _Server, uvicorn_config
 
     desk = Desk(small, tmp_path)
@@ -126,7 +126,7 @@ def samples(text):
     return samples
 
 
-def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
+def test_metrics_count_every_request(serving, speech, paused_scoring):
     begun, may_go_on = paused_scoring
     client, _ = serving(Limits(waiting=1))
     running = threading.Thread(target=send, args=[client, speech / "talk.wav"])

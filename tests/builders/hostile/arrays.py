@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builders.files import write_json
 from builders.hostile import Case
 from builders.hostile.making import maker, pipe
 from nes2net.apps.scale.results import to_score_file
@@ -201,7 +202,7 @@ class _Results:
 
     def write(self, folder: Path) -> Path:
         """Write the folder; a column of None is left out."""
-        (folder / "scale.json").write_text(json.dumps(self.record))
+        write_json(folder / "scale.json", self.record)
         facts = {"nes2net": json.dumps(self.facts), **self.further_facts}
         table = _table_of(self.columns).replace_schema_metadata(facts)
         pq.write_table(table, folder / "a.parquet")

@@ -11,8 +11,8 @@ from typing import Any
 
 from builders.hostile import Case, cases
 from builders.hostile.making import maker
+from builders.small_parts import SPECTRUM
 
-_LPS = {"name": "lps", "n_fft": 128, "num_bins": 20}
 _SSL = {"name": "wav2vec2_small", "encoder_layers": 1, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 16}
 _CONFIG = "model:\n  frontend: {name: lps, n_fft: 128, num_bins: 20}\n  backend: asp_mlp\n"
 _HUGGING_FACE = {
@@ -43,7 +43,7 @@ def _detector(folder: Path, config: str) -> Path:
 
 
 def _options(section: str, options: dict[str, Any]) -> Callable[[Path], Path]:
-    model = {"frontend": _LPS, "backend": {"name": "asp_mlp"}, section: options}
+    model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp"}, section: options}
     return _detector(json.dumps({"model": model}))  # JSON is YAML
 
 
@@ -94,7 +94,7 @@ def doubled(times: int) -> str:
 _DOUBLED = doubled(40) + "model: {frontend: {name: lps}, backend: {name: nes2net_x, nes_ratio: *a39}}"
 # The form of YAML is checked as that of recipes.
 _YAML = {
-    "an option doubled 40 times": (_DOUBLED, "aliases"),
+    "an option doubled 40 times": (_DOUBLED, "aliases and tags are not allowed"),
     "a text of 10 MB": (_CONFIG + "a: " + "x" * 10**7, "is longer than"),
     "empty": ("", "does not describe a model"),
     "an unknown name": ("model: {frontend: {name: " + "x" * 10_000 + "}, backend: sls}", "unknown front-end"),
@@ -107,7 +107,7 @@ _YAML = {
 _OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft must be "),
     "a frame per sample": ("frontend", _convolutions([8, 1, 1]), "from one frame to the next"),
-    "long frames often": ("frontend", {**_LPS, "n_fft": 16384, "hop_length": 32}, "from one frame to the next"),
+    "long frames often": ("frontend", {**SPECTRUM, "n_fft": 16384, "hop_length": 32}, "from one frame to the next"),
     "a frame of all samples": (
         "frontend",
         _convolutions(*[[8, 4096, 4096]] * 16),

@@ -230,7 +230,7 @@ def _cases() -> list[Case]:
         # Inputs and outputs.
         "as many scores as it likes": (_changed(_more_scores), r"computed scores of shape \(3,\) for 2 waveforms"),
         # Bytes.
-        "empty": (_bytes(lambda _: b""), "not an ONNX file"),
+        "empty": (_bytes(lambda _: b""), "is empty, not an ONNX file"),
         "cut": (_bytes(lambda c: c[: len(c) * 5 // 8]), _DAMAGED),
         "a number without end": (_bytes(lambda _: b"\x08" + b"\xff" * 10**6), _DAMAGED),
         "a terabyte of zeros": (_large, "has 1.1 TB"),

@@ -24,7 +24,7 @@ def _read(path: Path, overrides: Sequence[str] = ()) -> Any:
 
 
 _TEXTS: dict[str, tuple] = {}
-_TEXTS["doubled 40 times"] = (doubled(40), "aliases")
+_TEXTS["doubled 40 times"] = (doubled(40), "aliases and tags are not allowed")
 _TEXTS["a tag"] = ("seed: !!python/name:os.system", "tags")
 _TEXTS["nested 10,000 deep"] = ("model: " + "[" * 10_000 + "]" * 10_000, "deep")
 _TEXTS["100,000 values"] = ("comment: [" + "1," * 90_000 + "]", "values")

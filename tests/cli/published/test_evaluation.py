@@ -39,18 +39,27 @@ def test_every_published_run_prints_its_output(name, tmp_path, monkeypatch, scri
             assert stderr == "", run
 
 
-def test_phases_key_layouts_and_what_is_missing(g200, script):
+def test_keys_are_found_in_each_layout(g200, script):
     for keys in ("keys", "keys/LA", "keys/LA/CM", "."):
         for phase in ("hidden", "hidden_track"):
             stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} {phase}").out
             assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"], keys
+
+
+def test_missing_asv_scores_are_named(g200, script):
     (g200.folder / "keys/LA/ASV/ASVTorch_Kaldi/score.txt").unlink()
     stdout, stderr = script("python evaluate_2021_LA.py scores_LA.txt keys eval", status=2)
     assert stdout == ""
     assert stderr.count("\n") == 1
     assert "ASVTorch_Kaldi/score.txt, keys/LA/ASV/ASVtorch_kaldi/score.txt" in stderr
+
+
+def test_trials_without_a_score_are_listed(g200, script):
     stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval", status=1).err
     assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
+
+
+def test_scores_that_are_not_finite_are_listed(g200, script):
     stderr = script("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval", status=1).err
     assert stderr.splitlines()[0] == "bad_nan_LA.txt: 1 with a score that is not finite: LA_E_1000045"
 

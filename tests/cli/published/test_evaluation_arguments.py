@@ -19,7 +19,7 @@ def test_a_label_before_the_score_is_no_score(g200, script):
     text = (g200.folder / "scores_LA.txt").read_text()
     write(g200.folder / "edited.txt", text.replace(" ", " spoof "))
     stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval", status=2).err
-    assert stderr == "error: edited.txt, line 1: expected a number as score, found 'spoof'\n"
+    assert stderr == "error: edited.txt, line 1: expected a number as score, found 'spoof'; correct it\n"
 
 
 @pytest.mark.parametrize("program", ["evaluate_2021_LA.py", "evaluate_2021_DF.py"])

@@ -23,8 +23,8 @@ def row(epoch, loss, w_aug, wo_aug):
     return {"epoch": epoch, "loss": loss, "val_loss_w_aug": w_aug, "val_loss_wo_aug": wo_aug, "seconds": 0.5 * epoch}
 
 
-def test_the_lines_of_an_epoch(capsys):
-    """The best epoch of each loss is printed, and of equal epochs the last."""
+def test_the_best_epoch_of_each_loss_is_printed(capsys):
+    """Of equal epochs, the last is the best one."""
     history = [row(1, 0.7, 0.5, 0.25), row(2, 0.123456, 0.5, 0.5), row(3, 0.1, 12.0, 0.375)]
     for length in (1, 2, 3):
         TrainingLines().epoch_ended(history[:length])
@@ -38,6 +38,9 @@ def test_the_lines_of_an_epoch(capsys):
         "\n3: tr_loss 0.10000, -val_loss_w_aug 12.00000, -val_loss_wo_aug 0.37500, "
         "Best loss w/ aug: E2/0.500000, Best loss wo aug: E1/0.25000\ntime cost: 1.5\n"
     )
+
+
+def test_an_epoch_without_validation_is_not_printed(capsys):
     first = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
     TrainingLines().epoch_ended([first])
     assert capsys.readouterr().out == ""
@@ -57,8 +60,7 @@ def main(corpus, tmp_path, monkeypatch, output):
     return run
 
 
-def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main):
-    """Both validation losses are that of the one pass. Finished epochs are not printed again."""
+def test_without_rawboost_both_validation_losses_are_that_of_the_one_pass(main):
     lines, remarks = main(TRAIN)
     # a spectrum has no parameters
     assert lines[0] == "Device: cpu"
@@ -74,10 +76,16 @@ def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main)
     assert "checkpoints are in models/" in remarks
     assert "lps + last" in remarks
 
+
+def test_finished_epochs_are_not_printed_again(main):
+    lines, _ = main(TRAIN)
     again, remarks = main(TRAIN)
     assert again == lines[:5]
     assert "is trained already, 2 epochs" in remarks
 
+
+def test_training_starts_from_the_checkpoint_of_model_path(main):
+    main(TRAIN)
     (folder,) = Path("models").iterdir()
     lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
     assert lines[2:4] == ["num_params_SSL: 0", f"Model loaded : {folder}/epoch_1.pth"]

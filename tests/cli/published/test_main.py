@@ -32,7 +32,7 @@ def recipe(words=""):
     return legacy.recipe_from_flags(legacy.build_parser().parse_args(f"{MODEL} {words}".split()))
 
 
-def test_flags_become_a_recipe():
+def test_flags_of_the_model_become_a_recipe():
     full = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
     assert full.train.lr == 2.5e-7
     assert full.augment.algo == 4
@@ -41,14 +41,23 @@ def test_flags_become_a_recipe():
     assert full.model["backend"] == {"name": "nes2net_x", **options}
     assert full.model["frontend"] == {"name": "wav2vec2"}
     assert full.ssl_checkpoint == "xlsr2_300m.pt"
+
+
+def test_set_changes_the_recipe():
     small = recipe("--ssl_config small --set train.schedule=cosine model.backend.dilation=1")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
     assert small.ssl_checkpoint is None
     assert small.train.schedule == "cosine"
     assert small.model["backend"]["dilation"] == 1
+
+
+def test_frontend_replaces_the_front_end():
     assert recipe("--frontend lps").model["frontend"] == {"name": "lps"}
-    assert full.name == "wav2vec2_Nes2Net_X"
-    assert small.name == "wav2vec2_small_nes2net_x"
+
+
+def test_a_recipe_is_named_after_its_parts():
+    assert recipe().name == "wav2vec2_Nes2Net_X"
+    assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
     assert recipe("--frontend lps --set name=mine").name == "mine"
     assert recipe("--model_name wav2vec2_AASIST --comment a").tag.startswith("unknown_wav2vec2_AASIST_e")
 
@@ -57,6 +66,9 @@ def test_published_flags_become_a_recipe():
     published = recipe()
     assert (published.train.batch_size, published.seed) == (12, 1234)
     assert published.to_dict() == recipe("--augment_rng utterance --select_on loss").to_dict()
+
+
+def test_flags_of_this_toolkit_become_a_recipe():
     changed = recipe(
         "--augment_rng legacy --select_on minDCF --keep last,best,3 --precision bf16 --accumulate 4 --cache decoded "
         "--compile --activation_checkpointing --freeze_frontend_epochs 2 --patience 5"
@@ -67,6 +79,10 @@ def test_published_flags_become_a_recipe():
     train = {"keep": "last,best,3", "precision": "bf16", "accumulate": 4, "freeze_frontend_epochs": 2}
     train |= {"compile": True, "activation_checkpointing": True}
     assert {name: getattr(changed.train, name) for name in train} == train
+
+
+def test_without_a_flag_the_default_of_recipes_holds():
+    published = recipe()
     keys = {"augment": ["rng"], "data": ["cache", "num_workers"], "train": list(legacy._TRAIN_KEYS)}
     for section, names in {**keys, "validation": ["select_on", "patience"]}.items():
         for name in names:  # without a flag, the default of recipes

@@ -60,7 +60,7 @@ def test_cached_samples_have_the_bits_of_decoded_ones(audio, tmp_path, monkeypat
     assert same_bits(cache.load(path), expected)
 
 
-def test_minus_zero_and_samples_beyond_1_are_kept(tmp_path, audio, monkeypatch):
+def test_samples_are_cached_without_loss(tmp_path, audio, monkeypatch):
     for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
         waveform = np.array(waveform, np.float32)
         monkeypatch.setattr(cache_module, "load_head", lambda *_, waveform=waveform: waveform)
@@ -120,7 +120,7 @@ def test_a_damaged_entry_is_written_again(audio, tmp_path, damage):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
-def test_lasting_errors_are_reported_once_and_end_the_writing_of_this_run(audio, tmp_path, monkeypatch, capsys, number):
+def test_a_run_stops_caching_after_a_lasting_error(audio, tmp_path, monkeypatch, capsys, number):
     def failing(path, mode):
         if mode == "wb":
             raise OSError(number, os.strerror(number), str(path))
@@ -165,18 +165,29 @@ def test_files_left_by_killed_processes_are_removed(audio, tmp_path):
         assert sorted(entry.parent.iterdir()) == sorted([entry, other_file, being_written])
 
 
-def test_recordings_and_folders_that_cannot_be_used_are_errors(audio, tmp_path):
+def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with input_error(r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
         AudioCache(tmp_path / "file" / "cache")
+
+
+def test_a_recording_that_is_missing_is_named(tmp_path):
     cache = AudioCache(tmp_path / "cache")
-    damaged = tmp_path / "damaged.flac"
     with input_error(r"none\.wav not found"):
         cache.load(tmp_path / "none.wav")
+
+
+def test_damage_behind_the_samples_that_are_read_does_not_matter(audio, tmp_path):
+    cache = AudioCache(tmp_path / "cache")
+    damaged = tmp_path / "damaged.flac"
     data = (audio / "16bit.flac").read_bytes()
     damaged.write_bytes(data[: len(data) * 3 // 4] + bytes(2000))
-    # Where only the head is heard, damage after it does not matter.
     assert same_bits(cache.load(damaged, 1000), load_audio(audio / "16bit.flac")[:1000])
+
+
+def test_a_recording_that_cannot_be_decoded_is_named(tmp_path):
+    cache = AudioCache(tmp_path / "cache")
+    damaged = tmp_path / "damaged.flac"
     damaged.write_bytes(b"no audio")
     for num_samples in (None, 1000):
         with input_error(r"damaged\.flac was read by neither"):

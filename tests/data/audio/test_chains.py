@@ -48,7 +48,7 @@ FORMATS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16")]
 
 @pytest.mark.parametrize("file_format, subtype", [*FORMATS, ("AU", "PCM_16")])
 @pytest.mark.parametrize("second", [{}, {"rate": 48000}, {"channels": 2}])
-def test_every_way_of_reading_gives_all_links(tmp_path, file_format, subtype, second):
+def test_every_reader_gives_all_links_of_a_chain(tmp_path, file_format, subtype, second):
     """Also at another rate or with more channels."""
     links = [link(file_format, subtype), link(file_format, subtype, loudness=0.3, **second)]
     path = tmp_path / f"chain.{file_format.lower()}"

@@ -92,7 +92,7 @@ def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length
 
 
 @pytest.mark.parametrize("length", [1, 7999, 8000, 63999, 64000, 64001, 71999, 72000, 128000, 300000])
-def test_pieces_lie_side_by_side_and_leave_out_a_short_rest(length):
+def test_a_recording_is_cut_into_adjacent_pieces(length):
     cut = pieces(length, 64000, 8000)
     assert [start for start, _ in cut] == [64000 * number for number in range(len(cut))]
     for _, size in cut[:-1]:

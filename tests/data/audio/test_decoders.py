@@ -15,7 +15,7 @@ from nes2net.data.audio.read import load_audio, measure_audio
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mov"])
-def test_mp4_files_with_gaps_are_whole_and_cut_ones_are_not(tmp_path, suffix):
+def test_only_mp4_files_that_are_cut_are_refused(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
     for options in ({"spread": 8000}, {"options": {"movflags": "faststart"}}):
         encode(path, noise(48000), "aac", **options)

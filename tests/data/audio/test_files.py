@@ -31,7 +31,7 @@ def test_folders_are_searched_for_every_format_that_can_be_read(tmp_path, suffix
     assert recordings_below(tmp_path) == expand_folders([str(tmp_path)]) == [path]
 
 
-def test_a_line_names_the_files_that_are_passed_over(tmp_path, capsys):
+def test_a_line_counts_the_skipped_files_of_a_folder(tmp_path, capsys):
     for name in ("a.wav", "b.AMR", "notes.txt", "a.dat", "b.dat", "unnamed", ".hidden"):
         (tmp_path / name).touch()
     assert [path.name for path in expand_folders([str(tmp_path)])] == ["a.wav", "b.AMR"]
@@ -39,6 +39,11 @@ def test_a_line_names_the_files_that_are_passed_over(tmp_path, capsys):
     assert error.count("\n") == 1
     assert "skipped in" in error
     assert ": 2 .dat, 1 no suffix; to read" in error
+
+
+def test_named_files_are_never_skipped(tmp_path, capsys):
+    for name in ("a.wav", "notes.txt"):
+        (tmp_path / name).touch()
     expand_folders([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
     assert not capsys.readouterr().err
 

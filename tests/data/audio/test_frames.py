@@ -104,7 +104,7 @@ def variable_mp3(tmp_path):
     return content, content.index(b"Xing")
 
 
-def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
+def test_all_frames_of_an_mp3_file_are_read_whatever_its_header_states(variable_mp3, tmp_path):
     """All samples are read: without a number of frames, with VBRI (unknown to libsndfile), with tags."""
     content, frame_offsets = variable_mp3
     no_number = bytearray(content)
@@ -176,7 +176,7 @@ def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, ca
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_no_damage_of_ogg_goes_unnoticed(tmp_path, subtype):
+def test_every_damage_of_an_ogg_file_is_noticed(tmp_path, subtype):
     """Both decoders leave out a page with a wrong checksum, up to a second of audio."""
     rng = np.random.default_rng(0)
     path = tmp_path / "noise.ogg"

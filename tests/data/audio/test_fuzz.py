@@ -32,7 +32,7 @@ def read(path):
 # ---- whole files
 
 
-def test_whole_files_of_many_kinds(tmp_path):
+def test_whole_files_of_many_kinds_have_the_samples_that_were_written(tmp_path):
     """Rates, channels, sample types and containers, compared with the resampled samples themselves."""
     tolerances = {"PCM_16": 2**-15, "PCM_24": 2**-23, "FLOAT": 0, "DOUBLE": 1e-7, "ULAW": 0.01, "ALAW": 0.01}
     for kind in (
@@ -53,7 +53,7 @@ def test_whole_files_of_many_kinds(tmp_path):
             assert_allclose(waveform, clean, rtol=0, atol=2 * tolerances[subtype] + 1e-7, err_msg=kind)
 
 
-def test_flac_of_a_pipe_and_flac_with_other_data_around(tmp_path):
+def test_all_samples_of_unusual_flac_files_are_read(tmp_path):
     """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
     soundfile.write(tmp_path / "clean.flac", SAMPLES, RATE)
     data = (tmp_path / "clean.flac").read_bytes()
@@ -70,7 +70,7 @@ def test_flac_of_a_pipe_and_flac_with_other_data_around(tmp_path):
         assert count_samples(path) == len(expected), name
 
 
-def test_flac_that_libsndfile_refuses(tmp_path):
+def test_flac_with_samples_beyond_16_bits_is_read_with_ffmpeg(tmp_path):
     """Samples beyond 16 bits: encoders before libFLAC 1.4 wrote them, later decoders refuse them.
 
     FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
@@ -126,7 +126,7 @@ def cyclic_redundancy(data, polynomial, width):
 @pytest.mark.parametrize(
     "kind, first, end", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
 )
-def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, end):
+def test_every_flipped_byte_of_flac_is_noticed(tmp_path, kind, first, end):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
     path = tmp_path / "flipped.audio"
     rng = np.random.default_rng(1)

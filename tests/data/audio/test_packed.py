@@ -63,18 +63,34 @@ def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_
             check_readable(source)
 
 
-def test_addresses_of_recordings_in_shards_are_recognised(addresses, tmp_path):
+def test_addresses_of_recordings_in_shards_are_recognised(addresses):
     first = addresses["x.tar"][0]
     assert shard_of(first) == (first.parents[1], "inner.tar/a.flac")
     assert shard_of(first.parents[1]) is None
+
+
+def test_a_missing_member_of_a_shard_is_not_there(addresses):
+    first = addresses["x.tar"][0]
     assert not is_there(first.parents[1] / "none.flac")
+
+
+def test_a_folder_may_be_named_like_a_shard(tmp_path):
     (tmp_path / "folder.parquet").mkdir()
     (tmp_path / "folder.parquet" / "a.flac").write_bytes(b"fLaC")
     assert shard_of(tmp_path / "folder.parquet" / "a.flac") is None
     assert is_there(tmp_path / "folder.parquet" / "a.flac")
+
+
+def test_rows_that_a_shard_lacks_are_not_there(addresses):
     row = addresses["x.parquet"][0]
     assert not any(map(is_there, (row.with_name("5"), row.with_name("-1"), row.with_name("٣"), row.with_name("a"))))
+
+
+def test_a_recording_of_a_missing_shard_has_no_stamp(tmp_path):
     assert stamp(tmp_path / "gone.parquet" / "0") == "-"
+
+
+def test_the_bytes_of_a_recording_can_be_pickled():
     again = pickle.loads(pickle.dumps(RecordingBytes("utt.flac", b"12")))
     assert str(again) == "utt.flac"
     assert again.content == b"12"
@@ -100,7 +116,7 @@ def test_a_row_without_audio_is_named(rows, message, tmp_path):
         assert "0" in str(error.value)
 
 
-def test_a_shard_that_is_cut_off_is_named(files, addresses, tmp_path):
+def test_a_shard_that_is_cut_off_is_named(addresses, tmp_path):
     for name, paths in addresses.items():
         shard = tmp_path / name
         intact_shard, member = shard_of(paths[0])
@@ -110,10 +126,16 @@ def test_a_shard_that_is_cut_off_is_named(files, addresses, tmp_path):
             shard.write_bytes(content[:size])
             with input_error(f"of {shard} cannot be read.*cut off or damaged"):
                 load_audio(shard / member)
+
+
+def test_a_compressed_shard_is_named(files, tmp_path):
     shard = tmp_path / "gz.tar"
     shards.write_tar(shard, {"a.flac": files[0].read_bytes()}, "w:gz")
     with input_error("member a.flac of .*gz.tar cannot be read"):
         load_audio(shard / "a.flac")
+
+
+def test_a_missing_row_of_a_shard_is_named(addresses):
     with input_error("no row '7'; it has 5"):
         load_audio(addresses["x.parquet"][0].with_name("7"))
 
@@ -133,7 +155,7 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
     assert status_of(tmp_path / "x.parquet" / "0").size == os.path.getsize(tmp_path / "x.parquet")
 
 
-def test_few_row_groups_are_kept(addresses, monkeypatch):
+def test_few_row_groups_are_held_in_memory(addresses, monkeypatch):
     """A row group is read once for its rows in order, and no more of them are kept than allowed."""
     read = []
     original = packed._Table._read
@@ -150,11 +172,14 @@ def test_few_row_groups_are_kept(addresses, monkeypatch):
     assert read == [0, 1, 2, 0, 1]
 
 
-def test_shards_are_read_from_threads_and_forked_processes(addresses):
+def test_shards_are_read_in_a_forked_process(addresses):
     path = addresses["x.parquet"][0]
     load_audio(path)
     with packed._state.turn, multiprocessing.get_context("fork").Pool(1) as pool:  # turn of a thread that it lacks
         assert len(pool.apply_async(load_audio, [path]).get(PATIENCE)) == 9000
+
+
+def test_shards_are_read_by_many_threads(addresses):
     with ThreadPoolExecutor(20) as pool:
         lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
     assert lengths == lengths[:5] * 4

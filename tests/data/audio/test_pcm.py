@@ -28,7 +28,7 @@ def test_all_256_bytes_of_g711_decode_as_the_standard_says(encoding):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_where_bytes_are_cut_does_not_matter(channels):
+def test_raw_audio_may_be_cut_at_any_byte(channels):
     samples = SAMPLES[:channels]
     floats = samples.astype(np.float32) / 32768
     contents = {"s16le": samples.T.tobytes()}
@@ -114,7 +114,7 @@ def test_audio_is_not_mistaken_for_a_file(encoding):
         assert decoded([complete[first : first + 160] for first in range(0, len(complete), 160)], encoding).shape[1] > 0
 
 
-def test_what_is_not_raw_audio_is_refused(tmp_path):
+def test_wrong_settings_of_raw_audio_are_refused():
     for options, message in (
         ({"encoding": "s24le"}, "`encoding` must be one of s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
         ({"channels": 0}, "`channels` must be at least 1"),
@@ -122,6 +122,9 @@ def test_what_is_not_raw_audio_is_refused(tmp_path):
     ):
         with input_error(message):
             RawAudio(b"", **{"sample_rate": 8000, **options})
+
+
+def test_sources_that_are_not_raw_audio_are_refused(tmp_path):
     for source, message in (
         (b"RIFF1234WAVE", "the header of an audio file"),
         (io.StringIO("abc"), "bytes, not str"),

@@ -43,7 +43,7 @@ def test_resampling_equals_that_of_librosa(tmp_path, rate):
         assert_array_equal(np.concatenate(list(stream_audio(tmp_path / "noise.wav"))), loaded)
 
 
-def test_files_that_trip_naive_readers(shared):
+def test_unusual_real_files_are_read_or_refused_by_name(shared):
     """Of these real files, the AppleDouble file is refused by name and all others are read."""
     readable = 0
     for path in sorted((shared / "real" / "decoders").iterdir()):
@@ -113,6 +113,9 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
         refused(name, rf"{re.escape(name[:4])}.* {message}", readers=readers)
     assert count_samples("nothing.wav") == 0
     assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
+
+
+def test_a_waveform_of_three_axes_is_refused():
     with input_error("not .*: give one recording"):
         to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
 
@@ -178,7 +181,7 @@ def test_the_mean_of_two_channels_has_the_bits_of_numpys(order):
      ("OGG VORBIS 2", (11025, 16000, 48000)), ("OGG OPUS 1", (16000,)), ("AU G721_32 1", (11025,)),
      ("WAV IMA_ADPCM 1", (16000,)), ("WAV IMA_ADPCM 2", (48000,)), ("FFmpeg aac 2", (16000,))],
 )  # fmt: skip
-def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, kind, rates):
+def test_parts_of_a_recording_have_the_samples_of_the_whole(tmp_path, monkeypatch, kind, rates):
     """But excerpts at another rate, which are resampled by themselves."""
     file_format, subtype, channels = kind.split()
     for rate in rates:

@@ -62,7 +62,7 @@ def test_a_detector_takes_every_source(spectral_detector, samples):
         assert spectral_detector.score(make(), rate) == score
 
 
-def test_what_is_not_audio_is_refused(samples):
+def test_sources_that_are_not_audio_are_refused(samples):
     wrong = samples.copy()
     wrong[1, 6000] = np.nan
     for source, rate, message in (

@@ -51,7 +51,7 @@ def test_a_voice_is_found_also_in_noise(seed):
 
 
 @pytest.mark.parametrize("pitch", [80, 150, 220, 300, None], ids=str)
-def test_a_monotone_and_a_whispered_voice_are_speech(pitch):
+def test_voices_of_any_pitch_are_speech(pitch):
     for seconds in (1.0, 4.0):
         samples = spoken(seed=1, seconds=seconds, pitch=pitch)
         assert speech_share(samples) > 0.8

@@ -43,7 +43,7 @@ def condition_or_skip(text, sources):
 
 
 @pytest.mark.parametrize("text", NAMES)
-def test_every_condition_changes_a_copy_and_can_be_pickled(text, sources):
+def test_every_condition_changes_a_copy(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
     before = x.copy()
@@ -58,12 +58,19 @@ def test_every_condition_changes_a_copy_and_can_be_pickled(text, sources):
         assert len(y) == len(x)
     if text not in ("cut:8", "cut:4", "cut:2", "cut:1"):  # longer than a second
         assert not np.array_equal(y, x)
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_every_condition_can_be_pickled(text, sources):
+    condition = condition_or_skip(text, sources)
+    x = voice()
+    y = condition(x, np.random.default_rng(7))
     unpickled_result = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
     np.testing.assert_array_equal(unpickled_result, y)
 
 
 @pytest.mark.parametrize("text", NAMES)
-def test_every_condition_takes_short_recordings_and_silence(text, sources):
+def test_every_condition_accepts_short_or_silent_recordings(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
     has_silence = text.partition(":")[0] not in ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722")
@@ -101,7 +108,7 @@ def test_random_conditions_draw_again_for_each_utterance(sources):
         ("babble:5", "needs recordings"),
     ],
 )
-def test_unknown_conditions_and_wrong_strengths_are_refused(text, message):
+def test_conditions_that_cannot_be_created_are_refused(text, message):
     with input_error(message):
         create_condition(text)
 
@@ -132,17 +139,27 @@ def test_wrong_settings_of_augmentation_are_refused(augmentation, settings, mess
         getattr(augmentation, "of", augmentation)(**settings)
 
 
-def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
+def test_the_default_suite_leaves_out_what_lacks_its_data():
     suite = default_conditions()
     assert len(suite.names) >= 40
     assert len(set(suite.names)) == len(suite.names)
     assert suite.left_out["babble"] == "needs speech"
     assert suite.left_out["noise"] == "needs musan"
+
+
+def test_a_condition_with_its_data_is_in_the_default_suite(sources):
+    suite = default_conditions()
     all_conditions = default_conditions(sources)
     assert [name for name in all_conditions.names if name in suite.names] == suite.names
     assert set(NAMES) == {*all_conditions.names, *(n for n in NAMES if n.partition(":")[0] in all_conditions.left_out)}
+
+
+def test_a_missing_musan_of_the_default_suite_is_refused(sources):
     with input_error("MUSAN folder .* not found"):
         default_conditions(Sources(musan=sources.musan / "none"))
+
+
+def test_babble_requires_more_than_three_recordings(sources):
     few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
     assert few == "condition 'babble:20': needs more than 3 recordings to mix, found 3: use a corpus with more"
 

@@ -23,7 +23,7 @@ def perturbed(x, seed=1, targets=TARGETS, **settings):
 @pytest.mark.parametrize(
     ("kind", "dtype"), [*((kind, torch.bfloat16) for kind in KINDS), ("noise", torch.float32), ("mixup", torch.float64)]
 )
-def test_bona_fide_and_mixed_utterances_stay(kind, dtype):
+def test_only_embeddings_of_spoofs_are_perturbed(kind, dtype):
     x = embeddings(dtype)
     y = perturbed(x, kinds=[kind])
     assert y.dtype == dtype
@@ -65,12 +65,16 @@ def test_mixup_draws_from_beta_with_parameters_of_a_half():
         assert np.mean(np.array(shares) < share) == pytest.approx(chance, abs=0.05)
 
 
-def test_noise_and_affine_have_the_level_of_the_embedding():
+def test_noise_has_the_level_of_the_embedding():
     x = 100 * embeddings(size=4096)
     noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
     torch.testing.assert_close(
         noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0
     )
+
+
+def test_affine_maps_have_the_level_of_the_embedding():
+    x = 100 * embeddings(size=4096)
     affine = perturbed(x, kinds=["affine"], affine=0.2)[SPOOF]
     # one map for the batch: three utterances of equal level determine it in each dimension
     level = x[SPOOF].square().mean(1, keepdim=True).sqrt()
@@ -84,13 +88,20 @@ def test_noise_and_affine_have_the_level_of_the_embedding():
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_one_kind_is_drawn_for_each_batch_and_a_share_of_its_utterances():
-    """One kind for each batch, a share of the utterances, and the same for the same stream."""
+def test_the_same_stream_gives_the_same_perturbation():
     x = embeddings()
     assert torch.equal(perturbed(x, seed=5), perturbed(x, seed=5))
+
+
+def test_a_share_of_the_utterances_is_perturbed():
+    x = embeddings()
     assert torch.equal(perturbed(x, probability=0.0), x)
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
+
+
+def test_one_kind_is_drawn_for_each_batch():
+    x = embeddings()
     ranks = []
     differences = x[SPOOF][1:] - x[SPOOF][0]
     for i in range(40):  # noise leaves the space of the differences of the spoofed utterances, mixup does not
@@ -100,17 +111,22 @@ def test_one_kind_is_drawn_for_each_batch_and_a_share_of_its_utterances():
     assert 10 <= ranks.count(4) <= 30
 
 
-def test_a_probability_of_1_leaves_none_out_in_half_precision():
+def test_a_probability_of_1_perturbs_every_spoof_in_half_precision():
     x = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert (perturbed(x, targets=torch.zeros(3000).long(), kinds=["noise"]) != x).any(1).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
+def test_gradients_flow_through_a_perturbation(kind):
     x = embeddings().requires_grad_()
     (gradient,) = torch.autograd.grad(perturbed(x, kinds=[kind]).square().sum(), x)
     assert gradient.isfinite().all()
     assert (gradient != 0).any(1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spoof_without_another_one_is_perturbed(kind):
+    x = embeddings()
     for targets in (torch.tensor([1, 1, 0, 1, 1, 1, 1]), torch.ones(7, dtype=torch.long)):
         y = perturbed(x, targets=targets, kinds=[kind])
         assert y.isfinite().all()

@@ -141,12 +141,16 @@ def test_equals_the_plain_rendering(musan, rirs, length):
     assert 10 < changed < 25
 
 
-def test_the_only_folder_is_always_used_and_no_folder_turns_noise_off(musan, rirs):
+def test_the_only_folder_is_always_used(musan, rirs):
     x = white(8000)
     for folders in ({"musan": musan}, {"rir": rirs}):
         augmentation = NoiseAugmentation(**folders, probability=1)
         for seed in range(5):
             assert not np.array_equal(augmentation(x, np.random.default_rng(seed)), x)
+
+
+def test_without_a_folder_or_probability_no_noise_is_drawn(musan, rirs):
+    x = white(8000)
     rng = np.random.default_rng(0)
     assert NoiseAugmentation(probability=1)(x, rng) is x
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
@@ -180,21 +184,31 @@ def test_only_the_excerpt_is_read(tmp_path):
     assert not np.array_equal(excerpts[0], excerpts[1])
 
 
-def test_short_files_are_repeated_and_every_place_is_drawn(tmp_path):
+@pytest.fixture
+def ramp(tmp_path):
+    """A file of ten samples, and the samples."""
     path = tmp_path / "ramp.wav"
     soundfile.write(path, np.arange(10, dtype=np.float32) / 10, 16000, subtype="FLOAT")
-    ramp = load_audio(path)
+    return NoiseFile(path, 10), load_audio(path)
+
+
+def test_a_file_shorter_than_the_speech_is_repeated(ramp):
+    file, samples = ramp
     for length in (10, 11, 25):
-        excerpt = draw_excerpt(NoiseFile(path, 10), length, np.random.default_rng(0))
-        assert_array_equal(excerpt, np.resize(ramp, length))
-    starts = {draw_excerpt(NoiseFile(path, 10), 7, np.random.default_rng(seed))[0] for seed in range(60)}
-    assert starts == set(ramp[:4])
+        excerpt = draw_excerpt(file, length, np.random.default_rng(0))
+        assert_array_equal(excerpt, np.resize(samples, length))
+
+
+def test_every_place_of_a_file_is_drawn(ramp):
+    file, samples = ramp
+    starts = {draw_excerpt(file, 7, np.random.default_rng(seed))[0] for seed in range(60)}
+    assert starts == set(samples[:4])
 
 
 # ---- folders
 
 
-def test_noise_of_another_rate_and_format_is_used(musan, tmp_path):
+def test_noise_of_another_rate_is_resampled(musan, tmp_path):
     folder = tmp_path / "musan"
     shutil.copytree(musan, folder)
     shutil.rmtree(folder / "music")
@@ -223,9 +237,8 @@ def own_musan(musan, tmp_path):
 
 
 def refuses_musan(folder, message):
-    with input_error(message) as error:
+    with input_error(message):
         NoiseAugmentation(folder)
-    assert "\n" not in str(error.value)
 
 
 def test_a_musan_with_an_empty_file_is_refused(own_musan):

@@ -78,12 +78,16 @@ def test_no_thread_of_a_codec_is_left():
         gc.enable()
 
 
-def test_fewer_bits_are_worse_and_loud_samples_clipped():
+def test_fewer_bits_are_worse():
     x = voice(seconds=2.0)
     for name in ("mp3", "opus", "aac"):
         errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in effects.get(name).strengths]
         assert errors == sorted(errors)
         assert errors[0] > 0
+
+
+def test_loud_samples_are_clipped_by_a_codec():
+    x = voice(seconds=2.0)
     assert np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1  # what is too loud is clipped
 
 
@@ -109,7 +113,7 @@ def test_noises_are_added_at_the_stated_ratio(name, tmp_path_factory):
         assert db(power(x) / power(y.astype(np.float64) - x)) == pytest.approx(snr, abs=0.01)
 
 
-def test_white_and_pink_noise_have_their_slopes():
+def test_coloured_noises_have_their_slopes():
     for name, slope in (("white", 0.0), ("pink", -3.01)):  # dB per octave of density
         y = create_condition(f"{name}:0")(tone(1000, 4), rng()) - tone(1000, 4)
         density = [band_level(y, low, 2 * low) - db(low) for low in (125, 250, 500, 1000, 2000, 4000)]
@@ -156,9 +160,13 @@ def test_a_click_in_a_room_stays_where_it_is(tmp_path):
         assert abs(db(power(y) / power(x))) < 0.2
 
 
-def test_gain_and_clipping_reach_the_stated_level():
+def test_gain_reaches_the_stated_level():
     x = voice()
     assert_allclose(create_condition("gain:-20")(x, rng()), x / 10, rtol=1e-6)
+
+
+def test_clipping_reaches_the_stated_share_of_samples():
+    x = voice()
     for percent in (1, 5, 10):
         y = create_condition(f"clip:{percent}")(x, rng())
         assert np.mean(np.abs(y) >= np.abs(y).max()) == pytest.approx(percent / 100, abs=0.001)
@@ -166,10 +174,13 @@ def test_gain_and_clipping_reach_the_stated_level():
         assert_array_equal(y[unclipped], x[unclipped])
 
 
-def test_silence_is_trimmed_and_the_end_cut():
+def test_the_end_is_cut_at_the_stated_length():
     x = voice(seconds=1.5)
     for seconds, length in ((0.5, 8000), (1, 16000), (2, 24000)):
         assert_array_equal(create_condition(f"cut:{seconds}")(x, rng()), x[:length])
+
+
+def test_silence_around_speech_is_trimmed():
     silence = (10 ** (-60 / 20) * rng().standard_normal(16000)).astype(np.float32)
     x = silence.copy()
     x[4000:12000] += tone(200, 0.5)
@@ -179,7 +190,7 @@ def test_silence_is_trimmed_and_the_end_cut():
     assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
 
 
-def test_speed_and_pitch_change_length_and_tone_but_not_level():
+def test_speed_or_pitch_changes_a_tone_but_not_its_level():
     x = tone(1000)
     for factor in (0.95, 1.05):
         for name, length in (("speed", 16000 / factor), ("pitch", 16000)):
@@ -191,8 +202,7 @@ def test_speed_and_pitch_change_length_and_tone_but_not_level():
             assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40  # no clicks
 
 
-def test_large_changes_of_speed_and_their_draws(monkeypatch):
-    """Speeds are drawn on a logarithmic scale, as often slower as faster."""
+def test_large_changes_of_speed_move_a_tone():
     x = tone(1000)
     for speed in (0.5, 2.0):
         y = timing.change_speed(x, speed)
@@ -201,6 +211,9 @@ def test_large_changes_of_speed_and_their_draws(monkeypatch):
         assert abs(len(y) - 16000 / speed) <= 1
         assert peak == pytest.approx(1000 * speed, abs=2)
     assert_array_equal(timing.change_speed(x, 1.0), x)
+
+
+def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
     change = timing.DrawnSpeed(0.5, 2.0)
     stream = rng()
@@ -211,7 +224,7 @@ def test_large_changes_of_speed_and_their_draws(monkeypatch):
     assert timing.DrawnSpeed(1.1, 1.1)(None, rng()) == pytest.approx(1.1)
 
 
-def test_pitch_keeps_time():
+def test_a_change_of_pitch_keeps_the_time():
     x = np.zeros(32000, np.float32)
     starts = range(2000, 32000, 4000)
     for start in starts:

@@ -38,7 +38,7 @@ WAVES = GOLDEN["arrays"]
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
-def test_rawboost_equals_the_published_code_and_draws_as_often(algo):
+def test_rawboost_equals_the_published_code(algo):
     """Ends, peak, energy and mean of the output, and the next number of both generators."""
     assert len(GOLDEN["cases"]) == 217
     assert algo in {case["algo"] for case in GOLDEN["cases"]}
@@ -69,7 +69,7 @@ def test_every_sample_equals_published_code(name):
     assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
 
 
-def test_published_notch_filter_and_filtering():
+def test_notch_filters_equal_the_published_code():
     rng = np.random.RandomState(2)
     filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
     assert rng.random() == GOLDEN["genNotch_next_rand"]
@@ -146,7 +146,7 @@ generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
 
 @settings(max_examples=100)
 @given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
-def test_rawboost_changes_only_its_result_and_repeats_itself_from_a_seed(x, algo, make_rng, seed):
+def test_rawboost_depends_only_on_its_input_with_its_seed(x, algo, make_rng, seed):
     before = x.copy()
     global_numpy = np.random.get_state()[1].copy()
     global_python = random.getstate()
@@ -193,7 +193,7 @@ def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
     assert_array_equal(y, rawboost(x, equivalent, later))
 
 
-def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
+def test_a_draw_equal_to_its_ratio_hits_only_in_algorithm_10():
     x = noise(3000)
     gates = {"LnL_ratio": random.Random(0).random(), "ISD_ratio": 0, "SSI_ratio": 0}
     hit = rawboost(x, 10, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
@@ -229,15 +229,18 @@ def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
         (noise(9), {"maxG": float("nan")}, "maxG must be a number from -100 to 100, not nan"),
     ],
 )
-def test_impossible_waveforms_and_parameters_are_refused(x, parameters, expected):
+def test_wrong_input_of_rawboost_is_refused(x, parameters, expected):
     with input_error(expected):
         rawboost(x, 0, np.random.default_rng(0), **parameters)
 
 
-def test_algorithms_and_generators_are_checked():
+def test_unknown_algorithms_are_refused():
     for algo in (-1, 12, 2.5, "4"):
         with input_error("an integer from 0 to 11"):
             rawboost(noise(100), algo, np.random.default_rng(0))
+
+
+def test_generators_of_wrong_kinds_are_refused():
     with input_error(r"rng must be a numpy\.random\.Generator or RandomState, not int"):
         rawboost(noise(100), 1, 0)
     with input_error(r"gate_rng must be a random\.Random"):

@@ -81,7 +81,7 @@ def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
                 assert axis.sum() <= max_bands * math.floor(specmix.gamma * len(axis))
 
 
-def test_the_share_of_mixed_samples_and_the_widths_of_bands_are_those_of_the_settings():
+def test_draws_are_distributed_as_the_settings_say():
     """Half of the samples are mixed, with 1 to 3 bands of mean width (1 + ⌊0.3·100⌋)/2; every
     partner is equally likely."""
     spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)

@@ -21,7 +21,7 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
         ("DB", "LA", "dev", "dev.trl"),
     ],
 )
-def test_trials_have_speaker_attack_and_file(tmp_path, protocol_folder, audio_folder, split, name):
+def test_trials_are_found_in_each_layout_of_the_folders(tmp_path, protocol_folder, audio_folder, split, name):
     write(tmp_path / protocol_folder / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
     audio = folder(tmp_path / "DB" / audio_folder / f"ASVspoof2019_LA_{split}" / "flac")
     trials = asvspoof2019_la.CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
@@ -46,15 +46,21 @@ def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
         asvspoof2019_la.CORPUS.keys(tmp_path, "dev")
 
 
-def test_asv_scores_are_found_and_divided_by_class(tmp_path):
+def test_asv_scores_are_divided_by_class(tmp_path):
     name = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     file = write(tmp_path / "LA" / "ASVspoof2019_LA_asv_scores" / name, text)
     for root in (file, file.parent, tmp_path, tmp_path / "LA", protocol, protocol.parent):
         assert [list(scores) for scores in asvspoof2019_la.asv_scores(root)] == [[2.5, 3], [-1], [0.5]]
+
+
+def test_missing_asv_scores_are_named(tmp_path):
     with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
         asvspoof2019_la.asv_scores(tmp_path, "dev")
-    write(file, "bonafide impostor 1\n")
+
+
+def test_an_unknown_key_of_asv_scores_is_named(tmp_path):
+    file = write(tmp_path / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", "bonafide impostor 1\n")
     with input_error("line 1: unknown ASV key 'impostor'; expected one of target"):
-        asvspoof2019_la.asv_scores(tmp_path)
+        asvspoof2019_la.asv_scores(file)

@@ -127,9 +127,7 @@ def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path):
 @pytest.mark.parametrize("database", [".", "TRACK"])
 @pytest.mark.parametrize("protocol", ["ASVspoof2021_TRACK_eval", "ASVspoof_TRACK_cm_protocols"])
 @pytest.mark.parametrize("track", ["LA", "DF"])
-def test_the_folders_of_the_archives_are_found_by_scoring_and_by_data_check(
-    tmp_path, corpus, track, protocol, database
-):
+def test_the_folders_of_the_archives_are_found(tmp_path, corpus, track, protocol, database):
     """The archive of the audio holds the protocol; users put both tracks into folders of one database."""
     folder = tmp_path / "DB" / database.replace("TRACK", track)
     audio = f"ASVspoof2021_{track}_eval"

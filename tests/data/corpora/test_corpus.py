@@ -130,7 +130,7 @@ FOLDERS_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "A
         ("asvspoof2021_df", "find_key", [f"{folder}{KEY}" for folder in ("DF/CM/", "keys/DF/CM/", "CM/", "")]),
     ],
 )
-def test_what_is_missing_names_every_path_and_the_setting(tmp_path, monkeypatch, name, find, expected_paths):
+def test_an_error_names_every_path_that_was_searched(tmp_path, monkeypatch, name, find, expected_paths):
     monkeypatch.chdir(tmp_path)  # the paths of pytest are so long that the message would be cut
     corpus_folder = folder(Path("DB"))
     settings = {"find_protocol": "give `protocols` the folder", "find_audio": "give `root` the folder"}
@@ -143,7 +143,7 @@ def test_what_is_missing_names_every_path_and_the_setting(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("name", [name for name in corpora.names() if not corpora.get(name).user_defined])
-def test_what_is_missing_is_named(tmp_path, name):
+def test_missing_parts_of_a_corpus_are_named(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
@@ -152,15 +152,25 @@ def test_what_is_missing_is_named(tmp_path, name):
             read(tmp_path, "final")
     with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give "):
         (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])
-    if name in ("asvspoof2019_la", "ctrsvdd", "partialspoof"):
-        for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
-            with pytest.raises(NotFound, match="eval not found"):
-                find(tmp_path, "test")  # another name of eval
-            with input_error("has no split 'progress'"):
-                find(tmp_path, "progress")
-        with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
-            corpus.trials(tmp_path, "dev", protocols=tmp_path / "own")
-        assert str(tmp_path / "own") in str(error.value)
-        assert "\n" not in str(error.value)
-        with pytest.raises(NotFound, match="protocol of .* not found"):
-            corpus.keys(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+def test_test_is_another_name_of_eval(tmp_path, name):
+    corpus = corpora.get(name)
+    for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
+        with pytest.raises(NotFound, match="eval not found"):
+            find(tmp_path, "test")
+        with input_error("has no split 'progress'"):
+            find(tmp_path, "progress")
+
+
+@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+def test_a_missing_protocol_is_named(tmp_path, name):
+    corpus = corpora.get(name)
+    with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
+        corpus.trials(tmp_path, "dev", protocols=tmp_path / "own")
+    message = str(error.value)
+    assert str(tmp_path / "own") in message
+    assert "\n" not in message
+    with pytest.raises(NotFound, match="protocol of .* not found"):
+        corpus.keys(tmp_path)

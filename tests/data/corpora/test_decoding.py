@@ -31,10 +31,13 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_decoding_counts_rates_channels_and_unreadable_files(folder, workers):
+def test_a_negative_number_of_workers_is_refused(folder):
     with input_error("`num_workers` must be 0 .this process. or more, not -1"):
         decode_all([], folder, -1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_decoding_counts_what_it_finds_in_each_file(folder, workers):
     decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
     assert decoding.files == 9
     assert "not found" in decoding.unreadable.pop("none.wav")

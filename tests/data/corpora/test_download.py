@@ -73,7 +73,7 @@ def files_of(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_path):
+def test_a_record_is_downloaded_with_its_archives_unpacked(server, client, tmp_path):
     corpus = corpus_of(record_of(server, what="all of it"))
     plan = plan_downloads(corpus, client)
     assert {file.name: file.remote.size for file in plan.files} == {name: len(FILES[name]) for name in FILES}
@@ -85,9 +85,17 @@ def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_pat
     assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
     assert {"README.txt", "more.rar", "release.zip", "keys/LA/CM/trial_metadata.txt"} < set(files_of(tmp_path))
 
+
+def test_files_with_the_published_checksum_are_not_fetched_again(server, client, tmp_path):
+    corpus = corpus_of(record_of(server))
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
     server.requests.clear()
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
-    assert server.fetched() == ["/api/records/7"]  # what is there was checked, not fetched
+    assert server.fetched() == ["/api/records/7"]
+
+
+def test_a_file_with_another_checksum_is_refused(server, client, tmp_path):
+    plan = plan_downloads(corpus_of(record_of(server)), client)
     (tmp_path / "README.txt").write_bytes(b"changed")
     with input_error(r"README.txt: its checksum differs from the one published; remove the file"):
         fetch_all(plan, tmp_path, client)
@@ -119,16 +127,23 @@ def test_without_a_published_checksum_that_of_the_download_is_recorded(server, c
         fetch_all(plan_downloads(corpus, client), tmp_path, client)
 
 
-def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
+def test_a_second_record_has_a_folder_of_its_own(server, client, tmp_path):
     plan = plan_downloads(corpus_of(record_of(server, "/files/README.txt"), record_of(server, name="second")), client)
     assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
     fetch_all(dataclasses.replace(plan, files=plan.files[:1]), tmp_path, client)
     assert (tmp_path / "README.txt").read_bytes() == b"read me"
+
+
+def test_only_must_match_a_file(server, client):
     with input_error(r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
         plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
+
+
+def test_a_page_that_lists_no_files_is_refused(server, client):
+    record = record_of(server)
     server.pages["/api/records/7"] = b"<html>"
     with input_error(r"records/7: not the listing of a record"):
-        plan_downloads(corpus_of(record_of(server)), client)
+        plan_downloads(corpus_of(record), client)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +202,7 @@ def run(monkeypatch, capsys):
     return run_for
 
 
-def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path, run):
+def test_a_dry_run_shows_the_licence_with_the_files(server, tmp_path, run):
     corpus = corpus_of(record_of(server), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
     folder = tmp_path / "wild"
     status, text = run(corpus, folder, "--dry-run")
@@ -196,11 +211,19 @@ def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path
     for words in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
         assert words in text
     assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
-    status, text = run(corpus, folder)
+
+
+def test_nothing_is_downloaded_before_the_licence_is_accepted(server, tmp_path, run):
+    folder = tmp_path / "wild"
+    status, text = run(corpus_of(record_of(server)), folder)
     assert status == 2
     assert text.endswith("add --accept-licence if you accept the licence above")
     assert not folder.exists()
-    status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
+
+
+def test_archives_are_removed_on_request(server, tmp_path, run):
+    folder = tmp_path / "wild"
+    status, text = run(corpus_of(record_of(server)), folder, "--accept-licence", "--remove-archives")
     assert status == 0
     assert "trials 4: 2 bona fide, 2 spoofed" in text
     assert text.endswith("Nothing is missing.")

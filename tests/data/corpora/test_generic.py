@@ -44,7 +44,12 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
         assert generic.CORPUS.trials(file, split) == trials
     assert generic.CORPUS.find_splits(file) == ("all",)
     assert generic.CORPUS.keys(file) == trials[:1]
-    assert generic.CORPUS.find_protocol(tmp_path) == file  # the only list, until there is one of the usual name
+
+
+def test_the_only_list_of_a_folder_is_its_protocol(tmp_path):
+    """Unless there is one of the usual name."""
+    file = write(tmp_path / "mine.csv", "path\n")
+    assert generic.CORPUS.find_protocol(tmp_path) == file
     assert write(tmp_path / "list.csv", "path\n") == generic.CORPUS.find_protocol(tmp_path)
 
 
@@ -97,7 +102,7 @@ def test_a_line_says_which_files_of_a_folder_are_skipped(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
-def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
+def test_columns_may_have_other_names_or_delimiters(tmp_path, delimiter):
     text = "utt_id,file_path,label\nx,a.wav,pristine\ny,b.wav,generated\n"
     path = write(tmp_path / "list.csv", text.replace(",", delimiter))
     trials = [(trial.id, trial.path, trial.label) for trial in generic.CORPUS.trials(path)]
@@ -179,24 +184,44 @@ def test_segments_are_read_from_the_rttm_file_beside_the_list(tmp_path, name):
     assert labels["b"].tolist() == [1] * 50
 
 
-def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
+@pytest.fixture
+def list_folder(tmp_path):
+    """A folder with lists of train and dev, each of one recording that is not there."""
     for split, label in (("train", "fake"), ("dev", "real")):
         write(tmp_path / f"{split}.csv", f"path,label\n{split}.wav,{label}\n")
+    return tmp_path
+
+
+def test_a_missing_rttm_file_is_named(list_folder):
     with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
-        generic.segments(tmp_path, "train")
-    write_rttm(tmp_path / "segments.rttm", {"train": PARTS})
+        generic.segments(list_folder, "train")
+
+
+def test_segments_without_a_duration_require_the_recording(list_folder):
+    write_rttm(list_folder / "segments.rttm", {"train": PARTS})
     with input_error("audio file .*train.wav"):
-        generic.segments(tmp_path, "train")
-    write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
-    assert generic.segments(tmp_path, "train") == {"train": PARTS}
-    assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
+        generic.segments(list_folder, "train")
+
+
+def test_durations_are_read_from_reco2dur(list_folder):
+    write_rttm(list_folder / "segments.rttm", {"train": PARTS})
+    write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
+    assert generic.segments(list_folder, "train") == {"train": PARTS}
+    assert generic.segments(list_folder, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
+
+
+def test_segments_that_do_not_fit_the_list_are_refused(list_folder):
+    write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
     contradiction = "1 utterance has another label .*dev .bonafide, some of it"
     for segments, split, message in (
         ({"dev": [("spoof", 0.5, 1.0)], "devv": []}, "dev", contradiction),
         ({"trian": PARTS}, "train", "1 utterance is not in the list: trian"),
     ):
-        write_rttm(tmp_path / "segments.rttm", segments)
+        write_rttm(list_folder / "segments.rttm", segments)
         with input_error(rf"segments\.rttm: {message}"):
-            generic.segments(tmp_path, split)
+            generic.segments(list_folder, split)
+
+
+def test_segments_of_an_unknown_part_are_refused(list_folder):
     with input_error("Generic corpus has no split 'x'"):
-        generic.segments(tmp_path, "x")
+        generic.segments(list_folder, "x")

@@ -48,13 +48,13 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     assert main(["info", "hub:owner/set"]) == 0
 
 
-def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkeypatch):
+def test_only_the_shards_of_a_set_are_downloaded(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     served = tmp_path / "served"
     shutil.copytree(packed, served)
     write(served / "submissions" / "x.parquet")
     write(served / "scores.bin", "0")
-    with serving(monkeypatch, {"owner/set": served, "owner/gated": served}) as server:
+    with serving(monkeypatch, {"owner/set": served}) as server:
         folder = hub.download("hub:owner/set")
         names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
         assert folder.name == COMMIT
@@ -67,13 +67,20 @@ def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkey
         hub.download("hub:owner/set")
         for path in server.fetched():  # all files are kept
             assert not path.startswith("/datasets")
-        for name, message in (
-            ("gated", r"hub:owner/gated is not here .*/owner/gated is gated; accept .* log in by `hf auth login`"),
-            ("none", "there is no .*/owner/none, or it is private"),
-            ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
-        ):
-            with input_error(message):
-                hub.download(f"hub:owner/{name}")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("gated", r"hub:owner/gated is not here .*/owner/gated is gated; accept .* log in by `hf auth login`"),
+        ("none", "there is no .*/owner/none, or it is private"),
+        ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
+    ],
+)
+def test_a_set_that_may_not_be_downloaded_is_named(packed, tmp_path, monkeypatch, name, message):
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
+    with serving(monkeypatch, {"owner/set": packed, "owner/gated": packed}), input_error(message):
+        hub.download(f"hub:owner/{name}")
 
 
 def test_a_set_that_cannot_be_downloaded_is_named(packed, tmp_path, monkeypatch):

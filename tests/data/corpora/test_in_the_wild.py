@@ -28,16 +28,24 @@ def test_recordings_are_ordered_by_number_with_their_labels(tmp_path, root):
         assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
 
 
-def test_recordings_without_labels_are_listed_and_missing_labels_named(tmp_path):
+def test_recordings_without_labels_are_listed(tmp_path):
     with input_error(r"holds no \.wav files; give `root`"):
         in_the_wild.CORPUS.trials(tmp_path)
     write(tmp_path / "1.wav")
     assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
+
+
+def test_missing_labels_are_named(tmp_path):
+    write(tmp_path / "1.wav")
     with pytest.raises(
         NotFound, match=r"protocol of In-the-Wild eval not found; .*meta.csv, .*release_in_the_wild/meta.csv"
     ):
         in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
-    windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()  # with a byte order mark
+
+
+def test_labels_with_a_byte_order_mark_are_read(tmp_path):
+    write(tmp_path / "1.wav")
+    windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()
     (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)
     assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
     assert [t.id for t in in_the_wild.CORPUS.keys(tmp_path / "labels")] == ["0", "1", "10"]

@@ -52,7 +52,7 @@ def facts(trials):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_of_other_toolkits_are_read_by_path_and_found_by_folder(tmp_path, expected, name):
+def test_lists_of_other_toolkits_are_read(tmp_path, expected, name):
     path = write(tmp_path / name, LISTS[name])
     assert facts(generic.CORPUS.trials(path)) == expected
     assert facts(generic.CORPUS.trials(tmp_path)) == expected
@@ -112,7 +112,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("name, text, facts_of_message", REFUSED)
-def test_lists_of_commands_archives_and_parts_of_files_are_refused(tmp_path, name, text, facts_of_message):
+def test_lists_that_do_not_name_whole_files_are_refused(tmp_path, name, text, facts_of_message):
     owned = tmp_path / "owned"
     path = write(tmp_path / name, text.replace("{owned}", str(owned)))
     with input_error() as refused:

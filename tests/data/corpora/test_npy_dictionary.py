@@ -67,7 +67,7 @@ class Runs:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("wrap", [lambda bad: {"a": bad}, lambda bad: bad, lambda bad: {"a": [bad]}])
-def test_pickled_calls_are_refused_and_not_run(tmp_path, protocol, wrap):
+def test_pickled_calls_are_not_run(tmp_path, protocol, wrap):
     with input_error(r"a\.npy: cannot be read"):
         read_npy_dictionary(tmp_path / "a.npy")
     bad = pickle.dumps(np.array(wrap(Runs(tmp_path / "made")), object), protocol)
@@ -95,7 +95,6 @@ def refused(folder, content, message):
     with input_error(message) as error:
         read_npy_dictionary(written(folder, content))
     assert "a.npy" in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_other_files_than_a_pickled_object_are_refused(tmp_path):
@@ -121,7 +120,7 @@ def test_other_files_than_a_pickled_object_are_refused(tmp_path):
         (dictionary((1,), "i8", b"12345678", "!"), "the unknown byte order"),
     ],
 )
-def test_damaged_and_hostile_pickles_are_refused(tmp_path, pickled, message):
+def test_unsafe_or_damaged_pickles_are_refused(tmp_path, pickled, message):
     refused(tmp_path, OBJECT + pickled, message)
 
 

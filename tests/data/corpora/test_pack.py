@@ -17,7 +17,7 @@ def without_place(trials):
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
+def test_packed_trials_are_read_back(corpus, format, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
     assert main([*command, "--shard-size", "0.2MB"]) == 0
     number = len(shards.shards_below(tmp_path / "out"))
@@ -81,11 +81,16 @@ def test_packing_resumes_after_an_interruption(corpus, tmp_path, monkeypatch):
     assert files[0] == files[1]
     labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
     assert labels == {"utterance_id": [t.id for t in splits["eval"]], "label": [1 - t.target for t in splits["eval"]]}
+
+
+def test_other_shards_are_not_added_to_a_packed_folder(corpus, tmp_path):
+    splits = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
+    pack.pack(splits, tmp_path / "out", title="dev", shard_bytes=200_000)
     with input_error("holds shards of other recordings, or in other sizes"):
-        pack.pack(splits, out, title="dev", shard_bytes=100_000)
+        pack.pack(splits, tmp_path / "out", title="dev", shard_bytes=100_000)
 
 
-def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_path, capsys):
+def test_trials_that_cannot_be_packed_are_refused(corpus, tmp_path):
     trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     missing = Trial("gone", tmp_path / "gone.flac")
     odd = Trial("odd", tmp_path / "odd.bin")
@@ -100,12 +105,19 @@ def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_pa
         with input_error(message):
             pack.pack(splits, **{"out": tmp_path / "out", "title": "x", **options})
     assert not (tmp_path / "out").exists()
+
+
+def test_wrong_flags_of_pack_are_refused(corpus, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
     for size in ("large", "1,5GB", "1e999", "2TB"):
         assert main([*command, "--shard-size", size]) == 2
         assert f"--shard-size must be a number with a unit, such as 500MB or 2GB, not {size}" in capsys.readouterr().err
     assert main([*command, "--split", "eval"]) == 2
     assert main([*command, "--keys", str(corpus)]) == 2
+
+
+def test_ids_become_names_of_members(corpus, tmp_path):
+    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
     (packed,) = shards.CORPUS.trials(tmp_path / "all")
     assert packed.label == "spoof"

@@ -65,7 +65,7 @@ def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
         assert_same_trials("hub:some/tiny", local)
 
 
-def test_arrow_shards_and_other_corpora_cannot_be_remote(folder, tmp_path):
+def test_only_indexed_shards_can_be_remote(folder, tmp_path):
     """An Arrow file has no index; other corpora have no shards."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:

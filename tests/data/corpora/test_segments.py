@@ -21,7 +21,7 @@ def read_segments(path, durations, labels, uncovered=None):
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
-def test_what_is_covered_stays_and_labels_follow(lengths_and_labels, shift):
+def test_segments_on_a_grid_give_its_labels(lengths_and_labels, shift):
     """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
     rng = np.random.default_rng(shift)
     segments = []
@@ -42,14 +42,20 @@ def test_what_is_covered_stays_and_labels_follow(lengths_and_labels, shift):
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
 
-def test_time_without_segment_is_bona_fide_only_if_the_file_has_spoofed_segments_alone(tmp_path):
+def test_time_between_spoofed_segments_is_bona_fide(tmp_path):
     path = write(tmp_path / "a.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("Spoof", 0.0, 0.9)], "c": []}))
     segments = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
     assert [s[:3] for s in segments["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
     assert segments["b"] == [("spoof", 0, 0.9, None)]
     assert any_spoof(segments) == {"a": True, "b": True}
+
+
+def test_the_frame_at_the_end_has_the_label_of_its_segment():
     assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
+
+
+def test_time_without_segment_needs_a_label_if_a_file_has_bona_fide_segments(tmp_path):
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
     with input_error(r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
         read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
@@ -77,7 +83,7 @@ def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, 
 def test_labels_that_contradict_segments_are_refused():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
-    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)"
+    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"
     with input_error(f"^x.rttm: {message}"):
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
     with input_error("there are no labels of 30 ms"):

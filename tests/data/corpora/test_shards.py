@@ -138,27 +138,51 @@ def test_shards_with_wrong_contents_are_refused(content, message, tmp_path):
     assert str(tmp_path) in str(error.value)
 
 
-def test_shards_that_cannot_be_read(tmp_path):
-    def refused(path, message, **options):
-        with input_error(message):
-            CORPUS.trials(path, **options)
+def refused_shards(path, message, **options):
+    with input_error(message):
+        CORPUS.trials(path, **options)
 
+
+def test_a_folder_without_shards_is_named(tmp_path):
     with pytest.raises(NotFound, match="no shards; expected"):
         CORPUS.trials(tmp_path)
+
+
+def test_a_compressed_shard_is_refused(tmp_path):
     shards.write_tar(tmp_path / "x.tar.gz", {"a.flac": b""}, "w:gz")
-    refused(tmp_path, r"x.tar.gz is compressed.*decompress")
+    refused_shards(tmp_path, r"x.tar.gz is compressed.*decompress")
+
+
+@pytest.fixture
+def damaged_shards(tmp_path):
+    """A shard of each kind that is cut off, in a folder of its own."""
     table = shards.table(arena_rows("ab"))
-    for path in (
+    paths = [
         shards.write_parquet(tmp_path / "parquet" / "x.parquet", table),
         shards.write_arrow(tmp_path / "arrow" / "x.arrow", table),
         shards.write_tar(tmp_path / "tar" / "x.tar", {"a.flac": bytes(2000)}),
-    ):
+    ]
+    for path in paths:
         path.write_bytes(path.read_bytes()[: 1500 if path.suffix == ".tar" else -20])
-        refused(path, f"shard {path} cannot be read .*cut off or damaged")
+    return paths
+
+
+def test_a_damaged_shard_is_named(damaged_shards):
+    for path in damaged_shards:
+        refused_shards(path, f"shard {path} cannot be read .*cut off or damaged")
         assert not check_corpus(CORPUS, path.parent, splits=["all"]).complete
-    refused(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
-    refused(path, "remove `protocols`", protocols=tmp_path)
+
+
+def test_shards_of_several_kinds_are_refused(damaged_shards, tmp_path):
+    refused_shards(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
+
+
+def test_protocols_of_shards_are_refused(damaged_shards, tmp_path):
+    refused_shards(damaged_shards[0], "remove `protocols`", protocols=tmp_path)
+
+
+def test_ids_may_be_repeated_only_in_other_splits(tmp_path):
     for split in ("test", "train"):
-        shards.write_parquet(tmp_path / "two" / f"{split}-0.parquet", table)
-    refused(tmp_path / "two", "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")
-    assert len(CORPUS.trials(tmp_path / "two", "train")) == 2
+        shards.write_parquet(tmp_path / f"{split}-0.parquet", shards.table(arena_rows("ab")))
+    refused_shards(tmp_path, "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")
+    assert len(CORPUS.trials(tmp_path, "train")) == 2

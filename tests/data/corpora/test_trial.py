@@ -32,7 +32,7 @@ def test_fields_of_a_trial_are_read_by_name():
         Trial("a").audio_path()
 
 
-def test_counts_and_their_differences_are_by_field():
+def test_trials_are_counted_by_field():
     trials = [
         Trial("a", label="bonafide", codec="gsm"),
         Trial("b", label="spoof", codec="gsm", attack="A07"),
@@ -41,6 +41,10 @@ def test_counts_and_their_differences_are_by_field():
     counts = count(trials)
     assert counts == Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
     assert count([Trial("a")]) == Counts(1)
+
+
+def test_differences_of_counts_are_by_field():
+    counts = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
     assert counts.differences(counts) == []
     assert counts.differences(Counts(3)) == []
     assert counts.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
@@ -49,7 +53,7 @@ def test_counts_and_their_differences_are_by_field():
     ]
 
 
-def test_the_digest_of_trials_depends_on_their_lines_and_if_asked_on_their_order():
+def test_the_digest_of_trials_depends_on_their_lines():
     """The order counts if asked for, and everything in the lines; an id need not be UTF-8."""
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("\udcff", label="spoof")]
 
@@ -70,7 +74,7 @@ def mixed(sizes):
 
 
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
-def test_a_subset_keeps_the_shares_of_attacks_and_loses_none(count):
+def test_a_subset_keeps_the_shares_of_attacks(count):
     trials = mixed({None: 100, "A01": 10, "A02": 1})
     subset = stratified_subset(trials, count)
     assert subset == [trial for trial in trials if trial in subset]
@@ -81,11 +85,19 @@ def test_a_subset_keeps_the_shares_of_attacks_and_loses_none(count):
         assert abs(counts[attack] - (1 + (count - 3) * (size - 1) / 108)) < 1
 
 
-def test_a_subset_is_drawn_by_its_seed_and_may_be_all_trials():
+def test_a_subset_is_drawn_by_its_seed():
     trials = mixed({None: 40, "A01": 40})
     assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
+
+
+def test_a_subset_may_be_all_trials():
+    trials = mixed({None: 40, "A01": 40})
     assert stratified_subset(trials, 80) == trials
     assert stratified_subset(trials, 1000) == trials
+
+
+def test_a_subset_needs_a_trial_of_each_attack():
+    trials = mixed({None: 40, "A01": 40})
     with input_error("`num_trials` must be at least 2, one for each label and attack"):
         stratified_subset(trials, 1)
 

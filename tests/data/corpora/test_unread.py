@@ -66,7 +66,7 @@ def test_two_folders_of_one_part_are_refused(tmp_path, names):
         generic.CORPUS.trials(tmp_path)
 
 
-def test_folders_and_files_of_labels_that_are_not_read_are_named(tmp_path, capsys):
+def test_what_is_not_read_of_a_folder_is_named(tmp_path, capsys):
     make(tmp_path, *(f"train/{name}" for name in CLASSES))
     make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav", "notes/README.md")
     make(tmp_path, "labels.txt", "protocol.CSV", "keys.json", "README.txt", "LICENSE.txt", "license.md")
@@ -86,21 +86,21 @@ def test_folders_and_files_of_labels_that_are_not_read_are_named(tmp_path, capsy
     )
 
 
-def test_a_single_list_is_the_corpus_and_other_folders_are_named(tmp_path):
+def test_folders_beside_a_single_list_are_not_read(tmp_path):
     """A single list is the corpus, even if there are folders of classes beside it."""
     make(tmp_path, *CLASSES, "clips/a.wav")
     write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")
     assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
 
 
-def test_of_several_lists_those_that_are_not_read_are_named(tmp_path):
+def test_lists_that_are_not_read_are_named(tmp_path):
     make(tmp_path, "a.wav")
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
     assert unread(tmp_path) == ["metadata.csv"]
 
 
-def test_a_part_that_is_asked_for_says_nothing_of_the_others(tmp_path):
+def test_a_requested_part_says_nothing_of_the_others(tmp_path):
     for folder in ("train", "test"):
         make(tmp_path / folder, *CLASSES)
     assert unread(tmp_path, splits=["train"]) == []

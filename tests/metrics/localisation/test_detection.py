@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 
-def test_precision_recall_f1_and_iou_count_overlaps_once():
+def test_rates_of_detection_are_those_of_the_sums():
     counts = [[1, 1, 1], [1, 0, 0]]
     assert detection(counts) == (2 / 3, 2 / 3, 2 / 3, 0.5)
     low, high = interval_of_sums(counts, lambda sums: detection(sums).iou, num_resamples=200)
@@ -20,7 +20,9 @@ def test_precision_recall_f1_and_iou_count_overlaps_once():
     assert np.isnan(nothing_found.precision)
     assert nothing_found[1:] == (0, 0, 0)
     assert np.isnan(detection([0, 0, 0])).all()
-    # Overlapping segments count once.
+
+
+def test_overlapping_segments_count_once():
     truth = [[("spoof", 0.0, 1.0), ("spoof", 0.5, 2.0), ("bonafide", 2.0, 4.0)], [("spoof", 0.0, 0.5)]]
     detected = [[("spoof", 1.5, 3.0), ("spoof", 1.5, 1.75)], [("spoof", 0.75, 1.0), ("bonafide", 0.0, 0.5)]]
     assert overlap_of_segments(truth, detected, [4.0, 1.0]).tolist() == [[0.5, 1.0, 1.5], [0.0, 0.25, 0.5]]
@@ -57,8 +59,11 @@ def test_ends_of_an_utterance_are_no_boundaries():
     assert np.isnan(match_boundaries([], [], []).mean_distance)
 
 
-def test_wrong_tolerances_and_segments_are_refused():
+def test_a_tolerance_of_0_is_refused():
     with input_error("`tolerance` must be above 0 seconds, not 0"):
         match_boundaries([[]], [[]], [1.0], tolerance=0)
+
+
+def test_a_segment_behind_the_end_is_refused():
     with input_error(r"utterance 0: a segment from 0.5 to 2.0 s is not within its 1.0 s"):
         overlap_of_segments([[("spoof", 0.5, 2.0)]], [[]], [1.0])

@@ -66,5 +66,5 @@ def test_empty_rows_of_frames_are_refused():
     for function in (pool_labels, coarsen_scores, refine_scores):
         with input_error(r"of frames must be a vector \(T,\) of at least one frame, not of shape \(0,\)"):
             function([], 2)
-        with input_error("at least 1, .*, not 0"):
+        with input_error("factor.? must be at least 1, the number of frames in a longer frame, not 0"):
             function([1], 0)

@@ -67,7 +67,7 @@ def test_scores_that_end_early_never_reach_equal_rates():
     assert interval == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
 
 
-def test_wrong_settings_and_single_classes_have_no_interval():
+def test_wrong_input_of_intervals_is_refused():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04)
     for message, interval, *arguments in (
         ("`num_resamples` must be at least 1, not 0", partial(range_eer_interval, num_resamples=0), [utterance], 20),
@@ -81,7 +81,7 @@ def test_wrong_settings_and_single_classes_have_no_interval():
             interval(*arguments)
 
 
-def test_figures_that_are_not_defined_are_left_out():
+def test_undefined_figures_are_omitted():
     def ratio(sums):
         return sums[0] / sums[1] if sums[1] else np.nan
 

@@ -15,11 +15,15 @@ from nes2net.metrics.localisation.label_files import (
 )
 
 
-def test_frames_and_mapping_become_the_published_text(tmp_path):
+def test_rttm_of_frames_is_the_published_text():
     golden = zoo.read("localisation_rttm")
     for resolution in (10, 20, 160):
         segments = {name: segments_of_frames(logits, resolution) for name, logits in golden["logits"].items()}
         assert rttm_text(segments) == golden[f"rttm_{resolution}ms"]
+
+
+def test_a_mapped_rttm_file_is_the_published_text(tmp_path):
+    golden = zoo.read("localisation_rttm")
     map_rttm(write(tmp_path / "in.rttm", golden["map_input"]), tmp_path / "out.rttm", golden["map"])
     assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
     parsed = {name: [list(s[:3]) for s in segments] for name, segments in read_rttm(tmp_path / "out.rttm").items()}
@@ -28,7 +32,7 @@ def test_frames_and_mapping_become_the_published_text(tmp_path):
         map_rttm(tmp_path / "in.rttm", tmp_path / "out.rttm", {"A01": "spoof", "bonafide": "bonafide"})
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_written_label_files_are_read_again(tmp_path):
     segments = [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667), Segment("A  1\n", 0.6667, 1.0)]
     write_rttm(tmp_path / "a.rttm", {"take\udcff": segments})  # a file name that is no UTF-8
     ((name, read_segments),) = read_rttm(tmp_path / "a.rttm").items()
@@ -65,7 +69,7 @@ def test_a_malformed_line_is_named(tmp_path):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
 
-def test_comments_speakers_and_missing_last_fields_of_nist_are_read(tmp_path):
+def test_rttm_files_of_nist_are_read(tmp_path):
     lines = [
         ";; made by another program",
         "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA> <NA>",

@@ -47,7 +47,7 @@ def test_point_eers_equal_the_golden_numbers(name):
 
 
 @published
-def test_range_eers_equal_the_golden_numbers_and_pyannote(name):
+def test_range_eers_equal_the_golden_numbers(name):
     """Also: the rates at each threshold are those of pyannote."""
     case = zoo.read("localisation_range_eer")[name]
     utterances = utterances_of(case)
@@ -108,15 +108,18 @@ def test_range_eer_equals_that_of_plain_overlaps(utterances, tail):
     assert result.eer == (result.fpr + result.fnr) / 2
 
 
-def test_overlapping_and_unsorted_segments_count_once():
+def test_overlapping_segments_count_once():
     apart = ScoredUtterance([-1.0, 1.0, 1.0], [("spoof", 0.0, 0.02)], 0.06)
     twice = apart._replace(segments=[("spoof", 0.01, 0.02), ("spoof", 0.0, 0.015), ("spoof", 0.005, 0.01)])
     assert range_eer([twice], 20) == pytest.approx(range_eer([apart], 20))
     assert range_eer([apart], 20).eer == 0
-    assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)  # two frames without label
 
 
-def test_wrong_frame_scores_and_segments_have_no_eer():
+def test_frames_without_a_label_do_not_count():
+    assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)
+
+
+def test_wrong_utterances_have_no_range_eer():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     for changes, message in (
         ({"scores": [np.nan, 1.0]}, "1 of 2 frame scores are NaN"),
@@ -130,8 +133,15 @@ def test_wrong_frame_scores_and_segments_have_no_eer():
             range_eer([utterance._replace(**changes)], 20)
     with input_error("there are no frame scores"):
         range_eer([], 20)
+
+
+def test_frames_are_not_made_of_longer_ones():
+    utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     with input_error("frames of 50 ms cannot be made of frames of 20 ms"):
         measure_frames([utterance], 20, 50)
+
+
+def test_wrong_frames_have_no_point_eer():
     for scores, labels, message in [
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
         ([[1.0]], [[]], r"scores of shape \(1,\) and labels of shape \(0,\)"),

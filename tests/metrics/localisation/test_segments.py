@@ -21,7 +21,7 @@ def test_labels_of_frames_are_the_published_ones():
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.sampled_from(RESOLUTIONS))
-def test_frames_become_segments_and_frames_again(labels, resolution):
+def test_segments_of_frames_give_the_same_frames(labels, resolution):
     segments = segments_of_frames(labels, resolution)
     duration = len(labels) * resolution / 1000
     for a, b in pairwise(segments):
@@ -29,21 +29,30 @@ def test_frames_become_segments_and_frames_again(labels, resolution):
         assert a.label != b.label
     for rule in ("partialspoof", "wedefense"):
         assert frame_labels(segments, resolution, duration, rule, "round").tolist() == labels
+
+
+def test_frames_without_a_segment_have_no_label():
     segments = [("bonafide", 0.0, 0.03), ("spoof", 0.03, 0.06)]
     assert frame_labels(segments, 20, 0.09, "start").tolist() == [1, 1, 0, -1, -1]
 
 
-def test_short_segments_are_dropped_and_touching_ones_merged():
+def test_adjacent_segments_of_one_label_are_merged():
     names = {"A01": "spoof", "A02": "spoof", "real": "bonafide"}
     segments = [("A02", 0.5, 1.0), ("A01", 0.0, 0.5), ("real", 1.0, 1.00005), ("A01", 1.0, 1.5), ("A01", 1.6, 2.0)]
     assert map_segments(segments, names) == [Segment("spoof", 0.0, 1.5), Segment("spoof", 1.6, 2.0)]
 
 
-def test_unknown_labels_and_impossible_times_are_refused():
+def test_a_segment_with_an_unknown_label_is_refused():
     with input_error("the label of a segment must be 'bonafide' or 'spoof', not 'A07'"):
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
+
+
+def test_an_impossible_resolution_is_refused():
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
         with input_error("`resolution_ms` must be above 0|`duration` must be a number of seconds"):
             frame_labels([], resolution, duration)
+
+
+def test_a_label_without_a_new_one_is_refused():
     with input_error("there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

@@ -52,11 +52,17 @@ def test_stretches_are_those_of_a_loop_over_frames(scores, rule):
         assert 0 <= stretch.start < stretch.end <= duration
 
 
-def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
-    # Scores are compared in double precision: in single precision, 0.1 would be at most the float64 0.1.
+def test_scores_are_compared_with_the_threshold_in_double_precision():
+    # In single precision, 0.1 would be at most the float64 0.1.
     assert fake_stretches(np.full(9, 0.1, np.float32), 20, 0.18, StretchRule(0.1, 0.0)) == []
+
+
+def test_a_rule_has_the_defaults_of_its_score():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
+
+
+def test_impossible_values_of_a_rule_are_refused():
     for options, message in (
         ({"threshold": math.nan}, "`threshold` must be a number, not nan"),
         ({"hysteresis": -1.0}, "`hysteresis` must be a number of at least 0, not -1"),
@@ -65,6 +71,9 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
     ):
         with input_error(message):
             StretchRule.of(**{"score_rule": "logit", **options})
+
+
+def test_impossible_scores_of_frames_are_refused():
     rule = StretchRule(0.0, 0.0)
     with input_error("1 of 1 scores of frames are not finite"):
         fake_stretches([math.nan], 20, 1.0, rule)

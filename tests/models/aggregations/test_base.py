@@ -72,7 +72,7 @@ def test_every_registered_aggregation_says_which_layers_it_wants(name):
 
 
 @pytest.mark.parametrize("name, fewest_layers", [("weighted_sum", 1), ("sea", 3), ("attm", 2)])
-def test_wrong_numbers_of_layers_and_sizes_are_named(name, fewest_layers):
+def test_hidden_states_that_do_not_fit_the_aggregation_are_named(name, fewest_layers):
     with input_error("built for 25 layers, got 13; .* layers='all'"):
         CLASSES[name](25, 16)(hidden_states(13))
     with input_error("feature_dim 12, got hidden states of 16"):

@@ -159,7 +159,7 @@ def test_all_experts_chosen_makes_load_a_count():
     assert moe.balance_loss(choice).item() == pytest.approx((gates.var() / gates.mean() ** 2).item(), rel=1e-4)
 
 
-def test_compiled_form_has_the_same_values_and_gradients(monkeypatch):
+def test_the_compiled_form_equals_the_sparse_one(monkeypatch):
     """A compiled or exported detector computes every expert."""
     moe = small(top_k=3).double().eval()
     states = states_of(dtype=torch.float64)

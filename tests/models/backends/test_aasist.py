@@ -61,14 +61,17 @@ def test_raw_aasist_l_equals_published_code():
     gb.check_statistics(model, case, rel=1e-5)
 
 
-def test_waveforms_of_two_shapes_are_taken_and_others_refused():
-    """B×N with at least one frame, or as the only channel of a feature map."""
+def test_a_waveform_may_be_the_only_channel_of_a_feature_map():
     model = raw_aasist_l().eval()
     waveform = torch.randn(2, RawAasist.min_frames)
     with torch.no_grad():
         logits = model(waveform)
         assert logits.isfinite().all()
         assert torch.equal(logits, model(waveform.unsqueeze(2)))
+
+
+def test_a_waveform_of_another_shape_is_refused():
+    model = raw_aasist_l().eval()
     for shape in ((2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)):
         with input_error("needs at least 2315|batch × frames × 1, got"):
             model(torch.zeros(shape))

@@ -28,7 +28,7 @@ def cases():
         yield {**case, **norms, "merged": file["merge_output"][key]}, file["all_inputs"][key]
 
 
-def test_state_dict_has_published_names_and_shapes():
+def test_the_state_dict_has_the_published_shapes():
     expected = gb.manifest(f"{NAME}_full_L12")
     assert gb.shapes(AttMLSTM()) == {key: shape for key, shape in expected.items() if not key.startswith(FRONTEND)}
 

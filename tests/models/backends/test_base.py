@@ -36,7 +36,7 @@ def test_a_logit_layer_is_a_linear_layer(dtype):
 
 @pytest.mark.parametrize("build", [LogitLayer, AngularHead])
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_half_precision_rounds_what_goes_in_and_not_what_comes_out(build, precision):
+def test_half_precision_rounds_only_the_inputs(build, precision):
     layer = build(64, 2)
     x = embeddings(precision)
     with torch.autocast("cpu", precision):
@@ -85,7 +85,7 @@ def test_any_back_end_takes_any_head(head):
             assert logits.abs().max() <= 1 + 1e-6
 
 
-def test_scores_and_posteriors_of_any_number_of_logits():
+def test_scores_of_any_number_of_logits_follow_the_score_rule():
     """The last logit is bona fide; a single one is its log odds. Of two, the difference is that of the columns."""
     logits = 4 * torch.randn(1000, 5)
     odds, probability = (create_backend("asp_mlp", score_rule=rule) for rule in ("difference", "probability"))

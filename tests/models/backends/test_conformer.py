@@ -24,7 +24,7 @@ def published(name):
     return model
 
 
-def test_state_dict_has_published_names_and_shapes():
+def test_the_state_dict_has_the_published_shapes():
     assert gb.shapes(tcm()) == gb.manifest("tcm_full_e144_h4_k31_n4")
 
 

@@ -37,7 +37,7 @@ def test_aasist_pools_as_deepfense_does():
 @pytest.mark.weekly
 @pytest.mark.parametrize("source", ["fairseq", "huggingface"])
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("deepfense")])
-def test_a_file_of_the_release_is_loaded_and_gives_its_scores(name, source, pretrained, tmp_path, monkeypatch):
+def test_a_file_of_the_release_gives_its_scores(name, source, pretrained, tmp_path, monkeypatch):
     """Of every row, with a small encoder; the release ranks by one logit, the row by the difference."""
     import transformers
 

@@ -27,7 +27,7 @@ def features(frames: int = 9) -> Tensor:
 
 
 @every
-def test_frames_have_the_weights_of_the_mean_and_give_it(name):
+def test_the_mean_of_the_logits_of_frames_is_the_published_logit(name):
     """The mean of the frames' logits is the published logit, because the last layer is linear."""
     pooled = create(name)
     framed = create(name, pool=None)
@@ -46,7 +46,7 @@ def test_frames_have_the_weights_of_the_mean_and_give_it(name):
 
 
 @every
-def test_embedding_and_frames_are_those_of_one_pass(name):
+def test_one_pass_gives_the_segments_with_the_embedding(name):
     for utterance in ("mean", "min", "attentive"):
         backend = create(name, pool=None, utterance=utterance)
         with torch.no_grad():

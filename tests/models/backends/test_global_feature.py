@@ -30,7 +30,7 @@ def test_dropout_of_llgf_is_before_the_lstms():
     assert (dropout_output == 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
 
 
-def test_floors_of_llgf():
+def test_llgf_rounds_halved_sizes_down():
     """Time and frequency are halved four times, rounded down each time."""
     backend = create_backend("llgf", feature_dim=16, hidden_dim=70).eval()
     assert backend.embed(torch.randn(2, 47, 16)).shape == (2, 32 * 4)

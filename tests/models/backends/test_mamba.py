@@ -23,7 +23,7 @@ PUBLISHED = {
 }
 
 
-def test_state_dict_has_published_names_and_shapes():
+def test_the_state_dict_has_the_published_shapes():
     assert gb.shapes(Mamba()) == gb.manifest("xlsr_mamba_full_e144_n12")
 
 
@@ -58,7 +58,7 @@ def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Te
 
 
 @pytest.mark.parametrize("frames, scale", [(n, 1.0) for n in (1, 2, 15, 16, 17, 256, 257)] + [(600, 1e-3)])
-def test_scan_and_its_gradients_are_those_of_a_loop(frames, scale):
+def test_the_scan_equals_a_loop_forward_or_backward(frames, scale):
     """With small Δ a state still counts hundreds of frames later, beyond a chunk of chunks."""
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames, scale=scale)]
     y = selective_scan(*inputs)
@@ -71,7 +71,7 @@ def test_scan_and_its_gradients_are_those_of_a_loop(frames, scale):
 
 
 @pytest.mark.slow
-def test_scan_passes_gradcheck_and_torchs_operator_checks():
+def test_the_scan_passes_the_checks_of_torch():
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
     assert torch.autograd.gradcheck(selective_scan, inputs)
     torch.library.opcheck(torch.ops.nes2net.selective_scan.default, inputs)

@@ -77,7 +77,7 @@ def test_too_few_or_too_many_frames_are_refused():
     assert published.state_dict()["m_transform.0.post_nets_seg.disc_5.layers.4.sgu.weight"].shape == (62, 62)
 
 
-def test_a_scale_alone_has_the_same_weights_and_scores():
+def test_a_scale_alone_has_the_same_scores():
     every = create_backend("multires_gmlp", **SMALL).eval()
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())

@@ -17,7 +17,7 @@ def logits_with(ratios) -> torch.Tensor:
         return backend(features)
 
 
-def test_the_fourth_ratio_is_accepted_and_changes_nothing():
+def test_the_fourth_ratio_changes_nothing():
     expected = logits_with(PUBLISHED[:3])
     assert torch.equal(logits_with(PUBLISHED), expected)
     assert torch.equal(logits_with([*PUBLISHED[:3], 0.9]), expected)

@@ -9,7 +9,7 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_constant_features_have_the_smallest_deviation_and_finite_gradients(frames):
+def test_the_deviation_of_constant_features_has_a_floor(frames):
     x = torch.ones(2, 8, frames, requires_grad=True)
     pooled = AttentiveStatisticsPooling(8)(x)
     assert_near(pooled[:, 8:], torch.full((2, 8), 1e-5), 1e-3)

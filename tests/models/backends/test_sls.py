@@ -55,12 +55,17 @@ def test_reads_the_last_layers_of_those_given():
         assert not torch.equal(model(hidden_states), model(hidden_states[:4]))
 
 
-def test_frames_that_are_pooled_away_are_taken_and_another_number_is_named():
-    """The number is that of the front-end for 64,600 samples."""
+def test_the_number_of_frames_is_that_of_the_front_end():
     assert fit_options(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
     assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
+
+
+def test_frames_that_pooling_drops_are_accepted():
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
+
+
+def test_another_number_of_frames_is_refused():
     for frames in (3, 8, 12):
         with input_error(f"reads 9 frames, got {frames}; crop or repeat"):
             small()(states(4, frames))

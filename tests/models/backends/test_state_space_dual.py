@@ -29,7 +29,7 @@ def inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]
 
 
 @pytest.mark.parametrize("frames", [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3])
-def test_it_and_its_gradients_are_those_of_a_loop(frames):
+def test_the_dual_form_equals_a_loop_forward_or_backward(frames):
     leaves = [tensor.requires_grad_() for tensor in inputs(frames)]
     y = state_space_dual(*leaves)
     expected = loop(*leaves)

@@ -1,5 +1,7 @@
 """Averaging against the true mean and the published code's result."""
 
+import math
+
 import pytest
 import torch
 from builders import assert_near, golden, input_error
@@ -18,7 +20,7 @@ def write(folder, states):
 
 @pytest.mark.parametrize("mode, result", [("legacy", "original_result"), ("mean", "true_mean")])
 @pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_the_published_result_and_the_true_mean_to_the_bit(tmp_path, case, mode, result):
+def test_the_average_has_the_bits_of_its_mode(tmp_path, case, mode, result):
     case = golden.read("checkpoint_average")[case]
     average = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
     assert list(average) == list(case["original_result"])
@@ -88,15 +90,11 @@ def test_wrong_input_is_named(paths, tmp_path):
     refused([paths[0], path], r"renamed\.pth.*missing: half; left over: v")
 
 
-@pytest.mark.parametrize("middle", [-1, float("nan"), float("inf")])
-def test_impossible_weights_are_named(paths, middle):
-    refused(paths, "3 checkpoints need 3 weights", weights=[1, middle, 1])
-
-
-@pytest.mark.parametrize("weights", [[1, 2], [0, 0, 0], [1e308, 1e308, 1]])
-def test_wrong_numbers_of_weights_are_named(paths, weights):
-    message = "3 checkpoints need 3 weights"
-    refused(paths, message, weights=weights)
+@pytest.mark.parametrize(
+    "weights", [[1, -1, 1], [1, math.nan, 1], [1, math.inf, 1], [1, 2], [0, 0, 0], [1e308, 1e308, 1]]
+)
+def test_impossible_weights_are_refused(paths, weights):
+    refused(paths, "3 checkpoints need 3 weights", weights=weights)
 
 
 WEIGHT = torch.tensor([1.0, 3.0])

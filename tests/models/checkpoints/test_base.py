@@ -112,7 +112,7 @@ def test_a_pre_training_file_is_a_base(pretrained, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["dora", "bitfit", "prompt", "adapter"])
-def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
+def test_every_kind_of_adaptation_is_saved_without_its_base(kind, small_model, tmp_path):
     torch.manual_seed(0)
     detector = adapted(small_model, kind=kind)
     detector.save_base(tmp_path / "base.pth")
@@ -169,7 +169,7 @@ def test_without_a_base_everything_is_saved(small_model, tmp_path):
     assert loaded.frontend.adapted
 
 
-def test_what_was_trained_loads_into_a_detector_with_its_base(trained, tmp_path):
+def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):
     """As when a run goes on, or takes its best epoch back."""
     another_detector = shaken(copy.deepcopy(trained), seed=2)
     assert not torch.equal(logits(another_detector), logits(trained))
@@ -193,7 +193,7 @@ def test_averages_have_one_base(trained, tmp_path):
     assert_close(average[key], (before[key] + trained.state_dict()[key]) / 2)
 
 
-def test_int8_merges_first_and_refuses_adapters(trained, small_model):
+def test_int8_merges_the_adaptation_first(trained):
     expected = logits(trained)
     fingerprint = trained.fingerprint()
     plain = logits(trained.merged().set_precision("int8"))
@@ -201,5 +201,8 @@ def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     assert torch.equal(logits(trained), plain)
     assert trained.fingerprint() == fingerprint
     assert_close(plain, expected, atol=0.3, rtol=0.1)
+
+
+def test_int8_refuses_adapters(small_model):
     with input_error("int8 does not work with adapters, which this front-end has: use bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")

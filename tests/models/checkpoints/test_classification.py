@@ -64,7 +64,7 @@ def test_info_says_what_the_folder_is(tmp_path, capsys):
     assert "not usable as a detector: " in " ".join(capsys.readouterr().out.split())
 
 
-def test_whoever_scores_is_told_that_nobody_says_whether_waveforms_are_normalised(tmp_path, waveform, capsys):
+def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, waveform, capsys):
     """The default of the library is taken: on standard error, in `info` and in the record of scores."""
     folder = tmp_path / "model"
     folder_of("WavLM", folder)
@@ -162,7 +162,7 @@ def test_names_of_classes_decide_by_whole_words(name, side):
         ({"architectures": ["Wav2Vec2ForXVector"]}, "detector folder"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(changes, message, tmp_path):
+def test_classifiers_that_cannot_be_scored_are_refused(changes, message, tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", config)

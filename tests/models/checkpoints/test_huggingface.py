@@ -182,7 +182,7 @@ def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
         assert_near(state, value, 1e-5)
 
 
-def test_older_and_sharded_folders_load_alike(tmp_path):
+def test_folders_in_older_forms_load_alike(tmp_path):
     """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter; half precision."""
     model = library_model("Wav2Vec2Model", LARGE)
     model.save_pretrained(tmp_path / "new")
@@ -211,7 +211,7 @@ def test_older_and_sharded_folders_load_alike(tmp_path):
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
 
 
-def test_what_does_not_fit_is_named(tmp_path):
+def test_folders_that_do_not_fit_the_front_end_are_named(tmp_path):
     with input_error(r"not a Hugging Face folder: it has no config\.json"):
         create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_named(tmp_path):
         create_frontend("wavlm", tmp_path)
 
 
-def test_library_options_draw_no_layer_and_mask_nothing():
+def test_the_options_of_the_library_keep_every_layer_unmasked():
     options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
     assert options["layerdrop"] == 0.0
     assert not options["apply_spec_augment"]

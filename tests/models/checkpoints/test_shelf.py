@@ -23,7 +23,7 @@ def assets(tmp_path, monkeypatch):
     return tmp_path / "hub" / "assets" / "nes2net" / "models"
 
 
-def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
+def test_a_published_file_is_fetched_once(assets, capsys):
     with running(CONTENT) as server:
         url = f"{server.address}/weights/MODEL.pth"
         model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
@@ -57,7 +57,7 @@ def test_another_file_than_published_is_refused(assets):
             assert not model.path_outside_hub.exists()
 
 
-def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsys):
+def test_a_file_without_a_published_checksum_keeps_that_of_its_first_download(assets, capsys):
     with running(CONTENT) as server:
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
         model.fetch_if_missing()
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsy
             model.fetch_if_missing()
 
 
-def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch, capsys):
+def test_offline_says_where_to_put_the_file(assets, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     with input_error() as caught:
@@ -81,7 +81,11 @@ def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch,
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(CONTENT)
     assert model.fetch_if_missing() == model.path_outside_hub
-    model.record.unlink()
+
+
+def test_a_file_that_was_replaced_is_refused(assets):
+    model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
+    model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(b"another file")
     with input_error(f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
         model.fetch_if_missing()

@@ -69,7 +69,7 @@ NAME_IT = ": name the file that holds the weights$"
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )
-def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message):
+def test_a_file_that_is_no_checkpoint_is_described(tmp_path, content, message):
     (tmp_path / "torn.pth").write_bytes(content)
     with input_error(rf"torn\.pth {message}"):
         load_state_dict(tmp_path / "torn.pth")
@@ -92,7 +92,7 @@ def test_forms_that_are_read(tmp_path, legacy):
     assert torch.equal(load_state_dict(tmp_path / "file.safetensors")["a.weight"], tensors["a.weight"])
 
 
-def test_record_travels_and_the_file_stays_a_bare_state_dict(tmp_path):
+def test_a_file_with_a_record_stays_a_bare_state_dict(tmp_path):
     layer = torch.nn.BatchNorm1d(3)
     save_state_dict(layer.state_dict(), tmp_path / "layer.pth", epoch=7, recipe={"lr": 1e-6})
     layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)  # as other code does
@@ -130,14 +130,21 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
 
 
-def test_misfit_names_keys_shapes_and_types():
-    """Weights may be of any precision, and averages by other programs have counters that are weights."""
+def test_tensors_that_do_not_fit_are_named():
     expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
     message = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
     with input_error(message):
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
+
+
+def test_weights_may_have_any_precision():
+    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
     for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
         check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, expected, "file")
+
+
+def test_weights_of_another_type_are_refused():
+    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
         with input_error(r"does not fit this model; other type: w \w+ where float32 is needed"):
             check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
@@ -154,7 +161,7 @@ def test_numbers_that_are_not_finite_are_named(dtype):
 
 
 @pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
-def test_metadata_of_others_are_left_out(tmp_path, metadata):
+def test_metadata_of_other_programs_are_ignored(tmp_path, metadata):
     layer = torch.nn.BatchNorm1d(3)
     torch.save(with_metadata(layer.state_dict(), metadata), tmp_path / "layer.pth")
     layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))
@@ -172,7 +179,7 @@ def test_truncated_safetensors_are_named(tmp_path, share):
         load_state_dict(tmp_path / "torn.safetensors")
 
 
-def test_a_digest_tells_names_types_shapes_numbers_and_order():
+def test_a_digest_differs_with_every_change_of_the_tensors():
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
     variants = [
         {"a": tensors["a"], "c": tensors["b"]},

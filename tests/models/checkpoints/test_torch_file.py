@@ -76,7 +76,7 @@ def refused(path, message):
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attacks_are_refused(path, name, zipped):
+def test_malicious_pickles_are_refused(path, name, zipped):
     torch.save(ATTACKS[name], path, _use_new_zipfile_serialization=zipped)
     refused(path, r"evil\.pth was not read: it .*(asks for|sets the state).*nothing was run")
 
@@ -218,12 +218,18 @@ def test_path_tricks_in_member_names(path, member):
     refused(path, "is not a member of a checkpoint")
 
 
-def test_compressed_and_doubled_members_and_torchscript(path):
+def test_compressed_members_are_refused(path):
     write_archive(path, rebuild(), [("data/0", b"\0" * 10**7)], compression=zipfile.ZIP_DEFLATED)
     refused(path, "compressed")
+
+
+def test_doubled_members_are_refused(path):
     with pytest.warns(UserWarning, match="Duplicate"):
         write_archive(path, rebuild(), [("data/0", b"\0" * 16)] * 2)
     refused(path, "twice")
+
+
+def test_torchscript_is_refused(path):
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
     refused(path, "TorchScript")
 
@@ -257,7 +263,7 @@ def test_other_classes_become_records(path):
         assert any("OwnConfiguration" in name for name in records)
 
 
-def test_optimizers_and_annotations_are_read_past(path):
+def test_only_the_weights_of_a_training_file_are_read(path):
     """The state of an optimizer is kept by parameter; structured configurations hold types."""
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.AdamW([parameter])
@@ -292,7 +298,7 @@ TYPES = "float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64".s
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_type_and_view_comes_back(path, zipped):
+def test_every_tensor_of_a_file_comes_back(path, zipped):
     """On the CPU, whatever the default device."""
     base = torch.arange(24.0).reshape(4, 6)
     tensors = {

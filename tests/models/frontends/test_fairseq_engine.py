@@ -40,7 +40,7 @@ def both_engines(options):
 
 
 @pytest.mark.parametrize("options", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
-def test_names_hidden_states_and_gradients_are_the_same(fairseq, options):
+def test_the_engine_of_fairseq_computes_the_same(fairseq, options):
     toolkit, original = both_engines({**options, "feature_grad_mult": 0.1})
     assert original.engine == "fairseq"
     assert toolkit.config == original.config
@@ -74,7 +74,7 @@ def test_a_checkpoint_gives_fairseqs_recorded_outputs(fairseq, pretrained, packi
     golden.check_tiny_wav2vec2(frontend.eval())
 
 
-def test_dropouts_reach_the_original_module_and_dropped_layers_pass_their_input_on(fairseq):
+def test_dropouts_reach_the_module_of_fairseq(fairseq):
     options = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
     model = create_frontend("wav2vec2", engine="fairseq", **SMALL, **options).model
     layer = model.encoder.layers[0]
@@ -84,6 +84,9 @@ def test_dropouts_reach_the_original_module_and_dropped_layers_pass_their_input_
     assert layer.self_attn.dropout_module.p == 0.2
     assert layer.dropout2.p == 0.3
     assert model.dropout_input.p == 0.4
+
+
+def test_a_dropped_layer_passes_its_input_on(fairseq):
     frontend = create_frontend("wav2vec2", engine="fairseq", **{**SMALL, "encoder_layers": 8, "encoder_layerdrop": 0.5})
     np.random.seed(0)  # fairseq draws from NumPy's own generator
     dropped = (np.random.RandomState(0).random(8) <= 0.5).tolist()

@@ -89,7 +89,7 @@ def test_a_file_without_heads_is_hubert_by_its_configuration(hubert, tmp_path):
         create_frontend("wav2vec2", tmp_path / "encoder.pt")
 
 
-def test_unispeech_sats_heads_are_left_out(hubert, tmp_path):
+def test_heads_of_unispeech_sat_are_ignored(hubert, tmp_path):
     tensors = tensors_of(hubert)
     heads = {"spk_proj.weight": torch.zeros(16, 48), "encoder.layer_norm_for_extract.weight": torch.zeros(48)}
     save(tmp_path / "sat.pt", {**tensors, **heads, "quantizer.vars": torch.zeros(1, 8, 8)})
@@ -99,7 +99,7 @@ def test_unispeech_sats_heads_are_left_out(hubert, tmp_path):
     assert all(torch.equal(v, tensors[k.removeprefix("model.")]) for k, v in read.state_dict().items())
 
 
-def test_what_is_no_such_network_is_refused(hubert, tmp_path):
+def test_files_of_other_networks_are_refused(hubert, tmp_path):
     save(tmp_path / "norm.pt", tensors_of(hubert), conv_pos_batch_norm=True)
     with input_error("conv_pos_batch_norm"):
         create_frontend("hubert", tmp_path / "norm.pt")

@@ -232,7 +232,7 @@ def test_whisper_reads_its_first_seconds_only():
 
 
 @every_name
-def test_gradients_reach_all_parameters_and_the_waveform(name):
+def test_gradients_reach_every_parameter(name):
     """They are the same if activations are computed again."""
     gradients = []
     dropouts = dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)

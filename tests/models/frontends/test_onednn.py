@@ -44,7 +44,7 @@ def computed(layer, x, gradient):
 @pytest.mark.parametrize(
     "shape, out", [((5,), 11), ((1, 5), 1), ((3, 7, 5), 11), ((2, 201, 96), 130), ((2, 3, 7, 5), 4)]
 )
-def test_outputs_and_gradients_are_pytorchs(products, bias, shape, out):
+def test_a_layer_computes_as_in_pytorch(products, bias, shape, out):
     torch.manual_seed(0)
     linear = nn.Linear(shape[-1], out, bias)
     x = torch.randn(shape)
@@ -112,7 +112,7 @@ TRANSFORMS = {
 @needs_onednn
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("transformed", TRANSFORMS.values(), ids=TRANSFORMS)
-def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
+def test_a_transformed_layer_is_left_to_pytorch(products, transformed, trainable):
     linear = nn.Linear(5, 11).requires_grad_(trainable)
     x = torch.randn(3, 5)
     onednn_results, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
@@ -121,7 +121,7 @@ def test_transforms_and_traces_are_left_to_pytorch(products, transformed, traina
 
 
 @needs_onednn
-def test_every_layer_of_a_front_end_runs_on_it_and_is_counted(products, monkeypatch):
+def test_every_layer_of_a_front_end_runs_in_onednn(products, monkeypatch):
     frontend = create_frontend("wav2vec2", **SMALL).eval()
     waveform = torch.randn(1, 8000)
     with torch.inference_mode():

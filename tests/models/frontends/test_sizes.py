@@ -47,7 +47,7 @@ def test_each_size_has_its_numbers(name):
 
 
 @pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
-def test_names_and_shapes_are_those_of_the_pre_training_files(name, kind):
+def test_a_size_has_the_tensors_of_its_pre_training_file(name, kind):
     frontend, shapes = size_on_meta(name)
     manifest = golden.read("manifests")[kind]
     assert shapes == {key: shape for key, (shape, _) in manifest["keys"].items()}
@@ -89,7 +89,7 @@ def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind,
     assert create_frontend(kind, tmp_path / "file.pt").config["encoder_layers"] == 2
 
 
-def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypatch):
+def test_info_names_every_size_that_a_file_may_have(tmp_path, capsys, monkeypatch):
     """A small file of each type; that it is of a published size is made up by smaller sizes."""
     small_wav2vec2 = {**SIZES["xlsr_53"].options, **SMALL}
     for name in ("hubert", "mhubert_147", "xlsr_53"):

@@ -76,7 +76,7 @@ def transcribed_lfcc(waveform, **options):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("window, bins", [("hamming", None), ("blackman", 100), ("hann", 256)])
-def test_spectrum_is_scipys(window, bins, dtype):
+def test_the_spectrum_is_that_of_scipy(window, bins, dtype):
     waveform = speech_like()
     frontend = create_frontend("lps", n_fft=512, hop_length=160, window=window, num_bins=bins)
     frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
@@ -165,7 +165,7 @@ def test_the_number_of_frames_follows_from_the_samples(name):
 
 @pytest.mark.parametrize("name", SPECTRAL)
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_autocast_changes_nothing(name, precision):
+def test_autocast_changes_no_feature(name, precision):
     """Nor do numbers leave the range of float16: of 2 s of full scale and of near silence."""
     frontend = create_frontend(name)
     waveform = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((32000,), 1e-5)]).expand(2, -1)
@@ -179,7 +179,7 @@ def test_autocast_changes_nothing(name, precision):
     assert torch.equal(detector.hidden_states(waveform)[-1], exact.to(precision))  # of the waveform as it is
 
 
-def test_normalised_bins_have_mean_0_and_variance_1():
+def test_normalised_bins_are_standardised():
     frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
     (noise,) = frontend(torch.randn(2, 8000))
     assert noise.shape == (2, 47, 256)

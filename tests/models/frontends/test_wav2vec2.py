@@ -23,7 +23,7 @@ def test_every_hidden_state_is_fairseqs(pretrained, packing):
 
 
 @pytest.mark.parametrize("name, kind, file", [("wav2vec2", "w2v2", "w2v2_plain"), ("wavlm", "wavlm", "wavlm_unilm")])
-def test_gradients_are_fairseqs_and_unilms(pretrained, name, kind, file):
+def test_gradients_are_those_of_the_original_code(pretrained, name, kind, file):
     frontend = create_frontend(name, pretrained / f"tiny_{file}.pt").eval()
     frontend.set_normalize(False)
     published = golden.read(f"frontends/tiny_{kind}")
@@ -65,7 +65,7 @@ def test_dropouts_come_from_the_files_configuration(tmp_path, name):
         ("hubert", "dropout"),
     ],
 )
-def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
+def test_each_dropout_is_drawn_only_in_train_mode(name, option):
     torch.manual_seed(0)
     waveform = torch.randn(1, 4000)
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_files_in_other_forms_are_read(tmp_path, form):
 
 
 @pytest.mark.parametrize("has_options", [True, False])
-def test_what_cannot_be_used_is_not_called_complete(tmp_path, capsys, has_options):
+def test_unusable_files_are_not_called_complete(tmp_path, capsys, has_options):
     """A file with NaN, and one without the options of its model."""
     frontend = create_frontend("wav2vec2", **SMALL)
     content = {"model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}}

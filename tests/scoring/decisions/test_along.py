@@ -25,9 +25,11 @@ def track(scores, speech=None, window=4.0, hop=4.0):
 
 STRONG = decider(6.0)
 GENUINE = np.full(40, 3.0)
+PARTLY_FAKE = np.where((np.arange(40) >= 20) & (np.arange(40) < 23), -3.0, GENUINE)
+CLIPPED = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
 
 
-def test_a_bona_fide_recording():
+def test_high_scores_throughout_are_a_bona_fide_recording():
     decided = decide_along(STRONG, 5.0, track(GENUINE))
     assert decided.decision == "bonafide"
     assert decided.score == 5.0
@@ -43,15 +45,11 @@ def test_a_bona_fide_recording():
 
 
 def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
-    """The score of the beginning says nothing of it."""
-    scores = GENUINE.copy()
-    scores[20:23] = -3.0
-    decided = decide_along(STRONG, 3.0, track(scores))
+    decided = decide_along(STRONG, 3.0, track(PARTLY_FAKE))
     assert decided.decision == "spoof"
     assert decided.stretch.start == 80.0
     assert decided.stretch.end == 92.0
     assert decided.in_part
-    assert not decide_along(STRONG, 3.0, track(-GENUINE)).in_part
     assert decided.llr > 0 > decided.stretch.llr
     assert decided.stretch.stands_out
     assert "1:20–1:32 speaks against bona fide" in decided.words[1]
@@ -61,14 +59,20 @@ def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
     assert "windows" not in row
 
 
-def test_a_fake_recording_with_a_genuine_beginning():
+def test_a_recording_that_is_fake_throughout_is_not_called_fake_in_part():
+    decided = decide_along(STRONG, 3.0, track(-GENUINE))
+    assert decided.decision == "spoof"
+    assert not decided.in_part
+
+
+def test_one_genuine_window_does_not_make_a_fake_recording_bona_fide():
     scores = -GENUINE
     scores[0] = 3.0
     assert decide_along(STRONG, 3.0, track(scores)).decision == "spoof"
 
 
-def test_more_low_windows_than_chance_explains():
-    """They stand nowhere together, so none of them is a fake part, but the recording is not called bona fide."""
+def test_more_low_windows_than_chance_explains_leave_a_recording_undecided():
+    """They do not stand together, so there is no fake part that stands out."""
     scores = GENUINE.copy()
     scores[::5] = 0.6
     decided = decide_along(decider(6.0, trials=2000), 3.0, track(scores))
@@ -77,9 +81,12 @@ def test_more_low_windows_than_chance_explains():
     assert not decided.stretch.stands_out
     assert decided.decision == CANNOT_TELL
     assert decided.reason.startswith("8 of its 40 windows are lower than nearly all")
-    once = GENUINE.copy()
-    once[3] = 0.6
-    assert decide_along(decider(6.0, trials=2000), 3.0, track(once)).decision == "bonafide"
+
+
+def test_chance_explains_one_low_window():
+    scores = GENUINE.copy()
+    scores[3] = 0.6
+    assert decide_along(decider(6.0, trials=2000), 3.0, track(scores)).decision == "bonafide"
 
 
 def test_windows_without_speech_count_neither_way():
@@ -91,6 +98,9 @@ def test_windows_without_speech_count_neither_way():
     assert decided.decision == "bonafide"
     assert decided.windows == 30
     assert decided.rests_on == pytest.approx(0.75)
+
+
+def test_a_recording_without_speech_is_not_decided():
     silent = decide_along(STRONG, 3.0, track(GENUINE, np.zeros(40)))
     assert silent.decision == CANNOT_TELL
     assert silent.llr is None
@@ -98,7 +108,7 @@ def test_windows_without_speech_count_neither_way():
     assert silent.reason.startswith("no voice was found")
 
 
-def test_what_is_unfit_or_unlike_the_calibration_is_not_decided():
+def test_an_unfit_recording_is_not_decided():
     unfit = Traits(4.0, -20.0, 8000.0, unfit="digital silence")
     decided = decide_along(STRONG, 3.0, track(GENUINE), unfit)
     assert decided.decision == CANNOT_TELL
@@ -106,24 +116,27 @@ def test_what_is_unfit_or_unlike_the_calibration_is_not_decided():
     assert decided.llr is None
 
 
-def test_a_clipped_recording_counts_half():
-    clipped = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
-    decided, decided_clipped = (decide_along(STRONG, 3.0, track(GENUINE), traits) for traits in (None, clipped))
+def test_clipping_halves_the_ratio_of_a_recording():
+    decided, decided_clipped = (decide_along(STRONG, 3.0, track(GENUINE), traits) for traits in (None, CLIPPED))
     assert decided_clipped.llr == decided.llr / 2
     assert decided_clipped.decision == "bonafide"
-    scores = GENUINE.copy()
-    scores[20:23] = -3.0
-    against = decide_along(STRONG, 3.0, track(scores), clipped).stretch.p_value
-    assert against > decide_along(STRONG, 3.0, track(scores)).stretch.p_value
+
+
+def test_clipping_weakens_the_evidence_of_a_fake_part():
+    p_value = decide_along(STRONG, 3.0, track(PARTLY_FAKE)).stretch.p_value
+    assert decide_along(STRONG, 3.0, track(PARTLY_FAKE), CLIPPED).stretch.p_value > p_value
+
+
+def test_a_recording_is_not_decided_if_clipping_brings_it_below_the_threshold():
     strict = replace(STRONG, operating_point=OperatingPoint.parse("cost:1,20,0.5"))
-    undecided = decide_along(strict, 3.0, track(GENUINE), clipped)
+    undecided = decide_along(strict, 3.0, track(GENUINE), CLIPPED)
     assert undecided.decision == CANNOT_TELL
-    assert undecided.reason == clipped.clipping
+    assert undecided.reason == CLIPPED.clipping
     assert decide_along(strict, 3.0, track(GENUINE)).decision == "bonafide"
 
 
-def test_a_weak_detector_cannot_tell():
-    """It may call a recording fake, but not bona fide, because it would miss a fake half."""
+def test_a_weak_detector_calls_a_recording_fake_but_not_bona_fide():
+    """It would miss a fake half."""
     weak = decider(0.3)
     assert decide_along(weak, 1.0, track(np.full(10, 0.5))).decision == CANNOT_TELL
     assert decide_along(weak, -1.0, track(np.full(10, -0.5))).decision == "spoof"
@@ -141,12 +154,10 @@ def test_one_bona_fide_recording_in_a_hundred_stands_out_by_chance(separation, n
     assert np.mean([outcome.low_windows.p_value <= 0.01 for outcome in decided]) < 0.016
 
 
-def test_the_distance_of_windows():
-    """Twice as many windows, which overlap, say the same: of the whole, and of the part."""
-    scores = GENUINE.copy()
-    scores[20:23] = -3.0
-    halves = np.repeat(scores, 2)[:-1]
-    alone = decide_along(STRONG, 3.0, track(scores))
+def test_windows_that_overlap_do_not_count_twice():
+    """Twice as many windows say the same of the whole, and of the fake part."""
+    halves = np.repeat(PARTLY_FAKE, 2)[:-1]
+    alone = decide_along(STRONG, 3.0, track(PARTLY_FAKE))
     overlapping = decide_along(STRONG, 3.0, track(halves, hop=2.0))
     assert overlapping.llr == pytest.approx(alone.llr, abs=0.1)
     assert overlapping.stretch.start == 80.0
@@ -154,15 +165,14 @@ def test_the_distance_of_windows():
     assert overlapping.decision == alone.decision == "spoof"
 
 
-def test_a_threshold_beyond_the_bound_of_ratios():
-    """Costs may ask for more than the trials support: then every window has to support all they can."""
+def test_a_threshold_beyond_the_largest_ratio_must_be_supported_by_every_window():
     strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"), abstain=0)
     assert strict.llr_threshold > strict.largest_llr
     assert decide_along(strict, 9.0, track(np.full(10, 9.0))).llr == pytest.approx(strict.largest_llr)
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
 
 
-def test_without_the_trials_of_the_calibration():
+def test_without_the_trials_of_the_calibration_no_fake_part_is_looked_for():
     bare = Decider(replace(STRONG.calibration, llrs=None))
     decided = decide_along(bare, 3.0, track(GENUINE))
     assert decided.decision == "bonafide"
@@ -171,8 +181,8 @@ def test_without_the_trials_of_the_calibration():
     assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}
 
 
-def test_two_hours_are_simulated_as_several_recordings():
-    """Two hours of windows are taken for several recordings of 1,000 windows."""
+def test_chance_is_simulated_for_recordings_of_two_hours():
+    """As for several recordings of at most 1,000 windows."""
     decided = decide_along(STRONG, 3.0, track(np.full(1800, 3.0)))
     assert decided.decision == "bonafide"
     assert decided.stretch.p_value == 1.0

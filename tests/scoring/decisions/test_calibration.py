@@ -31,9 +31,11 @@ def test_fit_finds_the_likelihood_ratio(two_systems):
     fitted = calibration.fit(*two_systems)
     assert np.array(fitted.weights) * (10, 0.5) == pytest.approx(2, rel=0.05)
     assert fitted.offset == pytest.approx(-3 * sum(fitted.weights), abs=0.15)
-    bonafide, spoof = (fitted(scores) for scores in two_systems)
+
+
+def test_fusion_improves_every_figure_of_its_systems(two_systems):
     before = calibration.figures(*(scores[:, 1] for scores in two_systems))
-    after = calibration.figures(bonafide, spoof)
+    after = calibration.figures(*map(calibration.fit(*two_systems), two_systems))
     assert after["act_dcf"] < after["min_dcf"] + 0.02
     assert before["act_dcf"] > before["min_dcf"] + 0.2
     assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005
@@ -46,7 +48,7 @@ def test_fit_finds_the_likelihood_ratio(two_systems):
 
 
 @pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
-def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
+def test_fit_finds_the_minimum_that_scikit_learn_finds(two_systems, prior):
     from sklearn.linear_model import LogisticRegression
 
     bonafide, spoof = (scores[::10] for scores in two_systems)
@@ -72,7 +74,7 @@ def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale
         assert_allclose(fitted_to_mapped(mapped_scores), plain(scores), rtol=1e-4, atol=1e-4)
 
 
-def test_separated_classes_have_finite_weights_by_the_penalty():
+def test_the_penalty_keeps_weights_finite_if_the_classes_are_separated():
     bonafide = [2.0, 3.0]
     spoof = [-2.0, -3.0, -4.0]
     fitted = calibration.fit(bonafide, spoof)
@@ -95,7 +97,7 @@ def test_classes_that_overlap_are_not_separated(bonafide, spoof):
     assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0), bonafide, spoof)
 
 
-def test_a_minimum_that_is_not_found_is_an_error(two_systems, monkeypatch):
+def test_fit_raises_if_it_finds_no_minimum(two_systems, monkeypatch):
     monkeypatch.setattr(calibration, "_MAX_STEPS", 1)
     with input_error("no best weights were found .*Maximum number of iterations"):
         calibration.fit(*two_systems)
@@ -120,10 +122,13 @@ def test_fit_refuses_scores_that_cannot_be_calibrated(bonafide, spoof, options, 
         calibration.fit(bonafide, spoof, **options)
 
 
-def test_the_number_of_systems_and_the_length_of_frames_are_checked():
-    fitted = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
+def test_scores_of_another_number_of_systems_are_refused():
     with input_error(r"of 1 system \(A\), got 2"):
-        fitted([[1.0, 2.0]])
+        calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])([[1.0, 2.0]])
+
+
+def test_scores_of_frames_of_another_length_are_refused():
+    fitted = calibration.fit([1.0, 2.0], [0.0, 1.5])
     frames = replace(fitted, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
     assert frames.check_fits(scores, "")  # the detector is not known
@@ -136,39 +141,52 @@ def test_the_number_of_systems_and_the_length_of_frames_are_checked():
             calibrated.check_fits(replace(scores, resolution_ms=resolution_ms), "")
 
 
-def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems):
-    """A system has the name of its file, which on Linux may be any bytes. Files of earlier versions are read."""
-    path = tmp_path / "new" / "parameters.json"
+def test_a_fitted_calibration_holds_the_ratios_of_its_trials_sorted(two_systems):
+    fitted = calibration.fit(*two_systems)
+    for ratios, scores in zip(fitted.llrs, two_systems):
+        assert np.array_equal(ratios, np.sort(fitted(scores)))
+
+
+@pytest.fixture
+def fitted(two_systems):
+    """A calibration with provenance; a system has the name of its file, which on Linux may be any bytes."""
     fitted = calibration.fit(*two_systems, prior=0.3, systems=["première", "take\udcff"])
-    for system, scores in zip(fitted.llrs, two_systems):
-        assert np.array_equal(system, np.sort(fitted(scores)))
     scored_by = calibration.ScoredBy("0f" * 32, "bfloat16", 64600, 20.0)
     trained_on = {"corpus": "x", "figures": {"eer": 0.1}, "numbers": [1, 2.5]}
-    fitted = replace(fitted, trained_on=trained_on, scored_by=scored_by)
+    return replace(fitted, trained_on=trained_on, scored_by=scored_by)
+
+
+def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, fitted):
+    path = tmp_path / "new" / "parameters.json"
     fitted.save(path)
     loaded = calibration.load(path)
     assert loaded == replace(fitted, systems=("première", "take\\udcff"))
     assert loaded.population is None
     assert all(map(np.array_equal, loaded.llrs, fitted.llrs))
+
+
+def test_a_saved_calibration_has_one_line_for_the_ratios_of_a_class(tmp_path, fitted):
+    path = tmp_path / "parameters.json"
+    fitted.save(path)
     lines = path.read_text().splitlines()
-    # a class of ratios is one line
     assert len(lines) == 27
     assert sum(len(line) > 100 for line in lines) == 2
     assert ' "weights": [' in lines[2]
     assert '  "precision": "bfloat16",' in lines
+
+
+def test_a_calibration_saved_by_an_earlier_version_is_read(tmp_path, fitted):
+    path = tmp_path / "parameters.json"
+    fitted.save(path)
     later_keys = ("llrs", "scored_by", "population")
     values = read_json(path)
     write_json(path, {key: value for key, value in values.items() if key not in later_keys})
     earlier = calibration.load(path)
-    assert earlier.weights == fitted.weights
-    assert earlier.offset == fitted.offset
-    assert earlier.trained_on == trained_on
+    assert earlier == replace(fitted, systems=earlier.systems, scored_by=None)
     assert earlier.llrs is None
-    assert earlier.scored_by is None
-    assert earlier.population is None
 
 
-def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
+def test_of_very_many_trials_only_quantiles_are_kept(monkeypatch):
     monkeypatch.setattr(calibration, "_MAX_SAVED_TRIALS", 101)
     rng = np.random.default_rng(0)
     bonafide = rng.normal(1, 1, 5000)
@@ -195,7 +213,7 @@ def saved_with(path, **changes):
     return path
 
 
-def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
+def test_load_sorts_the_numbers_of_a_file(tmp_path):
     changes = {"llrs": {"bonafide": [3, -1.5, 2], "spoof": [0]}, "population": _WITH}
     loaded = calibration.load(saved_with(tmp_path / "c.json", **changes))
     assert loaded.llrs.bonafide.tolist() == [-1.5, 2, 3]
@@ -217,6 +235,6 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
         {"population": _WITH | {"embeddings": _EMBEDDINGS | {"residual": 1e300}}},
     ],
 )
-def test_files_that_are_not_a_calibration(tmp_path, change):
+def test_load_refuses_files_that_are_not_a_calibration(tmp_path, change):
     with input_error(r"parameters\.json: not a calibration.* that `nes2net calibrate` saved"):
         calibration.load(saved_with(tmp_path / "parameters.json", **change))

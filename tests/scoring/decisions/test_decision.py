@@ -49,8 +49,7 @@ def test_a_decision_follows_its_threshold(prior, score, name):
     assert decider.llrs([score])[0] == decision.llr
 
 
-def test_a_score_outside_of_those_of_the_calibration_is_not_decided():
-    """Unless there are so few of them that a new score is often outside."""
+def test_a_score_outside_of_the_scores_of_the_calibration_is_not_decided():
     rng = np.random.default_rng(0)
     decider = Decider(fit(rng.normal(3, 1, 300), rng.normal(-3, 1, 300)))
     for score in (-9.0, 9.0):
@@ -59,12 +58,17 @@ def test_a_score_outside_of_those_of_the_calibration_is_not_decided():
         assert f"its score, {score:.4g}, lies outside" in decision.reason
     assert decider(2.0).decision == "bonafide"
     assert replace(decider, abstain=0)(9.0).decision == "bonafide"
+
+
+def test_a_score_outside_of_few_scores_of_the_calibration_is_decided():
+    """A new score is often outside of few scores."""
+    rng = np.random.default_rng(0)
     few = Decider(fit(rng.normal(3, 1, 90), rng.normal(-3, 1, 90)))
     assert few(9.0).decision == "bonafide"
     assert replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
 
 
-def test_a_clipped_recording_counts_half():
+def test_clipping_halves_the_ratio_of_a_score():
     traits = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
     rng = np.random.default_rng(0)
     decider = Decider(
@@ -81,7 +85,7 @@ def test_a_clipped_recording_counts_half():
 
 
 def test_ratios_are_bounded_by_the_trials_of_the_calibration():
-    """So that no probability is 1; the decision is that of the score, beyond the bound, too."""
+    """No probability is 1."""
     rng = np.random.default_rng(0)
     separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
     decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"), abstain=0)
@@ -98,7 +102,7 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_a_threshold_out_of_all_scores_is_none(weight):
+def test_there_is_no_score_threshold_if_no_score_reaches_the_threshold(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert json.dumps(decider.basis(), allow_nan=False)
@@ -106,45 +110,61 @@ def test_a_threshold_out_of_all_scores_is_none(weight):
     assert decider(0.5).decision == "spoof"
 
 
-def test_what_decisions_rest_on():
+@pytest.fixture
+def decider_of_a_corpus():
     corpus_facts = {"corpus": "a\x1b[2J", "phase": "dev", "num_bonafide": 4, "num_spoof": 4}
     corpus_facts["date"] = "2026-01-02T03:04:05+00:00"
     calibration = replace(CALIBRATION, trained_on=corpus_facts, scored_by=ScoredBy("0123456789abcdef", "float32", None))
-    decider = Decider(calibration, 0.25)
-    basis = decider.basis()
+    return Decider(calibration, 0.25)
+
+
+def test_the_basis_of_decisions_names_prior_detector_and_corpus(decider_of_a_corpus):
+    basis = decider_of_a_corpus.basis()
     assert basis["operating_point"] == "cost:1,1,0.25"
     assert basis["prior"] == 0.25
     assert basis["detector"] == "0123456789abcdef"
-    assert basis["corpus"] == corpus_facts["corpus"]
+    assert basis["corpus"] == "a\x1b[2J"
     assert "figures" not in basis
-    *_, line = decider.describe()
+
+
+def test_the_calibration_is_described_in_one_line_without_control_characters(decider_of_a_corpus):
+    *_, line = decider_of_a_corpus.describe()
     assert line == (
         "calibration: a\\x1b[2J, phase dev, 4 bona fide and 4 spoofed trials, 2026-01-02, detector 0123456789ab"
     )
 
 
-def test_recordings_unlike_those_of_the_calibration():
-    rng = np.random.default_rng(0)
-    usual = [Traits(3 + rng.random(), -20 + rng.standard_normal(), 8000.0) for _ in range(200)]
-    calibration = replace(CALIBRATION, population=Population.fit(usual, np.arange(200) < 100))
-    decider = Decider(calibration)
-    quiet = Traits(3.5, -60.0, 8000.0)
-    decision_on_quiet = decider(1.0, quiet)
+rng = np.random.default_rng(0)
+RECORDINGS = [Traits(3 + rng.random(), -20 + rng.standard_normal(), 8000.0) for _ in range(200)]
+WITH_RECORDINGS = replace(CALIBRATION, population=Population.fit(RECORDINGS, np.arange(200) < 100))
+QUIET = Traits(3.5, -60.0, 8000.0)
+
+
+def test_a_recording_unlike_those_of_the_calibration_is_not_decided():
+    decision_on_quiet = Decider(WITH_RECORDINGS)(1.0, QUIET)
     assert decision_on_quiet.decision == CANNOT_TELL
     assert decision_on_quiet.p_value == pytest.approx(1 / 201)
     assert "its level" in decision_on_quiet.reason
     assert decision_on_quiet.llr is None
     assert decision_on_quiet.probability is None
-    typical = decider(1.0, usual[0])
+
+
+def test_a_recording_like_those_of_the_calibration_is_decided():
+    typical = Decider(WITH_RECORDINGS)(1.0, RECORDINGS[0])
     assert typical.decision == "bonafide"
     assert typical.reason is None
     assert typical.p_value > 0.01
-    # not measured
-    assert decider(1.0).p_value is None
-    assert decider(1.0).decision == "bonafide"
-    p_value = decision_on_quiet.p_value
-    for abstain, decision in {0: "bonafide", p_value: CANNOT_TELL, p_value * 0.99: "bonafide"}.items():
-        assert Decider(calibration, abstain=abstain)(1.0, quiet).decision == decision
+
+
+def test_a_score_without_traits_of_its_recording_is_decided():
+    decision = Decider(WITH_RECORDINGS)(1.0)
+    assert decision.p_value is None
+    assert decision.decision == "bonafide"
+
+
+@pytest.mark.parametrize("abstain, decision", [(0, "bonafide"), (1 / 201, CANNOT_TELL), (0.99 / 201, "bonafide")])
+def test_a_recording_is_not_decided_if_its_p_value_is_at_most_abstain(abstain, decision):
+    assert Decider(WITH_RECORDINGS, abstain=abstain)(1.0, QUIET).decision == decision
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def track_of(scores):
     return Track(times, np.array(scores, np.float32), 4.0, times[-1] + 2.0, speech=np.ones(len(scores)))
 
 
-def test_the_interval_is_that_of_resamples_that_are_calibrated_anew(weak):
+def test_the_interval_equals_that_of_resampled_trials_fitted_again(weak):
     """As many trials of each class are drawn with replacement."""
     rng = np.random.default_rng(1)
     bonafide, spoof = scores_of(0.8)
@@ -45,14 +45,17 @@ def test_the_interval_is_that_of_resamples_that_are_calibrated_anew(weak):
     assert weak.interval(weak([0.5])[0]) == pytest.approx(expected, abs=0.08)
 
 
-def test_the_resamples_are_the_same_in_every_run_and_are_saved(weak, tmp_path):
+def test_resamples_are_the_same_in_every_run(weak):
     assert np.array_equal(add_resamples(fit(*scores_of(0.8))).resamples, weak.resamples)
+
+
+def test_resamples_are_saved(weak, tmp_path):
     weak.save(tmp_path / "c.json")
     assert np.array_equal(load(tmp_path / "c.json").resamples, weak.resamples)
 
 
 @pytest.mark.parametrize("llr", [-0.05, 0.0, 0.02])
-def test_near_the_threshold_the_answer_is_that_it_cannot_tell(weak, llr):
+def test_a_ratio_near_the_threshold_is_not_decided(weak, llr):
     decision = Decider(weak)(score_at(weak, llr))
     assert decision.decision == CANNOT_TELL
     assert decision.llr == pytest.approx(llr)
@@ -60,13 +63,16 @@ def test_near_the_threshold_the_answer_is_that_it_cannot_tell(weak, llr):
     assert "on either side of the threshold, 0.00" in decision.reason
 
 
-def test_far_from_it_or_if_an_answer_is_asked_in_any_case_it_is_decided(weak):
-    assert Decider(weak)(score_at(weak, 1.5)).decision == "bonafide"
-    assert Decider(weak)(score_at(weak, -1.5)).decision == "spoof"
+@pytest.mark.parametrize("llr, decision", [(1.5, "bonafide"), (-1.5, "spoof")])
+def test_a_ratio_far_from_the_threshold_is_decided(weak, llr, decision):
+    assert Decider(weak)(score_at(weak, llr)).decision == decision
+
+
+def test_with_abstain_0_a_ratio_near_the_threshold_is_decided(weak):
     assert Decider(weak, abstain=0)(score_at(weak, -0.05)).decision == "spoof"
 
 
-def test_with_few_trials_a_probability_of_54_percent_is_no_bona_fide():
+def test_with_few_trials_a_probability_of_54_percent_is_not_decided():
     few = add_resamples(fit(*scores_of(0.8, 30)))
     decision = Decider(few)(score_at(few, 0.16))
     assert decision.probability == pytest.approx(0.54, abs=0.001)
@@ -79,13 +85,15 @@ def test_the_more_trials_the_narrower_the_interval():
     assert np.ptp(few.interval(1.0)) > 3 * np.ptp(many.interval(1.0))
 
 
-def test_along_a_recording_neither_the_whole_nor_a_part_is_called_fake_for_so_little(weak):
+def test_a_recording_whose_windows_all_lie_near_the_threshold_is_not_decided(weak):
     for llr in (-0.05, 0.02):
         decision = decide_along(Decider(weak), 0.0, track_of(np.full(60, score_at(weak, llr))))
         assert decision.decision == CANNOT_TELL
         assert "too uncertain" in decision.reason
-    decision = decide_along(Decider(weak), 0.0, track_of(np.full(60, score_at(weak, -1.0))))
-    assert decision.decision == "spoof"
+
+
+def test_a_recording_whose_windows_all_lie_far_below_the_threshold_is_spoof(weak):
+    assert decide_along(Decider(weak), 0.0, track_of(np.full(60, score_at(weak, -1.0)))).decision == "spoof"
 
 
 def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole():
@@ -98,8 +106,8 @@ def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole(
     assert decision.stretch.end == 80.0
 
 
-def test_a_stream_raises_no_alarm_for_so_little(weak):
-    """However long the sum of the evidence rises; without the resamples, it does."""
+def test_windows_near_the_threshold_raise_no_alarm_however_many_they_are(weak):
+    """Without resamples, they do."""
     ends = 4.0 * np.arange(1, 200)
     alarms = []
     for calibration in (weak, replace(weak, resamples=None)):
@@ -108,13 +116,13 @@ def test_a_stream_raises_no_alarm_for_so_little(weak):
     assert alarms == [False, True]
 
 
-def test_long_times_are_told_in_minutes():
+def test_the_shortest_fake_part_found_is_told_in_minutes_if_long():
     decision = DecisionAlong(0.0, 1.0, 0.7, "bonafide", windows=1800, window=4.0, shortest_found=1320.0)
     told = replace(decision, stretch=decide_along(Decider(fit(*scores_of(4.0))), 0.0, track_of([3.0])).stretch)
     assert told.words[-1] == "a fake part shorter than 22 minutes would mostly be missed"
 
 
-def test_what_would_be_missed_is_told_in_plain_words():
+def test_the_reason_says_that_a_fake_half_would_be_missed():
     barely = Decider(fit(*scores_of(0.3, 200)))
     decision = decide_along(barely, 1.0, track_of(np.full(10, 0.5)))
     assert decision.reason == "if half of a recording of this length were fake, this detector would mostly miss it"

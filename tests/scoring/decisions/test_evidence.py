@@ -39,33 +39,30 @@ def test_evidence_equals_the_golden_cases(name):
         assert running.alarm == expected["alarm"]
 
 
-def test_a_constant_ratio_gives_its_mean_at_any_hop_and_about_the_same_sum():
-    sums = []
-    for hop in (0.5, 1.0, WINDOW):
-        evidence = decisions.Evidence(plain_decider(), WINDOW)
-        ends = np.arange(WINDOW, 15 * WINDOW + 1e-6, hop)
-        runs = [evidence.add(end, -1.3) for end in ends]
-        assert {round(running.mean, 12) for running in runs} == {-1.3}
-        sums.append(runs[-1].against / (ends[-1] / WINDOW))
-    assert sums == pytest.approx([1.3] * 3)
+@pytest.mark.parametrize("hop", [0.5, 1.0, WINDOW])
+def test_a_constant_ratio_gives_the_same_evidence_at_any_hop(hop):
+    evidence = decisions.Evidence(plain_decider(), WINDOW)
+    ends = np.arange(WINDOW, 15 * WINDOW + 1e-6, hop)
+    runs = [evidence.add(end, -1.3) for end in ends]
+    assert {round(running.mean, 12) for running in runs} == {-1.3}
+    assert runs[-1].against / (ends[-1] / WINDOW) == pytest.approx(1.3)
 
 
-def test_one_window_says_no_more_than_the_trials_of_the_calibration_and_the_sum_is_never_negative():
+def test_the_sum_against_bona_fide_is_never_negative():
     rng = np.random.default_rng(0)
     decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 40), rng.normal(-1, 1, 40)))
     evidence = decisions.Evidence(decider, WINDOW)
-    bound = decider.calibration.largest_llr
     for number, score in enumerate(rng.normal(0, 100, 300)):
-        running = evidence.add(WINDOW + number, score)
-        assert abs(running.mean) <= bound
-        assert running.against >= 0
-    assert decisions.Evidence(decider, WINDOW).add(WINDOW, 1e3).mean == pytest.approx(bound)
+        assert evidence.add(WINDOW + number, score).against >= 0
 
 
-def test_there_is_no_alarm_before_a_whole_window_nor_from_windows_without_speech():
+def test_there_is_no_alarm_before_a_whole_window():
     evidence = decisions.Evidence(plain_decider(), WINDOW)
     assert not evidence.add(2.0, -9.0).alarm
     assert evidence.add(6.0, -9.0).alarm
+
+
+def test_there_is_no_alarm_from_windows_without_speech():
     silent = decisions.Evidence(plain_decider(), WINDOW)
     runs = [silent.add(WINDOW + number, -9.0, 0.0) for number in range(20)]
     assert not any(running.alarm for running in runs)
@@ -73,8 +70,7 @@ def test_there_is_no_alarm_before_a_whole_window_nor_from_windows_without_speech
     assert runs[-1].probability == 0.5
 
 
-def test_a_window_whose_score_lies_outside_of_those_of_the_trials_does_not_weigh():
-    """As a recording of which the decider cannot tell."""
+def test_a_window_whose_score_lies_outside_of_the_scores_of_the_trials_has_no_weight():
     rng = np.random.default_rng(0)
     decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
     evidence = decisions.Evidence(decider, WINDOW)
@@ -90,7 +86,7 @@ def test_a_window_whose_score_lies_outside_of_those_of_the_trials_does_not_weigh
     assert inside.unusual == ""
 
 
-def test_an_alarm_that_is_latched_lasts():
+def test_a_latched_alarm_lasts():
     loose, latched = (decisions.Evidence(plain_decider(), WINDOW, latch=latch) for latch in (False, True))
     for evidence in (loose, latched):
         evidence.add(WINDOW, -9.0)
@@ -115,7 +111,7 @@ def test_a_saved_state_continues_to_the_bit():
 @pytest.mark.parametrize(
     "state", [{"end": "x"}, {"other": 1}, {"weight": -1.0}, {"against": math.nan}, {"alarm": 1}, [1], None]
 )
-def test_another_state_is_refused(state):
+def test_from_state_refuses_what_is_not_a_state(state):
     with input_error("not a state of evidence"):
         decisions.Evidence.from_state(state, plain_decider(), WINDOW)
 

@@ -33,7 +33,7 @@ def test_log_odds_are_the_logit_of_the_largest_posterior():
     assert decisions.known_scores(OPEN["logits"])[finite].tolist() == pytest.approx(logit.tolist(), abs=1e-9)
 
 
-def test_rejection_by_the_threshold_of_development_trials():
+def test_the_threshold_of_development_trials_is_the_golden_one():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
@@ -42,7 +42,7 @@ def test_rejection_by_the_threshold_of_development_trials():
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
-def test_many_development_scores_are_thinned():
+def test_of_many_development_scores_1000_are_kept():
     logits = np.random.default_rng(0).normal(size=(5000, 4))
     threshold = decisions.KnownThreshold.of_logits(logits)
     assert len(threshold.scores) == 1000
@@ -50,7 +50,7 @@ def test_many_development_scores_are_thinned():
 
 
 @pytest.mark.parametrize("facts", [None, [], {"kind": "knn", "scores": [1.0]}, {"kind": "energy", "scores": ["1"]}])
-def test_a_damaged_threshold_of_a_checkpoint_is_none(facts):
+def test_a_damaged_threshold_of_a_checkpoint_is_read_as_none(facts):
     assert decisions.KnownThreshold.read(facts) is None
 
 
@@ -61,7 +61,7 @@ def reference():
     return names, decisions.Reference(np.array(DISTANCES["train"]), classes, np.array(DISTANCES["train_logits"]))
 
 
-def test_comparison_with_training_trials(reference):
+def test_distances_to_training_trials_are_the_golden_ones(reference):
     names, reference = reference
     test = DISTANCES["test"]
     expected = DISTANCES["expected"]
@@ -96,6 +96,6 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
-def test_bad_input_is_named(reference, call, message):
+def test_bad_input_is_refused(reference, call, message):
     with input_error(message):
         call(reference[1])

@@ -16,7 +16,7 @@ RATES = st.sampled_from([1, 2.5, 5, 10, 33, 50, 90])
 
 
 @pytest.mark.parametrize("name", ["eer", "cost:1,10,0.95", "fa:1%", "miss:0.5%", "cost:1,1,0.5", "cost:1,1,0.99999999"])
-def test_names_are_read_back(name):
+def test_an_operating_point_is_parsed_from_its_own_name(name):
     assert OperatingPoint.parse(name).name == name
     assert OperatingPoint.parse(OperatingPoint.parse(f" {name} ").name) == OperatingPoint.parse(name)
 
@@ -28,7 +28,7 @@ def test_names_are_read_back(name):
         *("cost:0,1,0.5", "cost:inf,1,0.5", "cost:1,nan,0.5", "cost:a,b,c", "cost:1e308,1e-308,0.5"),
     ],
 )
-def test_other_texts_are_refused(text):
+def test_a_text_that_names_no_operating_point_is_refused(text):
     with input_error("an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"):
         OperatingPoint.parse(text)
 
@@ -39,7 +39,7 @@ def threshold(name, bonafide, spoof):
 
 @pytest.mark.parametrize("kind, measure, beyond", [("fa", "false_alarm", -math.inf), ("miss", "miss", math.inf)])
 @given(VALUES, VALUES, RATES)
-def test_a_rate_is_kept_and_no_other_threshold_keeps_it_better(kind, measure, beyond, bonafide, spoof, rate):
+def test_the_threshold_of_a_rate_is_the_last_one_that_keeps_it(kind, measure, beyond, bonafide, spoof, rate):
     name = f"{kind}:{rate}%"
     class_scores = spoof if kind == "fa" else bonafide
     if len(class_scores) * rate / 100 < 1:
@@ -55,7 +55,7 @@ def test_a_rate_is_kept_and_no_other_threshold_keeps_it_better(kind, measure, be
 
 @settings(max_examples=20)
 @given(VALUES, VALUES)
-def test_misses_and_false_alarms_are_nearest_to_equal(bonafide, spoof):
+def test_at_the_eer_threshold_misses_and_false_alarms_are_nearest_to_equal(bonafide, spoof):
     rates = compute_rates(bonafide, spoof, threshold("eer", bonafide, spoof))
     differences = []
     for score in (*bonafide, *spoof):
@@ -74,13 +74,13 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
     assert str(OperatingPoint("cost").threshold(None)) == "0.0"  # not -0
 
 
-def test_a_rate_needs_the_scores_of_the_calibration():
+def test_the_eer_threshold_requires_the_scores_of_the_calibration():
     with input_error("holds no scores, from which the operating point 'eer' is computed"):
         OperatingPoint("eer").threshold(None)
 
 
 @pytest.mark.parametrize("number", [3, 30, 100, 236, 300])
-def test_the_rate_that_a_message_names_is_enough(number):
+def test_the_least_rate_that_the_refusal_names_is_accepted(number):
     llrs = Llrs(np.arange(number), np.arange(number))
     with input_error("less than one trial") as refused:
         OperatingPoint("fa", rate=1e-6).threshold(llrs)
@@ -90,15 +90,15 @@ def test_the_rate_that_a_message_names_is_enough(number):
 
 @pytest.mark.parametrize("offset", [0.0, 0.3, -700.0])
 @pytest.mark.parametrize("point", ["eer", "fa:25%", "miss:10%", "cost:1,10,0.95"])
-def test_the_score_threshold_and_its_print_admit_what_the_decider_admits(point, offset):
+def test_the_printed_thresholds_admit_what_the_decider_admits(point, offset):
     rng = np.random.default_rng(3)
     # Few distinct scores, so that many lie exactly at the threshold.
     bonafide = rng.normal(1, 1, 60).round(1) + offset
     spoof = rng.normal(-1, 1, 60).round(1) + offset
     decider = Decider(fit(bonafide, spoof), operating_point=OperatingPoint.parse(point))
-    scores = np.concatenate((bonafide, spoof))
     beside = [np.nextafter(decider.threshold, -np.inf), decider.threshold, np.nextafter(decider.threshold, np.inf)]
     assert [decider(score).decision for score in beside] == ["spoof", "bonafide", "bonafide"]
+    scores = np.concatenate((bonafide, spoof))
     accepted = [decider(score).decision == "bonafide" for score in scores]
     printed = decider.describe()[0]
     score = float(printed.partition("(a score of ")[2].partition(")")[0])

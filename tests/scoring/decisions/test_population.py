@@ -1,6 +1,7 @@
 """Traits of recordings that are known, and how many recordings are called unlike the calibration's."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,21 +28,37 @@ def tilted(seconds=2.0, seed=0):
     return (0.2 * noise / noise.std() * pauses).astype(np.float32)
 
 
-def test_duration_and_level_of_known_signals():
-    tone = np.sin(2 * np.pi * 1000 * np.arange(32000) / SAMPLE_RATE)
-    assert measure(tone)[:2] == (2.0, pytest.approx(10 * np.log10(0.5), abs=1e-4))
-    assert measure(tone, 8000).duration == 0.5
-    assert measure(tone, 64000).duration == 2.0
-    half_loud = np.concatenate((0.1 * tone, 1e-4 * tone))
-    assert measure(half_loud).level == pytest.approx(measure(0.1 * tone).level, abs=0.01)
-    assert measure(tone).bandwidth == pytest.approx(1000, abs=200)
-    for silence in (np.zeros(16000), np.zeros(1)):
-        assert measure(silence)[1:3] == (SILENCE, 0.0)
+TONE = np.sin(2 * np.pi * 1000 * np.arange(32000) / SAMPLE_RATE)
+
+
+def test_traits_of_a_tone_are_its_own():
+    duration, level, bandwidth, *_ = measure(TONE)
+    assert duration == 2.0
+    assert level == pytest.approx(10 * np.log10(0.5), abs=1e-4)
+    assert bandwidth == pytest.approx(1000, abs=200)
+
+
+def test_only_the_samples_asked_for_are_measured():
+    assert measure(TONE, 8000).duration == 0.5
+    assert measure(TONE, 64000).duration == 2.0
+
+
+def test_the_level_is_that_of_the_loud_parts():
+    half_loud = np.concatenate((0.1 * TONE, 1e-4 * TONE))
+    assert measure(half_loud).level == pytest.approx(measure(0.1 * TONE).level, abs=0.01)
+
+
+@pytest.mark.parametrize("num_samples", [1, 16000])
+def test_silence_has_the_lowest_level_and_no_bandwidth(num_samples):
+    assert measure(np.zeros(num_samples))[1:3] == (SILENCE, 0.0)
+
+
+def test_a_single_sample_has_a_duration_and_a_level():
     assert measure([0.5])[:2] == (1 / SAMPLE_RATE, pytest.approx(20 * np.log10(0.5)))
 
 
 @pytest.mark.parametrize("samples, message", [([], "no samples"), (np.zeros((2, 8)), "one channel")])
-def test_traits_are_those_of_one_channel_with_samples(samples, message):
+def test_traits_require_one_channel_with_samples(samples, message):
     with input_error(message):
         measure(samples)
 
@@ -51,14 +68,19 @@ def test_bandwidth_tells_telephone_speech_in_spite_of_white_noise(floor):
     speech = tilted()
     noise = np.random.default_rng(1).standard_normal(len(speech)) * (0 if floor is None else 10 ** (floor / 20))
     assert 2000 < measure(telephone(speech) + 0.1 * noise).bandwidth < 4100
-    if floor is None:
-        assert measure(speech).bandwidth > 6000
-    for level in (1e-5, 0.1):  # noise alone is as wide as the samples allow, at any level
-        assert measure(level * np.random.default_rng(2).standard_normal(16000)).bandwidth == 8000
 
 
-def test_bandwidth_of_real_recordings(shared):
-    """FSDD was recorded at 8 kHz; the same recordings are told from others, and others from their telephone form."""
+def test_speech_at_16_khz_is_wider_than_telephone_speech():
+    assert measure(tilted()).bandwidth > 6000
+
+
+@pytest.mark.parametrize("level", [1e-5, 0.1])
+def test_noise_is_as_wide_as_the_sampling_rate_allows_at_any_level(level):
+    assert measure(level * np.random.default_rng(2).standard_normal(16000)).bandwidth == 8000
+
+
+def test_bandwidth_tells_real_telephone_recordings_from_others(shared):
+    """FSDD was recorded at 8 kHz."""
     folder = shared / "real" / "audio"
     narrow = [measure(load_audio(path)).bandwidth for path in sorted((folder / "fsdd").glob("*.flac"))[::4]]
     assert narrow
@@ -70,7 +92,7 @@ def test_bandwidth_of_real_recordings(shared):
     assert all(3500 < measure(telephone(waveform)).bandwidth < 4100 for waveform in wide)
 
 
-def test_a_stream_gives_the_same_as_the_whole(tmp_path):
+def test_traits_of_a_stream_equal_those_of_the_whole_recording(tmp_path):
     speech = tilted(15.0, seed=3)
     traits_of_recording = measure(speech)
     rng = np.random.default_rng(0)
@@ -91,7 +113,7 @@ def draw(rng, count, size=0, shift=0.0):
 
 
 @pytest.mark.parametrize(("count", "size"), [(250, 0), (250, 8), (100, 300)])
-def test_of_like_recordings_a_share_alpha_is_unusual(count, size):
+def test_of_recordings_like_the_calibration_at_most_a_share_alpha_is_unusual(count, size):
     """The mean over calibrations of the share with p ≤ α is at most α, also if embeddings are wider than many."""
     rng = np.random.default_rng(count + size)
     shares = []
@@ -126,7 +148,7 @@ TYPICAL = Traits(3.0, -20.0, 7480.0, np.zeros(16))
         ("embedding", np.full(16, 9.0), "its embedding is unlike the embeddings of the calibration's recordings"),
     ],
 )
-def test_unlike_recordings_are_unusual_and_the_reason_names_the_trait(narrow_population, trait, value, reason):
+def test_the_reason_of_an_unusual_recording_names_the_trait(narrow_population, trait, value, reason):
     typicality = narrow_population.typicality(TYPICAL._replace(**{trait: value}))
     assert typicality.p_value == 1 / 301
     assert typicality.trait == trait
@@ -136,6 +158,9 @@ def test_unlike_recordings_are_unusual_and_the_reason_names_the_trait(narrow_pop
 def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow_population):
     assert narrow_population.typicality(TYPICAL).p_value > 0.5
     assert narrow_population.typicality(TYPICAL._replace(embedding=None)).p_value > 0.5
+
+
+def test_an_embedding_of_another_size_is_refused(narrow_population):
     with input_error("expected an embedding of 16 numbers"):
         narrow_population.typicality(TYPICAL._replace(embedding=np.zeros(4)))
 
@@ -157,17 +182,26 @@ def test_the_distance_of_embeddings_is_that_of_mahalanobis():
     assert_allclose(EmbeddingModel.fit(embeddings, classes).distance(embeddings), expected, rtol=1e-3)
 
 
-def test_constant_recordings_and_too_few():
-    equal_recordings = [Traits(4.0, -20.0, 7000.0, np.ones(3))] * 12
-    population = Population.fit(equal_recordings, [True] * 12)
-    assert population.typicality(equal_recordings[0]).p_value == 1
+FITTED = calibration.fit([1.0, 2.0, 0.4], [0.0, 0.5])
+EQUAL_RECORDINGS = [Traits(4.0, -20.0, 7000.0, np.ones(3))] * 12
+
+
+def test_of_equal_recordings_only_the_same_is_usual():
+    population = Population.fit(EQUAL_RECORDINGS, [True] * 12)
+    assert population.typicality(EQUAL_RECORDINGS[0]).p_value == 1
     assert population.typicality(Traits(4.0, -20.0, 4000.0, np.ones(3))).p_value == 1 / 13
     assert population.typicality(Traits(4.0, -20.0, 7000.0, np.full(3, 2.0))).trait == "embedding"
+
+
+def test_nine_recordings_are_too_few():
     with input_error("9 recordings are too few"):
-        Population.fit(equal_recordings[:9], [True] * 9)
-    not_finite = equal_recordings[0]._replace(embedding=np.array([0, 0, np.nan]))
+        Population.fit(EQUAL_RECORDINGS[:9], [True] * 9)
+
+
+def test_embeddings_that_are_not_finite_are_refused():
+    not_finite = EQUAL_RECORDINGS[0]._replace(embedding=np.array([0, 0, np.nan]))
     with input_error("not finite"):
-        Population.fit([*equal_recordings, not_finite], [True] * 13)
+        Population.fit([*EQUAL_RECORDINGS, not_finite], [True] * 13)
 
 
 @pytest.mark.parametrize("size", [0, 1, 40])
@@ -175,21 +209,24 @@ def test_a_saved_population_decides_alike(tmp_path, size):
     rng = np.random.default_rng(0)
     traits = draw(rng, 60, size)
     population = Population.fit(traits, rng.random(60) < 0.5)
-    fitted = calibration.fit([1.0, 2.0, 0.4], [0.0, 0.5])
-    calibration.LinearCalibration(**(vars(fitted) | {"population": population})).save(tmp_path / "c.json")
+    replace(FITTED, population=population).save(tmp_path / "c.json")
     loaded = calibration.load(tmp_path / "c.json")
     further_traits = [*traits, *draw(rng, 40, size, shift=1.0)]
     expected = list(map(population.typicality, further_traits))
     assert list(map(loaded.population.typicality, further_traits)) == expected
     assert (tmp_path / "c.json").stat().st_size < 30_000
     decide = Decider(loaded, abstain=0.1)
-    assert decide.note is None
     decisions = [decide(1.0, recording) for recording in further_traits]
     assert {decision.decision for decision in decisions} == {"bonafide", CANNOT_TELL}
     for decision in decisions:
         is_unusual = decision.p_value <= 0.1
         assert (decision.decision == CANNOT_TELL) is is_unusual
         assert (decision.reason is not None) is is_unusual
-    assert "60 recordings are too few for `abstain` 0.01" in Decider(loaded).note
-    assert "not measured" in Decider(fitted).note
-    assert Decider(fitted, abstain=0).note is None
+
+
+def test_a_decider_notes_why_it_cannot_tell_unusual_recordings():
+    assert "not measured" in Decider(FITTED).note
+    assert Decider(FITTED, abstain=0).note is None
+    with_population = Decider(replace(FITTED, population=Population.fit(EQUAL_RECORDINGS, [True] * 12)))
+    assert "12 recordings are too few for `abstain` 0.01" in with_population.note
+    assert replace(with_population, abstain=0.1).note is None

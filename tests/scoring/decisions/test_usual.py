@@ -33,7 +33,7 @@ def of_llrs(usual, llrs, alpha=0.01):
     return comparison, comparison.num_needed
 
 
-def test_false_alarms_are_as_rare_as_asked_for_even_of_a_small_calibration():
+def test_drift_is_found_by_chance_as_rarely_as_asked_for_even_with_a_small_calibration():
     """A binomial test against 5 % would find drift in most of these cases."""
     alarms = 0
     for seed in range(150):
@@ -59,7 +59,7 @@ def test_scores_between_the_classes_are_drift_whatever_the_share_of_fakes():
         assert (comparison.adjusted_p <= 0.01) is expected
 
 
-def test_the_smallest_share_that_is_drift_is_stated():
+def test_the_stated_smallest_number_outside_is_exactly_where_drift_begins():
     rng = np.random.default_rng(0)
     (usual,) = usual_of(fit(rng.normal(2, 1, 100), rng.normal(-2, 1, 100)))
     (low, high) = usual.merged[0]
@@ -72,22 +72,35 @@ def test_the_smallest_share_that_is_drift_is_stated():
         assert (comparison.fewest <= number) is (number >= needed)
 
 
-def test_a_shift_is_told_from_chance_and_ties_are_no_shift():
-    rng = np.random.default_rng(0)
-    calibration = replace(
-        fit([1.0, 2.0], [0.0, 1.5]), population=Population.fit(drawn_traits(rng, 100), [True, False] * 50)
-    )
-    usual = {usual.name: usual for usual in usual_of(calibration)}
-    assert "llr" not in usual  # of four trials nothing is usual
-    level = usual["level"]
+@pytest.fixture
+def usual_by_name():
+    """What is usual for a calibration of 4 trials and 100 recordings."""
+    population = Population.fit(drawn_traits(np.random.default_rng(0), 100), [True, False] * 50)
+    calibration = replace(fit([1.0, 2.0], [0.0, 1.5]), population=population)
+    return {usual.name: usual for usual in usual_of(calibration)}
+
+
+def test_of_four_trials_no_ratio_is_usual(usual_by_name):
+    assert "llr" not in usual_by_name
+
+
+def test_a_shift_is_told_from_chance(usual_by_name):
+    level = usual_by_name["level"]
+    rng = np.random.default_rng(1)
     shift = level.shift(rng.normal(-23, 3, 100))
     assert shift.side == "below"
     assert shift.share > 0.75
     assert shift.p_value < 0.01
     assert level.shift(rng.normal(-20, 3, 100)).p_value > 0.05
+
+
+def test_ties_are_no_shift(usual_by_name):
+    level = usual_by_name["level"]
     assert level.shift(np.full(100, level.middle)).p_value == 1
-    assert usual["unfit"].shift(np.zeros(3)) is None
-    low, high = usual["duration"].ranges[0]
-    # in seconds, not in logarithms
+    assert usual_by_name["unfit"].shift(np.zeros(3)) is None
+
+
+def test_the_usual_durations_are_in_seconds_not_in_logarithms(usual_by_name):
+    low, high = usual_by_name["duration"].ranges[0]
     assert 0.2 < low < 0.6
     assert 1.8 < high < 4

@@ -32,10 +32,13 @@ def test_a_codec_keeps_length_and_spectrum_but_is_lossy(speech, name):
     assert not np.allclose(x, y, atol=1e-4)  # it is lossy
     first, second = (20 * np.log10(RATE**-0.5 + np.abs(np.fft.rfft(z)))[: 3000 * len(x) // RATE] for z in (x, y))
     assert np.corrcoef(first, second)[0, 1] > 0.6
-    if name in ("alaw", "ulaw", "gsm"):  # a telephone's band
-        noise = 0.1 * np.random.default_rng(0).standard_normal(RATE)
-        power = np.abs(np.fft.rfft(codecs.transmit(noise, name))) ** 2
-        assert power[4200:].sum() < 1e-3 * power.sum()
+
+
+@pytest.mark.parametrize("name", ["alaw", "ulaw", "gsm"])
+def test_a_telephone_codec_keeps_the_band_of_a_telephone(name):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(RATE)
+    power = np.abs(np.fft.rfft(codecs.transmit(noise, name))) ** 2
+    assert power[4200:].sum() < 1e-3 * power.sum()
 
 
 @pytest.mark.slow
@@ -75,8 +78,7 @@ def built(bonafide, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 class TestCorpus:
-    def test_layout_is_the_published_one(self, built):
-        """And evaluation speakers are kept apart."""
+    def test_each_part_has_the_layout_of_its_corpus(self, built):
         methods = [synthesis.METHODS[name] for name in synthesis.available_methods()]
         seen_attacks = {m.attack for m in methods if not m.unseen}
         every = {m.attack for m in methods}
@@ -103,15 +105,16 @@ class TestCorpus:
         assert sorted(int(t.id) for t in wild) == list(range(len(wild)))
         check_audio(wild)
         assert learnt
-        assert not learnt & {*judged, *(t.speaker for t in wild)}
+        assert not learnt & {*judged, *(t.speaker for t in wild)}  # evaluation speakers are kept apart
         target, nontarget, spoof = asvspoof2021_la.asv_scores(built / "keys")
         assert len(spoof)
         assert 1 >= target.mean() > nontarget.mean() >= -1
         text = (built / "README.md").read_text()
         assert all(f"| {attack} |" in text for attack in every)
 
-    def test_interrupted_build_continues_to_the_same_corpus(self, built, bonafide, tmp_path, monkeypatch, capsys):
-        """Two processes make the same corpus as one, a lost file is made again, and a whole corpus is left alone."""
+    def test_an_interrupted_build_continues_with_two_processes_to_the_same_corpus(
+        self, built, bonafide, tmp_path, monkeypatch
+    ):
         out = tmp_path / "corpus"
         rendered = []
         real = build.render
@@ -131,16 +134,23 @@ class TestCorpus:
         build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES)
         assert times_before == {p: p.stat().st_mtime_ns for p in times_before}
         assert contents(out) == contents(built)
-        min(out.glob("ASVspoof2021_DF_eval/flac/*")).unlink()
-        build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+
+    def test_a_lost_file_is_made_again(self, built, bonafide):
+        before = contents(built)
+        min(built.glob("ASVspoof2021_DF_eval/flac/*")).unlink()
+        build.build(built, bonafide, jobs=1, seed=0, sizes=SIZES)
+        assert contents(built) == before
+
+    def test_a_complete_corpus_is_left_alone(self, built, bonafide, monkeypatch, capsys):
         monkeypatch.setattr(build, "Workers", None)  # no clip is made
-        eers = build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+        eers = build.build(built, bonafide, jobs=1, seed=0, sizes=SIZES)
         assert "complete already" in capsys.readouterr().out
-        assert contents(out) == contents(built)
         assert 0 <= eers["dev"] <= 100
         assert 0 <= eers["eval"] <= 100
+
+    def test_a_corpus_of_another_seed_is_refused(self, built, bonafide):
         with input_error("another seed"):
-            build.build(out, bonafide, jobs=1, seed=1, sizes=SIZES)
+            build.build(built, bonafide, jobs=1, seed=1, sizes=SIZES)
 
 
 def check_audio(trials, prefix=""):
@@ -152,17 +162,30 @@ def check_audio(trials, prefix=""):
     assert {t.path for t in trials} == set(trials[0].path.parent.glob("*" + trials[0].path.suffix))
 
 
-def test_the_plan_separates_recordings_methods_and_codecs():
-    """No recording is in two parts, no unseen method in training, and codecs are as frequent in both classes."""
-    split = plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
-    planned = plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
+@pytest.fixture(scope="module")
+def split():
+    return plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def planned(split):
+    return plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
+
+
+def test_no_recording_is_in_two_parts(split, planned):
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
     keys = [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert len(keys) == len(set(keys))
     assert not enrolled & set(keys)
+
+
+def test_unseen_methods_are_only_in_the_evaluation(planned):
     unseen = [clip for clip in planned if not clip.is_human and synthesis.METHODS[clip.method].unseen]
     assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
+
+
+def test_codecs_are_as_frequent_in_both_classes(planned):
     for part_name in synthesis.EVALUATION_PARTS:
         clips = [clip for clip in planned if clip.part_name == part_name]
         human = [clip.codec for clip in clips if clip.is_human]
@@ -171,8 +194,8 @@ def test_the_plan_separates_recordings_methods_and_codecs():
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 
 
-def test_speakers_of_own_recordings(tmp_path):
-    """They are subfolders or groups of names, and two cannot be kept apart."""
+def test_speakers_of_own_recordings_are_named_by_folder_or_file(tmp_path):
+    """With two speakers, none is kept apart for evaluation."""
     voices = recordings.own_recordings(folder_of_voices(tmp_path / "four", 3, 4), seed=0)
     by_voice = {r.path.parent.name: (r.speaker, r.role) for r in voices}
     assert len(set(by_voice.values())) == 4 == len(by_voice)
@@ -184,21 +207,24 @@ def test_speakers_of_own_recordings(tmp_path):
     assert groups["anna_1"] == groups["anna_2"] != groups["bert1"] == groups["bert 2"] != groups["carl-7"]
 
 
-def test_pieces_of_own_recordings(tmp_path):
-    """Long ones are cut, and FFmpeg reads what libsndfile does not."""
+def test_long_recordings_are_cut_into_pieces(tmp_path):
     x = 0.3 * speech_like(14.0, 0)
     soundfile.write(tmp_path / "long.wav", x, RATE)
     pieces = recordings.own_recordings(tmp_path, seed=0)
     assert [round(p.stop - p.start, 2) for p in pieces] == [3.5] * 4
     read = np.concatenate([recordings.read(p.path, p.start, p.stop) for p in pieces])
     np.testing.assert_allclose(read, x, atol=1e-4)
+
+
+def test_ffmpeg_reads_a_piece_of_what_libsndfile_does_not(tmp_path):
+    x = 0.3 * speech_like(14.0, 0)
     (tmp_path / "voice.m4a").write_bytes(codecs._encode(x, RATE, codecs._CODECS["high_m4a"]).getvalue())
     read = recordings.read(tmp_path / "voice.m4a", 0.5, 1.5)
     assert len(read) == RATE
     assert np.corrcoef(read, x[RATE // 2 : RATE // 2 + RATE])[0, 1] > 0.95
 
 
-def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch):
+def test_errors_of_the_build_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
     (tmp_path / "empty").mkdir()
     write(tmp_path / "broken" / "broken.wav", "no audio")
@@ -220,7 +246,7 @@ def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch
         assert all(message in line for message in messages), line
 
 
-def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
+def test_the_corpus_is_made_without_missing_synthesisers(monkeypatch, capsys):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(voices, "installed", lambda method: False)
@@ -230,6 +256,9 @@ def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "espeak-ng, flite, hibari" in printed
     assert "made without" in printed
+
+
+def test_without_pyworld_its_installation_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyworld", None)
     synthesis._pyworld.cache_clear()
     with input_error(r"pip install .*\[demo\]"):
@@ -237,8 +266,8 @@ def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
     synthesis._pyworld.cache_clear()
 
 
-def test_cues_find_a_trivial_difference(tmp_path):
-    """The check finds an uneven noise, so a high EER means that there is no such cue."""
+def test_the_check_of_cues_finds_an_uneven_noise(tmp_path):
+    """So a high EER means that there is no such cue."""
     eers = cues.trivial_cue_eer(tiny_corpus.make(tmp_path, per_class=20))
     assert eers["dev"] < 5
     assert eers["eval"] < 5

@@ -41,7 +41,7 @@ def test_a_recording_is_cut_at_its_pauses():
 
 
 @pytest.mark.parametrize("method", partial.COPIES)
-def test_copies_are_speech_of_about_that_length(method):
+def test_a_copy_is_other_speech_of_about_the_same_length(method):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
     speech = channel.speech_only(speech_like(1.5, 0))
     copied = synthesis.copy(method, speech, channel.generator(0, method))
@@ -64,8 +64,8 @@ def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
     return max(lags, key=lambda lag: np.corrcoef(energy_of_x, np.roll(energy_of_y, -lag)[20:-20])[0, 1])
 
 
-def test_labels_are_right_behind_the_channel():
-    """The boundaries lie in pauses, and no sample is moved by more than a few ms."""
+def test_boundaries_of_pieces_stay_in_place_behind_the_channel():
+    """They lie in pauses, and no sample is moved by more than a few ms."""
     rng = np.random.default_rng(0)
     pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
     for seed in range(3):
@@ -101,7 +101,7 @@ def built(bonafide, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_layout_is_that_of_partialspoof(built):
+def test_the_corpus_has_the_layout_and_labels_of_partialspoof(built):
     speakers = {}
     for split, count in (("train", 9), ("dev", 2), ("eval", 6)):
         trials = partialspoof.CORPUS.trials(built, split)
@@ -123,20 +123,32 @@ def test_layout_is_that_of_partialspoof(built):
             for name, row in partialspoof.segment_labels(built, split, resolution).items():
                 np.testing.assert_array_equal(row, pool_labels(fine[name], resolution // 10))
     assert not speakers["eval"] & (speakers["train"] | speakers["dev"])
+
+
+@pytest.mark.slow
+def test_the_labels_of_the_talk_reach_its_end(built):
     (talk,) = read_rttm(built / "talk.rttm").values()
     assert {segment.label for segment in talk} == {"bonafide", "spoof"}
     assert talk[-1].end == soundfile.info(built / "talk.wav").duration
 
 
 @pytest.mark.slow
-def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
+def test_a_lost_file_of_the_corpus_is_made_again(built, bonafide):
     before = contents(built)
     min(built.glob("database/eval/con_wav/CON*")).unlink()
     partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
     assert contents(built) == before
+
+
+@pytest.mark.slow
+def test_a_complete_corpus_is_left_alone(built, bonafide, monkeypatch, capsys):
     monkeypatch.setattr(partial, "Workers", None)  # nothing is made
     partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
     assert "complete already" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_corpus_of_another_seed_is_refused(built, bonafide):
     with input_error("another seed"):
         partial.build(built, bonafide, jobs=1, seed=1, sizes=SIZES, human=HUMAN)
 
@@ -144,7 +156,7 @@ def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "trace, kind", [("click", "boundary"), ("level", "frame"), ("pause", "piece"), ("long", "utterance")]
 )
-def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
+def test_the_check_of_cues_finds_each_trivial_difference(tmp_path, trace, kind):
     """So a high EER means that there is no such difference."""
     rng = np.random.default_rng(0)
     corpus = []
@@ -170,8 +182,8 @@ def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
 
 
 @pytest.mark.weekly
-def test_trivial_cues_do_not_give_the_edits_away(tmp_path):
-    """The recordings of the demonstration, in full."""
+def test_no_trivial_cue_tells_the_edits_of_the_demonstration(tmp_path):
+    """Its whole corpus is made."""
     if not recordings.PROMPTS.is_dir():
         pytest.skip("the voice prompts are not installed")
     eers = partial.build(tmp_path / "partialspoof", seed=build.SEED)

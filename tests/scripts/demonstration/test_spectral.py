@@ -22,7 +22,7 @@ def distance(x, magnitude):
     return np.linalg.norm(frames - magnitude) / np.linalg.norm(magnitude)
 
 
-def test_a_spectrum_is_inverted(voice):
+def test_a_waveform_is_rebuilt_from_its_spectrum(voice):
     frames = spectral.spectrum(voice, 1024, 160)
     np.testing.assert_allclose(spectral.waveform(frames, 1024, 160, len(voice)), voice, atol=1e-12)
 
@@ -36,7 +36,7 @@ def test_mel_bands_and_mfccs_are_librosas(voice):
     np.testing.assert_allclose(spectral.mfcc(voice, 31)[1:, :frames], expected[:, :frames], atol=1e-5)
 
 
-def test_griffin_lim_comes_as_near_as_librosas(voice):
+def test_griffin_lim_comes_as_near_the_magnitude_as_librosas(voice):
     magnitude = np.abs(spectral.spectrum(voice, 1024, 256))
     rebuilt = spectral.griffin_lim(magnitude, 1024, len(voice), 24, np.random.default_rng(1))
     librosa_magnitude = np.abs(librosa.stft(voice, n_fft=1024))

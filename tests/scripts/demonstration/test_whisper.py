@@ -92,25 +92,27 @@ def test_converted_encoder_has_the_same_hidden_states(frontend, convert):
 
 
 def test_positions_are_cut_to_the_seconds_asked_for(frontend, convert):
-    content = model_bin(variables_of(frontend, "float16"))
-    converted = convert(content, seconds=1)
+    converted = convert(model_bin(variables_of(frontend, "float16")), seconds=1)
     assert converted.most_samples == 16_000
     assert converted.model.embed_positions.weight.shape == (50, 8)
-    # all that the first layer reads of the positions that are left is as before
+    # the first layer reads the same of the positions that are left
     waveform = 0.1 * torch.randn(1, 8_000)
     first, expected = (f(waveform, layers="all")[0] for f in (converted, frontend))
     torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
-    with input_error("3 s are not 1 to 2 s"):
-        convert(content, seconds=3)
 
 
-def test_layers_are_cut_to_the_number_asked_for(frontend, convert, tmp_path):
-    content = model_bin(variables_of(frontend))
-    with input_error("3 layers are not 1 to 2"):
-        convert(content, layers=3)
-    assert (
-        whisper.main([*map(str, tmp_path.iterdir()), str(tmp_path / "folder"), *"--seconds 2 --layers 1".split()]) == 0
-    )
+@pytest.mark.parametrize(
+    "options, message", [({"seconds": 3}, "3 s are not 1 to 2 s"), ({"layers": 3}, "3 layers are not 1 to 2")]
+)
+def test_more_seconds_or_layers_than_the_model_has_are_refused(frontend, convert, options, message):
+    with input_error(message):
+        convert(model_bin(variables_of(frontend)), **options)
+
+
+def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
+    (tmp_path / "model.bin").write_bytes(model_bin(variables_of(frontend)))
+    words = [str(tmp_path / "model.bin"), str(tmp_path / "folder"), "--seconds", "2", "--layers", "1"]
+    assert whisper.main(words) == 0
     converted = create_frontend("whisper", tmp_path / "folder").eval()
     waveform = 0.1 * torch.randn(1, 8_000)
     first_output = frontend(waveform, layers="all")[1]
@@ -127,7 +129,7 @@ def test_layers_are_cut_to_the_number_asked_for(frontend, convert, tmp_path):
         ({"encoder/conv1/weight": np.zeros((8, 12), "float32")}, "unpack"),
     ],
 )
-def test_encoders_that_the_front_end_cannot_compute_are_named(frontend, convert, tmp_path, changes, message):
+def test_encoders_that_the_front_end_cannot_compute_are_refused(frontend, convert, tmp_path, changes, message):
     with input_error(message):
         convert(model_bin(variables_of(frontend) | changes))
     assert not (tmp_path / "folder").exists()

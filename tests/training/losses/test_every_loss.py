@@ -14,7 +14,7 @@ HARD = torch.tensor([0, 0, 1, 0, 1, 0, 0])
 SHARES = torch.stack([1 - torch.linspace(0, 1, 7).double(), torch.linspace(0, 1, 7).double()], 1)
 #: Options that change how a loss adds up.
 FURTHER = (("cross_entropy", {"normalize": False}), ("focal", {"label_smoothing": 0.1}))
-LOSSES = [*((name, {}) for name in losses.names()), *FURTHER]
+each_loss = pytest.mark.parametrize("name, options", [*((name, {}) for name in losses.names()), *FURTHER])
 
 
 def loss_of(name, **options):
@@ -32,7 +32,7 @@ def outputs_for(criterion, backend, **options):
 
 
 @pytest.mark.parametrize("targets", [HARD, SHARES], ids=["hard", "mixed"])
-@pytest.mark.parametrize("name, options", LOSSES)
+@each_loss
 def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend, dtype=torch.float64, requires_grad=True)
@@ -46,9 +46,9 @@ def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
     assert_close(sum(gradients), expected, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("name, options", LOSSES)
-def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_in_float32(name, options):
-    """The numerator of most losses is linear in the shares. A loss trains the back-end that it asks for."""
+@each_loss
+def test_a_mixed_label_of_one_class_is_that_class(name, options):
+    """The numerator of most losses is linear in the shares."""
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
     one_hot = torch.nn.functional.one_hot(HARD, 2).float()
@@ -56,10 +56,21 @@ def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_
     assert_close(mixed[1], mixed[0])
     if name in ("cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "oc_softmax", "prototypes"):
         assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
+
+
+@each_loss
+def test_half_precision_has_a_loss_in_float32(name, options):
+    criterion, backend = loss_of(name, **options)
+    outputs = outputs_for(criterion, backend)
     for dtype in (torch.float16, torch.bfloat16):
         loss = criterion(outputs.to(dtype), HARD)
         assert loss.dtype == torch.float32
         assert_near(loss, criterion(outputs.to(dtype).float(), HARD), 0)
+
+
+@each_loss
+def test_a_loss_trains_the_back_end_that_it_asks_for(name, options):
+    criterion, backend = loss_of(name, **options)
     embeddings = backend.embed(torch.randn(4, 10, 32))
     outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
     criterion(outputs, torch.arange(4) % 2).backward()
@@ -81,7 +92,7 @@ def test_a_frame_without_a_label_counts_nothing(name):
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_other_logits_are_refused(name):
+def test_another_number_of_logits_is_refused(name):
     number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
     with input_error(f"num_logits(=| must be ){number}|at least {number}"):

@@ -17,7 +17,7 @@ GOLDEN = golden.read("losses_schedules_names")
     "name, criterion",
     [("focal", BinaryFocal(2.0, 0.25, label_smoothing=0.1)), ("weighted_ce", WeightedCrossEntropy((0.1, 0.9)))],
 )
-def test_values_and_gradients_are_the_published(name, criterion):
+def test_focal_loss_and_weighted_cross_entropy_are_the_published(name, criterion):
     published = GOLDEN[name]
     shape = (len(published["labels"]), -1)
     logits = torch.tensor(published["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
@@ -28,17 +28,22 @@ def test_values_and_gradients_are_the_published(name, criterion):
     assert_near(logits.grad, expected, 1e-12)
 
 
-def test_focal_by_formula():
-    """α·(1 − e^−ℓ)^γ·ℓ, written out, without smoothing and with other γ and α.
+LOGIT = torch.tensor([[0.7]])
 
-    A mixed label counts by its share of bona fide.
-    """
-    z = torch.tensor([[0.7]])
+
+def test_focal_loss_is_that_by_formula():
+    """α·(1 − e^−ℓ)^γ·ℓ, written out, with other γ and α than the published."""
     entropy = math.log(1 + math.exp(-0.7))
     expected = 0.5 * (1 - math.exp(-entropy)) ** 3 * entropy
-    assert BinaryFocal(3.0, 0.5)(z, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-6)
-    smoothed = BinaryFocal(label_smoothing=0.1)(z, torch.tensor([0]))
-    assert smoothed.item() == pytest.approx(BinaryFocal()(z, torch.tensor([[0.95, 0.05]])).item(), rel=1e-6)
+    assert BinaryFocal(3.0, 0.5)(LOGIT, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_smoothed_label_is_a_mixed_label_of_focal_loss():
+    smoothed = BinaryFocal(label_smoothing=0.1)(LOGIT, torch.tensor([0]))
+    assert smoothed.item() == pytest.approx(BinaryFocal()(LOGIT, torch.tensor([[0.95, 0.05]])).item(), rel=1e-6)
+
+
+def test_focal_loss_of_certain_logits_is_finite():
     certain = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(certain, torch.tensor([1, 0, 0]))
     loss.backward()
@@ -46,8 +51,8 @@ def test_focal_by_formula():
     assert certain.grad.isfinite().all()
 
 
-def test_the_plain_mean_of_weighted_losses_is_the_published():
-    """MoE's loss; PyTorch's own sum, divided by the number of utterances, has the gradients."""
+def test_the_plain_mean_of_weighted_losses_is_that_of_moe():
+    """Its gradients are those of PyTorch's own sum, divided by the number of utterances."""
     logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 0, 1, 0, 1, 0, 0])
     plain_mean = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)
@@ -65,7 +70,7 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
         assert loss(published["logits"], labels).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_cross_entropy_of_mixed_labels():
+def test_cross_entropy_of_mixed_labels_is_that_by_formula():
     """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out."""
     logits = torch.randn(7, 2, generator=torch.Generator().manual_seed(0))
     above = 0.0
@@ -79,11 +84,16 @@ def test_cross_entropy_of_mixed_labels():
     assert loss.item() == pytest.approx(above / below, rel=1e-5)
 
 
-def test_smoothed_labels_are_those_of_torch_and_weigh_as_others():
+def test_smoothed_labels_are_those_of_torch():
     logits = torch.randn(5, 3, dtype=torch.float64)
     targets = torch.tensor([0, 1, 2, 2, 0])
     smoothed = WeightedCrossEntropy(label_smoothing=0.15, num_classes=3)(logits, targets)
     assert_close(smoothed, torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.15))
+
+
+def test_smoothed_one_hot_labels_weigh_as_labels_of_classes():
+    logits = torch.randn(5, 3, dtype=torch.float64)
+    targets = torch.tensor([0, 1, 2, 2, 0])
     shares = torch.nn.functional.one_hot(targets, 3)
     criterion = WeightedCrossEntropy((1.0, 2.0, 3.0), label_smoothing=0.15, num_classes=3)
     assert_close(criterion(logits, shares), criterion(logits, targets))

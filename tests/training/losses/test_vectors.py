@@ -94,8 +94,7 @@ def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
 
 
 @pytest.mark.parametrize("name", ["am_softmax_fixed_margin", "am_softmax_duration_margin"])
-def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
-    """It needs the durations."""
+def test_a_margin_by_duration_is_that_of_the_third_party_code(name, monkeypatch):
     monkeypatch.setattr(vectors, "cosines", lambda cosines, _: cosines)  # the reference begins with cosines
     published = GOLDEN[name]
     config = published["config"]
@@ -107,17 +106,21 @@ def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
     loss.backward()
     assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-10)
     assert_near(cosines.grad, published["grad_cosines_f64"], 1e-10)
-    if config["adaptive"]:
-        with input_error("needs the durations of the utterances, in seconds"):
-            criterion(GOLDEN["embeddings"], GOLDEN["labels"])
 
 
-def test_p2sgrad_is_the_published():
-    """Short columns stay short."""
+def test_a_margin_by_duration_needs_the_durations():
+    with input_error("needs the durations of the utterances in seconds"):
+        AdditiveMarginSoftmax(16, 20.0, ("duration", 0.06, 0.14))(GOLDEN["embeddings"], GOLDEN["labels"])
+
+
+def test_the_p2sgrad_loss_is_the_published():
     criterion = P2SGrad(16)
     criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", criterion.weight, GOLDEN["p2sgrad"]["grad_weight_f64"])
     assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
+
+
+def test_renormed_cosines_leave_short_columns_short():
     weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
     expected = torch.tensor([[0.3, 0.6]])
     assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
@@ -138,7 +141,7 @@ def test_the_one_class_layer_of_antideepfake_is_one_class_softmax():
     assert_near(x.grad, published["grad_embeddings_f64"], 1e-6)
 
 
-def test_prototypes_by_formula():
+def test_the_loss_of_prototypes_is_that_by_formula():
     """The nearest prototype of a class, ArcFace's margin, and the two penalties."""
     head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)
     criterion = Prototypes(2, 5.0, 0.3, collapse_penalty=0.7, separation_penalty=0.9, head=head)
@@ -175,8 +178,8 @@ def psi(theta, margin):
 @pytest.mark.parametrize(
     "margin, step, annealed", [(1, 0, 1500.0), (2, 100, 1500 / 11), (3, 10**6, 5.0), (4, None, 5.0), (4, 0, 1500.0)]
 )
-def test_angular_softmax_is_the_papers(margin, step, annealed):
-    """Also of mixed labels, and λ grows as published."""
+def test_angular_softmax_is_that_of_the_paper(margin, step, annealed):
+    """For mixed labels, too; λ changes as published."""
     head = AngularHead(6, 2).double()
     embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     shares = torch.tensor([0, 0, 1, 1, 0.3, 0.5, 0.9])  # of bona fide
@@ -199,8 +202,8 @@ def test_angular_softmax_is_the_papers(margin, step, annealed):
     assert_close(criterion.logits(embeddings), logits, rtol=1e-9, atol=1e-12)
 
 
-def test_the_margin_makes_the_angle_cost_more_up_to_the_end():
-    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where ⌊mθ/π⌋ is m and the last piece still holds."""
+def test_the_angular_margin_falls_with_the_angle_up_to_its_end():
+    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where the last piece still holds."""
     for margin in (1, 2, 3, 4):
         criterion = AngularSoftmax(nn.Linear(2, 2, bias=False), margin=margin)
         cosine = torch.linspace(1, -1, 1001, requires_grad=True)

@@ -15,7 +15,7 @@ from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_rec
 from nes2net.training.recipes.recipe import Recipe
 
 
-def test_the_schema_is_that_of_the_models():
+def test_the_stored_schema_is_as_generated():
     anew = "run: python -m nes2net.training.recipes.documentation"
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), anew
 
@@ -60,7 +60,6 @@ def test_info_prints_all_keys(described_keys, capsys):
 
 
 def test_one_key_is_printed_with_its_source(capsys):
-    """A section is printed by its name, and an unknown key is answered with the nearest."""
     assert main(["info", "recipe", "train.t_max"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "train.t_max",
@@ -70,10 +69,20 @@ def test_one_key_is_printed_with_its_source(capsys):
         "  used with  train.schedule=cosine_epochs",
         "  source     CtrSVDD program --T_max",
     ]
+
+
+def test_a_key_behind_another_name_than_recipe_is_refused(capsys):
     assert main(["info", "nes2net_x", "train.lr"]) == 2
-    assert "only the name recipe is followed by a key" in capsys.readouterr().err
+    message = "only the name recipe is followed by a key, not nes2net_x: remove train.lr, or use"
+    assert f"{message} 'nes2net info recipe train.lr'" in capsys.readouterr().err
+
+
+def test_a_section_is_described_by_its_name():
     printed_keys = [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")]
     assert printed_keys == [key.name for key in all_keys() if key.name.startswith("validation.")]
+
+
+def test_an_unknown_key_is_answered_with_the_nearest():
     for name, message in (
         ("train.learning_rate", r"did you mean 'train.lr'\? Known: .*`nes2net info recipe` lists them"),
         ("trian", "did you mean 'train'"),

@@ -159,7 +159,7 @@ def test_there_is_a_recipe_per_published_row():
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_values_are_the_published(name):
+def test_the_values_of_a_recipe_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     (values, _) = typed(name)
     written = recipe.to_readable_dict()
@@ -180,7 +180,7 @@ def with_two_layers(config):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_models_are_the_published(name):
+def test_the_model_of_a_recipe_is_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     (_, model) = typed(name)
     if model is not None:
@@ -223,8 +223,7 @@ def keys_in(values, prefix=""):
             yield f"{prefix}{key}"
 
 
-def test_the_recipe_of_mpif_res2net_states_defaults():
-    """So ``create_backend("mpif_res2net")`` is the recipe's network."""
+def test_the_recipe_of_mpif_res2net_is_the_default_network():
     recipe = load_recipe("asvspoof2019_mpif_res2net")
     assert recipe.augment.specmix == vars(Specmix(time_bands=0, probability=0.5))
     stated, default = (create_backend(**options) for options in (recipe.model["backend"], {"name": "mpif_res2net"}))
@@ -313,7 +312,7 @@ TRAINED += slow(
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
+def test_two_steps_of_a_recipe_train_what_it_says(name, corpora_root, tmp_path):
     path = CONFIGS / f"{name}.yaml"
     recipe = load_recipe(path, overrides(load_recipe(path), corpora_root, tmp_path))
     if recipe.train.init_from:

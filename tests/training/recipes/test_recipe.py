@@ -46,7 +46,7 @@ def test_run_folder_names_are_the_published():
         assert recipe.tag == f"{published}_again"
 
 
-def test_numbers_are_what_they_look_like_and_overrides_come_last(path):
+def test_numbers_of_yaml_and_overrides_are_read_as_numbers(path):
     path.write_text(
         "seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, adam_betas: [0, .5]}\n"
         "model: {frontend: lps, backend: nes2net_x}\n"
@@ -63,8 +63,11 @@ def test_numbers_are_what_they_look_like_and_overrides_come_last(path):
     assert recipe.model["aggregation"] == {"name": "b", "x": 1e-3, "y": "1:30", "z": True, "w": "2026-11-20"}
     focal = load_recipe(path, ["train.loss=focal", "train.loss.label_smoothing=0.1"])
     assert focal.train.loss == {"name": "focal", "label_smoothing": 0.1}
-    for keep in ("all", "last,best,3", "last, 2"):
-        assert load_recipe(path, [f"train.keep={keep}"]).train.keep == keep
+
+
+@pytest.mark.parametrize("keep", ["all", "last,best,3", "last, 2"])
+def test_keep_is_read_as_written(path, keep):
+    assert load_recipe(path, [f"train.keep={keep}"]).train.keep == keep
 
 
 #: Settings that change nothing in a front-end that is never trained.
@@ -167,8 +170,8 @@ def test_a_part_that_an_override_gives_another_name_has_no_options_of_the_old_pa
     assert load_recipe(path, overrides).train.loss == loss
 
 
-def test_a_part_within_a_part_loses_its_options_alone(path):
-    """A name in a list, of a corpus, and the name of the run are no names of parts with options."""
+def test_a_new_name_of_a_part_within_a_part_keeps_the_options_around_it(path):
+    """The names of corpora and of the run are no names of parts."""
     path.write_text(
         "name: a\nmodel: {frontend: lps, backend: {name: aasist, feature_dim: 64, head: {name: prototypes, x: 1}}}\n"
         "data: {corpora: [{name: for, root: DB}]}\n"
@@ -182,8 +185,8 @@ def test_a_part_within_a_part_loses_its_options_alone(path):
 
 
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10", "\udcff"])
-def test_text_stays_as_it_is_written(path, text):
-    """In a file, on the command line, and after the recipe is saved and read again; a path need not be Unicode."""
+def test_text_that_looks_like_a_number_stays_text(path, text):
+    """In a file, on the command line, and after the recipe was saved. A path need not be Unicode."""
     if text.isprintable():
         path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
         recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
@@ -207,14 +210,20 @@ def test_text_of_an_override_is_not_read_as_yaml(path):
     assert corpus.protocols is None
 
 
-def test_noise_has_the_published_probability_if_a_folder_is_named():
+def test_noise_has_probability_one_half_if_a_folder_is_named():
     assert AugmentConfig().noise_probability == 0
     assert AugmentConfig(musan="m").noise_probability == 0.5
     assert AugmentConfig(rir="r", noise_probability=0.2).noise_probability == 0.2
+
+
+def test_noise_of_conditions_has_the_probability_of_conditions():
     for_conditions = AugmentConfig(musan="m", rir="r", conditions=["noise:10", "rir"])
     assert for_conditions.noise_probability == 0
     assert for_conditions.condition_probability == 0.5
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
+
+
+def test_noise_without_a_folder_is_refused():
     needed = r"adds noise .* to 50% .*: name .* `augment\.musan=.*`augment\.rir=.*`augment\.noise_probability=0`"
     with input_error(needed):
         training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
@@ -223,7 +232,7 @@ def test_noise_has_the_published_probability_if_a_folder_is_named():
 def test_a_recipe_builds_on_a_file_beside_it(path):
     """Sections are merged key by key, parts of the model are replaced whole, and overrides come last.
 
-    A saved recipe has no base. An empty section has the keys of the base, or the defaults.
+    A saved recipe has no base.
     """
     Path("plain.yaml").write_text(
         "name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\nmodel: {frontend: lps, backend: {name: nes2net_x, x: 1}}\n"
@@ -238,12 +247,16 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     assert recipe.model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
     assert "base" not in recipe.to_dict()
     assert recipe.data == Recipe().data
+
+
+def test_an_empty_section_has_the_keys_of_the_base_or_the_defaults(path):
+    Path("plain.yaml").write_text("train: {lr: 1e-6, epochs: 3}\n")
     Path("empty.yaml").write_text("base: plain.yaml\ntrain:\n")
     assert load_recipe("empty.yaml").train.epochs == 3
     assert load_recipe("empty.yaml", ["train="]).train == TrainConfig()
 
 
-def test_what_a_recipe_says_about_itself_changes_no_run(path):
+def test_about_and_sources_change_no_run(path):
     Path("plain.yaml").write_text("about: [plain]\nseed: 3\nsources: {seed: code, name: paper}\n")
     path.write_text("about: [mine, two paragraphs]\nbase: plain.yaml\nsources: {name: mine}\n")
     notes = recipe_notes(path)
@@ -267,7 +280,7 @@ def test_notes_of_another_type_are_refused(path, text, message):
 
 @pytest.mark.parametrize("base", ["asvspoof2019_nes2net_x", "asvspoof5_aasist"])
 def test_a_recipe_builds_on_a_packaged_one_by_its_name(path, base):
-    """Which may have a base itself."""
+    """The packaged one may have a base itself."""
     path.write_text(f"base: {base}\ntrain: {{lr: 1e-5}}\n")
     packaged = load_recipe(base)
     recipe = load_recipe(path)
@@ -286,7 +299,7 @@ def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
     assert recipe.model == load_recipe("asvspoof2019_nes2net_x").model
 
 
-def test_what_is_no_base(path):
+def test_a_wrong_base_is_refused(path):
     no_names = [
         (base, "must be the name of a file beside it, not") for base in ("", "[]", "../other.yaml", "sub/plain.yaml")
     ]
@@ -346,7 +359,6 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(path):
 
 
 def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
-    """An error does not repeat large values."""
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
         (b"- 1\n", "must be a mapping of keys, not a list"),
@@ -356,14 +368,17 @@ def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
         path.write_bytes(content)
         with input_error(rf"recipe\.yaml.*{message}"):
             load_recipe(path)
+
+
+def test_an_error_does_not_repeat_large_values():
     for values in ({"seed": "x" * 10**6}, {"x" * 10**6: 1}, {"train": [1] * 10**6}):
         with input_error() as error:
             Recipe(**values)
         assert len(str(error.value)) < 1000
 
 
-def test_the_choices_are_those_that_training_has():
-    """Recipes stand below the rooms that use them, so they name the choices themselves."""
+def test_the_choices_of_keys_are_those_that_training_has():
+    """Recipes may not import them, so they name the choices themselves."""
     key_of_name = {key.name: key for key in all_keys()}
     assert key_of_name["augment.algo"].schema["minimum"] == 0
     assert key_of_name["augment.algo"].schema["maximum"] == ALGORITHMS[-1]
@@ -375,8 +390,8 @@ def test_the_choices_are_those_that_training_has():
 TWO = "data.corpora=[{name: asvspoof2019_la, root: 0520}, {name: 'hub:owner/Fake.Set@v1', weight: 2}]"
 
 
-def test_several_corpora_have_the_keys_of_one():
-    """Their keys are those of one corpus, by its name or alias; text stays as written."""
+def test_keys_of_several_corpora_are_set_by_name_or_alias():
+    """Text stays as written."""
     recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6", "data.balance=[class]"])
     la, fake = recipe.data.corpora
     assert la.alias == "asvspoof2019_la"
@@ -407,7 +422,7 @@ OTHER = {"root": "DB", "dev_corpus": "asvspoof2021_df", "dev_root": "DF", "dev_s
     ],
     ids=["one corpus", "another validates", "the same elsewhere validates"],
 )
-def test_the_short_form_is_read_into_the_list(short, listed, root):
+def test_the_short_form_of_one_corpus_is_read_as_a_list(short, listed, root):
     data = DataConfig(**short)
     assert data == DataConfig(corpora=listed)
     assert not hasattr(data, "root")
@@ -419,7 +434,7 @@ def test_the_short_form_is_read_into_the_list(short, listed, root):
 @pytest.mark.parametrize(
     "changes", [{"alias": "la"}, {"weight": 2}, TRAINS, {"train_split": None}], ids=lambda changes: next(iter(changes))
 )
-def test_what_the_short_form_cannot_say_stays_a_list(changes):
+def test_corpora_that_the_short_form_cannot_write_stay_a_list(changes):
     data = DataConfig(corpora=[LA | changes, *([DF] if None in changes.values() else [])])
     assert data.to_readable_dict() == data.model_dump()
     assert data.corpora[0].model_dump() in data.to_readable_dict()["corpora"]
@@ -459,7 +474,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "exclude each other"),
     ],
 )
-def test_what_does_not_go_with_several_corpora(overrides, message):
+def test_keys_that_contradict_a_list_of_corpora_are_refused(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
 
@@ -492,7 +507,7 @@ OTHER_KEYS = (
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "logistic"])
-def test_every_key_without_effect_is_refused(optimizer):
+def test_keys_without_effect_for_the_optimizer_are_refused(optimizer):
     assert {*KEYS_OF_STEPS, *OTHER_KEYS.split()} == set(TrainConfig.model_fields)
     for key, value in KEYS_OF_STEPS.items():
         if optimizer != "logistic":
