@@ -168,7 +168,7 @@ class Embeddings(Judgement[NDArray]):
 
 def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     check_arrived(out)
-    rows = np.load(out, mmap_mode="r")
+    rows = np.load(out, mmap_mode="r")  # (N, E)
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.reader(file)
         column = next(table).index("id")

@@ -289,7 +289,6 @@ def _find_earlier_work(
         # The other run's journals are removed; rows of the finished file are used.
         return nothing._replace(audio=stamps or {}, out=finished)
     claim.check("pass `overwrite=True` or remove it")
-    # Read the rows in journals, and do not use rows whose audio file was replaced.
     with output.open_kept(out) as kept_rows:
         pass  # its stamps and failures stay after closing
     now = _stamps_by_id([trial for trial in trials if trial.id in kept_rows.stamps], output, processes)

@@ -211,7 +211,7 @@ class Trainer:
     def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
         """Do :meth:`change_weights`, by replaying a CUDA graph if there is one."""
         on_cpu = torch.tensor(denominators, dtype=torch.float64)
-        on_cpu[on_cpu <= 0] = math.inf
+        on_cpu[on_cpu <= 0] = math.inf  # a term without samples then adds 0
         on_device = on_cpu.to(self.accelerator.device, non_blocking=True)
         if self.recorded_step is None:
             return self.change_weights(parts, on_device)

@@ -507,6 +507,7 @@ def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: fl
 
     def curvature(p: NDArray) -> NDArray:
         margin = x @ p + log_odds
+        # The second derivatives, (K + 1)×(K + 1).
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
     start = np.zeros(x.shape[1])
