@@ -64,7 +64,8 @@ def test_losses_of_frames_equal_the_published_code(case):
     def quotients(segments, targets):
         batch_part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
         denominators = objective.denominators(batch_part.targets, batch_part.extra_tensors)[1:]
-        numerators = objective.frame_numerators(segments, batch_part)
+        frames = objective.labelled_frames(segments, batch_part)
+        numerators = [objective.frame_criterion.checked_numerator(*of_length) for of_length in frames]
         return [(a / b).item() for a, b in zip(numerators, denominators, strict=True)]
 
     targets = list(case["labels"].values())
