@@ -40,7 +40,7 @@ class Replayed:
 
     def __call__(self, *inputs: Any) -> Any:
         key = key_of(inputs)
-        device = key[0][0]
+        device = key[0][0]  # of the first tensor
         if device.type != "cuda" or not torch.is_inference_mode_enabled():
             return self.compute(*inputs)
         with self._lock:

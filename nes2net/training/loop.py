@@ -151,7 +151,7 @@ class Trainer:
         self.monitor.unused += plan.unused
         denominators = torch.tensor(plan.denominators, dtype=torch.float64)
         if denominators.any():
-            denominators[denominators == 0] = math.inf
+            denominators[denominators == 0] = math.inf  # a term without samples then adds 0
             used_parts = [step_parts[number] for number in plan.used]
             values = self.recorded_step(used_parts, denominators.to(accelerator.device, non_blocking=True))
             queued = QueuedCopy(values)

@@ -283,7 +283,7 @@ class Run:
             )
         if detector.device.type == "cuda":
             lines.append(line_about(trainer.why_not_recorded))
-        # Add the number of trials of each set. If a set has several corpora, add the number for each corpus, too.
+        # The trials of each set and, if it has several corpora, of each corpus.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),

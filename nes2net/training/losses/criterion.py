@@ -116,7 +116,7 @@ class Criterion(nn.Module):
 
 def count_samples(targets: Tensor) -> Tensor:
     """Count the samples with a share above 0, as a tensor, so that the CPU does not wait for the device."""
-    if targets.ndim == 1:
+    if targets.ndim == 1:  # classes; else shares B×K
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
 
