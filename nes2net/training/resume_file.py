@@ -180,9 +180,9 @@ class ResumeContent(TypedDict):
     model: Model
     progress: Mapping[str, float]
     base: NotRequired[dict[str, str]]
-    started_from: NotRequired[object]
-    devices: NotRequired[list[str]]
-    shards: NotRequired[dict[str, str]]
+    started_from: object
+    devices: list[str]
+    shards: dict[str, str]
 
 
 class _ResumeFile(_Part):
@@ -200,13 +200,13 @@ class _ResumeFile(_Part):
     progress: Progress
     base: _Base | None = None
     """The value of :attr:`nes2net.detector.Detector.base`; None without adaptation."""
-    started_from: list[dict[str, object]] | None = None
+    started_from: list[dict[str, object]]
     """Provenance of the detectors that the run started from."""
-    devices: list[str] = []
+    devices: list[str]
     """Devices that the run has used so far, for its model card."""
-    shards: dict[str, str] = {}
+    shards: dict[str, str]
     """Address of each remote shard → its size and tag."""
-    packages: dict[str, str] = {}
+    packages: dict[str, str]
     """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 
     @model_validator(mode="after")

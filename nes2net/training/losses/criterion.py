@@ -42,7 +42,7 @@ class Criterion(nn.Module):
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end must give; None for the number of classes
     num_logits: ClassVar[int | None] = None
-    #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`parts`)
+    #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`numerator`)
     changes_with_steps: bool = False
     #: name and package of a loss of another package, for messages; empty for a built-in loss
     subject: str = ""
@@ -59,14 +59,15 @@ class Criterion(nn.Module):
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute numerator over denominator of :meth:`parts`; 0 without a sample that counts."""
-        numerator, denominator = self.parts(outputs, targets, step, durations)
+        """Compute the loss of a batch; 0 without a sample that counts. The arguments are as for :meth:`checked_numerator`."""
+        numerator = self.checked_numerator(outputs, targets, step, durations)
+        denominator = self.weight_of(targets).to(numerator.dtype)
         return (numerator / denominator).where(denominator > 0, 0.0)
 
-    def parts(
+    def checked_numerator(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the numerator and the denominator of the loss of a batch, each in at least float32.
+    ) -> Tensor:
+        """Compute the numerator of the loss of a batch in at least float32.
 
         Args:
             outputs: B×n, logits or embeddings.
@@ -80,13 +81,6 @@ class Criterion(nn.Module):
         Raises:
             InputError: if the loss does not take the number of logits in ``outputs``.
         """
-        numerator = self.checked_numerator(outputs, targets, step, durations)
-        return numerator, self.weight_of(targets).to(numerator.dtype)
-
-    def checked_numerator(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> Tensor:
-        """Compute the numerator of :meth:`parts`."""
         needed = self.num_logits or self.num_classes
         number = outputs.shape[-1]
         if not self.takes_embeddings and number != needed:
