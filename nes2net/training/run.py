@@ -342,15 +342,12 @@ def out_of_memory_message(trainer: Trainer) -> str:
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
-    if validates:
-        stage = "validation"
-        batch = f"{recipe.validation_batch_size} × {recipe.data.num_samples} samples"
-    else:
-        stage = f"step {progress.step}"
-        length = f"up to {recipe.data.chunk_samples[1]}" if recipe.data.crop == "dynamic" else recipe.data.num_samples
-        batch = f"{part_size} × {length} samples"
-    if whole_utterances:
-        batch = "a whole utterance"
+    stage = "validation" if validates else f"step {progress.step}"
+    num_utterances = recipe.validation_batch_size if validates else part_size
+    length = str(recipe.data.num_samples)
+    if recipe.data.crop == "dynamic" and not validates:
+        length = f"up to {recipe.data.chunk_samples[1]}"
+    batch = "a whole utterance" if whole_utterances else f"{num_utterances} × {length} samples"
     device = trainer.accelerator.device
     problem = f"the memory of {device} ran out in epoch {progress.epoch}, {stage}, which computes {batch} at once"
     # The settings in other_results change the results of the run.

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from nes2net.lib.devices import at_least_float32
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.options import Options, Takes
 
@@ -87,9 +88,7 @@ class Criterion(nn.Module):
             raise InputError(
                 f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set `model.backend.num_logits={needed}`"
             )
-        if outputs.dtype != torch.float64:
-            outputs = outputs.float()
-        return self.numerator(outputs, targets, step, durations)
+        return self.numerator(at_least_float32(outputs), targets, step, durations)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute the logits from ``outputs``; a loss of embeddings overrides this method."""
