@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from pydantic import (
@@ -114,8 +114,6 @@ class _Data(_Part):
 
 class _Optimizer(_Part):
     state: dict[int, dict[str, Tensor]]
-    param_groups: list[Any]
-    """Not restored, because the recipe determines the groups."""
 
 
 class _Scaler(_Part):
@@ -141,8 +139,6 @@ class _Stream(_Part):
     has_gauss: Annotated[int, Field(ge=0, le=1)]
     cached_gaussian: FiniteFloat
     gates: Annotated[Tensor, AfterValidator(_check_32_bit_words)]
-    gates_version: Literal[3]
-    gates_gauss_next: FiniteFloat | None
 
     @model_validator(mode="after")
     def _check_generators(self) -> _Stream:

@@ -63,7 +63,7 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, object]:
-        return {**self.optimizer.state_dict(), "param_groups": []}
+        return {"state": self.optimizer.state_dict()["state"]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check the moments in ``state``, and restore them; on the CPU as copies of the mapped file."""
