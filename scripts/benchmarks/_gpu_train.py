@@ -172,7 +172,7 @@ def profile_step(stage: Stage, name: str, precision: str, deterministic: bool, b
     with TemporaryDirectory() as folder:
         trainer = make_trainer(stage, stage.published(), Path(folder), precision=precision, batch=batch)
         run = steps_of(stage, trainer, batch, deterministic)
-        with mock.patch.object(trainer, "recorded_step", None):
+        with mock.patch.object(trainer, "recorded_step", trainer.change_weights):
             run(1)  # makes Adam's averages
             with as_in_a_run(trainer, deterministic), counted_waits() as num_waits:
                 launches = count_step(trainer, [training_batch(stage, batch)], 1, num_waits)

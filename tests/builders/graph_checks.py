@@ -73,8 +73,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
 def told(trainer: Trainer) -> Iterator[list[str]]:
     """Collect what is said of the recording of steps."""
     lines: list[str] = []
-    if trainer.recorded_step is not None:
-        trainer.recorded_step.tell = lines.append
+    trainer.recorded_step.tell = lines.append
     yield lines
 
 
@@ -105,13 +104,12 @@ def checked(changes: dict[str, Any], extra_tensors: dict[str, Tensor], precision
             with told(trainer) as lines:
                 states[graph] = list(steps_of(trainer, range(len(SIZES)), extra_tensors))
     pairs = zip(states["auto"], states["never"], strict=True)
-    recorded = trainer.recorded_step
     refused = list(rules.refusals)
     rules.refusals.clear()
     return {
         "different": [step for step, pair in enumerate(pairs) if not same(*pair)],
         "trained": not same(states["auto"][0]["weights"], states["auto"][-1]["weights"]),
-        "recorded": recorded is not None and recorded.graph is not None,
+        "recorded": trainer.recorded_step.graph is not None,
         "why not": trainer.why_not_recorded,
         "told": lines,
         "refused": refused[:1],

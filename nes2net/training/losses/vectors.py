@@ -220,7 +220,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
-    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), torch.full((4,), 4.0)).shape
+    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), durations=torch.full((4,), 4.0)).shape
     torch.Size([])
     """
 
@@ -245,12 +245,6 @@ class AdditiveMarginSoftmax(_CosineLoss):
     @classmethod
     def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
-
-    def forward(  # type: ignore[override]  # durations come third
-        self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
-    ) -> Tensor:
-        """Compute the loss, with ``durations`` (B,) in seconds for a margin by duration."""
-        return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = cosines(embeddings, self.centers)  # B×K
