@@ -67,9 +67,8 @@ def create_accelerator(device: str, precision: str = "fp32") -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=precision if precision in ("bf16", "fp16") else "no",
         cpu=torch_device.type == "cpu",
-        # Some parameters get no gradient: under layer drop, in a frozen front-end, in Mamba's last block.
         kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=True),
+            DistributedDataParallelKwargs(),  # the trainer sets find_unused_parameters
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop itself accumulates gradients

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -144,10 +143,8 @@ class Run:
         objective = self.objective(detector)
         if self.task.subject:
             check_task(self.task, objective, train_loader.dataset)
-        parameters: list[Any] = objective.trained_parameters()
-        if recipe.train.layer_decay != 1:
-            parameters = parameter_groups(detector, parameters, recipe.train.layer_decay)
-        optimizer = create_optimizer(parameters, recipe.train)
+        groups = parameter_groups(detector, objective.trained_parameters(), recipe.train.layer_decay)
+        optimizer = create_optimizer(groups, recipe.train)
         selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
         fingerprints = {
             "training": fingerprint(training, train_loader.batch_sampler.balance),
@@ -286,7 +283,7 @@ class Run:
             )
         if detector.device.type == "cuda":
             lines.append(line_about(trainer.why_not_recorded))
-        # Add the number of trials of each set. If a set has several corpora, add the number for each corpus, too.
+        # The trials of each set and, if it has several corpora, of each corpus.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),
@@ -360,7 +357,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
-    if trainer.recorded_step is not None:
+    if not trainer.why_not_recorded:
         same_results.append("`train.graph=never`")
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")

@@ -92,7 +92,6 @@ def build_detector(recipe: Recipe, folder: Path, saved_state: ResumeContent | No
     if saved_state is not None:
         return _build_saved_detector(recipe, folder / RESUME_FILE, saved_state, task)
     frontend = recipe.frontend
-    # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
     model = _model_of_recipe(recipe, task)

@@ -445,7 +445,7 @@ def test_files_that_cannot_be_scored_are_named(predict, speech_folder, tmp_path,
     shutil.copy(recording, folder / "z\x1b[2J\nz.wav")
     (folder / "zz\x1b[2J\nz.wav").write_text("no audio at all")
     out, err = predict(folder, "none.wav", *how, status=1)
-    assert err == "7 of 9 files could not be scored\n"
+    assert err == "7 of 9 files could not be scored: see their errors\n"
     reasons = ["", "is cut off: its header announces 24,000 samples, 10,000 are there", "not a regular file"]
     reasons += ["not found", "not a regular file", "cannot be opened", "", "read by neither", "not found"]
     if how:

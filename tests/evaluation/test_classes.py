@@ -214,7 +214,7 @@ def test_a_tracer_that_knows_bona_fide_gives_scores(tones, labels, tmp_path):
 @pytest.mark.parametrize(
     "task, message",
     [
-        ({"field": "codec"}, "36 spoofed trials of train without codec, which names the class: train_300_0"),
+        ({"field": "codec"}, "36 spoofed trials of train with no codec, which would name the class: train_300_0"),
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
         ({"aliases": {"B, middle": "A lower", "C=higher": "A lower"}}, "the field vocoder has A lower"),
         ({"min_trials": 0}, "min_trials"),
@@ -591,7 +591,7 @@ def test_detectors_of_spoofs_have_no_classes():
 def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
     key = write(tmp_path / "key.csv", tones.read_text().replace(" A lower", "").replace(" B, middle", ""))
     names = r"eval_300_0, .*, eval_300_9, … \(24 in all\)"
-    with input_error(rf"24 spoofed trials of the key without vocoder, which names the class: {names}"):
+    with input_error(rf"24 spoofed trials of the key with no vocoder, which would name the class: {names}"):
         evaluate(Labels("generic", key, "eval"), [scored])
 
 

@@ -59,9 +59,9 @@ class Criterion(nn.Module):
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute numerator over denominator of :meth:`parts`."""
+        """Compute numerator over denominator of :meth:`parts`; 0 without a sample that counts."""
         numerator, denominator = self.parts(outputs, targets, step, durations)
-        return numerator / denominator
+        return (numerator / denominator).where(denominator > 0, 0.0)
 
     def parts(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
@@ -87,19 +87,15 @@ class Criterion(nn.Module):
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
         """Compute the numerator of :meth:`parts`."""
-        if not self.takes_embeddings:
-            self.check_logits(outputs.shape[-1])
-        if outputs.dtype != torch.float64:
-            outputs = outputs.float()
-        return self.numerator(outputs, targets, step, durations)
-
-    def check_logits(self, number: int) -> None:
-        """Raise :class:`InputError` if the loss does not take this ``number`` of logits."""
         needed = self.num_logits or self.num_classes
-        if number != needed:
+        number = outputs.shape[-1]
+        if not self.takes_embeddings and number != needed:
             raise InputError(
                 f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set `model.backend.num_logits={needed}`"
             )
+        if outputs.dtype != torch.float64:
+            outputs = outputs.float()
+        return self.numerator(outputs, targets, step, durations)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute the logits from ``outputs``; a loss of embeddings overrides this method."""
@@ -120,7 +116,7 @@ class Criterion(nn.Module):
 
 def count_samples(targets: Tensor) -> Tensor:
     """Count the samples with a share above 0, as a tensor, so that the CPU does not wait for the device."""
-    if targets.ndim == 1:
+    if targets.ndim == 1:  # classes; else shares B×K
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
 
