@@ -203,12 +203,13 @@ def test_a_training_step_is_deterministic(name, device, precision):
     for _ in range(2):
         detector = build(name).to(device)
         x = fitting(detector, 4).to(device)
+        part = Part(x, targets, iteration=0)
         objective = Objective(detector, Recipe(train=settings))
         optimizer = create_optimizer(detector.parameters(), settings)
         objective.begin_training(1)
         with cuda_algorithms(deterministic=True):  # operations that have no deterministic algorithm raise
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                numerator = objective(Part(x, targets, iteration=0))
+                numerator = objective(part)
             numerator.backward()
             optimizer.step()
         states.append([numerator.detach(), *detector.state_dict().values()])

@@ -138,7 +138,8 @@ def test_a_margin_by_duration_follows_the_length_of_the_batch(seconds):
     shares = torch.nn.functional.one_hot(TARGETS, 2).double()
     for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
         objective = objective_of(detector, loss)
-        loss_values += [objective(Part(x, targets)).squeeze(0) / 8 for targets in (TARGETS, shares)]
+        for targets in (TARGETS, shares):
+            loss_values.append(objective(Part(x, targets)).squeeze(0) / 8)
         loss_values.append(validate(objective, x).loss)
     for loss in loss_values[1:]:
         assert_close(loss, loss_values[0])
