@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -220,7 +221,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
-    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), torch.full((4,), 4.0)).shape
+    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), durations=torch.full((4,), 4.0)).shape
     torch.Size([])
     """
 
@@ -239,18 +240,12 @@ class AdditiveMarginSoftmax(_CosineLoss):
             margin = usual_margin
         if isinstance(margin, (int, float)):
             # The published code rounds the margin to float32, which changes the 9th digit of the loss.
-            margin = torch.tensor(float(margin), device="cpu").item()
+            margin = float(np.float32(margin))
         self.margin = margin
 
     @classmethod
     def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
-
-    def forward(  # type: ignore[override]  # durations come third
-        self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
-    ) -> Tensor:
-        """Compute the loss, with ``durations`` (B,) in seconds for a margin by duration."""
-        return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = cosines(embeddings, self.centers)  # B×K

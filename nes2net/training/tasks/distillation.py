@@ -57,13 +57,6 @@ class EmbeddingDistance(Criterion):
         self.similarity = similarity
         self.distance = distance
 
-    def forward(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> Tensor:
-        """Compute the mean distance over the bona fide utterances of a batch; 0 without any."""
-        numerator, denominator = self.parts(outputs, targets, step, durations)
-        return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
-
     def weight_of(self, targets: Tensor) -> Tensor:
         """Count the bona fide utterances; a mixed utterance counts by its share of bona fide speech."""
         bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]  # classes (B,), or shares B×2
