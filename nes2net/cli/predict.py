@@ -186,7 +186,10 @@ def predict(
             advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
             say(*(f"# {with_flag_names(sentence)}" for sentence in predictions.meaning), *advice)
     if failed:
-        say(f"{failed:,} of {pluralise(predictions.count, 'file')} could not be scored", file=sys.stderr)
+        say(
+            f"{failed:,} of {pluralise(predictions.count, 'file')} could not be scored: see their errors",
+            file=sys.stderr,
+        )
     return INCOMPLETE if failed else 0
 
 

@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import MAX_SCORE, check_classes, match
-from nes2net.lib.errors import InputError, concerning, join_names, pluralise, short_repr
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measure_joined_frames
@@ -193,12 +193,14 @@ def _join_segments(
     if mismatched:
         problem = f"with another number of frames than {resolution} ms give"
         problems.append(f"{len(mismatched)} {problem}: {join_names(mismatched)}")
-    if problems and not allow_partial:
-        raise InputError(
-            f"scores and labels do not fit: {'; '.join(problems)}; correct them, or evaluate the rest with `allow_partial`"
-        )
-    if not utterances:
-        raise InputError(
-            f"no utterance is left to evaluate: {'; '.join(problems)}; use scores and labels of one corpus"
-        )
+    refuse(
+        (
+            problems and not allow_partial,
+            f"scores and labels do not fit: {'; '.join(problems)}; correct them, or evaluate the rest with `allow_partial`",
+        ),
+        (
+            not utterances,
+            f"no utterance is left to evaluate: {'; '.join(problems)}; use scores and labels of one corpus",
+        ),
+    )
     return utterances, "; ".join(problems)

@@ -30,7 +30,7 @@ from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError, pluralise, refuse
 from nes2net.metrics.intervals import Draws
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
@@ -199,13 +199,17 @@ def choose_thresholds(
     """
     num_files = (len(source.dev_scores), len(source.calibrations))
     # Exactly one of the two has files, one for each system.
-    if sorted(num_files) != [0, num_systems]:
-        raise InputError(
+    refuse(
+        (
+            sorted(num_files) != [0, num_systems],
             f"{num_files[0]} files in `threshold_from` and {num_files[1]} in `calibration` for "
-            f"{pluralise(num_systems, 'system')}: use only one of them, with a file for each system, in their order"
-        )
-    if source.further and num_systems > 1:
-        raise InputError(f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time")
+            f"{pluralise(num_systems, 'system')}: use only one of them, with a file for each system, in their order",
+        ),
+        (
+            source.further and num_systems > 1,
+            f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time",
+        ),
+    )
     thresholds = []
     for path in source.dev_scores:
         dev_files = SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase)

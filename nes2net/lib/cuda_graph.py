@@ -40,7 +40,7 @@ class Replayed:
 
     def __call__(self, *inputs: Any) -> Any:
         key = key_of(inputs)
-        device = key[0][0]
+        device = key[0][0]  # of the first tensor
         if device.type != "cuda" or not torch.is_inference_mode_enabled():
             return self.compute(*inputs)
         with self._lock:
@@ -66,7 +66,7 @@ class Replayed:
 def find_obstacles() -> Iterator[list[str]]:
     """Watch the computation in this context; at the end, the list says why no CUDA graph can record it."""
     reasons: list[str] = []
-    before = _random_states()
+    before = _random_state()
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("warn")
     try:
@@ -77,12 +77,12 @@ def find_obstacles() -> Iterator[list[str]]:
         torch.cuda.set_sync_debug_mode(mode)
     if any("synchronizing CUDA operation" in str(warning.message) for warning in caught_warnings):
         reasons.append("the computation waits for the GPU")
-    if _random_states() != before:
+    if _random_state() != before:
         reasons.append("the computation draws random numbers on the CPU")
 
 
-def _random_states() -> list[object]:
-    return [bytes(torch.get_rng_state().tolist()), random.getstate(), pickle.dumps(np.random.get_state())]
+def _random_state() -> bytes:
+    return pickle.dumps((torch.get_rng_state().numpy(), random.getstate(), np.random.get_state()))
 
 
 _recording = threading.Lock()  # a process can record only one graph at a time

@@ -456,7 +456,7 @@ def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of 
             such as ``<(command)``, is allowed.
     """
     if "\0" in str(path):
-        raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
+        raise InputError(f"{path}: its name has a null byte, which no file name may have; {remedy}")
     chunks = []
     unread = max_bytes + 1  # try to read one byte too many, to notice a file that is too long
     try:

@@ -158,7 +158,7 @@ class Listener(socket.socket):
         if idle is None:
             return False
         self._connections.remove(idle)
-        self._must_pause = True
+        self._must_pause = True  # accept() then waits, so that the connection ends
         with suppress(OSError):  # the client was faster
             idle.shutdown(socket.SHUT_RDWR)
         return True

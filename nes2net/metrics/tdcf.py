@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_setting, pluralise
+from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.metrics.eer import check_classes, check_scores, compute_eer, det_curve
 
 # Priors and costs of the ASVspoof 2019 and 2021 evaluation plans.
@@ -139,17 +139,21 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     bonafide, spoof = check_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
     num_infinite = (~np.isfinite(scores)).sum()
-    if num_infinite:
-        raise InputError(
+    refuse(
+        (
+            num_infinite,
             f"{num_infinite:,} of {pluralise(scores.size, 'score is', 'scores are')} infinite; "
-            "t-DCF needs finite scores: score these trials again"
-        )
-    if np.unique(scores).size < 3:
-        raise InputError("t-DCF needs soft scores, got fewer than three distinct values: use scores, not decisions")
-    if weights.c0 + min(weights.c1, weights.c2) == 0:
-        raise InputError(
-            "the ASV system accepts no spoofed trial, so t-DCF has nothing to normalise by: check the ASV scores"
-        )
+            "t-DCF needs finite scores: score these trials again",
+        ),
+        (
+            np.unique(scores).size < 3,
+            "t-DCF needs soft scores, got fewer than three distinct values: use scores, not decisions",
+        ),
+        (
+            weights.c0 + min(weights.c1, weights.c2) == 0,
+            "the ASV system accepts no spoofed trial, so t-DCF has nothing to normalise by: check the ASV scores",
+        ),
+    )
     frr, far, _ = det_curve(bonafide, spoof)
     return tdcf(frr, far, weights)
 

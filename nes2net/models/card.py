@@ -353,7 +353,6 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
     """Yield sentences on what the training lacked and on limits of the figures; none if its trials are unknown."""
     if not provenance.trials:
         return
-    # Name the generators of the training set. All other generators are new to the detector.
     attacks = _stated_values(provenance, "train", "attacks")
     if attacks:
         sentence = f"Generators other than {join_names(attacks, 20)}"
@@ -372,7 +371,6 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
         yield f"Languages other than {join_names(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Name the codecs of the training set. If codecs, noise or partly fake recordings were missing in training, say so.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _stated_values(provenance, "train", "codecs")

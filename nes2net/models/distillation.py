@@ -176,8 +176,6 @@ class OneClassDistillation(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
-        # Build the back-end once for the teacher and once for the student; refuse a back-end whose embeddings cannot be
-        # compared.
         name, options = _half_options("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
@@ -211,6 +209,7 @@ class OneClassDistillation(Backend):
         No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
+        # ``features`` are the teacher's state and the student's, B×T×D each.
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 

@@ -47,7 +47,6 @@ def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) ->
         return None
     if misfit is None or share_of_other_names(tensors, expected) > _MAX_OTHER_NAMES:
         return None
-    # In each step, take the change that leaves the fewest differences.
     tries = 0
     while misfit:
         best: tuple[Misfit, ModelConfig, StateDict] | None = None

@@ -17,7 +17,7 @@ LEGEND = {
     "avg.": "number of averaged checkpoints; N/A for a single checkpoint",
     "‡": "a fusion of several systems",
     "recipe": "the recipe that trains the system",
-    "code": "the authors' checkpoint or code, if nes2net has the model",
+    "code": "the authors' checkpoint or code, if nes2net implements the network",
 }
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import pluralise, refuse
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import is_first
 from nes2net.models.registry import named_parts
@@ -148,13 +148,17 @@ def judge_trials(
 
 
 def _check_settings(scorer: Scorer, judgement: Judgement[Any], settings: ScoringSettings) -> None:
-    if settings.compile and settings.num_samples is None:
-        raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': set `num_samples`, or remove `compile=True`"
-        )
-    if settings.legacy_train_mode and not judgement.is_score:
-        raise InputError(f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it")
-    if settings.legacy_train_mode and scorer.precision == "int8":
-        raise InputError(
-            "`legacy_train_mode` does not work with a detector in int8: remove it, or load the detector in float32"
-        )
+    refuse(
+        (
+            settings.compile and settings.num_samples is None,
+            "a detector can be compiled only for waveforms of one length, as in '4sec': set `num_samples`, or remove `compile=True`",
+        ),
+        (
+            settings.legacy_train_mode and not judgement.is_score,
+            f"`legacy_train_mode` only works with the judgement scores, not {judgement.name}: remove it",
+        ),
+        (
+            settings.legacy_train_mode and scorer.precision == "int8",
+            "`legacy_train_mode` does not work with a detector in int8: remove it, or load the detector in float32",
+        ),
+    )

@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from nes2net.data.audio.tables import open_rows, pyarrow_module
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, expecting
+from nes2net.lib.errors import InputError, expecting, refuse
 from nes2net.lib.files import check_arrived, sha256_of
 from nes2net.lib.text_files import as_cell, from_cell
 from nes2net.models.network import EmbeddingOf, Network
@@ -60,10 +60,16 @@ class Embeddings(Judgement[NDArray]):
     what = "embeddings"
 
     def __post_init__(self) -> None:
-        if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
-            raise InputError(f"`layer` must be last, all or a number from 0, not {self.layer}")
-        if self.of != "frontend" and self.layer != "last":
-            raise InputError(f"`layer` names a hidden state of the front-end: remove it with `of` {self.of}")
+        refuse(
+            (
+                self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"),
+                f"`layer` must be last, all or a number from 0, not {self.layer}",
+            ),
+            (
+                self.of != "frontend" and self.layer != "last",
+                f"`layer` names a hidden state of the front-end: remove it with `of` {self.of}",
+            ),
+        )
 
     def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement; raise :class:`InputError` for an exported detector."""
@@ -162,7 +168,7 @@ class Embeddings(Judgement[NDArray]):
 
 def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     check_arrived(out)
-    rows = np.load(out, mmap_mode="r")
+    rows = np.load(out, mmap_mode="r")  # (N, E)
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.reader(file)
         column = next(table).index("id")

@@ -25,7 +25,7 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, check_setting, pluralise, with_flag_names
+from nes2net.lib.errors import InputError, check_setting, pluralise, refuse, with_flag_names
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.lib.processes import ALONE, Processes, join_processes
 from nes2net.lib.progress import ProgressDisplay
@@ -153,10 +153,10 @@ def run_over(
     out = Path(out)
     run = plain(run)
     settings = settings or RunSettings()
-    if not trials:
-        raise InputError("there are no trials to score, because the list is empty: add trials to it")
-    if out.is_dir():
-        raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
+    refuse(
+        (not trials, "there are no trials to score, because the list is empty: add trials to it"),
+        (out.is_dir(), f"{out} is a folder: name a file in it for the {output.what}"),
+    )
     output.check(trials, out)
     for path in (*output.files(out), record_path(out)):
         check_no_device(path)
@@ -289,7 +289,6 @@ def _find_earlier_work(
         # The other run's journals are removed; rows of the finished file are used.
         return nothing._replace(audio=stamps or {}, out=finished)
     claim.check("pass `overwrite=True` or remove it")
-    # Read the rows in journals, and do not use rows whose audio file was replaced.
     with output.open_kept(out) as kept_rows:
         pass  # its stamps and failures stay after closing
     now = _stamps_by_id([trial for trial in trials if trial.id in kept_rows.stamps], output, processes)

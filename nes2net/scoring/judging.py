@@ -264,7 +264,7 @@ class Judge(Generic[T]):
             )
 
     def _score_windows(self, waveforms: torch.Tensor) -> list[float]:
-        waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]
+        waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]  # B×N
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
         scores = []

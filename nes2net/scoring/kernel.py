@@ -221,7 +221,7 @@ def start_rows(
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
         results: list[np.ndarray | str] = []
-        for row in computed.numpy():
+        for row in computed.numpy():  # (K,)
             is_finite = np.isfinite(row)
             if is_finite.all():
                 results.append(row)
@@ -316,7 +316,7 @@ _memory_limits: WeakKeyDictionary[Scorer, _MemoryLimit] = WeakKeyDictionary()
 def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
     """Rows of ``num_samples`` that fit into memory; None for no limit, because all batches so far fitted."""
     limit = _memory_limits.get(scorer)
-    if limit is None or limit[:2] != (scorer.computes_on, scorer.precision):
+    if limit is None or (limit.device, limit.precision) != (scorer.computes_on, scorer.precision):
         return None
     return max(1, limit.num_samples // num_samples)
 
@@ -336,7 +336,7 @@ def _move_and_fill(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
     if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
         x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
     x = x.to(device, non_blocking=True)
-    missing = 0 if rows is None else rows - len(x)
+    missing = 0 if rows is None else rows - len(x)  # filled up with copies of the last row
     return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 

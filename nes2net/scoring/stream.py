@@ -378,7 +378,7 @@ class Stream:
             self._push_samples(np.zeros(missing, np.float32))
 
     def _push_samples(self, samples: np.ndarray) -> None:
-        self._num_samples += samples.shape[-1]
+        self._num_samples += samples.shape[-1]  # (N,) or (channels, N)
         for block in self._at_16k.push((samples, self._rate)):
             self._measure_and_cut(block)
 
@@ -411,7 +411,7 @@ class Stream:
         return scored
 
     def _score_batches(self, batches: Iterable[list[TimedWindow]]) -> None:
-        for batch in list(batches):
+        for batch in list(batches):  # a generator must end, to keep its window, even if score() raises
             self._scored += self.score(batch)
             if self._progress is not None:
                 self._progress(batch[-1].end)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, join_names, pluralise
+from nes2net.lib.errors import InputError, join_names, pluralise, refuse
 from nes2net.lib.files import AnyPath
 from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.judgement import ScoreFile, scores_of
@@ -130,14 +130,15 @@ def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[st
 
 def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
     """Raise InputError unless ``paths`` has a file for each of ``num_scores`` ≥ 1 systems."""
-    if not num_scores:
-        raise InputError("this detector uses no scores of other systems: remove `system_scores`")
-    if len(paths) != num_scores:
-        raise InputError(
+    refuse(
+        (not num_scores, "this detector uses no scores of other systems: remove `system_scores`"),
+        (
+            len(paths) != num_scores,
             f"this detector fuses the scores of {pluralise(num_scores, 'other system')}, but "
             f"{pluralise(len(paths), 'score file is', 'score files are')} given: name one for each, in the order "
-            "of training, with `system_scores`"
-        )
+            "of training, with `system_scores`",
+        ),
+    )
 
 
 def check_system_scores(trials: Sequence[Trial], count: int) -> None:

@@ -108,7 +108,8 @@ class Balance:
                 rounds = -(-len(steps) // len(items))  # rounded up
                 return np.concatenate([self.shuffle_items(items, rng) for _ in range(rounds)])[: len(steps)]
             return items[_draw_in_turn(len(items), steps, rng)]
-        groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
+        group_numbers, _ = self._levels[level]
+        groups, members = np.unique(group_numbers[items], return_inverse=True)
         shares = self._shares[level][groups]
         if (shares == shares[0]).all():
             drawn_groups = _draw_in_turn(len(shares), steps, rng)
@@ -142,6 +143,7 @@ class _SpeakerCap:
 
 
 def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
+    # Return the number of each item's group, and the groups by number.
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 

@@ -261,7 +261,7 @@ class TrainingSet(Dataset):
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         if excerpt is not None:
-            start, length = excerpt
+            start, length = excerpt  # samples
             if self.cache is None:
                 return load_excerpt(path, start, length)
             return self.cache.load(path)[start:][:length]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
@@ -59,17 +59,14 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
-        if self.accelerator.num_processes > 1:
-            self.accelerator.ddp_handler.find_unused_parameters = not self.objective.uses_all_weights
+        self.accelerator.ddp_handler.find_unused_parameters = not self.objective.uses_all_weights
         # Accelerate adds autocast and DDP to the model, and the GradScaler of fp16 to the optimiser.
         self.model = self.accelerator.prepare_model(self.objective)
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
         self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
         self.unread: _UnreadStep | None = None
-        self.recorded_step: RecordedStep | None = None  # None if steps cannot be recorded
         self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
-        if self.accelerator.device.type == "cuda" and not self.why_not_recorded:
-            self.recorded_step = RecordedStep(self.change_weights, self.monitor.say)
+        self.recorded_step = RecordedStep(self.change_weights, self.monitor.say, not self.why_not_recorded)
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; a signal takes effect after a step or a save."""
@@ -79,15 +76,9 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
-                self.validator.replays = self.replays_steps
-                values |= self.validator.run(epoch)
+                values |= self.validator.run(epoch, self.recorded_step.is_recordable is True)
             with self.stop.defer():
                 self.end_epoch(epoch, values)
-
-    @property
-    def replays_steps(self) -> bool:
-        """Whether steps, and the front-end in validation, can be replayed as CUDA graphs."""
-        return self.recorded_step is not None and self.recorded_step.is_recordable is True
 
     def train_epoch(self, epoch: int) -> None:
         """Do the remaining steps of ``epoch``, or up to a signal.
@@ -123,8 +114,7 @@ class Trainer:
                 saved_at = time.monotonic()
             if signal:
                 self.stop.stop(signal)
-        if self.recorded_step is not None:
-            self.recorded_step.forget()  # validation needs the memory, and the next epoch may train other layers
+        self.recorded_step.forget()  # validation needs the memory, and the next epoch may train other layers
         self.monitor.after_training(meter, self.loader)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, save_is_due: bool) -> tuple[int, bool]:
@@ -148,19 +138,22 @@ class Trainer:
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.plateau_factor()
         set_learning_rate(self.state.optimizer, progress.lr)
-        step_parts, denominators = zip(
+        step_parts, denominators_of_parts = zip(
             *(self.prepare_part(batch, epoch, step, number) for number, batch in enumerate(batches))
         )
         lost_files = list(chain.from_iterable(batch.lost for batch in batches))
         save_is_due = save_is_due and accelerator.is_main_process
         counts = [len(batch.part.targets) for batch in batches]
         # The processes exchange numbers here: each must call this, also without data.
-        plan = plan_step(accelerator, denominators, counts, self.stop.requested, save_is_due, len(lost_files))
+        plan = plan_step(accelerator, denominators_of_parts, counts, self.stop.requested, save_is_due, len(lost_files))
         if plan.lost or not plan.utterances + plan.unused:
             stop_without_data(lost_files, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
-        if any(denominator > 0 for denominator in plan.denominators):
-            values = self.update([step_parts[number] for number in plan.used], plan.denominators)
+        denominators = torch.tensor(plan.denominators, dtype=torch.float64)
+        if denominators.any():
+            denominators[denominators == 0] = math.inf  # a term without samples then adds 0
+            used_parts = [step_parts[number] for number in plan.used]
+            values = self.recorded_step(used_parts, denominators.to(accelerator.device, non_blocking=True))
             queued = QueuedCopy(values)
             self.read_result()  # of the step before: the GPU computes this step meanwhile
             self.unread = _UnreadStep(queued, epoch, step, plan.utterances, step_parts)
@@ -208,15 +201,6 @@ class Trainer:
         self.state.progress.loss_sum += loss * unread.utterances
         self.state.progress.utterances += unread.utterances
 
-    def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
-        """Do :meth:`change_weights`, by replaying a CUDA graph if there is one."""
-        on_cpu = torch.tensor(denominators, dtype=torch.float64)
-        on_cpu[on_cpu <= 0] = math.inf
-        on_device = on_cpu.to(self.accelerator.device, non_blocking=True)
-        if self.recorded_step is None:
-            return self.change_weights(parts, on_device)
-        return self.recorded_step(parts, on_device)
-
     def change_weights(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
         """Change the weights by one optimisation step; no operation waits for a GPU.
 
@@ -250,7 +234,7 @@ class Trainer:
         with self.half_weights():
             for number, part in enumerate(parts, 1):
                 with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
-                    numerators: Tensor = self.model(*part)
+                    numerators: Tensor = self.model(part)
                     accelerator.backward((numerators * factors.to(numerators)).sum())
                 sums += numerators.detach()
         sums = accelerator.reduce(sums, "sum")
@@ -258,24 +242,19 @@ class Trainer:
 
     def gradient_norm(self) -> Tensor:
         """Compute the norm of the gradient, and clip the gradient if the recipe says so."""
-        accelerator = self.accelerator
+        parameters = list(self.model.parameters())
+        self.accelerator.unscale_gradients()
+        norm = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         if self.recipe.train.max_grad_norm is not None:
-            norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm)
-        else:
-            accelerator.unscale_gradients()
-            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-            norm = get_total_norm(gradients)
-        if accelerator.scaler:  # gradients may be infinite, because the GradScaler skips such steps
+            clip_grads_with_norm_(parameters, self.recipe.train.max_grad_norm, norm)
+        if self.accelerator.scaler:  # gradients may be infinite, because the GradScaler skips such steps
             return torch.zeros_like(norm)
         return norm
 
     def plateau_factor(self) -> float:
         """Compute the learning-rate factor: ½ per plateau of the development loss."""
-        patience = self.recipe.train.plateau_patience
-        history = self.state.selection.history
-        if not patience:
-            return 1.0
-        return 0.5 ** count_plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
+        losses = [row["val_loss_wo_aug"] for row in self.state.selection.history if "val_loss_wo_aug" in row]
+        return 0.5 ** count_plateaus(losses, self.recipe.train.plateau_patience)
 
     def end_epoch(self, epoch: int, values: Figures) -> None:
         """Add the epoch to the history, save its checkpoint, and report it; then remove old checkpoints.

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from nes2net.detector import Detector
 from nes2net.training.recipes.train import TrainConfig
@@ -38,9 +39,7 @@ def create_optimizer(
     0.0001
     """
     groups: list[Any] = list(parameters)
-    trained: list[nn.Parameter] = []
-    for group in groups:
-        trained += group["params"] if isinstance(group, dict) else [group]
+    trained = [leaf for leaf in tree_leaves(groups) if isinstance(leaf, nn.Parameter)]
     on_gpu = all(parameter.is_cuda for parameter in trained)
     optimizer = _OPTIMIZERS[train.optimizer](
         groups,
@@ -78,14 +77,11 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
     top = len(layers) + 1
     for module in frontend.after_layers:
         depths |= {id(p): top for p in module.parameters()}
-    groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
+    groups: dict[float, list[nn.Parameter]] = {}
     for parameter in trained:
-        groups[depths.get(id(parameter), top)].append(parameter)
-    optimizer_groups = list[ParameterGroup]()
-    for depth, parameters in enumerate(groups):
-        if parameters:
-            optimizer_groups.append({"params": parameters, "factor": layer_decay ** (top - depth)})
-    return optimizer_groups
+        factor = layer_decay ** (top - depths.get(id(parameter), top))
+        groups.setdefault(factor, []).append(parameter)
+    return [{"params": groups[factor], "factor": factor} for factor in sorted(groups)]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -98,10 +94,10 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate_of_group
 
 
-def count_plateaus(losses: Iterable[float], patience: int) -> int:
+def count_plateaus(losses: Iterable[float], patience: int | None) -> int:
     """Count the plateaus: ``patience`` losses in a row that are not below the lowest loss before them.
 
-    Counting starts again after each plateau.
+    Counting starts again after each plateau. Without ``patience`` there are none.
 
     >>> count_plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
     2

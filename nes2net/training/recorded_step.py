@@ -21,6 +21,7 @@ def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> 
     """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if they may be."""
     train = recipe.train
     known_obstacles = {
+        "this is no GPU": accelerator.device.type != "cuda",
         "`train.graph` is never": train.graph == "never",
         "`train.optimizer=logistic` takes no steps": train.is_logistic,
         "several processes share each step": accelerator.num_processes > 1,
@@ -52,16 +53,19 @@ class RecordedStep:
     Args:
         step: computes from the parts of a step and the denominators of the loss, and changes the
             weights.
+        may_record: False never records.
 
     Raises:
         InputError: if recording fails all the same. The state of PyTorch's random numbers is then
             unknown.
     """
 
-    def __init__(self, step: Callable[[Sequence[Part], Tensor], Tensor], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, step: Callable[[Sequence[Part], Tensor], Tensor], tell: Callable[[str], None], may_record: bool
+    ) -> None:
         self.step = step
         self.tell = tell
-        self.is_recordable: bool | None = None  # None before the second step
+        self.is_recordable = None if may_record else False  # None before the second step
         self.forget()
 
     def forget(self) -> None:
@@ -70,6 +74,8 @@ class RecordedStep:
         self.num_steps: Counter[tuple] = Counter()  # by key_of()
 
     def __call__(self, step_parts: Sequence[Part], denominators: Tensor) -> Tensor:
+        if self.is_recordable is False:
+            return self.step(step_parts, denominators)
         key = key_of((step_parts, denominators))
         self.num_steps[key] += 1
         # The first step of a shape also allocates and compiles.
@@ -80,7 +86,7 @@ class RecordedStep:
             if reasons:
                 self.tell(line_about(reasons[0]))
             return values
-        if self.num_steps[key] > 2 and self.is_recordable and self.graph is None:
+        if self.num_steps[key] > 2 and self.graph is None:
             self.graph = self._record(step_parts, denominators)
         if self.graph is None or self.graph.key != key:
             return self.step(step_parts, denominators)

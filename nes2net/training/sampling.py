@@ -201,7 +201,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             order = rng.permutation(self.length)
         if self.lengths is None:
             return order
-        # Sort by length, cut into blocks of batches, and shuffle within blocks and all whole blocks.
         order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
         size = _BLOCK * self.batch_size
         blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]

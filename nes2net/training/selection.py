@@ -199,7 +199,7 @@ class Selection:
 
     def corpora_table(self) -> str | None:
         """Lay out the EERs of the best epoch on each development corpus; None without these EERs."""
-        # The last measure is by default the loss without augmentation.
+        # One epoch, or none if no epoch has the measure: by default, the last is the loss without augmentation.
         for epoch in self._best(1, self.ranking_keys[-1]):
             (row,) = (row for row in self.history if row["epoch"] == epoch)
             if eers := _values_by_key(row, _OF_CORPUS):

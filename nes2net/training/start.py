@@ -92,7 +92,6 @@ def build_detector(recipe: Recipe, folder: Path, saved_state: ResumeContent | No
     if saved_state is not None:
         return _build_saved_detector(recipe, folder / RESUME_FILE, saved_state, task)
     frontend = recipe.frontend
-    # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
     model = _model_of_recipe(recipe, task)
@@ -140,7 +139,7 @@ def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent
     except InputError as error:
         raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
     _check_saved_model(path, detector.config, recipe, task)
-    detector.provenance = Provenance.read({"started_from": saved_state.get("started_from")})
+    detector.provenance = Provenance.read({"started_from": saved_state["started_from"]})
     if not detector.frontend.adapted:
         return detector
     if "base" not in saved_state:

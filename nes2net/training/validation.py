@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
@@ -14,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.devices import PRECISIONS, float32_products
@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
-from nes2net.training.distributed import SCORING_PRECISIONS, check_supports, gather_values
+from nes2net.training.distributed import SCORING_PRECISIONS, check_supports
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.measures import Figures, Validated
@@ -79,24 +79,15 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """The result of ``train.batch_size`` utterances, whose loss is computed together, on the CPU."""
+    """The result of ``train.batch_size`` utterances, whose loss is computed together."""
 
     #: index of the group in the development set, over all processes
     number: int
-    loss: float
-    #: the outputs of the objective
-    outputs: dict[str, np.ndarray]
+    #: at the end of a pass with NumPy's arrays
+    outcome: Outcome
     targets: np.ndarray
     #: indices of the used trials in the development set
     trial_indices: Sequence[int]
-
-
-class _PassResult(NamedTuple):
-    """The results of this process's batches, and messages about its failed and its unreachable files."""
-
-    results: list[_BatchResult]
-    errors: list[str]
-    lost: list[str]
 
 
 @dataclass
@@ -124,8 +115,6 @@ class Validator:
     monitor: Monitor
     recipe: Recipe
     task: Any = None
-    replays: bool = False
-    """Whether to replay the front-end as a CUDA graph; the trainer sets it."""
 
     def __post_init__(self) -> None:
         validation = self.recipe.validation
@@ -146,13 +135,16 @@ class Validator:
         )
         check_supports("validation.precision", self.precision, self.accelerator.device)
 
-    def run(self, epoch: int) -> Figures:
+    def run(self, epoch: int, replays: bool = False) -> Figures:
         """Measure the loss and the figures of each pass over the development set.
 
         The loss is computed as published, whatever is computed at once: Σ(group loss × group
         size)/N, summed in float64, over groups of ``train.batch_size`` utterances, where a group's
         loss is a weighted mean. Deviation 19: the published code printed half of this loss without
         augmentation.
+
+        Args:
+            replays: whether to replay the front-end as a CUDA graph.
 
         Returns:
             The values of the epoch, by their keys in the history.
@@ -167,13 +159,19 @@ class Validator:
         if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
         may_replay = self.mode == "eval" and not self.recipe.validation.whole_utterances
-        features = Replayed(self.objective.features, max_shapes=int(self.replays and may_replay))
-        with self._in_precision():
+        features = Replayed(self.objective.features, max_shapes=int(replays and may_replay))
+        detector = self.objective.detector
+        precision = SCORING_PRECISIONS[self.precision]
+        if self.mode == "train":
+            mode = float32_products(precision)
+        else:
+            mode = scoring_mode(detector, precision=precision)
+        is_half = self.precision in ("bf16", "fp16")
+        autocast = torch.autocast(detector.device.type, PRECISIONS[precision], enabled=is_half)
+        with mode, autocast, half_weights(detector, self.precision)():
             for name, loader in self.loaders.items():
-                gathered = gather_values(self.accelerator, self._run_pass(name, loader, epoch, features))
-                results = list(chain.from_iterable(part.results for part in gathered))
-                errors = list(chain.from_iterable(part.errors for part in gathered))
-                lost = list(chain.from_iterable(part.lost for part in gathered))
+                gathered = gather_object([self._run_pass(name, loader, epoch, features)])
+                results, errors, lost = (list(chain.from_iterable(lists)) for lists in zip(*gathered))
                 results.sort(key=lambda result: result.number)  # into the order of the set
                 if lost:
                     stop_without_data(lost, "validation")
@@ -183,32 +181,18 @@ class Validator:
         self.monitor.validation_seconds = time.monotonic() - began
         return values
 
-    @contextmanager
-    def _in_precision(self) -> Iterator[None]:
-        detector = self.objective.detector
-        precision = SCORING_PRECISIONS[self.precision]
-        with ExitStack() as stack:
-            if self.mode == "train":
-                stack.enter_context(float32_products(precision))
-            else:
-                stack.enter_context(scoring_mode(detector, precision=precision))
-            if self.precision in ("bf16", "fp16"):
-                stack.enter_context(torch.autocast(detector.device.type, PRECISIONS[precision]))
-            stack.enter_context(half_weights(detector, self.precision)())
-            yield
-
     @torch.inference_mode()
     def _run_pass(
         self, name: str, loader: BatchLoader, epoch: int, compute_features: Callable[[Tensor], Any]
-    ) -> _PassResult:
+    ) -> tuple[list[_BatchResult], list[str], list[str]]:
+        """Return this process's results, and messages about its failed and its unreachable files."""
         loader.begin(epoch)
         accelerator = self.accelerator
         batch_size = loader.batch_sampler.batch_size
         group_size = min(
             self.recipe.train.batch_size, batch_size
         )  # whole utterances are computed, and counted, one at a time
-        # The loss and outputs of each group may still be computed on the device, so its result lacks them.
-        results: list[tuple[Outcome, _BatchResult]] = []
+        results: list[_BatchResult] = []
         errors: list[str] = []
         lost: list[str] = []
         title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_PASSES_IN_WORDS[name]}"
@@ -231,14 +215,10 @@ class Validator:
                     end = rows.stop
                     group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
                     outcome = self.objective.validate(group_features, group_part)
-                    results.append((outcome, _BatchResult(group, 0.0, {}, targets[rows], trial_indices)))
+                    results.append(_BatchResult(group, outcome, targets[rows], trial_indices))
             meter.update(len(targets) * accelerator.num_processes)
-        batch_results = []
-        for outcome, result in results:
-            outputs = {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()}
-            loss = outcome.loss.item()  # item() waits for the device, so call it after the last batch
-            batch_results.append(result._replace(loss=loss, outputs=outputs))
-        return _PassResult(batch_results, errors, lost)
+        # This waits for the device, so it comes after the last batch.
+        return tree_map_only(Tensor, lambda rows: rows.double().cpu().numpy(), results), errors, lost
 
     def _on_device(self, batch_part: Part) -> Part:
         extra_tensors = self.objective.prepare_extra_tensors(batch_part.extra_tensors, batch_part.inputs.shape[1])
@@ -251,8 +231,7 @@ class Validator:
         """
         faulty_results = []
         for result in results:
-            numbers = [np.array(result.loss), *result.outputs.values()]
-            if not all(np.isfinite(rows).all() for rows in numbers):
+            if not all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome)):
                 faulty_results.append(result)
         if not faulty_results:
             return
@@ -269,10 +248,10 @@ class Validator:
         if not results:
             raise InputError("the development set has no usable file: correct or replace the files named above")
         targets = np.concatenate([result.targets for result in results])
-        names = results[0].outputs
-        outputs = {output: np.concatenate([result.outputs[output] for result in results]) for output in names}
+        names = results[0].outcome.outputs
+        outputs = {name: np.concatenate([result.outcome.outputs[name] for result in results]) for name in names}
         size_of = self.objective.criterion.size_of
-        loss = math.fsum(result.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
+        loss = math.fsum(result.outcome.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
         self._check_finite(loss, results, dataset, epoch)
         used_trials = [trials[index] for index in chain.from_iterable(result.trial_indices for result in results)]
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))

@@ -107,14 +107,12 @@ def measure_trainer(trainer: Trainer, trials: Slice) -> Epoch:
         trainer.train_step(batches, 1, step, False)
         marks.append(trials.clock())
     trainer.read_result()
-    if trainer.recorded_step is not None:
-        trainer.recorded_step.forget()
+    trainer.recorded_step.forget()
 
     def validate(development: Sequence[Trial]) -> None:
         loaders = development_batches(recipe, Examples(list(development)), None, pin_memory=pin_memory)
         validator = Validator(trainer.objective, loaders, trainer.accelerator, trainer.monitor, recipe)
-        validator.replays = trainer.replays_steps
-        validator.run(1)
+        validator.run(1, replays=trainer.recorded_step.is_recordable is True)
 
     return epoch_of(marks, validate, trials)
 

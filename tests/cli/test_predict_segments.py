@@ -54,7 +54,7 @@ def test_a_row_has_the_segments_with_the_settings(predict):
     files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
     out, err = predict(*files, "--json", status=1)
     first, second, third = map(json.loads, out.splitlines())
-    assert err == "1 of 3 files could not be scored\n"
+    assert err == "1 of 3 files could not be scored: see their errors\n"
     assert "is cut off: its header announces 48,000 samples" in third["error"]
     facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
     facts |= {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}

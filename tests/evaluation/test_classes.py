@@ -214,7 +214,7 @@ def test_a_tracer_that_knows_bona_fide_gives_scores(tones, labels, tmp_path):
 @pytest.mark.parametrize(
     "task, message",
     [
-        ({"field": "codec"}, "36 spoofed trials of train without codec, which names the class: train_300_0"),
+        ({"field": "codec"}, "36 spoofed trials of train with no codec, which would name the class: train_300_0"),
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
         ({"aliases": {"B, middle": "A lower", "C=higher": "A lower"}}, "the field vocoder has A lower"),
         ({"min_trials": 0}, "min_trials"),

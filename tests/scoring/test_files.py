@@ -170,7 +170,7 @@ def test_samples_that_cannot_be_scored_are_refused(detector):
         (
             np.zeros(4000, np.float32),
             None,
-            "the sample rate must be a number of Hz, sample_rate=16000 or another, not None",
+            "the sample rate must be a number of Hz, such as sample_rate=16000, not None",
         ),
         (["a.wav", "b.wav"], 16000, "of 2: use score_files for several files, score_batch for several waveforms"),
     ):

@@ -284,7 +284,7 @@ def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypat
     values = recipe(train={"keep": "best"})
     losses = iter([0.5, 0.4999999, 0.5000001])
     fixed = {"val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.0, "val_eer_wo_aug_high": 0.2}
-    monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {"val_loss_wo_aug": next(losses), **fixed})
+    monkeypatch.setattr(loop.Validator, "run", lambda self, *arguments: {"val_loss_wo_aug": next(losses), **fixed})
     with cut(loop.RunState, "save", lambda state: state.progress.epoch == 3):
         train(values)
     capsys.readouterr()

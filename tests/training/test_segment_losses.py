@@ -64,8 +64,12 @@ def test_losses_of_frames_equal_the_published_code(case):
     def quotients(segments, targets):
         batch_part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
         denominators = objective.denominators(batch_part.targets, batch_part.extra_tensors)[1:]
-        numerators = objective.frame_numerators(segments, batch_part)
-        return [(a / b).item() for a, b in zip(numerators, denominators, strict=True)]
+        frames = objective.labelled_frames(segments, batch_part)
+        losses = []
+        for (logits, shares), denominator in zip(frames, denominators, strict=True):
+            numerator = objective.frame_criterion.checked_numerator(logits, shares)
+            losses.append((numerator / denominator).item())
+        return losses
 
     targets = list(case["labels"].values())
     published = [pytest.approx(case["losses_f64"][factor], abs=1e-12) for factor in case["labels"]]

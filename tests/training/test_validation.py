@@ -22,7 +22,7 @@ from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import Selection
-from nes2net.training.validation import Validator, _BatchResult, _PassResult, is_due
+from nes2net.training.validation import Validator, _BatchResult, is_due
 
 GOLDEN = golden.read("losses_schedules_names")
 # 12 trials: the last batch has two
@@ -185,9 +185,8 @@ def test_the_interval_draws_no_speakers_if_files_cannot_be_read(detector, trials
 def test_results_are_put_into_the_order_of_the_set(detector, trials, monkeypatch):
     """Whatever order they arrive in; the interval draws from scores in the order of trials."""
     validator = make(detector, trials, recipe_of())
-    results = [_BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
-    pass_result = _PassResult(results, [], [])
-    monkeypatch.setattr(validator, "_run_pass", lambda *arguments: pass_result)
+    results = [_BatchResult(n, None, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
+    monkeypatch.setattr(validator, "_run_pass", lambda *arguments: (results, [], []))
     orders = []
 
     def keep_order(name, batch_results, *arguments):

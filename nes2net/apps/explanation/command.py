@@ -114,7 +114,10 @@ def explain(
             for written in (drawing, data):
                 say_written(written, beside_data=True)
     if num_failed:
-        say(f"{num_failed:,} of {pluralise(len(paths), 'file')} could not be explained", file=sys.stderr)
+        say(
+            f"{num_failed:,} of {pluralise(len(paths), 'file')} could not be explained: see their errors",
+            file=sys.stderr,
+        )
     return INCOMPLETE if num_failed else 0
 
 

@@ -10,7 +10,7 @@ from nes2net.actions.flags import Architecture, ModelName
 from nes2net.apps.export.settings import Arena
 from nes2net.lib.commands import File, Flag, command_facts
 from nes2net.lib.conditions import UsedWith
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import refuse
 from nes2net.lib.terminal import say, say_written
 
 if TYPE_CHECKING:
@@ -67,10 +67,16 @@ def export(
         deep_voice = None if arena.deep_voice is None else Path(arena.deep_voice)
         say_written(write_arena_result(Path(model), arena.corpus, Path(arena.scores), deep_voice))
         return
-    if bool(to) != bool(out) or not (to or push):
-        raise InputError("name both a format and a path, with --to and --out, or a hub repository with --push")
-    if out and Path(out).exists() and not overwrite:
-        raise InputError(f"{out} exists: name another with --out, or add --overwrite to replace it")
+    refuse(
+        (
+            bool(to) != bool(out) or not (to or push),
+            "name both a format and a path, with --to and --out, or a hub repository with --push",
+        ),
+        (
+            out and Path(out).exists() and not overwrite,
+            f"{out} exists: name another with --out, or add --overwrite to replace it",
+        ),
+    )
     if to and out:
         check_export(to, out)
     detector = Detector.from_pretrained(model, device="cpu", config=architecture.as_config, base=architecture.base)

@@ -246,7 +246,9 @@ class Server:
         """Send the lines about a client's audio until it ends; keep the session if its connection is lost."""
         start = _receive(connection, self._idle)
         if not isinstance(start, _Start):
-            raise InputError('the first message must be text such as {"event": "start", "rate": 16000}')
+            raise InputError(
+                'the first message must be text such as {"event": "start", "rate": 16000}, not audio or another event'
+            )
         names = channel_names(start.names, start.channels, "names")
         assert self._judge is not None
         begin = partial(self._judge.session, start.rate, start.encoding, names, True, "latest")

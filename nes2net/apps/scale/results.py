@@ -22,7 +22,7 @@ from nes2net.apps.scale.sources import UNKNOWN, Shard
 from nes2net.data.audio.tables import open_rows
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, expecting, join_names, pluralise
+from nes2net.lib.errors import InputError, expecting, join_names, pluralise, refuse
 from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.scoring.engine import Finished
@@ -319,16 +319,18 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     with writing(path), replacing(path, durable=True) as temporary:
         judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it
         result = Finished(path, len(shard_of), failures, what=judgement.what)
-        if record.total != result.total:
-            raise InputError(
+        refuse(
+            (
+                record.total != result.total,
                 f"{out / RECORD} does not count the results beside it: shards are missing or were added; "
-                "run the same `nes2net scale` again"
-            )
-        if not result.done:
-            raise InputError(
+                "run the same `nes2net scale` again",
+            ),
+            (
+                not result.done,
                 f"{out} has no scores, so nothing is written to {path}: correct what its column error names, and run "
-                "the same `nes2net scale` again"
-            )
+                "the same `nes2net scale` again",
+            ),
+        )
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
     facts |= {"failures": dict(islice(failures.items(), _MAX_FAILURES)), "unread_shards": record.failures}
     write_text(result.record_path, json_text(record.model_dump() | facts, indent=1))

@@ -16,7 +16,7 @@ from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
-from nes2net.lib.errors import InputError, as_input_error
+from nes2net.lib.errors import InputError, as_input_error, refuse
 
 #: A recording: a file, one of its channels, a file object in binary mode, floating-point samples (N,) or (channels,
 #: N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
@@ -77,10 +77,13 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
     if not isinstance(name, str):  # the attribute ``name`` of a pipe is an integer
         name = "the file object"
     content = file.read()
-    if not isinstance(content, bytes):
-        raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
-    if not content:
-        raise InputError(f"{name} was read to its end, so no bytes are left: call seek(0) first")
+    refuse(
+        (
+            not isinstance(content, bytes),
+            f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'",
+        ),
+        (not content, f"{name} was read to its end, so no bytes are left: call seek(0) first"),
+    )
     return RecordingBytes(name, content)
 
 
@@ -152,5 +155,5 @@ def parse_rate(sample_rate: float | None) -> float:
         InputError: if the rate is missing or not a number.
     """
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
-        raise InputError(f"the sample rate must be a number of Hz, sample_rate=16000 or another, not {sample_rate!r}")
+        raise InputError(f"the sample rate must be a number of Hz, such as sample_rate=16000, not {sample_rate!r}")
     return float(sample_rate)

@@ -57,6 +57,6 @@ CORPUS = ListedCorpus(
         "https://datasets.issflab.net/ASVSpoof_Laundered.html",
         "protocol": "the folder protocols beside the audio, from the same page",
     },
-    licence="MIT (the card on the Hugging Face hub); ODC-By 1.0 for ASVspoof 2019",
+    licence="MIT (stated on the Hugging Face hub); the originals (ASVspoof 2019): ODC-By 1.0",
     source="https://arxiv.org/abs/2408.14712",
 )

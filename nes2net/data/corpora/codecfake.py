@@ -92,8 +92,8 @@ CORPUS = ListedCorpus(
     },
     counts_from="the authors' page",
     obtain={
-        "audio": "the six Zenodo records of https://github.com/xieyuankun/Codecfake; train and dev are zip archives in volumes "
-        "(`zip -s 0 train_split.zip -O train.zip`)",
+        "audio": "the six Zenodo records linked from https://github.com/xieyuankun/Codecfake; train and "
+        "dev are split archives: join them with `zip -s 0 train_split.zip -O train.zip`",
         "protocol": "label.zip from https://zenodo.org/records/13838106",
     },
     downloads=(

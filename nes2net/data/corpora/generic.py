@@ -113,7 +113,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     if file_column is None:
         raise InputError(
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
-            f"{short_repr(','.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
+            f"{short_repr(','.join(names))}; add it, and separate columns by commas, tabs, semicolons or vertical bars"
         )
     # Refuse headers that cannot be understood.
     if "extra" in header:

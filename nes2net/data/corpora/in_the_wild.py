@@ -35,7 +35,7 @@ CORPUS = ListedCorpus(
     counts={"eval": Counts(31779, 19963, 11816)},
     # Digest of the published meta.csv.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},
-    licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
+    licence="CC BY-SA 4.0 (stated on the Hugging Face hub)",
     source="https://arxiv.org/abs/2203.16263",
     downloads=(
         Download(

@@ -80,6 +80,6 @@ CORPUS = ListedCorpus(
         Download(url=f"{_RAW}/{_COMMIT}/dev.txt", what="list"),
         Download(url=f"{_RAW}/{_COMMIT}/test.txt", what="list"),
     ),
-    licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
+    licence="CC BY-SA 4.0 (stated on the Hugging Face hub)",
     source="https://arxiv.org/abs/2304.13085",
 )

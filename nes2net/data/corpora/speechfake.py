@@ -56,6 +56,6 @@ CORPUS = ListedCorpus(
         "audio": "the archives of inclusionAI/SPEECHFAKE on modelscope.cn, unpacked into one folder",
         "protocol": "metadata.zip in the same place",
     },
-    licence="CC BY 4.0; Common Voice is CC0, AISHELL Apache-2.0",
+    licence="CC BY 4.0; its sources: Common Voice CC0, AISHELL Apache-2.0",
     source="https://arxiv.org/abs/2507.21463",
 )

@@ -237,7 +237,7 @@ def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str],
     unnamed = [trial.id for trial, name in zip(trials, names) if not name]
     if unnamed:
         raise InputError(
-            f"{pluralise(len(unnamed), 'spoofed trial')} of {source} without {field}, which names the class: "
+            f"{pluralise(len(unnamed), 'spoofed trial')} of {source} with no {field}, which would name the class: "
             f"{join_names(unnamed)}; {remedy}"
         )
     check_one_line(sorted(set(names)), f"the field {field} of {source}")

@@ -59,6 +59,6 @@ CORPUS = FolderCorpus(
             licence="public domain",
         ),
     ),
-    licence="CC BY-SA 4.0; LJSpeech is in the public domain, see the terms of JSUT",
+    licence="CC BY-SA 4.0; LJSpeech: public domain; JSUT: see its page",
     source="https://arxiv.org/abs/2111.02813",
 )

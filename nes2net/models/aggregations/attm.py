@@ -33,6 +33,7 @@ class AttentiveMerging(Aggregation):
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
+        # Published checkpoints have these names. min_layers keeps L // 2 above 0.
         self.W = nn.Parameter(torch.empty(feature_dim, 1))
         self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
         self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))

@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs, _ = self.lstm(x)
+        outputs, _ = self.lstm(x)  # B×T×H
         return outputs.mean(dim=1)
 
 
@@ -109,7 +109,7 @@ class AttMLSTM(Backend):
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         merged_states = hidden_states[1 : self.num_layers + 1]
-        # The states before and after the merged ones have the weight 0.
+        # B×(number of states); those before and after the merged ones have the weight 0.
         return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:

@@ -242,7 +242,7 @@ def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     with without_autocast(x.device):
         if bias is not None:
             bias = at_least_float32(bias)
-        return F.linear(at_least_float32(x), at_least_float32(weight), bias)
+        return F.linear(at_least_float32(x), at_least_float32(weight), bias)  # …×K → …×N
 
 
 def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:

@@ -183,7 +183,7 @@ class ConformerBlock(nn.Module):
         self.post_norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        for module in (self.ff1, self.attn, self.conv, self.ff2):
+        for module in (self.ff1, self.attn, self.conv, self.ff2):  # each B×T×E → B×T×E
             x = x + module(x)
         return self.post_norm(x)
 
@@ -207,7 +207,7 @@ class Encoder(nn.Module):
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:
             x = block(x)
-        return x[:, 0]
+        return x[:, 0]  # B×E, the class token
 
 
 class Conformer(Backend):

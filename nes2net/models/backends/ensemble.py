@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import check_setting
 from nes2net.lib.options import FeatureDim, Logits, Size, UpTo1000, at_most_states
 from nes2net.models.backends.base import HiddenStates, LogitLayer
 from nes2net.models.backends.layer_sum import LayerSum
@@ -87,8 +87,7 @@ class Ensemble(LayerSum):
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
         if kind == "fusion":
-            if num_logits != 2:
-                raise InputError(f"a fusion has a logit for each class: num_logits must be 2, not {num_logits}")
+            check_setting("model.backend.num_logits", num_logits, num_logits == 2, "2 for a fusion, one for each class")
             self.num_scores = num_scores
             self.biases = nn.Parameter(torch.rand(num_scores))
         self.lstm = nn.LSTM(projection_dim, hidden_dim, lstm_layers, batch_first=True)

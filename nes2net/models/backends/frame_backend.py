@@ -87,7 +87,7 @@ class FrameBackend(Backend, ABC):
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
         self._check_reads_frames()
-        frames = self.frames(features)
+        frames = self.frames(features)  # B×T×E
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)
 
     def frame_logits(self, frames: Tensor) -> Tensor:

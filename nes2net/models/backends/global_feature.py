@@ -48,7 +48,7 @@ class GF(Backend):
 
     def embed(self, features: Tensor) -> Tensor:
         self.check_features(features)
-        return self.m_frontend[0](features).mean(dim=1)
+        return self.m_frontend[0](features).mean(dim=1)  # B×E
 
 
 class BLSTM(nn.Module):

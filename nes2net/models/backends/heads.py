@@ -57,7 +57,7 @@ class AngularHead(Head):
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        unit = F.normalize(at_least_float32(self.weight), dim=1)
+        unit = F.normalize(at_least_float32(self.weight), dim=1)  # n×E
         return precise_linear(embeddings, unit - unit[:1])  # column 0 is 0
 
 
@@ -99,7 +99,7 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)  # as published
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        bonafide = self.cosine(embeddings, self.center)
+        bonafide = self.cosine(embeddings, self.center)  # B×1
         return torch.cat([-bonafide, bonafide], dim=1)
 
     @staticmethod

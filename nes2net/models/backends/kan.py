@@ -85,7 +85,7 @@ class KanLogits(KanLinear):
         with without_autocast(x.device):
             # As in KanLinear, with all weights in at least float32.
             x = at_least_float32(x)
-            scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))
+            scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))  # o×i×(G + k)
             activated = F.prelu(x, at_least_float32(self.base_activation.weight))
             base = F.linear(activated, at_least_float32(self.base_weight))
             return base + F.linear(self.bases(x).flatten(-2), scaled.flatten(1))

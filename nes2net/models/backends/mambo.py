@@ -42,7 +42,7 @@ class FrameConv(nn.Conv1d):
         self.padding_before = kernel - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2)
+        x = x.transpose(1, 2)  # B×C×T
         if self.padding_before:
             x = F.pad(x, (self.padding_before, 0))
         return super().forward(x).transpose(1, 2)
@@ -196,7 +196,7 @@ class Stack(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = at_least_float32(x)
+        x = at_least_float32(x)  # each block adds to it in this precision
         for block in self.layers:
             x = block(x)
         return self.norm(x)
@@ -326,4 +326,4 @@ class MamBo(Backend):
 
     def embed(self, features: Tensor) -> Tensor:
         self.check_features(features)
-        return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))
+        return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))  # B×E

@@ -61,7 +61,7 @@ class MeanLinear(FrameBackend):
         utterance: Utterance = "mean",
     ) -> None:
         super().__init__(feature_dim)
-        self.projector = None
+        self.projector = None  # published checkpoints have its name, and proj_fc
         embedding_dim = feature_dim
         if projection_dim:
             self.projector = nn.Linear(feature_dim, projection_dim)
@@ -78,8 +78,7 @@ class MeanLinear(FrameBackend):
     def embed(self, features: Tensor) -> Tensor:
         """Compute embeddings B×E from ``features`` B×T×D; E is D, or the size of the projection."""
         if self.projector is not None and self.utterance == "mean":
-            # Project the mean of the frames: the result equals the mean of the projected frames,
-            # and is cheaper to compute.
+            # This equals the mean of the projected frames, and is cheaper.
             self.check_features(features)
             return self.projector(features.mean(dim=1))
         return super().embed(features)

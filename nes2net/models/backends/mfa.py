@@ -119,4 +119,4 @@ class MFA(Backend):
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         self.check_hidden_states(hidden_states)
-        return self.MFA(list(hidden_states)[self.first : self.num_states])
+        return self.MFA(list(hidden_states)[self.first : self.num_states])  # B×E

@@ -205,7 +205,7 @@ class MultiresGmlp(Backend):
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))  # 0 for unread states
-        return weights.expand(len(hidden_states[0]), -1)
+        return weights.expand(len(hidden_states[0]), -1)  # B×(number of states)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
         """Compute embeddings B×E of utterances from L ``hidden_states`` B×T×D; E = ``feature_dim``/64."""

@@ -60,6 +60,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    # As selective_scan(). Each state is B×K×D×N, each c B×K×N.
     states = _states(delta * x, delta, A, B)
     return _in_order([(state @ c.unsqueeze(3)).squeeze(3) for state, c in zip(states, _steps(C))], x.shape[1])
 
@@ -72,9 +73,15 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     # In the first pass, each chunk starts from a zero state. The deque keeps only the last tensor:
     # the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_recurrence(_transitions(u, delta, A, b)), maxlen=1).pop()
-    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k: again a scan, of K steps, cut into
-    # outer chunks. The effect of each on each later one is computed directly, at a cost quadratic in T / 256.
-    log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
+    log_decays = _steps(delta).sum(dim=0).unsqueeze(3) * A  # B×K×D×N: of each chunk
+    return _recurrence(_transitions(u, delta, A, b), _states_before_chunks(log_decays, left_behind))
+
+
+def _states_before_chunks(log_decays: Tensor, left_behind: Tensor) -> Tensor:
+    # All tensors are B×K×D×N. The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k: again a scan,
+    # of K steps, cut into outer chunks. The effect of each on each later one is computed directly, at a cost quadratic
+    # in T / 256.
+    log_decays = _steps(log_decays)
     states = torch.stack(list(_recurrence(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay since the start of an outer chunk
 
@@ -91,8 +98,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
     earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # each outer chunk starts from the end state of the chunk before
-    before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
-    return _recurrence(_transitions(u, delta, A, b), before)
+    return _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -62,7 +62,7 @@ class ImageEncoder(nn.Module):
         self.enc = residual_encoder((32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS), block=PreActivatedBlock)
 
     def forward(self, image: Tensor) -> Tensor:
-        pooled = F.max_pool2d(image.abs(), 3)  # as published
+        pooled = F.max_pool2d(image.abs(), 3)  # B×1×F/3×T/3, as published
         return F.selu(self.first_bn1(self.enc(F.selu(self.first_bn(pooled)))))
 
 

@@ -49,7 +49,7 @@ class EcapaBlock(nn.Module):
         self.se = SqueezeExcitation(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)
+        *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)  # each B×C/8×T
         outputs: list[Tensor] = []
         for group, conv, bn in zip(groups, self.convs, self.bns):
             if outputs:

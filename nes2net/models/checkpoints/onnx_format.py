@@ -127,7 +127,6 @@ class _Reader:
 
     def check_tensor(self, message_slice: _Slice) -> None:
         """Check that a TensorProto has enough bytes for its dimensions, here or in another file."""
-        # Read the dimensions and, if another file holds the bytes of the tensor, the name of the other file.
         count = 1
         location = 0
         outside: dict[str, str] = {}

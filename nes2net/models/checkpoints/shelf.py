@@ -215,7 +215,6 @@ class Shelf:
                     f"{path} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
                     "run the same command again; if its publisher replaced it and you trust that, name the file itself"
                 )
-        # Record a file that is seen for the first time.
         if first_seen is None:
             today = datetime.now(timezone.utc).date().isoformat()
             first_seen = FirstSeen(self.file.url, today, sha256, size, revision)

@@ -82,7 +82,6 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     check_arrived(path)
-    # Recognise the kind of the file by its beginning, and read the file within limits of memory and steps.
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:

@@ -238,7 +238,7 @@ class _Storage:
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MAX_DIMENSIONS):
-        raise ValueError(f"a tensor's shape is described in an unknown way, {short_repr((size, stride))}")
+        raise ValueError(f"a tensor's shape is described in an unknown way, {short_repr(size)}")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
     # If the storage is too small, as_strided() raises an error, whereas set_() would enlarge the storage.
     return flat.as_strided(size, stride, offset)

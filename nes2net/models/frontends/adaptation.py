@@ -119,7 +119,6 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
             fairseq, cannot take a prompt, or lacks the linear layers to adapt, or they are too
             small for the rank.
     """
-    # Refuse a front-end that this kind of adaptation cannot change.
     name = frontend.config["name"]
     kind = adaptation.kind
     is_fairseq = getattr(frontend, "engine", "") == "fairseq"
@@ -197,7 +196,6 @@ def _last_word(name: str) -> str:
 
 
 def _add_adapters(frontend: Frontend, bottleneck: int) -> None:
-    # Put an adapter after the last linear layer of the attention, and one after that of the feed-forward network.
     for layer_name, linear in _linear_layers(frontend, "all").items():
         if _last_word(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
             parent = frontend.get_submodule(layer_name.rpartition(".")[0])

@@ -22,6 +22,7 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
+    # ``x`` is B×1×1×N at first, then B×C×1×T.
     for layer, weight in zip(extractor.conv_layers, weights):
         # The first layer is computed as a matrix product with frames of the waveform: in bfloat16, the product takes a
         # third of the time of a convolution.

@@ -48,8 +48,7 @@ class MelEncoder(Frontend):
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.out_dim = dim
         self.num_layers = options["encoder_layers"] + 1
-        # With a checkpoint, build the network on the meta device, without values: the tensors of the file become its
-        # parameters.
+        # The meta device gives no values: the tensors of the file become the parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = with_onednn(self.build_model(options))
         if state_dict is not None:

@@ -291,8 +291,6 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyP
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
-    # Find the published sizes that have the options of the checkpoint, and whose file or folder has the checkpoint's
-    # name.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
@@ -307,7 +305,6 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyP
             f"weights have the same shapes: use `model.frontend={same_named[0]}`, or name the pre-training file of {name} "
             f"with `ssl_checkpoint` ({obtain(name)})"
         )
-    # A checkpoint of another size or type is an error.
     if model_type and model_type != size.model_type:
         differences.insert(0, f"it is {MODEL_TYPES[model_type].title}")
     if differences:

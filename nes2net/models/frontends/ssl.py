@@ -192,8 +192,7 @@ class SSLFrontend(Frontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        # All arguments that describe the architecture, without those of other networks. This line comes first, because
-        # locals() would hold later variables, too.
+        # The options of the architecture. This line comes first, because locals() would hold later variables, too.
         options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
@@ -220,8 +219,7 @@ class SSLFrontend(Frontend):
         self._set_sizes(options)
         self.set_normalize(normalize or False)
 
-        # With a checkpoint, build the network on the meta device, without values: the memory-mapped tensors of the file
-        # become its parameters.
+        # The meta device gives no values: the memory-mapped tensors of the file become the parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = _build_model(options, self.engine)
             self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces each dot

@@ -316,6 +316,7 @@ def _choose_decision(
 
 def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float) -> list[Running]:
     """Add up the evidence of the windows with speech; ``factor`` is below 1 for a clipped recording."""
+    # ``speech`` (K,): the share of each window that is speech.
     evidence = Evidence(decider, track.window, half_life=math.inf)
     ends = track.times + track.window / 2
     running = []

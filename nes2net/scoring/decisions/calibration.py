@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
-from nes2net.lib.errors import InputError, check_setting, pluralise
+from nes2net.lib.errors import InputError, check_setting, pluralise, refuse
 from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
@@ -371,13 +371,14 @@ def fit(
     parameters, problem = _fit_logistic_regression((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale  # undo the standardisation of the scores
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
-    if l2 == 0 and separates(calibration, bonafide, spoof):
-        raise InputError(
+    refuse(
+        (
+            l2 == 0 and separates(calibration, bonafide, spoof),
             "the classes are separated without error, so the best weights are infinite; "
-            "use more or harder trials, or `l2` > 0"
-        )
-    if problem:
-        raise InputError(f"no best weights were found ({problem}); use more trials, fewer systems, or a larger `l2`")
+            "use more or harder trials, or `l2` > 0",
+        ),
+        (problem, f"no best weights were found ({problem}); use more trials, fewer systems, or a larger `l2`"),
+    )
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
         if len(ordered) > _MAX_SAVED_TRIALS:  # keep evenly spaced ratios, including the first and the last
@@ -506,6 +507,7 @@ def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: fl
 
     def curvature(p: NDArray) -> NDArray:
         margin = x @ p + log_odds
+        # The second derivatives, (K + 1)×(K + 1).
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
     start = np.zeros(x.shape[1])

@@ -70,6 +70,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
+    # Of logits ``z`` (N, K), scores (N,): higher if the class is more likely a known one.
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":

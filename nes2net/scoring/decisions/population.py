@@ -126,11 +126,12 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     levels = list[NDArray]()
     power = np.zeros(_SPECTRUM_FRAME // 2 + 1)
     num_spectra = 0
+    # All chunks but the last are whole numbers of frames of both lengths.
     for chunk in _equal_chunks(blocks, num_samples):
         num_measured += len(chunk)
         levels.append(np.square(_cut_into_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_cut_into_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
-        power = power + spectra.sum(0)
+        power = power + spectra.sum(0)  # (257,)
         num_spectra = num_spectra + len(spectra)
     if not num_measured:
         raise InputError("the recording has no samples to measure: remove it")
@@ -387,8 +388,7 @@ class Population:
             )
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Cross-validation: compare each recording, as if it were new, with ranges that were learned without this
-        # recording.
+        # Compare each recording with ranges that were learned without it.
         scalar = np.zeros(len(traits))  # largest distance of a scalar trait, for each recording
         for held_out in (folds == fold for fold in range(_FOLDS)):
             scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)

@@ -286,8 +286,7 @@ def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alp
         Comparisons in the order of ``all_usual``; ``num_needed`` is searched up to 10,000.
     """
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, compute an array of p-values: element k is the p-value if k recordings lie outside of the usual
-    # ranges.
+    # For each trait, element k is the p-value if k recordings lie outside of the usual ranges.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = [
         float(by_number[usual.is_outside(values[usual.name]).sum()]) for usual, by_number in zip(compared, all_p_values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -128,7 +129,7 @@ class _MeanOverClasses(MeanOfSamples):
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        losses = self._losses_by_class(outputs, step, durations)
+        losses = self._losses_by_class(outputs, step, durations)  # B×K
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -220,7 +221,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
-    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), torch.full((4,), 4.0)).shape
+    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), durations=torch.full((4,), 4.0)).shape
     torch.Size([])
     """
 
@@ -239,18 +240,12 @@ class AdditiveMarginSoftmax(_CosineLoss):
             margin = usual_margin
         if isinstance(margin, (int, float)):
             # The published code rounds the margin to float32, which changes the 9th digit of the loss.
-            margin = torch.tensor(float(margin), device="cpu").item()
+            margin = float(np.float32(margin))
         self.margin = margin
 
     @classmethod
     def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
-
-    def forward(  # type: ignore[override]  # durations come third
-        self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
-    ) -> Tensor:
-        """Compute the loss, with ``durations`` (B,) in seconds for a margin by duration."""
-        return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = cosines(embeddings, self.centers)  # B×K
@@ -335,7 +330,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         return self.margin * step / self.margin_warmup
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = cosines(embeddings, self.centers)
+        cosine = cosines(embeddings, self.centers)  # B×K
         return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin_at(step)))
 
 
@@ -365,7 +360,7 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = self.logits(outputs)
+        cosine = self.logits(outputs)  # B×K
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
 
@@ -441,7 +436,7 @@ class Prototypes(_MeanOverClasses):
         return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
-        spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
+        spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # P×P, each pair once
         num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()
         return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
@@ -453,5 +448,5 @@ class Prototypes(_MeanOverClasses):
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
+        cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)  # B×2
         return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin))

@@ -57,16 +57,9 @@ class EmbeddingDistance(Criterion):
         self.similarity = similarity
         self.distance = distance
 
-    def forward(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> Tensor:
-        """Compute the mean distance over the bona fide utterances of a batch; 0 without any."""
-        numerator, denominator = self.parts(outputs, targets, step, durations)
-        return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
-
     def weight_of(self, targets: Tensor) -> Tensor:
         """Count the bona fide utterances; a mixed utterance counts by its share of bona fide speech."""
-        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
+        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]  # classes (B,), or shares B×2
         return bonafide_shares.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
@@ -84,7 +77,7 @@ class EmbeddingDistance(Criterion):
                 (teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)
             ]  # each (B,)
             distances = torch.stack(levels, dim=1).mean(dim=1)
-        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
+        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]  # classes (B,), or shares B×2
         return (bonafide_shares.to(distances.dtype) * distances).sum()
 
 

@@ -98,7 +98,6 @@ class LogisticTrainer(Trainer):
 
     def train_epoch(self, epoch: int) -> None:
         """Fit the last layer to the embeddings, and save the run; a finished epoch is skipped."""
-
         progress = self.state.progress
         layer = self.state.detector.backend.last_layer
         if progress.step == self.steps_per_epoch:
@@ -116,7 +115,8 @@ class LogisticTrainer(Trainer):
             summary += ", the limit; a smaller `train.logistic_c` converges sooner"
         self.monitor.say(summary)
         progress.step = self.steps_per_epoch
-        progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
+        most_utterances = progress.step * self.recipe.train.batch_size  # a resumed run refuses more
+        progress.utterances = min(len(self.targets), most_utterances)
         with torch.no_grad():  # compute the loss of the training set as one batch
             device = self.accelerator.device
             logits = layer(torch.from_numpy(self.embeddings).to(device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -108,7 +108,8 @@ class SegmentObjective(Objective):
             utterance_numerator = utterance_numerator * self.utterance_weight
         else:
             utterance_numerator = utterance_numerator.new_zeros(())  # 0 times an infinite loss would be NaN
-        return [utterance_numerator, *self.frame_numerators(segments, part)]
+        frames = self.labelled_frames(segments, part)
+        return [utterance_numerator, *(self.frame_criterion.checked_numerator(*of_length) for of_length in frames)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
         """Compute the loss of a batch, the scores of utterances, and scores and labels (B·T,) of frames."""
@@ -116,14 +117,10 @@ class SegmentObjective(Objective):
         loss, utterance_outputs = super().outcome(outputs, part)
         loss = loss * self.utterance_weight
         all_outputs = dict(utterance_outputs)
-        for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
-            labels = part.extra_tensors[str(ms)]
-            weight = self.frame_criterion.weight_of(_class_shares(labels)).to(numerator.dtype)
-            loss = loss + (numerator / weight).where(weight > 0, 0.0)  # a batch without labelled frames adds 0
-            # (B, T, n): the labels may end before the last frame.
-            logits = segments[ms][:, : labels.shape[1]]
-            all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
-            all_outputs[f"labels_{ms}"] = labels.flatten()
+        for ms, (logits, shares) in zip(self.resolutions, self.labelled_frames(segments, part)):
+            loss = loss + self.frame_criterion(logits, shares)
+            all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits)
+            all_outputs[f"labels_{ms}"] = part.extra_tensors[str(ms)].flatten()
         return Outcome(loss, all_outputs)
 
     def figures(self, validated: Validated) -> Figures:
@@ -141,8 +138,8 @@ class SegmentObjective(Objective):
             values[measure.column(validated.name)] = compute_eer(*class_scores)[0]
         return values
 
-    def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
-        """Compute the numerator of the frame-level loss for each resolution.
+    def labelled_frames(self, segments: Mapping[float, Tensor], part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the logits (B·T)×n of frames, and the shares (B·T)×2 of their classes, for each resolution.
 
         Args:
             segments: resolution in ms → logits B×T×n.
@@ -150,7 +147,6 @@ class SegmentObjective(Objective):
         Raises:
             InputError: if the back-end gives logits for fewer frames than there are labels.
         """
-        numerators = []
         for ms in self.resolutions:
             labels = part.extra_tensors[str(ms)]
             logits = segments[ms]
@@ -159,9 +155,7 @@ class SegmentObjective(Objective):
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}: correct num_segments of the back-end"
                 )
-            frame_logits = logits[:, : labels.shape[1]].flatten(0, 1)
-            numerators.append(self.frame_criterion.checked_numerator(frame_logits, _class_shares(labels)))
-        return numerators
+            yield logits[:, : labels.shape[1]].flatten(0, 1), _class_shares(labels)
 
 
 def _join(resolutions: Iterable[float]) -> str:

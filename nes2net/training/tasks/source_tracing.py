@@ -116,7 +116,7 @@ class SourceTracing(Task):
         names = class_names(trials, self.field, self.aliases, part, remedy)
         sizes = Counter(names)
         if part == "train":
-            self._choose_classes(sizes)
+            self._choose_classes(sizes)  # sets ``numbers``, so the training trials must be listed first
         other_names = {name: size for name, size in sizes.items() if name not in self.numbers}
         if other_names:
             reason = f"has fewer than {self.min_trials} trials" if part == "train" else "is not one of training"

@@ -121,7 +121,7 @@ def create_task(recipe: Recipe) -> Task:
             a setting of the task, or if ``validation.select_on`` is not a measure of the task.
     """
     name, task_options = name_and_options({"task": recipe.train.task}, "task", "", tasks.given, "`train.task`")
-    # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
+    # The recipe must have a single task, whether named or implied.
     implied_by = {task: tasks.get(task).implied_by for task in tasks.names(installed=False)}
     task_names = {task for task, setting in implied_by.items() if setting and attrgetter(setting)(recipe)}
     if name:
