@@ -115,7 +115,7 @@ class Stage:
             seconds: about how long each run lasts in each round.
         """
         seconds, rounds = (0.0, 1) if self.small else (seconds, rounds)
-        counts: dict[str, int] = {}
+        counts = {}
         for name, run in runs.items():
             try:
                 self._timed(run, 1)  # the first call makes plans and compiles

@@ -35,8 +35,8 @@ class Launches(TorchDispatchMode):
     def __init__(self, num_waits: Callable[[], int]) -> None:
         super().__init__()
         self.num_waits = num_waits
-        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.waits: Counter[str] = Counter()
+        self.counts = defaultdict(Counter)
+        self.waits = Counter()
         self.backend = 0  # operations in the forward pass of the back-end
         self.phase = "forward"
         self._waits_before = num_waits()

@@ -66,7 +66,7 @@ class PublishedNes2NetX(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Logits B×2 of features B×T×D."""
         groups = features.transpose(1, 2).chunk(8, dim=1)
-        outputs: list[Tensor] = []
+        outputs = []
         for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
             x = group + outputs[-1] if outputs else group
             outputs.append(bn(self.activation(block(x))))

@@ -27,6 +27,7 @@ from nes2net.detector import Detector
 from nes2net.lib.this_process import peak_bytes
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist
 
+BATCH = 4
 ROWS = {"published": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -57,7 +58,7 @@ class PublishedAasist(nn.Module):
 
 def models(path: str | None, config: str | None) -> dict[str, nn.Module]:
     """Build the model of each row: with the weights of the file ``path``, or with random weights."""
-    built: dict[str, nn.Module] = {}
+    built = {}
     for name, precision in ROWS.items():
         torch.manual_seed(0)
         if path is None:
@@ -79,12 +80,11 @@ def main() -> None:
     """Measure all rows, and print a table."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--model", help="file with published weights")
     parser.add_argument("--config", help="configuration of the weights, such as AASIST")
     parser.add_argument("--memory-of", choices=ROWS, help="print only the peak memory of this row, in bytes")
     arguments = parser.parse_args()
-    waveforms = 0.1 * torch.randn(arguments.batch, ASVSPOOF_SAMPLES, generator=torch.Generator().manual_seed(0))
+    waveforms = 0.1 * torch.randn(BATCH, ASVSPOOF_SAMPLES, generator=torch.Generator().manual_seed(0))
     built = models(arguments.model, arguments.config)
     runs = {name: partial(logits_of, name, model, waveforms) for name, model in built.items()}
     if arguments.memory_of:
@@ -93,13 +93,13 @@ def main() -> None:
         print(peak_bytes() - before)
         return
 
-    print(f"batch {arguments.batch}, {versions()}")
+    print(f"batch {BATCH}, {versions()}")
     expected = runs["published"]()
     seconds = median_seconds(runs, arguments.rounds, thread_seconds, warm_up=2)
     for name, median in seconds.items():
         command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
         memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        each = median / arguments.batch
+        each = median / BATCH
         gap = (runs[name]() - expected).abs().max()
         print(
             f"{name:>10}  {each:6.3f} s an utterance  {seconds['published'] / median:5.2f}×  "

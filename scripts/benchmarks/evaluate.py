@@ -14,6 +14,7 @@ import numpy as np
 from _harness import first_line, nes2net_process
 from numpy.typing import NDArray
 
+NUM_SYSTEMS = 3
 NUM_SPEAKERS = 100
 NUM_ATTACKS = 110
 SHARE_BONAFIDE = 0.04
@@ -34,8 +35,8 @@ def numbered(letter: str, count: int) -> list[str]:
     return [f"{letter}{number:03d}" for number in range(count)]
 
 
-def make(folder: Path, num_trials: int, num_systems: int) -> tuple[Path, list[Path]]:
-    """Write a key of ``num_trials``, and score files of ``num_systems`` in the same order; return their paths."""
+def make(folder: Path, num_trials: int) -> tuple[Path, list[Path]]:
+    """Write a key of ``num_trials``, and score files of ``NUM_SYSTEMS`` in the same order; return their paths."""
     rng = np.random.default_rng(0)
 
     def drawn(words: list[str]) -> NDArray:
@@ -64,7 +65,7 @@ def make(folder: Path, num_trials: int, num_systems: int) -> tuple[Path, list[Pa
     write_lines(keys / "DF" / "CM" / "trial_metadata.txt", columns)
     score_paths = []
     quality = rng.normal(0, 0.5, NUM_ATTACKS)[attack_number]
-    for system in range(num_systems):
+    for system in range(NUM_SYSTEMS):
         mean = np.where(is_bonafide, 2.5, quality)
         score = rng.normal(mean, 1).astype(np.float32).astype(float)
         texts = np.array([repr(value) for value in score.tolist()])
@@ -78,17 +79,14 @@ def main() -> None:
     """Make the corpus, evaluate it, and print processor time and memory."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--trials", type=int, default=10**6)
-    parser.add_argument("--systems", type=int, default=3)
-    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        keys, score_paths = make(folder, arguments.trials, arguments.systems)
+        keys, score_paths = make(folder, arguments.trials)
         words = ["evaluate", "asvspoof2021_df", *map(str, score_paths), "--keys", str(keys)]
-        words += ["--resamples", str(arguments.draws), "--json", str(folder / "result.json")]
-        usage = nes2net_process(*words)
+        usage = nes2net_process(*words, "--json", str(folder / "result.json"))
     costs = f"{usage.processor_seconds:.1f} s of processor time, {usage.gigabytes:.2f} GB"
-    print(f"{arguments.trials:,} × {arguments.systems}: {costs}")
+    print(f"{arguments.trials:,} × {NUM_SYSTEMS}: {costs}")
 
 
 if __name__ == "__main__":

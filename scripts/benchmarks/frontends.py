@@ -101,7 +101,7 @@ def peaks_of(seconds: Mapping[Any, float], products: Iterable[tuple[torch.dtype,
         seconds: (type, library) → seconds of a matrix product.
         products: the keys of :func:`product_runs`.
     """
-    peaks: dict[torch.dtype, float] = {}
+    peaks = {}
     for dtype, library in products:
         speed = 2 * PEAK_SIZE**3 / seconds[dtype, library]
         peaks[dtype] = max(speed, peaks.get(dtype, speed))

@@ -95,7 +95,7 @@ def rows_of(detector: Detector, arguments: argparse.Namespace, num_samples: int)
         for compiled in (False, True) if arguments.compile else (False,):
             for precision in PEAKS:
                 name = f"{precision}{', compiled' if compiled else ''}, batch {batch}"
-                settings = {"num_samples": num_samples, "batch_size": batch, "num_workers": arguments.workers}
+                settings = {"num_samples": num_samples, "batch_size": batch}
                 settings |= {"compile": compiled, "overwrite": True}
                 rows[name] = Row(in_precision(detector, precision), settings)
     return rows
@@ -113,7 +113,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     trials = recordings(folder, arguments.files)
     rows = rows_of(detector, arguments, num_samples)
     as_published = partial(score_as_published, published, trials, folder / "published.txt", num_samples)
-    runs: dict[Any, Callable[[], Any]] = {"published": partial(quietly, as_published)}
+    runs = {"published": partial(quietly, as_published)}
     for name, row in rows.items():
         few = trials[: row.settings["batch_size"]]
         score_all = partial(score_trials, row.detector, trials, folder / f"{name}.txt", **row.settings)
@@ -175,7 +175,6 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[8], help="batch sizes of this toolkit")
-    parser.add_argument("--workers", type=int, help="processes that read audio; chosen by judge_trials when not given")
     parser.add_argument("--compile", action="store_true", help="each precision compiled as well: minutes more")
     parser.add_argument("--small", action="store_true", help="tiny model and one second, to see that it runs")
     arguments = parser.parse_args()

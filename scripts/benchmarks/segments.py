@@ -15,7 +15,7 @@ import numpy as np
 from _harness import first_line, nes2net_process
 
 from nes2net.metrics.localisation.label_files import rttm_text
-from nes2net.metrics.localisation.segments import Segment, segments_of_frames
+from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.scoring.segment_file import lines
 
 UTTERANCES = 71237
@@ -27,11 +27,11 @@ def make(folder: Path, count: int) -> int:
     rng = np.random.default_rng(0)
     for subfolder in (INNER, "database/segment_labels", "database/eval/con_data"):
         (folder / subfolder).mkdir(parents=True)
-    labels: dict[str, np.ndarray] = {}
+    labels = {}
     protocol = []
     durations = []
     num_scores = 0
-    segments: dict[str, list[Segment]] = {}
+    segments = {}
     with open(folder / "frames.txt", "w") as scores:
         for index in range(count):
             name = f"CON_E_{index:07d}"

@@ -42,7 +42,7 @@ def speech(seconds: float, rate: int) -> NDArray:
 def detectors(is_small: bool) -> dict[str, Callable[[], Detector]]:
     """Name functions that build the detectors; if ``is_small``, the transformer is tiny and the others are left out."""
     ssl = SMALL_FRONTEND if is_small else {"name": "xlsr_300m", "pretraining_heads": False}
-    built: dict[str, Callable[[], Detector]] = {}
+    built = {}
     if not is_small:
         built["LFCC + Nes2Net-X"] = lambda: Detector.from_config(LFCC)
         built["AASIST"] = lambda: Detector.from_config({"frontend": "waveform", "backend": "raw_aasist"})

@@ -6,7 +6,6 @@ OMP_WAIT_POLICY, so that OpenMP has its default. Figures are medians of the wall
 processes. --load starts processes that only compute beside them, as on a shared machine.
 
     scripts/bench threads --load 8
-    scripts/bench threads --rounds 1 --count 8 --epochs 1    # as a test; the figures mean nothing
 """
 
 from __future__ import annotations
@@ -36,27 +35,28 @@ _KINDS = {
     "sleeping": "import sys; from nes2net.cli.main import main; sys.exit(main(sys.argv[1:]))",
 }
 
+_TRAINED = 160  # recordings
 _RUN_NUMBERS = count()
 
 
-def write_corpus(folder: Path, num_recordings: int) -> None:
-    """Write noise of two colours: ``num_recordings`` recordings of 2.5 s for training, and 8 for development."""
+def write_corpus(folder: Path) -> None:
+    """Write noise of two colours: 160 recordings of 2.5 s for training, and 8 for development."""
     rng = np.random.default_rng(0)
-    for number in range(num_recordings + 8):
+    for number in range(_TRAINED + 8):
         spoof = number % 2
         noise = 0.1 * np.convolve(rng.standard_normal(40000), [1, 0.9 if spoof else -0.9], "same")
-        split = "train" if number < num_recordings else "dev"
+        split = "train" if number < _TRAINED else "dev"
         label = "fake" if spoof else "real"
         path = folder / split / label / f"{number}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, noise, 16000)
 
 
-def train(kind: str, folder: Path, epochs: int) -> None:
+def train(kind: str, folder: Path) -> None:
     """Train in a process of its own, as a new run."""
     removed_variables = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     variables = {name: value for name, value in os.environ.items() if name not in removed_variables}
-    command = [sys.executable, "-c", _KINDS[kind], "train", "recipe.yaml", "data.root=corpus", f"train.epochs={epochs}"]
+    command = [sys.executable, "-c", _KINDS[kind], "train", "recipe.yaml", "data.root=corpus", "train.epochs=2"]
     command += [f"comment={kind}{next(_RUN_NUMBERS)}", "--device", "cpu"]
     finished = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
     if finished.returncode:
@@ -67,17 +67,15 @@ def main() -> None:
     """Measure both kinds, and print medians."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=160, help="recordings to train on")
-    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--load", type=int, default=0, metavar="N", help="processes that compute beside the training")
     arguments = parser.parse_args()
     load_processes = [subprocess.Popen([sys.executable, "-c", _LOAD]) for _ in range(arguments.load)]
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_corpus(folder / "corpus", arguments.count)
+            write_corpus(folder / "corpus")
             (folder / "recipe.yaml").write_text(_SETTINGS, encoding="utf-8")
-            runs = {kind: partial(train, kind, folder, arguments.epochs) for kind in _KINDS}
+            runs = {kind: partial(train, kind, folder) for kind in _KINDS}
             seconds = in_turn(runs, arguments.rounds, wall_seconds)
     finally:
         for process in load_processes:

@@ -174,7 +174,7 @@ def _draw_talk(sources: list[Source], methods: list[str], count: int, rng: np.ra
     """Draw the talk: turns of 4 to 9 pieces: human, a method, human, the next method, …"""
     with_words = any(source.words for source in sources)
     drawn_sources = _draw_sources(sources, count, with_words, rng)
-    pieces: list[Piece] = []
+    pieces = []
     turn = 0
     while len(pieces) < len(drawn_sources):
         method = methods[turn // 2 % len(methods)] if turn % 2 else HUMAN
@@ -265,7 +265,7 @@ class Labelled(NamedTuple):
 
     def segments(self) -> list[Segment]:
         """List the bona fide and the fake segments; neighbours with the same label are joined."""
-        joined: list[Segment] = []
+        joined = []
         for piece, start, end in self.pieces():
             label = "bonafide" if piece.method == HUMAN else "spoof"
             first = round(start * _STEP, 2)
@@ -280,8 +280,9 @@ def write_labels(out: Path, labelled: list[Labelled]) -> None:
     for part_name in METHODS:
         _write_part(out, part_name, [example for example in labelled if example.utterance.part_name == part_name])
     rows = []
-    for utterance, boundaries in labelled:
-        for piece, start, end in Labelled(utterance, boundaries).pieces():
+    for example in labelled:
+        utterance = example.utterance
+        for piece, start, end in example.pieces():
             key = f"{piece.source.recording.key} {piece.source.words}".rstrip()
             rows.append(f"{utterance.part_name} {utterance.id} {start} {end} {piece.method} {key}")
     write_text(out / splice_cues.PIECES, layout.lines(rows))
@@ -392,7 +393,7 @@ def build(
             aloud = [m for m in METHODS["eval"] if m in PACKAGES and m in methods]
             bar.total += len(aloud) + 2 * len(planned) + sizes.train + sizes.eval
             reading = partial(read_aloud, planned=planned, work=work, seed=seed)
-            files: dict[str, Path] = {}
+            files = {}
             for files_of_method in workers.map(reading, aloud, "reading aloud"):
                 files |= files_of_method
             spectra = Counter[str]()

@@ -199,7 +199,7 @@ def _evaluation_speakers(files: dict[str, int], seed: int) -> set[str]:
     if len(files) < 3:
         return set()
     order = generator(seed, "speakers").permutation(sorted(files))
-    chosen_speakers: set[str] = set()
+    chosen_speakers = set()
     for name in order[:-1]:
         if sum(files[n] for n in chosen_speakers) + files[name] <= 0.55 * sum(files.values()) or not chosen_speakers:
             chosen_speakers.add(str(name))

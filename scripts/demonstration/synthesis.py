@@ -192,9 +192,13 @@ def espeak_variants(part_name: str) -> tuple[str, ...]:
 
 def espeak_word(words: str, variant: str, language: str, pitch: int, rng: np.random.Generator) -> NDArray:
     """Have espeak-ng say a word."""
-    speed = str(int(_WORDS_A_MINUTE[language] * rng.uniform(0.85, 1.18)))
+    speed = int(_WORDS_A_MINUTE[language] * rng.uniform(0.85, 1.18))
+    return _run(_espeak_command(language, variant, speed, pitch), words)
+
+
+def _espeak_command(language: str, variant: str, speed: int, pitch: int) -> list[str]:
     voice = f"{_ESPEAK_VOICES[language]}+{variant}"
-    return _run(["espeak-ng", "-v", voice, "-s", speed, "-p", str(pitch), "-w", "{}", "--stdin"], words)
+    return ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "-w", "{}", "--stdin"]
 
 
 def _run(command: list[str], text: str) -> NDArray:
@@ -211,7 +215,7 @@ def _run(command: list[str], text: str) -> NDArray:
 def _read_aloud(speak: Callable[[str], NDArray], texts: list[str], samples: int, rng: np.random.Generator) -> NDArray:
     """Join sentences in random order, 100 ms apart, up to ``samples``."""
     pause = np.zeros(RATE // 10)
-    waveforms: list[NDArray] = []
+    waveforms = []
     length = 0
     while length < samples:
         for text in rng.permutation(texts):
@@ -223,10 +227,8 @@ def _read_aloud(speak: Callable[[str], NDArray], texts: list[str], samples: int,
 
 
 def _espeak(variants: tuple[str, ...], x: NDArray, rng: np.random.Generator, language: str, part_name: str) -> NDArray:
-    voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
-    speed = str(rng.integers(130, 200))
-    pitch = str(rng.integers(30, 75))
-    command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", "{}", "--stdin"]
+    variant = str(rng.choice(variants))
+    command = _espeak_command(language, variant, rng.integers(130, 200), rng.integers(30, 75))
     return _read_aloud(partial(_run, command), sentences(language, part_name), len(x), rng)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from builders.hostile import nes2net
@@ -20,7 +18,7 @@ _NUMBER = 24  # trials of each set
 _EMBEDDINGS = ("npy", "parquet", "lists")  # names of the examples with embeddings
 
 
-def _make_arrays(folder: Path) -> None:
+def _make_arrays(folder):
     import pyarrow  # optional: the extra nes2net[parquet]
     from pyarrow import parquet  # optional: as above
 
@@ -37,20 +35,20 @@ def _make_arrays(folder: Path) -> None:
         parquet.write_table(table, folder / name / "e.parquet")
     for name in _EMBEDDINGS:
         _make_evaluation(folder / name / FIXED, rows)
-    labels: Any = {f"u{number}": ["1", "0", "1"] for number in range(9)}
+    labels = {f"u{number}": ["1", "0", "1"] for number in range(9)}
     path = folder / "dictionary" / "labels.npy"
     path.parent.mkdir()
     np.save(path, labels, allow_pickle=True)
 
 
-def _save(folder: Path, prefix: str, rows: Any) -> None:
+def _save(folder, prefix, rows):
     folder.mkdir(parents=True)
     np.save(folder / "e.npy", rows)
     lines = [f"{prefix}{number},spoof\n" for number in range(len(rows))]
     (folder / "e.npy.csv").write_text("".join(["id,label\n", *lines]))
 
 
-def _make_evaluation(folder: Path, rows: Any) -> None:
+def _make_evaluation(folder, rows):
     _save(folder, "u", rows)
     key = ["path,label,attack,split"]
     logits = ["utterance\tA01\tA02\tA03"]
@@ -62,12 +60,12 @@ def _make_evaluation(folder: Path, rows: Any) -> None:
     (folder / "c.tsv").write_text("\n".join(logits))
 
 
-def _make_results(folder: Path) -> None:
+def _make_results(folder):
     _write_folder(folder / "scores", 0.5, {"name": "scores"})
     _write_folder(folder / "classes", [0.5, 1.5], {"name": "classes", "classes": ["a", "b"]})
 
 
-def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
+def _write_folder(folder, score, judgement):
     for shard in "ab":
         rows = []
         for number in range(5):
@@ -83,11 +81,11 @@ def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
     (folder / RECORD).write_text(json.dumps(record))
 
 
-def _embeddings_in(folder: Path) -> Path:
+def _embeddings_in(folder):
     return next(path for path in folder.iterdir() if path.suffix in (".npy", ".parquet"))
 
 
-def _read(folder: Path) -> int:
+def _read(folder):
     """Read embeddings; each must have as many finite numbers as the others."""
     embeddings = dict(Embeddings().read(_embeddings_in(folder)))
     for row in embeddings.values():
@@ -97,14 +95,14 @@ def _read(folder: Path) -> int:
     return len(embeddings)
 
 
-def _evaluate(folder: Path) -> str:
+def _evaluate(folder):
     fixed = folder / FIXED
     files = (_embeddings_in(folder), fixed / "e.npy")
     command = ("evaluate", "generic", fixed / "c.tsv", "--keys", fixed / "key.csv", "--phase", "eval")
     return nes2net(*command, "--resamples", 5, "--reference", *files)
 
 
-def _join(folder: Path) -> int:
+def _join(folder):
     out = folder.parent / "joined.tsv"
     try:
         finished = to_score_file(folder, out)
@@ -115,11 +113,11 @@ def _join(folder: Path) -> int:
             path.unlink()
 
 
-def _read_dictionary(folder: Path) -> int:
+def _read_dictionary(folder):
     return len(read_npy_dictionary(folder / "labels.npy"))
 
 
-def _find_finished(folder: Path) -> int:
+def _find_finished(folder):
     return len(finished_shards(folder))
 
 

@@ -13,7 +13,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -55,7 +54,7 @@ from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.training.recipes.reading import load_recipe
-from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.state import RunState
 
@@ -73,46 +72,46 @@ tqdm.set_lock(threading.RLock())  # tqdm's own lock, of several processes, would
 _SMALL = {"frontend": {"name": "lfcc"}, "aggregation": "last", "backend": {"name": "asp_mlp"}}
 
 
-def attempt(boundary: str, name: str, folder: Path) -> Any:
+def attempt(boundary: str, name: str, folder: Path):
     """Do the attempt ``name`` of a boundary on the folder of an input, without printing anything."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return BOUNDARIES[boundary].attempts[name](folder)
 
 
-def _info(folder: Path) -> str:
+def _info(folder):
     return nes2net("info", folder)
 
 
-def _info_of_file(folder: Path) -> str:
+def _info_of_file(folder):
     return nes2net("info", _only_file(folder))
 
 
-def _load_folder(folder: Path) -> list[float]:
+def _load_folder(folder):
     return _score_noise(Detector.from_pretrained(folder, "cpu"))
 
 
-def _encode(name: str, folder: Path) -> float:
+def _encode(name, folder):
     """Compute a silent second by a front-end from a folder."""
     return create_frontend(name, folder)(torch.zeros(1, 8000))[-1].sum()
 
 
-def _only_file(folder: Path) -> Path:
+def _only_file(folder):
     (path,) = (path for path in folder.iterdir() if path.name != FIXED)
     return path
 
 
-def _new_path(folder: Path, name: str) -> Path:
+def _new_path(folder, name):
     path = folder / name
     path.parent.mkdir(parents=True)
     return path
 
 
-def _small_detector() -> Detector:
+def _small_detector():
     torch.manual_seed(0)
     return Detector.from_config(_SMALL).eval()
 
 
-def _make_checkpoints(folder: Path) -> None:
+def _make_checkpoints(folder):
     detector = _small_detector()
     detector.save(_new_path(folder, "zip/d.pth"))
     weights = detector.state_dict()
@@ -122,11 +121,11 @@ def _make_checkpoints(folder: Path) -> None:
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **_TRANSFORMER), _new_path(folder, "fairseq/d.pt"))
 
 
-def _make_folders(folder: Path) -> None:
+def _make_folders(folder):
     _small_detector().save(folder / "detector")
 
 
-def _make_huggingface(folder: Path) -> None:
+def _make_huggingface(folder):
     """Write folders of a bare network, and of a classifier with the settings of its processor in two files."""
     classification_folders.folder_of("Wav2Vec2", folder / "classifier", do_normalize=False)
     shutil.copytree(folder / "classifier", folder / "wav2vec2")
@@ -135,7 +134,7 @@ def _make_huggingface(folder: Path) -> None:
     (folder / "classifier" / "processor_config.json").write_text(json.dumps(settings))
 
 
-def _make_mel_encoders(folder: Path) -> None:
+def _make_mel_encoders(folder):
     """Write folders of Whisper and w2v-BERT 2.0."""
     torch.manual_seed(0)
     layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
@@ -149,7 +148,7 @@ def _make_mel_encoders(folder: Path) -> None:
     SeamlessM4TFeatureExtractor().save_pretrained(folder / "w2v_bert2")
 
 
-def _make_adapted(folder: Path) -> None:
+def _make_adapted(folder):
     torch.manual_seed(0)
     frontend = {"name": "wav2vec2", **_TRANSFORMER, "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**_SMALL, "frontend": frontend})
@@ -157,7 +156,7 @@ def _make_adapted(folder: Path) -> None:
     detector.save(folder / "lora" / "lora.pth")
 
 
-def _make_onnx(folder: Path) -> None:
+def _make_onnx(folder):
     onnx_files.write(_new_path(folder, "inside/m.onnx").parent, onnx_files.good())
     beside = _new_path(folder, "beside/m.onnx").parent
     model = onnx_files.good({**onnx_files.DESCRIPTION, "external_data": onnx_files.WEIGHTS})
@@ -166,19 +165,19 @@ def _make_onnx(folder: Path) -> None:
     np.ones(2, np.float32).tofile(beside / onnx_files.WEIGHTS)
 
 
-def _recipe(folder: Path) -> Recipe:
+def _recipe(folder):
     data = {"corpus": "generic", "root": str(folder / FIXED), "num_workers": 0, "num_samples": 8000}
     training = {"epochs": 2, "batch_size": 4, "lr": 1e-3}
     folders = {"output": str(folder / "models"), "logs": str(folder / "logs")}
     return recipe_from_dict({"name": "tiny", "model": _SMALL, "data": data, "train": training, **folders})
 
 
-def _make_resume_files(folder: Path) -> None:
+def _make_resume_files(folder):
     run = folder / "run"
     _make_own_corpus(run / FIXED)
     save = RunState.save
 
-    def save_and_keep(state: RunState) -> None:
+    def save_and_keep(state):
         save(state)
         if list(state.selection.folder.glob("epoch_*.pth")) and not (folder / "kept").exists():
             shutil.copytree(state.selection.folder, folder / "kept")
@@ -190,7 +189,7 @@ def _make_resume_files(folder: Path) -> None:
     (folder / "kept").rename(run_folder)
 
 
-def _make_own_corpus(folder: Path) -> None:
+def _make_own_corpus(folder):
     tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(3))
     rows = (folder / "list.csv").read_text().splitlines(keepends=True)
     (folder / "list.csv").unlink()
@@ -198,7 +197,7 @@ def _make_own_corpus(folder: Path) -> None:
         (folder / f"{split}.csv").write_text("".join(split_rows))
 
 
-def _make_recipes(folder: Path) -> None:
+def _make_recipes(folder):
     for name in ("asvspoof2019_nes2net_x", "asvspoof5_nes2net_x"):
         text = yaml.safe_dump(load_recipe(name).to_dict(), sort_keys=False)
         _new_path(folder, f"{name}/recipe.yaml").write_text(text)
@@ -207,7 +206,7 @@ def _make_recipes(folder: Path) -> None:
     )
 
 
-def _calibrate(folder: Path) -> Any:
+def _calibrate(folder):
     loaded = calibration.load(folder / "calibration.json")
     if loaded.population is not None:
         traits = Traits(1.0, -30.0, 4e3, np.zeros(3) if loaded.population.has_embeddings else None)
@@ -218,12 +217,12 @@ def _calibrate(folder: Path) -> Any:
     return nes2net(*applied, "--out", folder / "out.txt")
 
 
-def _make_experiments(folder: Path) -> None:
+def _make_experiments(folder):
     slurm = {"partition": "gpu", "more": {"account": "speech"}}
     experiments.experiment_file(folder / "tiny", Path("nowhere"), grid={"train.weight_decay": [0.1, 0.01]}, slurm=slurm)
 
 
-def _make_archives(folder: Path) -> None:
+def _make_archives(folder):
     members = {"set/a.flac": bytes(range(256)) * 40, "set/list.txt": b"a bonafide\n"}
     with zipfile.ZipFile(_new_path(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -238,26 +237,26 @@ def _make_archives(folder: Path) -> None:
                 archive.addfile(entry, io.BytesIO(content))
 
 
-def _make_segments(folder: Path) -> None:
+def _make_segments(folder):
     rttm = "".join(f"SPEAKER u{n} 1 {n / 4:.2f} 0.50 <NA> <NA> spoof <NA> <NA>\n" for n in range(4))
     _new_path(folder, "rttm/a.rttm").write_text(rttm)
     rows = "".join(f"u{u} {t} {(u - t) / 7:.3f}\n" for u in range(3) for t in range(20))
     _new_path(folder, "frames/a.txt").write_text(rows)
 
 
-def _make_classes(folder: Path) -> None:
+def _make_classes(folder):
     rows = "".join(f"u{n}\t{n / 7:.3f}\t{-n / 3:.3f}\t0.5\n" for n in range(20))
     _new_path(folder, "logits/a.tsv").write_text(f"utterance\tvits\ttacotron 2\tbark\n{rows}")
     known_file = KnownThreshold(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
     _new_path(folder, "known/a.json").write_text(known_file.model_dump_json())
 
 
-def _range_eers(folder: Path) -> list[float]:
+def _range_eers(folder):
     utterances = read_rttm(_only_file(folder)).values()
     return [range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer for segments in utterances]
 
 
-def _make_lists(folder: Path) -> None:
+def _make_lists(folder):
     corpus = tiny_corpus.make_all(folder / "corpora")
     ids = [trial.id for trial in asvspoof2021_la.CORPUS.keys(corpus / "keys")]
     scores = "".join(f"{id} {number / 7:.4f}\n" for number, id in enumerate(ids))
@@ -287,12 +286,12 @@ def _make_lists(folder: Path) -> None:
     shutil.rmtree(folder / "corpora")
 
 
-def _score(folder: Path) -> str:
+def _score(folder):
     out = ("--out", folder / "scores.txt", "--workers", 0, "--device", "cpu")
     return nes2net("score", "generic", folder / FIXED, "--split", "eval", "--model", folder / FIXED / "d.pth", *out)
 
 
-def _make_audio(folder: Path) -> None:
+def _make_audio(folder):
     """Write audio in all formats, also chained streams and names that are not UTF-8."""
     tone = recordings.tone()[:8000]
     formats = ["wav PCM_16", "wav PCM_24", "wav FLOAT", "wav ULAW", "wav IMA_ADPCM", "flac PCM_16", "ogg VORBIS"]
@@ -316,7 +315,7 @@ def _make_audio(folder: Path) -> None:
         recordings.encode(path, tone, codec, sample_format, title=TITLE)
 
 
-def _read_alike(folder: Path) -> int:
+def _read_alike(folder):
     path = _only_file(folder)
     whole = read.load_audio(path)
     np.testing.assert_allclose(np.concatenate([*read.stream_audio(path)]), whole, rtol=0, atol=1e-5)
@@ -324,7 +323,7 @@ def _read_alike(folder: Path) -> int:
     return len(whole)
 
 
-def _make_shards(folder: Path) -> None:
+def _make_shards(folder):
     tone = io.BytesIO()
     soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
     content = tone.getvalue()
@@ -346,7 +345,7 @@ def _make_shards(folder: Path) -> None:
             writer.write_table(_with_more_columns(rows), 2)
 
 
-def _with_more_columns(rows: Any) -> Any:
+def _with_more_columns(rows):
     arrow = shards.pa
     words = arrow.array(["x", "y", None, "x"]).dictionary_encode()
     nested = arrow.array([[{"a": [1]}], [], None, [{"a": []}]])
@@ -355,49 +354,49 @@ def _with_more_columns(rows: Any) -> Any:
     return rows
 
 
-def _read_pieces(folder: Path) -> int:
+def _read_pieces(folder):
     pieces = list(pieces_of(shards_of(_only_file(folder))[0], 2, 1))
     if pieces[-1].fault:
         raise InputError(pieces[-1].fault)
     return sum(len(piece.rows) for piece in pieces)
 
 
-def _read_shard(folder: Path) -> int:
+def _read_shard(folder):
     trials = corpora.get("shards").trials(folder)
     return sum(len(read.load_audio(trial.audio_path())) for trial in trials)
 
 
-def _read_rows(folder: Path) -> int:
+def _read_rows(folder):
     """Decode the first recordings of a shard, without its list of trials."""
     shard = _only_file(folder)
     names = ("a.flac", "b.flac") if shard.suffix == ".tar" else ("0", "1", "3")
     return sum(len(read.load_audio(shard / name)) for name in names if is_there(shard / name))
 
 
-def _merge(folder: Path) -> str:
+def _merge(folder):
     return nes2net("export", folder / "lora.pth", "--to", "merged", "--out", folder / "merged.pth")
 
 
-def _train_without_data(folder: Path) -> str:
+def _train_without_data(folder):
     return nes2net("train", _only_file(folder), "data.root=nowhere", f"output={folder}/models")
 
 
-def _score_noise(detector: Any) -> list[float]:
+def _score_noise(detector):
     return score_or_raise(detector, 0.1 * torch.ones(1, max(8000, detector.min_samples)))
 
 
-def _average(folder: Path) -> None:
+def _average(folder):
     path = _only_file(folder)
     save_state_dict(average_checkpoints([path, path]), folder / "mean.pth")
 
 
-def _read_keys(folder: Path) -> int:
+def _read_keys(folder):
     """Read the only list of an example; the example has the name of its corpus."""
     corpus = corpora.get(folder.name)
     return len(corpus.keys(_only_file(folder), None))
 
 
-def _evaluate(folder: Path) -> str:
+def _evaluate(folder):
     out = ("--html", folder / "page.html", "--json", folder / "figures.json", "--resamples", 5)
     return nes2net("evaluate", "asvspoof2021_la", folder / "scores.txt", "--keys", folder / "keys", *out)
 

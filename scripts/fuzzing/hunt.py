@@ -62,25 +62,25 @@ class Hunt:
 
     def __init__(
         self, folder: Path, seed: int, boundaries: Mapping[str, Boundary], attempt: Callable[[str, str, Path], Any]
-    ) -> None:
+    ):
         self.seed = seed
         self.boundaries = boundaries
         self.attempt = attempt
         self.examples = folder / "examples"
         self.work = folder / "work"
         self.stored = folder / "findings"
-        self.tried: Counter[str] = Counter()
-        self.accepted: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.findings: list[Finding] = []
-        self._worker: Worker | None = None
+        self.tried = Counter()
+        self.accepted = Counter()
+        self.refused = Counter()
+        self.findings = []
+        self._worker = None
         self._attempts_left = 0
         for name, boundary in boundaries.items():
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 boundary.make(self.examples / name)
         self.work.mkdir(exist_ok=True)
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float):
         """Try inputs for so many seconds, but at least one input of each boundary."""
         began = time.monotonic()
         spent = dict.fromkeys(self.boundaries, 0.0)
@@ -95,7 +95,7 @@ class Hunt:
                 bar.update(0)
         self.close()
 
-    def try_input(self, boundary: str, number: int) -> None:
+    def try_input(self, boundary: str, number: int):
         """Try input ``number`` of a boundary."""
         example, name, how, folder = self.input(boundary, number)
         result = self._attempt(boundary, name, folder)
@@ -130,19 +130,19 @@ class Hunt:
             how = _link(rng.choice(files), source, folder, rng)
         return example, name, how, folder
 
-    def _start(self) -> None:
+    def _start(self):
         self.close()
         preloaded = [PRELOADED, self.attempt.__module__, watch.__module__]
         self._worker = Worker(preloaded, partial(watch, self.work))
         self._attempts_left = _ATTEMPTS_OF_A_WORKER
 
-    def close(self) -> None:
+    def close(self):
         """End the process that tries inputs."""
         if self._worker is not None:
             self._worker.close()
         self._worker = None
 
-    def _attempt(self, boundary: str, name: str, folder: Path) -> Outcome | Fault:
+    def _attempt(self, boundary, name, folder):
         if self._worker is None or not self._attempts_left:
             self._start()
         assert self._worker is not None
@@ -157,7 +157,7 @@ class Hunt:
             self.close()
         return result
 
-    def _add_finding(self, finding: Finding) -> None:
+    def _add_finding(self, finding):
         """Note a finding, and store its input unless equal findings have stored theirs."""
         self.findings.append(finding)
         equal_findings = [earlier for earlier in self.findings if _key(earlier) == _key(finding)]
@@ -181,7 +181,7 @@ class Hunt:
             yield f"    scripts/fuzz --seed {first.seed} --repeat {first.boundary!r} {first.number}"
 
 
-def _link(path: Path, source: Path, folder: Path, rng: Random) -> str:
+def _link(path, source, folder, rng):
     """Replace a file by a link: to the good example, which must not change, to itself, or to something that is no file."""
     good = source / path.relative_to(folder)
     target = rng.choice((str(good), path.name, "nowhere", "/dev/zero", "."))
@@ -190,13 +190,13 @@ def _link(path: Path, source: Path, folder: Path, rng: Random) -> str:
     return f"{path.name} is a link to {target}"
 
 
-def _key(finding: Finding) -> tuple[str, ...]:
+def _key(finding):
     return finding.boundary, finding.kind, finding.where or finding.text[:60]
 
 
-def _is_one_line(message: str) -> bool:
+def _is_one_line(message):
     return message.isprintable() and len(message) < 1200
 
 
-def _listing(folder: Path) -> list[tuple[Any, ...]]:
+def _listing(folder):
     return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*"))

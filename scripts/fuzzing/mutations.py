@@ -10,10 +10,8 @@ import struct
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,15 +28,15 @@ _EDGES = (0, 1, -1, 127, 255, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 
 class _CallInPickle:
     """An object whose pickle calls a function when it is read."""
 
-    def __init__(self, function: Any, *arguments: Any) -> None:
+    def __init__(self, function, *arguments):
         self.call = (function, arguments)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self):
         return self.call
 
 
-def _plain_value(rng: Random) -> Any:
-    deep: Any = 1
+def _plain_value(rng):
+    deep = 1
     for _ in range(rng.choice((3, 50, 500, 5000)) if rng.random() < 0.1 else 3):
         deep = [deep] if rng.random() < 0.5 else {"a": deep}
     return rng.choice(
@@ -51,7 +49,7 @@ def _plain_value(rng: Random) -> Any:
     )
 
 
-def _torch_value(rng: Random) -> Any:
+def _torch_value(rng):
     """Draw a value that only a pickle can hold, or a tensor."""
     dtypes = (torch.int64, torch.bool, torch.complex64, torch.float16, torch.float8_e4m3fn, torch.uint8)
     shape = [rng.randrange(5) for _ in range(rng.randrange(4))]
@@ -79,15 +77,15 @@ def _torch_value(rng: Random) -> Any:
     )()
 
 
-def _shared_lists(times: int) -> list:
+def _shared_lists(times):
     """A small pickle that stands for a list of 2^times numbers, because its lists are shared."""
-    value: list = [1]
+    value = [1]
     for _ in range(times):
         value = [value, value]
     return value
 
 
-def _mutate_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
+def _mutate_tree(tree, rng, value):
     """Replace, remove, add or double one value in nested mappings and lists.
 
     Args:
@@ -121,12 +119,12 @@ def _mutate_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
     return value(rng)
 
 
-def _mutate_json(content: bytes, rng: Random) -> bytes:
+def _mutate_json(content, rng):
     tree = _mutate_tree(json.loads(content), rng, _plain_value)
     return json.dumps(tree, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
-def _mutate_yaml(content: bytes, rng: Random) -> bytes:
+def _mutate_yaml(content, rng):
     tree = _mutate_tree(yaml.safe_load(content), rng, _plain_value)
     text = yaml.safe_dump(tree, allow_unicode=True, default_flow_style=rng.random() < 0.5)
     if rng.random() < 0.2:
@@ -139,7 +137,7 @@ def _mutate_yaml(content: bytes, rng: Random) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _mutate_torch(content: bytes, rng: Random) -> bytes:
+def _mutate_torch(content, rng):
     """Change a value in a file of torch.save, or bytes of one member of its archive."""
     is_zip = content[:2] == b"PK"
     if is_zip and rng.random() < 0.4:
@@ -155,7 +153,7 @@ def _mutate_torch(content: bytes, rng: Random) -> bytes:
     return out.getvalue()
 
 
-def _mutate_zip(content: bytes, rng: Random) -> bytes:
+def _mutate_zip(content, rng):
     """Change one member of an archive; its checksum fits the new bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as original, zipfile.ZipFile(out, "w", rng.choice((0, 0, 8))) as mutated:
@@ -171,14 +169,14 @@ def _mutate_zip(content: bytes, rng: Random) -> bytes:
     return out.getvalue()
 
 
-def _mutate_safetensors(content: bytes, rng: Random) -> bytes:
+def _mutate_safetensors(content, rng):
     size = struct.unpack("<Q", content[:8])[0]
     header = _mutate_json(content[8 : 8 + size], rng)
     stated_size = len(header) if rng.random() < 0.9 else rng.choice(_EDGES) % 2**64
     return struct.pack("<Q", stated_size) + header + content[8 + size :]
 
 
-def _mutate_onnx(content: bytes, rng: Random) -> bytes:
+def _mutate_onnx(content, rng):
     import onnx  # optional: the extra onnx
 
     model = onnx.ModelProto.FromString(content)
@@ -187,7 +185,7 @@ def _mutate_onnx(content: bytes, rng: Random) -> bytes:
     return model.SerializeToString()
 
 
-def _mutate_message(message: Any, rng: Random) -> None:
+def _mutate_message(message, rng):
     while True:
         present_fields = [field for field, _ in message.ListFields()]
         fields = message.DESCRIPTOR.fields if rng.random() < 0.2 else present_fields
@@ -198,7 +196,7 @@ def _mutate_message(message: Any, rng: Random) -> None:
         several = hasattr(value, "append") or hasattr(value, "add")
         if field.message_type is None:
             if field.type == field.TYPE_BYTES:
-                new_value: Any = mutate_bytes(b"x" if several else value, rng)
+                new_value = mutate_bytes(b"x" if several else value, rng)
             elif field.type == field.TYPE_STRING:
                 new_value = rng.choice(("", "x", "waveform", "w", "Loop", "If", "Concat", "Expand", "../x", "x" * 300))
             else:
@@ -227,12 +225,12 @@ def _mutate_message(message: Any, rng: Random) -> None:
         message = rng.choice(value)
 
 
-def _mutate_parquet(content: bytes, rng: Random) -> bytes:
+def _mutate_parquet(content, rng):
     import pyarrow.parquet as parquet  # optional: the extra nes2net[parquet]
 
     out = io.BytesIO()
     table = _mutate_column(parquet.read_table(io.BytesIO(content)), rng)
-    options: dict[str, Any] = {
+    options = {
         "compression": rng.choice(("none", "snappy", "gzip", "brotli", "zstd", "lz4")),
         "data_page_version": rng.choice(("1.0", "2.0")),
         "data_page_size": rng.choice((1, 1000, 1 << 20)),
@@ -244,7 +242,7 @@ def _mutate_parquet(content: bytes, rng: Random) -> bytes:
     return out.getvalue()
 
 
-def _mutate_arrow(content: bytes, rng: Random) -> bytes:
+def _mutate_arrow(content, rng):
     import pyarrow  # optional: as above
 
     is_file = content.startswith(b"ARROW1")
@@ -257,7 +255,7 @@ def _mutate_arrow(content: bytes, rng: Random) -> bytes:
     return out.getvalue()
 
 
-def _mutate_column(table: Any, rng: Random) -> Any:
+def _mutate_column(table, rng):
     import pyarrow  # optional: as above
 
     position = rng.randrange(table.num_columns)
@@ -275,7 +273,7 @@ def _mutate_column(table: Any, rng: Random) -> Any:
     if draw < 0.4:
         metadata = rng.choice((b"{", b"[]", b"[" * 5000, b'{"info": {"features": {"label": {"names": [1]}}}}', b"\xff"))
         return table.replace_schema_metadata({"huggingface": metadata})
-    new_column: Any = rng.choice(
+    new_column = rng.choice(
         (
             lambda: pyarrow.nulls(len(values)),
             lambda: pyarrow.array([_plain_value(rng) for _ in values]),
@@ -294,12 +292,12 @@ def _mutate_column(table: Any, rng: Random) -> Any:
     return table.set_column(position, name, new_column())
 
 
-def _mutate_npy(content: bytes, rng: Random) -> bytes:
+def _mutate_npy(content, rng):
     """Change the shape, the type or the order in the header of an array, or write any header."""
     stream = io.BytesIO(content)
     np.lib.format.read_magic(stream)
     shape, order, dtype = np.lib.format.read_array_header_1_0(stream)
-    header: Any = {"descr": dtype.str, "fortran_order": order, "shape": shape}
+    header = {"descr": dtype.str, "fortran_order": order, "shape": shape}
     draw = rng.random()
     if draw < 0.4:
         header["shape"] = tuple(rng.choice((*_EDGES, *shape, 1, 3, 5)) for _ in range(rng.randrange(4)))
@@ -317,7 +315,7 @@ def _mutate_npy(content: bytes, rng: Random) -> bytes:
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + rows
 
 
-def _mutate_text(content: bytes, rng: Random) -> bytes:
+def _mutate_text(content, rng):
     lines = content.decode(errors="replace").splitlines()
     if not lines:
         return mutate_bytes(content, rng)
@@ -340,7 +338,7 @@ def _mutate_text(content: bytes, rng: Random) -> bytes:
     return rng.choice(("\n", "\n", "\r\n", "\r", "\n\n")).join(lines).encode("utf-8", "surrogatepass")
 
 
-def _mutate_ogg(content: bytes, rng: Random) -> bytes:
+def _mutate_ogg(content, rng):
     pages = ogg.pages(content)
     draw = rng.random()
     position = rng.randrange(len(pages))
@@ -360,14 +358,14 @@ def _mutate_ogg(content: bytes, rng: Random) -> bytes:
     return b"".join(pages)
 
 
-def _mutate_header_of_page(page: bytes, rng: Random) -> bytes:
+def _mutate_header_of_page(page, rng):
     """Change the flags, the granule position, the serial number or the number of an Ogg page (RFC 3533, Sec. 6)."""
     start, end = rng.choice(((5, 6), (6, 14), (14, 18), (18, 22)))
     number = rng.choice((*_EDGES, rng.randrange(2**20))) % (1 << 8 * (end - start))
     return page[:start] + number.to_bytes(end - start, "little") + page[end:]
 
 
-def _mutate_after(content: bytes, start: int, rng: Random) -> bytes:
+def _mutate_after(content, start, rng):
     """Change one to four bytes at ``start`` or later; the length stays."""
     changed = bytearray(content)
     for _ in range(rng.randrange(1, 5)):
@@ -377,7 +375,7 @@ def _mutate_after(content: bytes, start: int, rng: Random) -> bytes:
     return bytes(changed)
 
 
-def _mutate_title(content: bytes, rng: Random) -> bytes:
+def _mutate_title(content, rng):
     """Replace titles of a recording, its stream or its chapter by bytes of the same number, mostly not UTF-8."""
     title = TITLE.encode()
     position = content.find(title)
@@ -423,7 +421,7 @@ def mutate_bytes(content: bytes, rng: Random) -> bytes:
     return bytes(changed)
 
 
-_BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
+_BY_SUFFIX = {
     **dict.fromkeys((".json", ".jsonl"), _mutate_json),
     **dict.fromkeys((".yaml", ".yml"), _mutate_yaml),
     **dict.fromkeys((".pth", ".pt"), _mutate_torch),

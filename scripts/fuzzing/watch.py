@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 #: Audit events of starting programs and of the network.
@@ -25,7 +24,7 @@ _CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "o
 _CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
 
 
-def watch(folder: Path, events: list[str]) -> None:
+def watch(folder: Path, events: list[str]):
     """Watch this process from now on, and add what it must not do to ``events``.
 
     These are changes outside ``folder``, starts of programs, and uses of the network. The process
@@ -35,7 +34,7 @@ def watch(folder: Path, events: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries print warnings about spoiled files
     inside = str(folder.resolve()) + os.sep
 
-    def is_outside(path: Any) -> bool:
+    def is_outside(path):
         if not isinstance(path, str | bytes):  # a number of an open file
             return False
         absolute_path = os.path.abspath(os.fsdecode(path))
@@ -45,7 +44,7 @@ def watch(folder: Path, events: list[str]) -> None:
             and "__pycache__" not in absolute_path
         )
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event, arguments):
         if event == "open":
             path, _, flags = arguments
             if flags & _WRITING and is_outside(path):

@@ -26,12 +26,12 @@ from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run import train
 from simulated import tensors
 
-FRONTEND: dict[str, Any] = {
+FRONTEND = {
     "name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64,
     "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
 }  # fmt: skip
 SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
-MODELS: dict[str, dict[str, Any]] = {
+MODELS = {
     "small": {"frontend": FRONTEND, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     "frames": {
         "frontend": FRONTEND,
@@ -130,7 +130,7 @@ def recipe(workspace: Workspace, name: str, changes: dict[str, Any]) -> Recipe:
         name: folder of the run.
         changes: section of the recipe → keys to change.
     """
-    values: dict[str, Any] = {
+    values = {
         "name": "tiny",
         "model": MODELS["small"],
         "data": {"corpus": "generic", "root": workspace.file("list.csv"), "num_samples": 8000, "num_workers": 0},
@@ -203,7 +203,7 @@ EMBED = "embed generic FOLDER/list.csv --out OUT --model FOLDER/small.pth"
 SPECMIX = {"model": {"frontend": SPECTRUM, "backend": "asp_mlp"}, "augment": {"specmix": {"mix_labels": True}}}
 SECOND_SCORES = Command(f"{SMALL_SCORES} --samples full", device="cuda:1")
 #: The checks by name.
-CHECKS: dict[str, Callable[[Workspace], None]] = {
+CHECKS = {
     "scores, 4sec": Command(f"{SMALL_SCORES} --samples 4sec"),
     "scores, 4sec, two readers": Command(f"{SCORE.format('frames')} --samples 4sec --workers 2"),
     "scores, bfloat16": Command(f"{SMALL_SCORES} --workers 0", "--dtype bfloat16", ROUNDED),

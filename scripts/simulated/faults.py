@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -64,7 +63,7 @@ def _cuda(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cuda")
 
 
 #: Name of a fault → the function that commits it, and a part of the error that the device must raise.
-FAULTS: dict[str, tuple[Callable[[], object], str]] = {
+FAULTS = {
     "a tensor of the CPU": (lambda: _cuda(3) + torch.ones(3), "mixes tensors of the CPU and of the device"),
     "tensors of two GPUs": (lambda: _cuda(3) + _cuda(3, device="cuda:1"), "mixes tensors of cuda:0 and cuda:1"),
     "numpy": (lambda: _cuda(3).numpy(), "can't convert"),

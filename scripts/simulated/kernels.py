@@ -102,7 +102,7 @@ def rounded(name: str, args: tuple) -> tuple:
         name: name of the product, a key of PRODUCTS.
         args: its arguments.
     """
-    backend: Any = torch.backends.cuda.matmul if PRODUCTS[name] == "matmul" else torch.backends.cudnn.conv
+    backend = torch.backends.cuda.matmul if PRODUCTS[name] == "matmul" else torch.backends.cudnn.conv
     if backend.fp32_precision != "tf32":
         return args
 

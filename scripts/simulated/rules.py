@@ -51,7 +51,7 @@ class Refused(RuntimeError):
 
 
 #: Messages of all refusals since the device was put in place.
-refusals: list[str] = []
+refusals = []
 
 
 def refuse(text: str) -> None:

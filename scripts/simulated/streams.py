@@ -62,7 +62,7 @@ class Graph:
     """``torch.cuda.CUDAGraph``: operations that are recorded once; :meth:`replay` computes them."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.steps: list[tuple[Callable[[], Any], Any]] = []
+        self.steps = []
 
     def replay(self) -> None:
         """Compute the recorded operations, and write the results into the same tensors."""

@@ -54,9 +54,9 @@ WAITS = {
 COPIES = {"aten::_to_copy", "aten::copy_"}
 
 #: Line of the package → how often the CPU waited for the device there.
-waits: Counter[str] = Counter()
+waits = Counter()
 #: How many tensors were made, by device.
-made_on: Counter[torch.device] = Counter()
+made_on = Counter()
 
 
 class Device:
@@ -92,9 +92,9 @@ class Recording:
     """
 
     def __init__(self) -> None:
-        self.steps: list[tuple[Callable[[], Any], Any]] = []  # a function that computes, and its result
-        self._values_before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
-        self._made: set[int] = set()  # storages that the recorded operations made
+        self.steps = []  # a function that computes, and its result
+        self._values_before = {}
+        self._made = set()  # storages that the recorded operations made
         self._random_before = {index: state.clone() for index, state in Device.random.items()}
 
     def before(self, leaves: list) -> None:
@@ -133,7 +133,7 @@ class Memory:
     """Counts the bytes of the storages that tensors of the device hold, now and at most."""
 
     def __init__(self) -> None:
-        self.holders: Counter[int] = Counter()  # storage → number of tensors that hold it
+        self.holders = Counter()  # storage → number of tensors that hold it
         self.used = self.peak = 0  # bytes
 
     def take(self, storage: int, size: int) -> None:
@@ -257,7 +257,7 @@ def package_line() -> str:
 
 
 #: Copies to pinned memory that have not arrived: target, and its values. Before the next wait the target holds NaN.
-_under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
+_under_way = []
 
 
 def count_wait() -> None:
@@ -273,7 +273,7 @@ def count_wait() -> None:
     _under_way.clear()
 
 
-_pinned: dict[int, weakref.ref[torch.Tensor]] = {}
+_pinned = {}
 
 
 def pin(tensor: torch.Tensor) -> torch.Tensor:

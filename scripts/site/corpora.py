@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
-from marked import filled
+from marked import filled, rewrite
 
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.registry import corpora
@@ -44,5 +42,4 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+    rewrite(page)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 
 def filled(text: str, blocks: Mapping[str, str]) -> str:
@@ -22,3 +24,14 @@ def filled(text: str, blocks: Mapping[str, str]) -> str:
             raise ValueError(f"the page has no mark of {name} with its end behind it")
         text = marks.sub(lambda mark, block=block: f"{mark[1]}\n{block.strip()}\n\n{mark[2]}", text)
     return text
+
+
+def rewrite(page: Callable[[str], str]) -> None:
+    """Replace the page whose path the command line gives by what ``page`` makes of it."""
+    path = Path(sys.argv[1])
+    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def joined(blocks: Sequence[str]) -> str:
+    """Join blocks of Markdown to a page, with an empty line between them."""
+    return "\n\n".join(block.strip() for block in blocks) + "\n"

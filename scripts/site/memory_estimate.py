@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,12 +62,12 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
             Detector.from_config(with_head(with_adaptation(recipe.model, train.adapt), train.loss))
         )
     reduced = _REDUCED_TYPES.get(train.precision)
-    without_numbers: AbstractContextManager[Any] = torch.device("meta")
+    without_numbers = torch.device("meta")
     if reduced is not None:
         without_numbers = FakeTensorMode()
     with without_numbers:
         if reduced is not None:  # the meta device has no autocast, so replace its tensors by fake tensors of the CPU
-            replaced: dict[int, Tensor] = {}
+            replaced = {}
 
             def without_numbers_of(tensor: Tensor) -> Tensor:
                 if id(tensor) not in replaced:

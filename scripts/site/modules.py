@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from marked import joined
+
 PACKAGE = Path(__file__).resolve().parents[2] / "nes2net"
 PAGE = """\
 # Files
@@ -20,7 +22,7 @@ def page() -> str:
     for package in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
         package_files = sorted(package.rglob("*.py"), key=lambda path: (path.parent, path.name))
         blocks += [f"## {package.name}/", first_line(package / "__init__.py"), files(package_files)]
-    return "\n\n".join(block.strip() for block in blocks) + "\n"
+    return joined(blocks)
 
 
 def files(paths: list[Path]) -> str:

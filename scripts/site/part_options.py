@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from marked import joined
+
 from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.options import options_of
@@ -70,7 +72,7 @@ def page() -> str:
     ]
     for registry in (frontends, aggregations, backends, losses, tasks):
         blocks.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
-        tables: dict[str, list[str]] = {}
+        tables = {}
         sized = sizes(registry) if registry is frontends else {}
         for name in (name for name in registry.names(installed=False) if name not in sized):
             tables.setdefault(option_table(option_rows(registry, name)), []).append(name)
@@ -78,7 +80,7 @@ def page() -> str:
             blocks.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{options}")
         if sized:
             blocks += [PUBLISHED, markdown_table(SIZE_COLUMNS, list(sized.values())).replace("---:", "---")]
-    return "\n\n".join(block.strip() for block in blocks) + "\n"
+    return joined(blocks)
 
 
 def sizes(registry: Registry) -> dict[str, list[str]]:

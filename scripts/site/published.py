@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
-from pathlib import Path
 
-from marked import filled
+from marked import filled, rewrite
 
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PublishedModel
@@ -43,7 +41,7 @@ def results() -> str:
 
 def families() -> str:
     """Write the table of scoring, licences and training data, in which detectors with equal facts share a row, and notes."""
-    rows: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    rows = {}
     by_note = defaultdict(list)
     for name, model in PUBLISHED.items():
         facts = (
@@ -117,5 +115,4 @@ def left_aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+    rewrite(page)

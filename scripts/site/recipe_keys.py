@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from marked import joined
+
 from nes2net.lib.docstrings import docstring_of
 from nes2net.training.recipes.documentation import Key, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
@@ -31,7 +33,7 @@ def page() -> str:
     blocks = [PAGE, "## Outside of the sections", *map(paragraph, keys_outside)]
     for name, kind in SECTIONS.items():
         blocks += [f"## `{name}`", f"{docstring_of(kind).title}.", *map(paragraph, find_keys(name))]
-    return "\n\n".join(block.strip() for block in blocks) + "\n"
+    return joined(blocks)
 
 
 def paragraph(key: Key) -> str:

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Literal
 
 import torch
-from marked import filled
+from marked import filled, rewrite
 from memory_estimate import training_memory
 
 from nes2net.apps.experiments.description import load_experiment
@@ -129,7 +127,7 @@ def step_memory(*overrides: str) -> float:
     return (gradients + memory.activations) / GIBIBYTE
 
 
-_operations: dict[str, float] = {}
+_operations = {}
 
 
 def operations_of(recipe: Recipe) -> float:
@@ -155,5 +153,4 @@ def operations_of(recipe: Recipe) -> float:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
+    rewrite(page)

@@ -39,7 +39,7 @@ def wait(for_what, largest=lambda: 0):
     return peak
 
 
-def slow(*values: Any) -> list[Any]:
+def slow(*values) -> list[Any]:
     """Values, or tuples of values, of a test that has faster ones."""
     return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=pytest.mark.slow) for v in values]
 
@@ -59,7 +59,7 @@ def input_error(message: str | None = None) -> Iterator[pytest.ExceptionInfo]:
     assert "\n" not in str(error.value)
 
 
-def assert_near(actual: Any, expected: Any, atol: float) -> None:
+def assert_near(actual, expected, atol: float):
     """Tensors of one shape and type differ by at most ``atol``."""
     import torch
 

@@ -60,7 +60,7 @@ NAMES = list(_ROWS)
 NUM_FAST = 7
 
 
-def _music(seconds: float) -> np.ndarray:
+def _music(seconds):
     """Chords of four notes, a chord every half second."""
     time = np.arange(round(seconds * RATE)) / RATE
     chord = np.floor(2 * time)
@@ -71,7 +71,7 @@ def _music(seconds: float) -> np.ndarray:
     return samples
 
 
-def _samples(sound: str, seconds: float, fake: tuple[float, float] | None) -> np.ndarray:
+def _samples(sound, seconds, fake):
     """Samples (N,) or (N, 2) at 16 kHz."""
     talk = speech(max(seconds, 0.1), fake, 1)[: max(1, round(seconds * RATE))]
     silence = np.zeros(len(talk), np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +48,7 @@ def by_telephone(samples: np.ndarray) -> np.ndarray:
     return soxr.resample(expanded, 8000, RATE).astype(np.float32)
 
 
-def write_clips(folder: Path) -> None:
+def write_clips(folder: Path):
     """Write the detector ``tone.pth``, and clips of both classes in the folders ``real`` and ``fake``."""
     hears_a_tone.detector().save(folder / "tone.pth")
     for name in ("real", "fake"):
@@ -69,16 +68,16 @@ class Answer(NamedTuple):
     reason: str
 
 
-def _of_row(row: dict[str, Any]) -> Answer:
+def _of_row(row):
     return Answer(row["decision"], row["probability"], row.get("reason", ""))
 
 
-def _of_python(path: Path, calibration: Path, abstain: float) -> Answer:
+def _of_python(path, calibration, abstain):
     decider = Decider(load(calibration), abstain=abstain)
     return _of_row(hears_a_tone.detector().decide(path, decider).row())
 
 
-def _of_page(path: Path, calibration: Path, abstain: float) -> Answer:
+def _of_page(path, calibration, abstain):
     folder = path.parent / "desk"
     folder.mkdir(exist_ok=True)
     decider = Decider(load(calibration), abstain=abstain)
@@ -93,7 +92,7 @@ def listened(path: Path, calibration: Path, abstain: float) -> list[dict[str, An
     return heard(judge, [Block(soundfile.read(path, dtype="float32")[0][None])])
 
 
-def _of_channel(path: Path, calibration: Path, abstain: float) -> Answer:
+def _of_channel(path, calibration, abstain):
     lines = listened(path, calibration, abstain)
     reasons = [line["unusual"] for line in lines if "unusual" in line]
     decision = "bonafide" if lines[-1]["probability"] is not None else "cannot tell"
@@ -103,14 +102,14 @@ def _of_channel(path: Path, calibration: Path, abstain: float) -> Answer:
 
 
 #: Name of an entrance → function that answers by it, about a recording by a calibration.
-ENTRANCES: dict[str, Callable[[Path, Path, float], Answer]] = {
+ENTRANCES = {
     "python": _of_python,
     "page": _of_page,
     "channel": _of_channel,
 }
 
 
-def predicted(capsys: Any, path: Path, calibration: Path, abstain: float) -> dict[str, Any]:
+def predicted(capsys, path: Path, calibration: Path, abstain: float) -> dict[str, Any]:
     """The row of `nes2net predict --json`."""
     model = calibration.parent / "tone.pth"
     words = ["predict", path, "--model", model, "--device", "cpu", "--calibration", calibration]

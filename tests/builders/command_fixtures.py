@@ -4,7 +4,7 @@ import functools
 import runpy
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ _build_parser = command_line.build_parser
 
 
 @functools.cache
-def _parser_for(*names: str):
+def _parser_for(*names):
     return _build_parser()
 
 
@@ -49,7 +49,7 @@ def command(capsys) -> Callable:
     The words of the command are a list, or a text to split.
     """
 
-    def run(words: str | Sequence[object], program: Callable[[Sequence[str]], int] = command_line.main):
+    def run(words, program=command_line.main):
         capsys.readouterr()
         try:
             status = program(words.split() if isinstance(words, str) else [str(word) for word in words])
@@ -64,7 +64,7 @@ def command(capsys) -> Callable:
 def output(command) -> Callable:
     """A function that runs a command, which must end with this status: what it prints, as ``out`` and ``err``."""
 
-    def run(words: str | Sequence[object], status: int = 0, **options) -> CaptureResult[str]:
+    def run(words, status=0, **options):
         ended, out, err = command(words, **options)
         assert ended == status, (out, err)
         return CaptureResult(out, err)
@@ -76,7 +76,7 @@ def output(command) -> Callable:
 def script(output, monkeypatch) -> Callable:
     """A function that runs ``python SCRIPT ARGUMENTS``, which must end with this status: what it prints."""
 
-    def run(line: str, status: int = 0) -> CaptureResult[str]:
+    def run(line, status=0):
         program, name, *words = shlex.split(line)
         assert program == "python"
 
@@ -96,7 +96,7 @@ def refused(command) -> Callable:
     The line contains each of ``messages``; if ``silent``, nothing is on standard output.
     """
 
-    def refuse(words: str | Sequence[object], *messages: str, silent: bool = False, **options) -> str:
+    def refuse(words, *messages, silent=False, **options):
         status, out, err = command(words, **options)
         assert status == 2, (out, err)
         assert err.count("\n") == 1, err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nes2net import metrics
@@ -19,7 +18,7 @@ SD_ATTACKS = 0.4
 SD_PAIRS = 0.2
 
 
-def _effects(rng: np.random.Generator, number: int, sd: float) -> NDArray:
+def _effects(rng, number, sd):
     """Draw effects of two systems that share half of the variance, 2×number."""
     shared = rng.normal(0, 1, number)
     return sd * np.sqrt(0.5) * (shared + rng.normal(0, 1, (2, number)))

@@ -19,7 +19,7 @@ KEYS = Path("training", "recipes")
 UNDECLARED = ("Raises:", "Returns:", "Yields:", "Attributes:")
 
 
-def copy_without_prose(repository: Path, target: Path) -> None:
+def copy_without_prose(repository: Path, target: Path):
     """Copy the package, its recipes and the programs that write the site into the folder ``target``."""
     for folder in ("nes2net", "configs", "scripts/site", "docs"):
         shutil.copytree(repository / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -57,7 +57,7 @@ def trouble(kind: str, recipe: Recipe) -> Iterator[None]:
         yield
 
 
-def main(folder: str, runs: list[str]) -> None:
+def main(folder: str, runs: list[str]):
     ended = []
     written = []
 

@@ -32,7 +32,7 @@ def health_check(text: str, port: int) -> list[str]:
 
 def stages_for(instructions: list[Step], target: str | None) -> dict[str, list[Step]]:
     """The stages that ``target`` needs, in order, each with its instructions, FROM first; by default the last stage."""
-    stages: dict[str, list[Step]] = {}
+    stages = {}
     for name, argument in instructions:
         if name == "FROM":
             stage = argument.split()[-1]

@@ -1,7 +1,6 @@
 """The file of an experiment on the corpus of a few seconds, with detectors that train in a second."""
 
 from pathlib import Path
-from typing import Any
 
 from builders.files import write
 from builders.small_parts import SPECTRUM
@@ -22,7 +21,7 @@ OVERRIDES = {
 }
 
 
-def experiment_file(folder: Path, corpus: Path, **changes: Any) -> Path:
+def experiment_file(folder: Path, corpus: Path, **changes) -> Path:
     """Write ``experiment.yaml`` with ``changes`` to ``folder``: two seeds, two averages, one evaluation set."""
     values = {
         "name": "tiny",

@@ -7,28 +7,24 @@ whose names begin with `good_` have no fault.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from nes2net import Detector
 from nes2net.data.augment.effect import Effect
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.options import Logits, Size
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.frontends.base import Frontend
 from nes2net.training.losses.criterion import Criterion, MeanOfSamples
-from nes2net.training.measures import ERROR_RATES, Measure, Validated
-from nes2net.training.objective import Objective, Part
+from nes2net.training.measures import ERROR_RATES, Measure
+from nes2net.training.objective import Objective
 from nes2net.training.tasks.task import Task
 
 PACKAGE = "faulty-parts 1.2"
@@ -39,13 +35,13 @@ class GoodBackend(Backend):
 
     last_layer_name = "linear"
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
         super().__init__(feature_dim)
         self.linear = LogitLayer(feature_dim, num_logits)
         self.norm = nn.BatchNorm1d(feature_dim)
         self.register_buffer("calls", torch.zeros(()))
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features):
         self.check_features(features)
         self.calls += 1
         return self.norm(features.mean(1)) + 0.01 * torch.randn(features.shape[2]) * float(np.random.rand())
@@ -54,7 +50,7 @@ class GoodBackend(Backend):
 class ReadsNumbers(GoodBackend):
     """The constructor reads a number, which does not exist on the meta device."""
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
         super().__init__(feature_dim=feature_dim, num_logits=num_logits)
         self.scale = self.linear.weight.std().item()
 
@@ -62,14 +58,14 @@ class ReadsNumbers(GoodBackend):
 class EmbedsNone(GoodBackend):
     """`embed` forgets to return."""
 
-    def embed(self, features: Tensor) -> Any:
+    def embed(self, features):
         features.mean(1)
 
 
 class EmbedsFrames(GoodBackend):
     """`embed` returns B×T×D."""
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features):
         return features
 
 
@@ -82,7 +78,7 @@ class NoSuchLayer(GoodBackend):
 class WideLayer(GoodBackend):
     """The last layer expects twice the embedding."""
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
         super().__init__(feature_dim=feature_dim, num_logits=num_logits)
         self.linear = LogitLayer(2 * feature_dim, num_logits)
 
@@ -90,7 +86,7 @@ class WideLayer(GoodBackend):
 class ManyLogits(GoodBackend):
     """The last layer gives one logit too many."""
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
         super().__init__(feature_dim=feature_dim, num_logits=num_logits)
         self.linear = LogitLayer(feature_dim, num_logits + 1)
 
@@ -98,35 +94,35 @@ class ManyLogits(GoodBackend):
 class NeedsWidth(GoodBackend):
     """An option without default."""
 
-    def __init__(self, *, width: int, feature_dim: Size = 1024, num_logits: Logits = 2) -> None:
+    def __init__(self, *, width, feature_dim: Size = 1024, num_logits: Logits = 2):
         super().__init__(feature_dim=feature_dim, num_logits=num_logits)
 
 
 class DividesByZero(GoodBackend):
     """NaN for every input."""
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features):
         return features.mean(1) * torch.zeros(()) / torch.zeros(())
 
 
 class LoudIsNaN(GoodBackend):
     """NaN for large features, such as those of the front-end `good_frontend`, but not for random numbers."""
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features):
         return features.mean(1).where(features.mean() < 5, torch.nan)
 
 
 class LoudIsNaNLater(LoudIsNaN):
     """NaN for large features, but not in training."""
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features):
         return features.mean(1) if self.training else super().embed(features)
 
 
 class RaisesInside(GoodBackend):
     """An error of its own in the forward pass."""
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features):
         return features.mean(1)[:, :, 0]
 
 
@@ -135,18 +131,18 @@ class GoodFrontend(Frontend):
 
     num_layers = 2
 
-    def __init__(self, checkpoint: str | None = None) -> None:
+    def __init__(self, checkpoint=None):
         super().__init__()
         self.out_dim = 4
         self.hop_length = 320
         self.min_samples = 640
 
-    def states(self, waveform: Tensor) -> list[Tensor]:
+    def states(self, waveform):
         frames = waveform.unfold(1, 640, 320).unflatten(2, (4, 160))
         energies = frames.square().mean(3) + 100
         return [energies, energies.sqrt()]
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> Any:
+    def forward(self, waveform, layers="last", final_norm=True):
         states = self.states(waveform)
         return states if layers == "all" else states[-1:]
 
@@ -154,7 +150,7 @@ class GoodFrontend(Frontend):
 class WrongOutDim(GoodFrontend):
     """`out_dim` is not the width of the hidden states."""
 
-    def __init__(self, checkpoint: str | None = None) -> None:
+    def __init__(self, checkpoint=None):
         super().__init__()
         self.out_dim = 5
 
@@ -162,7 +158,7 @@ class WrongOutDim(GoodFrontend):
 class SingleTensor(GoodFrontend):
     """A tensor in place of the list."""
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> Any:
+    def forward(self, waveform, layers="last", final_norm=True):
         return self.states(waveform)[-1]
 
 
@@ -175,7 +171,7 @@ class FewerStates(GoodFrontend):
 class NoHopLength(GoodFrontend):
     """`hop_length` is not set."""
 
-    def __init__(self, checkpoint: str | None = None) -> None:
+    def __init__(self, checkpoint=None):
         super().__init__()
         del self.hop_length
 
@@ -183,7 +179,7 @@ class NoHopLength(GoodFrontend):
 class WrongHopLength(GoodFrontend):
     """`hop_length` is half the distance of the frames."""
 
-    def __init__(self, checkpoint: str | None = None) -> None:
+    def __init__(self, checkpoint=None):
         super().__init__()
         self.hop_length = 160
 
@@ -191,31 +187,31 @@ class WrongHopLength(GoodFrontend):
 class LogOfZero(GoodFrontend):
     """Infinite numbers."""
 
-    def states(self, waveform: Tensor) -> list[Tensor]:
+    def states(self, waveform):
         return [state * 0 + torch.log(torch.zeros(())) for state in super().states(waveform)]
 
 
 class TransposedAggregation(Aggregation):
     """Features B×D×T."""
 
-    def forward(self, hidden_states: Any) -> Tensor:
+    def forward(self, hidden_states):
         return hidden_states[-1].transpose(1, 2)
 
 
 class GoodLoss(MeanOfSamples):
     """Mean square of the logits' difference from the targets."""
 
-    def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def terms(self, outputs, targets):
         return (outputs[:, -1] - targets).square()
 
-    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs, targets, step, durations):
         return self.terms(outputs, targets).sum()
 
 
 class NumeratorOfRows(GoodLoss):
     """The numerator is (B,)."""
 
-    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs, targets, step, durations):
         return self.terms(outputs, targets)
 
 
@@ -226,31 +222,31 @@ class NoNumerator(MeanOfSamples):
 class NoDenominator(Criterion):
     """The denominator is not defined."""
 
-    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs, targets, step, durations):
         return outputs.sum()
 
 
 class DenominatorOfRows(GoodLoss):
     """The denominator is (B,)."""
 
-    def weight_of(self, targets: Tensor) -> Tensor:
+    def weight_of(self, targets):
         return torch.ones(len(targets), dtype=torch.float64)
 
 
 class DetachedLoss(GoodLoss):
     """The numerator has no gradient."""
 
-    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs, targets, step, durations):
         return self.terms(outputs, targets).sum().detach()
 
 
 class GoodObjective(Objective):
     """The loss of an utterance, and the mean square of the scores."""
 
-    def denominators(self, targets: Tensor, extra_tensors: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets, extra_tensors=None):
         return [*super().denominators(targets), float(len(targets))]
 
-    def numerators(self, computed: Any, batch_part: Part) -> list[Tensor]:
+    def numerators(self, computed, batch_part):
         return [*super().numerators(computed, batch_part), computed[:, -1].square().sum()]
 
 
@@ -259,14 +255,14 @@ class GoodTask(Task):
 
     objective_class: ClassVar[type[Objective]] = GoodObjective
 
-    def objective(self, detector: Detector) -> Objective:
+    def objective(self, detector):
         return self.objective_class(detector, self.recipe)
 
 
 class FewDenominatorsObjective(GoodObjective):
     """Two numerators and one denominator."""
 
-    def denominators(self, targets: Tensor, extra_tensors: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets, extra_tensors=None):
         return [self.criterion.weight_of(targets).item()]
 
 
@@ -277,21 +273,21 @@ class FewDenominators(GoodTask):
 class CarriesText(GoodTask):
     """An example has a text as extra tensor."""
 
-    def extra_tensors(self, trial: Trial) -> Any:
+    def extra_tensors(self, trial):
         return {"speaker": trial.id}
 
 
 class CarriesShapes(GoodTask):
     """Examples have extra tensors of unequal shapes."""
 
-    def extra_tensors(self, trial: Trial) -> Mapping[str, Tensor]:
+    def extra_tensors(self, trial):
         return {"frames": torch.zeros(3 + (trial.label == BONAFIDE))}
 
 
 class NaNFigureObjective(GoodObjective):
     """The figure is NaN."""
 
-    def figures(self, validated: Validated) -> dict[str, float]:
+    def figures(self, validated):
         return {**super().figures(validated), "val_odd_wo_aug": float("nan")}
 
 
@@ -311,7 +307,7 @@ class MeasureNever(GoodTask):
 class BareOutcomeObjective(GoodObjective):
     """The outcome is a tensor."""
 
-    def outcome(self, computed: Any, batch_part: Part) -> Any:
+    def outcome(self, computed, batch_part):
         return super().outcome(computed, batch_part).loss
 
 
@@ -327,10 +323,10 @@ class GoodRows(Rows):
     message = "scores of halves"
     columns = ("first", "second")
 
-    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+    def compute(self, scorer, waveforms):
         return torch.stack([scorer.scores(half) for half in waveforms.chunk(2, dim=1)], dim=1)
 
-    def score_of(self, rows: NDArray) -> NDArray:
+    def score_of(self, rows):
         return rows.min(axis=1)
 
 
@@ -340,7 +336,7 @@ class NumpyRows(GoodRows):
 
     name = "numpy_rows"
 
-    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+    def compute(self, scorer, waveforms):
         return super().compute(scorer, waveforms).numpy()
 
 
@@ -350,7 +346,7 @@ class ExtraColumn(GoodRows):
 
     name = "extra_column"
 
-    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+    def compute(self, scorer, waveforms):
         return super().compute(scorer, waveforms)[:, [0, 1, 1]]
 
 
@@ -360,7 +356,7 @@ class ScoresOfColumns(GoodRows):
 
     name = "scores_of_columns"
 
-    def score_of(self, rows: NDArray) -> NDArray:
+    def score_of(self, rows):
         return rows.min(axis=0, keepdims=True)
 
 
@@ -370,7 +366,7 @@ class NoDataclass(Rows):
     name = "no_dataclass"
     columns = ("first",)
 
-    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+    def compute(self, scorer, waveforms):
         return scorer.scores(waveforms)[:, None]
 
 
@@ -380,7 +376,7 @@ class NoName(Rows):
 
     columns = ("first",)
 
-    def compute(self, scorer: Any, waveforms: Tensor) -> Any:
+    def compute(self, scorer, waveforms):
         return scorer.scores(waveforms)[:, None]
 
 
@@ -394,39 +390,39 @@ class OtherName(GoodRows):
 class GoodEffect(Effect):
     """Half as loud."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+    def __call__(self, x, rng):
         return 0.5 * x
 
 
 class ReturnsNone(Effect):
     """Works in place and forgets to return."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+    def __call__(self, x, rng):
         x *= 0.5
 
 
 class NoSamples(Effect):
     """Cuts everything."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+    def __call__(self, x, rng):
         return x[:0]
 
 
 class TwoDimensional(Effect):
     """A channel too many."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+    def __call__(self, x, rng):
         return x[None]
 
 
 class NaNSamples(Effect):
     """Divides by zero."""
 
-    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> Any:
+    def __call__(self, x, rng):
         return x + np.float32(np.nan)
 
 
-def listed(labels: dict[str, str]) -> ListedCorpus:
+def listed(labels):
     """A corpus of one part per list, with lines `ID LABEL`."""
     return ListedCorpus(
         title="Tones",
@@ -506,7 +502,7 @@ PARTS = {
 }
 
 
-def install(folder: Path) -> None:
+def install(folder):
     """Write the module and the metadata of an installed package into ``folder``."""
     shutil.copy(__file__, folder / "faulty_parts.py")
     metadata = folder / "faulty_parts-1.2.dist-info"

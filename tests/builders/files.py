@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 
 def write(path: Path, content: str | Iterable[str] = "") -> Path:
@@ -19,11 +18,11 @@ def folder(path: Path) -> Path:
     return path
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path):
     return json.loads(path.read_text())
 
 
-def write_json(path: Path, content: Any) -> Path:
+def write_json(path: Path, content) -> Path:
     return write(path, json.dumps(content))
 
 
@@ -32,6 +31,6 @@ def write_scores(path: Path, scores: Mapping[str, object]) -> Path:
     return write(path, [f"{id} {score}" for id, score in scores.items()])
 
 
-def write_record(scores: Path, **facts: Any) -> Path:
+def write_record(scores: Path, **facts) -> Path:
     """The record of a run beside the file ``scores``, with these facts."""
     return write_json(scores.with_name(f"{scores.name}.json"), {"run": {}, "failures": {}, **facts})

@@ -12,14 +12,14 @@ import torch
 from nes2net.models.frontends.ssl import SSLFrontend
 
 
-def _class(module: str, name: str) -> type:
+def _class(module, name):
     """A class that pickles as ``module.name``, which pickle looks up in ``sys.modules``."""
     replacement = type(name, (), {"__module__": module})
     setattr(sys.modules[module], name, replacement)
     return replacement
 
 
-def _node(value: Any, dict_config: type, any_node: type) -> Any:
+def _node(value, dict_config, any_node):
     """A tree of configuration nodes as omegaconf has it; each node knows its parent."""
     if isinstance(value, dict):
         node = dict_config()
@@ -33,7 +33,7 @@ def _node(value: Any, dict_config: type, any_node: type) -> Any:
     return node
 
 
-def write(frontend: SSLFrontend, path: Path) -> None:
+def write(frontend: SSLFrontend, path: Path):
     """Save ``frontend`` as fairseq's trainer does, with a DictConfig and a Namespace."""
     options = dict(frontend.config)
     options["conv_feature_layers"] = str([tuple(layer) for layer in options["conv_feature_layers"]])
@@ -72,7 +72,7 @@ def write_form(frontend: SSLFrontend, path: Path, form: str) -> Path:
     tensors = {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}
     options = {**configuration(frontend), "of_type": ...}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}
-    content: dict[str, Any] = {"cfg": {"model": options}, "model": tensors, "last_optimizer_state": optimizer}
+    content = {"cfg": {"model": options}, "model": tensors, "last_optimizer_state": optimizer}
     if form == "fine-tuned":
         names = {f"w2v_encoder.w2v_model.{name}": tensor for name, tensor in tensors.items()}
         names["w2v_encoder.w2v_model.mask_emb"] = torch.ones(frontend.out_dim)

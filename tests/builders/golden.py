@@ -6,7 +6,6 @@ import math
 import tarfile
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ FOLDER = Path(__file__).parents[1] / "golden"
 
 
 @cache
-def read(name: str) -> Any:
+def read(name: str):
     """The content of the reference file ``name``.
 
     Every call returns the same object, so a test that changes it must copy it first.
@@ -40,7 +39,7 @@ def extract_checkpoints(folder: Path) -> Path:
     return folder
 
 
-def check_tiny_wav2vec2(frontend: Any) -> None:
+def check_tiny_wav2vec2(frontend):
     """Every hidden state that fairseq gives with the tiny checkpoint; its layer i gives state i + 1."""
     reference = read("frontends/tiny_w2v2")["arrays"]
     for length in (64600, 16000, 520):
@@ -55,7 +54,7 @@ def check_tiny_wav2vec2(frontend: Any) -> None:
         assert all(map(torch.equal, states, [*raw[:-1], last]))
 
 
-def unpack(tree: Any, stored: dict[str, np.ndarray]) -> Any:
+def unpack(tree, stored: dict[str, np.ndarray]):
     """Replace every description of an array by the array."""
     if isinstance(tree, list):
         return [unpack(item, stored) for item in tree]

@@ -75,9 +75,7 @@ def published_gradients(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, 
     return logits.detach(), gradient_norms({**dict(model.named_parameters()), "__input__": x})
 
 
-def check_norms(
-    norms: dict[str, float | None], expected: dict[str, float | None], rel: float, atol: float = 1e-9
-) -> None:
+def check_norms(norms: dict[str, float | None], expected: dict[str, float | None], rel: float, atol: float = 1e-9):
     """Norms within a relative and an absolute tolerance; None means that the published code gives no gradient."""
     assert norms.keys() == expected.keys()
     for key, norm in expected.items():
@@ -93,7 +91,7 @@ def check_gradients(
     return logits
 
 
-def check_eval(model: nn.Module, case: dict, x: Tensor, atol: float) -> None:
+def check_eval(model: nn.Module, case: dict, x: Tensor, atol: float):
     """Float32 outputs within ``atol``; float64 outputs and gradient norms if the file has them."""
     model.eval()
     with torch.no_grad():
@@ -103,7 +101,7 @@ def check_eval(model: nn.Module, case: dict, x: Tensor, atol: float) -> None:
         torch.testing.assert_close(logits, case["output_f64"], rtol=0, atol=AGREES_F64)
 
 
-def check_train(model: nn.Module, case: dict, x: Tensor) -> None:
+def check_train(model: nn.Module, case: dict, x: Tensor):
     """Train mode without dropout, in float64: outputs, gradients and new running statistics."""
     without_dropout(model).double().train()
     logits = check_gradients(model, x.double(), case["train_grad_norms"], GRADIENTS_F64)
@@ -111,7 +109,7 @@ def check_train(model: nn.Module, case: dict, x: Tensor) -> None:
     check_statistics(model, case, rel=1e-9)
 
 
-def check_statistics(model: nn.Module, case: dict, rel: float) -> None:
+def check_statistics(model: nn.Module, case: dict, rel: float):
     """The running statistics after a pass in train mode."""
     statistics = model.state_dict()
     for key, expected in case["bn_after_train_abs_sums"].items():

@@ -41,7 +41,7 @@ SMALL = {"frontend": systems()["back-end nes2net_x"]["frontend"], "backend": {"n
 DROPOUT = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1}
 IN_PARTS = {"accumulate": 2, "batch_size": 8}
 #: Changes of a recipe by name: parts of a step, clipping, dropout, groups of learning rates.
-SETTINGS: dict[str, dict[str, Any]] = {
+SETTINGS = {
     "accumulate": {"train": {**IN_PARTS, "max_grad_norm": 0.1, "schedule": "cosine", "warmup_steps": 3}},
     "dropout": {"model": {**SMALL, "frontend": {**SMALL["frontend"], **DROPOUT}}, "train": IN_PARTS},
     "layer decay": {"model": SMALL, "train": {"layer_decay": 0.5, "optimizer": "adamw", "amsgrad": True}},
@@ -72,7 +72,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
 @contextmanager
 def told(trainer: Trainer) -> Iterator[list[str]]:
     """Collect what is said of the recording of steps."""
-    lines: list[str] = []
+    lines = []
     trainer.recorded_step.tell = lines.append
     yield lines
 
@@ -89,7 +89,7 @@ def steps_of(trainer: Trainer, numbers: range, extra_tensors: dict[str, Tensor])
             yield state_of(trainer)
 
 
-def with_train(changes: dict[str, Any], **train: Any) -> dict[str, Any]:
+def with_train(changes: dict[str, Any], **train) -> dict[str, Any]:
     """``changes`` with further keys of the section `train`."""
     return {**changes, "train": {**changes.get("train", {}), **train}}
 
@@ -193,7 +193,7 @@ def whole_runs(precision: str) -> dict[str, Any]:
     graphs = []
     init = cuda_graph.Graph.__init__
 
-    def counted(graph: cuda_graph.Graph, *args: Any, **options: Any) -> None:
+    def counted(graph, *args, **options):
         """Count a graph, and record it."""
         graphs.append(graph)
         init(graph, *args, **options)
@@ -214,10 +214,10 @@ def whole_runs(precision: str) -> dict[str, Any]:
     return {"lines": lines, "same": same(histories["never"], histories["auto"]), "recorded": len(graphs)}
 
 
-def main() -> None:
+def main():
     file, *names = sys.argv[1:]
     precisions = ("fp32", "bf16") if names else PRECISIONS
-    outcomes: dict[str, dict[str, Any]] = {}
+    outcomes = {}
     for name, changes, extra_tensors in checks():
         if names and name not in names:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -15,21 +15,21 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, content: bytes | None = None) -> None:
+    def __init__(self, content: bytes | None = None):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content, self.pages = content, dict[str, bytes]()
-        self.tag: str | None = '"one"'
-        self.tags: dict[str, str] = {}  # of pages that have another one
-        self.missing: Callable[[str], tuple[int, dict[str, str]]] = lambda path: (404, {})  # answer to other paths
+        self.tag = '"one"'
+        self.tags = {}  # of pages that have another one
+        self.missing = lambda path: (404, {})  # answer to other paths
         self.ranges = True
         self.trusting = False  # send ranges of whatever is there now, other file or not
         self.pause = 0.0  # seconds between pieces of 1,000 bytes
-        self.broken_after: list[int] = []  # bytes after which the next answers break off
-        self.statuses: list[int] = []  # of the next answers, instead of the file
-        self.redirect: str | None = None  # of the next answer
-        self.announced: int | None = None  # bytes, instead of the real number
-        self.extra_headers: dict[str, str] = {}
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.broken_after = []  # bytes after which the next answers break off
+        self.statuses = []  # of the next answers, instead of the file
+        self.redirect = None  # of the next answer
+        self.announced = None  # bytes, instead of the real number
+        self.extra_headers = {}
+        self.requests = []
         self.address = f"http://127.0.0.1:{self.server_port}"
 
     def fetched(self) -> list[str]:
@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         server = self.server
         path = unquote(urlsplit(self.path).path)
         server.requests.append((self.command, path, {name.lower(): value for name, value in self.headers.items()}))
@@ -90,11 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def _answer(self, status: int, headers: dict[str, str]) -> None:
+    def _answer(self, status, headers):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         pass

@@ -34,7 +34,7 @@ def make_cache(home: Path, name: str, folder: Path, kind: Kind = "dataset") -> P
     return snapshot
 
 
-def use_cache(monkeypatch: pytest.MonkeyPatch, home: Path, *, offline: bool) -> None:
+def use_cache(monkeypatch: pytest.MonkeyPatch, home: Path, *, offline: bool):
     """Let huggingface_hub keep its files in ``home``, and those of other servers in ``home/assets``."""
     from huggingface_hub import constants
 
@@ -53,7 +53,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind =
     below = "/datasets" if kind == "dataset" else ""
     constants = pytest.importorskip("huggingface_hub.constants")
 
-    def missing(path: str) -> tuple[int, dict[str, str]]:
+    def missing(path):
         name = next((name for name in sets if f"/{name}/" in path), None)
         if name is None:
             return 404, {"X-Error-Code": "RepoNotFound"}

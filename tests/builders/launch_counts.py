@@ -46,7 +46,7 @@ def counted(precision: str, folder: Path) -> dict[str, int]:
     return {**counts, **waits, "casts": launches.casts("forward", "backward"), "back-end": launches.backend}
 
 
-def main() -> None:
+def main():
     with tempfile.TemporaryDirectory() as folder:
         counts = {precision: counted(precision, Path(folder)) for precision in ("fp32", "tf32", "bf16", "fp16")}
     Path(sys.argv[1]).write_text(json.dumps(counts), encoding="utf-8")

@@ -40,7 +40,7 @@ def make(root: Path, corpus: Miniature) -> Path:
     return root
 
 
-def _mlaad(model: str, name: str) -> str:
+def _mlaad(model, name):
     original = f"en_US/by_book/female/judy/book/wavs/{name}.wav"
     return f'./fake/en/{model}/{name}.wav|{original}|en|True|1.0|LJSpeech|tts/{model}|VITS|"Well, | yes."\n'
 
@@ -58,7 +58,7 @@ f.wav,2024-05-15,Real,,
 """
 
 
-def _trials(text: str, splits: Mapping[str, Sequence[str]] | None = None) -> dict[str, dict[str, Trial]]:
+def _trials(text, splits=None):
     """Split → file → trial, of lines ``split file label field=value …``.
 
     The id is by default the file without suffix, from ``folder`` on. With ``splits``, the lines are written for each split, its
@@ -66,7 +66,7 @@ def _trials(text: str, splits: Mapping[str, Sequence[str]] | None = None) -> dic
     """
     if splits is not None:
         text = "".join(text.format(*words, split=split) for split, words in splits.items())
-    trials: dict[str, dict[str, Trial]] = {}
+    trials = {}
     for line in text.splitlines():
         split, file, label, *fields = shlex.split(line)
         facts = dict(value.split("=") for value in fields)
@@ -78,7 +78,7 @@ def _trials(text: str, splits: Mapping[str, Sequence[str]] | None = None) -> dic
     return trials
 
 
-_TRAIN_DEV_EVAL: dict[str, Sequence[str]] = {"train": (), "dev": (), "eval": ()}
+_TRAIN_DEV_EVAL = {"train": (), "dev": (), "eval": ()}
 _ASVSPOOF5 = """\
 E_1 {1}_1 F - - - AC3 A05 spoof -
 E_2 {1}_2 M - 0 - - bonafide bonafide -
@@ -127,7 +127,7 @@ BD/BigVGAN/VCTK/{split}_2.wav,spoof,NV,BigVGAN,p225,en
 """
 
 
-def _lists(name: str, text: str, splits: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def _lists(name, text, splits):
     """Name → text of the list of each split."""
     return {name.format(*words, split=split): text.format(*words, split=split) for split, words in splits.items()}
 

@@ -49,7 +49,7 @@ def logits(name: str) -> np.ndarray:
         return model(x.unbind() if len(shape) == 4 else x).numpy()
 
 
-def fill(model: nn.Module, spread: float) -> None:
+def fill(model: nn.Module, spread: float):
     """Give every number in ``model`` a value of its own, except the table of positions."""
     for index, (key, tensor) in enumerate(sorted(model.state_dict().items())):
         if tensor.is_floating_point() and not key.endswith("positional_emb"):

@@ -3,7 +3,6 @@
 import os
 import zlib
 from pathlib import Path
-from typing import Any
 
 from fuzzing import Boundary
 
@@ -12,12 +11,12 @@ from nes2net import InputError
 GOOD = bytes(range(64))
 
 
-def _make(folder: Path) -> None:
+def _make(folder):
     (folder / "example").mkdir(parents=True)
     (folder / "example" / "data.bin").write_bytes(GOOD)
 
 
-def _read(folder: Path) -> int:
+def _read(folder):
     content = (folder / "data.bin").read_bytes()
     if content == GOOD:
         return len(content)
@@ -35,7 +34,7 @@ def _read(folder: Path) -> int:
     raise InputError("data.bin is not as it was: copy it again")
 
 
-def attempt(boundary: str, name: str, folder: Path) -> Any:
+def attempt(boundary: str, name: str, folder: Path):
     """Read an input with the faulty reader."""
     return BOUNDARIES[boundary].attempts[name](folder)
 

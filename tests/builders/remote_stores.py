@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,14 +28,14 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
         self.latency = 0.0  # seconds
-        self.fault: Callable[[str, str], int] = lambda method, path: 0  # status instead of the file, 0 for none
+        self.fault = lambda method, path: 0  # status instead of the file, 0 for none
         self.cut = False  # break off in the middle of each answer
-        self.pages: dict[str, bytes] = {}  # beside the files
-        self.requests: list[tuple[str, str, str]] = []
+        self.pages = {}  # beside the files
+        self.requests = []
         self.address = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Server
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         server = self.server
         path = unquote(self.path)
         span = self.headers.get("Range", "")
@@ -69,11 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def do_POST(self) -> None:
+    def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.do_GET()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_):
         pass
 
 

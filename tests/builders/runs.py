@@ -15,7 +15,7 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 
 
-def refused(recipe: Recipe, message: str, device: str = "auto") -> None:
+def refused(recipe: Recipe, message: str, device: str = "auto"):
     """Training refuses ``recipe``, and says what ``message`` matches."""
     with input_error(message):
         train(recipe, device)
@@ -47,7 +47,7 @@ def history_of(folder: Path) -> list[dict]:
     return json.loads((folder / "history.json").read_text())
 
 
-def same(a: object, b: object) -> bool:
+def same(a, b) -> bool:
     """Whether two values are equal bit for bit, and dictionaries but for ``seconds``."""
     if isinstance(a, torch.Tensor):
         return a.dtype == b.dtype and torch.equal(a, b)
@@ -58,13 +58,13 @@ def same(a: object, b: object) -> bool:
     return a == b
 
 
-def _without_places(state: dict) -> dict:
+def _without_places(state):
     """The state of a run without its recipe and the file of its base, which name the run's folders."""
     base = {key: value for key, value in state.get("base", {}).items() if key != "file"}
     return {key: value for key, value in state.items() if key != "recipe"} | {"base": base}
 
 
-def assert_same_run(torn: Path, uninterrupted: Path) -> None:
+def assert_same_run(torn: Path, uninterrupted: Path):
     """Everything saved is equal, except the time it took."""
     assert same(*(_without_places(state_of(folder)) for folder in (torn, uninterrupted)))
     assert same(*map(history_of, (torn, uninterrupted)))
@@ -80,7 +80,7 @@ def stop(recipe: Recipe, epoch: int, step: int, device: str = "auto") -> Path:
     """Train until SIGTERM comes in the middle of a step, and return the run folder."""
     original = loop.seed_step
 
-    def seed_step(seed: int, *position: int) -> None:
+    def seed_step(seed, *position):
         if position[:2] == (epoch, step):
             os.kill(os.getpid(), signal.SIGTERM)
         original(seed, *position)

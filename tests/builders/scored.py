@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nes2net import Detector
 from nes2net.data.corpora.trial import Trial
@@ -10,9 +9,7 @@ from nes2net.evaluation.judgements import Scores
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 
 
-def score_trials(
-    detector: Detector, trials: Sequence[Trial], out: Path, judgement: Any = None, facts: Any = None, **options: Any
-) -> Any:
+def score_trials(detector: Detector, trials: Sequence[Trial], out: Path, judgement=None, facts=None, **options):
     """Judge the first 8,000 samples of each trial in this process, if ``options`` do not say otherwise."""
     settings = ScoringSettings(**{"num_samples": 8000, "num_workers": 0, **options})
     return judge_trials(detector, trials, out, judgement or Scores(), about=facts, settings=settings)

@@ -4,11 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from builders import PATIENCE
 
@@ -24,18 +22,18 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
-def _run(words: Iterable[Any], cwd: Path | None, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(words, cwd, variables):
     command = [sys.executable, *map(str, words)]
     options = {"cwd": cwd, "env": {**os.environ, **variables}, "timeout": PATIENCE}
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-def run(name: str | Path, *words: Any, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(name: str | Path, *words, **variables: str) -> subprocess.CompletedProcess[str]:
     """What ``scripts/NAME WORDS …``, or the program of a path, prints with these variables of the environment."""
     return _run([SCRIPTS / name, *words], None, variables)
 
 
-def python(*words: Any, cwd: Path | None = None, **variables: str) -> str:
+def python(*words, cwd: Path | None = None, **variables: str) -> str:
     """What ``python WORDS …`` prints; it must succeed."""
     done = _run(words, cwd, variables)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 import torch
@@ -41,7 +40,7 @@ def checked_system(name: str) -> dict[str, int]:
     detector = Detector.from_config(systems()[name]).eval()
     waveforms = 0.1 * torch.randn(2, samples_of(detector, SAMPLES))
 
-    def computed(detector: Detector, waveforms: Tensor) -> Tensor:
+    def computed(detector, waveforms):
         with scoring_mode(detector), differentiable(detector):
             logits = detector(waveforms)
             logits.square().sum().backward()
@@ -69,11 +68,11 @@ def whole_step(name: str) -> dict[str, int]:
     batch = Batch(Part(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), extra_tensors))
     accelerator = create_accelerator("cpu")
 
-    def stepped(detector: Detector, device: torch.device) -> tuple[Tensor, dict[str, int]]:
+    def stepped(detector, device):
         with mock.patch.object(Accelerator, "device", device):
             objective = task.objective(detector.to(device))
             optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
-            around: Any = SimpleNamespace(
+            around = SimpleNamespace(
                 progress=Progress(epoch=1), optimizer=optimizer, selection=SimpleNamespace(history=[]), detector=detector,
                 batch_sampler=range(3), report_failed_files=lambda errors: None, unused=0, requested=0,
             )  # fmt: skip
@@ -98,7 +97,7 @@ def whole_step(name: str) -> dict[str, int]:
     return counted
 
 
-def assert_same(outputs: Tensor, expected: Tensor, detector_there: Detector, detector_here: Detector) -> None:
+def assert_same(outputs: Tensor, expected: Tensor, detector_there: Detector, detector_here: Detector):
     torch.testing.assert_close(outputs.cpu(), expected, rtol=1e-4, atol=1e-5)
     pairs = [(a.grad, b.grad) for a, b in zip(detector_there.parameters(), detector_here.parameters(), strict=True)]
     for a, b in pairs:
@@ -125,7 +124,7 @@ def scored_batch() -> dict[str, int]:
 
 
 #: Faults that only a second device shows, in what is computed of features, and how it refuses them.
-FAULTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+FAULTS = {
     "CPU": (lambda x: x + torch.arange(x.shape[2]), "aten.add.Tensor mixes tensors of the CPU and of the device"),
     "numpy": (lambda x: x * float(x.detach().numpy().max()), "can't convert a tensor of the device to numpy"),
     "a running sum": (lambda x: x.cumsum(1), "aten.cumsum.default has no deterministic CUDA kernel"),
@@ -171,7 +170,7 @@ def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
         yield f"fault: {fault}", partial(planted, fault)
 
 
-def main() -> None:
+def main():
     results = {}
     for name, check in checks():
         try:

@@ -10,7 +10,7 @@ from nes2net.models import registry
 from nes2net.models.frontends.sizes import SIZES
 
 _WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4, "encoder_layers": 2}
-_SPEECH: dict[str, Any] = {
+_SPEECH = {
     **{**_WIDTHS, "conv_pos": 8, "conv_pos_groups": 4, "pretraining_heads": False},
     "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],  # 16 ms hop
 }
@@ -18,7 +18,7 @@ _NESTED = {"nes_ratio": [4, 4]}
 #: The front-end that is computed fastest, and a detector with it.
 SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
 SPECTRAL_MODEL = {"frontend": SPECTRUM, "backend": "asp_mlp"}
-FRONTENDS: dict[str, dict[str, Any]] = {
+FRONTENDS = {
     "hubert": _SPEECH,
     "lfcc": {"num_coefficients": 16, "deltas": 1},
     "lps": {"n_fft": 256, "num_bins": 32},
@@ -29,7 +29,7 @@ FRONTENDS: dict[str, dict[str, Any]] = {
     "wavlm": _SPEECH,
     "whisper": {**_WIDTHS, "chunk_length": 1, "num_mel_bins": 20},
 }
-AGGREGATIONS: dict[str, dict[str, Any]] = {
+AGGREGATIONS = {
     "attm": {},
     "last": {},
     "moe": {"experts_per_layer": 2, "top_k": 1, "hidden_dim": 8},
@@ -37,7 +37,7 @@ AGGREGATIONS: dict[str, dict[str, Any]] = {
     "weighted_sum": {},
 }
 #: The number of hidden states that a back-end reads, ``num_layers``, follows from the front-end.
-BACKENDS: dict[str, dict[str, Any]] = {
+BACKENDS = {
     "aasist": {},
     "aasist2": {"width": 4, "scale": 3},
     "asp_cosine": {"hidden_dim": 16},

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 
-def write(path: Path, shapes: Mapping[str, Sequence[int]], first_values: Mapping[str, Sequence[float]] = {}) -> None:
+def write(path: Path, shapes: Mapping[str, Sequence[int]], first_values: Mapping[str, Sequence[float]] = {}):
     """Write a safetensors file of tensors with these shapes: float32, and int64 for counters of batches.
 
     ``first_values`` are the first numbers of some tensors. The rest of the file is a hole.

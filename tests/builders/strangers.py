@@ -9,18 +9,17 @@ import pytest
 from builders.files import write
 from nes2net.apps.registry import commands
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.registry import Registry
 from nes2net.models.registry import PARTS, heads
 from nes2net.scoring.registry import judgements
 from nes2net.training.registry import losses, tasks
 
 #: Group of entry points, such as ``"nes2net.tasks"`` → registry.
-REGISTRIES: dict[str, Registry] = {
+REGISTRIES = {
     registry.group: registry for registry in (*PARTS, heads, losses, tasks, judgements, corpora, effects, commands)
 }
 
 
-def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> None:
+def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]):
     """Install ``package``, such as ``"my-parts 0.1"``, into the folder ``site``.
 
     Args:

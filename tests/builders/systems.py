@@ -16,7 +16,7 @@ WAV2VEC2 = _OPTIONS["wav2vec2"]
 
 def systems() -> dict[str, dict[str, Any]]:
     """Configure small detectors that use every registered back-end, aggregation and kind of front-end: title → configuration."""
-    configurations: dict[str, dict[str, Any]] = {}
+    configurations = {}
     for name in registry.backends.names():
         backend = {"name": name, **_OPTIONS["backends"].get(name, {})}
         frontend = _OPTIONS["frontends_of_backends"].get(name, WAV2VEC2)

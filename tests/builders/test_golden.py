@@ -59,14 +59,14 @@ def case_of(folder: Path) -> dict:
     return {"files": files, "results": result["results"], "cli_errors": result.get("cli_errors", {})}
 
 
-def plain(value: Any) -> Any:
+def plain(value):
     """Numbers stand there as value, repr and hexadecimal; the value is enough."""
     if not isinstance(value, dict):
         return value
     return value["v"] if set(value) == {"v", "repr", "hex"} else {key: plain(item) for key, item in value.items()}
 
 
-def check_same(tree: Any, expected: Any, where: str) -> None:
+def check_same(tree, expected, where: str):
     assert type(tree) is type(expected), where
     if isinstance(expected, dict):
         assert list(tree) == list(expected), where

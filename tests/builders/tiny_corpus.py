@@ -41,7 +41,7 @@ def make_all(root: Path, per_class: int = 2) -> Path:
     return root
 
 
-def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]):
     """The evaluation part of ASVspoof 2019 LA, with scores of speaker verification."""
     lines = []
     for number, (label, clip) in enumerate(rows):
@@ -53,7 +53,7 @@ def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     write(root / "ASVspoof2019_LA_asv_scores" / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", scores)
 
 
-def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]):
     """PartialSpoof in ``root/partialspoof``, with labels every 10 and 20 ms."""
     root = root / "partialspoof" / "database"
     for split in ("train", "dev", "eval"):
@@ -74,7 +74,7 @@ def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
         np.save(root / "segment_labels" / f"{split}_seglab_0.01.npy", finer)
 
 
-def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]):
     """A folder for each class in ``root/generic``, and ``root/list.csv`` with more columns."""
     lines = ["path,label,speaker,attack,room"]
     for number, (label, clip) in enumerate(rows):
@@ -122,7 +122,7 @@ def make(root: Path, per_class: int = 6) -> Path:
     return root
 
 
-def _asv(folder: Path) -> None:
+def _asv(folder):
     kinds = [("target", 1.0), ("nontarget", -1.0), ("spoof", 0.5)] * 5
     key = []
     scores = []
@@ -135,6 +135,6 @@ def _asv(folder: Path) -> None:
     write(folder / "ASVTorch_Kaldi" / "score.txt", scores)
 
 
-def _write(path: Path, clip: np.ndarray) -> None:
+def _write(path, clip):
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.clip(clip, -1, 1), SAMPLE_RATE, subtype="PCM_16")

@@ -27,7 +27,7 @@ from nes2net.training.state import RunState
 from nes2net.training.tasks.task import create_task
 
 SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
-MODEL: dict[str, Any] = {
+MODEL = {
     "frontend": SPECTRUM,
     "aggregation": "last",
     "backend": {"name": "asp_mlp", "hidden_dim": 8},
@@ -45,7 +45,7 @@ def with_logits_of(loss: str) -> dict[str, Any]:
 
 
 #: Recipes, and the extra tensors of their examples, by name.
-STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {}
+STEPS = {}
 _SMALL = {**MODEL, "frontend": WAV2VEC2}
 
 _specmix = {"specmix": {"mix_labels": True}}
@@ -53,7 +53,7 @@ STEPS["Specmix"] = ({"model": {**MODEL, "backend": MPIF}, "augment": _specmix}, 
 STEPS["latent augmentation"] = ({"augment": {"latent": {"probability": 1.0}}}, {})
 _frame_labels = {FRAMES: torch.ones(4, 50, dtype=torch.int8)}
 STEPS["segments"] = ({"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}}, _frame_labels)
-_fusion: dict[str, Any] = {"model": {**_SMALL, "backend": {"name": "ensemble", "num_layers": 2}}}
+_fusion = {"model": {**_SMALL, "backend": {"name": "ensemble", "num_layers": 2}}}
 _fusion["data"] = {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]}
 STEPS["fusion"] = (_fusion, {"scores": torch.rand(4, 4)})
 _students = systems()["back-end one_class_distillation"]
@@ -68,12 +68,12 @@ for _loss in losses.names():
 class Unread:
     """Stands in for the loader of a run: it knows which utterances a step has, and reads none."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe):
         trials = [SimpleNamespace(id=f"trial {number}") for number in range(NUM_TRIALS)]
         self.dataset = SimpleNamespace(trials=trials)
         self.batch_sampler = EpochBatches(NUM_TRIALS, recipe.train.batch_size, recipe.seed, shuffle=True)
 
-    def begin(self, epoch: int, step: int) -> None:
+    def begin(self, epoch: int, step: int):
         """Let the next iteration begin with ``step`` of ``epoch``."""
         self.batch_sampler.epoch = epoch
         self.batch_sampler.start = step
@@ -95,14 +95,14 @@ def trainer_of(recipe: Recipe, folder: Path, device: str = "cpu") -> Trainer:
     task = create_task(recipe)
     accelerator = create_accelerator(device, recipe.train.precision)
     detector = build_detector(recipe, folder, None, task).to(accelerator.device)
-    never: Any = SimpleNamespace(requested=0)
+    never = SimpleNamespace(requested=0)
     objective = Run(recipe, task, accelerator, folder, never).objective(detector)
     optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
     selection = Selection(folder, recipe.train, recipe.validation, [], task.measures)
     data = {name: {"trials": NUM_TRIALS, "digest": ""} for name in ("training", "development")}
     state = RunState(recipe, data, objective, optimizer, selection, accelerator.scaler)
-    loader: Any = Unread(recipe)
-    validator: Any = SimpleNamespace(task=task)
+    loader = Unread(recipe)
+    validator = SimpleNamespace(task=task)
     monitor = Monitor(selection, folder / "logs", shown=False)
     trainer = task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, never)
     objective.begin_training(1)

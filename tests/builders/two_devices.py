@@ -12,7 +12,7 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 
 
-def main() -> None:
+def main():
     for path in sys.argv[1:]:
         train(load_recipe(path), "cuda")
     sys.stdout.flush()

@@ -20,7 +20,7 @@ GRADIENTS = 1e-8
 
 
 @cache
-def _load(name: str) -> dict[str, Any]:
+def _load(name):
     return torch.load(SHARED / "golden" / "zoo" / f"{name}.pt", weights_only=True)
 
 

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from nes2net import metrics
 from nes2net.metrics.intervals import two_sided_p
-from nes2net.metrics.resampling import quick_metric, single_trials
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
 QUICK = {
     "eer": metrics.compute_eer,
     "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
+    **{
+        method: functools.partial(metrics.compute_eer, method=method) for method in ("arena", "roc", "rocch", "sklearn")
+    },
     "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
     "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
     "act_dcf": functools.partial(metrics.compute_act_dcf, c_fa=2),
@@ -63,22 +65,6 @@ def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clust
     assert quick[:, 0] == pytest.approx(slow[:, 0], rel=0, abs=1e-13)
 
 
-@pytest.mark.parametrize("method", ["arena", "roc", "rocch", "sklearn"])
-@given(scores, scores, st.integers(0, 1000))
-def test_a_metric_that_is_not_quick_gets_the_repeated_scores(method, bonafide, spoof, seed):
-    rng = np.random.default_rng(seed)
-    num_trials = len(bonafide) + len(spoof)
-    counts = rng.integers(0, 3, num_trials)
-    counts[0] = 1
-    counts[-1] = 1
-    eer = functools.partial(metrics.compute_eer, method=method)
-    repeated_bonafide = np.repeat(bonafide, counts[: len(bonafide)])
-    expected, _ = eer(repeated_bonafide, np.repeat(spoof, counts[len(bonafide) :]))
-    resample = quick_metric(eer, np.array(bonafide), np.array(spoof), single_trials(num_trials))
-    (value,) = resample(counts[None])
-    assert value == expected
-
-
 @pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
 @pytest.mark.parametrize("confidence", [0.95, 0.5])
 def test_wilson_is_that_of_scipy(hits, number, confidence):
@@ -119,22 +105,23 @@ def test_the_number_of_threads_does_not_change_the_interval(clustered):
     assert threaded == [single_thread, single_thread]
 
 
-@pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
-def test_an_interval_is_that_of_its_seed(metric):
+@pytest.fixture(params=[metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
+def interval(request):
+    """A function that computes an interval of a metric of fixed scores."""
     bonafide, spoof, _ = drawn(2)
-    interval = functools.partial(metrics.bootstrap_interval, metric, bonafide, spoof, num_resamples=100)
-    low, high = interval()
-    assert interval() == (low, high) != interval(seed=1)
+    return functools.partial(metrics.bootstrap_interval, request.param, bonafide, spoof, num_resamples=100)
 
 
-@pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
-def test_an_interval_widens_with_its_confidence(metric):
-    bonafide, spoof, _ = drawn(2)
-    interval = functools.partial(metrics.bootstrap_interval, metric, bonafide, spoof, num_resamples=100)
+def test_an_interval_is_that_of_its_seed(interval):
+    assert interval() == interval() != interval(seed=1)
+
+
+def test_an_interval_widens_with_its_confidence(interval):
     low, high = interval()
     narrow = interval(confidence=0.5)
     wide = interval(confidence=0.99)
-    assert wide[0] < low < narrow[0] < plain(metric)(bonafide, spoof) < narrow[1] < high < wide[1]
+    metric, *classes = interval.args
+    assert wide[0] < low < narrow[0] < plain(metric)(*classes) < narrow[1] < high < wide[1]
 
 
 @pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])

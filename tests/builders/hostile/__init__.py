@@ -45,13 +45,13 @@ def cases(
 
 def table(family: str) -> dict[str, Case]:
     """The cases of a family by name."""
-    listed: list[Case] = import_module(f"builders.hostile.{family}").CASES
+    listed = import_module(f"builders.hostile.{family}").CASES
     by_name = {case.name: case for case in listed}
     assert len(by_name) == len(listed), f"two cases of {family} have one name"
     return by_name
 
 
-def nes2net(*arguments: Any) -> str:
+def nes2net(*arguments) -> str:
     """Run a command of ``nes2net`` in this process: what it prints, or an InputError with its line of error.
 
     A finished command with an incomplete result (status 1) counts as a success.
@@ -72,7 +72,7 @@ def nes2net(*arguments: Any) -> str:
     return out.getvalue()
 
 
-def evaluated(corpus: str, scores: Path, *options: Any) -> str:
+def evaluated(corpus: str, scores: Path, *options) -> str:
     """Evaluate a file of scores, with a page and JSON that must be whole and valid."""
     page = scores.parent / "page.html"
     data = scores.parent / "data.json"
@@ -88,11 +88,11 @@ class Tries:
     One process makes them one after another, until a case breaks it or leaves it with more than 64 MB that it had not before.
     """
 
-    def __init__(self) -> None:
-        self._worker: Worker | None = None
+    def __init__(self):
+        self._worker = None
         self._at_first = 0
 
-    def __call__(self, family: str, name: str, file: Any) -> Outcome:
+    def __call__(self, family: str, name: str, file) -> Outcome:
         """Attempt a case.
 
         Raises:
@@ -108,13 +108,13 @@ class Tries:
             raise AssertionError(f"{name}: {outcome.kind} instead of an InputError: {outcome.text}")
         return outcome
 
-    def close(self) -> None:
+    def close(self):
         if self._worker is not None:
             self._worker.close()
             self._worker = None
 
 
-def check(case: Case, outcome: Outcome) -> None:
+def check(case: Case, outcome: Outcome):
     """Raise AssertionError unless the attempt of ``case`` ended as it says."""
     if case.says is None:
         assert outcome.error is None, outcome.error
@@ -125,5 +125,5 @@ def check(case: Case, outcome: Outcome) -> None:
     assert len(outcome.error) < 1200, f"{len(outcome.error)} characters"
 
 
-def _attempt(family: str, name: str, file: Any) -> Any:
+def _attempt(family, name, file):
     return table(family)[name].attempt(file)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,18 +18,18 @@ from nes2net.scoring.embeddings import Embeddings
 
 IDS = [f"t{number}" for number in range(60)]
 ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype("<f4")
-CASES: list[Case] = []
+CASES = []
 _NO_ARRAY = r"e\.npy is not a file of embeddings or is damaged \(.*\); copy it and its list again, or embed again"
 _NO_TABLE = r"e\.parquet is not a file of embeddings or is damaged \("
 _NO_RESULT = r"a\.parquet is not a result of `nes2net scale` or is damaged \(.*\); remove it, and run the same"
 _NO_COUNT = r"scale\.json does not count the results beside it"
 
 
-def _read_embeddings(path: Path) -> int:
+def _read_embeddings(path):
     return len(list(Embeddings().read(path)))
 
 
-def _join(folder: Path) -> int:
+def _join(folder):
     return to_score_file(folder, folder / "scores.txt").done
 
 
@@ -46,7 +44,7 @@ def write_list(path: Path, ids: list[str], header: str = "id,label") -> Path:
 
 
 @maker
-def _array(folder: Path, array: Any, ids: list[str], header: str) -> Path:
+def _array(folder, array, ids, header):
     """Write an array, or bytes in its place, and the list of its ids."""
     path = folder / "e.npy"
     if isinstance(array, bytes):
@@ -57,30 +55,28 @@ def _array(folder: Path, array: Any, ids: list[str], header: str) -> Path:
     return path
 
 
-def _add_array(
-    name: str, array: Any, says: str | None = _NO_ARRAY, ids: list[str] = IDS, header: str = "id,label"
-) -> None:
+def _add_array(name, array, says=_NO_ARRAY, ids=IDS, header="id,label"):
     CASES.append(Case(f"array: {name}", _array(array, ids, header), _read_embeddings, says))
 
 
-def _npy(header: str, num_bytes: int = 960) -> bytes:
+def _npy(header, num_bytes=960):
     """Make the bytes of a .npy file with any header."""
     length = struct.pack("<H", len(header))
     return b"\x93NUMPY\1\0" + length + header.encode() + bytes(num_bytes)
 
 
-def _header(shape: str, descr: str = "'<f4'") -> str:
+def _header(shape, descr="'<f4'"):
     return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}"
 
 
-def _with_nan() -> Any:
+def _with_nan():
     rows = ROWS.copy()
     rows[7, 2] = np.nan
     return rows
 
 
 @maker
-def _archive(folder: Path) -> Path:
+def _archive(folder):
     """Write an archive of arrays under the name of an array."""
     with open(folder / "e.npy", "wb") as file:
         np.savez(file, a=ROWS)
@@ -89,7 +85,7 @@ def _archive(folder: Path) -> Path:
 
 
 @maker
-def _without_list(folder: Path) -> Path:
+def _without_list(folder):
     path = folder / "e.npy"
     np.save(path, ROWS)
     return path
@@ -137,27 +133,27 @@ CASES.append(Case("array: no list", _without_list(), _read_embeddings, "its list
 
 
 @maker
-def _table(folder: Path, **columns: Any) -> Path:
+def _table(folder, **columns):
     """Write a Parquet file of embeddings; None removes a column."""
     path = folder / "e.parquet"
     pq.write_table(_table_of({"id": IDS, "embedding": ROWS.tolist(), **columns}), path)
     return path
 
 
-def _table_of(columns: dict[str, Any]) -> Any:
+def _table_of(columns):
     return pa.table({name: column for name, column in columns.items() if column is not None})
 
 
-def _add_table(name: str, says: str | None = _NO_TABLE, **columns: Any) -> None:
+def _add_table(name, says=_NO_TABLE, **columns):
     CASES.append(Case(f"table: {name}", _table(**columns), _read_embeddings, says))
 
 
-def _add_last(name: str, embedding: Any) -> None:
+def _add_last(name, embedding):
     """Add a case in which the last embedding is another value."""
     _add_table(name, embedding=[*ROWS.tolist()[:59], embedding])
 
 
-def _of_two_lengths() -> list[list[float]]:
+def _of_two_lengths():
     """Cut the numbers of all rows into lists of 3 and 5 numbers."""
     cuts = np.cumsum([3, 5] * 30)[:-1]
     return [numbers.tolist() for numbers in np.split(ROWS.ravel(), cuts)]
@@ -194,13 +190,13 @@ CASES.append(Case("table: a pipe", pipe("e.parquet"), _read_embeddings, _NO_TABL
 class _Results:
     """The folder of results of one shard: its record, and the facts and columns of its Parquet file."""
 
-    def __init__(self) -> None:
-        self.record: dict[str, Any] = {"run": {"model": "x"}, "total": 2, "scored": 1, "failures": {}}
-        self.facts: Any = {"shard": "a", "run": {}, "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
-        self.columns: dict[str, Any] = {"id": ["u1", "u2"], "score": [0.5, None], "error": [None, "bad"]}
-        self.further_facts: dict[str, str] = {}
+    def __init__(self):
+        self.record = {"run": {"model": "x"}, "total": 2, "scored": 1, "failures": {}}
+        self.facts = {"shard": "a", "run": {}, "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
+        self.columns = {"id": ["u1", "u2"], "score": [0.5, None], "error": [None, "bad"]}
+        self.further_facts = {}
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder):
         """Write the folder; a column of None is left out."""
         write_json(folder / "scale.json", self.record)
         facts = {"nes2net": json.dumps(self.facts), **self.further_facts}
@@ -209,25 +205,25 @@ class _Results:
         return folder
 
 
-def _add_results(name: str, says: str | None, change: Callable[[_Results], Any]) -> None:
+def _add_results(name, says, change):
     results = _Results()
     change(results)
     CASES.append(Case(f"results: {name}", results.write, _join, says))
 
 
-def _add_column(name: str, column: str, values: Any, says: str | None = _NO_RESULT) -> None:
+def _add_column(name, column, values, says=_NO_RESULT):
     _add_results(name, says, lambda results: results.columns.update({column: values}))
 
 
-def _add_fact(name: str, **facts: Any) -> None:
+def _add_fact(name, **facts):
     _add_results(name, _NO_RESULT, lambda results: results.facts.update(facts))
 
 
-def _add_record(name: str, says: str, **facts: Any) -> None:
+def _add_record(name, says, **facts):
     _add_results(name, says, lambda results: results.record.update(facts))
 
 
-def _add_metadata(results: _Results) -> None:
+def _add_metadata(results):
     """Add 7 MB of metadata."""
     results.further_facts = {f"key{number}": "x" for number in range(300_000)}
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 @functools.cache
-def _hours(channels: int) -> Path:
+def _hours(channels):
     """FLAC of silence, 150 min in one channel or 75 in two: 576 MB of samples in less than 1 MB."""
     path = Path(tempfile.mkdtemp(prefix="hostile-audio-")) / "silence.flac"
     with soundfile.SoundFile(path, "w", 16000, channels) as file:
@@ -33,18 +32,18 @@ def _hours(channels: int) -> Path:
     return path
 
 
-def _silence(folder: Path, channels: int = 1) -> Path:
+def _silence(folder, channels=1):
     return Path(shutil.copy(_hours(channels), folder))
 
 
 def _wav(
-    folder: Path,
-    channels: int = 1,
-    rate: int = 16000,
-    samples: int = 16000,
-    announced: int | None = None,
-    form: str = "RIFF",
-) -> Path:
+    folder,
+    channels=1,
+    rate=16000,
+    samples=16000,
+    announced=None,
+    form="RIFF",
+):
     """WAV of silence, 16 bits, as a file with a hole; its headers may announce other lengths in bytes."""
     path = folder / "silence.wav"
     frame = 2 * channels
@@ -61,7 +60,7 @@ def _wav(
 
 
 @maker
-def _patched(folder: Path, file_format: str, offset: int, value: bytes) -> Path:
+def _patched(folder, file_format, offset, value):
     """A file of libsndfile with some bytes of its header replaced."""
     path = folder / f"noise.{file_format.lower()}"
     soundfile.write(path, noise(4000), 16000, format=file_format)
@@ -71,7 +70,7 @@ def _patched(folder: Path, file_format: str, offset: int, value: bytes) -> Path:
     return path
 
 
-def _frames_of_mp4(folder: Path, size: int = 0) -> Path:
+def _frames_of_mp4(folder, size=0):
     """MP4 that announces 30 million frames in a fragment; a hole behind its content fills it up to ``size`` bytes."""
     path = folder / "noise.m4a"
     encode(path, noise(16000), "aac", format="mp4", options={"movflags": "frag_keyframe+empty_moov"})
@@ -83,10 +82,10 @@ def _frames_of_mp4(folder: Path, size: int = 0) -> Path:
     return path
 
 
-def _little(attempt: Callable[[Path], object]) -> Callable[[Path], object]:
+def _little(attempt):
     """``attempt``, which must take less than 500 MB of memory."""
 
-    def measured(path: Path) -> object:
+    def measured(path):
         before = peak_bytes()
         try:
             result = attempt(path)
@@ -98,7 +97,7 @@ def _little(attempt: Callable[[Path], object]) -> Callable[[Path], object]:
     return measured
 
 
-_READERS: dict[str, Callable[[Path], object]] = {
+_READERS = {
     "score": lambda path: WaveformReader(64600).read(path).num_samples,
     "excerpt": lambda path: load_excerpt(path, 20000, 64600),
     "cache": lambda path: AudioCache(path.parent / "cache").load(path, 64600),
@@ -112,7 +111,7 @@ _HUGE = 1 << 60
 _TOO_MUCH = b"\x7f\xff\0\0"
 _FLAC_OF_0_HZ = _patched("FLAC", 18, bytes(3))
 # What makes a file, what is said of it, and how it is read.
-_FILES: dict[str, tuple[Callable[[Path], Path], str | None, tuple[str, ...]]] = {
+_FILES = {
     "150 min of FLAC": (_silence, None, ("score", "excerpt", "cache", "stream", "data check")),
     "75 min of FLAC in 2 channels": (partial(_silence, channels=2), None, ("score", "stream")),
     "FLAC that announces 2^36 samples": (_patched("FLAC", 21, b"\xff" * 5), "68,719,476,735 samples", tuple(_READERS)),
@@ -134,7 +133,7 @@ _FILES: dict[str, tuple[Callable[[Path], Path], str | None, tuple[str, ...]]] = 
     "FLAC of 0 Hz": (_FLAC_OF_0_HZ, "its header says 0 Hz", ("load",)),
 }
 
-CASES: list[Case] = [
+CASES = [
     *(
         Case(f"{name}, {reading}", make, _little(_READERS[reading]), says)
         for name, (make, says, readings) in _FILES.items()

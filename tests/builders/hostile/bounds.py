@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import tarfile
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -18,10 +16,10 @@ from nes2net.lib.unpacking import unpack
 from nes2net.training.augmentation import effects_of
 from nes2net.training.recipes.recipe import recipe_from_dict
 
-CASES: list[Case] = []
+CASES = []
 
 
-def _list_trials(path: Path) -> int:
+def _list_trials(path):
     return len(CORPUS.trials(path))
 
 
@@ -31,7 +29,7 @@ _OCTAL = b"%011o\0"
 _END = bytes(1024)  # two empty blocks end a tar file
 
 
-def _header(name: str, size: bytes = b"", kind: bytes = tarfile.REGTYPE, real_size: bytes = b"") -> bytes:
+def _header(name, size=b"", kind=tarfile.REGTYPE, real_size=b""):
     """Make the header of a tar member.
 
     Args:
@@ -48,12 +46,12 @@ def _header(name: str, size: bytes = b"", kind: bytes = tarfile.REGTYPE, real_si
     return bytes(header)
 
 
-def _negative(size: int) -> bytes:
+def _negative(size):
     """Write a size below 0 as GNU tar does: in base 256, with all bits of the first byte set."""
     return b"\xff" + (2**88 + size).to_bytes(11, "big")
 
 
-def _pax_header(size: int) -> bytes:
+def _pax_header(size):
     """Make a PAX header that states the size of the member behind it."""
     record = b" size=%d\n" % size
     record = b"%d" % (len(record) + 2) + record
@@ -61,17 +59,17 @@ def _pax_header(size: int) -> bytes:
 
 
 @maker
-def _compressed(folder: Path, content: bytes) -> Path:
+def _compressed(folder, content):
     path = folder / "a.tar.gz"
     path.write_bytes(gzip.compress(content))
     return path
 
 
-def _unpack(path: Path) -> int:
+def _unpack(path):
     return unpack(path, path.parent / "out", "unpacking")
 
 
-def _add_tar(name: str, content: bytes) -> None:
+def _add_tar(name, content):
     """Add a case in which the tar file is a shard, and a case in which it is a downloaded archive."""
     says = "the size of a member is below 0"
     CASES.append(Case(f"tar: {name}", written("test-0.tar", content + _END), _list_trials, says))
@@ -94,7 +92,7 @@ _LIST = 9
 _STRUCT = 12
 
 
-def _varint(number: int) -> bytes:
+def _varint(number):
     """Write a number of Thrift: 7 bits a byte, the lowest bits first."""
     content = b""
     while number > 127:
@@ -103,7 +101,7 @@ def _varint(number: int) -> bytes:
     return content + bytes([number])
 
 
-def _thrift(kind: int, value: Any) -> bytes:
+def _thrift(kind, value):
     """Write a value in Thrift's compact protocol; a list is (kind, items), a struct a list of (id, kind, value)."""
     if kind in (_I32, _I64):
         return _varint(value << 1)
@@ -124,7 +122,7 @@ def _thrift(kind: int, value: Any) -> bytes:
     return content + b"\0"
 
 
-def _chunk(name: bytes, num_bytes: int) -> list[tuple[int, int, Any]]:
+def _chunk(name, num_bytes):
     """Describe a column chunk of ten texts, whose pages begin after the mark of the file."""
     encodings = (_I32, [0])
     path = (_BINARY, [name])
@@ -133,7 +131,7 @@ def _chunk(name: bytes, num_bytes: int) -> list[tuple[int, int, Any]]:
     return [(2, _I64, 4), (3, _STRUCT, fields)]
 
 
-def _shared_pages(folder: Path) -> Path:
+def _shared_pages(folder):
     """A Parquet file of 140 kB whose 900 columns have the same 20,000 page headers."""
     pages = b"\x25\0\x15\0\0" * 20_000  # no bytes, compressed and decompressed
     names = [b"audio", *(b"c%d" % number for number in range(900))]
@@ -167,7 +165,7 @@ _PLACES = {
 }
 
 
-def _plan(path: Path) -> str:
+def _plan(path):
     return nes2net("experiment", "run", path, "--dry-run")
 
 
@@ -178,7 +176,7 @@ CASES.append(Case("places of 2 GB", _EXPERIMENT, _plan, "grows to 2.2 GB of valu
 # Parameters of RawBoost
 
 
-def _boost(parameters: dict[str, Any]) -> Any:
+def _boost(parameters):
     """Build the effects of a recipe with parameters of RawBoost."""
     recipe = {"name": "t", "model": {"frontend": "lps", "backend": "mean_linear"}}
     recipe["data"] = {"corpora": [{"name": "generic", "root": "x"}]}
@@ -186,7 +184,7 @@ def _boost(parameters: dict[str, Any]) -> Any:
     return effects_of(recipe_from_dict(recipe).augment)
 
 
-def _add_parameter(name: str, value: float) -> None:
+def _add_parameter(name, value):
     says = f"RawBoost: {name} must be a .*number "
     CASES.append(Case(f"RawBoost: {name} {value}"[:40], lambda _: {name: value}, _boost, says))
 
@@ -209,7 +207,7 @@ _add_parameter("SNRmax", 1e308)
 # Constants of an ONNX graph
 
 
-def _with_products(folder: Path) -> Path:
+def _with_products(folder):
     """An ONNX file that adds a constant to the mean, made by ten products of matrices of 8,000 × 8,000."""
     from onnx import TensorProto, helper, numpy_helper  # optional: the extra onnx
 
@@ -229,7 +227,7 @@ def _with_products(folder: Path) -> Path:
     return onnx_files.write(folder, model)
 
 
-def _describe(path: Path) -> str:
+def _describe(path):
     return nes2net("info", path)
 
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import yaml
 
-from builders.hostile import Case, cases, nes2net
+from builders.hostile import cases, nes2net
 
 _SET = {"corpus": "asvspoof2019_la", "root": "nowhere"}
 _EXPERIMENT = {"name": "tiny", "recipe": "asvspoof2019_nes2net_x", "seeds": [1], "evaluate": [_SET]}
 _COMMAND = "x\ntouch RAN\n#"
 
 
-def _written(folder: Path, changes: dict[str, Any]) -> Path:
+def _written(folder, changes):
     path = folder / "experiment.yaml"
     path.write_text(yaml.safe_dump({**_EXPERIMENT, **changes}))
     return path
 
 
-def _planned(path: Path) -> str:
+def _planned(path):
     return nes2net("experiment", "run", path, "--dry-run")
 
 
 _MANY_SETS = [{**_SET, "name": f"s{number}"} for number in range(100)]
-_FILES: dict[str, tuple[dict[str, Any], str]] = {
+_FILES = {
     "an account of two lines": ({"slurm": {"more": {"account": _COMMAND}}}, "slurm.more.account.*should match"),
     "a partition of a command": ({"slurm": {"partition": "$(touch RAN)"}}, "slurm.partition: .*should match"),
     "a corpus at 5,000 characters": ({"evaluate": [{**_SET, "root": "x" * 5000}]}, "File name too long|not found"),
@@ -43,4 +41,4 @@ _FILES: dict[str, tuple[dict[str, Any], str]] = {
     "10^12 resamples": ({"num_resamples": 10**12}, "num_resamples: Input should be less than or equal to 1000000"),
     "2^62 samples": ({"evaluate": [{**_SET, "samples": 1 << 62}]}, "samples: Input should be less than or equal to"),
 }
-CASES: list[Case] = cases(_planned, _FILES, make=lambda changes: partial(_written, changes=changes))
+CASES = cases(_planned, _FILES, make=lambda changes: partial(_written, changes=changes))

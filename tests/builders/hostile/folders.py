@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from builders.hostile import Case, cases
 from builders.hostile.making import maker
@@ -23,11 +20,11 @@ _HUGGING_FACE = {
 }
 
 
-def _convolutions(*layers: list[int]) -> dict[str, Any]:
+def _convolutions(*layers):
     return {**_SSL, "conv_feature_layers": list(layers)}
 
 
-def _weights(path: Path) -> None:
+def _weights(path):
     import torch
     from safetensors.torch import save_file
 
@@ -35,20 +32,20 @@ def _weights(path: Path) -> None:
 
 
 @maker
-def _detector(folder: Path, config: str) -> Path:
+def _detector(folder, config):
     """A detector folder with this ``config.yaml``, and weights that fit no model."""
     (folder / "config.yaml").write_text(config)
     _weights(folder / "model.safetensors")
     return folder
 
 
-def _options(section: str, options: dict[str, Any]) -> Callable[[Path], Path]:
+def _options(section, options):
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp"}, section: options}
     return _detector(json.dumps({"model": model}))  # JSON is YAML
 
 
 @maker
-def _hugging_face(folder: Path, config: str | dict[str, Any], index: str | None = None) -> Path:
+def _hugging_face(folder, config, index=None):
     """A Hugging Face folder with this ``config.json``, and weights that fit no model, or an index of files."""
     (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
     if index is None:
@@ -59,13 +56,13 @@ def _hugging_face(folder: Path, config: str | dict[str, Any], index: str | None 
     return folder
 
 
-def _changed(change: dict[str, Any]) -> Callable[[Path], Path]:
+def _changed(change):
     """A Hugging Face folder with other values in its ``config.json``; a key whose value is None is left out."""
     return _hugging_face({key: value for key, value in {**_HUGGING_FACE, **change}.items() if value is not None})
 
 
 @maker
-def _with_pipe(folder: Path, name: str) -> Path:
+def _with_pipe(folder, name):
     """A detector folder in which ``name`` is a pipe."""
     _detector(_CONFIG)(folder)
     (folder / name).unlink()
@@ -73,13 +70,13 @@ def _with_pipe(folder: Path, name: str) -> Path:
     return folder
 
 
-def _load(folder: Path) -> Any:
+def _load(folder):
     from nes2net import Detector
 
     return Detector.from_pretrained(folder, device="cpu")
 
 
-def _frontend(folder: Path) -> Any:
+def _frontend(folder):
     from nes2net import create_frontend
 
     return create_frontend("wav2vec2", folder)
@@ -104,7 +101,7 @@ _YAML = {
     ),
 }
 # Options of parts that a folder states; tests/models/test_registry.py tries the limits of each.
-_OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+_OPTIONS = {
     "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft must be "),
     "a frame per sample": ("frontend", _convolutions([8, 1, 1]), "from one frame to the next"),
     "long frames often": ("frontend", {**SPECTRUM, "n_fft": 16384, "hop_length": 32}, "from one frame to the next"),
@@ -134,7 +131,7 @@ _INDEX = {
     },
 }
 
-CASES: list[Case] = [
+CASES = [
     *cases(_load, _YAML, "config.yaml: ", _detector),
     *cases(_load, _OPTIONS, make=_options),
     *cases(_frontend, _JSON, "config.json: ", _hugging_face),

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from builders.hostile import Case, cases, evaluated
+from builders.hostile import cases, evaluated
 from builders.hostile.making import each_written, maker, pipe, sparse, written
 
 _FRAMES = 50
 
 
-def _read(path: Path) -> Any:
+def _read(path):
     from nes2net.scoring.segment_file import read_segment_scores
 
     return list(read_segment_scores(path))
 
 
-def _rows(*values: object) -> str:
+def _rows(*values):
     """Frame scores of four utterances, which are ``values`` in turn."""
     rows = []
     for utterance in range(4):
@@ -29,12 +26,12 @@ def _rows(*values: object) -> str:
 
 
 @maker
-def _with_record(folder: Path, record: str) -> Path:
+def _with_record(folder, record):
     written("f.txt.json", record)(folder)
     return written("f.txt", _rows(1, 2))(folder)
 
 
-def _evaluated(path: Path) -> Any:
+def _evaluated(path):
     """Evaluate against labels of 20 ms frames half of which are spoof."""
     folder = path.parent
     halves = np.array(list("1" * _FRAMES + "0" * _FRAMES))
@@ -45,7 +42,7 @@ def _evaluated(path: Path) -> Any:
     return evaluated("partialspoof", path, "--keys", folder, "--resolution", 20)
 
 
-_READ: dict[str, tuple] = {}
+_READ = {}
 _READ["two fields later"] = ("a 0 1\na 1 1\nb 1\n", "line 3: expected 3 to 5 fields")
 _READ["a gap"] = ("a 0 1\na 2 1\n", "line 2: expected frame 1 of 'a', found '2'")
 _READ["an utterance twice"] = ("a 0 1\nb 0 1\na 0 1\n", "line 3: more frames of 'a' after those of another utterance")
@@ -56,24 +53,24 @@ _READ["empty"] = ("", "holds no scores of frames")
 _READ["controls"] = ("\x1b[2J 1 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control")
 _READ["a long line"] = ("a 0 1\n" + "b" * 5000 + " 0 1\n", None)
 _READ["a long line of other fields"] = ("a 0 1\n" + "b " * 5000, "line 2: has more than 4,096 characters")
-_RESULTS: dict[str, tuple] = {}
+_RESULTS = {}
 _RESULTS["huge"] = (_rows("-1.7e308", "1.7e308"), "scale the scores to lie within")
 _RESULTS["denormal"] = (_rows("5e-324", "1e-323"), None)
 _RESULTS["constant"] = (_rows(1), None)
 _RESULTS["not finite"] = (_rows("nan", "inf", "-inf", 1), "4 with a score that is not finite: u0, u1, u2, u3")
 _RESULTS["too few frames"] = (_rows(1).replace("u0 49 1\n", "").replace("u0 48 1\n", ""), None)
-_SPECIAL: dict[str, tuple] = {}
+_SPECIAL = {}
 _SPECIAL["pipe"] = (pipe("f.txt"), "is not a regular file")
 _SPECIAL["1 GB without an end of line"] = (sparse("f.txt", 1 << 30), "not a text file .it holds null bytes")
 _SPECIAL["16 GB"] = (sparse("f.txt", 16 << 30, b"a 0 1\n"), "not a text file .it holds null bytes")
-_RECORDS: dict[str, tuple] = {}
+_RECORDS = {}
 _RECORDS["not JSON"] = ("{", "not a record of scores")
 _RECORDS["deep"] = ("[" * 100_000, "not a record of scores")
 _RECORDS["a word as resolution"] = ('{"run": {}, "failures": {}, "resolution_ms": "20"}', "resolution_ms")
 _RECORDS["not a number"] = ('{"run": {}, "failures": {}, "resolution_ms": NaN}', "a number of ms above 0|not a record")
 _RECORDS["another"] = ('{"run": {}, "failures": {}, "resolution_ms": 40.0}', "frames of 40 ms, not of 20 ms")
 
-CASES: list[Case] = []
+CASES = []
 CASES += cases(_read, each_written("f.txt", _READ) | _SPECIAL, "frames: ")
 CASES += cases(_evaluated, each_written("f.txt", _RESULTS), "evaluated: ")
 CASES += cases(_evaluated, _RECORDS, "record: ", _with_record)

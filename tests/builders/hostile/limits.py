@@ -14,7 +14,7 @@ from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from unittest import mock
 
 from builders import PATIENCE
@@ -22,7 +22,7 @@ from builders import PATIENCE
 MEMORY = 2 << 30  # bytes of address space, of which the libraries take about half
 _BESIDE_LIBRARIES = 3 << 28  # bytes that are left where they take more, as those for CUDA do
 SECONDS = 10.0  # of the processor, whatever else the machine does
-_server: Any = forkserver._forkserver
+_server = forkserver._forkserver
 
 
 class Outcome(NamedTuple):
@@ -45,7 +45,7 @@ class Fault(NamedTuple):
     """The last line of this package in the traceback."""
 
 
-def started(preloaded: list[str], function: Callable[..., Any], *arguments: Any) -> ForkServerProcess:
+def started(preloaded: list[str], function: Callable[..., Any], *arguments) -> ForkServerProcess:
     """A process that calls ``function``, forked from one that has loaded modules, which saves seconds."""
     context = multiprocessing.get_context("forkserver")
     if _server._preload_modules != preloaded:
@@ -67,14 +67,14 @@ class Worker:
             that it should not. It is sent by its name.
     """
 
-    def __init__(self, preloaded: list[str], watch: Callable[[list[str]], None] | None = None) -> None:
+    def __init__(self, preloaded: list[str], watch: Callable[[list[str]], None] | None = None):
         self._ours, other_end = multiprocessing.Pipe()
         self._process = started(preloaded, _serve, other_end, watch)
         other_end.close()
         assert self._ours.poll(PATIENCE), "the process does not start"
         self._ours.recv()
 
-    def attempt(self, function: Callable[..., Any], *arguments: Any) -> Outcome | Fault:
+    def attempt(self, function: Callable[..., Any], *arguments) -> Outcome | Fault:
         """Call ``function``, which is sent by its name; its process takes no more attempts after a fault."""
         try:
             self._ours.send((function, arguments))
@@ -90,7 +90,7 @@ class Worker:
         """Bytes of address space that the process takes now."""
         return _address_space(self._process.pid)
 
-    def close(self) -> None:
+    def close(self):
         """End the process."""
         self._process.kill()
         self._process.join()
@@ -101,14 +101,14 @@ class _Late(BaseException):
     """The time is up; no code that handles an Exception takes it for an error of its own."""
 
 
-def _late(*_: object) -> NoReturn:
+def _late(*_):
     raise _Late
 
 
-def _serve(connection: Any, watch: Callable[[list[str]], None] | None) -> None:
+def _serve(connection, watch):
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, _late)
-    descriptions: list[str] = []
+    descriptions = []
     if watch is not None:
         watch(descriptions)
     memory = max(MEMORY, _address_space("self") + _BESIDE_LIBRARIES)
@@ -128,11 +128,11 @@ def _serve(connection: Any, watch: Callable[[list[str]], None] | None) -> None:
         gc.collect()
 
 
-def _address_space(process: int | str) -> int:
+def _address_space(process):
     return int(Path(f"/proc/{process}/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Fault:
+def _attempted(function, arguments):
     from nes2net import InputError
 
     began = time.monotonic()
@@ -160,7 +160,7 @@ def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Faul
     return Outcome(error, repr(value)[:500], time.monotonic() - began)
 
 
-def _place(error: BaseException) -> str:
+def _place(error):
     """The last line of this package in an error's traceback, and the type of the error."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/nes2net/" in frame.filename]
     if not frames:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,51 +16,51 @@ _CALIBRATION = {
 }
 
 
-def _keys_of(path: Path) -> Any:
+def _keys_of(path):
     from nes2net.data.corpora import generic
 
     return generic.CORPUS.trials(path)
 
 
-def _protocol_of(path: Path) -> Any:
+def _protocol_of(path):
     from nes2net.data.corpora import asvspoof5
 
     return len(asvspoof5.CORPUS.keys(path))
 
 
-def _arrays_of(path: Path) -> Any:
+def _arrays_of(path):
     from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 
     return read_npy_dictionary(path).keys()
 
 
-def _list_beside(path: Path) -> Path:
+def _list_beside(path):
     """Write a list of trials 0, 1, …, every second of them bona fide."""
     rows = [f"{number},{('real', 'fake')[number % 2]}\n" for number in range(20)]
     return written("list.csv", "path,label\n" + "".join(rows))(path.parent)
 
 
-def _evaluated(path: Path) -> Any:
+def _evaluated(path):
     return evaluated("generic", path, "--keys", _list_beside(path))
 
 
-def _calibrated(path: Path) -> Any:
+def _calibrated(path):
     keys = ["--keys", _list_beside(path), "--phase", "all"]
     return nes2net("calibrate", "fit", "generic", path, *keys, "--save", path.parent / "calibration.json")
 
 
-def _loaded(path: Path) -> Any:
+def _loaded(path):
     from nes2net.scoring.decisions.calibration import load
 
     return load(path)
 
 
-def _applied(path: Path) -> Any:
+def _applied(path):
     scores = written("a.txt", "x 1.5\ny -0.5\n")(path.parent)
     return nes2net("calibrate", "apply", path, scores, "--out", path.with_name("out.txt"))
 
 
-def _rttm_of(path: Path) -> Any:
+def _rttm_of(path):
     from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 
     for segments in read_rttm(path).values():
@@ -70,16 +68,16 @@ def _rttm_of(path: Path) -> Any:
     return None
 
 
-def _scores(*values: object) -> str:
+def _scores(*values):
     """Write a score file of 20 trials, whose scores are ``values`` in turn."""
     return "".join(f"{number} {values[number % len(values)]}\n" for number in range(20))
 
 
-def _calibration(**changed: Any) -> str:
+def _calibration(**changed):
     return json.dumps({**_CALIBRATION, **changed})
 
 
-def _npy(content: object) -> bytes:
+def _npy(content):
     program = content if isinstance(content, bytes) else pickle.dumps(content, 4)
     header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + program
@@ -88,10 +86,10 @@ def _npy(content: object) -> bytes:
 class _Array:
     """Pickled as an array of any shape, of a byte."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape):
         self.shape = shape
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self):
         reconstruct = np.zeros(0).__reduce__()[0]
         return reconstruct, (np.ndarray, (0,), b"b"), (1, self.shape, np.dtype("u1"), False, b"1")
 
@@ -166,7 +164,7 @@ _ARRAYS = {
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }
 
-CASES: list[Case] = [
+CASES = [
     *cases(_keys_of, each_written("list.csv", _LISTS), "list: "),
     Case("list: 1 GB", sparse("list.csv", 1 << 30, b"path"), _keys_of, "is longer than 268.4 MB"),
     Case("list: pipe", pipe("list.csv"), _keys_of, "is a named pipe|no list of trials"),

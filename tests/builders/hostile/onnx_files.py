@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +25,7 @@ DESCRIPTION = {
 WEIGHTS = "weights.data"
 
 
-def good(description: Any = DESCRIPTION) -> onnx.ModelProto:
+def good(description=DESCRIPTION) -> onnx.ModelProto:
     """A detector whose logits are the mean of the waveform times two weights, and whose score is their sum."""
     value = helper.make_tensor_value_info
     node = helper.make_node
@@ -48,7 +46,7 @@ def good(description: Any = DESCRIPTION) -> onnx.ModelProto:
     return model
 
 
-def external(tensor: onnx.TensorProto, location: str = WEIGHTS, **entries: Any) -> onnx.TensorProto:
+def external(tensor: onnx.TensorProto, location: str = WEIGHTS, **entries) -> onnx.TensorProto:
     """Move a tensor's bytes to another file, which is not written; return the tensor."""
     fields = {"location": location, "offset": 0, "length": len(tensor.raw_data), **entries}
     tensor.ClearField("raw_data")
@@ -76,30 +74,28 @@ def score(path: Path) -> list[float]:
     return score_or_raise(detector, torch.ones(2, 8))
 
 
-def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
+def _tensor(name, array):
     return onnx.numpy_helper.from_array(array, name)
 
 
 @maker
-def _changed(folder: Path, change: Callable[[Any], Any], description: Any = DESCRIPTION) -> Path:
+def _changed(folder, change, description=DESCRIPTION):
     """A good model after ``change``."""
     model = good(description)
     change(model)
     return write(folder, model)
 
 
-def _described(description: Any) -> Callable[[Path], Path]:
+def _described(description):
     return lambda folder: write(folder, good(description))
 
 
-def _bytes(content: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
+def _bytes(content):
     return lambda folder: write(folder, content(good().SerializeToString()))
 
 
 @maker
-def _beside(
-    folder: Path, make: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
-) -> Path:
+def _beside(folder, make, location=WEIGHTS, declared=WEIGHTS, **entries):
     """A model with weights in another file, which ``make`` writes."""
     model_folder = folder / "model"
     model_folder.mkdir()
@@ -110,20 +106,20 @@ def _beside(
     return write(model_folder, model)
 
 
-def _ones(path: Path) -> None:
+def _ones(path):
     np.ones(2, np.float32).tofile(path)
 
 
-def _add(model: Any, *nodes: Any) -> None:
+def _add(model, *nodes):
     for node in reversed(nodes):
         model.graph.node.insert(0, node)
 
 
-def _domain(text: str) -> Callable[[Path], Path]:
+def _domain(text):
     return _changed(lambda model: setattr(model.graph.node[0], "domain", text))
 
 
-def _undeclared_within(model: Any) -> None:
+def _undeclared_within(model):
     """Weights in an undeclared file, of a Constant in a branch."""
     node = helper.make_node
     out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])
@@ -132,17 +128,17 @@ def _undeclared_within(model: Any) -> None:
     _add(model, node("If", ["c"], ["unused"], then_branch=branch, else_branch=branch))
 
 
-def _sized(size: int) -> Callable[[Any], None]:
-    def change(model: Any) -> None:
+def _sized(size):
+    def change(model):
         model.graph.initializer[0].dims[:] = [size]
 
     return change
 
 
-def _filled(size: int) -> Callable[[Any], None]:
+def _filled(size):
     """One node that makes ``size`` numbers, on which the logits depend."""
 
-    def change(model: Any) -> None:
+    def change(model):
         model.graph.initializer.extend([_tensor("size", np.array([size])), _tensor("all", np.array([0]))])
         filled = helper.make_node("ConstantOfShape", ["size"], ["filled"])
         _add(model, filled, helper.make_node("ReduceMean", ["filled", "all"], ["m"]))
@@ -151,7 +147,7 @@ def _filled(size: int) -> Callable[[Any], None]:
     return change
 
 
-def _graphs_within_graphs(depth: int) -> bytes:
+def _graphs_within_graphs(depth):
     """Nodes with an attribute with a graph with a node, without end."""
     content = b""
     for field in [0x3A, *[0x0A, 0x2A, 0x32] * depth][::-1]:
@@ -164,18 +160,18 @@ def _graphs_within_graphs(depth: int) -> bytes:
     return content
 
 
-def _texts(model: Any) -> None:
+def _texts(model):
     for number in range(200):
         model.metadata_props.add(key=str(number), value="x" * 500_000)
 
 
-def _more_scores(model: Any) -> None:
+def _more_scores(model):
     """Three scores, whatever the batch, under a declared shape of (batch,)."""
     model.graph.initializer.append(_tensor("three", np.ones(3, np.float32)))
     model.graph.node[-1].CopyFrom(helper.make_node("Identity", ["three"], ["scores"]))
 
 
-def _large(folder: Path) -> Path:
+def _large(folder):
     path = write(folder, good())
     os.truncate(path, 1 << 40)
     return path
@@ -186,7 +182,7 @@ _DAMAGED = r"m\.onnx is not an ONNX file or is damaged"
 _UNDECLARED = r"m\.onnx has weights in .*, but declares .* part of its identity"
 _ELSEWHERE = "needs its weights in .*missing or not a file"
 _ZEROS = "/dev/zero"
-_DESCRIBED: dict[str, tuple[Any, ...]] = {
+_DESCRIBED = {
     "config": ([], {**CONFIG, "x": {"name": "x"}}, {**CONFIG, "backend": {"name": 1}}),
     "min_samples": (0, True, 1 << 40),
     "max_samples": (0, 1 << 62),
@@ -197,9 +193,9 @@ _DESCRIBED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _cases() -> list[Case]:
+def _cases():
     deep = "[" * 100_000 + "]" * 100_000
-    rows: dict[str, tuple[Callable[[Path], Path], str | None]] = {
+    rows = {
         "good": (_described(DESCRIPTION), None),
         "good, weights beside it": (_beside(_ones), None),
         # Weights in other files.

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 from builders.hostile import Case, cases
 from builders.hostile.folders import doubled
 from builders.hostile.making import each_written, pipe, written
 
 
-def _on_a_pipe(folder: Path) -> Path:
+def _on_a_pipe(folder):
     """A recipe whose base is a pipe beside it."""
     pipe("base.yaml")(folder)
     return written("recipe.yaml", "base: base.yaml")(folder)
 
 
-def _read(path: Path, overrides: Sequence[str] = ()) -> Any:
+def _read(path, overrides=()):
     from nes2net.training.recipes.reading import load_recipe
 
     return load_recipe(path, overrides)
 
 
-_TEXTS: dict[str, tuple] = {}
+_TEXTS = {}
 _TEXTS["doubled 40 times"] = (doubled(40), "aliases and tags are not allowed")
 _TEXTS["a tag"] = ("seed: !!python/name:os.system", "tags")
 _TEXTS["nested 10,000 deep"] = ("model: " + "[" * 10_000 + "]" * 10_000, "deep")
@@ -37,7 +33,7 @@ _TEXTS["a model that is a list"] = ("model: [lps]", "`model` must be a mapping o
 _TEXTS["a base that is a list"] = ("base: [x]", "base must be the name")
 _TEXTS["a base outside"] = ("base: ../x.yaml", "base must be the name")
 
-CASES: list[Case] = cases(_read, each_written("recipe.yaml", _TEXTS))
+CASES = cases(_read, each_written("recipe.yaml", _TEXTS))
 CASES.append(Case("a pipe", pipe("recipe.yaml"), _read, "is a named pipe"))
 CASES.append(Case("a base that is a pipe", _on_a_pipe, _read, "base.yaml: is a named pipe"))
 CASES.append(Case("a name with a null byte", lambda folder: "x\0y", _read, "neither a YAML file nor"))

@@ -10,9 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -26,7 +24,7 @@ _VICTIM = "epoch_7.pth"
 
 
 @functools.cache
-def _good_run() -> Path:
+def _good_run():
     """A folder with a corpus and a run that was stopped in its second epoch."""
     from nes2net.training.recipes.reading import load_recipe
 
@@ -49,7 +47,7 @@ def _good_run() -> Path:
     return folder
 
 
-def _copy(folder: Path) -> Path:
+def _copy(folder):
     """Copy the good run into ``folder``, and return its recipe."""
     run_folder = _good_run()
     shutil.copytree(run_folder / "models", folder / "models")
@@ -60,19 +58,19 @@ def _copy(folder: Path) -> Path:
     return folder / "recipe.yaml"
 
 
-def _run_of(recipe: Path) -> Path:
+def _run_of(recipe):
     (run,) = (recipe.parent / "models").iterdir()
     return run
 
 
-def _train(recipe: Path) -> str:
+def _train(recipe):
     try:
         return nes2net("train", recipe, "--device", "cpu")
     finally:
         assert (recipe.parent / _VICTIM).is_file(), "a file outside the run folder was deleted"
 
 
-def _resume(recipe: Path) -> str:
+def _resume(recipe):
     """Read the resume file, and go on with the run if that is possible; to begin with the run takes far longer."""
     from nes2net.training.resume_file import read_resume_file
 
@@ -81,7 +79,7 @@ def _resume(recipe: Path) -> str:
 
 
 @maker
-def _changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+def _changed(folder, change):
     """A resume file whose content ``change`` has changed, or has put something else in place of."""
     recipe = _copy(folder)
     file = _run_of(recipe) / "resume.pt"
@@ -90,10 +88,10 @@ def _changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return recipe
 
 
-def _put(path: str, value: Any) -> Callable[[Path], Path]:
+def _put(path, value):
     """``value``, or what it makes of the good one, at ``place``: keys with dots between them."""
 
-    def change(content: dict[str, Any]) -> None:
+    def change(content):
         *parents, last = (int(key) if key.isdigit() else key for key in path.split("."))
         for parent in parents:
             content = content[parent]
@@ -109,28 +107,28 @@ _MISSING = object()
 _NAN = float("nan")
 
 
-def _doubled() -> list[Any]:
-    doubled: list[Any] = ["x"]
+def _doubled():
+    doubled = ["x"]
     for _ in range(40):
         doubled = [doubled, doubled]
     return doubled
 
 
-def _filled(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+def _filled(value):
     return lambda tensor: torch.full_like(tensor, value)
 
 
-def _weight(change: Callable[[torch.Tensor], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _weight(change):
     """Change one tensor of the detector."""
     name = "pooling.linear1.weight"
     return lambda state: {**state, name: change(state[name])}
 
 
-def _words(number: int) -> torch.Tensor:
+def _words(number):
     return torch.zeros(number, dtype=torch.int64)
 
 
-_VALUES: dict[str, tuple[Any, ...]] = {
+_VALUES = {
     **{key: (["x"],) for key in ("recipe", "data", "model", "optimizer", "stream")},
     "version": (6,),
     "progress": (["x"], lambda progress: {**progress, "more": 1}),
@@ -161,7 +159,7 @@ _VALUES: dict[str, tuple[Any, ...]] = {
         *map(_weight, (torch.flatten, torch.Tensor.double, _filled(_NAN), torch.Tensor.tolist)),
     ),
     "detector.more": (torch.zeros(1),),
-    "optimizer.param_groups": (["x"] * 10**6,),
+    "optimizer.more": (["x"] * 10**6,),
     "optimizer.state": (["x"], {"x": {}}, lambda state: {**state, 999: state[0]}),
     "optimizer.state.0.step": (_MISSING, torch.zeros(2)),
     "optimizer.state.0.exp_avg": (_MISSING, torch.zeros(2), torch.Tensor.double, None),
@@ -171,21 +169,20 @@ _VALUES: dict[str, tuple[Any, ...]] = {
     "stream.keys": (_words(10), torch.zeros(624), _filled(2**40)),
     "stream.gates": (_words(10), _filled(-1), _filled(700)),
     "stream.position": (625, "x"),
-    "stream.gates_version": (2,),
     "stream.has_gauss": (2,),
     "stream.cached_gaussian": (_NAN,),
 }
 _VALUES["objective"] = (["x"],)
 
 
-def _odd_metadata(content: dict[str, Any]) -> dict[str, Any]:
+def _odd_metadata(content):
     weights = OrderedDict(content["detector"])
     weights._metadata = OrderedDict({name.rpartition(".")[0]: 5 for name in weights})
     return {**content, "detector": weights}
 
 
 @maker
-def _with(folder: Path, name: str, put: Callable[[Path], Any]) -> Path:
+def _with(folder, name, put):
     """What ``put`` makes, in place of a file of the run folder."""
     recipe = _copy(folder)
     path = _run_of(recipe) / name
@@ -194,15 +191,15 @@ def _with(folder: Path, name: str, put: Callable[[Path], Any]) -> Path:
     return recipe
 
 
-def _linked_out(path: Path) -> None:
+def _linked_out(path):
     path.symlink_to(path.parents[2] / "elsewhere")
 
 
-def _text(name: str, text: str) -> Callable[[Path], Path]:
+def _text(name, text):
     return _with(name, lambda path: written(name, text)(path.parent))
 
 
-def _average(recipe: Path) -> str:
+def _average(recipe):
     return nes2net("average", _run_of(recipe), "--best", 1, "--by", "val_loss_wo_aug")
 
 
@@ -218,7 +215,7 @@ _HISTORIES = {
 }
 _OURS = "resume.pt history.json recipe.yaml epoch_1.pth .lock train.log .resume.pt.5.tmp".split()
 
-CASES: list[Case] = [
+CASES = [
     Case("a good resume file", _copy, _train, None),
     *(
         Case(f"{place}, {number}", _put(place, value), _resume, r"resume\.pt|holds a run|with another")

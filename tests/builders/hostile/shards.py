@@ -6,10 +6,7 @@ import io
 import json
 import struct
 import tarfile
-from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +22,13 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.shards import CORPUS
 
 
-def _flac() -> bytes:
+def _flac():
     file = io.BytesIO()
     soundfile.write(file, noise(2000), 16000, format="FLAC")
     return file.getvalue()
 
 
-def _rows(count: int = 6, **changes: Any) -> pa.Table:
+def _rows(count=6, **changes):
     columns = {
         "path": [f"u{i}.flac" for i in range(count)],
         "audio": [(_flac(), f"u{i}.flac") for i in range(count)],
@@ -41,12 +38,12 @@ def _rows(count: int = 6, **changes: Any) -> pa.Table:
     return shards.table({**columns, **changes})
 
 
-def _table(folder: Path, **changes: Any) -> Path:
+def _table(folder, **changes):
     return shards.write_parquet(folder / "test-0.parquet", _rows(**changes))
 
 
 @maker
-def _parquet(folder: Path, columns: Callable[[], Mapping[str, Any]], **options: Any) -> Path:
+def _parquet(folder, columns, **options):
     """A Parquet file of a few megabytes."""
     path = folder / "test-0.parquet"
     huge = {"compression": "zstd", "row_group_size": 1 << 30, "dictionary_pagesize_limit": 1 << 30}
@@ -55,22 +52,22 @@ def _parquet(folder: Path, columns: Callable[[], Mapping[str, Any]], **options: 
     return path
 
 
-def _repeated(value: Any, rows: int) -> pa.DictionaryArray:
+def _repeated(value, rows):
     """``value`` in every row, but once in the file."""
     kind = pa.binary() if isinstance(value, bytes) else None
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value], kind))
 
 
-def _repeating(rows: int, audio: int = 1, notes: str = "{}") -> Callable[[Path], Path]:
+def _repeating(rows, audio=1, notes="{}"):
     return _parquet(lambda: {"audio": _repeated(b"A" * audio, rows), "notes": _repeated(notes, rows)})
 
 
-def _alike() -> dict[str, Any]:
+def _alike():
     """Values that are the beginning of the one before, which is 1 MB long."""
     return {"audio": pa.array([b"A" * (1 << 20)] * 300, pa.binary()), "notes": ["{}"] * 300}
 
 
-def _footer(chunks: bytes) -> Callable[[Path], Path]:
+def _footer(chunks):
     """A Parquet file whose footer ends in a list of column chunks."""
     footer = _SCHEMA + chunks
     return written("test-0.parquet", b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
@@ -81,7 +78,7 @@ _SCHEMA = b"\x15\x02\x19\x2c\x48\x06schema\x15\x02\x00\x15\x0c\x25\x00\x18\x05au
 
 
 @maker
-def _arrow(folder: Path, batches: int, rows: int, size: int) -> Path:
+def _arrow(folder, batches, rows, size):
     """An Arrow stream of batches of ``rows`` recordings of ``size`` bytes, compressed."""
     path = folder / "data-0.arrow"
     offsets = pa.py_buffer(np.arange(rows + 1, dtype=np.int32) * size)
@@ -95,7 +92,7 @@ def _arrow(folder: Path, batches: int, rows: int, size: int) -> Path:
     return path
 
 
-def _deltas(folder: Path) -> Path:
+def _deltas(folder):
     """An Arrow stream whose dictionary of 20 MB grows by a word a thousand times, and is copied for each."""
     path = folder / "data-0.arrow"
     words = pa.array([f"{number}{'a' * 200}" for number in range(100_000)])
@@ -110,7 +107,7 @@ def _deltas(folder: Path) -> Path:
 
 
 @maker
-def _raw_tar(folder: Path, *entries: Mapping[str, Any]) -> Path:
+def _raw_tar(folder, *entries):
     """A tar file of members with these properties of :class:`tarfile.TarInfo`, with a recording in each file."""
     path = folder / "test-0.tar"
     content = _flac()
@@ -125,7 +122,7 @@ def _raw_tar(folder: Path, *entries: Mapping[str, Any]) -> Path:
 
 
 @maker
-def _offsets(folder: Path, column: str) -> Path:
+def _offsets(folder, column):
     """An Arrow stream in which the offsets of a column reach far beyond its data, and back."""
     rows = pa.table({"audio": pa.array([b"xy", b"z"], pa.binary()), "notes": ["{}", "{}"]})
     path = shards.write_arrow(folder / "data-0.arrow", rows)
@@ -136,29 +133,29 @@ def _offsets(folder: Path, column: str) -> Path:
     return path
 
 
-def _listed(path: Path) -> int:
+def _listed(path):
     return len(CORPUS.trials(path))
 
 
-def _decoded(path: Path) -> int:
+def _decoded(path):
     """List the trials and decode all of them."""
     return sum(len(load_audio(trial.audio_path())) for trial in CORPUS.trials(path))
 
 
-def _first_row(path: Path) -> int:
+def _first_row(path):
     """Decode the first recording by its address, without a list of trials."""
     first = path / ("u0.flac" if path.suffix == ".tar" else "0")
     assert is_there(first)
     return len(load_audio(first))
 
 
-def _checked(path: Path) -> str:
+def _checked(path):
     return nes2net("data", "check", "shards", path if path.is_dir() else path.parent)
 
 
 _WIDE = '{"a": "\U0001f600' + "b" * 250_000 + '"}'
 _REFUSED = "refused to save memory and time: it grows to "
-_ROWS: dict[str, tuple[Callable[[Path], Path], str]] = {
+_ROWS = {
     "audio of 10^6 times 1 MB": (_repeating(10**6, 1 << 20), r"[12]\d\d.\d MB of rows"),
     "a value of 160 MB, 8 times": (_repeating(8, 160 << 20), "167.8 MB of pages"),
     "values of 1 MB that begin alike": (
@@ -167,14 +164,14 @@ _ROWS: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "40 compressed batches of 100 MB": (_arrow(40, 1, 100 << 20), "209.7 MB of rows"),
 }
-_LISTS: dict[str, tuple[Callable[[Path], Path], str]] = {
+_LISTS = {
     "wide texts, 10^3 times": (_repeating(10**3, notes=_WIDE), "13.* MB of text beside"),
     "10^6 rows": (_repeating(10**6), "100,096 rows"),
     "a footer of 3 MB": (_footer(b"\x19\xfc\xc0\x84\x3d" + b"\x26\0\0" * 10**6), "768.0 MB of footer"),
     "10^7 empty rows in a batch": (_arrow(1, 10**7, 0), "10,000,001 rows"),
     "a dictionary that is copied for each batch": (_deltas, r".* of dictionaries"),
 }
-_NOTES: dict[str, tuple[str, str | None]] = {
+_NOTES = {
     "10,000 deep": ("[" * 10_000 + "]" * 10_000, "row 2: the notes: .* more than 100 deep"),
     "20 MB": (json.dumps({"a": "b" * 20_000_000}), "row 2: the notes are not JSON .20,000,0.. characters, more than"),
 }
@@ -185,14 +182,14 @@ _NO_FILES = [
 ]
 
 
-def _changed(column: str, good: Any, value: Any) -> Callable[[Path], Path]:
+def _changed(column, good, value):
     """A Parquet file with ``value`` in the third row of ``column``."""
     return partial(_table, **{column: [good, good, value, good, good, good]})
 
 
 _COLUMNS = {f"c{number}": range(6) for number in range(1100)}
 
-CASES: list[Case] = [
+CASES = [
     *cases(_first_row, {name: (make, _REFUSED + says) for name, (make, says) in _ROWS.items()}),
     *cases(_listed, {name: (make, _REFUSED + says) for name, (make, says) in _LISTS.items()}),
     Case("10^9 column chunks", _footer(b"\x19\xfc\x80\x94\xeb\xdc\x03"), _listed, "cut off or damaged"),
