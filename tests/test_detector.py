@@ -71,17 +71,6 @@ def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
     assert set(fitting) == next((alike for alike in ALIKE if name in alike), {name})
 
 
-@pytest.mark.parametrize("name", ["detector.pth", "folder"])
-def test_a_saved_and_loaded_detector_gives_the_same_score(detector, waveform, tmp_path, name):
-    detector.save(tmp_path / name, note="kept")
-    again = load_detector(tmp_path / name)
-    assert not again.training
-    assert again.score(waveform, 16000) == detector.score(waveform, 16000)
-    assert again.config == detector.config
-    if name == "folder":
-        assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
-
-
 def test_a_published_checkpoint_needs_only_its_architecture(detector, small_model, waveform, tmp_path):
     """A bare state dict of other code, with DataParallel's prefix and without a front-end file."""
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")

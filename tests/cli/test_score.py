@@ -113,8 +113,6 @@ def test_recordings_are_measured_once(score, corpus, workdir):
     run = {"traits": columns, "trials": recordings_digest(trials), "num_samples": SAMPLES}
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
-    wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0, 1.0, "", ""], audio[3]]]
-    path.write_text("\n".join([path.read_text()[:-1], *map(json.dumps, wrong), '["cut']))
     (workdir / "dev.txt.decisions.json").write_text("{}")
     again, record, *_ = score(flags)
     assert again[1]["decision"] == CANNOT_TELL

@@ -13,7 +13,6 @@ from builders import input_error
 
 from nes2net import Detector
 from nes2net.apps.export.arena import ArenaModel, check_meta
-from nes2net.cli.main import main
 from nes2net.models.card import arxiv_number
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.score_file import read_scores
@@ -90,15 +89,18 @@ def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoin
     assert together == [score_of(model, audio) for audio in audios]
 
 
-def write(checkpoint, out, *more):
-    return main(["export", str(checkpoint), "--to", "arena", "--out", str(out), *more])
+@pytest.fixture
+def write(checkpoint, tmp_path, output):
+    """A function that writes the folder ``out``: what is printed."""
+    return lambda *more, status=0: output(
+        ["export", checkpoint, "--to", "arena", "--out", tmp_path / "out", *more], status
+    )
 
 
-def test_the_folder_for_the_arena_is_checked(checkpoint, spectral_detector, tmp_path, capsys):
+def test_the_folder_for_the_arena_is_checked(write, spectral_detector, tmp_path, output):
     out = tmp_path / "out"
-    check = ["export", str(tmp_path / "out"), "--to", "arena", "--check"]
-    assert write(checkpoint, out) == 0
-    printed = capsys.readouterr().out
+    check = f"export {out} --to arena --check"
+    printed = write().out
     system = yaml.safe_load((out / "meta.yaml").read_text())["system"]
     assert "lacks system.code, system.checkpoint" in printed
     assert "arena_model:Model" in printed
@@ -107,14 +109,11 @@ def test_the_folder_for_the_arena_is_checked(checkpoint, spectral_detector, tmp_
     assert "the first 64,600 samples" in system["description"]
     assert "no paper" in printed
     assert "paper" not in system
-    assert main(check) == 2
-    assert "fill in system.code, system.checkpoint" in capsys.readouterr().err
-    assert write(checkpoint, out) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    assert "fill in system.code, system.checkpoint" in output(check, 2).err
+    assert "--overwrite" in write(status=2).err
     urls = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
-    assert write(checkpoint, out, "--overwrite", "--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *urls) == 0
-    assert "lacks" not in capsys.readouterr().out
-    assert main(check) == 0
+    assert "lacks" not in write("--overwrite", "--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *urls).out
+    output(check)
     system = yaml.safe_load((out / "meta.yaml").read_text())["system"]  # as the client reads it
     assert system["paper"]["arxiv_id"] == "2504.05657"
     assert system["slug"] == "mine-2"
@@ -172,17 +171,24 @@ def loaded(folder):
     return module.Model()
 
 
-def scored_by_nes2net(checkpoint, tmp_path, *more):
-    out = tmp_path / "own.txt"
-    command = ["score", "generic", str(tmp_path / "list.csv"), "--model", str(checkpoint), "--out", str(out)]
-    assert main([*command, "--split", "all", "--device", "cpu", *more]) == 0
-    return dict(zip(*read_scores(out)))
+@pytest.fixture
+def scored_by_nes2net(checkpoint, tmp_path, output):
+    """A function that returns the scores of `nes2net score` by id."""
+
+    def score(*more):
+        words = f"score generic {tmp_path}/list.csv --model {checkpoint} --out {tmp_path}/own.txt"
+        output([*words.split(), "--split", "all", "--device", "cpu", *more])
+        return dict(zip(*read_scores(tmp_path / "own.txt")))
+
+    return score
 
 
 @pytest.mark.parametrize("length", [[], ["--samples", "full"], ["--samples", "20000"]])
-def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint, recordings, tmp_path, length):
+def test_driven_as_the_client_does_it_scores_as_nes2net_score(
+    client, write, scored_by_nes2net, recordings, tmp_path, length
+):
     """Made without arguments, loaded once, chunks of `batch_size` with a short last one, unloaded at the end."""
-    assert write(checkpoint, tmp_path / "out", "--batch-size", "3", *length) == 0
+    write("--batch-size", "3", *length)
     model = loaded(tmp_path / "out")
     by_model = {}
     assert (model.name, model.expected_sample_rate, model.batch_size) == ("lps + asp_mlp", 16000, 3)
@@ -191,21 +197,21 @@ def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint
         chunk = dict(itertools.islice(recordings.items(), start, start + model.batch_size))
         by_model |= zip(chunk, model.score_batch([*chunk.values()], [16000] * len(chunk)), strict=True)
     model.unload()
-    by_command = scored_by_nes2net(checkpoint, tmp_path, *length)
+    by_command = scored_by_nes2net(*length)
     assert len(chunk) == 1
     assert list(by_model) == list(by_command)
     assert by_model == pytest.approx(by_command, abs=1e-6)
 
 
-def test_the_installed_client_of_the_arena_runs_the_system(checkpoint, recordings, tmp_path, monkeypatch):
+def test_the_installed_client_of_the_arena_runs_the_system(write, scored_by_nes2net, recordings, tmp_path, monkeypatch):
     """`Benchmark.run` of the installed client on a local folder in the Arena's layout."""
     benchmark = pytest.importorskip("speech_spoof_bench.benchmark", reason="the Arena's client is not installed")
     arena_set = pytest.importorskip("builders.arena_set")
     contents = [(tmp_path / f"{name}.flac").read_bytes() for name in recordings]
     dataset = arena_set.write_arena_set(tmp_path / "Tiny", [number % 2 for number in range(len(contents))], contents)
-    assert write(checkpoint, tmp_path / "out", "--batch-size", "3") == 0
+    write("--batch-size", "3")
     monkeypatch.syspath_prepend(tmp_path / "out")
     result = benchmark.Benchmark.run(loaded(tmp_path / "out"), [str(dataset)], tmp_path / "results")["Tiny"]
     assert (result.n_trials, result.n_skipped) == (len(LENGTHS), 0)
     by_client = dict(zip(*read_scores(result.scores_path)))
-    assert by_client == pytest.approx(scored_by_nes2net(checkpoint, tmp_path), abs=1.6e-6)
+    assert by_client == pytest.approx(scored_by_nes2net(), abs=1.6e-6)

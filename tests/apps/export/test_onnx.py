@@ -352,14 +352,6 @@ def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path
         OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
 
 
-def test_a_missing_device_is_named(file):
-    with input_error("has no mps"):
-        OnnxDetector(file, device="mps")
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        with input_error("has no cuda: install onnxruntime-gpu"):
-            OnnxDetector(file, device="cuda")
-
-
 def test_errors_of_an_export(detector, tmp_path):
     for exported, name, message in (
         (detector, "d.pt", r"d\.pt has the wrong suffix: choose a name that ends in \.onnx"),

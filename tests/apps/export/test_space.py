@@ -15,7 +15,6 @@ from builders import PATIENCE
 from builders.voices import voice
 
 from nes2net import Detector
-from nes2net.cli.main import main
 from nes2net.lib.installation import requirement
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
 
@@ -27,11 +26,10 @@ def model(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_a_space_holds_all_that_its_app_needs(model, tmp_path, spectral_detector, capsys):
+def test_a_space_holds_all_that_its_app_needs(model, tmp_path, spectral_detector, output):
     space = tmp_path / "space"
-    arguments = ["export", str(model), "--to", "space", "--out", str(space)]
-    assert main([*arguments, "--calibration", str(tmp_path / "calibration.json")]) == 0
-    assert str(space) in capsys.readouterr().out
+    words = f"export {model} --to space --out {space}"
+    assert str(space) in output(f"{words} --calibration {tmp_path}/calibration.json").out
     files = {path.relative_to(space).as_posix() for path in space.rglob("*") if path.is_file()}
     detector = {f"detector/{name}" for name in ("README.md", "config.yaml", "model.safetensors")}
     assert files == {".gitattributes", "README.md", "app.py", "requirements.txt", "calibration.json"} | detector
@@ -44,7 +42,7 @@ def test_a_space_holds_all_that_its_app_needs(model, tmp_path, spectral_detector
     waveform = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Detector.from_pretrained(space / "detector")(waveform), spectral_detector(waveform))
 
-    assert main([*arguments, "--overwrite"]) == 0  # without the calibration of before
+    output(f"{words} --overwrite")  # without the calibration of before
     assert not (space / "calibration.json").exists()
 
 
@@ -63,11 +61,11 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, refused)
 
 
 @pytest.mark.slow
-def test_the_program_of_a_space_scores_on_any_host(model, tmp_path):
+def test_the_program_of_a_space_scores_on_any_host(model, tmp_path, output):
     pytest.importorskip("fastapi_offline")
     space = tmp_path / "space"
     sound = tmp_path / "a.wav"
-    assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
+    output(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json")
     soundfile.write(sound, voice(seconds=2), 16000)
     # The last bits of products depend on where the weights lie in memory, so they are read from the same file.
     exported = Detector.from_pretrained(space / "detector", device="cpu")

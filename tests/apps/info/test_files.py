@@ -12,7 +12,6 @@ from builders.small_parts import SPECTRAL_MODEL
 
 from nes2net import Detector
 from nes2net.apps.export.formats import export
-from nes2net.cli.main import main
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.training.run import train
 
@@ -47,7 +46,7 @@ def test_a_checkpoint_of_a_run(run, info):
     assert any("predict" in line for line in sheet["next"])
 
 
-def test_info_describes_every_file_of_a_run(run, tmp_path, info):
+def test_info_describes_every_file_of_a_run(run, tmp_path, info, output):
     sheet = info(run, "--json")
     assert sheet["title"].endswith(": run folder")
     assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
@@ -55,7 +54,7 @@ def test_info_describes_every_file_of_a_run(run, tmp_path, info):
     assert "train.epochs" in info(run / "recipe.yaml")
     for name, title in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
         assert title in " ".join(info(run / name).split())
-    assert main(["average", str(run), "--ids", "1", "2", "--out", str(tmp_path / "mean.pth")]) == 0
+    output(["average", run, "--ids", 1, 2, "--out", tmp_path / "mean.pth"])
     assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
     folder = shutil.copytree(run, tmp_path / "run of mine")
     assert info(folder, "--json")["next"][0] == f"nes2net average '{folder}'"
@@ -89,10 +88,10 @@ def test_info_knows_a_published_checkpoint(tmp_path, info):
     assert "its tensors have other names" not in sheet
 
 
-def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info):
+def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info, output):
     scores = tmp_path / "s.txt"
-    command = f"score asvspoof2019_la {corpus} --split dev --model {run}/epoch_2.pth --samples 8000 --workers 0"
-    assert main([*command.split(), "--out", str(scores)]) == 0
+    words = f"score asvspoof2019_la {corpus} --split dev --model {run}/epoch_2.pth --samples 8000 --workers 0"
+    output(f"{words} --out {scores}")
     sheet = info(scores, "--json")
     assert sheet["trials"] == 12
     assert sheet["corpus"].startswith("asvspoof2019_la, dev, 4sec")
@@ -108,7 +107,7 @@ def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info):
     assert "are too good" in sheet["warning"][0]
 
 
-def test_records_of_strangers_are_not_trusted(run, tmp_path, info, capsys):
+def test_records_of_strangers_are_not_trusted(run, tmp_path, info, output):
     scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
     for changes in (
         {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
@@ -118,17 +117,16 @@ def test_records_of_strangers_are_not_trusted(run, tmp_path, info, capsys):
     ):
         write_record(scores, **changes)
         assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
-        assert main(["info", str(scores), "--json"]) == 0
-        assert "\x9b" not in capsys.readouterr().out
+        assert "\x9b" not in output(["info", scores, "--json"]).out
 
 
-def test_control_characters_of_files_are_not_printed(run, tmp_path, capsys):
+def test_control_characters_of_files_are_not_printed(run, tmp_path, command):
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["data"]["root"] = "\x1b[2Jgone\x1b]0;title\x07"
     for name, text in (("r.yaml", yaml.safe_dump(recipe)), ("s.txt", "a\x1b[2J 1.0\n")):
         (tmp_path / name).write_text(text)
-        main(["info", str(tmp_path / name)])
-        assert not {"\x1b", "\x07"} & {*"".join(capsys.readouterr())}
+        _, out, err = command(["info", tmp_path / name])
+        assert not {"\x1b", "\x07"} & {*out, *err}
 
 
 def test_info_describes_a_calibration(tmp_path, info):
@@ -146,11 +144,9 @@ def test_info_describes_a_calibration(tmp_path, info):
     assert "  detector" not in text
 
 
-def test_other_files_are_refused_in_one_line(tmp_path, capsys):
+def test_other_files_are_refused_in_one_line(tmp_path, refused):
     contents = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
     for name, text in contents.items():
         (tmp_path / name).write_text(text)
-        assert main(["info", str(tmp_path / name)]) == 2
-        error = capsys.readouterr().err
+        error = refused(["info", tmp_path / name])
         assert name in error or "unknown_key" in error
-        assert error.count("\n") == 1

@@ -120,6 +120,16 @@ def server(usual_server):
 
 
 @pytest.fixture
+def client(server):
+    return server[0]
+
+
+@pytest.fixture
+def desk(server):
+    return server[1]
+
+
+@pytest.fixture
 def page():
     with opened_page() as page:
         yield page

@@ -8,7 +8,6 @@ import io
 import json
 import socket
 import struct
-import time
 import zipfile
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, needs_serve, wait
-from builders.page_requests import left, send, wav
+from builders.page_requests import begun, left, send, wav
 
 from nes2net.apps.serve.desk import Limits
 from nes2net.apps.serve.guard import Guard
@@ -85,7 +84,7 @@ def frame(content, head=0x81, length=None):
     return bytes([head]) + size + bytes(4) + content  # the mask is zero
 
 
-def close_code(port, *frames, pause=0.0):
+def close_code(port, *frames):
     """The code with which the server of `nes2net listen` closes a connection after these frames."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
         client.sendall(request("listen", port))
@@ -95,7 +94,6 @@ def close_code(port, *frames, pause=0.0):
         with suppress(OSError):
             for content in frames:
                 client.sendall(content)
-                time.sleep(pause)
         with client.makefile("rb") as lines:
             while head := lines.read(2):
                 size = head[1]
@@ -154,22 +152,13 @@ def test_a_slow_upload_is_cut_off(serving, monkeypatch):
     """Uploads of the page, and recordings over HTTP."""
     monkeypatch.setattr(Guard.__init__, "__defaults__", ((), 1.0))
     client, desk = serving()
-    port = client.base_url.port
     for path in ("/api/score", "/page/score"):
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\nContent-Length: 100000\r\n\r\n"
-        assert exchange(port, head.encode(), PART, bytes(1000)) == 408
+        with begun(client, 100_000, bytes(1000), path).makefile("rb") as answer:
+            assert answer.readline().split()[1] == b"408"
+            assert b"was not complete within 1 s" in answer.read()
     monkeypatch.undo()
     assert client.get("/health").status_code == 200
     assert left(desk) == []
-
-
-def test_a_slow_frame_is_no_message(ports, monkeypatch):
-    """A frame that comes a byte at a time is no message."""
-    monkeypatch.setattr(listen_server, "MAX_SILENCE", 1.0)
-    slow = frame(bytes(1000), 0x82, 1000)
-    trickle = [slow[n : n + 1] for n in range(60)]
-    assert close_code(ports["listen"], frame(OF_LISTEN), *trickle, pause=0.05) in (1008, None)
-    assert exchange(ports["listen"], request("listen", ports["listen"])) == 101
 
 
 @TARGETS

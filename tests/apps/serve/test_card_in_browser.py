@@ -32,8 +32,7 @@ def downloaded(page, name):
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
-def test_names_of_files_are_shown_as_text(page, serving, speech):
-    client, _ = serving()
+def test_names_of_files_are_shown_as_text(page, client, speech):
     name = "<img src=x onerror=alert(1)>,=1+1.wav"
     drop(page, client, (name, wav()), ("=1+1.txt", b"no samples"))
     page.wait_for_selector("#table tr:nth-child(2)")
@@ -50,8 +49,7 @@ def test_names_of_files_are_shown_as_text(page, serving, speech):
     assert "llr" not in first
 
 
-def test_one_window_has_a_message_instead_of_a_line(page, serving):
-    client, _ = serving()
+def test_one_window_has_a_message_instead_of_a_line(page, client):
     drop(page, client, ("silence.wav", wav(0.02, pitch=0)))
     text = card_of(page)
     remark = "digital silence; lasts 0.02 s; in training the detector hears 4.04 s at a time"
@@ -116,8 +114,7 @@ def test_a_recording_that_is_not_decided(page, serving, speech, calibration):
     assert desk.notes[0] in page.locator("#basis").inner_text()
 
 
-def test_the_box_scores_each_channel_by_itself(page, serving, tmp_path):
-    client, _ = serving()
+def test_the_box_scores_each_channel_by_itself(page, client, tmp_path):
     soundfile.write(tmp_path / "call.wav", np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     page.goto(str(client.base_url))
     page.check("#each")
@@ -137,8 +134,7 @@ def test_an_upload_without_an_answer_is_an_error_of_the_file(page, serving):
     assert [row[0] for row in rows_of(page)] == ["a.wav"]  # a new drop replaces what was shown
 
 
-def test_the_page_can_be_used_without_a_mouse_or_screen(page, serving, speech):
-    client, _ = serving()
+def test_the_page_can_be_used_without_a_mouse_or_screen(page, client, speech):
     drop(page, client, speech / "talk.wav", speech / "notes.txt", speech / "talk.mp3")
     page.wait_for_selector("#table tr:nth-child(3)")
     name, score, _ = rows_of(page)[-1]
@@ -160,8 +156,7 @@ def test_the_page_can_be_used_without_a_mouse_or_screen(page, serving, speech):
     assert page.locator("#place").inner_text().startswith("0:01.5  score ")
 
 
-def test_the_page_follows_the_scheme_of_the_system(page, serving):
-    client, _ = serving()
+def test_the_page_follows_the_scheme_of_the_system(page, client):
     page.goto(str(client.base_url))
     ground = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
@@ -169,8 +164,7 @@ def test_the_page_follows_the_scheme_of_the_system(page, serving):
     assert page.evaluate(ground) == "rgb(20, 23, 28)"
 
 
-def test_synthetic_vowels_need_no_recording(page, serving):
-    client, _ = serving()
+def test_synthetic_vowels_need_no_recording(page, client):
     page.goto(str(client.base_url))
     page.click("#sample")
     card_of(page)
@@ -178,8 +172,7 @@ def test_synthetic_vowels_need_no_recording(page, serving):
     assert audio(page, "duration") == 6
 
 
-def test_labels_of_axes_are_round(page, server):
-    client, _ = server
+def test_labels_of_axes_are_round(page, client):
     page.goto(str(client.base_url))
     low, high = page.evaluate("scoreAxis([1, 1.01], null)")
     assert high - low == pytest.approx(4)  # noise does not look like a cliff
@@ -193,8 +186,7 @@ def test_labels_of_axes_are_round(page, server):
     assert page.evaluate("[4.0375, 90, 7200].map(duration)") == ["4.04 s", "1 min 30 s", "2 h"]
 
 
-def test_a_long_track_is_thinned_to_medians(page, server):
-    client, _ = server
+def test_a_long_track_is_thinned_to_medians(page, client):
     page.goto(str(client.base_url))
     scores = np.random.default_rng(0).standard_normal(7000)
     track = {"times": (2 + 0.5 * np.arange(7000)).tolist(), "scores": scores.tolist(), "duration": 3504}

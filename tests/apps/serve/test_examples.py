@@ -24,10 +24,9 @@ def Worker():
 
 
 @needs_serve
-def test_the_requests_of_the_manual_have_the_answers_that_it_shows(server, speech):
+def test_the_requests_of_the_manual_have_the_answers_that_it_shows(client, speech):
     page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
     [session] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
-    client, _ = server
     paths = []
     for command, shown in re.findall(r"\$ curl (.*)\n(.*)\n", session):
         *form, url = shlex.split(command)

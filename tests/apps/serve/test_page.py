@@ -16,8 +16,7 @@ from nes2net.scoring.decisions.calibration import Llrs
 pytest.importorskip("fastapi_offline")
 
 
-def test_the_answer_has_the_picture_of_the_recording(server, speech):
-    client, _ = server
+def test_the_answer_has_the_picture_of_the_recording(client, speech):
     samples, _ = soundfile.read(speech / "talk.wav")
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
     spectrogram = Image.open(io.BytesIO(base64.b64decode(answer["spectrogram"])))
@@ -27,8 +26,7 @@ def test_the_answer_has_the_picture_of_the_recording(server, speech):
     assert min(answer["low"]) == pytest.approx(samples.min(), abs=1e-4)
 
 
-def test_without_a_calibration_there_is_no_decision(server):
-    client, _ = server
+def test_without_a_calibration_there_is_no_decision(client):
     (answer,) = answers(client, "a.wav", wav())
     assert "verdict" not in answer
     assert answer["basis"] == answer["along"] == []

@@ -63,8 +63,7 @@ def test_while_the_detector_is_loaded_the_server_says_so():
             listener.accept()[0].close()
 
 
-def test_the_health_check_of_the_image_passes(server):
-    client, _ = server
+def test_the_health_check_of_the_image_passes(client):
     dockerfile_text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
     subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
@@ -242,8 +241,7 @@ def test_fake_stretches_are_as_described(tmp_path, serving):
     jsonschema.validate(answer.json(), answers_of(client, "/api/score")[200])
 
 
-def test_the_description_has_the_statuses_of_the_manual(server):
-    client, _ = server
+def test_the_description_has_the_statuses_of_the_manual(client):
     page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
     table = page.partition("| status | for |")[2].partition("\n\n")[0]
     in_manual = {int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")}
