@@ -153,8 +153,8 @@ class Classes(Rows):
             lines.append("real speech gets the name of a class, too: ask a detector of fakes first, with `detector`")
         if self.threshold is None:
             lines.append(
-                "whether a recording is of none of the known classes is not told: an average of checkpoints has no scores of "
-                "development trials; `nes2net calibrate classes` makes a file of them"
+                "whether a recording is of none of the known classes is not told, because this checkpoint has no scores of development "
+                "trials, such as an average of checkpoints; `nes2net calibrate classes` makes a file of them"
             )
         return lines
 

@@ -180,7 +180,7 @@ def listening_socket(host: str, ports: range) -> Listener:
     for port in ports:
         listener = Listener(family)
         try:
-            if os.name == "posix":
+            if os.name == "posix":  # on Windows, the option would let two servers share a port
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address[0], port))
             listener.listen()

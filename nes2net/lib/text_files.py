@@ -150,7 +150,8 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                 if num_bytes > MAX_TABLE_BYTES or len(begun) > size:
                     decode_text(path, begun)  # a file that is not text gets the error that says so
                     raise InputError(
-                        f"{path}: has a line of more than {size:,} bytes, or more than {MAX_TABLE_BYTES >> 30} GB; split it"
+                        f"{path}: is larger than {MAX_TABLE_BYTES >> 30} GB, or one line is longer than {size:,} bytes; split the file or "
+                        "the line"
                     )
                 if newline:
                     lines = _lines_of(path, ended)

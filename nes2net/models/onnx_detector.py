@@ -314,8 +314,8 @@ def _read_description(path: Path) -> _Description:
     weights_name = description.external_data
     if undeclared := sorted(content.external_files.keys() - {weights_name}):
         raise InputError(
-            f"{path} has weights in {short_repr(undeclared[0])}, but declares {short_repr(weights_name)} as their file, "
-            "so they are not part of its identity: export it again"
+            f"{path} has weights in {short_repr(undeclared[0])}, but its description names {short_repr(weights_name)} as their "
+            "file, so they cannot be verified: export the detector again"
         )
     if weights_name is not None:
         weights = path.parent / weights_name

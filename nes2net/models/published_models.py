@@ -89,7 +89,7 @@ class PublishedModel:
 
     @property
     def score_rule(self) -> str:
-        """The rule that computes the score from the logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
+        """The rule that computes the score (:data:`nes2net.models.backends.base.ScoreRule`); stated if it is not "logit"."""
         return self._options_of("backend").get("score_rule", "logit")
 
     @property

@@ -177,7 +177,9 @@ class TrainingSet(Dataset):
         trial = self.trials[index]
         target = self.examples.target(trial)
         if target is None:
-            raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
+            raise InputError(
+                f"trial '{trial.id}' has no label, which training requires: label it, or remove it from its list"
+            )
         try:
             waveform, frames = self.prepare(index, epoch, *length)
         except (LostFile, Unreachable, OSError) as error:
@@ -293,7 +295,7 @@ def check_readable(path: Path) -> None:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's error about damage has no strerror
             raise
-        raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
+        raise LostFile(f"{path} cannot be read at present ({cause.strerror}): check the disk or the network") from error
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:

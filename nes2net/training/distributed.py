@@ -162,12 +162,12 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """Average all batches if there is no momentum."""
+        """Move the statistics towards mean and unbiased variance (C,); without momentum, average all batches."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var
         assert number is not None and running_mean is not None and running_var is not None  # track_running_stats
-        number += 1
+        number += 1  # in place: it is the buffer
         momentum = 1 / float(number) if self.momentum is None else self.momentum
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_(variance.to(running_var.dtype), momentum)

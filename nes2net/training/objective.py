@@ -213,7 +213,7 @@ class Objective(nn.Module):
         return torch.stack([utterance_numerator, *further_numerators])
 
     def validate(self, features: Features, part: Part) -> Outcome:
-        """Compute loss and outputs of a development batch, with the final margin and without augmentation."""
+        """Compute loss and outputs of a development batch; ``part`` has no iteration, so the margin is final."""
         remedy = "use `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(features, part)

@@ -261,7 +261,7 @@ def load_experiment(
     defaults = declared if isinstance(declared, dict) else {}  # if `places` is no mapping, model_validate raises
     mentions = _VARIABLE.findall(str(list(values.values())))
     variables = set(mentions)
-    assigned = _split_assignments(assignments, "a place")
+    assigned = _split_assignments(assignments, "`set`")
     check_known(assigned, variables, f"experiment {path} has no place")
     value_of = {name: os.environ.get(name, str(value)) for name, value in defaults.items()} | assigned
     if unknown := sorted(variables - value_of.keys()):

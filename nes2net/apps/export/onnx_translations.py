@@ -58,7 +58,8 @@ def translations() -> dict[Callable, Callable]:
         # PyTorch passes `normalized` as the first of `options`.
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
             raise NotImplementedError(
-                f"a spectrogram of shape {list(x.shape)} is not translated: only an unscaled one, B×N → B×bins×frames"
+                f"torch.stft of a tensor of shape {list(x.shape)} is not translated: it must be B×N, win_length equal to n_fft, and "
+                "normalized=False"
             )
         basis = _fourier_basis(n_fft).transpose(2, 1, 0)  # 2×bins×n_fft
         kernel = op.Mul(constant(basis.reshape(-1, 1, n_fft)), window)

@@ -9,6 +9,7 @@ from nes2net.lib.sheet import Facts, Sheet
 from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
 from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
+#: Protocols with another length than ``samples``.
 _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
 
 

@@ -291,18 +291,20 @@ class Server:
             while token in self._running:
                 time.sleep(_LOOK)
         with self._lock:
+            # Lost sessions are kept for MEMORY seconds, and at most as many as clients, to bound memory.
             latest = list(self._parked.items())[-self._max_clients :]
             now = time.monotonic()
             self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
-            parked = self._parked.pop(token, None)
-        if parked is not None:
+            parked = self._parked.get(token)
+            if parked is None:
+                return None
             ready = parked.session.ready
             if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
                 raise InputError(
                     "the session to resume had another rate, encoding or other channels: repeat the values of its first "
                     "`start`, or begin a new session"
                 )
-        return parked
+            return self._parked.pop(token)
 
 
 def _blocks(

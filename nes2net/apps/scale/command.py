@@ -82,7 +82,10 @@ def scale(
         )
     if record.failures:
         reasons = join_names(list(record.failures.values()))
-        say(f"{pluralise(len(record.failures), 'shard')} could not be read: {reasons}", file=sys.stderr)
+        say(
+            f"{pluralise(len(record.failures), 'shard')} could not be read; the same command tries again: {reasons}",
+            file=sys.stderr,
+        )
     if scores and record.scored:
         written = to_score_file(out, scores)
         say(f"{written.done:,} {written.what} written to {written.path}")

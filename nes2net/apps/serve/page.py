@@ -56,7 +56,7 @@ async def lines_of(desk: Desk, upload: Upload, each_channel: bool) -> AsyncItera
             for answer in _answers(desk, upload, each_channel, progress, check):
                 tell(answer)
         finally:
-            tell(None)
+            tell(None)  # the end
 
     scoring = asyncio.ensure_future(run_in_threadpool(score))
     try:
@@ -64,7 +64,7 @@ async def lines_of(desk: Desk, upload: Upload, each_channel: bool) -> AsyncItera
             yield json_text(line) + "\n"
     finally:
         is_closed.set()
-        with CancelScope(shield=True):
+        with CancelScope(shield=True):  # the thread uses the upload until its next check()
             await scoring
 
 

@@ -420,7 +420,10 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """Read the duration in s from the header; 0 if FFmpeg only guesses it from the bit rate."""
+    """Read the duration in s from the header; 0 if FFmpeg only guesses it from the bit rate.
+
+    ``has_duration``: a Matroska header, or the Xing or Info frame of an MP3 file, states it.
+    """
     name = container.format.name
     if name in _DURATION_OF_ALL:
         return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0

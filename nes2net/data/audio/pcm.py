@@ -52,6 +52,7 @@ def _alaw_table() -> np.ndarray:
     code = np.arange(256, dtype=np.uint8) ^ 0x55  # every other bit is sent inverted
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8  # the middle of a step
+    # From exponent 1 on, the leading bit, 256, is implied. Unlike in μ-law, 0x80 marks positive samples.
     magnitude = np.where(exponent > 0, linear + 256 << np.maximum(exponent - 1, 0), linear)
     return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
 

@@ -113,7 +113,7 @@ class SpeechFrames:
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
         """Compute the share of speech, 0 to 1, from ``start`` to ``end`` seconds.
 
-        It is 0 if neither envelope nor pitch moves as in speech.
+        It is 0 if the level does not move, or neither envelope nor pitch moves as in speech.
         """
         first = max(0, round(start * SAMPLE_RATE / _HOP) - self._first)
         stop = len(self._levels)
@@ -130,7 +130,7 @@ class SpeechFrames:
         if np.quantile(level_changes[is_pair], 0.9) < _LEVEL_MOVES:
             return 0.0
         moves, stays = _moves_and_stays(is_audible, self._pitches[first:stop])
-        is_speech = moves.sum() >= _MOVING * (moves.sum() + stays.sum())
+        is_speech = moves.sum() >= _MOVING * (moves.sum() + stays.sum())  # also without pitches: nothing moves then
         bands = self._bands[first:stop].astype(np.float64)
         cepstra = np.maximum(bands, bands.max() - _DEEPEST) @ _CEPSTRA
         distances = np.linalg.norm(cepstra[_LATER:] - cepstra[:-_LATER], axis=1)

@@ -269,6 +269,7 @@ def fetch_all(
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
     """Bytes that are still to be written. Recordings are assumed to take as much room as their archive."""
+    # Sets of the hub count in full: their library does not tell how much it has fetched.
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)

@@ -91,6 +91,8 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
+    # ``audio``: folder of the paths in lists beside the folders of splits. Rows of a list that state another split are
+    # skipped.
     for split, path in _paths_of_splits(folder).items():
         list_in_folder = find_list(path) if path.is_dir() else path
         if list_in_folder is None:

@@ -92,7 +92,7 @@ def pack(
     out = Path(out)
     check_setting("shard_size", shard_bytes, shard_bytes >= 1, "at least 1 byte")
     # Decide which recording belongs to which shard.
-    recordings = _measure_recordings(parts, format)
+    recordings = _check_and_size_recordings(parts, format)
     shards = _plan_shards(recordings, out, format, shard_bytes)
     trials = []
     size = 0
@@ -161,8 +161,9 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
     )
 
 
-def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
+def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
     split_of: dict[str, str] = {}
+    # Two trials of one split cannot have the same id: reading its list refuses that.
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
         if repeated_ids:

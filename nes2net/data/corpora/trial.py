@@ -89,7 +89,7 @@ class Trial:
         """
         if self.path is None:
             raise InputError(
-                f"trial '{self.id}' has no path of its audio: list the corpus by its folder, not by its key"
+                f"trial '{self.id}' has no path to its audio, because it is from a key: read the corpus folder instead"
             )
         return self.path
 

@@ -373,7 +373,8 @@ def _seconds_of_frames(utterance: ScoredUtterance, step: float, tail: Tail) -> _
     duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:
         raise InputError(
-            f"{utterance.name}: expected scores (T,) and a duration of 0 s or more, got {scores.shape} and {duration} s"
+            f"{utterance.name}: expected one score per frame, shape (T,), and a finite duration of at least 0 s, got shape "
+            f"{scores.shape} and {duration} s: correct them"
         )
     edges = np.arange(len(scores) + 1) * step
     count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the utterance ends

@@ -28,13 +28,13 @@ class ResidualBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
-        first: whether to omit the normalisation of the input, as in the encoder's first block.
+        first: whether to omit ``bn1``, as in the encoder's first block.
     """
 
     def __init__(self, in_channels: int, out_channels: int, first: bool = False) -> None:
         super().__init__()
         if not first:
-            self.bn1 = nn.BatchNorm2d(in_channels)
+            self.bn1 = nn.BatchNorm2d(in_channels)  # of published checkpoints; its output is never used
         self.conv1 = nn.Conv2d(in_channels, out_channels, (2, 3), padding=(1, 1))
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, (2, 3), padding=(0, 1))

@@ -314,6 +314,7 @@ class LocalBlockAttention(nn.Module):
         return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
 
     def _gather_neighbours(self, x: Tensor) -> Tensor:
+        # Not x[:, indices]: on CUDA, its backward pass adds gradients in any order.
         by_step = [torch.stack([x[:, j] for j in indices], dim=1) for indices in self.neighbours]  # B×J×C each
         return torch.stack(by_step, dim=2)  # B×J×window×C
 

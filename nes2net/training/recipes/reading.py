@@ -77,7 +77,9 @@ def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
         return values, notes
     base = values.pop("base")
     if not isinstance(base, str) or not base or Path(base).name != base:
-        raise InputError(f"recipe {path}: base must be the name of a file beside it, not {short_repr(base)}")
+        raise InputError(
+            f"recipe {path}: base must be the name of a packaged recipe, or of a file beside it without its folder, not {short_repr(base)}"
+        )
     base_path = path.parent / base
     names = packaged_recipes()
     if not has_no_file(base_path):
@@ -150,7 +152,7 @@ def packaged_recipes() -> list[str]:
 def _read_file(path: Path) -> tuple[_Values, RecipeNotes]:
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
-        raise InputError(f"recipe {path} must be a mapping of keys, not a {type(values).__name__}")
+        raise InputError(f"recipe {path} must have keys such as 'model:' and 'data:', not {short_repr(values)}")
     values = values or {}
     notes = {key: values.pop(key) for key in ("about", "sources") if key in values}
     return values, RecipeNotes(**notes)

@@ -30,7 +30,7 @@ def test_the_nearest_value_of_a_place_is_used(tmp_path, monkeypatch):
     silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
     for name, key, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
-        (path, ["data"], "a place must be of the form NAME=VALUE, not 'data'"),
+        (path, ["data"], "`set` must be of the form NAME=VALUE, not 'data'"),
         (silent, [], r"has no value for \$\{data\}: add `set` data=VALUE"),
         (
             "nes2net_x_2018",

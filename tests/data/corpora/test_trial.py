@@ -28,7 +28,7 @@ def test_fields_of_a_trial_are_read_by_name():
     assert FULL.get("room") == "x"
     assert FULL.get("nothing") is None
     assert FULL.audio_path() == Path("a/b.flac")
-    with input_error("trial 'a' has no path of its audio: list the corpus by its folder"):
+    with input_error("trial 'a' has no path to its audio, because it is from a key"):
         Trial("a").audio_path()
 
 

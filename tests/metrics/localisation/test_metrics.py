@@ -125,7 +125,7 @@ def test_wrong_utterances_have_no_range_eer():
         ({"scores": [np.nan, 1.0]}, "1 of 2 frame scores are NaN"),
         ({"scores": []}, "there are no frame scores"),
         ({"duration": 0.01}, "a: a segment from 0.0 to 0.02 s is not within its 0.01 s"),
-        ({"duration": np.nan}, "a: expected scores .* and a duration of 0 s or more"),
+        ({"duration": np.nan}, "a: expected one score per frame, .* and a finite duration of at least 0 s"),
         ({"segments": [("spoof", 0.02, 0.01)]}, "a: a segment from 0.02 to 0.01 s is not within"),
         ({"segments": [("spoof", 0.0, np.nan)]}, "a: a segment from 0.0 to nan s is not within"),
     ):

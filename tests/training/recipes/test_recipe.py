@@ -301,7 +301,8 @@ def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
 
 def test_a_wrong_base_is_refused(path):
     no_names = [
-        (base, "must be the name of a file beside it, not") for base in ("", "[]", "../other.yaml", "sub/plain.yaml")
+        (base, "must be the name of a packaged recipe, or of a file beside it without its folder, not")
+        for base in ("", "[]", "../other.yaml", "sub/plain.yaml")
     ]
     for name, text in (("plain", "seed: 3\n"), ("with_base", "base: plain.yaml\n")):
         Path(f"{name}.yaml").write_text(text)
@@ -361,7 +362,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(path):
 def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
-        (b"- 1\n", "must be a mapping of keys, not a list"),
+        (b"- 1\n", "must have keys such as 'model:' and 'data:', not \[1\]"),
         (twice, "not valid YAML: the key 'train' occurs twice .*line 3"),
         (b"name: \xff\n", "is not a text file: byte 6 is not UTF-8"),
     ):
