@@ -28,7 +28,7 @@ from nes2net.lib.cuda_graph import Replayed
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.scoring.score_file import read_scores
-from nes2net.training.objective import Objective
+from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
@@ -203,12 +203,13 @@ def test_a_training_step_is_deterministic(name, device, precision):
     for _ in range(2):
         detector = build(name).to(device)
         x = fitting(detector, 4).to(device)
+        part = Part(x, targets, iteration=0)
         objective = Objective(detector, Recipe(train=settings))
         optimizer = create_optimizer(detector.parameters(), settings)
         objective.begin_training(1)
         with cuda_algorithms(deterministic=True):  # operations that have no deterministic algorithm raise
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                numerator = objective(x, targets, iteration=0)
+                numerator = objective(part)
             numerator.backward()
             optimizer.step()
         states.append([numerator.detach(), *detector.state_dict().values()])

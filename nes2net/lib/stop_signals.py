@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class StopSignals:
     """Within this context, the first Ctrl-C, SIGTERM or SIGHUP is noted, and the second ends the program.
 
     Otherwise a signal is lost if Python raises its error in a ``__del__``. Call :meth:`check`
-    between the steps of a start. Under ``nohup``, SIGHUP stays ignored.
+    between the steps of a start. Under ``nohup``, SIGHUP stays ignored. Outside the main thread,
+    nothing changes.
     """
+
+    names: ClassVar[tuple[str, ...]] = ("SIGINT", "SIGTERM", "SIGHUP")
 
     def __init__(self) -> None:
         #: The first signal that came, SIGINT or SIGTERM.
@@ -28,8 +35,9 @@ class StopSignals:
         if self.number is not None:
             raise SystemExit(128 + self.number)
 
-    def __enter__(self) -> StopSignals:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    def __enter__(self) -> Self:
+        is_main_thread = threading.current_thread() is threading.main_thread()
+        for name in self.names if is_main_thread else ():
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             # nohup ignores SIGHUP.
             if number and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
@@ -40,7 +48,7 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _receive(self, number: int, _: object) -> None:
+    def _receive(self, number: int, _frame: object) -> None:
         self.check()  # raises at the second signal
         self.number = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
         self.action()

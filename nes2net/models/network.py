@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.utils._pytree import tree_map_only
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
@@ -299,13 +300,10 @@ class Network(nn.Module):
 
         Zeros are appended to each frame if the back-end's ``feature_dim`` is larger than D.
         """
-        padding = 0, self.num_zeros  # number of zeros before and after the D numbers of a frame
-        if self.backend.wants_layers != "all":
-            features = self.aggregation(hidden_states)
-            return pad(features, padding) if self.num_zeros else features
+        features = hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
         if not self.num_zeros:
-            return hidden_states
-        return [pad(state, padding) for state in hidden_states]
+            return features  # type: ignore[no-any-return]
+        return tree_map_only(Tensor, lambda frames: pad(frames, (0, self.num_zeros)), features)  # type: ignore[no-any-return]
 
     @property
     def num_zeros(self) -> int:
@@ -368,8 +366,6 @@ class Network(nn.Module):
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         self.check_score()
-        if system_scores is None:
-            return self.backend.scores(self(waveform))
         return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:

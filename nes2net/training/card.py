@@ -43,8 +43,7 @@ _MAX_NAMES = 100
 _MAX_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
-# Settings not listed: those in `_NEVER` change no weights, or stand elsewhere in the card; those in `_FOLDERS` name
-# folders and trackers.
+# Settings not listed: they change no weights, name folders and trackers, or stand elsewhere in the card.
 _NEVER = (
     "data.cache",
     "data.cache_bytes",
@@ -53,8 +52,13 @@ _NEVER = (
     "train.keep",
     "train.save_every_minutes",
     "model",
+    "output",
+    "logs",
+    "tracker",
+    "name",
+    "date",
+    "comment",
 )
-_FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
 def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
@@ -261,7 +265,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     defaults = flatten(Recipe().to_dict())
     for key, value in flatten(recipe.to_dict()).items():
         is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)
-        if is_listed and value is not None and not key.startswith((*_NEVER, *_FOLDERS)):
+        if is_listed and value is not None and not key.startswith(_NEVER):
             if isinstance(value, str):
                 value = Path(value).name  # of a path, tell only the name
             yield key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

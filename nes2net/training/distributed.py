@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import chain
 from signal import SIGINT, SIGTERM
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -93,11 +93,6 @@ def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> lis
     return accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=accelerator.device), "sum").tolist()
 
 
-def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
-    """Collect the ``value`` (plain data) of each process, in the order of the processes."""
-    return [value] if accelerator.num_processes == 1 else gather_object([value])
-
-
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
     """Call ``write`` in the main process only; if a file cannot be written, all processes raise.
 
@@ -109,7 +104,7 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
             write()
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    for process_failure in (failure, *gather_values(accelerator, failure)):
+    for process_failure in (failure, *gather_object([failure])):
         if process_failure is not None:
             raise process_failure
 

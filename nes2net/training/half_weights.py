@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.stateless import _reparametrize_module
 
 from nes2net.models.network import Network
 
@@ -31,24 +32,18 @@ class HalfWeights:
     """
 
     def __init__(self, network: Network) -> None:
+        self.network = network
         last_layer = network.backend.last_layer if network.backend.last_layer_name else None
-        #: each weight to copy: (module, name in the module, weight)
-        self.places: list[tuple[nn.Module, str, nn.Parameter]] = []
-        for module in network.modules():
+        #: the weights to copy, by name
+        self.weights: dict[str, nn.Parameter] = {}
+        for prefix, module in network.named_modules():
             if module is not last_layer and not isinstance(module, (_BatchNorm, nn.RNNBase)):
-                self.places += [(module, name, weight) for name, weight in module.named_parameters(recurse=False)]
+                self.weights.update(module.named_parameters(prefix, recurse=False))
 
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Use the copies within this context; a gradient of a copy becomes one of its float32 weight."""
-        weights = [weight for _, _, weight in self.places]
-        try:
-            for (module, name, _), copy in zip(self.places, _Convert.apply(*weights) if weights else ()):
-                module._parameters[name] = copy
-            yield
-        finally:
-            for module, name, weight in self.places:
-                module._parameters[name] = weight
+    def in_place(self) -> AbstractContextManager[None]:
+        """Use copies in the returned context; a gradient of a copy becomes one of its float32 weight."""
+        copies = _Convert.apply(*self.weights.values()) if self.weights else ()
+        return _reparametrize_module(self.network, dict(zip(self.weights, copies)))
 
 
 class _Convert(torch.autograd.Function):

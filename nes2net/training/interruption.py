@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size
+from nes2net.lib.stop_signals import StopSignals
 
 # Error numbers of a full file system, of a full quota, and of a file that is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -21,7 +20,7 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 
 
-class StopRequests:
+class StopRequests(StopSignals):
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`defer`.
 
     SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``,
@@ -42,24 +41,16 @@ class StopRequests:
     stopped by SIGTERM; the same command resumes from the last save
     """
 
+    names = ("SIGINT", "SIGTERM")
+
     def __init__(self) -> None:
+        super().__init__()
         #: number of the received signal, 0 for no signal
         self.requested = 0
         self.agree: Callable[[int], int] | None = None  # this process's signal → that of all processes
         self._deferred = False  # whether within defer()
         self._since = 0.0  # time at which the signal came
-        # number of a signal → the handler to restore
-        self._before: dict[int, Any] = {}
         self._process = os.getpid()
-
-    def __enter__(self) -> StopRequests:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     @contextmanager
     def defer(self) -> Iterator[None]:
@@ -80,7 +71,7 @@ class StopRequests:
             raise KeyboardInterrupt
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: object) -> None:
         if os.getpid() != self._process:  # this is a forked worker, which leaves the signal to its parent
             return
         # All processes get the signal, and torchrun sends it again: a SIGINT within 1 s of the first is not a second

@@ -234,7 +234,7 @@ class Trainer:
         with self.half_weights():
             for number, part in enumerate(parts, 1):
                 with nullcontext() if number == len(parts) else accelerator.no_sync(self.model):
-                    numerators: Tensor = self.model(*part)
+                    numerators: Tensor = self.model(part)
                     accelerator.backward((numerators * factors.to(numerators)).sum())
                 sums += numerators.detach()
         sums = accelerator.reduce(sums, "sum")

@@ -57,7 +57,7 @@ class Objective(nn.Module):
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
-    >>> numerators = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
+    >>> numerators = objective(Part(torch.randn(2, 16000), torch.tensor([0, 1])))
     >>> numerators.shape, [round(weight, 6) for weight in objective.denominators(torch.tensor([0, 1]))]
     (torch.Size([1]), [1.0])
 
@@ -195,30 +195,21 @@ class Objective(nn.Module):
         """
         return [self.criterion.weight_of(targets).item()]
 
-    def forward(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        extra_tensors: Mapping[str, Tensor] = {},
-        iteration: int | None = None,
-        latent_seed: int | None = None,
-    ) -> Tensor:
-        """Compute the numerator of each term of the loss; the arguments are the fields of a :class:`Part`.
+    def forward(self, part: Part) -> Tensor:
+        """Compute the numerator of each term of the loss of ``part``.
 
         The loss is the sum over terms of numerator over denominator (:meth:`denominators`). A
         penalty of the aggregation is added to the first term, the loss of the utterance.
         """
-        part = Part(inputs, targets, extra_tensors, iteration, latent_seed)
         remedy = "lower `train.accumulate`, raise `train.batch_size`, or set `train.drop_last=true`"
         with _explain_single_utterance("a part of a step", remedy):
-            features = inputs if inputs.ndim == 3 else self.features(inputs)
+            features = part.inputs if part.inputs.ndim == 3 else self.features(part.inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation
         penalty, aggregation.penalty = aggregation.penalty, None  # free the penalty's graph
         if penalty is not None:
-            utterance_numerator = utterance_numerator + penalty * self.criterion.weight_of(targets).to(
-                utterance_numerator.dtype
-            )
+            weight = self.criterion.weight_of(part.targets).to(utterance_numerator.dtype)
+            utterance_numerator = utterance_numerator + penalty * weight
         return torch.stack([utterance_numerator, *further_numerators])
 
     def validate(self, features: Features, part: Part) -> Outcome:

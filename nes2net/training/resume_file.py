@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from pydantic import (
@@ -114,8 +114,6 @@ class _Data(_Part):
 
 class _Optimizer(_Part):
     state: dict[int, dict[str, Tensor]]
-    param_groups: list[Any]
-    """Not restored, because the recipe determines the groups."""
 
 
 class _Scaler(_Part):
@@ -141,8 +139,6 @@ class _Stream(_Part):
     has_gauss: Annotated[int, Field(ge=0, le=1)]
     cached_gaussian: FiniteFloat
     gates: Annotated[Tensor, AfterValidator(_check_32_bit_words)]
-    gates_version: Literal[3]
-    gates_gauss_next: FiniteFloat | None
 
     @model_validator(mode="after")
     def _check_generators(self) -> _Stream:
@@ -180,9 +176,9 @@ class ResumeContent(TypedDict):
     model: Model
     progress: Mapping[str, float]
     base: NotRequired[dict[str, str]]
-    started_from: NotRequired[object]
-    devices: NotRequired[list[str]]
-    shards: NotRequired[dict[str, str]]
+    started_from: object
+    devices: list[str]
+    shards: dict[str, str]
 
 
 class _ResumeFile(_Part):
@@ -200,13 +196,13 @@ class _ResumeFile(_Part):
     progress: Progress
     base: _Base | None = None
     """The value of :attr:`nes2net.detector.Detector.base`; None without adaptation."""
-    started_from: list[dict[str, object]] | None = None
+    started_from: list[dict[str, object]]
     """Provenance of the detectors that the run started from."""
-    devices: list[str] = []
+    devices: list[str]
     """Devices that the run has used so far, for its model card."""
-    shards: dict[str, str] = {}
+    shards: dict[str, str]
     """Address of each remote shard → its size and tag."""
-    packages: dict[str, str] = {}
+    packages: dict[str, str]
     """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
@@ -30,7 +31,6 @@ from nes2net.training.data import (
 from nes2net.training.dataset import BatchLoader, Examples
 from nes2net.training.distributed import (
     create_accelerator,
-    gather_values,
     synchronise_batch_norms,
     write_once,
 )
@@ -167,7 +167,7 @@ class Run:
             # The main process may write to the folder only after all processes have read the same state from the
             # folder.
             start = (state.progress.epoch, state.progress.step, state.data, state.shards)
-            if any(process_start != start for process_start in gather_values(accelerator, start)):
+            if any(process_start != start for process_start in gather_object([start])):
                 raise InputError(
                     f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "
                     "process can read them"
@@ -205,7 +205,7 @@ class Run:
         for part, part_trials in trials.items():
             self.task.check(detector, part_trials)
             descriptions += describe_data(recipe.data, part, part_trials)
-        earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
+        earlier_devices = [] if saved_state is None else saved_state["devices"]
         training_facts = describe_training(recipe, detector, self.accelerator, earlier_devices)
         packages = packages_of(named_parts(detector.config)) | packages_of_recipe(recipe)
         facts = {PACKAGES_KEY: packages} if packages else {}
@@ -316,7 +316,7 @@ class Run:
             monitor.say(f"resuming after epoch {progress.epoch - 1}")
         if self.accelerator.num_processes > 1:
             # The largest signal number of all processes decides: SIGTERM is 15, SIGINT is 2, and no signal is 0.
-            self.stop.agree = lambda signal: max(gather_values(self.accelerator, signal))
+            self.stop.agree = lambda signal: max(gather_object([signal]))
         trainer.fit()
         monitor.say(selection.table())
         if (corpora_table := selection.corpora_table()) is not None:
@@ -342,15 +342,12 @@ def out_of_memory_message(trainer: Trainer) -> str:
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
-    if validates:
-        stage = "validation"
-        batch = f"{recipe.validation_batch_size} × {recipe.data.num_samples} samples"
-    else:
-        stage = f"step {progress.step}"
-        length = f"up to {recipe.data.chunk_samples[1]}" if recipe.data.crop == "dynamic" else recipe.data.num_samples
-        batch = f"{part_size} × {length} samples"
-    if whole_utterances:
-        batch = "a whole utterance"
+    stage = "validation" if validates else f"step {progress.step}"
+    num_utterances = recipe.validation_batch_size if validates else part_size
+    length = str(recipe.data.num_samples)
+    if recipe.data.crop == "dynamic" and not validates:
+        length = f"up to {recipe.data.chunk_samples[1]}"
+    batch = "a whole utterance" if whole_utterances else f"{num_utterances} × {length} samples"
     device = trainer.accelerator.device
     problem = f"the memory of {device} ran out in epoch {progress.epoch}, {stage}, which computes {batch} at once"
     # The settings in other_results change the results of the run.

@@ -139,7 +139,7 @@ def _build_saved_detector(recipe: Recipe, path: Path, saved_state: ResumeContent
     except InputError as error:
         raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
     _check_saved_model(path, detector.config, recipe, task)
-    detector.provenance = Provenance.read({"started_from": saved_state.get("started_from")})
+    detector.provenance = Provenance.read({"started_from": saved_state["started_from"]})
     if not detector.frontend.adapted:
         return detector
     if "base" not in saved_state:

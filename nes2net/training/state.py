@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
@@ -19,7 +19,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.registry import PACKAGES_KEY
 from nes2net.lib.remote import changed_file
-from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
+from nes2net.models.checkpoints.state_dict import compare, save_atomically
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors
 from nes2net.training.objective import Objective
@@ -44,29 +44,10 @@ class Stateful(Protocol):
 
 
 @dataclass
-class TrainedWeights:
-    """The weights of a detector, without the frozen base of an adapted front-end."""
+class SavedTensors:
+    """Tensors by name, which are restored in place."""
 
-    detector: Detector
-
-    def state_dict(self) -> Tensors:
-        return self.detector.trained_state_dict()
-
-    def load_state_dict(self, state: Tensors) -> None:
-        weights = self.state_dict()
-        check_tensors(state, weights)
-        strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
-        self.detector.load_state_dict(with_metadata(state, metadata_of(weights)), strict=strict)
-
-
-@dataclass
-class OwnTensors:
-    """The tensors of an objective that are not its detector's."""
-
-    objective: Objective
-
-    def state_dict(self) -> Tensors:
-        return self.objective.own_tensors()
+    state_dict: Callable[[], Tensors]
 
     def load_state_dict(self, state: Tensors) -> None:
         tensors = self.state_dict()
@@ -82,7 +63,7 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, object]:
-        return {**self.optimizer.state_dict(), "param_groups": []}
+        return {"state": self.optimizer.state_dict()["state"]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check the moments in ``state``, and restore them; on the CPU as copies of the mapped file."""
@@ -174,8 +155,8 @@ class RunState:
     def parts(self) -> dict[str, Stateful | None]:
         """The parts that have a state: key in ``resume.pt`` → part, None for one that this run lacks."""
         return {
-            "detector": TrainedWeights(self.detector),
-            "objective": OwnTensors(self.objective),
+            "detector": SavedTensors(self.detector.trained_state_dict),
+            "objective": SavedTensors(self.objective.own_tensors),
             "optimizer": OptimizerState(self.optimizer),
             "selection": self.selection,
             "scaler": self.scaler,
@@ -216,7 +197,7 @@ class RunState:
             InputError: if the trials have changed, or if the content belongs to another run.
         """
         self._check_data(content["data"])
-        for address, status in content.get("shards", {}).items():
+        for address, status in content["shards"].items():
             status_now = self.shards.get(address, status)  # the shards may have moved
             if status_now != status:
                 raise changed_file(address, status, status_now)

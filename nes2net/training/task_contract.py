@@ -49,7 +49,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         objective = check.call(copy, "deepcopy", objective).eval()
         extra_tensors = check.call(objective, "prepare_extra_tensors", batch.part.extra_tensors, lengths.pop())
         part = batch.part._replace(extra_tensors=extra_tensors, iteration=0).to(device)
-        numerators = check.call(objective, "forward", *part)
+        numerators = check.call(objective, "forward", part)
         denominators = check.call(objective, "denominators", batch.part.targets, extra_tensors)
         check.tensor("numerators", numerators, (len(denominators),), ", a number for each of the denominators")
         features = check.call(objective, "features", part.inputs)

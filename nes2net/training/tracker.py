@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
 from pydantic import Field
@@ -23,13 +23,6 @@ TRACKER_FILE = "tracker.json"
 _TITLES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
 #: Name of the project of all runs in the tracker; a run has the name of its run folder.
 _PROJECT = "nes2net"
-
-
-class Say(Protocol):
-    """Prints a line, such as :meth:`nes2net.training.monitor.Monitor.say`."""
-
-    def __call__(self, text: str, *, remark: bool = False) -> None:
-        """Print ``text``; with ``remark``, to standard error."""
 
 
 _Id = Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")]
@@ -48,7 +41,7 @@ class Tracker:
 
     name: str
     tracker: GeneralTracker | None
-    say: Say
+    say: Callable[..., None]  # Monitor.say
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
         self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
@@ -75,7 +68,7 @@ def require_library(name: str | None) -> None:
         raise MissingLibrary(f"`tracker={name}` needs a library that is not installed: pip install {name}") from error
 
 
-def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
+def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tracker | None:
     """Start or resume the run, named after ``folder``, in the tracker's project ``nes2net``.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -22,7 +23,7 @@ from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
-from nes2net.training.distributed import SCORING_PRECISIONS, check_supports, gather_values
+from nes2net.training.distributed import SCORING_PRECISIONS, check_supports
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.measures import Figures, Validated
@@ -169,7 +170,7 @@ class Validator:
         autocast = torch.autocast(detector.device.type, PRECISIONS[precision], enabled=is_half)
         with mode, autocast, half_weights(detector, self.precision)():
             for name, loader in self.loaders.items():
-                gathered = gather_values(self.accelerator, self._run_pass(name, loader, epoch, features))
+                gathered = gather_object([self._run_pass(name, loader, epoch, features)])
                 results, errors, lost = (list(chain.from_iterable(lists)) for lists in zip(*gathered))
                 results.sort(key=lambda result: result.number)  # into the order of the set
                 if lost:

@@ -54,7 +54,7 @@ def test_gradients_equal_those_of_a_detector_in_bfloat16(detector):
     waveforms = 0.1 * torch.randn(2, 2, 8000, generator=torch.Generator().manual_seed(1))
     rounded = copy.deepcopy(detector)
     half_weights = HalfWeights(detector)
-    converted = {id(weight) for _, _, weight in half_weights.places}
+    converted = {id(weight) for weight in half_weights.weights.values()}
     for weight, of_rounded in zip(detector.parameters(), rounded.parameters(), strict=True):
         if id(weight) in converted:
             of_rounded.data = of_rounded.data.bfloat16()

@@ -35,7 +35,7 @@ def validate(objective, waveforms):
 def training_loss(objective, waveforms, targets, epoch, step, part_number=0):
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
     mixed, _ = objective.mix(Part(waveforms, targets, iteration=iteration), targets, epoch, step, part_number)
-    return (objective(*mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)).item()
+    return (objective(mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)).item()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,8 @@ def test_a_margin_by_duration_follows_the_length_of_the_batch(seconds):
     shares = torch.nn.functional.one_hot(TARGETS, 2).double()
     for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
         objective = objective_of(detector, loss)
-        loss_values += [objective(x, targets).squeeze(0) / 8 for targets in (TARGETS, shares)]
+        for targets in (TARGETS, shares):
+            loss_values.append(objective(Part(x, targets)).squeeze(0) / 8)
         loss_values.append(validate(objective, x).loss)
     for loss in loss_values[1:]:
         assert_close(loss, loss_values[0])
@@ -163,7 +164,7 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
         saved_bytes = []
         with saved_tensors_hooks(lambda t, saved_bytes=saved_bytes: saved_bytes.append(t.nbytes) or t, lambda t: t):
             torch.manual_seed(1)
-            numerator = objective(waveforms, targets)
+            numerator = objective(Part(waveforms, targets))
         sizes.append(sum(saved_bytes))
         detector.zero_grad()
         numerator.backward()
@@ -224,7 +225,7 @@ def test_weights_that_are_declared_used_have_gradients(tmp_path):
         objective = trainer.objective
         if objective.uses_all_weights:
             mixed_part, _ = trainer.prepare_part(batch_of(trainer, 0, {}), 1, 0, 0)
-            objective(*mixed_part).sum().backward()
+            objective(mixed_part).sum().backward()
             without = [name for name, p in objective.named_parameters() if p.requires_grad and p.grad is None]
             assert not without, objective.detector.config
             num_declared += 1

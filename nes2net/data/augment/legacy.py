@@ -28,20 +28,18 @@ class LegacyStream:
     def state_dict(self) -> dict[str, Any]:
         """Return the states of both generators, as numbers and tensors."""
         numpy_state = self.rng.get_state(legacy=False)
-        version, gate_state, gauss_next = self.gates.getstate()
-        # Checkpoints of earlier runs have these keys.
         return {
             "keys": torch.from_numpy(numpy_state["state"]["key"].astype(np.int64)),
             "position": numpy_state["state"]["pos"],
             "has_gauss": numpy_state["has_gauss"],
             "cached_gaussian": numpy_state["gauss"],
-            "gates": torch.tensor(gate_state),
-            "gates_version": version,
-            "gates_gauss_next": gauss_next,
+            "gates": torch.tensor(
+                self.gates.getstate()[1]
+            ),  # it draws no normal numbers, so that the rest never changes
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue at the result of :meth:`state_dict`."""
         keys = state["keys"].numpy().astype(np.uint32)
         self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))
-        self.gates.setstate((state["gates_version"], tuple(state["gates"].tolist()), state["gates_gauss_next"]))
+        self.gates.setstate((3, tuple(state["gates"].tolist()), None))  # 3: version of the format

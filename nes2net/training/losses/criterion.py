@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from nes2net.lib.devices import at_least_float32
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.options import Options, Takes
 
@@ -42,7 +43,7 @@ class Criterion(nn.Module):
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end must give; None for the number of classes
     num_logits: ClassVar[int | None] = None
-    #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`parts`)
+    #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`numerator`)
     changes_with_steps: bool = False
     #: name and package of a loss of another package, for messages; empty for a built-in loss
     subject: str = ""
@@ -59,14 +60,15 @@ class Criterion(nn.Module):
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute numerator over denominator of :meth:`parts`; 0 without a sample that counts."""
-        numerator, denominator = self.parts(outputs, targets, step, durations)
+        """Compute the loss of a batch; 0 without a sample that counts. The arguments are as for :meth:`checked_numerator`."""
+        numerator = self.checked_numerator(outputs, targets, step, durations)
+        denominator = self.weight_of(targets).to(numerator.dtype)
         return (numerator / denominator).where(denominator > 0, 0.0)
 
-    def parts(
+    def checked_numerator(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the numerator and the denominator of the loss of a batch, each in at least float32.
+    ) -> Tensor:
+        """Compute the numerator of the loss of a batch in at least float32.
 
         Args:
             outputs: B×n, logits or embeddings.
@@ -80,22 +82,13 @@ class Criterion(nn.Module):
         Raises:
             InputError: if the loss does not take the number of logits in ``outputs``.
         """
-        numerator = self.checked_numerator(outputs, targets, step, durations)
-        return numerator, self.weight_of(targets).to(numerator.dtype)
-
-    def checked_numerator(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> Tensor:
-        """Compute the numerator of :meth:`parts`."""
         needed = self.num_logits or self.num_classes
         number = outputs.shape[-1]
         if not self.takes_embeddings and number != needed:
             raise InputError(
                 f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set `model.backend.num_logits={needed}`"
             )
-        if outputs.dtype != torch.float64:
-            outputs = outputs.float()
-        return self.numerator(outputs, targets, step, durations)
+        return self.numerator(at_least_float32(outputs), targets, step, durations)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute the logits from ``outputs``; a loss of embeddings overrides this method."""

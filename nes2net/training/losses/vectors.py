@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -239,7 +240,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
             margin = usual_margin
         if isinstance(margin, (int, float)):
             # The published code rounds the margin to float32, which changes the 9th digit of the loss.
-            margin = torch.tensor(float(margin), device="cpu").item()
+            margin = float(np.float32(margin))
         self.margin = margin
 
     @classmethod

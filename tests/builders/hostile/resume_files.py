@@ -159,7 +159,7 @@ _VALUES = {
         *map(_weight, (torch.flatten, torch.Tensor.double, _filled(_NAN), torch.Tensor.tolist)),
     ),
     "detector.more": (torch.zeros(1),),
-    "optimizer.param_groups": (["x"] * 10**6,),
+    "optimizer.more": (["x"] * 10**6,),
     "optimizer.state": (["x"], {"x": {}}, lambda state: {**state, 999: state[0]}),
     "optimizer.state.0.step": (_MISSING, torch.zeros(2)),
     "optimizer.state.0.exp_avg": (_MISSING, torch.zeros(2), torch.Tensor.double, None),
@@ -169,7 +169,6 @@ _VALUES = {
     "stream.keys": (_words(10), torch.zeros(624), _filled(2**40)),
     "stream.gates": (_words(10), _filled(-1), _filled(700)),
     "stream.position": (625, "x"),
-    "stream.gates_version": (2,),
     "stream.has_gauss": (2,),
     "stream.cached_gaussian": (_NAN,),
 }

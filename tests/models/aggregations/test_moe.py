@@ -143,7 +143,7 @@ def test_the_loss_of_training_has_the_penalty():
         detector.aggregation.register_forward_hook(lambda moe, *_: penalties.append(moe.penalty))
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
-        numerators.append(objective(torch.randn(3, 2000), targets))
+        numerators.append(objective(Part(torch.randn(3, 2000), targets)))
         assert detector.aggregation.penalty is None  # it does not keep the graph
         waveforms = torch.randn(3, 2000)
         objective.validate(objective.features(waveforms), Part(waveforms, targets))  # in train mode too

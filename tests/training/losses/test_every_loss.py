@@ -31,6 +31,12 @@ def outputs_for(criterion, backend, **options):
     return torch.randn(7, layer.in_features if criterion.takes_embeddings else layer.out_features, **options)
 
 
+def parts_of(criterion, outputs, targets, step=None):
+    """The numerator and the denominator of the loss."""
+    numerator = criterion.checked_numerator(outputs, targets, step)
+    return numerator, criterion.weight_of(targets).to(numerator.dtype)
+
+
 @pytest.mark.parametrize("targets", [HARD, SHARES], ids=["hard", "mixed"])
 @each_loss
 def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
@@ -38,7 +44,9 @@ def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
     outputs = outputs_for(criterion, backend, dtype=torch.float64, requires_grad=True)
     batch_loss = criterion(outputs, targets, step=3)
     (expected,) = torch.autograd.grad(batch_loss, outputs)
-    numerators, denominators = zip(*(criterion.parts(outputs[p], targets[p], 3) for p in (slice(0, 2), slice(2, 7))))
+    numerators, denominators = zip(
+        *(parts_of(criterion, outputs[p], targets[p], 3) for p in (slice(0, 2), slice(2, 7)))
+    )
     weight = criterion.weight_of(targets)  # known before any output is
     assert_close(sum(denominators), weight, rtol=1e-12, atol=0)
     assert_close(sum(numerators) / weight, batch_loss, rtol=1e-12, atol=0)
@@ -52,7 +60,9 @@ def test_a_mixed_label_of_one_class_is_that_class(name, options):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
     one_hot = torch.nn.functional.one_hot(HARD, 2).float()
-    mixed = [criterion.parts(outputs, q)[0] for q in (HARD, one_hot, 1 - one_hot, one_hot.flip(1) / 2 + one_hot / 2)]
+    mixed = [
+        parts_of(criterion, outputs, q)[0] for q in (HARD, one_hot, 1 - one_hot, one_hot.flip(1) / 2 + one_hot / 2)
+    ]
     assert_close(mixed[1], mixed[0])
     if name in ("cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "oc_softmax", "prototypes"):
         assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
@@ -85,10 +95,10 @@ def test_a_frame_without_a_label_counts_nothing(name):
     logits = outputs_for(criterion, backend)[:6]
     labels = torch.tensor([[1, 0], [0, 1]] * 3)
     unlabelled = torch.cat([labels, torch.zeros(2, 2, dtype=torch.long)])
-    of_all = criterion.parts(torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
-    for sums, expected in zip(of_all, criterion.parts(logits, labels)):
+    of_all = parts_of(criterion, torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
+    for sums, expected in zip(of_all, parts_of(criterion, logits, labels)):
         assert_close(sums, expected)
-    assert_close(criterion.parts(logits, labels)[1], criterion.parts(logits, labels.argmax(1))[1])
+    assert_close(parts_of(criterion, logits, labels)[1], parts_of(criterion, logits, labels.argmax(1))[1])
 
 
 @pytest.mark.parametrize("name", losses.names())
@@ -124,7 +134,7 @@ def test_losses_of_several_classes_learn_them(name):
     assert torch.equal(posteriors.argmax(1), targets)
     shares = torch.nn.functional.one_hot(targets, 4).float()
     outputs = embeddings if criterion.takes_embeddings else logits
-    assert_close(criterion.parts(outputs, shares)[0], criterion.parts(outputs, targets)[0])
+    assert_close(parts_of(criterion, outputs, shares)[0], parts_of(criterion, outputs, targets)[0])
     if name in ("cross_entropy", "am_softmax", "aam_softmax"):
         assert (posteriors.max(1).values > 0.9).all()
         scores = backend.scores(logits)
