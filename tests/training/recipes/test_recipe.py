@@ -362,7 +362,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(path):
 def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
-        (b"- 1\n", "must have keys such as 'model:' and 'data:', not \[1\]"),
+        (b"- 1\n", r"must have keys such as 'model:' and 'data:', not \[1\]"),
         (twice, "not valid YAML: the key 'train' occurs twice .*line 3"),
         (b"name: \xff\n", "is not a text file: byte 6 is not UTF-8"),
     ):
