@@ -257,7 +257,7 @@ def _start_or_split(
             def finish() -> list[T | str]:
                 results: list[T | str] = []
                 not_finite = []
-                for number, row in enumerate(queued.wait().numpy()):
+                for number, row in enumerate(queued.wait().cpu().numpy()):
                     wrong = np.extract(~np.isfinite(row), row)
                     if len(wrong):
                         not_finite.append(number)
