@@ -44,6 +44,11 @@ if "PYTHONPATH" in os.environ:
 os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
 
 
+def repository_text(name: str | Path) -> str:
+    """The text of a file of the repository."""
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Look for doctests in the package alone: builders of files, and tests, have none."""

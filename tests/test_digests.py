@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,9 +147,14 @@ def test_scores_that_change_while_a_calibration_is_applied_are_refused(folder, m
     assert not (folder / "out.txt").exists()
 
 
-def test_the_digest_of_a_threshold_is_of_the_calibration_that_was_loaded(folder, monkeypatch):
-    saved = folder / "c.json"
-    calibrate(labels_of(folder), [folder / "scores.txt"]).calibration.save(saved)
+@pytest.fixture
+def saved(folder):
+    """A calibration of the scores."""
+    calibrate(labels_of(folder), [folder / "scores.txt"]).calibration.save(folder / "c.json")
+    return folder / "c.json"
+
+
+def test_the_digest_of_a_threshold_is_of_the_calibration_that_was_loaded(folder, saved, monkeypatch):
     loaded = sha256(saved)
     assert decisions.load(saved).sha256 == loaded
     source = ThresholdSource(calibrations=[saved])
@@ -159,9 +165,7 @@ def test_the_digest_of_a_threshold_is_of_the_calibration_that_was_loaded(folder,
     assert file["sha256"] == loaded
 
 
-def test_a_calibration_that_changes_while_it_is_loaded_is_refused(folder, monkeypatch):
-    saved = folder / "c.json"
-    calibrate(labels_of(folder), [folder / "scores.txt"]).calibration.save(saved)
+def test_a_calibration_that_changes_while_it_is_loaded_is_refused(saved, monkeypatch):
     before(monkeypatch, decisions, "read_json_as", saved)
     with input_error(CHANGED):
         decisions.load(saved)
@@ -184,12 +188,13 @@ def test_embeddings_that_change_while_they_are_compared_are_refused(folder, monk
     corpus = write(folder / "corpus.csv", (folder / "key.csv").read_text().replace("\ns", "\nt"))
     write_record(folder / "enrolled.npy", corpus={"name": "generic", "root": str(corpus), "split": "all"})
     settings = {"reference": (folder / "enrolled.npy",), "num_resamples": 5}
-    inputs = evaluate(labels_of(folder), [folder / "trials.npy"], **settings).header["inputs"]
+    compare = partial(evaluate, labels_of(folder), [folder / "trials.npy"], **settings)
+    inputs = compare().header["inputs"]
     assert inputs[0]["sha256"] == sha256(folder / "trials.npy")
     assert inputs[1]["sha256"] == sha256(folder / "enrolled.npy")
     before(monkeypatch, verification, "verification_scores", folder / "enrolled.npy")
     with input_error(CHANGED):
-        evaluate(labels_of(folder), [folder / "trials.npy"], **settings)
+        compare()
 
 
 def test_the_digest_of_robustness_is_of_the_scores_that_were_read(folder, monkeypatch):
@@ -249,14 +254,13 @@ def test_scores_of_frames_that_change_while_they_are_evaluated_are_refused(tmp_p
     write_rttm(tmp_path / "list.rttm", {"a": [Segment("spoof", 0.0, 0.1)], "b": [Segment("bonafide", 0.0, 0.1)]})
     write(tmp_path / "reco2dur", "a 0.1\nb 0.1\n")
     frames = write(tmp_path / "frames.txt", lines("a", np.zeros(5)) + lines("b", np.ones(5)))
-    settings = {"resolution_ms": 20, "num_resamples": 5}
-    result = evaluate(Labels("generic", key, "all"), [frames], **settings)
-    assert result.header["inputs"][0]["sha256"] == sha256(frames)
+    evaluate_frames = partial(evaluate, Labels("generic", key, "all"), [frames], resolution_ms=20, num_resamples=5)
+    assert evaluate_frames().header["inputs"][0]["sha256"] == sha256(frames)
     before(monkeypatch, segments, "read_origin", frames)
-    assert evaluate(Labels("generic", key, "all"), [frames], **settings).header["inputs"]
+    assert evaluate_frames().header["inputs"]
     before(monkeypatch, segments, "labelled_frames", frames)
     with input_error(CHANGED):
-        evaluate(Labels("generic", key, "all"), [frames], **settings)
+        evaluate_frames()
 
 
 def test_an_onnx_file_that_changed_after_it_was_opened_has_no_fingerprint(tmp_path):

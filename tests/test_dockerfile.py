@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 from builders import dockerfile
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 
 @pytest.fixture(scope="module")
 def steps():
-    return dockerfile.steps((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
+    return dockerfile.steps(repository_text("Dockerfile"))
 
 
 @pytest.fixture(scope="module")
 def patterns():
-    lines = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    lines = repository_text(".dockerignore").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -36,7 +36,7 @@ def test_each_step_copies_what_is_there_and_runs_what_was_copied_before(steps, p
         called = re.findall(r"scripts/[\w/]+\.sh", argument) if name == "RUN" else []
         assert set(called) <= copied
         for path in called:
-            for called in re.findall(r"scripts/([\w/]+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
+            for called in re.findall(r"scripts/([\w/]+\.sh)", repository_text(path)):
                 assert (REPOSITORY / "scripts" / called).is_file()
     assert "pyproject.toml" in copied
 
@@ -53,22 +53,22 @@ def test_the_serving_image_can_start_both_services(steps):
     """With the extra of each; `nes2net listen` is started as the manual says, at the port of the health check."""
     installed = dict(dockerfile.stages_for(steps, "serve")["server-environment"])["RUN"]
     assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
-    manual = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
+    manual = repository_text("docs/install.md")
     assert "--entrypoint nes2net nes2net-serve \\\n  listen --serve 0.0.0.0:7860 " in manual
 
 
 def test_the_environment_of_the_tests_has_every_extra():
-    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    project = repository_text("pyproject.toml")
     section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    script = (REPOSITORY / "scripts" / "environment.sh").read_text(encoding="utf-8")
+    script = repository_text("scripts/environment.sh")
     demo, test = (set(extras.split(",")) for extras in re.findall(r"extras=([\w,]+)", script))
     assert demo < test == set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
 
 
 def test_the_environment_of_the_tests_has_the_documented_release_of_fairseq():
-    script = (REPOSITORY / "scripts" / "environment.sh").read_text(encoding="utf-8")
+    script = repository_text("scripts/environment.sh")
     release = re.search(r"--no-deps --no-build-isolation (fairseq-fixed==[\d.]+)", script)[1]
-    assert f"pip install --no-deps {release} " in (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"pip install --no-deps {release} " in repository_text("docs/install.md")
 
 
 def test_files_that_the_two_commands_need_are_not_ignored(patterns):

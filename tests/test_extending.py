@@ -13,11 +13,11 @@ from builders.files import write
 from builders.runs import assert_same_run, folder_of, state_of, stop
 from builders.scripts import python
 from builders.strangers import install, installed_in
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 from nes2net.training.run import train
 
-TEXT = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
+TEXT = repository_text("docs/extending.md")
 #: A file: its name on a line of its own, then a block that holds it.
 FILE = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 from builders.strangers import REGISTRIES
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 PACKAGE = REPOSITORY / "nes2net"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MANUAL = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+MANUAL = repository_text("docs/architecture.md")
 
 #: District → its number, as the manual has them. A module may import its own district and lower ones, for typing too.
 NUMBERS = {

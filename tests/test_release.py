@@ -6,15 +6,15 @@ from datetime import date
 import pytest
 import yaml
 from builders.scripts import python
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 
 def test_the_version_and_its_date_are_the_same_everywhere():
     """In pyproject.toml, CITATION.cff and CHANGELOG.md."""
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
-    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
-    newest = re.search(r"^## (\S+) \((.+)\)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    version = tomllib.loads(repository_text("pyproject.toml"))["project"]["version"]
+    cited = yaml.safe_load(repository_text("CITATION.cff"))
+    newest = re.search(r"^## (\S+) \((.+)\)$", repository_text("CHANGELOG.md"), re.MULTILINE)
     assert newest[1] == cited["version"] == version
     assert date.fromisoformat(newest[2]) == cited["date-released"]
 

@@ -3,15 +3,15 @@
 import re
 
 import pytest
-from conftest import REPOSITORY
+from conftest import repository_text
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PROJECT = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+PROJECT = repository_text("pyproject.toml")
 
 
 def lines(name):
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    text = repository_text(name)
     return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
 
 
@@ -33,7 +33,7 @@ def test_every_requirement_is_pinned_within_its_bounds(python):
     """By constraints.txt; torch by scripts/environment.sh, as the Dockerfile has it too."""
     environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     torch = {
-        re.search(r"\bTORCH(?::-|=)torch==([\d.]+)", (REPOSITORY / name).read_text(encoding="utf-8"))[1]
+        re.search(r"\bTORCH(?::-|=)torch==([\d.]+)", repository_text(name))[1]
         for name in ("scripts/environment.sh", "Dockerfile")
     }
     assert len(torch) == 1

@@ -23,7 +23,7 @@ from builders import PATIENCE
 from builders.files import write
 from builders.http_server import running
 from builders.scripts import python
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 from nes2net.cli import main
 from nes2net.data.registry import effects
@@ -45,7 +45,7 @@ def files_of_the_repository() -> list[Path]:
     if (REPOSITORY / ".git").exists() and shutil.which("git"):
         listed = subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
         return [Path(name) for name in listed.split("\0") if (REPOSITORY / name).is_file()]
-    sources = (REPOSITORY / "nes2net.egg-info" / "SOURCES.txt").read_text(encoding="utf-8")
+    sources = repository_text("nes2net.egg-info/SOURCES.txt")
     return [path for path in map(Path, sources.splitlines()) if not path.match("*.egg-info/*")]
 
 
@@ -55,7 +55,7 @@ FILES = files_of_the_repository()
 def test_the_wheel_declares_every_file_of_the_package():
     """Whoever adds a template, a style or a table of data names it in pyproject.toml."""
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads(repository_text("pyproject.toml"))
     declared = project["tool"]["setuptools"]["package-data"]
     declared_files = set()
     for package, patterns in declared.items():
@@ -76,7 +76,7 @@ def test_no_message_names_a_file_that_the_wheel_lacks():
         texts += [node.value for node in constants if isinstance(node.value, str)]
     for kind in (registry.frontends, registry.aggregations, registry.backends, effects, losses):
         texts += [inspect.getdoc(kind.get(name)) or "" for name in kind.names()]
-    results = yaml.safe_load((REPOSITORY / "nes2net" / "models" / "published_results.yaml").read_text(encoding="utf-8"))
+    results = yaml.safe_load(repository_text("nes2net/models/published_results.yaml"))
     texts += map(str, results["notes"].values())
     assert [text for text in texts if re.search(r"\b(docs|configs|scripts|tests)/\w", text)] == []
 

@@ -3,17 +3,15 @@
 import json
 import os
 import re
-from datetime import datetime, timezone
 from functools import partial
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from builders import input_error
+from builders.dated_voices import MONDAY, write_voices
 from builders.small_parts import SPECTRAL_MODEL
 from builders.unfit import write_unfit
-from builders.voices import voice
 from scipy.signal import firwin, lfilter
 
 from nes2net import Detector
@@ -21,21 +19,6 @@ from nes2net.actions.calibration import calibrate_recordings
 from nes2net.actions.drift import measure_drift
 from nes2net.actions.drift_plot import plot_drift
 from nes2net.scoring.decisions.calibration import fit, load
-
-MONDAY = datetime(2026, 3, 2, 12, tzinfo=timezone.utc).timestamp()
-DAY = 86400
-
-
-def write_voices(folder, seed, number, change=lambda samples: samples):
-    """Voices of about a second at levels that differ by some dB, one a day."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    for n in range(number):
-        level = 10 ** (rng.normal(-10, 3) / 20)
-        samples = change(level * voice(seed=int(rng.integers(1 << 30)), seconds=rng.uniform(0.7, 1)))
-        soundfile.write(folder / f"{n}.wav", samples, 16000, subtype="FLOAT")
-        os.utime(folder / f"{n}.wav", (MONDAY + n % 10 * DAY,) * 2)
-    return folder
 
 
 def small_detector(seed=0):

@@ -28,15 +28,12 @@ def shared_path(*names: str) -> Path:
     return path
 
 
-def wait(for_what, largest=lambda: 0):
-    """Wait until ``for_what()``; return the largest ``largest()`` seen."""
+def wait(for_what):
+    """Wait until ``for_what()``."""
     end = time.monotonic() + PATIENCE
-    peak = 0
     while not for_what():
         assert time.monotonic() < end
-        peak = max(peak, largest())
         time.sleep(0.05)
-    return peak
 
 
 def slow(*values) -> list[Any]:

@@ -68,6 +68,11 @@ def audio(page, expression):
     return page.evaluate(f"audio.{expression}")
 
 
+def title_of(page):
+    """The title of the card, which names the recording that it shows."""
+    return page.locator(f"{CARD} h2").inner_text()
+
+
 def rows_of(page):
     """The cells of the table of all files, as they are shown."""
     return [line.split("\t") for line in page.locator("#table tbody tr").all_inner_texts()]

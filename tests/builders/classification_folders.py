@@ -1,7 +1,10 @@
 """Small Hugging Face folders of wav2vec 2.0, HuBERT and WavLM with a classification head, saved by the library."""
 
+import numpy as np
 import torch
 
+#: Noise to score, (N,).
+WAVEFORM = (0.01 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
 KINDS = ("Wav2Vec2", "Hubert", "WavLM")
 SMALL = {
     "hidden_size": 32,

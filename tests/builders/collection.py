@@ -13,6 +13,9 @@ import soundfile
 from builders.files import write_json
 from builders.shards import table, write_arrow, write_parquet, write_tar
 
+#: What a finished run over a collection records of itself.
+RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
+
 
 def flac(number: int, seconds: float = 0.5, rate: int = 16000) -> bytes:
     """A FLAC file of noise, another one for each ``number``."""

@@ -40,8 +40,7 @@ def coverage(num_resamples: int, seed: int) -> dict[str, tuple[bool, bool]]:
     spoof += _effects(rng, pairs.size, np.sqrt(residual_variance))
 
     by_speaker = {"bonafide_groups": bonafide_speakers, "spoof_groups": spoof_speakers}
-    by_attack = {"spoof_attacks": spoof_attacks}
-    groups_by_unit = {"trials": {}, "speakers": by_speaker, "attacks": by_attack, "both": by_speaker | by_attack}
+    groups_by_unit = {"trials": {}, "both": {**by_speaker, "spoof_attacks": spoof_attacks}}
     true_eer = float(ndtr(-DISTANCE / 2))
     covered = {}
     for unit, groups in groups_by_unit.items():

@@ -37,9 +37,12 @@ class GoodBackend(Backend):
 
     def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
         super().__init__(feature_dim)
-        self.linear = LogitLayer(feature_dim, num_logits)
+        self.linear = self.layer(feature_dim, num_logits)
         self.norm = nn.BatchNorm1d(feature_dim)
         self.register_buffer("calls", torch.zeros(()))
+
+    def layer(self, feature_dim, num_logits):
+        return LogitLayer(feature_dim, num_logits)
 
     def embed(self, features):
         self.check_features(features)
@@ -50,9 +53,10 @@ class GoodBackend(Backend):
 class ReadsNumbers(GoodBackend):
     """The constructor reads a number, which does not exist on the meta device."""
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
-        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
-        self.scale = self.linear.weight.std().item()
+    def layer(self, feature_dim, num_logits):
+        layer = super().layer(feature_dim, num_logits)
+        self.scale = layer.weight.std().item()
+        return layer
 
 
 class EmbedsNone(GoodBackend):
@@ -78,17 +82,15 @@ class NoSuchLayer(GoodBackend):
 class WideLayer(GoodBackend):
     """The last layer expects twice the embedding."""
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
-        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
-        self.linear = LogitLayer(2 * feature_dim, num_logits)
+    def layer(self, feature_dim, num_logits):
+        return LogitLayer(2 * feature_dim, num_logits)
 
 
 class ManyLogits(GoodBackend):
     """The last layer gives one logit too many."""
 
-    def __init__(self, *, feature_dim: Size = 1024, num_logits: Logits = 2):
-        super().__init__(feature_dim=feature_dim, num_logits=num_logits)
-        self.linear = LogitLayer(feature_dim, num_logits + 1)
+    def layer(self, feature_dim, num_logits):
+        return LogitLayer(feature_dim, num_logits + 1)
 
 
 class NeedsWidth(GoodBackend):

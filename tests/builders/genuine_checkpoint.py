@@ -33,20 +33,23 @@ def _node(value, dict_config, any_node):
     return node
 
 
+def tensors_of(frontend: SSLFrontend) -> dict[str, torch.Tensor]:
+    """The tensors of ``frontend`` under fairseq's names."""
+    return {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}
+
+
 def write(frontend: SSLFrontend, path: Path):
     """Save ``frontend`` as fairseq's trainer does, with a DictConfig and a Namespace."""
-    options = dict(frontend.config)
-    options["conv_feature_layers"] = str([tuple(layer) for layer in options["conv_feature_layers"]])
     with pytest.MonkeyPatch.context() as patch:
         for name in ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes"):
             patch.setitem(sys.modules, name, types.ModuleType(name))
         dict_config = _class("omegaconf.dictconfig", "DictConfig")
         any_node = _class("omegaconf.nodes", "AnyNode")
-        cfg = {"model": {"_name": "wav2vec2", **options}, "task": {"normalize": True}}
+        cfg = {"model": configuration(frontend), "task": {"normalize": True}}
         content = {
             "args": argparse.Namespace(arch="wav2vec2"),
             "cfg": _node(cfg, dict_config, any_node),
-            "model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()},
+            "model": tensors_of(frontend),
             "criterion": None,
             "optimizer_history": [{"num_updates": 100, "optimizer_name": "FairseqAdam"}],
             "task_state": {},
@@ -56,6 +59,13 @@ def write(frontend: SSLFrontend, path: Path):
         torch.save(content, path)
 
 
+#: Options that make a front-end tiny.
+TINY = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 48,
+    "encoder_ffn_embed_dim": 48,
+    "conv_feature_layers": [[8, 320, 320]],
+}
 #: Forms of a small wav2vec 2.0 in files of other programs.
 FORMS = ("fine-tuned", "fine-tuned, older", "s3prl", "prefix", "container")
 
@@ -69,7 +79,7 @@ def configuration(frontend: SSLFrontend) -> dict[str, Any]:
 
 def write_form(frontend: SSLFrontend, path: Path, form: str) -> Path:
     """Save ``frontend`` in one of :data:`FORMS`; a type with an ellipsis stands in the configuration."""
-    tensors = {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}
+    tensors = tensors_of(frontend)
     options = {**configuration(frontend), "of_type": ...}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}
     content = {"cfg": {"model": options}, "model": tensors, "last_optimizer_state": optimizer}

@@ -1,5 +1,7 @@
 """Compares back-ends with the published code; tests/golden/README.md has the tolerances."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +116,14 @@ def check_statistics(model: nn.Module, case: dict, rel: float):
     statistics = model.state_dict()
     for key, expected in case["bn_after_train_abs_sums"].items():
         assert statistics[key].abs().sum().item() == pytest.approx(expected, rel=rel), key
+
+
+def check_alike(function: Callable, plain_function: Callable, inputs: list[Tensor]) -> None:
+    """Outputs and gradients of two functions in float64."""
+    leaves = [tensor.requires_grad_() for tensor in inputs]
+    outputs = function(*leaves)
+    expected = plain_function(*leaves)
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
+    weights = torch.randn_like(outputs)
+    gradients = [torch.autograd.grad((out * weights).sum(), leaves) for out in (outputs, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)

@@ -21,9 +21,9 @@ TONES = {
 }
 
 
-def make_musan(root: Path, seconds: float = 1.0) -> Path:
+def make_musan(root: Path) -> Path:
     """Write ``TONES`` to ``root/musan``, with text files beside them as in MUSAN."""
-    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     for name, frequency in TONES.items():
         path = root / "musan" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,9 +72,9 @@ def _strokes(rng, distances, decay):
     return samples[: len(TIME)]
 
 
-def sounds(seed=0):
+def sounds():
     """Name → samples (N,)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     swell = np.interp(TIME, np.linspace(0, SECONDS, 12), rng.uniform(0.05, 1, 12))
     rings = (np.sin(2 * np.pi * 440 * TIME) + np.sin(2 * np.pi * 480 * TIME)) * (TIME % 3 < 1)
     hum = 0.3 * np.sin(2 * np.pi * 50 * TIME) + 0.2 * np.sin(2 * np.pi * 100 * TIME)

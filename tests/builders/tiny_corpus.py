@@ -30,10 +30,10 @@ def generated_clips(label: str, count: int) -> list[np.ndarray]:
     return clips
 
 
-def make_all(root: Path, per_class: int = 2) -> Path:
-    """Make every corpus under ``root``, with 2·``per_class`` clips in each part; ASVspoof 5 and CtrSVDD in miniature."""
-    make(root, per_class)
-    rows = labelled_clips(per_class)
+def make_all(root: Path) -> Path:
+    """Make every corpus under ``root``, with four clips in each part; ASVspoof 5 and CtrSVDD in miniature."""
+    make(root, per_class=2)
+    rows = labelled_clips(2)
     for make_one in (make_2019_eval, make_partialspoof, make_generic):
         make_one(root, rows)
     for name in ("asvspoof5", "ctrsvdd"):

@@ -13,7 +13,7 @@ LOUD = voice(seconds=2)
 UNFIT = {
     "silence": (np.zeros(32000), "digital silence"),
     "constant": (np.full(32000, 0.25), "constant"),
-    "quiet": (2.9e-4 * LOUD, "next to silence: its loud parts have -8"),
+    "quiet": (2.9e-4 * LOUD, "almost silent: its loud parts have -8"),
     "tone": (0.3 * np.sin(2 * np.pi * 440 * TIME), "a steady sound"),
     "opposite": (np.stack([LOUD, -LOUD], 1), "its channels cancel each other (opposite phase)"),
 }

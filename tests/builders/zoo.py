@@ -17,6 +17,8 @@ from nes2net.models.registry import frontends
 AGREES = 1e-5
 AGREES_F64 = 1e-10
 GRADIENTS = 1e-8
+#: Convolutions of the tiny encoders.
+CONVOLUTIONS = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
 
 
 @cache
@@ -79,7 +81,7 @@ def antideepfake_config(name: str) -> dict[str, Any]:
     file = read(name)
     model = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False, **file["config"]["model"]}
     frontend = {key: value for key, value in model.items() if key in options_of(frontends.get(model["_name"]))}
-    frontend["conv_feature_layers"] = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
+    frontend["conv_feature_layers"] = CONVOLUTIONS
     if model["_name"] == "hubert":
         frontend["num_targets"] = len(file["state_dict"]["m_ssl.model.label_embs_concat"])
     head = "one_class" if file["config"]["head"] == "ocsoftmax" else "linear"

@@ -2,24 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
-import soundfile
 import torch
+from builders.dated_voices import write_voices
 from builders.files import read_json
 from builders.small_parts import SPECTRAL_MODEL
-from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.cli.main import main
-
-
-def write_voices(folder, seed, number, gain=0.3):
-    folder.mkdir()
-    rng = np.random.default_rng(seed)
-    for n in range(number):
-        samples = gain * 10 ** (rng.normal(0, 2) / 20) * voice(seed=int(rng.integers(1 << 30)), seconds=0.5)
-        soundfile.write(folder / f"{n}.wav", samples, 16000, subtype="FLOAT")
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +17,12 @@ def folder(tmp_path_factory):
     """A calibration ``c.json`` of ``d.pth``, and folders of recordings that are the same, loud, or few."""
     folder = tmp_path_factory.mktemp("drift")
     for seed, (name, number, gain) in enumerate(
-        [("real", 25, 0.3), ("fake", 25, 0.3), ("same", 20, 0.3), ("loud", 20, 2), ("few", 1, 0.3)]
+        [("real", 25, 1), ("fake", 25, 1), ("same", 20, 1), ("loud", 20, 7), ("few", 1, 1)]
     ):
-        write_voices(folder / name, seed, number, gain)
-    config = SPECTRAL_MODEL
+        write_voices(folder / name, seed, number, lambda samples, gain=gain: gain * samples)
     for seed, name in enumerate("de"):
         torch.manual_seed(seed)
-        Detector.from_config(config).save(folder / f"{name}.pth")
+        Detector.from_config(SPECTRAL_MODEL).save(folder / f"{name}.pth")
     flags = f"--model {folder}/d.pth --device cpu --samples 8000 --workers 0 --allow-inverted --save {folder}/c.json"
     assert main(["calibrate", "recordings", f"{folder}/real", f"{folder}/fake", *flags.split()]) == 0
     return folder

@@ -172,13 +172,6 @@ def test_the_checkpoint_of_training_names_the_classes(tracer):
     assert len(labels["known"]["scores"]) == 36
 
 
-def test_an_average_has_no_scores_of_being_known(run):
-    """Other weights have other scores."""
-    average = load_detector(average_run(run, [5, 6]).path)
-    assert average.classes == KNOWN
-    assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
-
-
 def test_a_tracer_is_not_scored_without_its_judgement(checkpoint, tones, tmp_path, capsys):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
     assert main(command) == 2
@@ -586,13 +579,6 @@ def test_detectors_without_bona_fide_have_no_score(tracer):
 def test_detectors_of_spoofs_have_no_classes():
     with input_error("only tells bona fide from spoof"):
         Classes().fit_to(Detector.from_config(MODEL))
-
-
-def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
-    key = write(tmp_path / "key.csv", tones.read_text().replace(" A lower", "").replace(" B, middle", ""))
-    names = r"eval_300_0, .*, eval_300_9, … \(24 in all\)"
-    with input_error(rf"24 spoofed trials of the key with no vocoder, which would name the class: {names}"):
-        evaluate(Labels("generic", key, "eval"), [scored])
 
 
 def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):

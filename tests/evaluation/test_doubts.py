@@ -45,12 +45,6 @@ def test_evaluate_doubts_scores_of_the_predicted_class(folder):
     assert any(notice.startswith(DOUBT) for notice in result.to_dict()["notices"])
 
 
-def test_scores_of_bona_fide_are_not_doubted(folder):
-    right = evaluate(labels_of(folder), [folder / "bonafide.csv"], num_resamples=5)
-    assert right["eer"].value == 0
-    assert not right.notes
-
-
 def test_doubts_cover_every_set(folder):
     predicted = folder / "predicted.csv"
     further_set = SetFiles("generic", predicted, folder / "key.csv", "all")

@@ -240,12 +240,10 @@ def test_the_same_result_is_written_in_the_same_bytes(several, pages, case, tmp_
 
 
 def test_the_json_holds_every_table_of_the_result(several):
-    data = json.loads(json.dumps(several.to_dict()))
-    tables = {table["name"]: table["rows"] for table in data["tables"]}
-    assert {"by attack", "by codec", "by attack and codec"} <= tables.keys()
-    eers = {row["on"]["system"]: row["eer"]["value"] for row in tables["systems"]}
-    assert eers == {row.labels["system"]: row["eer"].value for row in several.rows("systems")}
-    assert data["det"].keys() == eers.keys()
+    data = several.to_dict()
+    names = {table["name"] for table in data["tables"]}
+    assert {"systems", "by attack", "by codec", "by attack and codec"} <= names
+    assert data["det"].keys() == {"good", "worse", "useless"}
     assert {"nes2net", "python", "numpy", "matplotlib"} <= data["versions"].keys()
 
 

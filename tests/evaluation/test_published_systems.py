@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from builders.files import read_json, write
 
-from nes2net import metrics
 from nes2net.cli.main import main
-from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.evaluate import evaluate_systems
 
 
@@ -32,17 +30,6 @@ def test_the_development_figures_of_cqcc_gmm_are_the_published_ones(real_2019):
     assert f"{100 * result['eer'].value:.6f}" == "0.431141"
     assert f"{result['min_tdcf'].value:.6f}" == "0.012267"
     assert result["num_expected"].value == 24844
-
-
-def test_the_error_rates_of_the_asv_system_are_the_published_ones(real_2019):
-    target, nontarget, spoof = asvspoof2019_la.asv_scores(real_2019)
-    assert target.size == 5370
-    assert nontarget.size == 33327
-    assert spoof.size == 63882
-    rates = metrics.asv_error_rates(target, nontarget, spoof)
-    assert f"{100 * metrics.compute_eer(target, nontarget)[0]:.4f}" == "2.4578"
-    assert f"{100 * rates.false_alarm:.5f} {100 * rates.miss:.5f}" == "2.46047 2.45810"
-    assert f"{100 * (1 - rates.spoof_false_alarm):.5f}" == "23.93475"
 
 
 def evaluated(folder: Path, corpus: str, *arguments: str) -> dict:

@@ -175,13 +175,6 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
 
 
-def test_each_system_has_a_threshold_of_its_own(case):
-    good, worse = report_of(case, "good", "worse").header["transfers"]
-    assert good["system"] == "good"
-    assert worse["system"] == "worse"
-    assert good["basis"]["llr_threshold"] != worse["basis"]["llr_threshold"]
-
-
 def test_each_further_set_of_a_single_system_has_a_row(case):
     further_set = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
     rows = report_of(case, "good", further=[further_set]).rows("rates")

@@ -38,31 +38,36 @@ def store(tmp_path, monkeypatch):
         yield server
 
 
+@pytest.fixture
+def address(store):
+    return f"{store.address}/a.bin"
+
+
 def gets(store):
     return [span for method, _, span in store.requests if method == "GET"]
 
 
-def test_a_file_object_reads_blocks_once(store):
-    file = open_remote(f"{store.address}/a.bin", 1000)
+def test_a_file_object_reads_blocks_once(store, address):
+    file = open_remote(address, 1000)
     assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
     assert file.seek(-50, 2) == len(CONTENT) - 50
     assert file.read() == CONTENT[-50:]
     file.seek(10)
     assert file.read(2000) == CONTENT[10:2010]
     assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239", "bytes=2000-2999"]
-    assert open_remote(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
+    assert open_remote(address, 1000).read(100) == CONTENT[:100]
     assert len(gets(store)) == 4  # from the folder
 
 
-def test_seeking_before_the_start_is_an_error(store):
-    file = open_remote(f"{store.address}/a.bin", 1000)
+def test_seeking_before_the_start_is_an_error(address):
+    file = open_remote(address, 1000)
     with pytest.raises(ValueError, match="before start"):
         file.seek(-len(CONTENT) - 1, 2)
 
 
-def test_a_file_object_holds_parts(store):
+def test_a_file_object_holds_parts(store, address):
     """A large part comes by one request, a small one with its block."""
-    file = open_remote(f"{store.address}/a.bin", 1000)
+    file = open_remote(address, 1000)
     file.hold([(10, 4000), (5100, 20), (5200, 30)])
     assert gets(store) == ["bytes=10-4009", "bytes=5000-5999"]
     file.seek(0)
@@ -104,22 +109,21 @@ def test_the_folder_of_an_address_has_no_file_name():
 
 
 @pytest.mark.parametrize("status", [0, 429, 503])
-def test_a_failed_request_is_tried_again(store, status):
+def test_a_failed_request_is_tried_again(store, address, status):
     """Answers that break off in the middle give nothing to the reader."""
     failures = iter([True, True])
-    status_of(f"{store.address}/a.bin")
+    status_of(address)
 
     def fault(method, path):
         store.cut = status == 0 and method == "GET" and next(failures, False)
         return status if status and next(failures, False) else 0
 
     store.fault = fault
-    assert fetch(f"{store.address}/a.bin", 5, 100) == CONTENT[5:105]
+    assert fetch(address, 5, 100) == CONTENT[5:105]
     assert len(gets(store)) in (2, 3)
 
 
-def test_a_remote_file_that_cannot_be_fetched_is_named(store):
-    address = f"{store.address}/a.bin"
+def test_a_remote_file_that_cannot_be_fetched_is_named(store, address):
     status_of(address)
     store.fault = lambda method, path: 503
     with pytest.raises(Unreachable, match=rf"{address} cannot be read at present \(status 503.*tried 3 times"):
@@ -131,15 +135,14 @@ def test_a_remote_file_that_cannot_be_fetched_is_named(store):
         fetch(address, 0, 10)
 
 
-def test_a_file_that_is_refused_is_wrong_input(store):
+def test_a_file_that_is_refused_is_wrong_input(store, address):
     store.fault = lambda method, path: 403
     with input_error("cannot be read .status 403"):
-        status_of(f"{store.address}/a.bin")
+        status_of(address)
 
 
 @pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT + b"x"])
-def test_a_file_that_was_replaced_is_an_error(store, content):
-    address = f"{store.address}/a.bin"
+def test_a_file_that_was_replaced_is_an_error(store, address, content):
     assert fetch(address, 0, 10) == CONTENT[:10]
     (store.folder / "a.bin").write_bytes(content)
     assert fetch(address, 0, 10) == CONTENT[:10]  # of the listed file
@@ -149,9 +152,8 @@ def test_a_file_that_was_replaced_is_an_error(store, content):
     assert fetch(address, 0, 10) == content[:10]
 
 
-def test_the_folder_keeps_what_was_used_last_within_its_bound(store, tmp_path, monkeypatch):
+def test_the_folder_keeps_what_was_used_last_within_its_bound(store, address, tmp_path, monkeypatch):
     folder = use_own_parts(monkeypatch, tmp_path / "bounded", cache_bytes=3000)
-    address = f"{store.address}/a.bin"
     for start in range(0, 10_000, 500):
         assert fetch(address, start, 500) == CONTENT[start : start + 500]
         assert sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) <= 3000
@@ -162,9 +164,8 @@ def test_the_folder_keeps_what_was_used_last_within_its_bound(store, tmp_path, m
     assert len(gets(store)) == number + 1
 
 
-def test_processes_that_were_forked_do_not_disturb_their_parent(store):
+def test_processes_that_were_forked_do_not_disturb_their_parent(address):
     """The parent still gets answers on the connections that it had before."""
-    address = f"{store.address}/a.bin"
     fetch(address, 0, 10)
     process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, 10, 10))
     process.start()
@@ -175,9 +176,8 @@ def test_processes_that_were_forked_do_not_disturb_their_parent(store):
     signal.alarm(0)
 
 
-def test_a_fork_waits_for_requests(store):
+def test_a_fork_waits_for_requests(store, address):
     """A process that was forked in the middle of a request would get locks that nobody releases."""
-    address = f"{store.address}/a.bin"
     status_of(address)
     store.latency = 0.5
     with ThreadPoolExecutor() as threads:
@@ -193,9 +193,8 @@ def test_a_fork_waits_for_requests(store):
     assert process.exitcode == 0
 
 
-def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(store):
+def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(address):
     """As the list of the members of a tar file, which is made of many blocks."""
-    address = f"{store.address}/a.bin"
 
     def read():
         return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))
@@ -205,17 +204,15 @@ def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(store):
     signal.alarm(0)
 
 
-def test_a_damaged_part_in_the_cache_is_fetched_again(store, tmp_path, monkeypatch):
+def test_a_damaged_part_in_the_cache_is_fetched_again(address):
     folder = remote.cache_folder()
-    address = f"{store.address}/a.bin"
     fetch(address, 0, 10)
     (entry,) = (file for file in folder.iterdir() if file.is_file())
     entry.write_bytes(entry.read_bytes()[:-6])
     assert fetch(address, 0, 10) == CONTENT[:10]
 
 
-def test_a_cache_folder_that_cannot_be_used_is_not_needed(store, tmp_path, monkeypatch):
-    address = f"{store.address}/a.bin"
+def test_a_cache_folder_that_cannot_be_used_is_not_needed(address, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     use_own_parts(monkeypatch, tmp_path / "file")
     assert fetch(address, 0, 10) == CONTENT[:10]

@@ -2,9 +2,9 @@
 
 import ast
 import os
-import re
 import subprocess
 import sys
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def run(command, folder, **variables):
 
 def script(folder, text):
     """A program in another folder, as the console script is: Python searches its folder, not the current one."""
-    return [sys.executable, str(write(folder / "programs" / "program.py", text))]
+    return [sys.executable, str(write(folder / "programs" / "program.py", dedent(text)))]
 
 
 def test_decoding_processes_find_the_package(corpus, tmp_path):
@@ -56,7 +56,7 @@ def test_decoding_processes_find_the_package(corpus, tmp_path):
     if __name__ == "__main__":
         print(decode(Path("0.wav"), Path("whole.wav"), None, longest=60, check=lambda: None)[0])
     """
-    assert run(script(tmp_path, re.sub("^    ", "", text, flags=re.MULTILINE)), corpus) == "1.0\n"
+    assert run(script(tmp_path, text), corpus) == "1.0\n"
 
 
 def test_workers_of_a_loader_under_spawn(corpus, tmp_path):
@@ -67,7 +67,7 @@ def test_workers_of_a_loader_under_spawn(corpus, tmp_path):
         torch.multiprocessing.set_start_method("spawn")
         print([batch for batch in Loader([1, 2], [[0], [1]], list, 1)])
     """
-    assert run(script(tmp_path, re.sub("^    ", "", text, flags=re.MULTILINE)), corpus) == "[[1], [2]]\n"
+    assert run(script(tmp_path, text), corpus) == "[[1], [2]]\n"
 
 
 def test_processes_of_an_experiment(corpus, tmp_path):
@@ -97,7 +97,7 @@ def test_drawing_leaves_the_settings_of_matplotlib(corpus, tmp_path):
     """
     (tmp_path / "settings").mkdir()
     write(tmp_path / "settings" / "matplotlibrc", "font.size: 11\n")  # the user's own settings hold
-    words = script(tmp_path, re.sub("^    ", "", text, flags=re.MULTILINE))
+    words = script(tmp_path, text)
     assert run(words, corpus, MATPLOTLIBRC=str(tmp_path / "settings")) == "False 11.0\n"
 
 

@@ -41,6 +41,11 @@ def make_tar(path, files=FILES, kind=tarfile.REGTYPE, mode="w:gz"):
     return path
 
 
+def unpack_beside(archive):
+    """Unpack an archive into the folder ``out`` beside it."""
+    return unpack(archive, archive.with_name("out"), "unpacking")
+
+
 def content_of(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -49,11 +54,11 @@ def content_of(folder):
 def test_unpacking_again_replaces_only_damaged_files(tmp_path, make, options):
     archive = make(tmp_path / "a.archive", **options)
     out = tmp_path / "out"
-    assert unpack(archive, out, "unpacking") == 3
+    assert unpack_beside(archive) == 3
     assert content_of(out) == FILES
     stamp = (out / "set/list.txt").stat().st_mtime_ns
     (out / "set/flac/a.flac").write_bytes(b"cut off")
-    assert unpack(archive, out, "unpacking") == 3
+    assert unpack_beside(archive) == 3
     assert content_of(out) == FILES
     assert (out / "set/list.txt").stat().st_mtime_ns == stamp  # what is there is left
 
@@ -76,7 +81,7 @@ def test_dangerous_members_of_an_archive_are_refused(tmp_path, make, files, mess
     monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
     archive = make(tmp_path / "a.archive", {"ok": b"1", **files})
     with input_error(message):
-        unpack(archive, tmp_path / "out", "unpacking")
+        unpack_beside(archive)
     assert set(content_of(tmp_path)) <= {"a.archive", "out/ok", *(f"out/{name}" for name in files if name.isdigit())}
 
 
@@ -87,8 +92,22 @@ def test_dangerous_members_of_an_archive_are_refused(tmp_path, make, files, mess
 )
 def test_members_that_are_no_regular_files_are_refused(tmp_path, make, options):
     with input_error("'a' is a link or a device: refused"):
-        unpack(make(tmp_path / "archive", {"a": b""}, **options), tmp_path / "out", "unpacking")
+        unpack_beside(make(tmp_path / "archive", {"a": b""}, **options))
     assert content_of(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_nothing_is_unpacked_into_a_linked_folder(tmp_path, make):
+    archive = make(tmp_path / "a.archive")
+    linked = tmp_path / "out" / "set"
+    for folder in (tmp_path / "elsewhere", linked.parent):
+        folder.mkdir()
+    linked.symlink_to(tmp_path / "elsewhere")
+    with input_error("set: is a link"):
+        unpack_beside(archive)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    linked.unlink()
+    assert unpack_beside(archive) == 3
 
 
 def test_a_zip_whose_members_overlap_is_refused(tmp_path):
@@ -100,7 +119,7 @@ def test_a_zip_whose_members_overlap_is_refused(tmp_path):
     last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), directory_offset, 0)
     path.write_bytes(content[:directory_offset] + directory + last)
     with input_error(r"1\.\d GB of members"):
-        unpack(path, tmp_path / "out", "unpacking")
+        unpack_beside(path)
 
 
 def header(name, kind=tarfile.REGTYPE, size=0):
@@ -133,7 +152,7 @@ def test_hostile_tar_files_are_refused(tmp_path, entries, message):
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
         file.writelines([*entries, bytes(1024)])
     with input_error(message):
-        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "unpacking")
+        unpack_beside(tmp_path / "a.tar.gz")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +166,7 @@ def test_a_damaged_archive_is_named(tmp_path, make, options):
     content[300_000] ^= options is None
     archive.write_bytes(content if options is None else content[:250_000])
     with input_error(r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
-        unpack(archive, tmp_path / "out", "unpacking")
+        unpack_beside(archive)
     assert set(content_of(tmp_path / "out")) <= {"b.bin"}
 
 
@@ -157,7 +176,7 @@ def test_an_encrypted_zip_is_named(tmp_path):
     content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
     archive.write_bytes(content)
     with input_error("is encrypted; unpack it by hand with its password"):
-        unpack(archive, tmp_path / "out", "unpacking")
+        unpack_beside(archive)
 
 
 def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
@@ -168,12 +187,12 @@ def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:
         with pytest.raises(Unfinished, match=r"set/b: cannot be written \(.*\); make room, and run the same command"):
-            unpack(archive, tmp_path / "out", "unpacking")
+            unpack_beside(archive)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert content_of(tmp_path / "out") == {"set/a": b"1"}
-    assert unpack(archive, tmp_path / "out", "unpacking") == 2
+    assert unpack_beside(archive) == 2
     assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
 
 

@@ -81,104 +81,62 @@ def package(tmp_path, monkeypatch) -> Path:
 
 
 TRAIN = "train tones.yaml "
-BACKEND = "train tones.yaml model.backend.name="
-FRONTEND = "train tones.yaml model.frontend.name="
-AGGREGATION = "train tones.yaml model.aggregation.name="
-LOSS = "train tones.yaml train.loss="
-TASK = "train tones.yaml train.task="
-SELECTED = "train tones.yaml validation.select_on=odd train.task="
-EFFECT = "train tones.yaml augment.conditions=[{}]"
-SCORE = "score good_corpus tones --model good.pth --out out.tsv --judgement "
-#: Name of a faulty part → the command that uses it, and the fault in the message.
+#: Group of parts → the command that uses one of them.
+COMMANDS = {
+    "backends": "train tones.yaml model.backend.name={}",
+    "frontends": "train tones.yaml model.frontend.name={}",
+    "aggregations": "train tones.yaml model.aggregation.name={}",
+    "losses": "train tones.yaml train.loss={}",
+    "tasks": "train tones.yaml train.task={}",
+    "judgements": "score good_corpus tones --model good.pth --out out.tsv --judgement {}",
+    "corpora": "data check {} tones",
+    "effects": "train tones.yaml augment.conditions=[{}]",
+}
+#: Name of a faulty part → the fault in the message.
 FAULTS = {
-    "embeds_none": (
-        BACKEND,
-        "embed returned None; expected a tensor of 2 × 4 (the last size is 'in_features' of the last layer)",
-    ),
-    "embeds_frames": (BACKEND, "embed returned a tensor (2, 12, 4) of float32; expected"),
-    "no_such_layer": (BACKEND, "its attribute 'last_layer_name' is 'lineal'; expected"),
-    "wide_layer": (
-        BACKEND,
-        "expected a tensor of 2 × 8 (the last size is",
-    ),
-    "many_logits": (BACKEND, "forward returned a tensor (2, 3) of float32; expected"),
-    "needs_width": (BACKEND, "its constructor has no default for 'width'"),
-    "divides_by_zero": (BACKEND, "embed returned NaN or infinity in a tensor (2, 4)"),
-    "loud_is_nan": (BACKEND, "gave numbers that are not finite for the batch"),
-    "loud_is_nan_later": (BACKEND, "gave numbers that are not finite for the batch"),
-    "raises_inside": (BACKEND, "embed raised IndexError: too many indices"),
-    "number": (
-        BACKEND,
-        "its entry point names 5; expected a part of the class nes2net.models.backends",
-    ),
-    "table": (
-        BACKEND,
-        "its entry point names {'name': 'table'}; expected a part of the class",
-    ),
-    "wrong_out_dim": (FRONTEND, "expected a tensor of 2 × any × 5 (the last size is 'out_dim')"),
-    "single_tensor": (
-        FRONTEND,
-        "returned a tensor (2, 12, 4) of float32; expected a list of 1",
-    ),
-    "fewer_states": (FRONTEND, "expected a list of 3 (of 'num_layers' 3)"),
-    "no_hop_length": (FRONTEND, "its attribute 'hop_length' is None; expected a whole number"),
-    "wrong_hop_length": (FRONTEND, "expected 12 frames in each, by 'hop_length'"),
-    "log_of_zero": (FRONTEND, "returned NaN or infinity in a tensor (2, 12, 4) of float32"),
-    "transposed": (
-        AGGREGATION,
-        "forward returned a tensor (2, 4, 12) of float32; expected a tensor of 2 × 12 × 4",
-    ),
-    "numerator_of_rows": (
-        LOSS,
-        "numerator returned a tensor (2,) of float32; expected a tensor of one number",
-    ),
-    "no_numerator": (LOSS, "numerator raised NotImplementedError"),
-    "no_denominator": (LOSS, "weight_of raised NotImplementedError"),
-    "denominator_of_rows": (
-        LOSS,
-        "weight_of returned a tensor (2,) of float64; expected a tensor of one number",
-    ),
-    "detached_loss": (
-        LOSS,
-        "numerator returned a tensor () of float32; expected a number with a gradient",
-    ),
-    "number_loss": (
-        LOSS,
-        "its entry point names 5; expected a part of the class nes2net.training.losses",
-    ),
-    "few_denominators": (TASK, "expected a tensor of 1, a number for each of the denominators"),
-    "carries_text": (TASK, "the extra tensor 'speaker' is 'train_0' for one example"),
-    "carries_shapes": (
-        TASK,
-        "the extra tensor 'frames' is a tensor (3,) of float32",
-    ),
-    "nan_figure": (TASK, "figures returned for 'val_odd_wo_aug' nan; expected a finite number"),
-    "measure_never": (
-        SELECTED,
-        "expected the declared measure 'odd', too, as 'val_odd_wo_aug'",
-    ),
-    "bare_outcome": (TASK, "outcome returned a tensor () of float32; expected an Outcome"),
-    "numpy_rows": (SCORE, "compute returned an array (2, 2) of float32; expected a tensor of 2 × 2 (a row for each"),
-    "extra_column": (SCORE, "compute returned a tensor (2, 3) of float32; expected a tensor of 2 × 2 (a row for each"),
-    "scores_of_columns": (
-        SCORE,
-        "score_of returned an array (1, 2) of float32; expected an array of shape (2,)",
-    ),
-    "no_dataclass": (SCORE, "its entry point names NoDataclass; expected a frozen dataclass"),
-    "no_name": (SCORE, "its attribute 'name' is None; expected the name of its entry point, 'no_name'"),
-    "another_name": (SCORE, "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'"),
-    "other_labels": (
-        "data check {} tones",
-        "the label 'genuine'; expected 'bonafide', 'spoof' or None",
-    ),
-    "table_corpus": (
-        "data check {} tones",
-        "its entry point names {'name': 'table'}; expected a part of the class nes2net.data.corpora",
-    ),
-    "returns_none": (EFFECT, "__call__ returned None; expected finite samples, an array of shape (N,)"),
-    "no_samples": (EFFECT, "__call__ returned an array (0,) of float32; expected finite samples"),
-    "two_dimensional": (EFFECT, "__call__ returned an array (1, 12000) of float32; expected finite samples"),
-    "nan_samples": (EFFECT, "__call__ returned an array (12000,) of float32; expected finite samples"),
+    "embeds_none": "embed returned None; expected a tensor of 2 × 4 (the last size is 'in_features' of the last layer)",
+    "embeds_frames": "embed returned a tensor (2, 12, 4) of float32; expected",
+    "no_such_layer": "its attribute 'last_layer_name' is 'lineal'; expected",
+    "wide_layer": "expected a tensor of 2 × 8 (the last size is",
+    "many_logits": "forward returned a tensor (2, 3) of float32; expected",
+    "needs_width": "its constructor has no default for 'width'",
+    "divides_by_zero": "embed returned NaN or infinity in a tensor (2, 4)",
+    "loud_is_nan": "gave numbers that are not finite for the batch",
+    "loud_is_nan_later": "gave numbers that are not finite for the batch",
+    "raises_inside": "embed raised IndexError: too many indices",
+    "number": "its entry point names 5; expected a part of the class nes2net.models.backends",
+    "table": "its entry point names {'name': 'table'}; expected a part of the class",
+    "wrong_out_dim": "expected a tensor of 2 × any × 5 (the last size is 'out_dim')",
+    "single_tensor": "returned a tensor (2, 12, 4) of float32; expected a list of 1",
+    "fewer_states": "expected a list of 3 (of 'num_layers' 3)",
+    "no_hop_length": "its attribute 'hop_length' is None; expected a whole number",
+    "wrong_hop_length": "expected 12 frames in each, by 'hop_length'",
+    "log_of_zero": "returned NaN or infinity in a tensor (2, 12, 4) of float32",
+    "transposed": "forward returned a tensor (2, 4, 12) of float32; expected a tensor of 2 × 12 × 4",
+    "numerator_of_rows": "numerator returned a tensor (2,) of float32; expected a tensor of one number",
+    "no_numerator": "numerator raised NotImplementedError",
+    "no_denominator": "weight_of raised NotImplementedError",
+    "denominator_of_rows": "weight_of returned a tensor (2,) of float64; expected a tensor of one number",
+    "detached_loss": "numerator returned a tensor () of float32; expected a number with a gradient",
+    "number_loss": "its entry point names 5; expected a part of the class nes2net.training.losses",
+    "few_denominators": "expected a tensor of 1, a number for each of the denominators",
+    "carries_text": "the extra tensor 'speaker' is 'train_0' for one example",
+    "carries_shapes": "the extra tensor 'frames' is a tensor (3,) of float32",
+    "nan_figure": "figures returned for 'val_odd_wo_aug' nan; expected a finite number",
+    "measure_never": "expected the declared measure 'odd', too, as 'val_odd_wo_aug'",
+    "bare_outcome": "outcome returned a tensor () of float32; expected an Outcome",
+    "numpy_rows": "compute returned an array (2, 2) of float32; expected a tensor of 2 × 2 (a row for each",
+    "extra_column": "compute returned a tensor (2, 3) of float32; expected a tensor of 2 × 2 (a row for each",
+    "scores_of_columns": "score_of returned an array (1, 2) of float32; expected an array of shape (2,)",
+    "no_dataclass": "its entry point names NoDataclass; expected a frozen dataclass",
+    "no_name": "its attribute 'name' is None; expected the name of its entry point, 'no_name'",
+    "another_name": "its attribute 'name' is 'renamed'; expected the name of its entry point, 'another_name'",
+    "other_labels": "the label 'genuine'; expected 'bonafide', 'spoof' or None",
+    "table_corpus": "its entry point names {'name': 'table'}; expected a part of the class nes2net.data.corpora",
+    "returns_none": "__call__ returned None; expected finite samples, an array of shape (N,)",
+    "no_samples": "__call__ returned an array (0,) of float32; expected finite samples",
+    "two_dimensional": "__call__ returned an array (1, 12000) of float32; expected finite samples",
+    "nan_samples": "__call__ returned an array (12000,) of float32; expected finite samples",
 }
 MEASURED_COMMAND = """
 import sys
@@ -191,16 +149,19 @@ sys.exit(status)
 AS_COMMANDS = ("embeds_none", "two_dimensional", "numpy_rows")
 
 
+def group_of(name: str) -> str:
+    return next(group for group, names in PARTS.items() if name in names)
+
+
 def kind_of(name: str) -> str:
     """The word for the part `name` in messages."""
-    groups = [group for group, names in PARTS.items() if name in names]
-    return REGISTRIES[f"nes2net.{groups[0]}"].kind
+    return REGISTRIES[f"nes2net.{group_of(name)}"].kind
 
 
 def words_of(name: str) -> str:
     """The command that uses the part `name`."""
-    line, _ = FAULTS[name]
-    return line.format(name) if "{}" in line else line + name
+    selected = " validation.select_on=odd" if name == "measure_never" else ""
+    return COMMANDS[group_of(name)].format(name) + selected
 
 
 def save_detector() -> None:
@@ -217,7 +178,7 @@ def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # n
     if name != "other_labels":
         (message,) = [line for line in error.splitlines() if line.startswith("nes2net: error: ")]
     assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
-    assert FAULTS[name][1] in message
+    assert FAULTS[name] in message
     assert error.count("\n") <= 8
     assert "Traceback" not in error
 
@@ -231,8 +192,7 @@ def test_the_process_of_a_planted_fault_prints_one_error_and_stays_under_a_gibib
     (message,) = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode == 2
     assert message.startswith("nes2net: error: ")
-    assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
-    assert FAULTS[name][1] in message
+    assert FAULTS[name] in message
     assert int(done.stdout.splitlines()[-1]) < 2**30  # bytes
 
 

@@ -109,14 +109,6 @@ def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
     assert len(read(out)) == 12
 
 
-def test_a_complete_file_is_kept(score, spectral_detector, out):
-    result = score()
-    before = out.stat().st_mtime_ns
-    assert not result.already_complete
-    assert score().already_complete
-    assert out.stat().st_mtime_ns == before
-
-
 def test_a_file_of_another_run_is_replaced_only_if_asked(score, spectral_detector):
     score()
     with input_error(r"s\.txt was made by another run or program.*`overwrite=True`"):

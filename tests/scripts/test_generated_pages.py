@@ -8,7 +8,7 @@ import sys
 from fnmatch import fnmatch
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 from nes2net.apps.info.part_options import PLURALS, option_rows
 from nes2net.data.registry import corpora
@@ -34,7 +34,7 @@ def made(name, *text):
 
 
 def stored(name):
-    return (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    return repository_text(f"docs/{name}.md")
 
 
 @pytest.mark.parametrize("registry", [frontends, aggregations, backends, losses, tasks], ids=lambda r: r.kind)

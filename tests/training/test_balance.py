@@ -67,16 +67,6 @@ def test_items_come_in_turn():
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
 
 
-def test_without_levels_an_epoch_has_each_item_once():
-    assert sorted(order(Balance(300), 12).ravel().tolist()) == list(range(300))
-
-
-def test_the_order_is_the_same_each_time_and_another_in_each_epoch():
-    batches = order(BY_CORPUS_AND_CLASS, 12)
-    assert (order(BY_CORPUS_AND_CLASS, 12) == batches).all()
-    assert not (order(BY_CORPUS_AND_CLASS, 12, epoch=2) == batches).all()
-
-
 def test_more_groups_than_a_batch_has_items_come_in_turn():
     speakers = np.arange(300) % 50
     drawn = speakers[order(Balance(300, [Level([f"s{speaker}" for speaker in speakers])], draws=310), 31)]

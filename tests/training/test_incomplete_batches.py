@@ -12,7 +12,7 @@ from nes2net.training.balance import Balance, Level
 from nes2net.training.data import check_fills_a_batch
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run import train
-from nes2net.training.sampling import EpochBatches, StepShare, by_step, count_steps
+from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 INCOMPLETE = {"epochs": 2, "batch_size": 5, "drop_last": False}  # 12 trials: two batches of 5 and one of 2
 
@@ -50,12 +50,6 @@ def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
     assert batches[:-1] == complete_batches
     assert len(batches[-1]) == 3
     assert sorted(chain.from_iterable(batches)) == list(range(23))
-
-
-def test_an_incomplete_batch_is_a_step_unless_it_is_dropped():
-    assert count_steps(20, 5, drop_last=False) == 4
-    assert count_steps(3, 5, drop_last=False) == 1
-    assert count_steps(3, 5, drop_last=True) == 0
 
 
 def test_parts_of_the_last_batch_are_as_large_as_others():
@@ -106,16 +100,10 @@ def test_a_balance_of_fewer_draws_than_a_batch_is_one_batch():
     assert len(drawn) == 6
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_trains_on_the_last_batch(recipe, accumulate):
-    run = recipe(train={**INCOMPLETE, "accumulate": accumulate})
-    folder = train(run, "cpu")
-    assert num_steps(folder) == 6
-
-
 def test_the_last_batch_changes_the_loss(recipe):
     with_last = train(recipe(train=INCOMPLETE), "cpu")
     without_last = train(recipe(train={**INCOMPLETE, "drop_last": True}, comment="dropped"), "cpu")
+    assert num_steps(with_last) == 6
     assert num_steps(without_last) == 4
     assert history_of(with_last)[0]["loss"] != history_of(without_last)[0]["loss"]
 

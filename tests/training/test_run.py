@@ -6,7 +6,6 @@ import pytest
 import torch
 import yaml
 from builders import assert_near, genuine_checkpoint, input_error
-from builders.files import write
 from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
@@ -124,21 +123,6 @@ def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe,
         note = f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
         assert printed.err.count(note) == 1
     assert "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads" in printed.out
-
-
-def test_a_list_without_a_split_is_refused_for_training(recipe, corpus, tmp_path):
-    """Its trials would both train and validate."""
-    folder = corpus / "release_in_the_wild"
-    path = tmp_path / "list.csv"
-    values = recipe(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}, train={"epochs": 1})
-    rows = (folder / "meta.csv").read_text()
-    path.write_text(rows)
-    refused(values, "all 12 development trials are training trials too.*column 'split'")
-    rows_with_split = (
-        f"{row},{split}" for row, split in zip(rows.splitlines(), ["split", *["train", "train", "dev"] * 4])
-    )
-    write(path, rows_with_split)
-    assert (train(values) / "history.json").is_file()
 
 
 def test_a_folder_of_another_run_is_refused(recipe):

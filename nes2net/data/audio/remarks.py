@@ -280,7 +280,7 @@ class Listener:
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return {"constant samples": "constant: its samples do not change"}
         if self._frame_levels.any() and self._level_percentile(_LOUD) < _MIN_LEVEL:
-            words = f"next to silence: its loud parts have {self._level_percentile(_LOUD):.0f} dB of full scale"
+            words = f"almost silent: its loud parts have {self._level_percentile(_LOUD):.0f} dBFS"
             return {"silence": words}
         if self._finds_speech:
             return {}

@@ -53,8 +53,7 @@ CORPUS = ListedCorpus(
     },
     counts_from="Readme.txt and the settings that it lists",
     obtain={
-        "audio": "the database from Deep Blue Data of the University of Michigan, linked from "
-        "https://datasets.issflab.net/ASVSpoof_Laundered.html",
+        "audio": "the database linked from https://datasets.issflab.net/ASVSpoof_Laundered.html",
         "protocol": "the folder protocols beside the audio, from the same page",
     },
     licence="MIT (stated on the Hugging Face hub); the originals (ASVspoof 2019): ODC-By 1.0",

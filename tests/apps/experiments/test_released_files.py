@@ -4,13 +4,10 @@ from dataclasses import replace
 
 import pytest
 from builders import sparse_checkpoint
-from builders.files import write
 from builders.golden_backends import manifest
 
 from nes2net import Detector
 from nes2net.apps.experiments.reproduce import compare_conditions, published_architectures
-from nes2net.data.corpora import in_the_wild
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.models.published_results import PublishedRow, published_rows
 
 ROWS = published_rows()
@@ -49,15 +46,6 @@ def shapes_of(encoder: str | None, head: str, num_logits: int | None = None) -> 
         shapes[f"{CLASSIFIER}.weight"] = [num_logits, shapes[f"{CLASSIFIER}.weight"][1]]
         shapes[f"{CLASSIFIER}.bias"] = [num_logits]
     return shapes
-
-
-@pytest.fixture
-def evaluation(tmp_path, register_corpus):
-    """Scores of two recordings, all that is compared but the architectures."""
-    register_corpus("tiny", replace(in_the_wild.CORPUS, counts={}, key_digests={}))
-    write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
-    scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
-    return evaluate_systems("tiny", scores, tmp_path, num_resamples=2)
 
 
 def rows_of(system: str) -> list[PublishedRow]:

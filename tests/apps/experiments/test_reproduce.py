@@ -16,7 +16,6 @@ from conftest import REPOSITORY, load_detector, seeded_detector
 from nes2net import Detector
 from nes2net.apps.experiments.missing import Paths, find_missing, missing_for_training, missing_part
 from nes2net.apps.experiments.reproduce import judge
-from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.trial import Part
@@ -52,7 +51,7 @@ def checkpoint(spectral_detector, tmp_path):
 
 
 @pytest.fixture
-def reproduce(corpus, register_corpus, tmp_path, capsys):
+def reproduce(corpus, register_corpus, tmp_path, output):
     """A function that reproduces a row with changes, which must end with this status; gives output and errors.
 
     The tiny corpora ``tiny_2021_la`` and ``tiny_wild`` are registered as if they were official.
@@ -63,14 +62,11 @@ def reproduce(corpus, register_corpus, tmp_path, capsys):
 
     def run(*flags, checkpoint=None, data=corpus, out="out", status=0, **changes):
         row = {**ROW, **changes}
-        words = ["experiment", "reproduce", row["id"], "--data", str(data), "--rows", str(write_rows(tmp_path, row))]
-        words += ["--out", str(tmp_path / out), "--workers", "0", "--resamples", "10", *flags]
+        words = ["experiment", "reproduce", row["id"], "--data", data, "--rows", write_rows(tmp_path, row)]
+        words += ["--out", tmp_path / out, "--workers", 0, "--resamples", 10, *flags]
         if checkpoint is not None:
-            words += ["--checkpoint", str(checkpoint)]
-        ended = main(words)
-        printed = capsys.readouterr()
-        assert ended == status, printed.err
-        return printed
+            words += ["--checkpoint", checkpoint]
+        return output(words, status)
 
     return run
 
@@ -82,9 +78,8 @@ def first_score(folder: Path) -> tuple[str, float]:
     return ids[0], scores[0]
 
 
-def test_every_row_is_listed_with_its_figures(capsys):
-    assert main(["experiment", "reproduce"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_every_row_is_listed_with_its_figures(output):
+    lines = output("experiment reproduce").out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
     for words in ("XLS-R + Nes2Net-X, single", "1.65 %, mean 1.91", "2504.05657"):
@@ -104,10 +99,10 @@ def test_rows_that_train_differently_have_different_run_folders():
     assert len(tags) > 8
 
 
-def test_the_list_marks_the_eleven_of_the_paper(capsys):
+def test_the_list_marks_the_eleven_of_the_paper(output):
     """Nes2Net and Nes2Net-X in the comparison tables of 2021 LA, 2021 DF and In-the-Wild."""
-    assert main(["experiment", "reproduce"]) == 0
-    marked = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " the paper's own " in line]
+    lines = output("experiment reproduce").out.splitlines()
+    marked = [line.split()[0] for line in lines if " the paper's own " in line]
     assert len(marked) == 11
     systems = {id.partition("-")[0].removeprefix("nes2net") for id in marked}
     assert systems == {"", "_x", "_x_mean3", "_x_mean5", "_val", "_x_val", "_x_val_aug"}
@@ -133,10 +128,8 @@ def test_rows_record_what_the_published_code_did():
         ("ockd-in_the_wild", {"trained teacher", *TRAINING}),
     ],
 )
-def test_everything_that_is_missing_is_listed_at_once(id, expected, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["experiment", "reproduce", id, "--data", str(tmp_path / "none")]) == 2
-    printed = capsys.readouterr()
+def test_everything_that_is_missing_is_listed_at_once(id, expected, workdir, output):
+    printed = output(f"experiment reproduce {id} --data {workdir}/none", 2)
     row = find_row(id, ROWS)
     assert printed.out == f"{row.describe()}\n"
     head, *items = " ".join(printed.err.split()).split(" - ")
@@ -145,10 +138,10 @@ def test_everything_that_is_missing_is_listed_at_once(id, expected, tmp_path, mo
     assert head == f"missing, {len(subjects)} in all:"
     assert set(subjects) == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
     checkpoint = row.checkpoint or "no published checkpoint is known"
-    for obtain in (tested.obtain["audio"], tested.obtain["protocol"], checkpoint, str(tmp_path / "none")):
+    for obtain in (tested.obtain["audio"], tested.obtain["protocol"], checkpoint, f"{workdir}/none"):
         assert any(obtain in item for item in items)
     assert "or name its folder with --protocols" in items[subjects.index(f"protocol of {tested.title} eval")]
-    assert list(tmp_path.iterdir()) == []  # nothing was begun
+    assert list(workdir.iterdir()) == []  # nothing was begun
 
 
 def missing_of(id: str, data: Path, checkpoint: Path | None = None, **changes) -> list[Finding]:
@@ -343,7 +336,7 @@ def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
     assert "measured   " in out
 
 
-def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, capsys):
+def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, output):
     """By the command that `nes2net info` and the list of what is missing print."""
     row = find_row("nes2net_x-2021_df", ROWS)
     command = row.obtain.partition("needs no audio: ")[2]
@@ -357,9 +350,8 @@ def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, ca
     first_spoof = next(words[1] for words in rows if words[5] == "spoof")
     scores[first_spoof] = 1000
     file = write_scores(tmp_path / "theirs.txt", scores)
-    words = command.replace("SCORES", str(file)).replace("KEYS", str(keys)).split()[1:]
-    assert main([*words, "--resamples", "10"]) == 0
-    assert " 16.667 " in capsys.readouterr().out
+    words = command.removeprefix("nes2net ").replace("SCORES", str(file)).replace("KEYS", str(keys))
+    assert " 16.667 " in output(f"{words} --resamples 10").out
 
 
 @pytest.fixture

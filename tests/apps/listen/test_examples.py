@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from builders import PATIENCE
 from builders.live import expected, windows
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 pytest.importorskip("websockets")
 
@@ -119,7 +119,7 @@ def test_the_vonage_bridge_scores_its_16_bit_audio(bridge, small, call, capsys, 
 @pytest.fixture
 def client_of_the_manual(serve, tmp_path):
     """A function that starts the script of docs/listen.md, with a pipe in place of the call's file."""
-    page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
+    page = repository_text("docs/listen.md")
     script, shown = re.search(r"```python\n([^`]*connect\([^`]*)```\n\n```text\n(.*?)```", page, re.DOTALL).groups()
     os.mkfifo(tmp_path / "call.ulaw")
     processes = []

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from builders import PATIENCE, dockerfile
 from builders.live import expected
-from conftest import REPOSITORY
+from conftest import repository_text
 
 pytest.importorskip("websockets")
 pytest.importorskip("prometheus_client")
@@ -70,7 +70,7 @@ def test_a_service_that_stops_is_not_ready(accepting, judge):
 
 def check_of_the_image(url):
     """Exit status of the image's health check."""
-    dockerfile_text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile_text = repository_text("Dockerfile")
     return subprocess.run(dockerfile.health_check(dockerfile_text, int(url.rpartition(":")[2]))).returncode
 
 
@@ -108,7 +108,7 @@ def test_metrics_count_requests_by_route(serve, call):
 
 
 def test_the_metrics_are_those_of_the_manual(serve):
-    page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
+    page = repository_text("docs/listen.md")
     manual_names = set(re.findall(r"^\| `(nes2net_\w+)` \|", page, re.M))
     families = {name.removesuffix("_total") for name, *_ in metrics(serve()) if name.startswith("nes2net_")}
     families = {name for name in families if not name.endswith(("_bucket", "_sum", "_created", "_count"))}

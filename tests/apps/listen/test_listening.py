@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from builders import PATIENCE, input_error
 from builders.live import WINDOW, expected, heard, judge_of, lines_of, session_of, windows
-from conftest import REPOSITORY
+from conftest import repository_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -163,7 +163,7 @@ def test_what_counts_as_speech_changes_no_score(judge, calls_it_spoof, music, ca
 
 def test_lines_have_the_keys_of_the_manual(judge, calls_it_spoof, music, call, monkeypatch, small):
     """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
-    page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
+    page = repository_text("docs/listen.md")
     named = r"`\w+`(?: \([^|)]*\))?"
     rows = re.findall(rf"^\| ({named}(?:, {named})*)(?: with a calibration)? \| (.*) \|$", page, re.MULTILINE)
     keys = defaultdict(set)

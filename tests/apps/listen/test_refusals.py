@@ -13,55 +13,46 @@ SOURCES = ["call", "server"]
 
 
 @pytest.fixture
-def folder(request):
-    """The folder of a small detector, its calibrations and a call."""
-    return request.getfixturevalue("listen_folder")
+def error_of(refused, listen_folder):
+    """A function that listens to a recording, or serves clients, with more words; it must be refused with one line."""
+    inputs = {"call": [listen_folder / "call.wav", "--speed", "inf"], "server": ["--serve", "0"]}
 
+    def run(source, *words, model=listen_folder / "small.pth"):
+        return refused(["listen", *inputs[source], "--model", model, "--device", "cpu", *words], silent=True)
 
-@pytest.fixture
-def words_of(folder):
-    """A function that gives the words of a command that listens to a recording, or serves clients."""
-
-    def words(source, model):
-        inputs = {"call": [folder / "call.wav", "--speed", "inf"], "server": ["--serve", "0"]}
-        return ["listen", *inputs[source], "--model", model, "--device", "cpu"]
-
-    return words
+    return run
 
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_a_window_or_hop_without_a_length(refused, folder, words_of, source, flag, number):
+def test_a_window_or_hop_without_a_length(error_of, source, flag, number):
     message = f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
-    assert refused([*words_of(source, folder / "small.pth"), f"{flag}={number}"], silent=True) == message
+    assert error_of(source, f"{flag}={number}") == message
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_time_that_may_wait(refused, folder, words_of, source):
-    error = refused([*words_of(source, folder / "small.pth"), "--max-behind", "0"], silent=True)
+def test_time_that_may_wait(error_of, source):
+    error = error_of(source, "--max-behind", "0")
     assert error == "nes2net: error: --max-behind must be at least 0.001, not 0.0\n"
 
 
-def test_a_window_without_a_length_beside_a_calibration(refused, folder, words_of):
-    calibration = sorted(folder.glob("*.json"))[0]
-    words = [*words_of("call", folder / "small.pth"), "--calibration", calibration, "--window", "nan"]
-    refused(words, "--window must be a positive number of seconds, not nan", silent=True)
+def test_time_that_may_wait_in_python(small):
+    with input_error("at least 0.001"):
+        LiveJudge(small, "small.pth", max_behind=float("nan"))
+
+
+def test_a_window_without_a_length_beside_a_calibration(error_of, listen_folder):
+    calibration = sorted(listen_folder.glob("*.json"))[0]
+    error = error_of("call", "--calibration", calibration, "--window", "nan")
+    assert "--window must be a positive number of seconds, not nan" in error
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_detector_of_source_tracing(refused, words_of, source, tmp_path):
-    error = refused(words_of(source, save_tracing_detector(tmp_path / "tracing.pth")), silent=True)
+def test_a_detector_of_source_tracing(error_of, source, tmp_path):
+    tracing = save_tracing_detector(tmp_path / "tracing.pth")
+    error = error_of(source, model=tracing)
     assert error.startswith(f"nes2net: error: {REFUSED}")
-
-
-NAN = float("nan")
-
-
-@pytest.mark.parametrize("settings", [{"window": 0}, {"hop": 0}, {"window": NAN}, {"max_behind": NAN}])
-def test_python(small, settings):
-    with input_error("positive number of seconds|at least 0.001"):
-        LiveJudge(small, "small.pth", **settings)
 
 
 def test_a_detector_without_a_score_has_no_stream():

@@ -59,6 +59,11 @@ def started(client, **start):
     return [json.loads(client.recv())]
 
 
+def assert_served(url, small, call):
+    """A client that behaves well gets the windows of its call."""
+    assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+
+
 def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call, tmp_path):
     """8 kHz mu-law in frames of 20 ms, cut within a sample of two channels."""
     soundfile.write(tmp_path / "call.ulaw", call.T, 8000, "ULAW", "LITTLE", "RAW")
@@ -241,7 +246,7 @@ def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypa
             rest_or_closed(client)
         assert client.close_code == 1011
         assert "ZeroDivisionError" in caplog.text
-    assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+    assert_served(url, small, call)
 
 
 def test_compression_is_not_offered(serve):
@@ -371,7 +376,7 @@ def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
         send_first(client, call)
         for _ in range(200):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
-        assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+        assert_served(url, small, call)
         send_rest(client, call)
         assert windows(rest(client)) == expected(small, call[0])
 
@@ -395,9 +400,9 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
     with server_process(listen_folder, before=limited) as (process, url), ExitStack() as strangers:
         for _ in range(300):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
-        assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+        assert_served(url, small, call)
         strangers.close()
-        assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+        assert_served(url, small, call)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == "more than 16 connections: idle ones are closed\n"

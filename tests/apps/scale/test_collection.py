@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from builders import PATIENCE, input_error
-from builders.collection import flac, write_record, write_shard
+from builders.collection import RUN, flac, write_record, write_shard
 
 from nes2net.apps.scale.collection import _in_order_if_complete, _stamps_of_model, score_collection
 from nes2net.apps.scale.reading import Piece
@@ -24,7 +24,6 @@ from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.score_file import read_scores
 
-RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 SHARDS = [Shard(f"/{name}.tar", "1", f"{name}.tar") for name in "abc"]
 CHANGED = Shard("/a.tar", "2", "a.tar")
 ROWS = [

@@ -5,12 +5,10 @@ from builders.files import write
 
 pytest.importorskip("pyarrow")
 
-from builders.collection import write_record
+from builders.collection import RUN, write_record
 
 from nes2net.apps.scale.results import result_path, to_score_file, write_results
 from nes2net.apps.scale.sources import Shard
-
-RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 
 
 def test_nothing_is_written_through_a_link(tmp_path):

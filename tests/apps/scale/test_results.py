@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders import input_error
-from builders.collection import write_record
+from builders.collection import RUN, write_record
 from builders.files import read_json, write
 
 from nes2net.apps.scale.results import (
@@ -23,8 +23,6 @@ from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_of
-
-RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 
 
 def shard(name, stamp="1"):

@@ -25,6 +25,7 @@ from nes2net.apps.serve import decoding
 from nes2net.apps.serve.desk import Desk
 from nes2net.lib.http_server import listening_socket
 from nes2net.lib.stop_signals import StopSignals
+from nes2net.scoring.decisions import Population, Traits
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
 
@@ -47,6 +48,12 @@ def calibration(small, speech) -> LinearCalibration:
     """One whose threshold lies within the scores of the talk, so that both sides are shaded."""
     scores = small.score_track(speech / "talk.wav").scores
     return LinearCalibration((20.0,), -20.0 * float(np.median(scores)), 0.5, 1e-6, ("small",))
+
+
+@pytest.fixture(scope="session")
+def quiet_population() -> Population:
+    """Recordings much quieter than the talk, which is unlike them."""
+    return Population.fit([Traits(4.0 + n / 40, -60.0, 8000.0) for n in range(40)], np.arange(40) < 20)
 
 
 @pytest.fixture(scope="session")

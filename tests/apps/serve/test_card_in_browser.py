@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 from builders import loud_is_fake, wait
-from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of
+from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of, title_of
 from builders.page_requests import wav
 from builders.voices import voice
 
 from nes2net.apps.serve.desk import Limits
-from nes2net.scoring.decisions import Decider, Population, Traits
+from nes2net.scoring.decisions import Decider
 from nes2net.scoring.decisions.calibration import Llrs
 
 pytestmark = IN_BROWSER
@@ -37,7 +37,7 @@ def test_names_of_files_are_shown_as_text(page, client, speech):
     drop(page, client, (name, wav()), ("=1+1.txt", b"no samples"))
     page.wait_for_selector("#table tr:nth-child(2)")
     assert [row[0].split(" (")[0] for row in rows_of(page)] == [name, "=1+1.txt"]
-    assert page.locator(f"{CARD} h2").inner_text() == name
+    assert title_of(page) == name
     assert page.locator("img").count() == 1  # the spectrogram
     first, second = csv.DictReader(downloaded(page, "scores.csv").splitlines())
     rows = json.loads(downloaded(page, "scores.json"))
@@ -98,10 +98,9 @@ def test_fake_stretches_are_shown(page, serving, tmp_path, fakes):
         wait(lambda: audio(page, "currentTime") >= fakes[-1][0] - 0.1)
 
 
-def test_a_recording_that_is_not_decided(page, serving, speech, calibration):
-    population = Population.fit([Traits(4.0 + n / 40, -60.0, 8000.0) for n in range(40)], np.arange(40) < 20)
+def test_a_recording_that_is_not_decided(page, serving, speech, calibration, quiet_population):
     llrs = Llrs(np.array([-1.0, 2.0]), np.array([-2.0, 1.0, 3.0]))
-    decider = Decider(replace(calibration, population=population, llrs=llrs), 0.3, abstain=0.05)
+    decider = Decider(replace(calibration, population=quiet_population, llrs=llrs), 0.3, abstain=0.05)
     client, desk = serving(decider=decider)
     drop(page, client, speech / "talk.wav")
     text = card_of(page)
@@ -144,7 +143,7 @@ def test_the_page_can_be_used_without_a_mouse_or_screen(page, client, speech):
     assert page.evaluate(outline) == "solid"
     page.locator("#table button").last.focus()
     page.keyboard.press("Enter")
-    assert page.locator(f"{CARD} h2").inner_text() == "talk.mp3"
+    assert title_of(page) == "talk.mp3"
     assert page.locator("#table button").last.get_attribute("aria-pressed") == "true"
     audio(page, "duration")
     page.locator("#picture").focus()
@@ -168,7 +167,7 @@ def test_synthetic_vowels_need_no_recording(page, client):
     page.goto(str(client.base_url))
     page.click("#sample")
     card_of(page)
-    assert page.locator(f"{CARD} h2").inner_text() == "synthetic vowels.wav"
+    assert title_of(page) == "synthetic vowels.wav"
     assert audio(page, "duration") == 6
 
 

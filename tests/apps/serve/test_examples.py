@@ -13,7 +13,7 @@ import threading
 import pytest
 from builders import needs_serve, wait
 from builders.files import read_json
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 
 SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"
 
@@ -25,7 +25,7 @@ def Worker():
 
 @needs_serve
 def test_the_requests_of_the_manual_have_the_answers_that_it_shows(client, speech):
-    page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
+    page = repository_text("docs/serve.md")
     [session] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     paths = []
     for command, shown in re.findall(r"\$ curl (.*)\n(.*)\n", session):

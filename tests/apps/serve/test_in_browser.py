@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, wait
-from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of
+from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of, title_of
 from builders.page_requests import left
 from builders.voices import voice
 
@@ -69,7 +69,7 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     page.wait_for_selector(CARD)  # rows come as files are done
     wait(lambda: "2 of 5, talk.wav" in page.locator("#progress").inner_text())
     assert page.locator("#table tbody tr").count() == 1
-    assert page.locator(f"{CARD} h2").inner_text() == "long.flac"
+    assert title_of(page) == "long.flac"
     held_after_one.set()
     page.wait_for_selector("#progress", state="hidden")
     main(["predict", *map(str, files), "--model", str(model), "--device", "cpu", "--json"])
@@ -87,7 +87,7 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     assert audio(page, "duration") == 180
     listen_from(page, 0.5, 0.6)
     page.click("#table tr:nth-child(3) button")
-    assert page.locator(f"{CARD} h2").inner_text() == "talk.mp3"
+    assert title_of(page) == "talk.mp3"
     assert audio(page, "duration") == pytest.approx(expected[2]["duration"], abs=0.01)
     listen_from(page, 0.25, 0.6)
     wait(lambda: not left(desk))  # all is fetched, nothing is kept

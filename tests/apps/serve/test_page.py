@@ -10,7 +10,7 @@ import soundfile
 from builders.page_requests import answers, wav
 from PIL import Image
 
-from nes2net.scoring.decisions import Decider, Population, Traits
+from nes2net.scoring.decisions import Decider
 from nes2net.scoring.decisions.calibration import Llrs
 
 pytest.importorskip("fastapi_offline")
@@ -35,11 +35,10 @@ def test_without_a_calibration_there_is_no_decision(client):
     assert cells == {"file", "score", "duration", "judged", "remark"}
 
 
-def test_a_recording_that_is_not_decided(serving, speech, calibration):
+def test_a_recording_that_is_not_decided(serving, speech, calibration, quiet_population):
     """Its reason and what the decision rests on are shown and can be downloaded."""
-    population = Population.fit([Traits(4.0 + n / 40, -60.0, 8000.0) for n in range(40)], np.arange(40) < 20)
     trained_on = {"corpus": "<dev>", "phase": "dev", "num_bonafide": 20, "num_spoof": 20, "date": "2026-01-02"}
-    decider = Decider(replace(calibration, trained_on=trained_on, population=population), 0.3, abstain=0.05)
+    decider = Decider(replace(calibration, trained_on=trained_on, population=quiet_population), 0.3, abstain=0.05)
     client, desk = serving(decider=decider)
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
     assert answer["verdict"] == "cannot tell"

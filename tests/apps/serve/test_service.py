@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from builders import PATIENCE, dockerfile, input_error, loud_is_fake, needs_serve, wait
 from builders.page_requests import send, wav
-from conftest import REPOSITORY
+from conftest import REPOSITORY, repository_text
 from prometheus_client.parser import text_string_to_metric_families
 
 from nes2net.apps.serve.desk import Desk, Limits
@@ -64,7 +64,7 @@ def test_while_the_detector_is_loaded_the_server_says_so():
 
 
 def test_the_health_check_of_the_image_passes(client):
-    dockerfile_text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile_text = repository_text("Dockerfile")
     subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
 
@@ -242,7 +242,7 @@ def test_fake_stretches_are_as_described(tmp_path, serving):
 
 
 def test_the_description_has_the_statuses_of_the_manual(client):
-    page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
+    page = repository_text("docs/serve.md")
     table = page.partition("| status | for |")[2].partition("\n\n")[0]
     in_manual = {int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")}
     assert in_manual - {HTTPStatus.NOT_FOUND} == set(answers_of(client, "/api/score")) - {HTTPStatus.OK}

@@ -151,10 +151,6 @@ _TO_APPLY = {
     "large weights": (_calibration(weights=[1e30]), "2 of 2 log-likelihood ratios are beyond ±1,000,000"),
 }
 _RTTM = {
-    "an endless segment": (
-        "SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>\n",
-        "line 1: a duration must be 0 to 10000000 s",
-    ),
     "controls": ("\x1b[2J a 1 0 1 <NA> <NA> spoof <NA> <NA>\n", r"expected SPEAKER .* found '\\x1b\[2J'"),
     "300,000 segments": (lambda: b"SPEAKER a 1 0.5 1 <NA> <NA> spoof <NA> <NA>\n" * 300_000, None),
 }

@@ -13,10 +13,10 @@ def _on_a_pipe(folder):
     return written("recipe.yaml", "base: base.yaml")(folder)
 
 
-def _read(path, overrides=()):
+def _read(path):
     from nes2net.training.recipes.reading import load_recipe
 
-    return load_recipe(path, overrides)
+    return load_recipe(path)
 
 
 _TEXTS = {}

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from builders.files import read_json
-from conftest import REPOSITORY, load_detector
+from conftest import load_detector, repository_text
 
 from nes2net import Detector
 from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.scoring.score_file import read_scores
 
-PAGE = (REPOSITORY / "docs" / "published.md").read_text(encoding="utf-8")
+PAGE = repository_text("docs/published.md")
 EPOCHS = (56, 60, 62, 76, 95)
 #: A detector with dropout and batch statistics that is built quickly.
 MODEL = {

@@ -12,8 +12,6 @@ from nes2net.data.audio.waveform import (
     ASVSPOOF_SAMPLES,
     IN_THE_WILD_SAMPLES,
     head_crop,
-    pad,
-    pieces,
     random_crop,
     random_tiled_crop,
 )
@@ -89,25 +87,3 @@ def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length
     starts = np.bincount([crop(np.arange(length), 7, np.random.default_rng(seed))[0] for seed in range(700)])
     assert len(starts) == number
     assert starts.min() > min_draws
-
-
-@pytest.mark.parametrize("length", [1, 7999, 8000, 63999, 64000, 64001, 71999, 72000, 128000, 300000])
-def test_a_recording_is_cut_into_adjacent_pieces(length):
-    cut = pieces(length, 64000, 8000)
-    assert [start for start, _ in cut] == [64000 * number for number in range(len(cut))]
-    for _, size in cut[:-1]:
-        assert size == 64000
-    *_, (_, last_size) = cut
-    remainder = length - sum(size for _, size in cut)
-    if remainder:
-        assert remainder < 8000
-        assert last_size == 64000
-    if len(cut) > 1:
-        assert last_size >= 8000
-
-
-def test_padding_appends_zeros():
-    waveform = np.arange(1, 6, dtype=np.float32)
-    assert_array_equal(pad(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
-    assert_array_equal(pad(waveform, 4), [1, 2, 3, 4])
-    assert pad(waveform, 7).dtype == np.float32

@@ -51,7 +51,7 @@ TELEPHONE = soxr.resample(soxr.resample(voices.voice(), RATE, 8000), 8000, 44100
         (SWELLING[1:], ""),  # too short to tell
         (tone(440)[: RATE // 4], "telephone band: "),  # too short to be told from speech
         (resampled(TELEPHONE), "telephone band: "),
-        (1e-3 * NOISE, "next to silence: its loud parts have -8"),
+        (1e-3 * NOISE, "almost silent: its loud parts have -8"),
         (np.r_[SILENCE, voices.voice()], ""),
     ],
 )

@@ -61,12 +61,6 @@ def test_each_column_of_the_keys_of_la_is_a_field_of_the_trial(tmp_path):
     assert spoof == Trial("LA_E_2", None, "spoof", "LA_0002", "A07", "gsm", "ita_tx", **phase)
 
 
-def test_the_keys_of_a_phase_are_the_trials_of_that_phase(tmp_path):
-    file = write(tmp_path / "trial_metadata.txt", KEY_LA)
-    trials = asvspoof2021_la.CORPUS.keys(file, "eval")
-    assert [trial.id for trial in trials] == ["LA_E_2", "LA_E_4"]
-
-
 @pytest.mark.parametrize("phase", ["hidden", "hidden_track"])
 @pytest.mark.parametrize("phase_of_file", ["hidden", "hidden_track"])
 def test_hidden_and_hidden_track_are_one_phase(tmp_path, phase_of_file, phase):

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from builders import assert_near
+from builders import golden_backends as gb
 from torch import Tensor
-from torch.testing import assert_close
 
 from nes2net.models.backends.state_space_dual import CHUNK, state_space_dual
 
@@ -30,14 +29,7 @@ def inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]
 
 @pytest.mark.parametrize("frames", [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3])
 def test_the_dual_form_equals_a_loop_forward_or_backward(frames):
-    leaves = [tensor.requires_grad_() for tensor in inputs(frames)]
-    y = state_space_dual(*leaves)
-    expected = loop(*leaves)
-    assert_near(y, expected, 1e-12)
-    weights = torch.randn_like(y)
-    gradients = [torch.autograd.grad((out * weights).sum(), leaves) for out in (y, expected)]
-    for gradient, loop_gradient in zip(*gradients):
-        assert_close(gradient, loop_gradient, rtol=1e-10, atol=1e-10)
+    gb.check_alike(state_space_dual, loop, inputs(frames))
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])

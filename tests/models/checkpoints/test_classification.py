@@ -2,12 +2,11 @@
 
 import shlex
 
-import numpy as np
 import pytest
 import soundfile
 import torch
 from builders import input_error
-from builders.classification_folders import KINDS, folder_of
+from builders.classification_folders import KINDS, WAVEFORM, folder_of
 from builders.files import read_json, write_json
 
 from nes2net import Detector
@@ -17,38 +16,33 @@ from nes2net.models.checkpoints.classification import bonafide_or_spoof
 transformers = pytest.importorskip("transformers")
 
 
-@pytest.fixture(scope="module")
-def waveform():
-    return (0.01 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stable", [False, True])
-def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_path, waveform):
+def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_path):
     norm = "layer" if stable else "group"
     model = folder_of(kind, tmp_path, feat_extract_norm=norm, do_stable_layer_norm=stable, conv_bias=stable)
     detector = Detector.from_pretrained(tmp_path, "cpu")
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
-    inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values
+    inputs = extractor(WAVEFORM, sampling_rate=16000, return_tensors="pt").input_values
     with torch.no_grad():
         real, fake = model(inputs).logits[0].double().tolist()
-    assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
+    assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
     assert detector.classes == ("spoof", "bonafide")
     detector.save(tmp_path / "saved")
     again = Detector.from_pretrained(tmp_path / "saved", "cpu")
-    assert again.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=1e-7)
+    assert again.score(WAVEFORM, 16000) == pytest.approx(detector.score(WAVEFORM, 16000), abs=1e-7)
 
 
-def test_a_weighted_sum_of_layers(tmp_path, waveform):
+def test_a_weighted_sum_of_layers(tmp_path):
     """The last layer counts after the final norm, as in release 4 of the library, whose files these are."""
     model = folder_of("WavLM", tmp_path, ("fake", "real"), do_normalize=False, use_weighted_layer_sum=True)
     detector = Detector.from_pretrained(tmp_path, "cpu")
     with torch.no_grad():
-        states = model.wavlm(torch.from_numpy(waveform)[None], output_hidden_states=True).hidden_states
+        states = model.wavlm(torch.from_numpy(WAVEFORM)[None], output_hidden_states=True).hidden_states
         weights = model.layer_weights.softmax(0)
         merged = sum(weight * state for weight, state in zip(weights, states, strict=True))
         fake, real = model.classifier(model.projector(merged).mean(1))[0].tolist()
-    assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
+    assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
 
 
 def test_info_says_what_the_folder_is(tmp_path, capsys):
@@ -64,18 +58,18 @@ def test_info_says_what_the_folder_is(tmp_path, capsys):
     assert "not usable as a detector: " in " ".join(capsys.readouterr().out.split())
 
 
-def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, waveform, capsys):
+def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, capsys):
     """The default of the library is taken: on standard error, in `info` and in the record of scores."""
     folder = tmp_path / "model"
     folder_of("WavLM", folder)
-    expected = Detector.from_pretrained(folder, "cpu").score(waveform, 16000)
+    expected = Detector.from_pretrained(folder, "cpu").score(WAVEFORM, 16000)
     (folder / "preprocessor_config.json").unlink()
     detector = Detector.from_pretrained(folder, "cpu")
-    assert detector.score(waveform, 16000) == expected
+    assert detector.score(WAVEFORM, 16000) == expected
     corpus = tmp_path / "corpus"
     for label in ("real", "fake"):
         (corpus / label).mkdir(parents=True)
-        soundfile.write(corpus / label / f"{label}.wav", waveform, 16000)
+        soundfile.write(corpus / label / f"{label}.wav", WAVEFORM, 16000)
     reason = "waveforms are normalised, because this is the default of transformers, and no preprocessor_config.json"
     out = tmp_path / "scores.txt"
     capsys.readouterr()
@@ -87,11 +81,11 @@ def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, waveform, 
     assert reason in capsys.readouterr().err
 
 
-def test_a_user_says_which_class_is_bona_fide(tmp_path, waveform):
+def test_a_user_says_which_class_is_bona_fide(tmp_path):
     """If the names do not tell; names that tell are not overruled."""
     folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     readings = [Detector.from_pretrained(tmp_path, "cpu", config=f"bonafide=LABEL_{number}") for number in (0, 1)]
-    scores = [detector.score(waveform, 16000) for detector in readings]
+    scores = [detector.score(WAVEFORM, 16000) for detector in readings]
     assert scores[0] == pytest.approx(-scores[1], abs=1e-6)
     assert abs(scores[0]) > 1e-3
     with input_error("name it with `config=bonafide=LABEL_1` or `config=bonafide=LABEL_0`"):
@@ -111,15 +105,15 @@ def test_the_name_of_a_class_in_an_advice_is_quoted_for_the_shell(tmp_path, caps
     assert f"name it with {advice}, and check" in capsys.readouterr().err
 
 
-def test_several_spoofed_classes_have_names(tmp_path, waveform):
+def test_several_spoofed_classes_have_names(tmp_path):
     model = folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
     detector = Detector.from_pretrained(tmp_path, "cpu")
     assert detector.classes == ("ai tts", "vocoded", "bonafide")
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
     with torch.no_grad():
-        logits = model(extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values).logits[0].double()
+        logits = model(extractor(WAVEFORM, sampling_rate=16000, return_tensors="pt").input_values).logits[0].double()
     expected = logits[0] - logits[1:].logsumexp(0)
-    assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(expected.item(), abs=1e-5)
+    assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(expected.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 from builders import input_error
-from builders.classification_folders import folder_of
+from builders.classification_folders import WAVEFORM, folder_of
 from builders.files import read_json, write, write_json
 from safetensors.torch import load_file, save_file
 
@@ -14,14 +13,13 @@ from nes2net import Detector
 pytest.importorskip("transformers")
 
 
-@pytest.fixture
-def waveform():
-    return (0.01 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
-
-
 def change_config(folder, **changes):
     path = folder / "config.json"
     write_json(path, {**read_json(path), **changes})
+
+
+def score_of(folder, **options):
+    return Detector.from_pretrained(folder, "cpu", **options).score(WAVEFORM, 16000)
 
 
 def refusal(path):
@@ -30,22 +28,20 @@ def refusal(path):
     return str(refused.value)
 
 
-def test_names_of_a_compiled_model_are_read(tmp_path, waveform):
+def test_names_of_a_compiled_model_are_read(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
-    expected = Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000)
+    expected = score_of(tmp_path)
     weights = {f"_orig_mod.{name}": tensor for name, tensor in load_file(tmp_path / "model.safetensors").items()}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    assert Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000) == pytest.approx(expected, abs=1e-7)
+    assert score_of(tmp_path) == pytest.approx(expected, abs=1e-7)
 
 
-def test_the_librarys_default_numbers_contradict_no_names(tmp_path, waveform):
+def test_the_librarys_default_numbers_contradict_no_names(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
-    expected = Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000)
+    expected = score_of(tmp_path)
     change_config(tmp_path, label2id={"LABEL_0": 0, "LABEL_1": 1})
-    assert Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000) == pytest.approx(expected, abs=1e-7)
-    assert Detector.from_pretrained(tmp_path, "cpu", config="bonafide=real").score(waveform, 16000) == pytest.approx(
-        expected, abs=1e-7
-    )
+    assert score_of(tmp_path) == pytest.approx(expected, abs=1e-7)
+    assert score_of(tmp_path, config="bonafide=real") == pytest.approx(expected, abs=1e-7)
 
 
 def test_a_peft_adapter_names_its_base(tmp_path):

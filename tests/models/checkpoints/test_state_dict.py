@@ -130,24 +130,24 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
 
 
+EXPECTED = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
+
+
 def test_tensors_that_do_not_fit_are_named():
-    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
     message = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
     with input_error(message):
-        check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
+        check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, EXPECTED, "file")
 
 
 def test_weights_may_have_any_precision():
-    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
     for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
-        check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, expected, "file")
+        check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, EXPECTED, "file")
 
 
 def test_weights_of_another_type_are_refused():
-    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
         with input_error(r"does not fit this model; other type: w \w+ where float32 is needed"):
-            check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
+            check_fit({**EXPECTED, "w": torch.zeros(2).to(dtype)}, EXPECTED, "file")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

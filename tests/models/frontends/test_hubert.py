@@ -3,6 +3,7 @@
 import pytest
 import torch
 from builders import assert_near, input_error, zoo
+from builders.genuine_checkpoint import TINY, tensors_of
 
 from nes2net import create_frontend
 from nes2net.models.checkpoints.fairseq import model_type_of
@@ -37,20 +38,12 @@ def test_frames_are_the_published(name, tmp_path):
             frontend.set_normalize(True)
         assert_near(frames, case["frames"], atol=1e-5)
         assert_near(of_normalised, case["frames"], atol=1e-5)
-    written = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
+    written = tensors_of(frontend)
     assert written.keys() == tensors.keys()
     assert all(torch.equal(written[k], v) for k, v in tensors.items())
     assert frontend.model_type == GOLDEN[name]
     # fairseq's default where the configuration says nothing
     assert frontend.config["dropout"] == frontend.config["attention_dropout"] == (0.1 if name.endswith("base") else 0.0)
-
-
-TINY = {
-    "encoder_layers": 2,
-    "encoder_embed_dim": 48,
-    "encoder_ffn_embed_dim": 48,
-    "conv_feature_layers": [[8, 320, 320]],
-}
 
 
 @pytest.fixture
@@ -61,10 +54,6 @@ def hubert():
 
 def save(path, tensors, **config):
     torch.save({"cfg": {"model": {"_name": "hubert", **TINY, **config}}, "model": tensors}, path)
-
-
-def tensors_of(frontend):
-    return {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
 
 
 def test_sizes_of_the_heads_come_from_the_file(hubert, tmp_path):

@@ -10,14 +10,15 @@ from nes2net import create_frontend
 from nes2net.models.frontends.residual import PreNormLayer
 
 TINY = {"encoder_layers": 24, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 2}
+TINY |= {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False}
+TWO_LAYERS = {**TINY, "encoder_layers": 2}
 
 
 @pytest.fixture(scope="module")
 def layers():
     """Layers whose outputs are small beside frames of :func:`frames_of`, as after many layers of XLS-R 300M."""
     torch.manual_seed(0)
-    options = {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False, **TINY}
-    return create_frontend("wav2vec2", **options).bfloat16().transformer_layers
+    return create_frontend("wav2vec2", **TINY).bfloat16().transformer_layers
 
 
 def frames_of(seed):
@@ -63,8 +64,7 @@ def test_gradients_are_those_of_a_sum_in_bfloat16(layers):
 
 
 def test_only_training_in_bfloat16_keeps_exact_sums(layers, monkeypatch):
-    options = {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False, **TINY, "encoder_layers": 2}
-    frontend = create_frontend("wav2vec2", **options)
+    frontend = create_frontend("wav2vec2", **TWO_LAYERS)
     begun = []
     forward = PreNormLayer.forward
 
@@ -84,8 +84,7 @@ def test_only_training_in_bfloat16_keeps_exact_sums(layers, monkeypatch):
 
 def test_frames_that_change_between_layers_begin_a_new_sum(layers):
     """As a deep prompt changes them."""
-    options = {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False, **TINY, "encoder_layers": 2}
-    frontend = create_frontend("wav2vec2", **options).bfloat16()
+    frontend = create_frontend("wav2vec2", **TWO_LAYERS).bfloat16()
     x = frames_of(1)
     y, shared = frontend.run_layer(frontend.transformer_layers[0], x, None)
     assert shared[0] is y

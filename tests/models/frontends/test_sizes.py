@@ -7,6 +7,7 @@ from math import prod
 import pytest
 import torch
 from builders import golden, input_error
+from builders.genuine_checkpoint import TINY, tensors_of
 
 from nes2net import create_frontend
 from nes2net.apps.info.identify import identify
@@ -15,23 +16,13 @@ from nes2net.lib.errors import one_line
 from nes2net.models.checkpoints.fairseq import to_fairseq, to_transformers
 from nes2net.models.frontends.sizes import SIZES, obtain
 
-SMALL = {
-    "encoder_layers": 2,
-    "encoder_embed_dim": 48,
-    "encoder_ffn_embed_dim": 48,
-    "conv_feature_layers": [[8, 320, 320]],
-}
-
 
 @cache
 def size_on_meta(name):
     """A front-end without memory for its tensors, and tensor → shape."""
     with torch.device("meta"):
         frontend = create_frontend(name)
-    shapes = {}
-    for key, tensor in frontend.state_dict().items():
-        shapes[key.removeprefix("model.")] = list(tensor.shape)
-    return frontend, shapes
+    return frontend, {key: list(tensor.shape) for key, tensor in tensors_of(frontend).items()}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -61,8 +52,7 @@ def write(frontend, path, **changes):
     options = {**frontend.config, "_name": "hubert", **changes}
     for name in ("name", "normalize", "pretraining_heads"):
         options.pop(name, None)
-    content = {key.removeprefix("model."): tensor for key, tensor in frontend.state_dict().items()}
-    torch.save({"cfg": {"model": options}, "model": content}, path)
+    torch.save({"cfg": {"model": options}, "model": tensors_of(frontend)}, path)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +72,7 @@ def write(frontend, path, **changes):
     ],
 )
 def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind, message, tmp_path):
-    write(create_frontend(kind, **SMALL), tmp_path / "file.pt")
+    write(create_frontend(kind, **TINY), tmp_path / "file.pt")
     with input_error(message) as error:
         create_frontend(name, tmp_path / "file.pt")
     assert str(error.value) == one_line(str(error.value))
@@ -91,13 +81,13 @@ def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind,
 
 def test_info_names_every_size_that_a_file_may_have(tmp_path, capsys, monkeypatch):
     """A small file of each type; that it is of a published size is made up by smaller sizes."""
-    small_wav2vec2 = {**SIZES["xlsr_53"].options, **SMALL}
+    small_wav2vec2 = {**SIZES["xlsr_53"].options, **TINY}
     for name in ("hubert", "mhubert_147", "xlsr_53"):
         size = SIZES[name]
-        monkeypatch.setitem(SIZES, name, replace(size, options={**size.options, **SMALL}))
+        monkeypatch.setitem(SIZES, name, replace(size, options={**size.options, **TINY}))
     expected = {"wav2vec2": ["xlsr_53"], "hubert": ["hubert", "mhubert_147"], "wavlm": ["wavlm"]}
     for kind, names in expected.items():
-        options = small_wav2vec2 if kind == "wav2vec2" else SMALL
+        options = small_wav2vec2 if kind == "wav2vec2" else TINY
         write(create_frontend(kind, **options), tmp_path / f"{kind}.pt")
         identity = identify(tmp_path / f"{kind}.pt")
         assert identity.models == names

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 from builders import assert_near, golden, input_error, zoo
-from builders.genuine_checkpoint import FORMS, configuration, write_form
+from builders.genuine_checkpoint import FORMS, configuration, tensors_of, write_form
 from torch.testing import assert_close
 
 from nes2net import create_frontend
@@ -40,8 +40,7 @@ DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3,
 @pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
 def test_dropouts_come_from_the_files_configuration(tmp_path, name):
     options = {**SMALL, "pretraining_heads": True}
-    state_dict = create_frontend(name, **options).state_dict()
-    state_dict = {k.removeprefix("model."): v for k, v in state_dict.items()}
+    state_dict = tensors_of(create_frontend(name, **options))
     cfg = {**options, **DROPOUTS, "encoder_layerdrop": 0.05, "feature_grad_mult": 0.1}
     cfg["conv_feature_layers"] = str(list(SMALL["conv_feature_layers"]))
     torch.save({"cfg": {"model": cfg} if name == "wav2vec2" else cfg, "model": state_dict}, tmp_path / "file.pt")
@@ -147,7 +146,7 @@ def test_files_in_other_forms_are_read(tmp_path, form):
 def test_unusable_files_are_not_called_complete(tmp_path, capsys, has_options):
     """A file with NaN, and one without the options of its model."""
     frontend = create_frontend("wav2vec2", **SMALL)
-    content = {"model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}}
+    content = {"model": tensors_of(frontend)}
     message = "does not fit this model"
     if has_options:
         content["cfg"] = {"model": configuration(frontend)}
@@ -169,7 +168,7 @@ TORCHAUDIO = {
     "encoder_attention_heads": 4,
     "conv_pos": 16,
     "conv_pos_groups": 4,
-    "conv_feature_layers": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],
+    "conv_feature_layers": zoo.CONVOLUTIONS,
 }
 
 

@@ -138,7 +138,9 @@ def test_a_recording_is_not_decided_if_clipping_brings_it_below_the_threshold():
 def test_a_weak_detector_calls_a_recording_fake_but_not_bona_fide():
     """It would miss a fake half."""
     weak = decider(0.3)
-    assert decide_along(weak, 1.0, track(np.full(10, 0.5))).decision == CANNOT_TELL
+    undecided = decide_along(weak, 1.0, track(np.full(10, 0.5)))
+    assert undecided.decision == CANNOT_TELL
+    assert undecided.reason == "if half of a recording of this length were fake, this detector would mostly miss it"
     assert decide_along(weak, -1.0, track(np.full(10, -0.5))).decision == "spoof"
     assert decide_along(weak, 1.0, track([0.5])).decision == "bonafide"  # a single window is what it was calibrated on
 

@@ -26,13 +26,6 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_log_odds_are_the_logit_of_the_largest_posterior():
-    posteriors = np.array(OPEN["expected"]["scores"]["msp"])
-    finite = posteriors < 1
-    logit = np.log(posteriors[finite] / (1 - posteriors[finite]))
-    assert decisions.known_scores(OPEN["logits"])[finite].tolist() == pytest.approx(logit.tolist(), abs=1e-9)
-
-
 def test_the_threshold_of_development_trials_is_the_golden_one():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])

@@ -74,11 +74,6 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
     assert str(OperatingPoint("cost").threshold(None)) == "0.0"  # not -0
 
 
-def test_the_eer_threshold_requires_the_scores_of_the_calibration():
-    with input_error("holds no scores, from which the operating point 'eer' is computed"):
-        OperatingPoint("eer").threshold(None)
-
-
 @pytest.mark.parametrize("number", [3, 30, 100, 236, 300])
 def test_the_least_rate_that_the_refusal_names_is_accepted(number):
     llrs = Llrs(np.arange(number), np.arange(number))
