@@ -172,13 +172,6 @@ def test_the_checkpoint_of_training_names_the_classes(tracer):
     assert len(labels["known"]["scores"]) == 36
 
 
-def test_an_average_has_no_scores_of_being_known(run):
-    """Other weights have other scores."""
-    average = load_detector(average_run(run, [5, 6]).path)
-    assert average.classes == KNOWN
-    assert average.provenance.class_labels == {"field": "vocoder", "aliases": {}}
-
-
 def test_a_tracer_is_not_scored_without_its_judgement(checkpoint, tones, tmp_path, capsys):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
     assert main(command) == 2

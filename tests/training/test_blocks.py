@@ -20,7 +20,7 @@ from nes2net.training import loop
 from nes2net.training.balance import Balance, Level
 from nes2net.training.read_ahead import ReadAhead
 from nes2net.training.run import Run, train
-from nes2net.training.sampling import Blocks, EpochBatches, StepShare
+from nes2net.training.sampling import Blocks, EpochBatches
 
 BLOCKS = Blocks(np.repeat(np.arange(30), 10), 4)
 
@@ -54,17 +54,6 @@ def test_an_epoch_draws_from_few_blocks_at_a_time():
 def test_the_order_of_blocks_is_the_same_each_time_and_after_resuming():
     assert epoch(epoch=2) != epoch() == epoch()
     assert epoch(start=20) == epoch()[20:]
-
-
-@pytest.mark.parametrize("processes, accumulate", [(2, 1), (3, 2), (12, 1)])
-def test_several_processes_together_draw_what_one_draws(processes, accumulate):
-    of_ranks = [epoch(share=StepShare(rank, processes, accumulate)) for rank in range(processes)]
-    for step, batch in enumerate(epoch()):
-        step_parts = []
-        for moment in range(accumulate):
-            for of_rank in of_ranks:
-                step_parts += of_rank[step * accumulate + moment]
-        assert step_parts == batch
 
 
 def test_each_class_has_its_own_open_blocks():

@@ -220,10 +220,8 @@ def test_a_run_without_a_usable_file_ends(recipe, corpus, tmp_path):
 
 OTHER_DETECTORS = [
     ("lps", "frontend", {"n_fft": 256}),
-    ("lps", "frontend", {"hop_length": 200}),
     ("lps", "backend", {"score_rule": "difference"}),
     ("wav2vec2", "frontend", {"normalize": True}),
-    ("wav2vec2", "frontend", {"encoder_attention_heads": 1}),
     ("wav2vec2", "aggregation", {"name": "weighted_sum"}),
     ("file", "frontend", {"encoder_attention_heads": 1}),
     ("file", "frontend", {"repeat_last": True}),

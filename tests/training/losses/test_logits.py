@@ -31,13 +31,6 @@ def test_focal_loss_and_weighted_cross_entropy_are_the_published(name, criterion
 LOGIT = torch.tensor([[0.7]])
 
 
-def test_focal_loss_is_that_by_formula():
-    """α·(1 − e^−ℓ)^γ·ℓ, written out, with other γ and α than the published."""
-    entropy = math.log(1 + math.exp(-0.7))
-    expected = 0.5 * (1 - math.exp(-entropy)) ** 3 * entropy
-    assert BinaryFocal(3.0, 0.5)(LOGIT, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-6)
-
-
 def test_a_smoothed_label_is_a_mixed_label_of_focal_loss():
     smoothed = BinaryFocal(label_smoothing=0.1)(LOGIT, torch.tensor([0]))
     assert smoothed.item() == pytest.approx(BinaryFocal()(LOGIT, torch.tensor([[0.95, 0.05]])).item(), rel=1e-6)
