@@ -6,7 +6,6 @@ frame scores by :func:`start_rows`.
 
 from __future__ import annotations
 
-import math
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -196,14 +195,8 @@ def start(
         rows: fill up to this number, because new sizes make a compiled detector compile and a GPU
             plan its convolutions again; None for just B.
     """
-
-    def results_of(scores: Tensor) -> list[Result]:
-        return [
-            score if math.isfinite(score) else _not_finite_reason("score is {}", score) for score in scores.tolist()
-        ]
-
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
-    return _start_or_split(scorer, scorer.scores, results_of, inputs, stream, rows)
+    return _start_or_split(scorer, scorer.scores, float, "score is {}", inputs, stream, rows)
 
 
 def start_rows(
@@ -218,24 +211,14 @@ def start_rows(
         compute: B×N to B×K.
         rows: as for :func:`start`.
     """
-
-    def results_of(computed: Tensor) -> list[np.ndarray | str]:
-        results: list[np.ndarray | str] = []
-        for row in computed.numpy():  # (K,)
-            is_finite = np.isfinite(row)
-            if is_finite.all():
-                results.append(row)
-            else:
-                results.append(_not_finite_reason(message, row[~is_finite][0]))
-        return results
-
-    return _start_or_split(scorer, compute, results_of, [waveforms], None, rows)
+    return _start_or_split(scorer, compute, np.asarray, message, [waveforms], None, rows)
 
 
 def _start_or_split(
     scorer: Scorer,
     compute: Callable[..., Tensor],
-    results_of: Callable[[Tensor], list[T]],
+    result_of: Callable[[Any], T],
+    message: str,
     inputs: list[Tensor],
     stream: str | None,
     rows: int | None,
@@ -243,7 +226,8 @@ def _start_or_split(
     """Start a batch of :func:`start` or :func:`start_rows`; split it if it does not fit into memory.
 
     Args:
-        results_of: takes the computed rows in float32 on the CPU.
+        result_of: converts a row of finite numbers, NumPy's float32.
+        message: the reason for a number that is not finite.
         inputs: waveforms B×N, and perhaps further tensors of B rows.
     """
     waveforms = inputs[0]
@@ -252,7 +236,7 @@ def _start_or_split(
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
         started = [
-            _start_or_split(scorer, compute, results_of, list(tensors), stream, rows) for tensors in splits
+            _start_or_split(scorer, compute, result_of, message, list(tensors), stream, rows) for tensors in splits
         ]  # all are queued before the first is waited for
         return lambda: [result for finish in started for result in finish()]
 
@@ -271,10 +255,13 @@ def _start_or_split(
             queued = QueuedCopy(compute(*map(move, inputs))[:count].float())
 
             def finish() -> list[T | str]:
-                results: list[T | str] = [*results_of(queued.wait())]
-                not_finite = [
-                    number for number, result in enumerate(results) if isinstance(result, str)
-                ]  # a text is a reason
+                results: list[T | str] = []
+                not_finite = []
+                for number, row in enumerate(queued.wait().cpu().numpy()):
+                    wrong = np.extract(~np.isfinite(row), row)
+                    if len(wrong):
+                        not_finite.append(number)
+                    results.append(_not_finite_reason(message, wrong[0]) if len(wrong) else result_of(row))
                 if not_finite:
                     _blame_part(scorer, waveforms[not_finite])
                 return results

@@ -171,10 +171,13 @@ class Monitor:
                 remark=True,
             )
             self.unused = 0
-        data = loader.dataset
         most_workers = 0 if loader.dataset.augmentation.in_turn else None
         line = advice(
-            meter.wait_share, loader.num_workers, waited=meter.waited, cached=data.cache is not None, most=most_workers
+            meter.wait_share,
+            loader.num_workers,
+            waited=meter.waited,
+            cached=loader.dataset.cache is not None,
+            most=most_workers,
         )
         if line and not self._advised:
             self._advised = True

@@ -220,8 +220,8 @@ class Run:
         examples = Examples(trials, labels=labels)
         if part == "train" or not self.recipe.validation.whole_utterances:
             name = "training" if part == "train" else "development"
-            shown = self.accelerator.is_main_process
-            examples = list_examples(self.recipe.data, trials, name, labels=labels, shown=shown)
+            is_main = self.accelerator.is_main_process
+            examples = list_examples(self.recipe.data, trials, name, labels=labels, shown=is_main)
         return examples._replace(extra_tensors=self.task.extra_tensors, target=self.task.target)
 
     def objective(self, detector: Detector) -> Objective:
@@ -348,8 +348,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
     if recipe.data.crop == "dynamic" and not validates:
         length = f"up to {recipe.data.chunk_samples[1]}"
     batch = "a whole utterance" if whole_utterances else f"{num_utterances} × {length} samples"
-    device = trainer.accelerator.device
-    problem = f"the memory of {device} ran out in epoch {progress.epoch}, {stage}, which computes {batch} at once"
+    problem = f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes {batch} at once"
     # The settings in other_results change the results of the run.
     same_results = []
     other_results = []

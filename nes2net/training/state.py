@@ -70,7 +70,7 @@ class OptimizerState:
         names = ["exp_avg", "exp_avg_sq"]
         if self.optimizer.defaults["amsgrad"]:
             names.append("max_exp_avg_sq")
-        parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
+        parameters = parameters_of(self.optimizer)
         saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
         for number, moments in state["state"].items():  # a parameter without a gradient so far has no moments
@@ -87,6 +87,10 @@ class OptimizerState:
         if not parameters[0].is_cuda:  # loading keeps tensors, which are mapped from the file, unless it moves them
             moments_by_number = tree_map_only(Tensor, torch.clone, moments_by_number)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments_by_number})
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    return list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
 
 
 def check_tensors(state: Tensors, expected: Tensors) -> None:
@@ -110,8 +114,7 @@ def check_all_saved(optimizer: Optimizer, objective: Objective) -> None:
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
-    parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
-    unsaved_parameters = [p for p in parameters if id(p) in base_ids or id(p) not in names]
+    unsaved_parameters = [p for p in parameters_of(optimizer) if id(p) in base_ids or id(p) not in names]
     unsaved = [names.get(id(p), f"one of {tuple(p.shape)}") for p in unsaved_parameters]
     if unsaved:
         freezes = ", and remove the weights that `train.adapt` freezes" if base_ids else ""
@@ -242,8 +245,7 @@ class RunState:
     def num_bytes(self) -> int:
         """Approximate size of ``resume.pt`` in bytes, with moments for all parameters."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
-        groups = self.optimizer.param_groups
-        trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
+        trained = sum(parameter.nbytes for parameter in parameters_of(self.optimizer))
         tensors = self.detector.trained_state_dict() | self.objective.own_tensors()
         return sum(tensor.nbytes for tensor in tensors.values()) + moments * trained
 

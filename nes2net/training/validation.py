@@ -187,17 +187,14 @@ class Validator:
     ) -> tuple[list[_BatchResult], list[str], list[str]]:
         """Return this process's results, and messages about its failed and its unreachable files."""
         loader.begin(epoch)
-        accelerator = self.accelerator
-        batch_size = loader.batch_sampler.batch_size
-        group_size = min(
-            self.recipe.train.batch_size, batch_size
-        )  # whole utterances are computed, and counted, one at a time
+        # Whole utterances are computed, and counted, one at a time.
+        group_size = min(self.recipe.train.batch_size, loader.batch_sampler.batch_size)
         results: list[_BatchResult] = []
         errors: list[str] = []
         lost: list[str] = []
         title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_PASSES_IN_WORDS[name]}"
-        is_main = accelerator.is_main_process
-        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader), shown=is_main))
+        shown = self.accelerator.is_main_process
+        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader), shown=shown))
         for number, batch in enumerate(meter):
             # A tensor from a worker is shared memory and keeps a file open, so store a copy.
             targets = batch.part.targets.clone().numpy()
@@ -216,7 +213,7 @@ class Validator:
                     group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
                     outcome = self.objective.validate(group_features, group_part)
                     results.append(_BatchResult(group, outcome, targets[rows], trial_indices))
-            meter.update(len(targets) * accelerator.num_processes)
+            meter.update(len(targets) * self.accelerator.num_processes)
         # This waits for the device, so it comes after the last batch.
         return tree_map_only(Tensor, lambda rows: rows.double().cpu().numpy(), results), errors, lost
 
@@ -229,13 +226,12 @@ class Validator:
 
         The first such batch is read again, to name a part of another package that is to blame.
         """
-        faulty_results = []
         for result in results:
             if not all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome)):
-                faulty_results.append(result)
-        if not faulty_results:
+                break
+        else:
             return
-        batch = collate([dataset[epoch, index] for index in faulty_results[0].trial_indices])
+        batch = collate([dataset[epoch, index] for index in result.trial_indices])
         if len(batch.part.targets):
             check_parts_finite(self.task, self.objective, [self._on_device(batch.part)])
         raise InputError(

@@ -74,7 +74,7 @@ def whole_step(name: str) -> dict[str, int]:
             optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
             around = SimpleNamespace(
                 progress=Progress(epoch=1), optimizer=optimizer, selection=SimpleNamespace(history=[]), detector=detector,
-                batch_sampler=range(3), report_failed_files=lambda errors: None, unused=0, requested=0,
+                batch_sampler=range(3), report_failed_files=lambda errors: None, say=print, unused=0, requested=0,
             )  # fmt: skip
             trainer = Trainer(recipe, objective, around, around, around, accelerator, around, around)
             objective.begin_training(1)

@@ -1,6 +1,7 @@
 """`nes2net calibrate` from files to files: learned, fused, applied."""
 
 import hashlib
+import lzma
 import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -114,6 +115,13 @@ def test_without_keys_of_evaluation_scores_are_only_calibrated(folder, calibrate
 FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
 
 
+def test_a_fusion_is_better_than_each_of_its_systems(folder, calibrate):
+    printed, _ = calibrate(FUSE)
+    table = figures_printed(printed)
+    for figure in (0, 4):
+        assert table["eval fused"][figure] < min(table["eval A.dev"][figure], table["eval B.dev"][figure])
+
+
 def test_a_saved_fusion_gives_the_scores_of_its_fit(folder, calibrate):
     table = figures_printed(calibrate(FUSE)[0])
     # The order of trials in the files does not matter.
@@ -193,6 +201,20 @@ def test_wrong_input_of_calibrate_is_one_line(folder, calibrate, refused):
     ):
         refused(f"calibrate {words}", message)
     assert not (folder / "x.txt").exists()
+
+
+def test_scores_of_a_real_system(shared, workdir, calibrate):
+    """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
+    source = shared / "real" / "scores" / "asvspoof2019_la"
+    (workdir / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
+    rows = (line.split() for line in lzma.open(source / "CQCC-GMM.dev.txt.xz", "rt"))
+    write("CQCC-GMM.txt", {row[0]: float(row[3]) for row in rows})
+    table = figures_printed(calibrate("fit asvspoof2019_la CQCC-GMM.txt")[0])
+    before = table["dev CQCC-GMM"]
+    after = table["dev calibrated"]
+    assert before[:2] == after[:2] == [0.4311, 0.0109]
+    assert after[4] < 0.025 < 0.08 < before[4]
+    assert after[2] < 0.015 < 0.05 < before[2]
 
 
 def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):

@@ -1,26 +1,13 @@
-"""Links and pipes in an output folder: no file of a run is written through one, and no archive is unpacked through one."""
+"""Links and pipes in an output folder: no file of a run is written through one."""
 
-import io
 import os
-import tarfile
-import zipfile
-from pathlib import Path
 
 import pytest
 from builders import input_error
 
 from nes2net.lib.files import exclusive_lock, never_linked, path_below
-from nes2net.lib.unpacking import unpack
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes are those of POSIX systems")
-
-
-@pytest.fixture
-def elsewhere(tmp_path) -> Path:
-    """A folder to which links lead."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    return folder
 
 
 @pytest.mark.parametrize("mode", ["ab", "wb", "r+b"])
@@ -38,35 +25,11 @@ def test_pipes_in_place_of_run_files_are_refused(tmp_path, mode, is_read):
         os.close(reader)
 
 
-def test_only_the_folder_that_the_user_named_may_be_a_link(tmp_path, elsewhere):
+def test_only_the_folder_that_the_user_named_may_be_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
     out = tmp_path / "out"
-    out.symlink_to(elsewhere)
+    out.symlink_to("elsewhere")
     assert path_below(out, "scores", "a.txt") == out / "scores" / "a.txt"
     (out / "scores").symlink_to(tmp_path)
     with input_error(r"out/scores: is a link, so writing would change a file in another place: remove"):
         path_below(out, "scores", "a.txt")
-
-
-def make_zip(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("set/a.flac", b"a")
-
-
-def make_tar(path: Path) -> None:
-    member = tarfile.TarInfo("set/a.flac")
-    member.size = 1
-    with tarfile.open(path, "w:gz") as archive:
-        archive.addfile(member, io.BytesIO(b"a"))
-
-
-@pytest.mark.parametrize("make", [make_zip, make_tar])
-def test_nothing_is_unpacked_into_a_linked_folder(tmp_path, elsewhere, make):
-    make(tmp_path / "a.archive")
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "set").symlink_to(elsewhere)
-    with input_error("set: is a link"):
-        unpack(tmp_path / "a.archive", out, "unpacking")
-    assert list(elsewhere.iterdir()) == []
-    (out / "set").unlink()
-    assert unpack(tmp_path / "a.archive", out, "unpacking") == 1

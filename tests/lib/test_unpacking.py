@@ -96,6 +96,20 @@ def test_members_that_are_no_regular_files_are_refused(tmp_path, make, options):
     assert content_of(tmp_path / "out") == {}
 
 
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_nothing_is_unpacked_into_a_linked_folder(tmp_path, make):
+    archive = make(tmp_path / "a.archive")
+    linked = tmp_path / "out" / "set"
+    for folder in (tmp_path / "elsewhere", linked.parent):
+        folder.mkdir()
+    linked.symlink_to(tmp_path / "elsewhere")
+    with input_error("set: is a link"):
+        unpack_beside(archive)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    linked.unlink()
+    assert unpack_beside(archive) == 3
+
+
 def test_a_zip_whose_members_overlap_is_refused(tmp_path):
     """One member of 100 MB of zeros, named a thousand times in the directory."""
     path = make_zip(tmp_path / "a.zip", {"a": bytes(100_000_000)})

@@ -70,10 +70,9 @@ class LogisticTrainer(Trainer):
     def fit(self) -> None:
         """Embed the training set, and train the only epoch; a signal may interrupt the embedding."""
         if not self.state.selection.is_done and self.state.progress.step == 0:
-            detector = self.state.detector
             trials = self.loader.dataset.trials
             result = judge_trials(
-                detector,
+                self.state.detector,
                 trials,
                 self.state.selection.folder / EMBEDDINGS_FILE,
                 Embeddings("backend"),
