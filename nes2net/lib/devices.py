@@ -195,6 +195,7 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 
 def _set_precision(exact: bool) -> None:
+    # TF32 exists only on CUDA, so the CPU's settings stay if not all 23 bits are needed.
     new_settings = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
     _apply_settings({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 

@@ -136,8 +136,9 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
 
 
 def count_rejected_in_tie(before: NDArray, tied: NDArray) -> NDArray:
-    """Count rejected (bona fide, spoofed) trials, (2, n + 1), from ``before`` (2,) on, while n ``tied`` (2,) trials of
-    one class are rejected.
+    """Count the rejected (bona fide, spoofed) trials after 0 to n trials of a tie, (2, n + 1).
+
+    ``before`` (2,): rejected before the tie; ``tied`` (2,): n of one class, and 0.
     """
     return before[:, None] + np.arange(tied.sum() + 1) * (tied > 0)[:, None]
 

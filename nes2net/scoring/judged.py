@@ -101,7 +101,7 @@ class Judged(Generic[T]):
 
     @property
     def along(self) -> DecisionAlong | None:
-        """The decision, if windows made it by a calibration."""
+        """The decision, if a calibration made it from scores of windows."""
         return self.decision if isinstance(self.decision, DecisionAlong) else None
 
     @property

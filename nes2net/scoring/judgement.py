@@ -58,7 +58,7 @@ class Judgement(Output[T]):
     is_score: ClassVar[bool] = False
     """The value is a score, on which a calibration can decide."""
     of_recordings: ClassVar[bool] = False
-    """A file can be read as one score for each recording."""
+    """A file can be read as one score for each recording, on which a calibration may decide."""
     of_whole: ClassVar[bool] = False
     """Always needs the whole recording."""
     has_frames: ClassVar[bool] = False
@@ -76,7 +76,7 @@ class Judgement(Output[T]):
         return self
 
     def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
-        """Return this judgement as :meth:`fit_to`, with changes by a calibration or threshold.
+        """Return this judgement as :meth:`fit_to`; a subclass may also use the threshold of ``decider``.
 
         Raises:
             InputError: as :meth:`fit_to`, or if ``decider`` cannot decide on it.

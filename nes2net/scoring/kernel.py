@@ -374,7 +374,7 @@ _lock = threading.Lock()
 def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = None) -> Iterator[None]:
     """Put ``scorer`` into eval mode with a precision of float32 products; restore both at the end.
 
-    Threads may share this context: the first changes, the last restores.
+    Threads may share this context, all with the same ``train``: the first changes, the last restores.
     :func:`nes2net.lib.devices.float32_products` sets the precision.
 
     Args:

@@ -39,6 +39,7 @@ class TaskCommand:
             RuntimeError: if the command fails, so that jobs that need this job do not begin.
         """
         self._process = subprocess.Popen(self.command)
+        # Not wait(), which holds a lock: a signal then calls checkpoint(), whose poll() would never see the end.
         while (status := self._process.poll()) is None:
             time.sleep(0.2)
         if status:

@@ -83,7 +83,7 @@ def scale(
     if record.failures:
         reasons = join_names(list(record.failures.values()))
         say(
-            f"{pluralise(len(record.failures), 'shard')} could not be read; the same command tries again: {reasons}",
+            f"{pluralise(len(record.failures), 'shard')} could not be read: {reasons}; the same command tries again",
             file=sys.stderr,
         )
     if scores and record.scored:

@@ -328,8 +328,11 @@ class ArrowMessages:
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield ``columns`` of each record batch, from the start; dictionary types hold values."""
-        self._source.seek(8 if self._is_file else 0)
+        """Yield ``columns`` of each record batch; dictionary types hold values. Iterate over this object before.
+
+        That counts the batches in the budget and checks the end.
+        """
+        self._source.seek(8 if self._is_file else 0)  # a file begins with its mark, padded
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
         for batch in self._ipc.open_stream(self._source, options=options):

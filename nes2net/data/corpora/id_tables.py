@@ -184,7 +184,8 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
         raise InputError(
-            f"{path}: its JSON objects have fewer than two keys; write the file and the value in each line"
+            f"{path}: its JSON objects need a key for the file and one for its value, and have {names}; "
+            'write lines such as {"file": "a.wav", "label": "spoof"}'
         )
     yield 1, names
     for line, values in objects.items():

@@ -38,7 +38,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         bonafide_folders = [path.parent / name for name in _BONAFIDE_FOLDERS if (path.parent / name).is_dir()]
     if not lists:
         raise files.NotFound(
-            f"{path}: holds no LANGUAGE/MODEL/meta.csv; give `root` the folder that holds fake", [path]
+            f"{path}: holds no LANGUAGE/MODEL/meta.csv; give `root` the folder that contains the folder fake", [path]
         )
     originals: dict[str, None] = {}
     for file in lists:

@@ -25,6 +25,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 def _files(name: str) -> Files:
     return Files(
         protocols=(f"{name}_all.csv",),
+        # The archive metadata.zip, unpacked into a folder of its name, gives "metadata" twice.
         folders=("metadata/experiments/baseline", "metadata/metadata/experiments/baseline", "."),
         audio=(".",),
         holds=("Real", "BD", "MD"),

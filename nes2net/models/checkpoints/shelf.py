@@ -204,7 +204,7 @@ class Shelf:
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
         # Each known digest must equal the computed digest.
         stored = path.resolve().name  # in huggingface_hub's cache, the name of a file is its digest on the hub
-        expected_digests = {"published with": self.file.sha256}
+        expected_digests = {"published": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
             expected_digests["stated by the hub"] = stored
         if first_seen is not None:
@@ -212,8 +212,8 @@ class Shelf:
         for source, expected in expected_digests.items():
             if expected and sha256 != expected:
                 raise InputError(
-                    f"{path} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
-                    "run the same command again; if its publisher replaced it and you trust that, name the file itself"
+                    f"{path} is not {self.name}: its SHA-256 is {sha256}, the one {source} is {expected}. Remove the file, and run "
+                    "the same command again; if the publisher replaced it and you trust that, give its path instead"
                 )
         if first_seen is None:
             today = datetime.now(timezone.utc).date().isoformat()

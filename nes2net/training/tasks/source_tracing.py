@@ -126,8 +126,8 @@ class SourceTracing(Task):
         kept_trials = [trial for trial, name in zip(trials, names) if name in self.numbers]
         if not kept_trials:
             raise InputError(
-                f"no trial of {part} has a {self.field} of training, {join_names(self.classes)}: give a development set with "
-                "the same classes"
+                f"none of the trials of {part} has a class of training ({self.field}: {join_names(self.classes)}): use a "
+                "development set with the same classes"
             )
         return kept_trials
 

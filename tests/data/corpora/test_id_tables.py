@@ -81,7 +81,7 @@ def test_a_header_without_scores_is_called_a_header(path, text, message):
         ('{"file": "a", "score": 1}\nb 2\n', "line 2: not a JSON object"),
         ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one in each line"),
         ('{\n "file": "a"\n}\n', "line 1: not a JSON object"),
-        ('{"file": "a"}\n', "its JSON objects have fewer than two keys"),
+        ('{"file": "a"}\n', "its JSON objects need a key for the file and one for its value, and have .*file"),
         ("[" * 2000, "nested more than 100 deep"),
     ],
 )

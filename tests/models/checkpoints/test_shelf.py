@@ -64,7 +64,7 @@ def test_a_file_without_a_published_checksum_keeps_that_of_its_first_download(as
         assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
         model.path_outside_hub.unlink()
         server.content = CONTENT + b"!"
-        with input_error(f"not {SHA256}, as first seen .*MODEL.json"):
+        with input_error(rf"the one first seen \(.*MODEL.json\) is {SHA256}"):
             model.fetch_if_missing()
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_was_replaced_is_refused(assets):
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(b"another file")
-    with input_error(f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
+    with input_error(f"is not MODEL: its SHA-256 is .*, the one published is {SHA256}"):
         model.fetch_if_missing()
 
 
@@ -108,7 +108,7 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
     assert f"first seen with SHA-256 {SHA256}" in remarks
     assert read_json(model.record)["revision"] == file_path.parent.name
     file_path.resolve().write_bytes(b"damaged")
-    with input_error("as stated by the hub"):
+    with input_error("the one stated by the hub is"):
         model.fetch_if_missing()
 
 
