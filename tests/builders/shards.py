@@ -35,19 +35,19 @@ def table(columns: Mapping[str, Sequence[Any]], features: Mapping[str, Any] | No
     return rows.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": described}})})
 
 
-def write_parquet(path: Path, rows: pa.Table) -> Path:
+def write_parquet(path: Path, rows: pa.Table, rows_in_group: int = 2) -> Path:
     """Write a Parquet file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path, row_group_size=2)
+    pq.write_table(rows, path, row_group_size=rows_in_group)
     return path
 
 
-def write_arrow(path: Path, rows: pa.Table, *, stream: bool = True) -> Path:
+def write_arrow(path: Path, rows: pa.Table, rows_in_batch: int = 2, *, stream: bool = True) -> Path:
     """Write an Arrow stream, as ``save_to_disk`` does, or an Arrow file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(path), "wb") as sink:
         with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, rows.schema) as writer:
-            writer.write_table(rows, 2)
+            writer.write_table(rows, rows_in_batch)
     return path
 
 

@@ -118,7 +118,7 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
     assert evaluated(folder, class_field="attack").header["class_labels"]["logits"]["aliases"]
     with input_error("no trial of the key has one of the classes A01, A02, A03 as family"):
         evaluated(folder, class_field="family")
-    with input_error("30 spoofed trials of the key without codec, .*name the field .* `class_field`"):
+    with input_error("30 spoofed trials of the key with no codec, .*name the field .* `class_field`"):
         evaluated(folder, class_field="codec")
 
 

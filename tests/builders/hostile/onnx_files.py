@@ -179,7 +179,7 @@ def _large(folder):
 
 _FOREIGN = r"m\.onnx is not a detector of this toolkit"
 _DAMAGED = r"m\.onnx is not an ONNX file or is damaged"
-_UNDECLARED = r"m\.onnx has weights in .*, but declares .* part of its identity"
+_UNDECLARED = r"m\.onnx has weights in .*, but its description names .* so they cannot be verified"
 _ELSEWHERE = "needs its weights in .*missing or not a file"
 _ZEROS = "/dev/zero"
 _DESCRIBED = {
