@@ -27,7 +27,9 @@ def test_the_log_of_a_resumed_run_holds_all_that_was_printed(recipe, capsys, mon
     monkeypatch.setenv(SECONDS, "1e-9")
     values = recipe(augment={"algo": 4})
     run = Validator.run
-    monkeypatch.setattr(Validator, "run", lambda self, epoch, *rest: run(self, epoch, *rest) if epoch < 2 else 1 / 0)
+    monkeypatch.setattr(
+        Validator, "run", lambda self, epoch, with_graph: run(self, epoch, with_graph) if epoch < 2 else 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         train(values)
     log = folder_of(values) / LOG_FILE
