@@ -279,12 +279,12 @@ def test_a_long_call_leaves_nothing_behind(calls_it_spoof, small, call):
             gc.collect()
             memory.append(tracemalloc.get_traced_memory()[0])
             yield Block(block)
-        tracemalloc.stop()
 
     listening = Listening(session, blocks())
     for _ in listening.lines():
         pass
     listening.wait(PATIENCE)
+    tracemalloc.stop()  # Python may crash if another thread allocates meanwhile
     # Times of up to 1,000 windows are kept, some 100 bytes each. A line takes 1 kB; 200 windows lie in between.
     assert min(memory[150:]) - min(memory[40:60]) < 128 << 10
     assert not set(threading.enumerate()) - before
