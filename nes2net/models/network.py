@@ -366,6 +366,8 @@ class Network(nn.Module):
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         self.check_score()
+        if system_scores is None:  # a forward that replaces forward() may have only one parameter
+            return self.backend.scores(self(waveform))
         return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:

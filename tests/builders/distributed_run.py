@@ -41,7 +41,7 @@ def trouble(kind: str, recipe: Recipe) -> Iterator[None]:
     before = getattr(owner, name)
 
     def instead(*arguments):
-        in_second_epoch = arguments[1:3] == (2, 0) if kind == "step" else arguments[-1] == 2
+        in_second_epoch = arguments[1:3] == (2, 0) if kind == "step" else arguments[1:2] == (2,)
         if kind in ("step", "validation") and in_second_epoch and RANK == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         if kind == "full" and (arguments[0].progress.epoch, arguments[0].progress.step) == (3, 0):
