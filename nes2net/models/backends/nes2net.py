@@ -180,8 +180,7 @@ class Nes2Net(FrameBackend):
     group, plus the previous group's output, passes through an inner block, except the last group.
 
     Args:
-        block, activation, window: classes of the block and of the activation of the inner level, and
-            the window of Nes2Net-LA, 0 for none.
+        block, activation: classes of the block and of the activation of the inner level.
         feature_dim: D, the front-end's ``out_dim``.
         nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
             channels, and the number of inner splits, which must divide C.
@@ -220,9 +219,6 @@ class Nes2Net(FrameBackend):
         *,
         feature_dim: SplitDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
-        window: Annotated[
-            int, Field(ge=1, le=63), AfterValidator(odd_or_zero), Takes("an odd number from 1 to 63")
-        ] = 0,
         dilation: UpTo1000 = 2,
         pool: Literal["mean", "astp"] | None = "mean",
         utterance: Utterance = "mean",
@@ -248,10 +244,6 @@ class Nes2Net(FrameBackend):
         self.bns = nn.ModuleList(BatchNorm(channels) for _ in range(groups - 1))
         self.bn = BatchNorm(feature_dim)
         self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
-        if window:  # of Nes2Net-LA
-            self.local_block_attn = LocalBlockAttention(groups, channels, window)
-            # The published number of heads is unknown; this number does not change the shapes of the tensors.
-            self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
         return self.join(self.group_outputs(features))
@@ -328,7 +320,13 @@ class LocalBlockAttention(nn.Module):
 
 
 class Nes2NetLA(Nes2Net):
-    """Nes2Net-X with attention between the groups: features B×T×``feature_dim`` → logits B×``num_logits``.
+    """Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
+
+    Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
+    output and 10 % of the attention weights are dropped.
+
+    The published files contain an attention that their code never calls, ``global_attn``; its
+    weights are kept, untrained, so that files load and save completely.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -347,11 +345,43 @@ class Nes2NetLA(Nes2Net):
     Raises:
         InputError: if a number of ``nes_ratio`` does not divide the channels.
 
-    >>> nes2net_la(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
+    >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
     torch.Size([2, 2])
     """
 
     source = "X. Zhang et al., 2025 (arXiv 2512.07352)."
+
+    def __init__(
+        self,
+        *,
+        feature_dim: SplitDim = 1024,
+        nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
+        window: Annotated[
+            int, Field(ge=1, le=63), AfterValidator(odd_or_zero), Takes("an odd number from 1 to 63")
+        ] = 3,
+        dilation: UpTo1000 = 2,
+        pool: Literal["mean", "astp"] | None = "mean",
+        utterance: Utterance = "mean",
+        se_ratio: Size = 1,
+        se_floor: Size = 1,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(
+            DropoutBlock,
+            nn.ReLU,
+            feature_dim=feature_dim,
+            nes_ratio=nes_ratio,
+            dilation=dilation,
+            pool=pool,
+            utterance=utterance,
+            se_ratio=se_ratio,
+            se_floor=se_floor,
+            num_logits=num_logits,
+        )
+        self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
+        # The published number of heads is unknown; this number does not change the shapes of the
+        # tensors.
+        self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
         return self.join(self.local_block_attn(self.group_outputs(features)))
@@ -361,14 +391,12 @@ nes2net = Preset(
     Nes2Net,
     Res2NetBlock,
     nn.ReLU,
-    without=["window"],
     summary="Nes2Net: a nested Res2Net without dimensionality reduction.",
 )
 nes2net_x = Preset(
     Nes2Net,
     Res2NetXBlock,
     nn.ReLU,
-    without=["window"],
     summary="Nes2Net-X: Nes2Net with learned weighted sums in the inner block.",
 )
 nes2net_x_selu = Preset(
@@ -376,20 +404,5 @@ nes2net_x_selu = Preset(
     Res2NetXBlock,
     nn.SELU,
     se_floor=2,
-    without=["window"],
     summary="Nes2Net-X SeLU: Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.",
-)
-nes2net_la = Preset(
-    Nes2NetLA,
-    DropoutBlock,
-    nn.ReLU,
-    window=3,
-    summary="""Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
-
-    Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
-    output and 10 % of the attention weights are dropped.
-
-    The published files contain an attention that their code never calls, ``global_attn``; its
-    weights are kept, untrained, so that files load and save completely.
-    """,
 )

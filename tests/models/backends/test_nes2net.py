@@ -15,7 +15,7 @@ from nes2net.models.aggregations.attm import AttentiveMerging
 from nes2net.models.aggregations.last import Last
 from nes2net.models.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.models.aggregations.weighted_sum import WeightedSum
-from nes2net.models.backends.nes2net import BatchNorm, Nes2Net, nes2net, nes2net_la, nes2net_x, nes2net_x_selu
+from nes2net.models.backends.nes2net import BatchNorm, Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
 
 SVDD = {"dilation": 1, "num_logits": 1}
 #: Its numbers are float32, in which its train mode is ill-conditioned: float64 gives others.
@@ -118,7 +118,7 @@ def with_pytorchs_norms(backend):
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
-@pytest.mark.parametrize("build", [nes2net, nes2net_x, nes2net_la])
+@pytest.mark.parametrize("build", [nes2net, nes2net_x, Nes2NetLA])
 def test_training_batches_are_counted(build, momentum):
     """Once for each layer, as by PyTorch's; without momentum too, where the count weighs the running statistics."""
     backend = build(feature_dim=16, nes_ratio=(4, 4))
@@ -143,7 +143,7 @@ def test_local_attention_equals_published_code(name):
     """The file lacks only the unused attention at full size."""
     file = zoo.read(name)
     config = file["config"]
-    backend = nes2net_la(
+    backend = Nes2NetLA(
         feature_dim=config["feature_dim"],
         nes_ratio=config["Nes_ratio"],
         dilation=config["dilation"],
