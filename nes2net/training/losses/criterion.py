@@ -63,7 +63,9 @@ class Criterion(nn.Module):
         """Compute the loss of a batch; 0 without a sample that counts. The arguments are as for :meth:`checked_numerator`."""
         numerator = self.checked_numerator(outputs, targets, step, durations)
         denominator = self.weight_of(targets).to(numerator.dtype)
-        return (numerator / denominator).where(denominator > 0, 0.0)
+        is_counted = denominator > 0
+        # The gradient of 0 / 0 would be NaN.
+        return (numerator / denominator.where(is_counted, 1.0)).where(is_counted, 0.0)
 
     def checked_numerator(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None

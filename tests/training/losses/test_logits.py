@@ -44,6 +44,14 @@ def test_focal_loss_of_certain_logits_is_finite():
     assert certain.grad.isfinite().all()
 
 
+def test_a_batch_without_a_counted_sample_has_the_loss_0_and_the_gradient_0():
+    logits = torch.randn(2, 2, requires_grad=True)
+    loss = WeightedCrossEntropy((0.1, 0.9))(logits, torch.zeros(2, 2))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
 def test_the_plain_mean_of_weighted_losses_is_that_of_moe():
     """Its gradients are those of PyTorch's own sum, divided by the number of utterances."""
     logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
