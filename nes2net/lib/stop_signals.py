@@ -36,8 +36,9 @@ class StopSignals:
             raise SystemExit(128 + self.number)
 
     def __enter__(self) -> Self:
-        is_main_thread = threading.current_thread() is threading.main_thread()
-        for name in self.names if is_main_thread else ():
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for name in self.names:
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             # nohup ignores SIGHUP.
             if number and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):

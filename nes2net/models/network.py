@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torch.utils._pytree import tree_map_only
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
@@ -300,10 +299,13 @@ class Network(nn.Module):
 
         Zeros are appended to each frame if the back-end's ``feature_dim`` is larger than D.
         """
-        features = hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+        padding = 0, self.num_zeros  # number of zeros before and after the D numbers of a frame
+        if self.backend.wants_layers != "all":
+            features = self.aggregation(hidden_states)
+            return pad(features, padding) if self.num_zeros else features
         if not self.num_zeros:
-            return features  # type: ignore[no-any-return]
-        return tree_map_only(Tensor, lambda frames: pad(frames, (0, self.num_zeros)), features)  # type: ignore[no-any-return]
+            return hidden_states
+        return [pad(state, padding) for state in hidden_states]
 
     @property
     def num_zeros(self) -> int:

@@ -127,7 +127,7 @@ class _Scaler(_Part):
 def _check_32_bit_words(value: Tensor) -> Tensor:
     """(N,) int64, from 0 to 2^32 − 1."""
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
-        raise ValueError("expected whole numbers of 32 bits")
+        raise ValueError(f"expected whole numbers of 32 bits, found {value.dtype} of shape {tuple(value.shape)}")
     return value
 
 
@@ -143,7 +143,7 @@ class _Stream(_Part):
     @model_validator(mode="after")
     def _check_generators(self) -> _Stream:
         if len(self.keys) != 624 or len(self.gates) != 625 or self.gates[-1] > 624:
-            raise ValueError("expected generators of 624 words")
+            raise ValueError(f"expected generators of 624 words, found {len(self.keys)} and {len(self.gates) - 1}")
         return self
 
 

@@ -226,12 +226,13 @@ class Validator:
 
         The first such batch is read again, to name a part of another package that is to blame.
         """
+        faulty_results = []
         for result in results:
             if not all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome)):
-                break
-        else:
+                faulty_results.append(result)
+        if not faulty_results:
             return
-        batch = collate([dataset[epoch, index] for index in result.trial_indices])
+        batch = collate([dataset[epoch, index] for index in faulty_results[0].trial_indices])
         if len(batch.part.targets):
             check_parts_finite(self.task, self.objective, [self._on_device(batch.part)])
         raise InputError(

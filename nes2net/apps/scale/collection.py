@@ -36,9 +36,7 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.score_length import RequestedSamples
 from nes2net.training.interruption import StopRequests
 
-_KILLED = (
-    "a process that read, decoded or scored the shard was killed, perhaps for memory: the same command tries it again"
-)
+_KILLED = "a process that read, decoded or scored the shard was killed, perhaps for memory"
 
 
 def score_collection(

@@ -33,9 +33,8 @@ class LegacyStream:
             "position": numpy_state["state"]["pos"],
             "has_gauss": numpy_state["has_gauss"],
             "cached_gaussian": numpy_state["gauss"],
-            "gates": torch.tensor(
-                self.gates.getstate()[1]
-            ),  # it draws no normal numbers, so that the rest never changes
+            # The rest of the state never changes, because this generator draws no normal numbers.
+            "gates": torch.tensor(self.gates.getstate()[1]),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
