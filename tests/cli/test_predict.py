@@ -310,7 +310,7 @@ def calibrations(detector, tmp_path_factory):
     return folder
 
 
-def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
+def test_rows_and_table_have_the_decisions_of_python(predict, rows, detector, calibrations):
     """Rows and table have what Python computes, of short and of long recordings."""
     path = calibrations / "known.json"
     point = "cost:1,10,0.95"
