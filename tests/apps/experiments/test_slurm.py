@@ -45,11 +45,11 @@ def cluster(tmp_path, monkeypatch):
 
 @pytest.fixture
 def submitted(tmp_path, cluster):
-    """A function that submits the tasks of an experiment from a number on; gives the number of each job."""
+    """A function that submits tasks of an experiment, which are all if not given by a slice; gives the number of each job."""
     tasks = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks
     settings = SlurmSettings(partition="gpu", minutes=90, memory_gb=32, more={"account": "speech"})
-    return lambda chosen=slice(None): submit(
-        tasks[chosen], lambda task: ["task", task], tmp_path / "out" / "slurm", settings, "tiny"
+    return lambda numbers=slice(None): submit(
+        tasks[numbers], lambda task: ["task", task], tmp_path / "out" / "slurm", settings, "tiny"
     )
 
 

@@ -44,7 +44,8 @@ def test_the_feature_map_is_the_sum_of_the_layers_by_their_weights(name):
 
 @pytest.mark.parametrize("name", ["weighted_sum", "moe"])
 def test_layer_weights_add_up_to_1(name):
-    torch.testing.assert_close(aggregation_of(name).layer_weights(states(5)).sum(1), torch.ones(2))
+    weights = aggregation_of(name).layer_weights(states(5))
+    torch.testing.assert_close(weights.sum(1), torch.ones(2))
 
 
 #: Back-ends that weigh layers → how many of the states of their front-end they do not read, at the beginning and the end.
@@ -65,11 +66,13 @@ def test_layers_that_a_backend_does_not_read_have_weight_0(name):
 
 def test_raptor_merges_the_layers_by_their_weights():
     backend = create_backend("raptor", feature_dim=32, **BACKENDS["raptor"]).eval()
-    torch.testing.assert_close(backend.merge(states(4)), merged(backend.layer_weights(states(4)), states(4)))
+    weights = backend.layer_weights(states(4))
+    torch.testing.assert_close(backend.merge(states(4)), merged(weights, states(4)))
 
 
 def subject_of(config):
-    return Subject(seeded_detector(config), np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 10)
+    noise = np.random.default_rng(0).standard_normal(16000)
+    return Subject(seeded_detector(config), noise.astype(np.float32) / 10)
 
 
 def test_layers_of_a_recording_are_weighed_by_their_gates_and_sizes(small_model):
