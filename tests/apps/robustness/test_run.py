@@ -58,8 +58,6 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     torn = tmp_path / "torn"
     result = run(planned(corpus), uninterrupted)
     assert conditions_of(result) == sorted(CONDITIONS)
-    assert result.notes == []
-    assert result.header["num_bonafide"] == result.header["num_spoof"] == 6
     add = Journal.add
     batches = []
 
