@@ -123,12 +123,6 @@ def test_a_wrong_hop_is_refused_before_anything_is_scored(files, detector):
         predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))
 
 
-def test_frames_of_a_crop_are_refused(corpus, spectral_detector):
-    dev = Part(LA, corpus, "dev")
-    with input_error("`num_samples` is 4sec, but frames are scored only in whole utterances: remove it"):
-        score_corpus(spectral_detector, dev, "a.txt", checkpoint="m.pth", judgement=Frames(), num_samples="4sec")
-
-
 def test_score_corpus_writes_the_scores_and_the_record_of_the_command(corpus, spectral_detector, tmp_path, capsys):
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}

@@ -150,8 +150,6 @@ def test_padding_and_peak_belong_to_the_run(spectral_detector, trials, tmp_path,
     (option,) = options
     with input_error(f"another {option}"):
         scored(spectral_detector, trials, tmp_path / "s", **options)
-    _, identity = scored(spectral_detector, trials, tmp_path / "changed", **options)
-    assert options.items() <= identity.items()
 
 
 LOUD_END = [0, 0.25, -0.125, 0, -0.5, 0.5]

@@ -304,12 +304,9 @@ def test_a_killed_server_has_forgotten_its_calls(listen_folder, small, call):
 
 
 def test_a_connection_that_sends_nothing_is_closed(serve, monkeypatch):
-    url = serve()
-    with connect(url) as client:
+    with connect(serve()) as client:
         start_before(0.2, client, monkeypatch)
         assert [line["event"] for line in rest_or_closed(client)] == ["end", "error"]
-    with connect(url) as client:
-        assert "nothing came for 0.2 s" in rest_or_closed(client)[0]["message"]
 
 
 def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):

@@ -77,13 +77,6 @@ def test_finished_epochs_are_not_printed_again(main):
     assert "is trained already, 2 epochs" in remarks
 
 
-def test_training_starts_from_the_checkpoint_of_model_path(main):
-    main(TRAIN)
-    (folder,) = Path("models").iterdir()
-    lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
-    assert lines[2:4] == ["num_params_SSL: 0", f"Model loaded : {folder}/epoch_1.pth"]
-
-
 def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     """The published program would use the old average; a remark tells the difference."""
     Path("run").mkdir()
