@@ -48,17 +48,17 @@ ON_CPU = [
 ]
 
 
-def build(name: str) -> Detector:
+def build(name):
     """A system of :func:`systems` with seeded weights."""
     torch.manual_seed(0)
     return Detector.from_config(systems()[name])
 
 
-def waveforms(count: int, samples: int = NUM_SAMPLES) -> torch.Tensor:
+def waveforms(count, samples=NUM_SAMPLES):
     return 0.1 * torch.randn(count, samples, generator=torch.Generator().manual_seed(count))
 
 
-def fitting(detector: Detector, count: int) -> torch.Tensor:
+def fitting(detector, count):
     return waveforms(count, samples_of(detector, NUM_SAMPLES))
 
 
@@ -156,13 +156,13 @@ def test_what_the_gpu_benchmark_compares_holds_for_a_tiny_detector(measure, tmp_
     assert all(row["holds"] for row in rows), rows
 
 
-def rounds_products() -> bool:
+def rounds_products():
     """Whether the GPU rounds the factors of a float32 product to the ten bits of TF32."""
     x = torch.full((256, 256), 1 + 2.0**-12, device="cuda")
     return not torch.equal(x @ torch.eye(256, device="cuda"), x)
 
 
-def rounds_convolutions() -> bool:
+def rounds_convolutions():
     x = torch.full((8, 64, 32, 32), 1 + 2.0**-12, device="cuda")
     return not torch.equal(F.conv2d(x, torch.eye(64, device="cuda")[:, :, None, None]), x)
 

@@ -39,7 +39,7 @@ PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 CAPTURED = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "stdin": subprocess.DEVNULL}
 
 
-def files_of_the_repository() -> list[Path]:
+def files_of_the_repository():
     """Every file but those that git ignores; in an unpacked source archive, every file of it."""
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     if (REPOSITORY / ".git").exists() and shutil.which("git"):

@@ -184,7 +184,7 @@ def test_the_next_command_after_training_has_the_judgement(run, tones, tmp_path)
     assert "--judgement" in scoring
 
 
-def test_development_trials_of_unknown_classes_are_left_out(tones, tmp_path, capsys):
+def test_development_trials_of_unknown_classes_are_omitted(tones, tmp_path, capsys):
     task = create_task(recipe_of(tones, tmp_path))
     assert len(task.trials("train")) == 36
     assert len(task.trials("dev")) == 36
@@ -250,7 +250,7 @@ def result(evaluated):
     return evaluated(num_resamples=200)
 
 
-def test_the_figures_are_those_of_the_logits(result, scored):
+def test_figures_of_classes_are_computed_from_the_logits(result, scored):
     assert result.header["num_known"] == 36
     assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
@@ -293,7 +293,7 @@ def frequency_of(id):
     return id.split("_")[1]
 
 
-def test_scores_of_being_known_by_training_trials(evaluated, scored, embeddings, tones, capsys):
+def test_scores_of_being_known_compare_trials_with_training_trials(evaluated, scored, embeddings, tones, capsys):
     result = evaluated(reference=embeddings, unknown="mahalanobis")
     assert [row.labels["score"] for row in result.rows("open")][-2:] == ["knn", "mahalanobis"]
     training, test = (dict(Embeddings().read(file)) for file in embeddings)
@@ -495,7 +495,7 @@ def test_a_trial_below_the_threshold_is_none_of_the_known_classes():
     assert Classes(KNOWN).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
 
 
-def test_calibrate_classes_gives_an_average_its_threshold(run, tones, tmp_path, capsys):
+def test_calibrate_classes_learns_the_threshold_of_an_average(run, tones, tmp_path, capsys):
     average = average_run(run, [5, 6]).path
     out = score_classes(tones, average, tmp_path / "dev.tsv", "--split", "dev")
     known_file = tmp_path / "known.json"

@@ -31,7 +31,7 @@ def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
     assert np.abs(shown - misses)[inside].max() < 0.005
 
 
-def test_bins_are_those_of_a_plain_loop():
+def test_reliability_bins_equal_a_direct_computation():
     rng = np.random.default_rng(0)
     llrs = Llrs(rng.normal(1, 2, 70), rng.normal(-1, 2, 143))
     trials = sorted([(llr, 1) for llr in llrs.bonafide] + [(llr, 0) for llr in llrs.spoof])
@@ -46,7 +46,7 @@ def test_bins_are_those_of_a_plain_loop():
         assert (b.low, b.high) == metrics.wilson_interval(b.share, b.num_trials)
 
 
-def test_equal_ratios_share_a_bin():
+def test_equal_ratios_share_a_reliability_bin():
     """In whichever order the trials stand, none of them tells bona fide from spoof."""
     llrs = Llrs(np.repeat([0.0, 3.0], 40), np.repeat([-3.0, 0.0], 40))
     lowest, middle, highest = reliability(llrs)

@@ -103,7 +103,7 @@ def test_ctrsvdd_has_the_figures_of_the_published_program(case):
     assert counts(evaluate(exclude={}))[1] > counts(result)[1]
 
 
-def test_asvspoof5_against_the_published_program(case, tmp_path):
+def test_asvspoof5_has_the_figures_of_the_published_program(case, tmp_path):
     published = case.results["asvspoof5_t1"]["values"]
     lines = []
     for n, (id, label) in enumerate(case.table("asv5_cm_key.tsv")[1:]):
@@ -177,7 +177,7 @@ def test_the_text_of_a_result_has_its_counts_with_every_notice(tmp_path):
         assert f"{number} rows of fewer than 20 trials of a class omitted; the JSON has them." in text
 
 
-def test_breakdown_by_any_field():
+def test_trials_are_broken_down_by_any_field():
     """A field of the spoofing is compared with all bona fide trials, any other with those of its value."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),
@@ -387,7 +387,7 @@ def scored(seed, attacks):
     return match(key, [trial.id for trial in key], means + rng.normal(size=len(key)))
 
 
-def test_every_figure_over_corpora_is_that_of_its_trials():
+def test_figures_over_corpora_are_computed_from_the_trials_of_each():
     attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": MIN_TRIALS - 1}, "three": {}}
     corpora = {name: scored(seed, attack_counts) for seed, (name, attack_counts) in enumerate(attacks.items())}
     methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
@@ -400,7 +400,7 @@ def test_every_figure_over_corpora_is_that_of_its_trials():
     assert summary.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
 
 
-def test_the_table_over_corpora():
+def test_the_table_over_corpora_marks_the_worst():
     table = corpora_table({"la": 0.1, "wild": 0.25}, {"la/A07": 0.4, "wild/x": 0.3}, 0.2)
     assert table.splitlines() == [
         "corpus                 EER %",

@@ -149,7 +149,7 @@ def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_plac
     assert 'y1="75.0"' in svg
 
 
-def test_a_partial_result_says_so(case, tmp_path):
+def test_the_page_calls_a_partial_result_partial(case, tmp_path):
     lines = (case / "good.txt").read_text().splitlines(keepends=True)
     scores = write(tmp_path / "part.txt", "".join(lines[:-7]))
     report = evaluated("asvspoof2021_la", case, scores, case / "worse.txt", allow_partial=True)

@@ -2,7 +2,6 @@
 
 import lzma
 import re
-from pathlib import Path
 
 import pytest
 from builders.files import read_json, write
@@ -32,7 +31,7 @@ def test_the_development_figures_of_cqcc_gmm_are_the_published_ones(real_2019):
     assert result["num_expected"].value == 24844
 
 
-def evaluated(folder: Path, corpus: str, *arguments: str) -> dict:
+def evaluated(folder, corpus, *arguments):
     """The systems of `nes2net evaluate`, by name, each with the values of its figures and its breakdown by attack."""
     assert main(["evaluate", corpus, *arguments, "--resamples", "2", "--json", str(folder / "report.json")]) == 0
     report = read_json(folder / "report.json")
@@ -93,7 +92,7 @@ def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progre
     assert "rests on all 16,464 trials" in (tmp_path / "report.html").read_text()
 
 
-def test_labels_of_the_progress_trials_are_those_of_no_other_phase(progress, capsys):
+def test_labels_of_the_progress_trials_are_refused_for_another_phase(progress, capsys):
     labels = str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")
     arguments = ["evaluate", "asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys", labels]
     assert main([*arguments, "--allow-partial"]) == 2

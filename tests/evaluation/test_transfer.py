@@ -99,7 +99,7 @@ def figures_at(threshold, *llrs):
     }
 
 
-def test_figures_are_those_of_the_metrics(case, report, transfer):
+def test_figures_at_a_transferred_threshold_equal_those_of_the_metrics(case, report, transfer):
     """Of the raw scores, calibrated here; tests/metrics compares the metrics with scikit-learn and formulas."""
     development, test = transfer.sets
     assert development.is_development
@@ -129,7 +129,7 @@ def test_figures_are_shown_by_name(report):
         report.only(["macro_f2"])
 
 
-def test_intervals_are_those_of_plain_resampling(case, transfer):
+def test_intervals_equal_those_of_speakers_drawn_by_hand(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row = transfer.sets[1]
     development_facts, facts = transfer.facts()["sets"]

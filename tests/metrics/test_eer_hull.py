@@ -54,7 +54,7 @@ def test_the_threshold_of_the_hull_is_interpolated_along_the_edge():
     assert threshold == pytest.approx(1.5)
 
 
-def test_the_eer_of_the_hull_equals_that_of_llreval(shared):
+def test_the_eer_of_the_hull_and_min_cllr_equal_those_of_llreval(shared):
     cases = json.loads((SHARED / "golden" / "originals" / "rocch_llreval.json").read_text())
     assert len(cases) == 9
     for case in cases:

@@ -29,7 +29,7 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
     assert rates.hter == (rates.miss + rates.false_alarm) / 2
 
 
-def test_draws_are_those_of_plain_resampling():
+def test_draws_of_rates_equal_those_of_trials_drawn_by_hand():
     """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
     rng = np.random.default_rng(0)
     classes = (rng.normal(1, 1, 40), rng.normal(-1, 1, 60))

@@ -96,7 +96,7 @@ def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("MP3", "AU")])
-def test_a_header_between_samples_is_no_samples(files, name):
+def test_the_header_of_a_file_between_samples_is_refused(files, name):
     decoder = PcmDecoder("s16le")
     decoder.push(SAMPLES.tobytes() * 10)
     decoder.push(files[name][:5])

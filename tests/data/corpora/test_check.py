@@ -32,7 +32,7 @@ WITH_TDCF = ("asvspoof2019_la", "asvspoof2021_la")
 
 
 @pytest.fixture
-def copy(every_corpus, tmp_path) -> Path:
+def copy(every_corpus, tmp_path):
     """A copy to damage."""
     return Path(shutil.copytree(every_corpus, tmp_path / "corpora"))
 
@@ -49,7 +49,7 @@ def one_problem(name, root, begin, **options):
     return problem, dict(result.tasks())
 
 
-def test_every_corpus_is_here():
+def test_every_registered_corpus_is_checked_by_some_test():
     tested_elsewhere = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
     assert {*ROOTS, *tested_elsewhere} == set(corpora.names())
 

@@ -15,7 +15,7 @@ from nes2net.metrics.eer import METHODS
 
 
 @pytest.mark.parametrize("name", corpora.names())
-def test_every_corpus_keeps_the_contract(name):
+def test_every_corpus_states_its_splits_sources_and_evaluation(name):
     corpus = corpora.get(name)
     assert isinstance(corpus, Corpus)
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
@@ -34,7 +34,7 @@ def test_every_corpus_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize("name", corpora.names())
-def test_the_counts_of_every_corpus_agree(name):
+def test_the_official_counts_of_every_corpus_add_up(name):
     corpus = corpora.get(name)
     assert bool(corpus.key_files) == bool(corpus.phases)
     assert set(corpus.key_counts) == set(corpus.phases)
@@ -51,7 +51,7 @@ def test_the_counts_of_every_corpus_agree(name):
             assert sum(values.values()) == (counts.spoof if field == "attack" else counts.trials)
 
 
-def test_a_corpus_of_another_package(register_corpus):
+def test_a_corpus_of_another_package_is_found_by_its_name(register_corpus):
     register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
     assert corpora.get("mine").title == "Mine"
     assert "mine" in corpora.names()

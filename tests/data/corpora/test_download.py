@@ -134,7 +134,7 @@ def test_a_second_record_has_a_folder_of_its_own(server, client, tmp_path):
     assert (tmp_path / "README.txt").read_bytes() == b"read me"
 
 
-def test_only_must_match_a_file(server, client):
+def test_a_pattern_that_matches_no_file_is_refused(server, client):
     with input_error(r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
         plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
 

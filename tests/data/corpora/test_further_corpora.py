@@ -52,7 +52,7 @@ def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_missing_parts_of_further_corpora_are_named(tmp_path, name):
+def test_a_missing_recording_is_named_if_a_list_has_it_and_else_omitted(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
     make(tmp_path, mini)
@@ -126,7 +126,7 @@ def test_unpacked_archives_of_add_2023_are_found(tmp_path, monkeypatch):
         corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
 
 
-def test_the_evaluation_of_at_add_without_labels(tmp_path):
+def test_the_evaluation_of_at_add_has_trials_without_labels(tmp_path):
     audio = folder(tmp_path / "T1" / "eval")
     for name in ("b.wav", "a.wav"):
         write(audio / name)
@@ -136,7 +136,7 @@ def test_the_evaluation_of_at_add_without_labels(tmp_path):
         corpora.get("at_add_track1").keys(tmp_path, "eval")
 
 
-def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):
+def test_the_test_set_of_ctrsvdd_has_trials_without_labels(tmp_path):
     audio = folder(tmp_path / "test_set")
     with input_error(r"test_set: holds no \.flac files"):
         ctrsvdd.CORPUS.trials(tmp_path, "eval")

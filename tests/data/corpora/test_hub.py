@@ -25,7 +25,9 @@ def packed(corpus, tmp_path_factory):
     return out
 
 
-def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_detector, tmp_path, monkeypatch, capsys):
+def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(
+    corpus, packed, spectral_detector, tmp_path, monkeypatch, capsys
+):
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
     snapshot = make_cache(tmp_path / "hf", "owner/set", packed)
     spectral_detector.save(tmp_path / "model.pth")

@@ -71,7 +71,7 @@ def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, segme
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
-def test_segments_that_are_incomplete_or_contradict(tmp_path):
+def test_segments_that_are_incomplete_or_contradict_the_protocol_are_refused(tmp_path):
     def refused(message, error=InputError, **options):
         with pytest.raises(error, match=message):
             partialspoof.segments(tmp_path, "eval", **options)

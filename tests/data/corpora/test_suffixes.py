@@ -73,7 +73,7 @@ def test_a_recording_with_the_listed_name_is_preferred(tmp_path):
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
 
 
-def test_listed_recordings_in_the_current_folder(tmp_path, monkeypatch):
+def test_listed_recordings_are_found_in_the_current_folder(tmp_path, monkeypatch):
     write(tmp_path / "1.WAV")
     write(tmp_path / "meta.csv", META)
     monkeypatch.chdir(tmp_path)
@@ -82,7 +82,7 @@ def test_listed_recordings_in_the_current_folder(tmp_path, monkeypatch):
     assert trial.path.is_file()
 
 
-def test_folders_name_what_is_not_read(tmp_path, capsys):
+def test_files_of_a_corpus_of_folders_that_are_not_read_are_named(tmp_path, capsys):
     audio = folder(tmp_path / "DATASET_GradTTS" / "test")
     for name in ("p1_a.WAV", "p1_b.wav1", "p1_c"):
         write(audio / name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 
-def test_rates_of_detection_are_those_of_the_sums():
+def test_rates_of_detection_are_computed_from_sums_over_utterances():
     counts = [[1, 1, 1], [1, 0, 0]]
     assert detection(counts) == (2 / 3, 2 / 3, 2 / 3, 0.5)
     low, high = interval_of_sums(counts, lambda sums: detection(sums).iou, num_resamples=200)
