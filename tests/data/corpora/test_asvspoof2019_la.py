@@ -40,6 +40,10 @@ def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
     assert [t.phase for t in CORPUS.keys(train)] == ["train"]
     own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
     assert [t.phase for t in CORPUS.keys(own_protocol, "dev")] == [None, None]
+
+
+def test_a_phase_without_keys_is_refused(tmp_path):
+    train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     with input_error("no trials in phase 'dev'; the key has train"):
         CORPUS.keys(train, "dev")
     with pytest.raises(NotFound, match=r"ASVspoof2019\.LA\.cm\.dev\.trl\.txt"):

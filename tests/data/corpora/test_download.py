@@ -74,16 +74,20 @@ def files_of(folder):
 
 
 def test_a_record_is_downloaded_with_its_archives_unpacked(server, client, tmp_path):
-    corpus = corpus_of(record_of(server, what="all of it"))
+    corpus = corpus_of(record_of(server))
     plan = plan_downloads(corpus, client)
-    assert {file.name: file.remote.size for file in plan.files} == {name: len(FILES[name]) for name in FILES}
-    assert plan.size == sum(map(len, FILES.values()))
-    assert plan.licences == ["cc-by-4.0"]
-    assert plan.steps == ["unpack more.rar into the folder by hand"]
     server.broken_after = [len(ZIP) // 2]
     fetch_all(plan, tmp_path, client)
     assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
     assert {"README.txt", "more.rar", "release.zip", "keys/LA/CM/trial_metadata.txt"} < set(files_of(tmp_path))
+
+
+def test_the_plan_of_a_download_states_sizes_licences_and_steps(server, client):
+    plan = plan_downloads(corpus_of(record_of(server, what="all of it")), client)
+    assert {file.name: file.remote.size for file in plan.files} == {name: len(FILES[name]) for name in FILES}
+    assert plan.size == sum(map(len, FILES.values()))
+    assert plan.licences == ["cc-by-4.0"]
+    assert plan.steps == ["unpack more.rar into the folder by hand"]
 
 
 def test_files_with_the_published_checksum_are_not_fetched_again(server, client, tmp_path):
@@ -183,10 +187,13 @@ def test_a_set_of_the_hub_is_downloaded(hub, client, tmp_path):
         assert plan.licences == ["mit"]
         fetch_all(plan, to, client)
         assert [name for name in files_of(to) if not name.startswith(".cache")] == came
-    (to / came[0]).unlink()
+
+
+def test_a_set_that_the_hub_no_longer_has_is_named(hub, client, tmp_path):
+    plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client)
     hub.statuses = [404] * 99
     with pytest.raises((InputError, Unfinished), match=r"o/n"):
-        fetch_all(plan, to, client)
+        fetch_all(plan, tmp_path, client)
 
 
 @pytest.fixture

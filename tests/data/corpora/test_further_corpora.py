@@ -138,11 +138,15 @@ def test_the_evaluation_of_at_add_has_trials_without_labels(tmp_path):
 
 def test_the_test_set_of_ctrsvdd_has_trials_without_labels(tmp_path):
     audio = folder(tmp_path / "test_set")
-    with input_error(r"test_set: holds no \.flac files"):
-        ctrsvdd.CORPUS.trials(tmp_path, "eval")
     for name in ("b.flac", "a.flac", "._a.flac", "notes.txt", "c.wav"):
         write(audio / name)
     assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
+
+
+def test_missing_parts_of_ctrsvdd_are_named(tmp_path):
+    folder(tmp_path / "test_set")
+    with input_error(r"test_set: holds no \.flac files"):
+        ctrsvdd.CORPUS.trials(tmp_path, "eval")
     with pytest.raises(NotFound, match=r"protocol of CtrSVDD eval not found; looked for .*test\.txt"):
         ctrsvdd.CORPUS.keys(tmp_path, "eval")
     with pytest.raises(NotFound, match=r"train\.txt"):

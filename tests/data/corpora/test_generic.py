@@ -144,13 +144,22 @@ def test_a_folder_without_recordings_or_lists_is_refused(tmp_path):
         CORPUS.trials(tmp_path)
     with pytest.raises(NotFound, match="no list of trials"):
         CORPUS.trials(tmp_path / "none.csv")
+
+
+def test_a_part_that_a_list_lacks_is_refused(tmp_path):
+    file = write(tmp_path / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
     with input_error("no trials in phase 'dev'; the key has eval, train"):
-        file = write(tmp_path / "parts" / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
         CORPUS.trials(file, "dev")
+
+
+def test_two_folders_of_one_class_are_refused(tmp_path):
     folder(tmp_path / "real")
     folder(tmp_path / "human")
     with input_error("both human and real stand for bonafide; rename one"):
         CORPUS.trials(tmp_path)
+
+
+def test_a_list_without_labels_is_refused_as_a_key(tmp_path):
     with input_error("no trial has a label"):
         CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
 

@@ -90,11 +90,22 @@ def test_a_set_that_cannot_be_downloaded_is_named(packed, tmp_path, monkeypatch)
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
     assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
+
+
+def test_a_wrong_name_of_a_set_is_refused():
     for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
         with input_error("not a data set of the hub: write hub:OWNER/NAME"):
             corpora.get(name)
-    assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
+
+
+def test_a_copy_of_a_set_is_read_without_the_hub(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12
+
+
+def test_shards_that_an_interrupted_download_lacks_are_named(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
     first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))
     first.unlink()
     with input_error(f"shards are missing: data/{first.name}; copy or download"):
-        corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download
+        corpora.get("hub:owner/set").trials(None, "eval")

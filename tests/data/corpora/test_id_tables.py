@@ -112,20 +112,27 @@ def test_a_file_of_labels_is_read_as_the_key_of_every_corpus(tmp_path, name, tex
     assert second.label == "spoof"
 
 
+@pytest.fixture
+def labels(tmp_path):
+    (tmp_path / "labels.txt").write_text("u1 bonafide\nu2 spoof\n")
+    return tmp_path / "labels.txt"
+
+
 @pytest.mark.parametrize("name", corpora.names())
-def test_a_file_of_labels_is_read_as_the_key_of_every_phase(tmp_path, name):
-    labels = tmp_path / "labels.txt"
-    labels.write_text("u1 bonafide\nu2 spoof\n")
+def test_a_file_of_labels_is_read_as_the_key_of_every_phase(labels, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
-    with input_error("has no phase 'x'"):
-        corpus.keys(labels, "x")
 
 
 @pytest.mark.parametrize("name", corpora.names())
-def test_a_file_of_labels_with_an_unknown_word_is_refused(tmp_path, name):
-    labels = tmp_path / "labels.txt"
+def test_an_unknown_phase_of_a_file_of_labels_is_refused(labels, name):
+    with input_error("has no phase 'x'"):
+        corpora.get(name).keys(labels, "x")
+
+
+@pytest.mark.parametrize("name", corpora.names())
+def test_a_file_of_labels_with_an_unknown_word_is_refused(labels, name):
     labels.write_text("u1 bonafide\nu2 1\n")
     with input_error("labels.txt, line 2: unknown label '1'; .*so write the words"):
         corpora.get(name).keys(labels)

@@ -23,14 +23,21 @@ def test_recordings_are_listed_with_their_labels(tmp_path, root):
         Trial("10", audio / "10.wav", "spoof"),
         Trial("7", audio / "7.wav"),
     ]
-    for key in (tmp_path / root, audio / "meta.csv"):
-        keys = [(t.id, t.label, t.path) for t in CORPUS.keys(key, "eval")]
-        assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
+
+
+@pytest.mark.parametrize("key", [".", "release_in_the_wild", "release_in_the_wild/meta.csv"])
+def test_the_key_is_found_from_each_root_or_file(tmp_path, key):
+    write(tmp_path / "release_in_the_wild" / "meta.csv", META)
+    keys = [(t.id, t.label, t.path) for t in CORPUS.keys(tmp_path / key, "eval")]
+    assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path):
+    with input_error(r"holds no \.wav files; give `root`"):
+        CORPUS.trials(tmp_path)
 
 
 def test_recordings_without_labels_are_listed(tmp_path):
-    with input_error(r"holds no \.wav files; give `root`"):
-        CORPUS.trials(tmp_path)
     write(tmp_path / "1.wav")
     assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
 

@@ -43,6 +43,9 @@ def test_files_without_segment_labels_are_refused(tmp_path):
         partialspoof.segment_labels(tmp_path, "dev", 30)
     with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
         partialspoof.segment_labels(tmp_path, "dev", 40)
+
+
+def test_segment_labels_that_are_no_row_of_0_and_1_are_refused(tmp_path):
     for values in (np.array(["1", "2"]), np.array([["1"]]), np.array([0.5])):
         np.save(tmp_path / "dev_seglab_0.02.npy", {"CON_D_1": values})
         with input_error(r"dev_seglab_0\.02\.npy: the labels of CON_D_1 are not a row of '0' and"):

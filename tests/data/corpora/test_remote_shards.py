@@ -55,6 +55,10 @@ def test_shards_in_s3_give_the_local_trials(folder):
             local = shards.CORPUS.trials(folder / format, "train")
             for address in (f"{s3}/{format}", f"{s3}/{format}/{pattern}"):
                 assert_same_trials(address, local)
+
+
+def test_a_missing_folder_in_s3_is_named(folder):
+    with s3_store(folder) as s3:
         with input_error(rf"{s3}/none"):
             shards.CORPUS.trials(f"{s3}/none", "train")
 
@@ -65,11 +69,14 @@ def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
         assert_same_trials("hub:some/tiny", local)
 
 
-def test_only_indexed_shards_can_be_remote(folder, tmp_path):
-    """An Arrow file has no index; other corpora have no shards."""
+def test_remote_arrow_files_are_refused(tmp_path):
+    """They have no index."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:
         with input_error("a remote shard must be a Parquet or tar file"):
             shards.CORPUS.trials(f"{web.address}/x.arrow")
-        with input_error("which only the corpus shards reads: copy the folder to this machine"):
-            asvspoof2019_la.CORPUS.trials(web.address, "train")
+
+
+def test_only_the_corpus_shards_reads_from_an_address():
+    with input_error("which only the corpus shards reads: copy the folder to this machine"):
+        asvspoof2019_la.CORPUS.trials("http://127.0.0.1:9", "train")

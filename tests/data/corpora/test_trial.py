@@ -27,6 +27,9 @@ def test_a_trial_can_be_pickled(protocol):
 def test_fields_of_a_trial_are_read_by_name():
     assert FULL.get("room") == "x"
     assert FULL.get("nothing") is None
+
+
+def test_only_a_trial_of_a_key_lacks_a_path_to_its_audio():
     assert FULL.audio_path() == Path("a/b.flac")
     with input_error("trial 'a' has no path to its audio, because it is from a key"):
         Trial("a").audio_path()
