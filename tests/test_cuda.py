@@ -21,6 +21,7 @@ from _harness import generated_trials  # of scripts/benchmarks
 from builders import PATIENCE
 from builders.runs import assert_same_run, state_of, stop
 from builders.systems import samples_of, systems
+from torch.testing import assert_close
 
 from nes2net import Detector, create_frontend
 from nes2net.evaluation.judgements import Scores
@@ -84,7 +85,7 @@ def test_logits_and_gradients_equal_those_of_float64_on_the_cpu(name, device):
         logits.square().sum().backward()
     expected = exact(x.double())
     expected.square().sum().backward()
-    torch.testing.assert_close(logits.cpu().double(), expected, rtol=1e-3, atol=1e-4)
+    assert_close(logits.cpu().double(), expected, rtol=1e-3, atol=1e-4)
     pairs = [(a.grad.cpu(), b.grad) for a, b in zip(detector.parameters(), exact.parameters()) if b.grad is not None]
     norm = torch.cat([b.flatten() for _, b in pairs]).norm()
     assert torch.cat([(a - b).flatten() for a, b in pairs]).norm() < 1e-3 * norm
@@ -253,10 +254,10 @@ def test_a_cuda_graph_computes_the_same_scores(name):
         for _ in range(2):
             outputs = replayed(x), replayed(y)  # both, before either is looked at
             for a, b in zip(outputs, expected):
-                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+                assert_close(a, b, rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1
         longer = waveforms(3).cuda()
-        torch.testing.assert_close(replayed(longer), detector.scores(longer), rtol=1e-5, atol=1e-6)
+        assert_close(replayed(longer), detector.scores(longer), rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1  # no more than `most`
 
 

@@ -6,17 +6,16 @@ from argparse import SUPPRESS, _SubParsersAction
 from functools import cache
 from glob import glob
 from itertools import takewhile
-from pathlib import Path
 
 import pytest
 import soundfile
+from conftest import REPOSITORY
 
 from nes2net import InputError
 from nes2net.cli.main import build_parser
 from nes2net.training.recipes.documentation import all_keys
 from nes2net.training.registry import tasks
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -159,6 +159,9 @@ def test_the_manual_lists_every_package():
     districts = {district(dotted(path)) for path in MODULES}
     assert districts - {FACE, DOOR, VERSION} == set(NUMBERS)
     assert sorted(NUMBERS.values()) == list(range(11))
+
+
+def test_the_package_has_at_most_16_entries():
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= 16
 
@@ -179,6 +182,9 @@ def test_no_package_imports_one_above_it():
             if runs_up(district(module), district(name)):
                 wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
+
+
+def test_at_most_80_pairs_of_packages_import_each_other():
     assert len(arrows()) <= 80
 
 

@@ -114,17 +114,24 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
     assert result["accuracy"].value == 0.8
     assert result.header["class_labels"]["families"]["field"] == "family"
     assert evaluated(folder, class_field="attack").header["class_labels"]["logits"]["aliases"]
+
+
+def test_a_class_field_without_classes_of_the_detector_is_refused(folder):
     with input_error("no trial of the key has one of the classes A01, A02, A03 as family"):
         evaluated(folder, class_field="family")
     with input_error("30 spoofed trials of the key with no codec, .*name the field .* `class_field`"):
         evaluated(folder, class_field="codec")
 
 
-def test_class_field_is_a_flag_of_the_commands(folder, monkeypatch, capsys):
+def test_evaluate_has_a_flag_for_the_class_field(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
     assert not main(words.split())
     assert "families: the class of a trial is its family, as asked for; no aliases" in capsys.readouterr().out
+
+
+def test_calibrate_classes_says_how_trials_get_their_classes(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
     write_class_labels(folder, RECORDS["joined"])
     words = "calibrate classes generic logits.tsv --keys key.csv --phase all --save known.json"
     assert not main(words.split())

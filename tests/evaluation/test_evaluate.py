@@ -49,9 +49,6 @@ def test_2021_la_has_the_figures_of_the_published_program(case, phase):
     assert num_bonafide == published["n_bona"]
     assert num_spoof == published["n_spoof"]
     assert result["num_expected"].value == num_bonafide + num_spoof
-    low, high = result["eer"].interval
-    assert low <= result["eer"].value <= high
-    assert result.header["systems"][0]["interval_over"] == "speakers"
     for name in ("by attack", "by codec", "by attack and codec"):
         assert sum(row.value("num_spoof") for row in result.rows(name)) == num_spoof
     assert {row.value("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
@@ -205,6 +202,9 @@ def test_further_columns_of_several_values_are_tabulated(tmp_path):
         ("kitchen", Figure(0)),
     ]
     assert result.rows("by codec") == []
+
+
+def test_trials_are_excluded_by_a_further_column(tmp_path):
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
     result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})

@@ -248,7 +248,10 @@ def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     assert not uses_in_words(Provenance.read(in_this_folder), "generic", "train")
     provenance = Provenance.read(trained_on(uses("generic", "train", "dev", root="own")))
     assert len(uses_in_words(provenance, "generic", "all", "own")) == 2
-    assert "root" not in str(provenance.only_training_data(folders=False))
+
+
+def test_training_data_can_be_stated_without_folders():
+    assert "root" not in str(Provenance.read(OWN).only_training_data(folders=False))
 
 
 def test_training_data_that_nobody_states_are_called_unstated():

@@ -100,8 +100,13 @@ def test_quick_draws_of_many_trials_equal_the_metric_of_each_resample(name, unit
     quick = bootstrap_values([metric], *classes, num_resamples=30, **groups)
     slow = bootstrap_values([plain(metric)], *classes, num_resamples=30, **groups)
     assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
-    low, high = bootstrap_interval(metric, *classes, num_resamples=30)
-    assert low < plain(metric)(*classes) < high
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_interval_of_a_metric_holds_its_value(name):
+    *classes, _ = drawn(2)
+    low, high = bootstrap_interval(QUICK[name], *classes, num_resamples=30)
+    assert low < plain(QUICK[name])(*classes) < high
 
 
 @pytest.mark.parametrize("clustered", [False, True])
@@ -195,8 +200,11 @@ def test_intervals_of_few_errors_are_at_least_binomial():
     assert rate_interval(0.2, clustered, 4000) == pytest.approx(wilson_interval(0.2, 400), rel=0.01)
     for rate in (0.0, 1.0, 0.01):
         assert rate_interval(rate, np.full(50, rate), 100) == wilson_interval(rate, 100)
+
+
+def test_a_confidence_of_1_is_refused():
     with input_error("`confidence` must be between 0 and 1"):
-        rate_interval(0.2, many, 4000, 1.0)
+        rate_interval(0.2, [0.1, 0.3], 4000, 1.0)
 
 
 def test_a_draw_that_lacks_a_class_is_repeated():

@@ -1,13 +1,13 @@
 """Every registered condition at each of its default strengths: what the contract promises."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from builders import input_error, noise_folders
 from builders.voices import voice
+from conftest import repository_text
 from numpy.random import default_rng
 
 from nes2net.data.augment import NoiseAugmentation, Sources
@@ -24,6 +24,9 @@ NAMES = [
     for name in effects._built_in
     for strength in effects.get(name).strengths or (None,)
 ]
+
+
+of_every_condition = pytest.mark.parametrize("text", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def condition_or_skip(text, sources):
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("text", NAMES)
+@of_every_condition
 def test_every_condition_returns_a_changed_waveform_and_keeps_its_input(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
@@ -61,7 +64,7 @@ def test_every_condition_returns_a_changed_waveform_and_keeps_its_input(text, so
         assert not np.array_equal(y, x)
 
 
-@pytest.mark.parametrize("text", NAMES)
+@of_every_condition
 def test_every_condition_can_be_pickled(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
@@ -70,7 +73,7 @@ def test_every_condition_can_be_pickled(text, sources):
     np.testing.assert_array_equal(unpickled_result, y)
 
 
-@pytest.mark.parametrize("text", NAMES)
+@of_every_condition
 def test_every_condition_accepts_short_or_silent_recordings(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
@@ -186,7 +189,7 @@ def test_a_condition_without_its_library_is_not_in_the_default_suite(monkeypatch
 
 
 def test_the_page_on_robustness_has_a_row_for_every_condition():
-    page = (Path(__file__).resolve().parents[3] / "docs" / "robustness.md").read_text(encoding="utf-8")
+    page = repository_text("docs/robustness.md")
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
         [f"`{name}`", effect.unit, ", ".join(f"{strength:g}" for strength in effect.strengths)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders import input_error
+from torch.testing import assert_close
 
 from nes2net.data.augment.latent import LatentAugmentation
 
@@ -76,9 +77,7 @@ def test_mixup_draws_from_beta_with_parameters_of_a_half():
 def test_noise_has_the_level_of_the_embedding():
     x = 100 * embeddings(size=4096)
     noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
-    torch.testing.assert_close(
-        noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0
-    )
+    assert_close(noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0)
 
 
 def test_one_affine_map_at_the_level_of_the_embeddings_is_drawn_for_a_batch():
@@ -90,7 +89,7 @@ def test_one_affine_map_at_the_level_of_the_embeddings_is_drawn_for_a_batch():
     after = affine / level
     factor = (after[0] - after[1]) / (before[0] - before[1])
     shift = after[0] - factor * before[0]
-    torch.testing.assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
+    assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
     assert factor.mean() == pytest.approx(1, abs=0.02)
     assert factor.std() == pytest.approx(0.2, rel=0.1)
     assert shift.std() == pytest.approx(0.2, rel=0.1)

@@ -145,13 +145,17 @@ waveforms = st.one_of(
 generators = st.sampled_from([default_rng, np.random.RandomState])
 
 
+def boosted(x, algo, make_rng, seed):
+    return rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+
+
 calls = {"x": waveforms, "algo": st.sampled_from(ALGORITHMS), "make_rng": generators, "seed": st.integers(0, 2**32 - 1)}
 
 
 @settings(max_examples=100)
 @given(**calls)
 def test_rawboost_gives_a_finite_waveform_of_the_same_length(x, algo, make_rng, seed):
-    y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+    y = boosted(x, algo, make_rng, seed)
     assert y.shape == x.shape
     assert np.isfinite(y).all()
     assert y.dtype == (x.dtype if algo in (0, 2) else np.float64)
@@ -165,12 +169,12 @@ def test_rawboost_depends_only_on_its_input_with_its_seed(x, algo, make_rng, see
     before = x.copy()
     global_numpy = np.random.get_state()[1].copy()
     global_python = random.getstate()
-    y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+    y = boosted(x, algo, make_rng, seed)
     assert not np.shares_memory(x, y)
     assert_array_equal(x, before)
     assert_array_equal(np.random.get_state()[1], global_numpy)
     assert random.getstate() == global_python
-    assert_array_equal(y, rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed)))
+    assert_array_equal(y, boosted(x, algo, make_rng, seed))
 
 
 def test_rawboost_of_silence_is_silence():

@@ -7,6 +7,7 @@ import torch
 from builders import input_error
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing import assert_close
 
 from nes2net.data.augment.specmix import Specmix
 
@@ -19,7 +20,7 @@ specmixes = st.builds(
     probability=st.floats(0, 1),
     mix_labels=st.booleans(),
 )
-seeds = st.integers(0, 2**32)
+of_any_batch = given(shapes, specmixes, st.integers(0, 2**32))
 
 
 def batch_of(shape, seed=0):
@@ -37,14 +38,14 @@ def pasted(mixed, spectrograms):
     return mixed.spectrograms != spectrograms
 
 
-@given(shapes, specmixes, seeds)
+@of_any_batch
 def test_the_pasted_area_comes_from_one_other_sample_that_the_label_names(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     mixed = specmix(spectrograms, targets, generator(seed))
     hard = torch.nn.functional.one_hot(targets, 2).float()
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
-    torch.testing.assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
-    torch.testing.assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
+    assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
+    assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
     assert (mixed.targets >= 0).all()
     for i in range(shape[0]):
         pasted_area = pasted(mixed, spectrograms)[i]
@@ -60,10 +61,10 @@ def test_the_pasted_area_comes_from_one_other_sample_that_the_label_names(shape,
         expected = (
             mixed.own_share[i] * hard[i] + (1 - mixed.own_share[i]) * hard[partner] if specmix.mix_labels else hard[i]
         )
-        torch.testing.assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
+        assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
 
 
-@given(shapes, specmixes, seeds)
+@of_any_batch
 def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     before = spectrograms.clone()
@@ -72,7 +73,7 @@ def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
     assert all(map(torch.equal, mixed, again))
 
 
-@given(shapes, specmixes, seeds)
+@of_any_batch
 def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     pasted_areas = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
@@ -134,7 +135,7 @@ def test_mixed_targets_remain_distributions():
     once = specmix(spectrograms, targets, generator(0), num_classes=3)
     twice = specmix(once.spectrograms, once.targets, generator(1))
     assert once.targets.shape == twice.targets.shape == (6, 3)
-    torch.testing.assert_close(twice.targets.sum(1), torch.ones(6))
+    assert_close(twice.targets.sum(1), torch.ones(6))
 
 
 def test_spectra_must_be_a_batch():

@@ -256,21 +256,26 @@ def test_labels_of_segments_are_counted(copy):
     assert check("asvspoof2019_la", copy).splits[0].segments == []
 
 
-def test_labels_of_segments_that_contradict_the_protocol_are_named(copy):
-    labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
-    segments = np.load(labels, allow_pickle=True).item()
+@pytest.fixture
+def dev_labels(copy):
+    """The file of the labels of segments of PartialSpoof's development set, and the labels."""
+    file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
+    return file, np.load(file, allow_pickle=True).item()
+
+
+def test_labels_of_segments_that_contradict_the_protocol_are_named(copy, dev_labels):
+    file, segments = dev_labels
     bonafide, *spoofed = segments
-    np.save(labels, {name: np.full(40, "0") for name in spoofed[:2]} | {bonafide: np.full(40, "0")})
+    np.save(file, {name: np.full(40, "0") for name in spoofed[:2]} | {bonafide: np.full(40, "0")})
     missing = str(check("partialspoof", copy).findings[0])
     assert missing.startswith("dev: labels of 10 ms of dev: ")
     assert f"{bonafide} (bonafide, some of it" in missing
 
 
-def test_missing_labels_of_segments_are_named(copy):
-    labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
-    segments = np.load(labels, allow_pickle=True).item()
+def test_missing_labels_of_segments_are_named(copy, dev_labels):
+    file, segments = dev_labels
     bonafide, *spoofed = segments
-    np.save(labels, {name: segments[name] for name in spoofed})
+    np.save(file, {name: segments[name] for name in spoofed})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
 
 

@@ -51,6 +51,12 @@ def client():
         yield client
 
 
+@pytest.fixture
+def download(client, tmp_path):
+    """A function that downloads a corpus into the folder of the test."""
+    return lambda corpus: fetch_all(plan_downloads(corpus, client), tmp_path, client)
+
+
 def add_record(server, id, files, **listed):
     entries = [
         {"key": name, "size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}", **listed}
@@ -90,11 +96,11 @@ def test_the_plan_of_a_download_states_sizes_licences_and_steps(server, client):
     assert plan.steps == ["unpack more.rar into the folder by hand"]
 
 
-def test_files_with_the_published_checksum_are_not_fetched_again(server, client, tmp_path):
+def test_files_with_the_published_checksum_are_not_fetched_again(server, download):
     corpus = corpus_of(record_of(server))
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     server.requests.clear()
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     assert server.fetched() == ["/api/records/7"]
 
 
@@ -118,17 +124,17 @@ def test_removed_archives_are_not_downloaded_again(server, client, tmp_path):
     assert files_of(tmp_path) == kept_files
 
 
-def test_without_a_published_checksum_that_of_the_download_is_recorded(server, client, tmp_path):
+def test_without_a_published_checksum_that_of_the_download_is_recorded(server, download, tmp_path):
     server.pages["/some list.txt"] = b"first"
     corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     received = json.loads((tmp_path / RECORD).read_text())["files"]["some list.txt"]
     assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()}
     assert received["published"] is False
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     (tmp_path / "some list.txt").write_bytes(b"FIRST")
     with input_error(rf"its checksum differs from the one recorded in {RECORD}"):
-        fetch_all(plan_downloads(corpus, client), tmp_path, client)
+        download(corpus)
 
 
 def test_a_second_record_has_a_folder_of_its_own(server, client, tmp_path):

@@ -18,8 +18,10 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 
+of_every_corpus = pytest.mark.parametrize("name", CORPORA)
 
-@pytest.mark.parametrize("name", CORPORA)
+
+@of_every_corpus
 def test_further_corpora_give_their_trials(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
@@ -34,7 +36,7 @@ def test_further_corpora_give_their_trials(tmp_path, name):
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@of_every_corpus
 def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
@@ -51,7 +53,7 @@ def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
             assert not split.extra  # recordings of another track
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@of_every_corpus
 def test_a_missing_recording_is_named_if_a_list_has_it_and_else_omitted(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]

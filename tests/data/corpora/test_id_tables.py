@@ -7,6 +7,8 @@ from nes2net.data.registry import corpora
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import read_scores
 
+of_every_corpus = pytest.mark.parametrize("name", corpora.names())
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -89,7 +91,7 @@ def test_json_of_another_form_is_refused(path, text, message):
         read_scores(path)
 
 
-@pytest.mark.parametrize("name", corpora.names())
+@of_every_corpus
 @pytest.mark.parametrize(
     "text",
     [
@@ -118,20 +120,20 @@ def labels(tmp_path):
     return tmp_path / "labels.txt"
 
 
-@pytest.mark.parametrize("name", corpora.names())
+@of_every_corpus
 def test_a_file_of_labels_is_read_as_the_key_of_every_phase(labels, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
 
 
-@pytest.mark.parametrize("name", corpora.names())
+@of_every_corpus
 def test_an_unknown_phase_of_a_file_of_labels_is_refused(labels, name):
     with input_error("has no phase 'x'"):
         corpora.get(name).keys(labels, "x")
 
 
-@pytest.mark.parametrize("name", corpora.names())
+@of_every_corpus
 def test_a_file_of_labels_with_an_unknown_word_is_refused(labels, name):
     labels.write_text("u1 bonafide\nu2 1\n")
     with input_error("labels.txt, line 2: unknown label '1'; .*so write the words"):
