@@ -279,7 +279,7 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
-        "github.com/Yaselley/deepfense-framework, hub DeepFense",
+        "github.com/Yaselley/deepfense-framework, Hugging Face organisation DeepFense",
         licence="not stated",
         code_licence="Apache-2.0",
         num_samples=_DEEPFENSE_CROP,
@@ -471,7 +471,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "the named detector is the paper's best configuration; other configurations require options of the back-end",
+            "this detector is the paper's best configuration; other configurations require options of the back-end",
             "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `dtype=bfloat16`, "
             "`batch_size=64` and the front-end's option `normalize: batch` give nearly the same scores",
         ),
