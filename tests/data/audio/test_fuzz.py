@@ -96,10 +96,14 @@ def test_flac_with_samples_beyond_16_bits_is_read_with_ffmpeg(tmp_path):
 @pytest.mark.parametrize("height", [30000, 34000])
 @pytest.mark.parametrize("md5", MD5_SUMS)
 def test_damage_of_flac_with_samples_beyond_16_bits_is_noticed(tmp_path, height, md5):
-    content = one_frame_of_flac(np.round(height * SINE).astype(int), md5)
-    for damaged in (content[:-100], content[:3000] + b"\0" + content[3001:]):
-        (tmp_path / "speech.flac").write_bytes(damaged)
-        assert isinstance(read(tmp_path / "speech.flac"), InputError)
+    path = tmp_path / "speech.flac"
+    values = np.round(height * SINE).astype(int)
+    content = one_frame_of_flac(values, md5)
+    cut_off = content[:-100]
+    changed = content[:3000] + b"\0" + content[3001:]
+    for damaged in (cut_off, changed):
+        path.write_bytes(damaged)
+        assert isinstance(read(path), InputError)
 
 
 def one_frame_of_flac(values, md5):
