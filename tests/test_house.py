@@ -297,7 +297,7 @@ def direct_writes(path):
     return calls
 
 
-def test_direct_writes_are_those_of_the_list():
+def test_only_listed_modules_write_files_directly():
     """`lib/` writes no file through a link in an output folder; a new direct write belongs into `replacing`."""
     counts = {}
     for path in MODULES:

@@ -24,7 +24,7 @@ def results(tmp_path_factory):
     return read_json(file)
 
 
-def test_logits_losses_and_gradients_are_those_of_the_cpu(results):
+def test_logits_losses_and_gradients_on_a_second_device_equal_those_of_the_cpu(results):
     assert not {name: row["error"] for name, row in results.items() if "error" in row}
     assert len(results) > 60
 

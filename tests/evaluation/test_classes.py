@@ -159,7 +159,7 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_training_selects_by_the_errors_of_classes(run):
+def test_training_records_errors_of_classes_and_no_eer(run):
     last_epoch = history_of(run)[-1]
     assert last_epoch["val_trace_f1_error_wo_aug"] == 0
     assert last_epoch["val_trace_error_wo_aug"] == 0

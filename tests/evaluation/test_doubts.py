@@ -43,7 +43,7 @@ def test_evaluate_doubts_scores_of_the_predicted_class(folder):
     assert any(notice.startswith(DOUBT) for notice in result.to_dict()["notices"])
 
 
-def test_doubts_cover_every_set(folder):
+def test_doubts_about_scores_are_named_for_every_set(folder):
     predicted = folder / "predicted.csv"
     further_set = SetFiles("generic", predicted, folder / "key.csv", "all")
     source = ThresholdSource(
@@ -55,7 +55,7 @@ def test_doubts_cover_every_set(folder):
     assert len(doubts) == 2
 
 
-def test_doubts_cover_calibrations(folder, capsys):
+def test_calibrations_name_doubts_about_scores(folder, capsys):
     learned = calibrate(labels_of(folder), [folder / "bonafide.csv"]).calibration
     assert capsys.readouterr().err == ""
     calibrate(labels_of(folder), [folder / "predicted.csv"], allow_inverted=True)

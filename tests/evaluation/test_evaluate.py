@@ -72,15 +72,19 @@ def test_in_the_wild_has_the_eer_of_the_published_program(case):
     assert result.rows("by codec") == []
 
 
-def test_ctrsvdd_has_the_figures_of_the_published_program(case):
+@pytest.fixture
+def evaluate_ctrsvdd(case):
+    files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
+    return partial(evaluate_systems, "ctrsvdd", *files, num_resamples=5)
+
+
+def test_ctrsvdd_has_the_figures_of_the_published_program(case, evaluate_ctrsvdd):
     """The pooled figures, with and without acesinger; metrics/test_published_values.py has every row of the table."""
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
-    files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
-    evaluate = partial(evaluate_systems, "ctrsvdd", *files, num_resamples=5)
-    result = evaluate()
+    result = evaluate_ctrsvdd()
     rows = {row.labels["part"]: row for row in result.rows("official table")}
     assert len(rows) == len(published)
-    without_ace = evaluate(exclude={"attack": ["A14"], "source": ["acesinger"]})
+    without_ace = evaluate_ctrsvdd(exclude={"attack": ["A14"], "source": ["acesinger"]})
     for subset_result, name, row_name in (
         (result, "exA14", "all without A14"),
         (without_ace, "exACE_A14", "all without A14 and acesinger"),
@@ -91,13 +95,20 @@ def test_ctrsvdd_has_the_figures_of_the_published_program(case):
             assert row["min_dcf"].value == exactly(values["mindcf"])
             assert sum(counts(row)) == values["n"]
         assert subset_result["num_expected"].value == values["n"]
+
+
+def test_the_text_of_ctrsvdd_states_its_costs_and_exclusions(evaluate_ctrsvdd):
+    result = evaluate_ctrsvdd()
     text = result.text()
     assert "excluded by definition: attack A14\n" in text
     assert "minDCF with the costs of CtrSVDD, ½ FRR + ½ FAR." in text
     assert "actDCF with the costs of ASVspoof 5, track 1." in text
     assert f"{result['min_dcf'].value:.5f}" in text
     assert f"{result['act_dcf'].value:.5f}" in text
-    assert counts(evaluate(exclude={}))[1] > counts(result)[1]
+
+
+def test_the_trials_that_ctrsvdd_excludes_can_be_included(evaluate_ctrsvdd):
+    assert counts(evaluate_ctrsvdd(exclude={}))[1] > counts(evaluate_ctrsvdd())[1]
 
 
 def test_asvspoof5_has_the_figures_of_the_published_program(case, tmp_path):
@@ -474,19 +485,28 @@ def test_figures_of_scores_that_may_not_be_calibrated_have_no_mark(tmp_path):
             assert not figure.is_best
 
 
-def test_tables_for_papers_name_no_folders(tmp_path):
+@pytest.fixture
+def shifted(tmp_path):
+    """A result whose scores, and the threshold of the EER, are negative."""
     case = golden_metrics.load("g200", tmp_path)
     ids, scores = read_scores(case.folder / "scores_LA.txt")
     scores = write_scores(tmp_path / "shifted.txt", dict(zip(ids, scores - 10)))
-    report = evaluate_systems("asvspoof2021_la", scores, case.folder / "keys", num_resamples=5)
-    threshold = report["threshold"].value
-    assert threshold < 0
-    for text in (report.latex(), report.markdown()):
+    return evaluate_systems("asvspoof2021_la", scores, case.folder / "keys", num_resamples=5)
+
+
+def test_tables_for_papers_name_no_folders(shifted, tmp_path):
+    for text in (shifted.latex(), shifted.markdown()):
         assert str(tmp_path) not in text
         assert "min t-DCF is computed with the ASV scores of trial" in text.replace("\\_", "_")
+
+
+def test_negative_figures_have_a_minus_sign_only_in_papers(shifted):
+    threshold = shifted["threshold"].value
+    assert threshold < 0
+    for text in (shifted.latex(), shifted.markdown()):
         assert f"-{abs(threshold):.4g}" not in text.replace("$-$", "−")
-    assert f"$-${abs(threshold):.4g}" in report.latex()
-    assert f"{threshold:.6g}" in report.text()  # to be copied
+    assert f"$-${abs(threshold):.4g}" in shifted.latex()
+    assert f"{threshold:.6g}" in shifted.text()  # to be copied
 
 
 def test_a_note_on_missing_files_names_no_folders_in_papers(tmp_path):

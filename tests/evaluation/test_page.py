@@ -130,7 +130,7 @@ def test_the_page_of_several_systems_compares_them(several, pages):
     assert several.markdown() in page.text
 
 
-def test_p_values_below_a_thousandth_are_a_bound():
+def test_p_values_below_a_thousandth_are_shown_as_a_bound():
     assert format_p(0.0009) == "< 0.001"
     assert format_p(0.001) == "0.001"
 

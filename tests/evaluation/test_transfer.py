@@ -26,7 +26,7 @@ from nes2net.evaluation.transfer import (
     losses_in_words,
     read_set,
 )
-from nes2net.scoring.decisions import OperatingPoint, calibration, load
+from nes2net.scoring.decisions import OperatingPoint, calibration
 from nes2net.scoring.score_file import read_scores
 
 POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
@@ -175,7 +175,12 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
         assert development.row.value(name) == pytest.approx(saved_development.row.value(name), abs=1e-12)
     inputs = report_of(case, "good", where=where).header["inputs"]
     assert "calibration" in {entry["kind"] for entry in inputs}
-    replace(load(path), llrs=None).save(path)  # without ratios: no development row
+
+
+def test_a_calibration_without_ratios_gives_no_figures_of_the_development_set(case, transfer, tmp_path):
+    path = tmp_path / "calibration.json"
+    replace(transfer.decider.calibration, llrs=None).save(path)
+    where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
 
 

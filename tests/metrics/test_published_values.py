@@ -176,7 +176,7 @@ def test_asvspoof5_track_2_equals_the_published_figures(case):
     assert tdcf_curve(*cm, ASVSPOOF5_WEIGHTS).min() == exactly(values["min_tDCF"])
 
 
-def test_figures_of_tied_scores_equal_the_published_ones():
+def test_a_dcf_and_t_eer_of_tied_scores_equal_the_published_ones():
     for number, row in enumerate(golden.read_case("track2")["cases"]):
         asv = row["asv_target"], row["asv_nontarget"], row["asv_spoof"]
         t_eer = 100 * compute_t_eer(row["cm_bonafide"], row["cm_spoof"], *asv)

@@ -141,7 +141,7 @@ def test_a_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
 # ---- FLV
 
 
-def test_a_cut_behind_many_tags_is_noticed(tmp_path):
+def test_a_cut_behind_many_tags_of_flv_is_noticed(tmp_path):
     path = tmp_path / "long.flv"
     tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 110_000
     path.write_bytes(tags)
@@ -237,7 +237,7 @@ def test_damage_between_the_blocks_of_webm_is_noticed(tmp_path):
         (HEAD + CLUSTER + b"\xec\x80" * 2000, "has more than 1,576 elements in 4,029 bytes"),
     ],
 )
-def test_many_elements_are_followed_to_a_limit(tmp_path, monkeypatch, content, fault):
+def test_the_elements_of_matroska_are_followed_to_a_limit(tmp_path, monkeypatch, content, fault):
     monkeypatch.setattr(containers, "_MANY_ELEMENTS", 1000)
     (tmp_path / "long.webm").write_bytes(content)
     assert found(matroska_fault, tmp_path / "long.webm") == fault

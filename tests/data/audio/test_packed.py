@@ -121,7 +121,7 @@ def test_the_bytes_of_a_recording_can_be_pickled():
         ({"audio": [(b"fLaC", "a.flac")]}, "was read by neither"),
     ],
 )
-def test_a_row_without_audio_is_named(rows, message, tmp_path):
+def test_a_row_without_readable_audio_is_named(rows, message, tmp_path):
     for write, name in ((shards.write_parquet, "x.parquet"), (shards.write_arrow, "x.arrow")):
         path = write(tmp_path / name, shards.table(rows))
         with input_error(message) as error:

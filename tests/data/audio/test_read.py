@@ -81,7 +81,7 @@ def test_floating_point_samples_far_beyond_full_scale_are_refused(tmp_path, scal
 SOME = (load_audio, lambda path: load_excerpt(path, 1, 2))
 
 
-def test_bad_files_are_named(tmp_path, monkeypatch):
+def test_files_that_cannot_be_read_are_named(tmp_path, monkeypatch):
     """Also where FFmpeg would play other files that these name, or use the name of a file for a protocol."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("good.flac", noise(9000), 16000)

@@ -129,7 +129,7 @@ def test_noise_augmentation_equals_the_recipe_written_out(musan, rirs, length):
     assert 10 < changed < 25
 
 
-def test_the_only_folder_is_always_used(musan, rirs):
+def test_the_only_noise_folder_is_always_used(musan, rirs):
     x = white(8000)
     for folders in ({"musan": musan}, {"rir": rirs}):
         augmentation = NoiseAugmentation(**folders, probability=1)
@@ -156,7 +156,7 @@ def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
 
 
-def test_only_the_excerpt_is_read(tmp_path):
+def test_only_the_excerpt_of_a_noise_file_is_read(tmp_path):
     path = tmp_path / "long.wav"
     soundfile.write(path, default_rng(0).integers(-9999, 9999, 4_800_000).astype(np.int16), 16000)
     file = NoiseFile(path, 4_800_000)

@@ -119,7 +119,7 @@ def test_rawboost_in_float64_at_another_rate_equals_its_formulas_computed_with_s
 
 
 @pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
-def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
+def test_rawboost_in_single_precision_is_accurate_for_square_waves(peak):
     """A square wave has the most energy for its peak.
 
     Near peak 0.7 the float32 FFT is no longer used.

@@ -121,7 +121,7 @@ def test_every_partner_is_equally_likely(one_band):
     assert len(partners.unique()) > 500
 
 
-def test_bands_lie_anywhere(one_band):
+def test_bands_lie_at_any_frequency(one_band):
     mixed, selected = one_band
     masks = pasted(mixed, NUMBERED)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)

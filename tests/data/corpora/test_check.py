@@ -131,7 +131,7 @@ def test_missing_or_extra_recordings_are_listed(copy):
     assert tasks["evaluate dev"] == "yes"
 
 
-def test_without_recordings_nothing_is_scored(copy):
+def test_check_says_that_nothing_can_be_scored_without_recordings(copy):
     flac = copy / "ASVspoof2019_LA_dev" / "flac"
     for path in flac.iterdir():
         path.unlink()
@@ -305,7 +305,6 @@ def test_in_the_wild_has_the_published_key(shared, tmp_path):
     (release / rows[0][1]).touch()
     result = check_corpus(in_the_wild.CORPUS, tmp_path)
     (split,) = result.splits
-    assert set(split.missing) == {row[1] for row in rows[1:]}
     assert len(result.findings) == 1
     assert split.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
     assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
@@ -317,12 +316,8 @@ def test_published_protocols_have_the_published_numbers_of_trials(shared, tmp_pa
         write(tmp_path / file.stem, lines_of(file))
     result = check_corpus(asvspoof2019_la.CORPUS, tmp_path)
     assert [split.counts.trials for split in result.splits] == [25380, 24844, 71237]
-    assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
     for split in result.splits:
         assert split.counts.differences(asvspoof2019_la.CORPUS.counts[split.split]) == []
-        (problem,) = (finding.problem for finding in result.findings if finding.subject == f"audio of {split.split}")
-        assert problem.startswith("not there")
-    assert dict(result.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
     (split,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits
     assert split.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []
     assert split.counts.trials == 181566

@@ -167,7 +167,10 @@ def test_missing_parts_of_a_corpus_are_named(tmp_path, name):
         (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])
 
 
-@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+with_protocols = pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+
+
+@with_protocols
 def test_test_is_another_name_of_eval(tmp_path, name):
     corpus = corpora.get(name)
     for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
@@ -177,7 +180,7 @@ def test_test_is_another_name_of_eval(tmp_path, name):
             find(tmp_path, "progress")
 
 
-@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+@with_protocols
 def test_a_missing_protocol_is_named(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:

@@ -124,7 +124,7 @@ def test_removed_archives_are_not_downloaded_again(server, client, tmp_path):
     assert files_of(tmp_path) == kept_files
 
 
-def test_without_a_published_checksum_that_of_the_download_is_recorded(server, download, tmp_path):
+def test_the_checksum_of_a_download_is_recorded_if_none_is_published(server, download, tmp_path):
     server.pages["/some list.txt"] = b"first"
     corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
     download(corpus)

@@ -15,7 +15,7 @@ PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON s
 
 
 @pytest.mark.parametrize("root, split", [(".", "train"), ("database", "dev"), (".", "eval")])
-def test_trials_are_found_from_each_root(tmp_path, root, split):
+def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
     protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
     audio = folder(tmp_path / "database" / split / "con_wav")
