@@ -285,6 +285,6 @@ class Trainer:
                 write_card(selection.folder, described)
             self.monitor.report_epoch(epoch, values, path.name if is_kept else None)
             state.save()
-            self.monitor.track(epoch, values)
+            self.monitor.tracker.log(values, epoch)  # last, because a slow server delays it
 
         write_once(self.accelerator, write)
