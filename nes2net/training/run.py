@@ -251,7 +251,7 @@ class Run:
         write_recipe(self.folder, self.recipe)
         if detector.frontend.adapted and detector.base is None:  # the frozen weights are random and in no file yet
             detector.save_base(self.folder / BASE_FILE)
-        state.remove_files()
+        state.selection.remove_files()
         if not state.selection.is_done:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
