@@ -125,8 +125,9 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
     c2 = P_SPOOF * C_FALSE_ALARM_SPOOF * asv.spoof_false_alarm
     if c1 < 0 or c2 < 0:
         raise InputError(
-            f"t-DCF has no meaning, because the ASV system ({asv}) costs more than one that rejects everybody: check that higher "
-            "ASV scores mean the claimed speaker"
+            f"t-DCF has no meaning, because the ASV system, which rejects {asv.miss:.1%} of the targets and accepts "
+            f"{asv.false_alarm:.1%} of the nontargets, costs more than one that rejects everybody: check that higher ASV "
+            "scores mean the claimed speaker"
         )
     check_setting("version", version, version in (2019, 2021), "2019 (legacy) or 2021 (revised)")
     return TandemWeights(asv_cost if version == 2021 else 0.0, c1, c2)

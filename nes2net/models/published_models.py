@@ -206,9 +206,8 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         notes=(
             "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; the "
             "epoch is selected on the development sets of all training corpora",
-            "the variant -nda, trained without RawBoost, has tensors of the same names and shapes and is "
-            "loaded in the same way",
-            "the variants with a one-class head require the back-end's option head: one_class",
+            "the variant -nda, trained without RawBoost, is loaded in the same way",
+            "for the variants with a one-class head, set the option `head` of the back-end to `one_class`",
             "the authors state that the EERs that they published before October 2025 were computed wrongly",
         ),
     )
@@ -266,7 +265,7 @@ def _spectra(
         parameters=parameters,
         notes=(
             "the training data are not published, so they may contain any corpus",
-            "the example on the detector's card crops at a random place",
+            "the example on the detector's card crops at a random position",
             f"the example on the detector's card decides at the threshold {threshold}",
         ),
     )
@@ -280,16 +279,16 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
-        "github.com/Yaselley/deepfense-framework, hub DeepFense",
+        "github.com/Yaselley/deepfense-framework, Hugging Face organisation DeepFense",
         licence="not stated",
         code_licence="Apache-2.0",
         num_samples=_DEEPFENSE_CROP,
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
-            "release 0.2.2 scores by the bona fide logit (score_rule: logit), the current code by the difference of the logits; "
+            "release 0.2.2 scores by the bona fide logit (score_rule: logit), newer code by the difference of the logits; "
             "the source does not state which rule gave the published figures",
-            "the hub has a file for each training corpus and seed; a file's name begins with the training corpus",
+            "the hub has one file for each training corpus and seed; its name begins with the training corpus",
             "nes2net knows the names and shapes of the tensors from files that release 0.2.2 writes, because no published file "
             "was available",
         ),
@@ -310,8 +309,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
         notes=(
-            "the published files contain only the layer weights and the linear head; name the pre-training file of the frozen "
-            "encoder as `base`",
+            "the published files contain only the layer weights and the linear head, not the frozen encoder",
             "nes2net knows the names and shapes of the tensors from the code, because no published file was available",
         ),
     )
@@ -334,8 +332,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
-            "the released checkpoint (1.65 % on ASVspoof 2021 DF) has one logit; nes2net recognises this by the shapes of the tensors; "
-            "in main.py, the flag n_output_logits must be 1",
+            "the released checkpoint (EER 1.65 % on ASVspoof 2021 DF) has one logit, and `main.py` requires "
+            "`--n_output_logits 1`; other commands recognise this by the shapes of the tensors",
         ),
     ),
     "wav2vec2_AASIST": _trained_on_2019(
@@ -370,7 +368,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         trained_on=("asvspoof2019_la:train",),
         until=2019,
         scored_in="models/tl_model.py, utils/arg_parse.py",
-        notes=("the published epoch is the one with the lowest training loss",),
+        notes=("the authors selected the epoch with the lowest training loss",),
     ),
     "AASIST": _trained_on_2019(
         {"frontend": "waveform", "backend": "raw_aasist"},
@@ -473,9 +471,9 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "the named detector is the paper's best configuration; for other configurations, set options of the back-end",
-            "the authors score in bfloat16, in batches of 64 that are normalised as one block; `dtype=bfloat16`, "
-            "`batch_size=64` and the front-end's normalize: batch give nearly the same scores",
+            "this detector is the paper's best configuration; other configurations require options of the back-end",
+            "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `dtype=bfloat16`, "
+            "`batch_size=64` and the front-end's option `normalize: batch` give nearly the same scores",
         ),
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),

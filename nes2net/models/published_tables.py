@@ -11,13 +11,13 @@ from nes2net.models.published_results import PublishedRow, PublishedTable
 
 #: Heading or sign in the tables → its meaning.
 LEGEND = {
-    "figures": "EER in %, best (mean) of the runs that the source reports",
-    "front-end": "the front-end's name in the source",
+    "figures": "EER in % of the best training run; in parentheses, the mean over the runs",
+    "front-end": "front-end, as the source names it",
     "params": "number of parameters of the back-end, as the source counts them",
-    "avg.": "number of averaged checkpoints; N/A for a single checkpoint",
+    "avg.": "number of averaged checkpoints; N/A for a single checkpoint; – if not stated",
     "‡": "a fusion of several systems",
-    "recipe": "the recipe that trains the system",
-    "code": "the authors' checkpoint or code, if nes2net implements the network",
+    "recipe": "packaged recipe that trains the system",
+    "code": "address of the authors' checkpoint or code, if nes2net implements the network",
 }
 
 

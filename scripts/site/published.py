@@ -18,6 +18,9 @@ from nes2net.models.published_models import PUBLISHED, PublishedModel
 from nes2net.models.published_results import published_tables
 from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
+#: Heading in the terminal → heading in the manual, which has more room.
+HEADINGS = {"figures": "EER", "params": "back-end parameters", "avg.": "averaged checkpoints"}
+
 
 def page(text: str) -> str:
     """Replace the tables in the page ``text`` by the current tables."""
@@ -28,13 +31,16 @@ def results() -> str:
     """Write the tables of published results, and their notes."""
     tables = published_tables()
     numbers = number_notes(tables)
-    blocks = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
+    blocks = ["\n".join(wrapped(f"- *{HEADINGS.get(sign, sign)}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
     for table in tables:
         blocks += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
         rows = [
             {**row, "recipe": coded(row["recipe"]), "code": linked(row["code"])} for row in system_rows(table, numbers)
         ]
-        blocks += [left_aligned(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+        headings = HEADINGS | {heading: f"{heading}: EER in %" for heading in table.columns.values()}
+        if rows:
+            head = [headings.get(heading, heading) for heading in rows[0]]
+            blocks.append(left_aligned(head, [list(row.values()) for row in rows]))
     notes = "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())
     return "\n\n".join([*blocks, "### Notes", notes])
 
@@ -59,7 +65,7 @@ def families() -> str:
             by_note[note].append(name)
     head = [
         "detector",
-        "scored",
+        "scored samples; score rule",
         "licence of the weights",
         "licence of the code",
         "trained on",
@@ -74,12 +80,12 @@ def families() -> str:
 
 
 def score_length(model: PublishedModel) -> str:
-    """Write the score length of the authors in one or two words, which the page explains."""
+    """Write the score length of the authors in a few words, which the page explains."""
     if model.num_samples is None:
-        return "whole"
+        return "whole utterance"
     if model.num_samples == "corpus":
-        return "corpus"
-    return f"{model.num_samples:,}" if model.crop == "head" else f"{model.num_samples:,} {model.crop}"
+        return "as usual for the corpus"
+    return f"{'first' if model.crop == 'head' else model.crop} {model.num_samples:,}"
 
 
 def in_words(names: Sequence[str]) -> str:

@@ -33,27 +33,26 @@ COLUMNS = (
     "recipe",
     "front-end + aggregation + back-end",
     "epochs × utterances",
-    "hours, fp32",
-    "GiB",
+    "training hours (float32, H200)",
+    "GPU memory in GiB",
 )
 BLOCK = """\
 {table}
 
-- *epochs × utterances*: epochs × number of utterances in the official training protocol. One-class distillation reads only
-  bona fide utterances.
-- *hours*: operations of all training steps, divided by the speed of `{example}` in batches of
-  {batch_size} on an [H200](speed.md#gpus): {fp32:.0f}·10¹² operations a second in float32, the published precision. In
-  bfloat16 or TF32, training takes {bf16_percent:.0f} % of these hours. A training step counts as three forward passes (two
-  with LoRA, one for a frozen front-end or a teacher). Small networks take longer than estimated.
+- *utterances*: number of utterances in the official training protocol. One-class distillation reads only bona fide
+  utterances.
+- *training hours*: number of operations of all training steps, divided by {fp32:.0f}·10¹² operations a second. An
+  [H200](speed.md#gpus) reaches this speed with batches of {batch_size} of `{example}` in float32, the published
+  precision. In bfloat16 or TF32, training takes {bf16_percent:.0f} % of these hours.
 - The hours do not include validation. For an utterance, validation takes a third of the time of a training step, or two
   thirds with `validation.augmented`. With validation, the three trainings of the experiment `nes2net_x_2019` take
   {experiment_fp32:.0f} hours in float32 and {experiment_bf16:.0f} in bfloat16.
-- *GiB*: GPU memory in the recipe's precision: 16 bytes for each trained parameter, 4 bytes for
+- *GPU memory*, in the recipe's precision: 16 bytes for each trained parameter, 4 bytes for
   every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
   `train.activation_checkpointing=true` removes most of the activations. For `{example}` in
   bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} GiB with
-  checkpointing; measured on an H200, [4.4 and 2.8 GiB](speed.md#training-steps).
+  checkpointing; an H200 used [4.4 and 2.8 GiB](speed.md#training-steps).
 """
 
 

@@ -1,7 +1,5 @@
 """Labels beside scores are compared with the scores and with the key, whatever reads the file."""
 
-from pathlib import Path
-
 import pytest
 from builders.files import write
 
@@ -17,7 +15,7 @@ NUM_TRIALS = 60
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A key, the probabilities of the class that a good detector predicts, and its probabilities of bona fide."""
     key = ["path,label"]
     predicted = ["filename,label,score"]
@@ -34,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def labels_of(folder: Path) -> Labels:
+def labels_of(folder):
     return Labels("generic", folder / "key.csv", "all")
 
 

@@ -49,9 +49,6 @@ def test_2021_la_has_the_figures_of_the_published_program(case, phase):
     assert num_bonafide == published["n_bona"]
     assert num_spoof == published["n_spoof"]
     assert result["num_expected"].value == num_bonafide + num_spoof
-    low, high = result["eer"].interval
-    assert low <= result["eer"].value <= high
-    assert result.header["systems"][0]["interval_over"] == "speakers"
     for name in ("by attack", "by codec", "by attack and codec"):
         assert sum(row.value("num_spoof") for row in result.rows(name)) == num_spoof
     assert {row.value("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
@@ -103,7 +100,7 @@ def test_ctrsvdd_has_the_figures_of_the_published_program(case):
     assert counts(evaluate(exclude={}))[1] > counts(result)[1]
 
 
-def test_asvspoof5_against_the_published_program(case, tmp_path):
+def test_asvspoof5_has_the_figures_of_the_published_program(case, tmp_path):
     published = case.results["asvspoof5_t1"]["values"]
     lines = []
     for n, (id, label) in enumerate(case.table("asv5_cm_key.tsv")[1:]):
@@ -177,7 +174,7 @@ def test_the_text_of_a_result_has_its_counts_with_every_notice(tmp_path):
         assert f"{number} rows of fewer than 20 trials of a class omitted; the JSON has them." in text
 
 
-def test_breakdown_by_any_field():
+def test_trials_are_broken_down_by_any_field():
     """A field of the spoofing is compared with all bona fide trials, any other with those of its value."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),
@@ -205,6 +202,9 @@ def test_further_columns_of_several_values_are_tabulated(tmp_path):
         ("kitchen", Figure(0)),
     ]
     assert result.rows("by codec") == []
+
+
+def test_trials_are_excluded_by_a_further_column(tmp_path):
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
     result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})
@@ -387,7 +387,7 @@ def scored(seed, attacks):
     return match(key, [trial.id for trial in key], means + rng.normal(size=len(key)))
 
 
-def test_every_figure_over_corpora_is_that_of_its_trials():
+def test_figures_over_corpora_are_computed_from_the_trials_of_each():
     attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": MIN_TRIALS - 1}, "three": {}}
     corpora = {name: scored(seed, attack_counts) for seed, (name, attack_counts) in enumerate(attacks.items())}
     methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
@@ -400,7 +400,7 @@ def test_every_figure_over_corpora_is_that_of_its_trials():
     assert summary.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
 
 
-def test_the_table_over_corpora():
+def test_the_table_over_corpora_marks_the_worst():
     table = corpora_table({"la": 0.1, "wild": 0.25}, {"la/A07": 0.4, "wild/x": 0.3}, 0.2)
     assert table.splitlines() == [
         "corpus                 EER %",

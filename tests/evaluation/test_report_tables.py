@@ -17,7 +17,7 @@ SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_the_first_of_several_processes_shows_the_progress(case, rank, monkeypatch, capsys):
+def test_only_the_first_of_several_processes_shows_the_progress(case, rank, monkeypatch, capsys):
     settings = {"RANK": f"{rank}", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     for name, value in (settings | {"NES2NET_PROGRESS_SECONDS": "1e-9"}).items():
         monkeypatch.setenv(name, value)

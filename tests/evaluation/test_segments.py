@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from builders import input_error, zoo
 from builders.files import read_json, write, write_record
+from numpy.testing import assert_allclose
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
@@ -56,8 +57,8 @@ def test_rates_of_frame_scores_equal_the_golden_numbers(golden_corpus, name):
     assert result.header["num_utterances"] == len(case["utterances"])
     *points, utterance, range_based = result.rows("rates")
     assert [int(row.labels["of"].split()[0]) for row in points] == case["measured_at_ms"]
-    np.testing.assert_allclose([row["eer"].value for row in points], case["eer"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose([row["threshold"].value for row in points], case["threshold"], rtol=0, atol=1e-12)
+    assert_allclose([row["eer"].value for row in points], case["eer"], rtol=0, atol=1e-12)
+    assert_allclose([row["threshold"].value for row in points], case["threshold"], rtol=0, atol=1e-12)
     assert utterance["eer"].value == pytest.approx(case["utterance_eer_from_minimum"], abs=1e-12)
     own_resolution = next(row for row in points if row.labels["scores"] == "own")
     assert own_resolution.value("num_bonafide") == case["num_bonafide"]

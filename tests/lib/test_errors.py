@@ -112,7 +112,7 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
         ("take `model.frontend=wav2vec2_small`", "take --ssl_config small"),
     ],
 )
-def test_settings_in_the_words_of_main_py(text, expected):
+def test_main_py_calls_settings_in_messages_by_its_flags(text, expected):
     with settings_called(legacy.build_parser().flags()):
         message = with_flag_names(text)
     assert message == (expected or text.replace("`data.root`", "--database_path"))
@@ -169,11 +169,11 @@ NO_FOLDER = "error: where is the corpus? name its folder with "
         ),
     ],
 )
-def test_settings_in_messages_become_flags(error_of, words, message):
+def test_messages_of_programs_call_settings_by_their_flags(error_of, words, message):
     assert message in error_of(words)
 
 
-def test_settings_in_messages_of_python(error_of):
+def test_messages_in_python_call_settings_by_their_arguments(error_of):
     with input_error(r"1 of 2 trials without a score: b; correct them, or evaluate the rest with `allow_partial`"):
         evaluate_systems("generic", "scores.txt", "list.csv")
 

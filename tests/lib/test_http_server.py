@@ -132,7 +132,7 @@ def test_accepting_ends_when_the_socket_is_closed(listener):
     assert ended.wait(PATIENCE)
 
 
-def test_the_bound_follows_from_the_files_that_may_be_open():
+def test_the_most_connections_follow_from_the_files_that_may_be_open():
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
     try:

@@ -48,6 +48,6 @@ def test_what_is_not_declared_is_not_checked():
         ({"backend": {"name": "sls", 1: 2}}, "the model's backend has the option 1, whose name is not text"),
     ],
 )
-def test_a_model_of_another_shape(model, message):
+def test_a_model_that_is_not_a_mapping_of_named_parts_is_refused(model, message):
     with input_error(message):
         check_model(model)

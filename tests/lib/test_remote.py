@@ -65,7 +65,7 @@ def test_seeking_before_the_start_is_an_error(address):
         file.seek(-len(CONTENT) - 1, 2)
 
 
-def test_a_file_object_holds_parts(store, address):
+def test_a_file_object_fetches_the_parts_that_it_shall_hold_once(store, address):
     """A large part comes by one request, a small one with its block."""
     file = open_remote(address, 1000)
     file.hold([(10, 4000), (5100, 20), (5200, 30)])
@@ -90,7 +90,7 @@ def test_credentials_in_an_address_are_refused_without_printing_them(address):
     assert "secret" not in str(caught.value)
 
 
-def test_an_address_keeps_its_slashes_as_a_path():
+def test_an_address_has_one_form_as_a_path_or_as_a_name():
     """A path of an address has one slash after the scheme."""
     assert address_of(Path("s3://bucket/a.parquet")) == "s3://bucket/a.parquet"
     assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"

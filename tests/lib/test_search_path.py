@@ -48,7 +48,7 @@ def script(folder, text):
     return [sys.executable, str(write(folder / "programs" / "program.py", dedent(text)))]
 
 
-def test_decoding_processes_find_the_package(corpus, tmp_path):
+def test_decoding_processes_use_the_package_not_the_current_folder(corpus, tmp_path):
     assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
     text = """
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_decoding_processes_find_the_package(corpus, tmp_path):
     assert run(script(tmp_path, text), corpus) == "1.0\n"
 
 
-def test_workers_of_a_loader_under_spawn(corpus, tmp_path):
+def test_workers_under_spawn_use_no_code_of_the_current_folder(corpus, tmp_path):
     text = """
     import torch
     from nes2net.lib.workers import Loader
@@ -70,7 +70,7 @@ def test_workers_of_a_loader_under_spawn(corpus, tmp_path):
     assert run(script(tmp_path, text), corpus) == "[[1], [2]]\n"
 
 
-def test_processes_of_an_experiment(corpus, tmp_path):
+def test_processes_of_an_experiment_use_no_code_of_the_current_folder(corpus, tmp_path):
     """They have the arguments, this nes2net, and the folders of PYTHONPATH."""
     write(tmp_path / "modules" / "of_the_user.py", "NAME = 'mine'")
     code = "import nes2net, of_the_user, multiprocessing; print(sys.argv[1:], of_the_user.NAME, nes2net.__file__)"
@@ -86,7 +86,7 @@ def test_a_program_that_python_starts_in_the_folder_imports_no_more_from_there(c
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
 
 
-def test_drawing_leaves_the_settings_of_matplotlib(corpus, tmp_path):
+def test_drawing_uses_the_users_settings_of_matplotlib_not_the_folders(corpus, tmp_path):
     text = """
     import numpy
     from pathlib import Path

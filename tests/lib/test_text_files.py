@@ -48,7 +48,7 @@ READERS = {
 
 @pytest.mark.parametrize("content, message", [(POINTER, "is a Git LFS pointer"), (PAGE, r"is a web page \(HTML\)")])
 @pytest.mark.parametrize("name", READERS)
-def test_what_did_not_arrive_is_called_so(tmp_path: Path, name, content, message):
+def test_pointers_and_web_pages_in_place_of_files_are_called_so(tmp_path: Path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with input_error(f"{name}: {message}"):
@@ -114,7 +114,7 @@ def test_an_id_may_begin_like_another_kind_of_file(tmp_path: Path, name):
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "latin-1"])
 @pytest.mark.parametrize("read", [read_text, read_json])
-def test_text_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, read):
+def test_text_in_another_encoding_is_refused_with_the_advice_to_save_utf8(tmp_path, encoding, read):
     path = tmp_path / "list.csv"
     path.write_bytes("path,label\nü.wav,real\n".encode(encoding))
     with input_error("save .*as UTF-8"):

@@ -75,7 +75,7 @@ def soon(monkeypatch):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_batches_in_order_in_every_pass(num_workers):
+def test_batches_come_in_order_in_every_pass(num_workers):
     batches = loader(Numbers(), num_workers)
     assert numbers(batches) == EXPECTED
     assert numbers(batches) == EXPECTED
@@ -219,7 +219,7 @@ def test_workers_end_when_the_main_process_is_killed():
         time.sleep(0.1)
 
 
-def test_batches_are_read_outside_the_main_thread():
+def test_errors_of_workers_are_raised_outside_the_main_thread():
     """An error of the data is raised as it is, and a reader that was killed is noticed."""
 
     def fail():

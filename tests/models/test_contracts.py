@@ -218,7 +218,7 @@ def check_built_in(module: object, check: Callable[..., None], *facts: object) -
 
 
 @pytest.mark.parametrize("name", frontend_families())
-def test_built_in_front_ends(name):
+def test_built_in_front_ends_keep_the_contract(name):
     check_built_in(create_frontend(name, **small_options(FRONTENDS, name)), check_frontend)
 
 
@@ -228,7 +228,7 @@ def test_built_in_aggregations_keep_the_contract(name):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_built_in_back_ends(name):
+def test_built_in_back_ends_keep_the_contract(name):
     size = 1 if name.startswith("raw_") else 32
     options = fit_options(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
     backend = create_backend(name, **{"feature_dim": size, **options})
@@ -259,7 +259,7 @@ def test_built_in_effects_keep_the_contract(name, sources):
     check_built_in(create_condition(condition, sources), check_effect)
 
 
-def test_built_in_entry_points():
+def test_entry_points_of_built_in_parts_keep_the_contract():
     for part_registry in REGISTRIES.values():
         for name in part_registry.names(installed=False):
             part_registry.check(name, part_registry.get(name))
@@ -318,7 +318,7 @@ def test_files_name_the_packages_of_their_parts(package, command, monkeypatch): 
     assert f"rows.tsv needs judgement good_rows{needed}" in error
 
 
-def test_info_of_a_part_that_cannot_be_built_without_numbers(package, command):  # noqa: F811
+def test_info_says_why_the_size_of_a_part_is_not_computed(package, command):  # noqa: F811
     status, out, _ = command("info good_but_reads_numbers")
     assert status == 0
     text = " ".join(out.split())

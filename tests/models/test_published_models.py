@@ -31,7 +31,7 @@ ENCODERS = {"hubert_large": "hubert_large_ll60k", "xlsr_300m": "w2v_large", "xls
 
 
 @pytest.mark.parametrize("name, kind", {**ANTIDEEPFAKE, **ENCODERS}.items())
-def test_antideepfake_has_the_tensors_of_its_files(name, kind):
+def test_antideepfake_has_the_tensors_and_dropouts_of_its_files(name, kind):
     """And its dropouts; encoders that no detector has fine-tuned are those of others."""
     entry, shapes = zoo.manifest("antideepfake", kind)
     config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
@@ -49,7 +49,7 @@ def test_antideepfake_has_the_tensors_of_its_files(name, kind):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_row_is_complete(name):
+def test_a_row_states_licences_source_score_rule_and_data(name):
     row = PUBLISHED[name]
     assert row.licence
     assert row.code_licence
@@ -91,7 +91,7 @@ def test_models_that_forbid_commercial_use_are_marked():
         ({}, 7, ""),
     ],
 )
-def test_a_published_model_scores_its_published_length(record, samples, why):
+def test_the_length_that_was_published_or_trained_is_scored_by_default(record, samples, why):
     record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
     assert samples_to_score(Provenance.read(record), usual=7) == (samples, why)
     assert samples_to_score(Provenance.read(record), 5) == (5, "")
@@ -114,7 +114,7 @@ def trained_on_half_a_second(spectral_detector, tmp_path, monkeypatch):
 HALF_A_SECOND = "the first 0.50 s of each recording are"
 
 
-def test_a_copy_scores_what_was_trained_on(trained_on_half_a_second):
+def test_a_copy_of_a_detector_scores_the_length_of_its_training(trained_on_half_a_second):
     detector = trained_on_half_a_second
     data = {"num_samples": 8000, "crop": "random"}
     assert detector.provenance.to_dict() == {"recipe": {"name": "short", "data": data, "segments": {}}}
@@ -235,7 +235,7 @@ def test_info_tells_the_licence_of_a_published_model(capsys):
     assert "trained on asvspoof2019_la" in sheet
 
 
-def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
+def test_a_folder_with_a_foreign_configuration_is_recognised_by_its_tensors(tmp_path):
     """As DF Arena's on the hub: its architecture is recognised by its tensors alone, and scored as its authors do."""
     original = Detector.from_config("AASIST-L").eval()
     save_file(original.state_dict(), tmp_path / "model.safetensors")

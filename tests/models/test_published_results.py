@@ -44,7 +44,7 @@ def test_every_row_of_a_recipe_names_its_protocol():
     assert [row.id for row in ROWS if row.recipe and row.protocol == "unknown"] == []
 
 
-def test_what_a_row_names_exists():
+def test_models_and_recipes_that_a_row_names_exist():
     models = {*PUBLISHED_MODELS, *backends.names()}
     for row in ROWS:
         assert models.issuperset(row.models)
@@ -68,7 +68,7 @@ def test_fusions_are_marked():
     assert {row.id.rpartition("-")[0] for row in ROWS if row.fusion} == {"ensembling", "ssl_eow_s", "cal_ensemble"}
 
 
-def test_systems_without_code_or_recipe_are_only_reported():
+def test_five_systems_offer_no_way_to_repeat_their_figures():
     only_reported = {row.id.rpartition("-")[0] for row in ROWS if not row.ways}
     assert {"slim", "ftdkd", "wavespec", "cal_ensemble", "ssl_eow_s"} < only_reported
 
@@ -137,6 +137,6 @@ def test_fields_of_the_result_override_those_of_the_table(tmp_path):
         ({"released": {"page": "https://a"}}, "tiny-2021_la: released"),
     ],
 )
-def test_a_malformed_table_is_named(change, message, tmp_path):
+def test_a_malformed_table_is_refused(change, message, tmp_path):
     with input_error(re.escape(message)):
         published_rows(tables_file(tmp_path / "tables.yaml", **change))

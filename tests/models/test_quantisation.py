@@ -140,7 +140,7 @@ def reference(values, weight, scale):
     "prepare", [pytest.param(onednn_product, marks=needs_fast_product), plain_product], ids=["onednn", "plain"]
 )
 @pytest.mark.parametrize("shape, out", [((1, 1), 1), ((5, 7), 3), ((3, 201, 130), 67), ((2, 4096), 8)])
-def test_products_are_those_of_integers(prepare, shape, out):
+def test_int8_products_equal_those_of_64_bit_integers(prepare, shape, out):
     values = torch.randint(1, 256, shape, dtype=torch.uint8)
     weight = torch.randint(-127, 128, (out, shape[-1]), dtype=torch.int8)
     scale = torch.rand(out)
@@ -154,7 +154,7 @@ def test_products_are_those_of_integers(prepare, shape, out):
     assert torch.allclose(product(values, torch.bfloat16).double(), expected, rtol=2**-8, atol=1)
 
 
-def test_layers_side_by_side_are_the_layers():
+def test_layers_quantised_side_by_side_equal_the_separate_layers():
     linears = [nn.Linear(40, 8), nn.Linear(40, 5, bias=False)]
     x = torch.randn(2, 9, 40)
     together = Int8Linear(*linears)(quantise_rows(x))

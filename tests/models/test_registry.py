@@ -52,7 +52,7 @@ def test_every_option_accepts_only_its_values(registry, name):
 
 
 @pytest.mark.parametrize("kind", CREATE)
-def test_values_that_are_wrong_or_do_not_go_together(kind):
+def test_values_that_are_wrong_or_do_not_go_together_are_refused(kind):
     path = Path(__file__).with_name("refused_options.yaml")
     for name, options, message in yaml.safe_load(path.read_text(encoding="utf-8"))[kind]:
         with torch.device("meta"), input_error(message):

@@ -46,7 +46,7 @@ def make_known(monkeypatch, path):
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_claims_need_a_digest(random_aasist, corpus, monkeypatch, capsys, is_known):
+def test_claims_about_weights_are_made_only_for_a_known_digest(random_aasist, corpus, monkeypatch, capsys, is_known):
     """In the lines and rows of predict, in info, in the record of scores and in its warning."""
     if is_known:
         make_known(monkeypatch, random_aasist)
@@ -65,7 +65,7 @@ def test_claims_need_a_digest(random_aasist, corpus, monkeypatch, capsys, is_kno
     assert Detector.from_pretrained(random_aasist, "cpu").source == str(random_aasist)
 
 
-def test_a_name_is_no_evidence(random_aasist):
+def test_the_name_of_a_configuration_claims_only_the_architecture(random_aasist):
     detector = Detector.from_pretrained(random_aasist, "cpu", config="AASIST")
     assert detector.provenance.to_dict() == {"architecture_of": "AASIST"}
     assert detector.published is None

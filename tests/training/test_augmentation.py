@@ -30,17 +30,17 @@ def test_the_legacy_stream_warns_that_workers_are_not_used(capsys):
 
 
 @pytest.mark.parametrize("key", OTHER_EFFECTS)
-def test_other_effects_have_no_published_order(key):
+def test_the_published_order_with_other_effects_is_refused(key):
     with input_error(f"`augment.rng` and `augment.{key}` exclude each other"):
         stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
 
 
-def test_random_crops_have_no_published_order():
+def test_the_published_order_with_random_crops_is_refused():
     with input_error("`augment.rng` and `data.crop` exclude each other"):
         stream({"rng": "legacy"}, data={"crop": "random"})
 
 
-def test_the_published_order_is_that_of_rawboost():
+def test_the_published_order_without_rawboost_is_refused():
     with input_error("`augment.rng` is used only with `augment.algo`"):
         stream({"rng": "legacy", "algo": 0})
 

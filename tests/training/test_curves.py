@@ -62,7 +62,7 @@ def test_legends_do_not_cover_the_curves(drawn):
 @pytest.mark.parametrize(
     "losses, scale", [([0.7], "log"), ([0.34, 0.3], "log"), ([float("nan"), 0.5], "log"), ([0.5, 0], "linear")]
 )
-def test_the_axis_of_the_loss_has_numbers(drawn, losses, scale):
+def test_the_axes_of_losses_and_epochs_have_numbers(drawn, losses, scale):
     loss, rate = drawn(losses).axes
     low, high = loss.yaxis.get_view_interval()
     assert loss.get_yscale() == scale

@@ -260,7 +260,7 @@ def test_with_labels_of_frames_no_effect_moves_the_audio_in_time(recipe, trials,
         assert np.abs(click).argmax() == (1000 if labelled else 1300)
 
 
-def test_a_run_resumes_after_its_noise_folders_were_moved(recipe, folders, tmp_path):
+def test_a_run_resumes_with_moved_but_not_with_other_noise_settings(recipe, folders, tmp_path):
     def values(**augment):
         return recipe(augment=augment, train={"epochs": 1})
 

@@ -109,7 +109,7 @@ def test_frozen_weights_have_no_gradient(detector):
     assert all(weight.grad is not None for weight in detector.backend.parameters())
 
 
-def test_a_detector_without_weights_to_convert_is_left_alone():
+def test_a_detector_without_weights_to_convert_stays_in_float32():
     detector = Detector.from_config({"frontend": SPECTRUM, "backend": "mean_linear"})
     with HalfWeights(detector).in_place():
         assert {*types_of(detector).values()} == {torch.float32}

@@ -43,7 +43,7 @@ def detector_of(folder):
     return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
 
 
-def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
+def test_scores_and_losses_are_those_of_scikit_learn(probe, trials, dev_trials):
     folder = train(probe(), device="cpu")
     detector = detector_of(folder)
     targets = np.array([trial.target for trial in trials])

@@ -177,7 +177,7 @@ LAYERS = "no transformer layers: remove `train.{}`"
         ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),
     ],
 )
-def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
+def test_wrong_recipes_are_refused_and_leave_nothing_behind(recipe, changes, message, tmp_path):
     refused(recipe(**changes), message)
     late = {"lr", "accumulate"} & changes.get("train", {}).keys()
     assert late or "logs" in changes or not (tmp_path / "models").exists()

@@ -152,6 +152,6 @@ def test_a_list_without_a_split_is_refused(student, corpus):
         ({"model": model(student=None)}, "start as a copy of the teacher and have nothing to learn"),
     ],
 )
-def test_wrong_recipes_are_refused(student, changes, message):
+def test_recipes_that_cannot_train_a_student_are_refused(student, changes, message):
     with input_error(message):
         train(student(**changes), "cpu")

@@ -29,7 +29,7 @@ def published(name, **options):
 
 @every_file
 @pytest.mark.parametrize("underflow", ["exact", "floor"])
-def test_eval_equals_published_code(name, underflow):
+def test_experts_in_eval_mode_equal_the_published_code(name, underflow):
     moe, file = published(name, underflow=underflow)
     double = copy.deepcopy(moe.eval()).double()
     for case in file["cases"].values():
@@ -44,7 +44,7 @@ def test_eval_equals_published_code(name, underflow):
 
 
 @every_file
-def test_noise_equals_published_code(name):
+def test_experts_with_noise_equal_the_published_code(name):
     moe, file = published(name)
     moe.double().train()
     for case in file["cases"].values():
@@ -59,7 +59,7 @@ def test_noise_equals_published_code(name):
         gb.check_norms(gb.gradient_norms(dict(moe.named_parameters())), case["noisy_grad_norms"], zoo.GRADIENTS)
 
 
-def test_with_aasist_equals_published_code():
+def test_moe_with_aasist_equals_the_published_code():
     moe, file = published("moe_aasist_d48_e4_k2_h16")
     backend = create_backend("aasist", feature_dim=48)
     backend.load_state_dict(file["state_dict"]["classifier"])
@@ -152,7 +152,7 @@ def test_the_loss_of_training_has_the_penalty():
     assert (numerators[1] - numerators[0]).item() == pytest.approx(penalties[2].item() * weight_of_the_batch, rel=1e-4)
 
 
-def test_all_experts_chosen_makes_load_a_count():
+def test_the_balance_loss_of_all_experts_is_that_of_their_gates():
     moe = small(top_k=12)
     choice = moe.choose(torch.randn(4, 8), noise=torch.randn(4, 12))
     gates = torch.zeros(4, 12).scatter(1, choice.experts, choice.log_gates.exp()).sum(0)

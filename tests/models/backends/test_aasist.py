@@ -27,7 +27,7 @@ def test_eval_equals_published_code():
 
 
 @pytest.mark.parametrize("name", [pytest.param("AASIST", marks=pytest.mark.slow), "AASIST-L"])
-def test_published_weights_give_their_outputs(shared, name):
+def test_published_weights_of_aasist_give_their_published_outputs(shared, name):
     file = shared / "real" / "aasist" / f"{name}.pth"
     if not file.is_file():
         pytest.skip(f"no published weights at {file}")
@@ -47,7 +47,7 @@ def test_published_weights_give_their_outputs(shared, name):
 
 
 @pytest.mark.slow
-def test_raw_aasist_l_equals_published_code():
+def test_raw_aasist_l_equals_the_published_code():
     """Its numbers are float32, the gradients too."""
     file = golden.read("aasist_raw_L_random")
     case = file["cases"]["wav_2x64600"]

@@ -28,12 +28,12 @@ def cases():
         yield {**case, **norms, "merged": file["merge_output"][key]}, file["all_inputs"][key]
 
 
-def test_the_state_dict_has_the_published_shapes():
+def test_the_state_dict_of_attm_lstm_has_the_published_shapes():
     expected = gb.manifest(f"{NAME}_full_L12")
     assert gb.shapes(AttMLSTM()) == {key: shape for key, shape in expected.items() if not key.startswith(FRONTEND)}
 
 
-def test_eval_equals_published_code():
+def test_attm_lstm_equals_the_published_code():
     """In train mode too, and the merged layers."""
     for case, x in cases():
         gb.check_eval(published(), case, x, atol=1e-5)
@@ -41,7 +41,7 @@ def test_eval_equals_published_code():
         assert_near(published().feat_merge(x.unbind(1)[1:]), case["merged"], 1e-5)
 
 
-def test_merges_the_outputs_of_the_first_layers_only():
+def test_attm_lstm_merges_only_the_outputs_of_the_first_layers():
     torch.manual_seed(0)
     model = AttMLSTM(feature_dim=8, num_layers=4).eval()
     hidden_states = list(torch.randn(7, 2, 5, 8))

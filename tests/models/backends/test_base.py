@@ -18,7 +18,7 @@ def embeddings(dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_logit_layer_is_a_linear_layer(dtype):
+def test_a_logit_layer_computes_as_a_linear_layer(dtype):
     """With its names, numbers and gradients, bit for bit."""
     layer = LogitLayer(64, 2).to(dtype)
     plain = nn.Linear(64, 2).to(dtype)
@@ -36,7 +36,7 @@ def test_a_logit_layer_is_a_linear_layer(dtype):
 
 @pytest.mark.parametrize("build", [LogitLayer, AngularHead])
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_half_precision_rounds_only_the_inputs(build, precision):
+def test_a_last_layer_in_half_precision_rounds_only_its_inputs(build, precision):
     layer = build(64, 2)
     x = embeddings(precision)
     with torch.autocast("cpu", precision):
@@ -73,7 +73,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("head", RULES)
-def test_any_back_end_takes_any_head(head):
+def test_back_ends_have_the_logits_and_the_score_rule_of_any_head(head):
     features = torch.randn(3, 20, 64)
     for name in ("nes2net_x", "asp_mlp", "tcm") if head == "cosine" else ("asp_mlp",):
         backend = create_backend(name, feature_dim=64, head=head)

@@ -24,12 +24,12 @@ def published(name):
     return model
 
 
-def test_the_state_dict_has_the_published_shapes():
+def test_the_state_dict_of_tcm_has_the_published_shapes():
     assert gb.shapes(tcm()) == gb.manifest("tcm_full_e144_h4_k31_n4")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_eval_equals_published_code(name):
+def test_tcm_equals_the_published_code(name):
     """In train mode too."""
     for case, x in gb.cases(name):
         gb.check_eval(published(name), case, x, atol=1e-5)
@@ -47,14 +47,14 @@ def test_positions_are_rounded_before_their_sine_is_taken():
     assert np.abs(table - np.where(odd, np.cos(exact), np.sin(exact))).max() > 1e-4
 
 
-def test_dropout_is_off_unless_asked_for():
+def test_dropout_of_tcm_is_off_by_default():
     x = torch.randn(2, 5, 8)
     for dropout, is_deterministic in ((0.0, True), (0.5, False)):
         model = tcm(feature_dim=8, embed_dim=8, num_blocks=1, dropout=dropout).train()
         assert torch.equal(model(x), model(x)) == is_deterministic
 
 
-def test_more_frames_than_positions_are_named():
+def test_more_frames_than_positions_are_refused():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
     with input_error("10001 frames are too many, this back-end reads at most 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

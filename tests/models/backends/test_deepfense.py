@@ -24,7 +24,7 @@ TINY |= {"encoder_embed_dim": 48, "encoder_ffn_embed_dim": 96, "encoder_attentio
 TINY |= {"conv_pos_groups": 16, "extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
 
 
-def test_aasist_pools_as_deepfense_does():
+def test_aasist_with_the_pool_ratios_of_deepfense_equals_its_code():
     file = zoo.read("deepfense_aasist_d48")
     backend = Aasist(feature_dim=48, pool_ratios=(0.5, 0.7, 0.5)).double().eval()
     assert PUBLISHED["deepfense_xlsr_aasist"].config["backend"]["pool_ratios"] == [0.5, 0.7, 0.5]
@@ -37,7 +37,7 @@ def test_aasist_pools_as_deepfense_does():
 @pytest.mark.weekly
 @pytest.mark.parametrize("source", ["fairseq", "huggingface"])
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("deepfense")])
-def test_a_file_of_the_release_gives_its_scores(name, source, pretrained, tmp_path, monkeypatch):
+def test_a_file_that_deepfense_writes_is_scored_as_by_deepfense(name, source, pretrained, tmp_path, monkeypatch):
     """Of every row, with a small encoder; the release ranks by one logit, the row by the difference."""
     import transformers
 

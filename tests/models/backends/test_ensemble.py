@@ -76,7 +76,7 @@ def test_a_fusion_in_half_precision_has_float32_logits_near_those_of_float32(how
     assert (rounded - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-def test_scores_that_are_missing_or_do_not_fit_are_named():
+def test_a_fusion_refuses_scores_that_are_missing_or_of_another_shape():
     missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
     wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}
     for scores, message in ((None, missing), *((x, f"must be 2 × 4, got {size}") for size, x in wrong.items())):
@@ -84,7 +84,7 @@ def test_scores_that_are_missing_or_do_not_fit_are_named():
             small()(states(), scores)
 
 
-def test_a_classification_takes_a_head():
+def test_a_classification_has_the_cosines_of_its_head_and_fuses_no_scores():
     backend = small(kind="classification", head="cosine")
     assert backend.score_rule == "difference"
     assert backend.num_scores == 0
@@ -114,7 +114,7 @@ def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector
             spectral_detector(waveform, scores)
 
 
-def test_audio_alone_is_refused(detector, tmp_path):
+def test_a_fusion_refuses_audio_without_scores(detector, tmp_path):
     waveform = torch.zeros(16_000)
     for call in (
         lambda: detector.score(waveform),

@@ -107,12 +107,12 @@ def test_gives_as_many_logits_as_asked(name):
 
 
 @pytest.mark.parametrize("name", pinned.MODELS)
-def test_equals_pinned_numbers(name):
+def test_logits_equal_the_pinned_numbers(name):
     assert_allclose(pinned.logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
 
 
 @every_backend
-def test_every_parameter_gets_a_gradient(name):
+def test_every_parameter_in_use_gets_a_gradient(name):
     backend = without_dropout(create(name)).train()
     features = features_for(backend, batch=3, frames=frames_of(backend, 50))
     inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
@@ -196,7 +196,7 @@ def test_scores_of_half_precision_have_no_ties(name, precision):
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
-def test_compiles_into_one_graph_in_training(name):
+def test_a_compiled_back_end_has_the_logits_and_gradients_of_an_eager_one(name):
     """Only the graphs are captured, forward and backward: generating code would take minutes."""
     torch.compiler.reset()  # back-ends share Backend.forward, of which torch keeps eight graphs in a process
     backend, copy_of_backend = (without_dropout(create(name)).train() for _ in range(2))

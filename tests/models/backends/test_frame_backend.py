@@ -46,7 +46,7 @@ def test_the_mean_of_the_logits_of_frames_is_the_published_logit(name):
 
 
 @every
-def test_one_pass_gives_the_segments_with_the_embedding(name):
+def test_segments_and_embedding_of_one_pass_equal_those_of_separate_passes(name):
     for utterance in ("mean", "min", "attentive"):
         backend = create(name, pool=None, utterance=utterance)
         with torch.no_grad():
@@ -64,7 +64,7 @@ def test_one_pass_gives_the_segments_with_the_embedding(name):
         {"num_logits": 1},
     ],
 )
-def test_the_lowest_frame_scores_the_utterance(options):
+def test_with_utterance_min_the_lowest_frame_scores_the_utterance(options):
     backend = create(pool=None, utterance="min", **options)
     with torch.no_grad():
         frames = backend(features(40))

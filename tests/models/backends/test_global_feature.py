@@ -8,7 +8,7 @@ from nes2net.models.registry import create_backend
 
 
 @pytest.mark.parametrize("name", ["gf_d64_h128", "lgf_d64_h128", "llgf_d48_h128"])
-def test_equals_published_code(name):
+def test_global_feature_back_ends_equal_the_published_code(name):
     """In train mode too, with batch statistics, which move the running ones."""
     file = zoo.read(name)
     backend = create_backend(**file["config"])

@@ -21,12 +21,12 @@ PUBLISHED = {
 }
 
 
-def test_the_state_dict_has_the_published_shapes():
+def test_the_state_dict_of_xlsr_mamba_has_the_published_shapes():
     assert gb.shapes(Mamba()) == gb.manifest("xlsr_mamba_full_e144_n12")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_eval_equals_published_code(name):
+def test_xlsr_mamba_equals_the_published_code(name):
     """In train mode too; norms below 2e-6 are rounded zeros."""
     for case, x in gb.cases(name):
         for train, output, norms in ((False, "output", "grad_norms"), (True, "train_mode_output", "train_grad_norms")):
@@ -62,7 +62,7 @@ def test_the_scan_equals_a_loop_forward_or_backward(frames, scale):
 
 
 @pytest.mark.slow
-def test_the_scan_passes_the_checks_of_torch():
+def test_the_scan_passes_gradcheck_and_opcheck():
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
     assert torch.autograd.gradcheck(selective_scan, inputs)
     torch.library.opcheck(torch.ops.nes2net.selective_scan.default, inputs)
@@ -100,7 +100,7 @@ def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
     assert torch.equal(model(x), before) != effect
 
 
-def test_deltas_start_in_their_range():
+def test_deltas_of_a_mixer_start_in_their_range():
     projection = Mixer(144).dt_proj  # from 9 numbers
     delta = F.softplus(projection.bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
@@ -127,7 +127,7 @@ def test_fused_scan_is_called_as_documented(monkeypatch):
         assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
 
 
-def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monkeypatch):
+def test_the_fused_scan_needs_a_gpu_and_no_deterministic_gradients(monkeypatch):
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     with FakeTensorMode():
         on_gpu = torch.empty(1, device="cuda")
@@ -140,7 +140,7 @@ def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monke
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm's kernel needs CUDA")
-def test_fused_scan_equals_ours():
+def test_the_fused_scan_equals_the_scan_in_float64():
     pytest.importorskip("mamba_ssm")
     torch.manual_seed(0)
     mixer = Mixer(24).cuda()

@@ -10,7 +10,7 @@ from nes2net.models.backends.mambo import Hydra, Mamba2
 
 
 @pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
-def test_equals_published_code(name):
+def test_xlsr_mambo_equals_the_published_code(name):
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
     backend = create_backend("mambo", **options)
@@ -57,6 +57,6 @@ def test_only_hydra_reads_later_frames():
         assert unlike[:10].any() == before
 
 
-def test_deltas_start_in_their_range():
+def test_deltas_of_mamba2_start_in_their_range():
     delta = F.softplus(Mamba2(64, 4, 1, 2).dt_bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01

@@ -24,7 +24,7 @@ def detector_of(name, folder):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_from_the_frames_on_it_equals_the_published_code(name):
+def test_mean_and_linear_equal_the_published_code_from_the_frames_on(name):
     file = zoo.read(name)
     backend = create_backend("mean_linear", feature_dim=24, head="one_class" if name == ONE_CLASS else "linear").eval()
     backend.load_state_dict({key: value for key, value in file["state_dict"].items() if key.startswith("proj_fc.")})
@@ -73,7 +73,7 @@ def padded(file):
     return torch.nn.utils.rnn.pad_sequence([case["normalised"] for case in file["cases"].values()], batch_first=True)
 
 
-def test_the_loss_of_the_one_class_head_is_the_published(tmp_path):
+def test_the_loss_of_the_one_class_head_equals_the_published(tmp_path):
     detector, file = detector_of(ONE_CLASS, tmp_path)
     published = file["loss"]
     head = detector.backend.last_layer
@@ -86,7 +86,7 @@ def test_the_loss_of_the_one_class_head_is_the_published(tmp_path):
     assert [parameter is head.weight for parameter in criterion.parameters()] == [True]
 
 
-def test_a_short_vector_stays_short():
+def test_a_short_vector_of_the_one_class_head_stays_short():
     """Published: the vector of the one-class head is not made longer than 10⁵ times its length."""
     backend = create_backend("mean_linear", feature_dim=4, head="one_class")
     with torch.no_grad():

@@ -7,7 +7,7 @@ from builders import assert_near, zoo
 from nes2net.models.registry import create_backend
 
 
-def test_third_party_equals_its_code():
+def test_the_third_party_variant_of_mfa_equals_its_code():
     file = zoo.read("mfa_third_party_l6_d24")
     backend = create_backend("mfa", **file["config"])
     backend.load_state_dict(file["state_dict"])
@@ -16,7 +16,7 @@ def test_third_party_equals_its_code():
 
 
 @pytest.mark.parametrize("variant, unused", [("paper", 0), ("third_party", 3)])
-def test_which_states_are_read(variant, unused):
+def test_the_paper_reads_outputs_of_layers_and_the_third_party_inputs(variant, unused):
     """Outputs of the layers in the paper's variant, their inputs in the other."""
     backend = create_backend("mfa", feature_dim=8, num_layers=3, variant=variant).eval()
     hidden = [torch.randn(2, 5, 8) for _ in range(4)]
@@ -27,7 +27,7 @@ def test_which_states_are_read(variant, unused):
     assert backend([state[:1, :1] for state in hidden]).isfinite().all()
 
 
-def test_paper_variant_is_its_formula():
+def test_the_variant_of_the_paper_equals_its_formula():
     torch.manual_seed(0)
     backend = create_backend("mfa", feature_dim=8, num_layers=3, bottleneck_dim=5).double().eval()
     weights = backend.state_dict()

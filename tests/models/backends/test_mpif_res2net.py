@@ -107,7 +107,7 @@ def test_the_default_has_the_published_size():
     assert std.item() == pytest.approx(1, abs=0.05)  # Kaiming, fan out
 
 
-def test_repeats_or_cuts_to_so_many_frames():
+def test_features_are_repeated_or_cut_to_num_frames():
     fixed = settled(small(num_frames=40))
     free = settled(small())
     features = torch.randn(2, 25, 20)

@@ -15,7 +15,7 @@ MS_OF = {str(factor): 10.0 * factor for factor in (2, 4, 8, 16, 32, 64)}
 
 
 @pytest.mark.parametrize("case", ["2x96", "1x41"])
-def test_equals_the_published_code(case):
+def test_the_multi_resolution_gmlp_equals_the_published_code(case):
     """Names, cosines, P2SGrad of each scale and of the utterance, and the gradient norms of their sum."""
     file = zoo.read("multires_gmlp_f128_l2")
     config = file["config"]
@@ -77,7 +77,7 @@ def test_too_few_or_too_many_frames_are_refused():
     assert published.state_dict()["m_transform.0.post_nets_seg.disc_5.layers.4.sgu.weight"].shape == (62, 62)
 
 
-def test_a_scale_alone_has_the_same_scores():
+def test_scores_of_a_scale_do_not_depend_on_the_other_scales():
     every = create_backend("multires_gmlp", **SMALL).eval()
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())

@@ -55,7 +55,7 @@ def published_head(name: str) -> Head:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_eval_equals_published_code(name):
+def test_nes2net_equals_the_published_code(name):
     """In train mode too."""
     for case, x in gb.cases(name):
         gb.check_eval(published_head(name), case, x, atol=1e-4 if "ASTP" in name else 1e-5)
@@ -65,7 +65,7 @@ def test_eval_equals_published_code(name):
             gb.check_train(published_head(name), case, x)
 
 
-def test_cost_at_200_frames_is_the_papers():
+def test_parameters_and_operations_are_those_of_the_paper():
     """0.167 GFLOP; a multiply-add counts as two."""
     for pool, parameters in (("mean", 512_039), ("astp", 777_383)):
         assert sum(p.numel() for p in nes2net_x(pool=pool).parameters()) == parameters
@@ -81,7 +81,7 @@ def test_weighted_sums_start_as_means():
             assert_close(weight, torch.full((1, 1, 1, step + 2), 1 / (step + 2)))
 
 
-def test_squeeze_excitation_floor():
+def test_se_floor_is_the_least_width_of_squeeze_excitation():
     for floor in (1, 2):
         backend = nes2net_x(feature_dim=128, se_ratio=16, se_floor=floor)
         assert backend.Build_in_Res2Nets[0].se.se[1].out_channels == floor
@@ -119,7 +119,7 @@ def with_pytorchs_norms(backend):
 
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("build", [nes2net, nes2net_x, Nes2NetLA])
-def test_training_batches_are_counted(build, momentum):
+def test_training_batches_are_counted_as_by_pytorchs_norms(build, momentum):
     """Once for each layer, as by PyTorch's; without momentum too, where the count weighs the running statistics."""
     backend = build(feature_dim=16, nes_ratio=(4, 4))
     states = []
@@ -139,7 +139,7 @@ def test_training_batches_are_counted(build, momentum):
 
 
 @pytest.mark.parametrize("name", ["nes2net_la_d128_8_8_mean", "nes2net_la_d64_4_4_astp", "nes2net_la_d1024_8_8_mean"])
-def test_local_attention_equals_published_code(name):
+def test_nes2net_la_equals_the_published_code(name):
     """The file lacks only the unused attention at full size."""
     file = zoo.read(name)
     config = file["config"]

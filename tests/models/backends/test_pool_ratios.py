@@ -17,7 +17,7 @@ def logits_with(ratios) -> torch.Tensor:
         return backend(features)
 
 
-def test_the_fourth_ratio_changes_nothing():
+def test_the_fourth_pool_ratio_changes_no_logit():
     expected = logits_with(PUBLISHED[:3])
     assert torch.equal(logits_with(PUBLISHED), expected)
     assert torch.equal(logits_with([*PUBLISHED[:3], 0.9]), expected)
@@ -25,6 +25,6 @@ def test_the_fourth_ratio_changes_nothing():
 
 
 @pytest.mark.parametrize("ratios", [[0.5, 0.7], [0.5, 0.7, 0.5, 0.5, 0.5], [0.5, 0.7, 0.5, 1.5]])
-def test_other_ratios_are_refused(ratios):
+def test_pool_ratios_of_another_number_or_above_one_are_refused(ratios):
     with input_error("pool_ratios"):
         create_backend("aasist", feature_dim=16, pool_ratios=ratios)

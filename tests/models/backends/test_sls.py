@@ -31,14 +31,14 @@ def reference():
     return file["cases"][file["input_key"]], gb.hashed(**rule), model
 
 
-def test_eval_equals_published_code(reference):
+def test_sls_in_eval_mode_equals_the_published_code(reference):
     case, x, model = reference
     # The norm 8e-4 of `first_bn.bias` has an error of some 2e-6, in the published code, too.
     logits = gb.check_gradients(model.eval(), x, case["grad_norms"], rel=2e-3, atol=1e-5)
     assert_near(logits, case["output"], 1e-5)
 
 
-def test_training_equals_published_code(reference):
+def test_sls_in_train_mode_equals_the_published_code(reference):
     case, x, model = reference
     # In float64: one norm is so small that processors round it differently in float32.
     model = copy.deepcopy(model).double().train()
@@ -47,7 +47,7 @@ def test_training_equals_published_code(reference):
     gb.check_statistics(model, case, rel=1e-6)
 
 
-def test_reads_the_last_layers_of_those_given():
+def test_sls_reads_the_last_layers_of_the_hidden_states():
     model = small()
     hidden_states = states(5)
     with torch.no_grad():
@@ -60,12 +60,12 @@ def test_the_number_of_frames_is_that_of_the_front_end():
     assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
 
 
-def test_frames_that_pooling_drops_are_accepted():
+def test_up_to_two_frames_that_pooling_drops_are_accepted():
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
 
 
-def test_another_number_of_frames_is_refused():
+def test_a_number_of_frames_that_sls_cannot_pool_is_refused():
     for frames in (3, 8, 12):
         with input_error(f"reads 9 frames, got {frames}; crop or repeat"):
             small()(states(4, frames))
@@ -79,6 +79,6 @@ def test_another_number_of_frames_is_refused():
         ([*states(3), *states(1, frames=10)], r"one shape, got \(2, 9, 12\) first and \(2, 10, 12\) at 3"),
     ],
 )
-def test_hidden_states_that_do_not_fit_are_named(hidden_states, message):
+def test_hidden_states_of_another_number_or_shape_are_refused(hidden_states, message):
     with input_error(message):
         small()(hidden_states)

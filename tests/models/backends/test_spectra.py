@@ -25,7 +25,7 @@ from nes2net.training.dataset import Examples, TrainingSet
     "name, tolerance",
     [("spectra_0_d48_c32", 5e-5), ("spectra_aasist_d40_r24_g16", 1e-5), ("spectra_aasist3_d40_r24_g6", 2e-5)],
 )
-def test_backends_are_the_published(name, tolerance, monkeypatch):
+def test_spectra_back_ends_equal_the_published_code(name, tolerance, monkeypatch):
     """To 1e-9 in float64. In float32 the logit 12.8 of two frames has an error of 3e-5, which is 2.4e-6 of it.
 
     By the instructions of AVX2, a logit of -4.03 has an error of 1.2e-5; by those of AVX-512, below 1e-5.
@@ -46,7 +46,7 @@ def test_backends_are_the_published(name, tolerance, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["5x3_grid16_order4", "4x6_grid5_order3"])
-def test_the_kan_layer_is_the_published(name):
+def test_the_kan_layer_equals_the_published_code(name):
     case = zoo.read("spectra_kan")[name]
     layer = KanLinear(**case["config"])
     layer.load_state_dict({key: value.float() for key, value in case["state_dict"].items()})
@@ -140,7 +140,7 @@ def test_explanations_hear_the_emphasised_recording(tmp_path):
     assert Subject(detector, waveform).score() == pytest.approx(detector.score(waveform, 16000), abs=1e-5)
 
 
-def test_an_onnx_file_says_the_emphasis(tmp_path):
+def test_an_exported_onnx_file_keeps_the_pre_emphasis(tmp_path):
     pytest.importorskip("onnx")
     detector, file = whole_detector("spectra_detector_ecapa", tmp_path)
     export_onnx(detector, tmp_path / "d.onnx")

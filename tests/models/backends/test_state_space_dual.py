@@ -33,7 +33,7 @@ def test_the_dual_form_equals_a_loop_forward_or_backward(frames):
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])
-def test_float32_is_a_loop_to_rounding_whether_states_last_or_vanish(scale):
+def test_the_dual_form_in_float32_equals_a_loop_whether_states_last_or_vanish(scale):
     leaves = [tensor.requires_grad_() for tensor in inputs(1000, torch.float32, scale)]
     y = state_space_dual(*leaves)
     expected = loop(*inputs(1000, scale=scale))

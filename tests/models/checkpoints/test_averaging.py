@@ -52,7 +52,7 @@ def double(seed):
     return state(seed)["w"].double()
 
 
-def test_the_mean_by_its_formula(paths):
+def test_the_mean_equals_its_formula_in_any_order(paths):
     mean = average_checkpoints(paths)
     expected = (double(0) + double(1) + double(2)) / 3
     assert_near(mean["w"], expected.float(), 0)
@@ -62,7 +62,7 @@ def test_the_mean_by_its_formula(paths):
     assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
 
 
-def test_weights_by_their_formula(paths):
+def test_a_weighted_average_equals_its_formula(paths):
     average = average_checkpoints(paths, weights=[1, 0, 3])
     expected = (double(0) + 3 * double(2)) / 4
     assert_near(average["w"], expected.float(), 1e-7)

@@ -99,7 +99,7 @@ def test_the_base_is_found_where_it_was_or_beside_or_is_named(trained, small_mod
         Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
 
 
-def test_a_pre_training_file_is_a_base(pretrained, tmp_path):
+def test_a_pre_training_file_or_folder_is_the_base_of_its_adapted_detector(pretrained, tmp_path):
     """In fairseq's form, and as a folder of the transformers library."""
     config = {"frontend": {"name": "wav2vec2"}, "backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
     file = pretrained / "tiny_w2v2_namespace.pt"
@@ -160,7 +160,7 @@ def test_another_base_is_refused(trained, small_model, tmp_path):
             Detector.from_pretrained(tmp_path / name, "cpu", base=tmp_path / base)
 
 
-def test_without_a_base_everything_is_saved(small_model, tmp_path):
+def test_a_checkpoint_of_a_detector_without_a_base_holds_all_tensors(small_model, tmp_path):
     detector = shaken(adapted(small_model))
     detector.save(tmp_path / "whole.pth")
     loaded = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
@@ -184,7 +184,7 @@ def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):
         another_detector.load(Checkpoint.of(path, state_dict, record))
 
 
-def test_averages_have_one_base(trained, tmp_path):
+def test_an_average_of_trained_parts_keeps_their_base(trained, tmp_path):
     before = {key: value.clone() for key, value in trained.trained_state_dict().items()}
     shaken(trained, seed=3).save(tmp_path / "second.pth")
     average = average_checkpoints([tmp_path / "lora.pth", tmp_path / "second.pth"])

@@ -33,7 +33,7 @@ def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_pa
     assert again.score(WAVEFORM, 16000) == pytest.approx(detector.score(WAVEFORM, 16000), abs=1e-7)
 
 
-def test_a_weighted_sum_of_layers(tmp_path):
+def test_a_weighted_sum_of_layers_scores_as_in_the_library(tmp_path):
     """The last layer counts after the final norm, as in release 4 of the library, whose files these are."""
     model = folder_of("WavLM", tmp_path, ("fake", "real"), do_normalize=False, use_weighted_layer_sum=True)
     detector = Detector.from_pretrained(tmp_path, "cpu")
@@ -59,7 +59,7 @@ def test_info_says_what_the_folder_is(tmp_path, capsys):
 
 
 def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, capsys):
-    """The default of the library is taken: on standard error, in `info` and in the record of scores."""
+    """The library's default is used; standard error and the record of scores say so."""
     folder = tmp_path / "model"
     folder_of("WavLM", folder)
     expected = Detector.from_pretrained(folder, "cpu").score(WAVEFORM, 16000)

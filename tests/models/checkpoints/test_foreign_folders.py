@@ -36,7 +36,7 @@ def test_names_of_a_compiled_model_are_read(tmp_path):
     assert score_of(tmp_path) == pytest.approx(expected, abs=1e-7)
 
 
-def test_the_librarys_default_numbers_contradict_no_names(tmp_path):
+def test_default_names_in_label2id_contradict_no_names_of_classes(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     expected = score_of(tmp_path)
     change_config(tmp_path, label2id={"LABEL_0": 0, "LABEL_1": 1})
@@ -44,21 +44,21 @@ def test_the_librarys_default_numbers_contradict_no_names(tmp_path):
     assert score_of(tmp_path, config="bonafide=real") == pytest.approx(expected, abs=1e-7)
 
 
-def test_a_peft_adapter_names_its_base(tmp_path):
+def test_a_peft_adapter_is_refused_with_the_name_of_its_base(tmp_path):
     write(tmp_path / "adapter_config.json", json.dumps({"base_model_name_or_path": "OWNER/BASE"}))
     message = refusal(tmp_path)
     assert "PEFT adapter of 'OWNER/BASE'" in message
     assert "merge_and_unload" in message
 
 
-def test_the_output_of_a_trainer_names_its_checkpoints(tmp_path):
+def test_the_output_of_a_trainer_is_refused_with_the_names_of_its_checkpoints(tmp_path):
     for number in (500, 1000):
         write(tmp_path / f"checkpoint-{number}" / "config.json", "{}")
     assert "name one of checkpoint-500, checkpoint-1000" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("classes", [["WhisperForAudioClassification"], ["Wav2Vec2ForCTC"], None])
-def test_another_class_is_named_beside_those_that_are_read(tmp_path, classes):
+def test_another_class_is_refused_with_those_that_are_read(tmp_path, classes):
     folder_of("Wav2Vec2", tmp_path)
     change_config(tmp_path, architectures=classes)
     message = refusal(tmp_path)
@@ -66,6 +66,6 @@ def test_another_class_is_named_beside_those_that_are_read(tmp_path, classes):
     assert "HubertForSequenceClassification" in message
 
 
-def test_the_weights_by_themselves_lead_to_their_folder(tmp_path):
+def test_weights_without_their_folder_are_refused_with_its_name(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     assert f"name its folder, {tmp_path}" in refusal(tmp_path / "model.safetensors")

@@ -42,7 +42,7 @@ def library_model(name, family):
     "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
     "UniSpeechSatModel UniSpeechSatForPreTraining".split(),
 )
-def test_output_is_the_librarys(tmp_path, name, family):
+def test_hidden_states_of_a_folder_are_the_librarys(tmp_path, name, family):
     """Of the last state and, but for the library's own last one, of all others; no preprocessor is needed."""
     model = library_model(name, family)
     model.save_pretrained(tmp_path)
@@ -106,7 +106,7 @@ def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name
 
 
 @pytest.mark.parametrize("option", [False, True, "batch", "huggingface"])
-def test_the_option_comes_before_the_folder(tmp_path, option):
+def test_the_option_normalize_overrides_the_folder(tmp_path, option):
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
     (tmp_path / PREPROCESSOR).write_text(NO if option else YES)
     frontend = create_frontend("wavlm", tmp_path, normalize=option)
@@ -114,7 +114,7 @@ def test_the_option_comes_before_the_folder(tmp_path, option):
     assert not frontend.note
 
 
-def test_the_default_is_the_librarys_for_every_type_of_model():
+def test_the_library_normalises_waveforms_by_default_for_every_type_of_model():
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
@@ -129,7 +129,7 @@ def test_the_default_is_the_librarys_for_every_type_of_model():
 
 @pytest.mark.parametrize("name", [PREPROCESSOR, PROCESSOR])
 @pytest.mark.parametrize("option", [None, False])
-def test_a_file_that_cannot_be_used_is_not_a_missing_one(tmp_path, name, option):
+def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name, option):
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
     path = tmp_path / name
     path.symlink_to("nowhere")
@@ -211,7 +211,7 @@ def test_folders_in_older_forms_load_alike(tmp_path):
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
 
 
-def test_folders_that_do_not_fit_the_front_end_are_named(tmp_path):
+def test_folders_that_do_not_fit_the_front_end_are_refused(tmp_path):
     with input_error(r"not a Hugging Face folder: it has no config\.json"):
         create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
@@ -234,7 +234,7 @@ def test_folders_that_do_not_fit_the_front_end_are_named(tmp_path):
         create_frontend("wavlm", tmp_path)
 
 
-def test_the_options_of_the_library_keep_every_layer_unmasked():
+def test_the_library_neither_drops_layers_nor_masks_frames():
     options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
     assert options["layerdrop"] == 0.0
     assert not options["apply_spec_augment"]

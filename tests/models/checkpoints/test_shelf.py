@@ -45,7 +45,7 @@ def test_a_published_file_is_fetched_once(assets, capsys):
     assert record["size"] == len(CONTENT)
 
 
-def test_another_file_than_published_is_refused(assets):
+def test_a_download_of_another_digest_or_size_than_published_is_refused(assets):
     with running(CONTENT[::-1]) as server:
         for size, message in (
             (700, f"the SHA256 of what came is .*not {SHA256}"),
@@ -112,7 +112,7 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
         model.fetch_if_missing()
 
 
-def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
+def test_a_folder_of_the_hub_is_found_only_with_its_weights(assets, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "config.json").write_text("{}")

@@ -76,7 +76,7 @@ def test_a_file_that_is_no_checkpoint_is_described(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_forms_that_are_read(tmp_path, legacy):
+def test_state_dicts_are_read_whatever_holds_them(tmp_path, legacy):
     tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
     parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
@@ -161,14 +161,14 @@ def test_numbers_that_are_not_finite_are_named(dtype):
 
 
 @pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
-def test_metadata_of_other_programs_are_ignored(tmp_path, metadata):
+def test_metadata_of_other_programs_do_not_keep_a_file_from_loading(tmp_path, metadata):
     layer = torch.nn.BatchNorm1d(3)
     torch.save(with_metadata(layer.state_dict(), metadata), tmp_path / "layer.pth")
     layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
-def test_truncated_safetensors_are_named(tmp_path, share):
+def test_damaged_safetensors_are_refused(tmp_path, share):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(share * len(content))])

@@ -82,7 +82,7 @@ def test_malicious_pickles_are_refused(path, name, zipped):
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
-def test_every_protocol_is_watched(path, protocol):
+def test_malicious_pickles_of_every_protocol_are_refused(path, protocol):
     """In an archive, and alone."""
     for write, message in ((write_archive, "asks for (posix|nt).mkdir"), (Path.write_bytes, "evil.pth")):
         write(path, pickle.dumps({"w": MAKES_A_FOLDER}, protocol))
@@ -178,14 +178,14 @@ UNKNOWN_STORAGE = "storage is described in an unknown way"
         (b"\x80\x04r\xff\xff\xff\x7f.", "is damaged"),
     ],
 )
-def test_programs_that_are_refused(path, program, message):
+def test_hostile_pickle_programs_are_refused(path, program, message):
     write_archive(path, rebuild())
     assert torch.equal(load_state_dict(path)["w"], torch.zeros(4))  # a good one
     write_archive(path, program)
     refused(path, rf"evil\.pth .*{message}")
 
 
-def test_a_legacy_file_without_a_storage(path):
+def test_a_legacy_file_without_its_storages_is_refused(path):
     """Its tensors would hold whatever is in memory."""
     torch.save({"w": torch.ones(1000)}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
@@ -209,7 +209,7 @@ def test_no_memory_is_reserved_for_what_is_only_claimed(path, opcode, write):
 @pytest.mark.parametrize(
     "member", ["../evil", "/etc/evil", "archive//../../evil", "archive/../../evil", "archive/data\\..\\evil", "loose"]
 )
-def test_path_tricks_in_member_names(path, member):
+def test_members_that_lead_out_of_the_archive_are_refused(path, member):
     write_archive(path, rebuild())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member, b"evil")
@@ -247,7 +247,7 @@ class OwnMapping(dict):
     """As the configurations of several toolkits are."""
 
 
-def test_other_classes_become_records(path):
+def test_objects_of_other_classes_become_records(path):
     beside = {"args": argparse.Namespace(lr=0.1), "own": OwnConfiguration(), "choice": Choice.A, "path": Path("x")}
     beside |= {"mapping": OwnMapping(arch="wavlm"), "options": collections.defaultdict(list, {"n": [1, 2]})}
     for zipped in (True, False):

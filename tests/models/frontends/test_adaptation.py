@@ -150,14 +150,14 @@ def test_lora_is_the_papers():
         ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
     ],
 )
-def test_wrong_options_are_one_line(options, message):
+def test_wrong_options_are_refused_in_one_line(options, message):
     with input_error() as error:
         create_frontend("wav2vec2", **SMALL, adapt=options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_front_ends_that_cannot_be_adapted():
+def test_front_ends_that_cannot_be_adapted_are_refused():
     lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
     with input_error("front-end 'lps' has no transformer layers to adapt: remove the option adapt"):
         create_frontend("lps", adapt={"kind": "lora"})

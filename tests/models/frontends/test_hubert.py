@@ -88,7 +88,7 @@ def test_heads_of_unispeech_sat_are_ignored(hubert, tmp_path):
     assert all(torch.equal(v, tensors[k.removeprefix("model.")]) for k, v in read.state_dict().items())
 
 
-def test_files_of_other_networks_are_refused(hubert, tmp_path):
+def test_files_of_other_networks_or_without_a_tensor_are_refused(hubert, tmp_path):
     save(tmp_path / "norm.pt", tensors_of(hubert), conv_pos_batch_norm=True)
     with input_error("conv_pos_batch_norm"):
         create_frontend("hubert", tmp_path / "norm.pt")

@@ -106,7 +106,7 @@ def test_hidden_states_of_a_folder_are_the_librarys(saved, samples):
     assert torch.equal(alone, hidden_states[-1])
 
 
-def test_training_configurations_are_read(saved):
+def test_a_folder_gives_the_options_and_names_of_tensors_of_its_encoder(saved):
     """Dropouts and layer drop are the file's, under the names of the other front-ends."""
     name, model, _, folder = saved
     frontend = create_frontend(name, folder)
@@ -253,7 +253,7 @@ def test_gradients_reach_every_parameter(name):
 
 
 @every_name
-def test_features_are_computed_in_float32_in_any_precision(name):
+def test_features_are_computed_from_the_waveform_in_float32_in_any_precision(name):
     """The features are those of float32 in any precision: the waveform is not rounded before."""
     frontend = create(name).eval()
     detector = Detector.from_config({"frontend": frontend.config, "backend": {"name": "asp_mlp"}}).eval()

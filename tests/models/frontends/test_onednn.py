@@ -44,7 +44,7 @@ def computed(layer, x, gradient):
 @pytest.mark.parametrize(
     "shape, out", [((5,), 11), ((1, 5), 1), ((3, 7, 5), 11), ((2, 201, 96), 130), ((2, 3, 7, 5), 4)]
 )
-def test_a_layer_computes_as_in_pytorch(products, bias, shape, out):
+def test_a_layer_on_onednn_computes_as_in_pytorch(products, bias, shape, out):
     torch.manual_seed(0)
     linear = nn.Linear(shape[-1], out, bias)
     x = torch.randn(shape)
@@ -65,7 +65,7 @@ def test_a_layer_computes_as_in_pytorch(products, bias, shape, out):
 
 
 @needs_onednn
-def test_gradients_of_gradients_are_pytorchs():
+def test_gradients_of_gradients_equal_pytorchs():
     linear = nn.Linear(5, 4)
     x = torch.randn(3, 5, requires_grad=True)
     penalties = []
@@ -77,7 +77,7 @@ def test_gradients_of_gradients_are_pytorchs():
 
 
 @needs_onednn
-def test_other_cases_are_left_to_pytorch(products):
+def test_empty_inputs_and_other_types_are_left_to_pytorch(products):
     linear = nn.Linear(5, 11)
     x = torch.randn(3, 5)
     layer = OneDNNLinear(linear)

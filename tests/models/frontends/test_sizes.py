@@ -26,7 +26,7 @@ def size_on_meta(name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_each_size_has_its_numbers(name):
+def test_each_published_size_has_its_parameters_and_names_its_source(name):
     frontend, shapes = size_on_meta(name)
     size = SIZES[name]
     assert sum(map(prod, shapes.values())) == size.parameters
@@ -110,6 +110,6 @@ def test_info_names_every_size_that_a_file_may_have(tmp_path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize("name", ["mms_1b", "hubert", "whisper_tiny", "w2v_bert2"])
-def test_a_missing_file_is_named_with_its_place(name):
+def test_a_missing_file_is_refused_with_the_place_to_download_it(name):
     with input_error(f"none not found: download it .*{SIZES[name].hub}.* with `ssl_checkpoint`"):
         create_frontend(name, "none")

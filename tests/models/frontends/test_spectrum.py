@@ -76,7 +76,7 @@ def transcribed_lfcc(waveform, **options):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("window, bins", [("hamming", None), ("blackman", 100), ("hann", 256)])
-def test_the_spectrum_is_that_of_scipy(window, bins, dtype):
+def test_the_spectrum_equals_scipys(window, bins, dtype):
     waveform = speech_like()
     frontend = create_frontend("lps", n_fft=512, hop_length=160, window=window, num_bins=bins)
     frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
@@ -89,7 +89,7 @@ def test_the_spectrum_is_that_of_scipy(window, bins, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_published_setting_is_librosas(dtype):
+def test_the_spectrum_of_the_published_setting_equals_librosas(dtype):
     """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97,
     Blackman 1,728, hop 130."""
     waveform = speech_like(90000)
@@ -187,5 +187,5 @@ def test_normalised_bins_are_standardised():
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 
-def test_a_single_sample_is_the_least_that_can_be_scored():
+def test_num_samples_of_a_spectrum_may_be_one():
     assert options_of(frontends.get("lps"))["num_samples"].fits(1)

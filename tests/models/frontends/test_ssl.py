@@ -84,7 +84,7 @@ def gradients_of(frontend, waveforms):
 
 
 @pytest.mark.slow
-def test_gradients_of_compiled_layers_are_as_exact():
+def test_gradients_of_compiled_layers_are_as_exact_as_eager_ones():
     """Against float64, by inductor.
 
     The exact gradient of the bias of keys is 0, because a softmax ignores what all keys share. What
@@ -105,7 +105,7 @@ def test_gradients_of_compiled_layers_are_as_exact():
             assert (compiled[name] - gradient).norm() < 2 * (eager[name] - gradient).norm(), name
 
 
-def test_the_least_values_of_its_options_are_in_their_ranges():
+def test_sizes_of_wav2vec2_may_be_as_small_as_one():
     options = options_of(frontends.get("wav2vec2"))
     assert options["conv_feature_layers"].fits([[1, 1, 1]])
     assert options["encoder_embed_dim"].fits(1)

@@ -23,7 +23,7 @@ def test_every_hidden_state_is_fairseqs(pretrained, packing):
 
 
 @pytest.mark.parametrize("name, kind, file", [("wav2vec2", "w2v2", "w2v2_plain"), ("wavlm", "wavlm", "wavlm_unilm")])
-def test_gradients_are_those_of_the_original_code(pretrained, name, kind, file):
+def test_gradients_equal_those_of_the_original_code(pretrained, name, kind, file):
     frontend = create_frontend(name, pretrained / f"tiny_{file}.pt").eval()
     frontend.set_normalize(False)
     published = golden.read(f"frontends/tiny_{kind}")
@@ -112,7 +112,7 @@ def test_the_convolutions_gradient_is_scaled_as_in_the_file(name):
         assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
 
 
-def test_wrong_files_say_what_they_are(pretrained, tmp_path):
+def test_files_that_are_not_of_wav2vec2_are_refused(pretrained, tmp_path):
     torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
     del torn["model"]["encoder.layers.1.fc1.weight"]
     for content, message in (

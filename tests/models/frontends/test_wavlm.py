@@ -34,7 +34,7 @@ def test_every_hidden_state_is_unilms(pretrained, length):
 
 
 @pytest.mark.parametrize("layer_norm_first", [True, False])
-def test_attention_is_the_librarys_eager_form(layer_norm_first):
+def test_outputs_and_gradients_equal_the_librarys_with_eager_attention(layer_norm_first):
     """Outputs and all gradients, in float64, where the order of summation does not show."""
     from transformers import WavLMModel
 
@@ -76,7 +76,7 @@ def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
     assert_close(alone[0][-1], state)
 
 
-def test_lower_precision_is_near_float32():
+def test_wavlm_in_bfloat16_is_near_float32():
     frontend = create_frontend("wavlm", **TINY).eval()
     waveform = torch.randn(2, 8000)
     with torch.inference_mode():

@@ -27,7 +27,7 @@ def test_a_waveform_is_rebuilt_from_its_spectrum(voice):
     np.testing.assert_allclose(spectral.waveform(frames, 1024, 160, len(voice)), voice, atol=1e-12)
 
 
-def test_mel_bands_and_mfccs_are_librosas(voice):
+def test_mel_bands_and_mfccs_equal_librosas(voice):
     expected = librosa.filters.mel(sr=16000, n_fft=1024, n_mels=80, htk=True)
     np.testing.assert_allclose(spectral.mel_bands(80, 1024), expected, atol=1e-8)
     settings = {"n_mfcc": 31, "n_fft": 512, "hop_length": 160, "n_mels": 40, "fmin": 100, "fmax": 3800, "htk": True}
@@ -46,7 +46,7 @@ def test_griffin_lim_comes_as_near_the_magnitude_as_librosas(voice):
 
 
 @pytest.mark.parametrize("rate", [1.3, 1 / 1.3])
-def test_the_phase_vocoder_is_librosas(voice, rate):
+def test_the_phase_vocoder_equals_librosas(voice, rate):
     changed = spectral.change_speed(voice, rate, 1024, 160)
     frames = librosa.phase_vocoder(librosa.stft(voice, n_fft=1024, hop_length=160), rate=rate, hop_length=160)
     expected = librosa.istft(frames, n_fft=1024, hop_length=160, length=len(changed))

@@ -165,7 +165,7 @@ VERSION_6 = struct.pack("<I", 6)
         (VERSION_6 + b"\x02\x00\xff\xfe", "codec can't decode"),
     ],
 )
-def test_other_files_are_refused(tmp_path, capsys, content, message):
+def test_files_that_are_no_whisper_model_are_refused(tmp_path, capsys, content, message):
     file = tmp_path / "model.bin"
     file.write_bytes(content)
     assert whisper.main([str(file), str(tmp_path / "folder")]) == 2

@@ -90,7 +90,7 @@ def test_a_loss_trains_the_back_end_that_it_asks_for(name, options):
 
 
 @pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).takes_embeddings])
-def test_a_frame_without_a_label_counts_nothing(name):
+def test_a_frame_without_a_label_does_not_change_the_loss(name):
     criterion, backend = loss_of(name)
     logits = outputs_for(criterion, backend)[:6]
     labels = torch.tensor([[1, 0], [0, 1]] * 3)

@@ -17,7 +17,7 @@ GOLDEN = golden.read("losses_schedules_names")
     "name, criterion",
     [("focal", BinaryFocal(2.0, 0.25, label_smoothing=0.1)), ("weighted_ce", WeightedCrossEntropy((0.1, 0.9)))],
 )
-def test_focal_loss_and_weighted_cross_entropy_are_the_published(name, criterion):
+def test_focal_loss_and_weighted_cross_entropy_equal_the_published(name, criterion):
     published = GOLDEN[name]
     shape = (len(published["labels"]), -1)
     logits = torch.tensor(published["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
@@ -71,7 +71,7 @@ def test_the_plain_mean_of_weighted_losses_is_that_of_moe():
         assert loss(published["logits"], labels).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_cross_entropy_of_mixed_labels_is_that_by_formula():
+def test_cross_entropy_of_mixed_labels_equals_its_formula():
     """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out."""
     logits = torch.randn(7, 2, generator=torch.Generator().manual_seed(0))
     above = 0.0
@@ -85,7 +85,7 @@ def test_cross_entropy_of_mixed_labels_is_that_by_formula():
     assert loss.item() == pytest.approx(above / below, rel=1e-5)
 
 
-def test_smoothed_labels_are_those_of_torch():
+def test_cross_entropy_of_smoothed_labels_equals_pytorchs():
     logits = torch.randn(5, 3, dtype=torch.float64)
     targets = torch.tensor([0, 1, 2, 2, 0])
     smoothed = WeightedCrossEntropy(label_smoothing=0.15, num_classes=3)(logits, targets)

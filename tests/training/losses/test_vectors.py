@@ -41,7 +41,7 @@ def check(criterion, name, gradient):
 
 
 @pytest.mark.parametrize("name", ["oc_softmax", "oc_softmax_defaults"])
-def test_one_class_softmax_is_the_published(name):
+def test_one_class_softmax_equals_the_published(name):
     config = GOLDEN[name]["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"])
     criterion.head.load_state_dict({"center": GOLDEN[name]["center"]})
@@ -51,7 +51,7 @@ def test_one_class_softmax_is_the_published(name):
 
 
 @pytest.mark.parametrize("name", ["am_softmax", "am_softmax_s15_m02"])
-def test_additive_margin_softmax_is_the_published(name):
+def test_additive_margin_softmax_equals_the_published(name):
     config = GOLDEN[name]["config"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], config["margin"])
     criterion.head.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
@@ -61,7 +61,7 @@ def test_additive_margin_softmax_is_the_published(name):
 @pytest.mark.parametrize(
     "case", golden.read("tracing/losses")["cases"], ids=lambda case: f"{case['loss']} {case['margin']}"
 )
-def test_losses_of_many_classes_are_the_golden_ones(case, monkeypatch):
+def test_losses_of_many_classes_equal_the_golden_ones(case, monkeypatch):
     """``aam_softmax_plain`` adds the margin everywhere; beyond π − margin ours is steeper."""
     tracing = golden.read("tracing/losses")
     x = torch.tensor(tracing["embeddings"], dtype=torch.float64, requires_grad=True)
@@ -93,7 +93,7 @@ def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
 
 
 @pytest.mark.parametrize("name", ["am_softmax_fixed_margin", "am_softmax_duration_margin"])
-def test_a_margin_by_duration_is_that_of_the_third_party_code(name, monkeypatch):
+def test_a_margin_by_duration_equals_that_of_the_third_party_code(name, monkeypatch):
     monkeypatch.setattr(vectors, "cosines", lambda cosines, _: cosines)  # the reference begins with cosines
     published = GOLDEN[name]
     config = published["config"]
@@ -112,7 +112,7 @@ def test_a_margin_by_duration_needs_the_durations():
         AdditiveMarginSoftmax(16, 20.0, ("duration", 0.06, 0.14))(GOLDEN["embeddings"], GOLDEN["labels"])
 
 
-def test_the_p2sgrad_loss_is_the_published():
+def test_the_p2sgrad_loss_equals_the_published():
     criterion = P2SGrad(16)
     criterion.head.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", GOLDEN["p2sgrad"]["grad_weight_f64"])

@@ -66,7 +66,7 @@ def test_numbers_of_yaml_and_overrides_are_read_as_numbers(path):
 
 
 @pytest.mark.parametrize("keep", ["all", "last,best,3", "last, 2"])
-def test_keep_is_read_as_written(path, keep):
+def test_keep_is_kept_as_it_was_written(path, keep):
     assert load_recipe(path, [f"train.keep={keep}"]).train.keep == keep
 
 
@@ -480,7 +480,7 @@ def test_keys_that_contradict_a_list_of_corpora_are_refused(overrides, message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
 
 
-def test_a_corpus_of_a_list_that_is_not_set():
+def test_a_key_of_a_corpus_without_a_list_is_refused():
     with input_error("`data.corpora` is not set: use keys such as `data.root`"):
         load_recipe("asvspoof2019_nes2net_x", ["data.corpora.b.root=DB"])
 
