@@ -52,7 +52,7 @@ BLOCK = """\
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
   `train.activation_checkpointing=true` removes most of the activations. For `{example}` in
   bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} GiB with
-  checkpointing; an H200 used [4.4 and 2.8 GiB](speed.md#training-steps).
+  checkpointing; an H200 used 4.4 and 2.8 GiB.
 """
 
 
