@@ -330,9 +330,7 @@ def test_rows_and_table_have_the_decisions_of_python(predict, rows, detector, ca
         assert line.split()[1:7] == [*shown, row["decision"]]
 
 
-@pytest.mark.parametrize(
-    "name, unlike", [("population", "its level, -50.0 dB of full"), ("embeddings", "its embedding")]
-)
+@pytest.mark.parametrize("name, unlike", [("population", "its level, -50.0 dBFS"), ("embeddings", "its embedding")])
 def test_a_recording_unlike_the_calibration_is_not_decided(
     predict, rows, calibrations, speech_folder, tmp_path, name, unlike
 ):
