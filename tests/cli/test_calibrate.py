@@ -320,16 +320,27 @@ def test_an_interrupted_calibration_embeds_nothing_again(recordings, calibrate, 
 TWO = "recordings real fake --model d.pth --device cpu --workers 0 --samples 8000 --allow-inverted --save out/c.json"
 
 
-def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate, output, refused):
+@pytest.fixture
+def class_folders(recordings):
+    """The recordings in a folder for each class."""
     for number in range(24):
         class_folder = recordings / ("real", "fake/tts")[number % 2]
         class_folder.mkdir(parents=True, exist_ok=True)
         (recordings / f"r{number}.wav").rename(class_folder / f"r{number}.wav")
+    return recordings
+
+
+@pytest.mark.usefixtures("class_folders")
+def test_one_folder_for_both_classes_and_no_samples_are_refused(refused):
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
     refused(
         f"calibrate {TWO.replace('--samples 8000', '--samples 0')}",
         "--samples must be a number of at least 1, 4sec or full, not",
     )
+
+
+@pytest.mark.usefixtures("class_folders")
+def test_two_folders_give_what_their_list_and_scores_would(calibrate):
     printed, err = calibrate(TWO)
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
     assert "only 12 bona fide trials: if none of them is wrong, up to 24 %" in err
@@ -345,9 +356,12 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     from_list = calibration.load("other.json")
     assert replace(from_folders, trained_on=from_list.trained_on) == from_list
     assert from_list.population.has_embeddings
-    # Again nothing is scored; another recording is.
+
+
+def test_only_new_recordings_in_the_folders_are_scored_again(class_folders, calibrate, output):
+    calibrate(TWO)
     assert "complete already" in calibrate(TWO)[0]
-    (recordings / "real" / "bad.wav").write_bytes(b"RIFF")
+    (class_folders / "real" / "bad.wav").write_bytes(b"RIFF")
     err = output(f"calibrate {TWO}", status=1).err
     assert "1 file failed: bonafide/bad.wav" in err
 
@@ -367,30 +381,41 @@ def test_trials_that_cannot_be_measured_are_named(recordings, refused):
         refused(f"calibrate {words}", message)
 
 
-def test_scores_of_another_detector_are_refused_and_those_of_other_settings_noted(recordings, calibrate, refused):
-    """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
+@pytest.fixture
+def record_again(recordings, calibrate):
+    """A function that records a run with changes beside ``again.txt``, a copy of the scores that ``c.json`` is of."""
     calibrate(LEARN)
     record = read_json(recordings / "s.txt.json")
     shutil.copy("s.txt", "again.txt")
-    apply = "apply c.json again.txt --out x.txt"
-    beside = recordings / "again.txt.json"
+    return lambda **changes: write_json(recordings / "again.txt.json", record | {"run": record["run"] | changes})
+
+
+applied = pytest.mark.parametrize("words", ["apply c.json again.txt", f"{BY_KEYS} --apply again.txt"])
+
+
+@applied
+def test_scores_of_another_detector_are_not_calibrated(recordings, record_again, refused, words):
+    """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
+    record_again(model="0f" * 32)
     mismatch = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
-    for words in (apply, f"{BY_KEYS.replace('c.json', 'd.json')} --apply again.txt --out x.txt"):
-        for run, message in (
-            ({"model": "0f" * 32}, mismatch),
-            ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
-            ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
-            ({}, ""),
-        ):
-            write_json(beside, record | {"run": record["run"] | run})
-            if message == mismatch:
-                refused(f"calibrate {words}", message)
-                assert not (recordings / "x.txt").exists()
-                continue
-            printed, _ = calibrate(words)
-            assert message in printed
-            assert ("note: the calibration" in printed) is bool(message)
-        (recordings / "x.txt").unlink()
+    refused(f"calibrate {words} --out x.txt", mismatch)
+    assert not (recordings / "x.txt").exists()
+
+
+@applied
+@pytest.mark.parametrize(
+    "changes, note",
+    [
+        ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
+        ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
+        ({}, ""),
+    ],
+)
+def test_only_scores_of_other_settings_are_calibrated_with_a_note(record_again, calibrate, words, changes, note):
+    record_again(**changes)
+    printed, _ = calibrate(f"{words} --out x.txt")
+    assert ("note: the calibration" in printed) is bool(changes)
+    assert note in printed
 
 
 def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrate):
@@ -408,8 +433,9 @@ def test_a_calibration_of_scores_without_a_record_names_no_detector(recordings, 
     assert "nothing tells whether scores are of the same one" in output("info c.json").out
 
 
-def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, calibrate, refused):
-    """Frames of 20 ms are learned from with the labels of the corpus, as WeDefense's columns are."""
+@pytest.fixture
+def frames(workdir):
+    """Labels and scores of frames of 20 ms by utterance; the scores are in ``f.txt``, without a record."""
     clips = [(label, clip[:16000]) for label in ("bonafide", "spoof") for clip in generated_clips(label, 6)]
     make_partialspoof(workdir, clips)
     in_10_ms = partialspoof.segment_labels(workdir / "partialspoof", "dev", 10)
@@ -418,18 +444,29 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, ca
     rng = np.random.default_rng(0)
     scores = {id: row + rng.normal(0, 1, len(row)) for id, row in labels.items()}
     (workdir / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
-    words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
-    refused(f"calibrate {words}", "no record beside it states the length of its frames")
+    return labels, scores
+
+
+OF_FRAMES = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
+
+
+@pytest.mark.usefixtures("frames")
+def test_frames_without_a_length_and_fusions_of_frames_are_refused(refused):
+    refused(f"calibrate {OF_FRAMES}", "no record beside it states the length of its frames")
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
+
+
+def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(frames, workdir, calibrate):
+    labels, scores = frames
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((workdir / "f.txt").read_bytes()).hexdigest()
     write_record(workdir / "f.txt", run=run, sha256=digest, resolution_ms=20.0)
-    printed, _ = calibrate(words)
+    printed, _ = calibrate(OF_FRAMES)
     is_bonafide = np.concatenate(list(labels.values())) == 1
-    frames = np.concatenate(list(scores.values()))
+    frame_scores = np.concatenate(list(scores.values()))
     assert f"{is_bonafide.sum()} bona fide and {(~is_bonafide).sum()} spoofed frames of 20 ms" in printed
     loaded = calibration.load("c.json")
-    expected = calibration.fit(frames[is_bonafide], frames[~is_bonafide])
+    expected = calibration.fit(frame_scores[is_bonafide], frame_scores[~is_bonafide])
     assert loaded.weights == pytest.approx(expected.weights, rel=1e-9)
     assert loaded.offset == pytest.approx(expected.offset)
     assert loaded.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)

@@ -129,17 +129,14 @@ def test_scores_of_frames_do_not_depend_on_blocks_or_batches(small_model, record
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "backend": "mean_linear"})
     path = tmp_path / "a.flac"
-    told = []
     soundfile.write(path, recording, 16000)
     expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
     assert detector.training
     assert len(expected) == (len(recording) - detector.min_samples) // 256 + 1
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
-    scored = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
+    scored = frame_scores(detector.eval(), path, batch_size=3)
     assert_allclose(scored.scores, expected.scores, atol=1e-5)
-    assert scored.duration == expected.duration == told[-1]
-    assert told == sorted(told)
-    assert len(told) == 3
+    assert scored.duration == expected.duration
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from PIL import Image
 
 from nes2net.apps.serve.decoding import NotDecoded, TooSlow
 from nes2net.apps.serve.desk import Busy, Closed, Desk, Limits, draw
-from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, Population, ScoredBy
 from nes2net.scoring.decisions.population import measure
 
@@ -63,13 +62,6 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert told[-1] == (1.0, "searched 0:03 of 0:03 for fakes")
-
-
-def test_a_detector_of_whole_recordings_has_no_fake_stretches(tmp_path, folder):
-    detector = loud_is_fake.detector()
-    detector.provenance = Provenance.read({})
-    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
-    assert "segments" not in Desk(detector, folder).score(tmp_path / "a.wav", "a.wav").row()
 
 
 def test_an_abandoned_upload_is_not_kept(small, speech, folder):

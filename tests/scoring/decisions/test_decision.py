@@ -53,10 +53,6 @@ def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions
     assert decider.llrs([-9.0, 0.2])[1] == decision.llr
 
 
-def test_the_row_of_a_decision_has_its_numbers():
-    assert list(Decider(CALIBRATION)(0.2).row()) == ["score", "llr", "probability", "decision"]
-
-
 def test_a_score_outside_of_the_scores_of_the_calibration_is_not_decided():
     rng = np.random.default_rng(0)
     decider = Decider(fit(rng.normal(3, 1, 300), rng.normal(-3, 1, 300)))
