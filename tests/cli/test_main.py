@@ -42,7 +42,7 @@ def test_overrides_may_stand_between_options():
 KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: "
 
 
-def test_wrong_input_is_one_line(workdir, refused):
+def test_wrong_words_of_a_command_line_are_one_line(workdir, refused):
     for arguments, message in (
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),

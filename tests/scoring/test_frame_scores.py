@@ -213,7 +213,7 @@ def test_scores_of_a_corpus_equal_those_of_each_recording(spectral, trials, tmp_
     assert score(spectral, trials, out).already_complete
 
 
-def test_an_interrupted_run_resumes_to_the_same_bytes(spectral, trials, tmp_path):
+def test_an_interrupted_run_of_frames_resumes_to_the_same_bytes(spectral, trials, tmp_path):
     late = tmp_path / "late.wav"
     out = tmp_path / "f.txt"
     uninterrupted = tmp_path / "whole.txt"

@@ -69,7 +69,7 @@ def read(path, max_bytes):
     return read_record(path, max_bytes, "scores", "pass `overwrite=True`, or name another file")
 
 
-def test_a_record_is_read(tmp_path):
+def test_the_facts_of_a_record_are_read(tmp_path):
     assert read(tmp_path / "s.json", 1) is None
     record = read(write(tmp_path / "s.json", json.dumps({**RECORD, "further": [1.5, {"x": None}]})), 1)
     assert record.run == RECORD["run"]

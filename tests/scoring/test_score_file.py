@@ -153,7 +153,7 @@ def test_scores_of_the_predicted_class_are_doubted(path, text, capsys):
         "a 0.9\nb 0.8\n",
     ],
 )
-def test_other_scores_are_not_doubted(path, text, capsys):
+def test_scores_that_are_not_of_the_predicted_class_are_not_doubted(path, text, capsys):
     path.write_text(text)
     scores_of(path)
     assert capsys.readouterr().err == ""

@@ -95,7 +95,7 @@ def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
     ],
     ids=str,
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
+def test_a_wrong_value_in_the_file_is_refused_in_one_line(tmp_path, changes, problem):
     path = experiment_file(tmp_path, tmp_path, **changes)
     with input_error() as caught:
         load_experiment(path)

@@ -165,7 +165,7 @@ def subjects_of(findings: list[Finding]) -> list[str]:
 
 
 @pytest.mark.parametrize("id", sorted({row.recipe or row.corpus: row.id for row in ROWS}.values()))
-def test_what_is_missing_for_a_row_is_named_once(id, tmp_path):
+def test_each_file_that_a_row_lacks_is_named_once(id, tmp_path):
     missing = missing_of(id, tmp_path)
     assert len(set(subjects_of(missing))) == len(missing) >= 3
     assert all(finding.problem for finding in missing)

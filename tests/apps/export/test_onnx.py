@@ -458,7 +458,7 @@ def test_an_int8_file_says_that_it_is_quantised(exported, int8_file, output):
 
 
 @pytest.mark.slow
-def test_int8_products_are_those_of_the_transformer(int8_file):
+def test_only_products_of_the_transformer_are_computed_in_int8(int8_file):
     model = onnx.load(int8_file)
     onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]

@@ -186,7 +186,7 @@ def test_a_misspelt_name_gets_the_nearest(refused):
     refused("info nes2netx", "did you mean 'nes2net_x'?")
 
 
-def test_what_is_called_the_same_is_told(monkeypatch, info):
+def test_things_of_the_same_or_a_similar_name_are_told_apart(monkeypatch, info):
     assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
     monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
     text = info("sls")

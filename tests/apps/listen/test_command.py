@@ -123,7 +123,7 @@ def start_listening(model: Path) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_last_lines(listen_folder, small, call, number):
+def test_a_signal_ends_listening_with_the_last_lines(listen_folder, small, call, number):
     """A line comes while the pipe is open, before more is read."""
     process = start_listening(listen_folder / "small.pth")
     process.stdin.write(call[0, :20000].tobytes())
@@ -171,7 +171,7 @@ def test_the_reader_of_the_lines_may_stop_early(listen_folder, call):
     assert process.wait(PATIENCE) == 1
 
 
-def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
+def test_wrong_input_of_listen_is_one_line(refused, listen_folder, tmp_path, call):
     wav = listen_folder / "call.wav"
     model = ["--model", listen_folder / "small.pth"]
     (tmp_path / "nothing.pcm").touch()

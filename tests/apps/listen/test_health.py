@@ -107,7 +107,7 @@ def test_metrics_count_requests_by_route(serve, call):
     assert routes == {("other", "101"): 1, ("/health", "200"): 1, ("other", "426"): 1}
 
 
-def test_the_metrics_are_those_of_the_manual(serve):
+def test_every_metric_is_described_in_the_manual(serve):
     page = repository_text("docs/listen.md")
     manual_names = set(re.findall(r"^\| `(nes2net_\w+)` \|", page, re.M))
     families = {name.removesuffix("_total") for name, *_ in metrics(serve()) if name.startswith("nes2net_")}

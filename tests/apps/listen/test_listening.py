@@ -183,7 +183,7 @@ def test_lines_have_the_keys_of_the_manual(judge, calls_it_spoof, music, call, m
     assert {"lag", "error", "reason", "llr", "probability", "mean", "against", "alarm"} <= keys_of_scores
 
 
-def test_wrong_samples_end_it_after_the_last_lines(judge, small, call):
+def test_wrong_samples_end_a_call_after_its_last_lines(judge, small, call):
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
     listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])

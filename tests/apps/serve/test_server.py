@@ -146,7 +146,7 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
 
 
 @needs_serve
-def test_wrong_input_is_one_line(model, tmp_path, refused):
+def test_wrong_input_of_serve_is_one_line(model, tmp_path, refused):
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
