@@ -42,15 +42,6 @@ def test_a_published_file_is_fetched_once_with_a_record_of_its_source(assets, ca
     assert record["size"] == len(CONTENT)
 
 
-def test_an_interrupted_download_of_a_published_file_is_resumed(assets):
-    with running(CONTENT) as server:
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", len(CONTENT), SHA256))
-        model.folder.mkdir(parents=True)
-        model.path_outside_hub.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])
-        assert model.fetch_if_missing().read_bytes() == CONTENT
-        assert server.requests[-1][2]["range"] == "bytes=300-"
-
-
 def test_a_download_of_another_digest_or_size_than_published_is_refused(assets):
     with running(CONTENT[::-1]) as server:
         for size, message in (
