@@ -290,10 +290,6 @@ def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
         start = next((start for start in prefixes if name.startswith(start)), "")
         state_dict[renamed.get(name, prefixes.get(start, "") + name.removeprefix(start))] = tensor
     head = {name: tensor for name, tensor in state_dict.items() if not name.startswith("ssl_model.model.")}
-    assert head.keys() == {
-        "ssl_model.featurizer.weights",
-        *(f"{layer}.{tensor_name}" for layer in ("projector", "post_net.linear") for tensor_name in ("weight", "bias")),
-    }
     torch.save(state_dict, tmp_path / "whole.pth")
     torch.save(head, tmp_path / "swa.pth")
 
