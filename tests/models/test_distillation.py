@@ -78,7 +78,7 @@ def test_the_last_state_of_teacher_and_student_is_the_second():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ({"teacher": "teacher_student"}, "`teacher` is 'teacher_student': a teacher or student cannot itself"),
         ({"teacher": {"name": "teacher_student", "teacher": LPS}}, "cannot itself be made of teacher and student"),
@@ -98,7 +98,7 @@ def test_front_ends_that_do_not_fit_are_refused(options, message):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ({"backend": "sls"}, "back-end 'sls' reads all hidden states"),
         ({"backend": "one_class_distillation"}, "cannot itself be made of teacher and student"),

@@ -218,11 +218,6 @@ def test_score_uses_the_published_settings_of_a_model(scored):
 SHORT = ("multiapi_nes2net_la", "--samples", "3000")
 
 
-def test_score_warns_of_a_corpus_that_a_published_model_has_seen(scored):
-    _, warnings, _ = scored(*SHORT)
-    assert warnings.startswith("warning: scores of multiapi_nes2net_la on in_the_wild may be too good")
-
-
 def test_flags_choose_the_crop_of_a_published_model(scored):
     record, _, head = scored(*SHORT)
     assert record["run"]["num_samples"] == 3000
@@ -231,13 +226,6 @@ def test_flags_choose_the_crop_of_a_published_model(scored):
     assert record["run"]["crop"] == "random"
     assert scored(*SHORT, "--crop", "random")[2] == first
     assert len({head, first, scored(*SHORT, "--crop", "random", "--crop-seed", "1")[2]}) == 3
-
-
-def test_flags_choose_padding_and_peak_normalisation_of_a_published_model(scored):
-    record, _, filled = scored(*SHORT, "--padding", "zeros", "--peak-normalize", "cut")
-    assert record["run"]["padding"] == "zeros"
-    assert record["run"]["peak_normalize"] == "cut"
-    assert filled != scored(*SHORT)[2]
 
 
 def test_predict_uses_the_published_settings_of_a_model(small_published, tmp_path, monkeypatch, capsys):

@@ -133,7 +133,7 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes, message",
     [
         ({"augment": {"algo": 4}}, "remove the section augment"),
         ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),

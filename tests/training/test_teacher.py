@@ -127,7 +127,7 @@ def test_a_list_without_a_split_is_refused(student, corpus):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes, message",
     [
         ({"task": {"teacher": None}}, "no teacher is named: name the checkpoint .* with `train.task.teacher`"),
         ({"task": {"teacher": "none.pth"}}, "none.pth"),

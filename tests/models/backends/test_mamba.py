@@ -90,7 +90,7 @@ def test_scan_keeps_its_precision_under_autocast():
     assert torch.equal(under, selective_scan(*inputs))
 
 
-@pytest.mark.parametrize(("final_norm", "effect"), [("published", False), ("output", True)])
+@pytest.mark.parametrize("final_norm, effect", [("published", False), ("output", True)])
 def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
     torch.manual_seed(0)
     model = Mamba(feature_dim=8, embed_dim=24, num_layers=6, final_norm=final_norm).double().eval()

@@ -77,7 +77,7 @@ def transcribed(backend, features, scale=4):
 
 
 @pytest.mark.parametrize(
-    ("options", "frames"),
+    "options, frames",
     [({}, 30), ({}, 31), ({"fusion": False, "attention_kernel": 0}, 30), ({"perspectives": ("time",)}, 31)],
 )
 def test_embeddings_and_logits_equal_a_plain_transcription(options, frames):

@@ -160,7 +160,7 @@ def test_the_base_of_an_adapted_layer_keeps_its_fast_product():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ("lora", "must be a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
         ({"rank": 8}, "has no kind: add one of lora, dora, adapter, prompt, bitfit"),

@@ -61,7 +61,7 @@ def write(frontend, path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "message"),
+    "name, kind, message",
     [
         (
             "xlsr_1b",

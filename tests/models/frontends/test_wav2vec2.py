@@ -58,7 +58,7 @@ def test_dropouts_come_from_the_files_configuration(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"),
+    "name, option",
     [
         *((name, option) for name in ("wav2vec2", "wavlm") for option in (*DROPOUTS, "encoder_layerdrop")),
         ("hubert", "dropout"),

@@ -417,7 +417,7 @@ OTHER = {"root": "DB", "dev_corpus": "asvspoof2021_df", "dev_root": "DF", "dev_s
 
 
 @pytest.mark.parametrize(
-    ("short", "listed", "root"),
+    "short, listed, root",
     [
         ({"root": "DB", "train_split": "dev"}, [{**LA, "train_split": "dev"}], "root"),
         (OTHER, [{**LA, **TRAINS}, {**DF, **CHOOSES, "dev_phase": "eval"}], "dev_root"),
