@@ -83,7 +83,9 @@ def published_with_bias(name, case, underflow="exact"):
     moe, file = published(name, underflow=underflow)
     for expert in moe.eval().experts:
         nn.init.constant_(expert.conv2.bias, file[case]["conv2_bias"])
-    return moe, moe(file["underflow"]["hidden_states"].unbind(1)), file[case]["agg_output"]
+    states = file["underflow"]["hidden_states"]
+    merged = moe(states.unbind(1))
+    return moe, merged, file[case]["agg_output"]
 
 
 @every_file

@@ -111,8 +111,9 @@ def test_a_detector_fuses_scores_with_the_waveform(detector):
 
 
 def test_a_detector_that_fuses_no_scores_refuses_them(spectral_detector):
+    waveform = torch.zeros(2, 8000)
     with input_error("uses no scores of other systems"):
-        spectral_detector(torch.zeros(2, 8000), torch.zeros(2, 2))
+        spectral_detector(waveform, waveform[:, :2])
 
 
 def test_a_fusion_refuses_audio_without_scores(detector, tmp_path):

@@ -175,9 +175,9 @@ def test_any_number_of_frames_from_the_least_gives_logits(name):
 def test_features_of_another_shape_are_refused(name):
     """Fewer frames than the least, another dimension, or another number of hidden states."""
     backend = create(name).eval()
-    for frames in [backend.min_frames - 1, *([backend.fixed_frames + 10] if backend.fixed_frames else [])]:
-        with input_error(str(frames)):
-            backend(features_for(backend, batch=2, frames=frames))
+    too_few = backend.min_frames - 1
+    with input_error(str(too_few)):
+        backend(features_for(backend, batch=2, frames=too_few))
     wrong = dim_of(name) + 1
     with input_error(f"{wrong - 1}.* × {wrong}"):
         backend(features_for(backend, batch=2, dim=wrong))

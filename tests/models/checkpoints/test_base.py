@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from builders import assert_near, input_error
+from builders import input_error
 from torch.testing import assert_close
 
 from nes2net import Detector
@@ -134,17 +134,6 @@ def test_every_kind_of_adaptation_is_saved_without_its_base(kind, small_model, t
     shaken(detector).save(tmp_path / "part.pth")
     loaded = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
     assert torch.equal(logits(loaded), logits(detector))
-
-
-@pytest.mark.parametrize("kind", ["dora", "bitfit", "prompt", "adapter"])
-def test_a_merged_detector_scores_without_a_base(kind, small_model, tmp_path):
-    detector = adapted(small_model, kind=kind)
-    detector.save_base(tmp_path / "base.pth")
-    shaken(detector).merged().save(tmp_path / "merged.pth")
-    merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
-    assert_near(logits(merged), logits(detector), 1e-6)
-    assert merged.base is None
-    assert merged.frontend.adapted is (kind in ("prompt", "adapter"))
 
 
 def test_a_base_for_a_checkpoint_of_all_tensors_is_refused(trained, tmp_path):

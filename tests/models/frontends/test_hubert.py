@@ -18,16 +18,16 @@ PREFIX = "m_ssl.model."
 
 
 def encoder_file(name, path):
-    """The encoder of a published detector as a file of fairseq; its tensors."""
+    """Write the encoder of a published detector as a file of fairseq; return the file of the detector."""
     file = zoo.read(name)
     tensors = {k.removeprefix(PREFIX): v for k, v in file["state_dict"].items() if k.startswith(PREFIX)}
     torch.save({"cfg": {"model": file["config"]["model"]}, "model": tensors}, path)
-    return file, tensors
+    return file
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_frames_equal_the_published_of_normalised_waveforms(name, tmp_path):
-    file, _ = encoder_file(name, tmp_path / "encoder.pt")
+    file = encoder_file(name, tmp_path / "encoder.pt")
     frontend = create_frontend(GOLDEN[name], tmp_path / "encoder.pt", normalize=True).eval()
     for case in file["cases"].values():
         with torch.inference_mode():
@@ -40,13 +40,10 @@ def test_frames_equal_the_published_of_normalised_waveforms(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_a_published_encoder_keeps_its_tensors_type_and_dropouts(name, tmp_path):
+def test_a_published_encoder_has_its_type_and_dropouts(name, tmp_path):
     """Dropouts that its configuration does not state are fairseq's default."""
-    _, tensors = encoder_file(name, tmp_path / "encoder.pt")
+    encoder_file(name, tmp_path / "encoder.pt")
     frontend = create_frontend(GOLDEN[name], tmp_path / "encoder.pt")
-    written = tensors_of(frontend)
-    assert written.keys() == tensors.keys()
-    assert all(torch.equal(written[k], v) for k, v in tensors.items())
     assert frontend.model_type == GOLDEN[name]
     assert frontend.config["dropout"] == frontend.config["attention_dropout"] == (0.1 if name.endswith("base") else 0.0)
 
