@@ -6,7 +6,6 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -44,32 +43,32 @@ if "PYTHONPATH" in os.environ:
 os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
 
 
-def repository_text(name: str | Path) -> str:
+def repository_text(name):
     """The text of a file of the repository."""
     return (REPOSITORY / name).read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+def pytest_collect_file():
     """Look for doctests in the package alone: builders of files, and tests, have none."""
     return [collector for collector in (yield) if not isinstance(collector, DoctestModule)]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     parser.addoption("--allowed-skips", type=Path, metavar="FILE", help="fail if more tests skip than FILE allows")
     parser.addoption(
         "--passed", type=Path, metavar="FILE", help="omit the tests that FILE lists, or list those that pass"
     )
 
 
-def skipped(config: pytest.Config) -> Counter[str]:
+def skipped(config):
     """How many tests were skipped, by reason."""
     reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
     return Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session):
     """List the tests that passed, and let a run fail if tests were skipped that may not be."""
     if hasattr(session.config, "workerinput"):
         return
@@ -89,7 +88,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter):
     for reason, number in skipped(terminalreporter.config).most_common():
         terminalreporter.write_line(f"{number} skipped: {reason}")
 
@@ -98,7 +97,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 SLOWEST = ("scripts/test_demo.py::test_the_demonstration", "scripts/demonstration/test_partial.py::test_no_trivial_cue")
 
 
-def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:
+def omit_passed(config, items):
     """Remove the tests that `--passed` lists; slow tests, and those that skipped, are not on the list."""
     passed_file = config.option.passed
     if passed_file is None or not passed_file.exists():
@@ -108,30 +107,30 @@ def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if item.nodeid not in passed]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
     """Begin with the longest tests: behind the others, one process would compute and the rest wait for it."""
     omit_passed(config, items)
 
-    def place(item: pytest.Item) -> int:
+    def place(item):
         return next((place for place, name in enumerate(SLOWEST) if name in item.nodeid), len(SLOWEST))
 
     items.sort(key=place)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish():
     """Let the garbage collector pass over the libraries, which take a tenth of the time of tests to look through."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
+def shared():
     """The folder of real recordings, scores and weights; its tests skip if it is absent."""
     return shared_path("real").parent
 
 
 @pytest.fixture(scope="session")
-def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pretrained(tmp_path_factory):
     """A folder with the tiny checkpoints that fairseq and unilm wrote."""
     from builders import golden
 
@@ -139,7 +138,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory):
     """A corpus of a few seconds in the published layouts, the same on every machine."""
     from builders import tiny_corpus
 
@@ -147,7 +146,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def every_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def every_corpus(tmp_path_factory):
     """Corpora of four clips in each part, in the published layouts."""
     from builders import tiny_corpus
 
@@ -155,13 +154,13 @@ def every_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
+def register_corpus(monkeypatch):
     """A function that registers a corpus of another package until the test ends."""
     from nes2net.data.registry import corpora
 
     monkeypatch.setattr(corpora, "_table", dict(corpora._table))
 
-    def register(name: str, corpus: object) -> None:
+    def register(name, corpus):
         module = ModuleType(f"package_of_{name}")
         module.CORPUS = corpus
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -171,7 +170,7 @@ def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
 
 
 @pytest.fixture
-def small_model() -> dict:
+def small_model():
     """The configuration of a detector that is built quickly."""
     frontend = {
         **{"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64},
@@ -184,13 +183,13 @@ def small_model() -> dict:
 
 
 @pytest.fixture
-def model_with_dropout(small_model: dict) -> dict:
+def model_with_dropout(small_model):
     """A small model with dropout and layer drop, which draw from the global generator."""
     drop = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.3}
     return {**small_model, "frontend": {**small_model["frontend"], **drop}}
 
 
-def seeded_detector(model: dict, seed: int = 0):
+def seeded_detector(model, seed=0):
     """A detector with weights drawn from ``seed``, in eval mode."""
     import torch
 
@@ -200,7 +199,7 @@ def seeded_detector(model: dict, seed: int = 0):
     return Detector.from_config(model).eval()
 
 
-def load_detector(path: str | Path, **options: object):
+def load_detector(path, **options):
     """A detector on the CPU, from its file."""
     from nes2net import Detector
 
@@ -208,7 +207,7 @@ def load_detector(path: str | Path, **options: object):
 
 
 @pytest.fixture
-def detector(small_model: dict):
+def detector(small_model):
     """A detector of :func:`small_model` with seeded weights, in eval mode."""
     return seeded_detector(small_model)
 
@@ -222,7 +221,7 @@ def spectral_detector():
 
 
 @pytest.fixture
-def recipe(corpus: Path, small_model: dict, tmp_path: Path) -> Callable:
+def recipe(corpus, small_model, tmp_path):
     """A function that builds a recipe of three epochs of three steps, with changes merged into it."""
     from builders.recipes import short_run
 

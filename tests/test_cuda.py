@@ -21,6 +21,7 @@ from _harness import generated_trials  # of scripts/benchmarks
 from builders import PATIENCE
 from builders.runs import assert_same_run, state_of, stop
 from builders.systems import samples_of, systems
+from torch.testing import assert_close
 
 from nes2net import Detector, create_frontend
 from nes2net.evaluation.judgements import Scores
@@ -48,17 +49,17 @@ ON_CPU = [
 ]
 
 
-def build(name: str) -> Detector:
+def build(name):
     """A system of :func:`systems` with seeded weights."""
     torch.manual_seed(0)
     return Detector.from_config(systems()[name])
 
 
-def waveforms(count: int, samples: int = NUM_SAMPLES) -> torch.Tensor:
+def waveforms(count, samples=NUM_SAMPLES):
     return 0.1 * torch.randn(count, samples, generator=torch.Generator().manual_seed(count))
 
 
-def fitting(detector: Detector, count: int) -> torch.Tensor:
+def fitting(detector, count):
     return waveforms(count, samples_of(detector, NUM_SAMPLES))
 
 
@@ -84,7 +85,7 @@ def test_logits_and_gradients_equal_those_of_float64_on_the_cpu(name, device):
         logits.square().sum().backward()
     expected = exact(x.double())
     expected.square().sum().backward()
-    torch.testing.assert_close(logits.cpu().double(), expected, rtol=1e-3, atol=1e-4)
+    assert_close(logits.cpu().double(), expected, rtol=1e-3, atol=1e-4)
     pairs = [(a.grad.cpu(), b.grad) for a, b in zip(detector.parameters(), exact.parameters()) if b.grad is not None]
     norm = torch.cat([b.flatten() for _, b in pairs]).norm()
     assert torch.cat([(a - b).flatten() for a, b in pairs]).norm() < 1e-3 * norm
@@ -156,13 +157,13 @@ def test_what_the_gpu_benchmark_compares_holds_for_a_tiny_detector(measure, tmp_
     assert all(row["holds"] for row in rows), rows
 
 
-def rounds_products() -> bool:
+def rounds_products():
     """Whether the GPU rounds the factors of a float32 product to the ten bits of TF32."""
     x = torch.full((256, 256), 1 + 2.0**-12, device="cuda")
     return not torch.equal(x @ torch.eye(256, device="cuda"), x)
 
 
-def rounds_convolutions() -> bool:
+def rounds_convolutions():
     x = torch.full((8, 64, 32, 32), 1 + 2.0**-12, device="cuda")
     return not torch.equal(F.conv2d(x, torch.eye(64, device="cuda")[:, :, None, None]), x)
 
@@ -253,10 +254,10 @@ def test_a_cuda_graph_computes_the_same_scores(name):
         for _ in range(2):
             outputs = replayed(x), replayed(y)  # both, before either is looked at
             for a, b in zip(outputs, expected):
-                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+                assert_close(a, b, rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1
         longer = waveforms(3).cuda()
-        torch.testing.assert_close(replayed(longer), detector.scores(longer), rtol=1e-5, atol=1e-6)
+        assert_close(replayed(longer), detector.scores(longer), rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1  # no more than `most`
 
 

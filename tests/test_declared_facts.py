@@ -1,14 +1,13 @@
 """`info`, the help and the site write what is declared: no sentence of a docstring or comment is read besides."""
 
 import json
-from pathlib import Path
 
 import pytest
 from builders import slow
 from builders.declared_only import WORD, copy_without_prose
 from builders.scripts import python
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 #: Writes all that the facts of parts, corpora, metrics, recipes and commands become, as JSON. Its arguments are the
 #: names that `info` describes, or none for all.
 WRITE = """

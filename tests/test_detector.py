@@ -11,6 +11,7 @@ from builders.golden_backends import manifest
 from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
 from builders.small_parts import frontend_families, small_options
 from conftest import load_detector
+from torch.testing import assert_close
 
 from nes2net import Detector
 from nes2net.apps.info.identify import identify
@@ -144,11 +145,18 @@ def test_a_file_and_its_samples_have_the_same_score(detector, waveform, tmp_path
     score = detector.score(waveform, 16000)
     assert detector.train().score(tmp_path / "speech.wav") == score
     assert detector.training
-    assert detector.score(np.stack([waveform, waveform]), 16000) == pytest.approx(score, abs=1e-5)
     with torch.inference_mode():
         # With several threads the last digit depends on where the samples lie in memory.
         assert detector.eval()(torch.from_numpy(waveform)[None])[0, 1].item() == pytest.approx(score, abs=1e-6)
-    assert detector.score(np.repeat(waveform, 2), sample_rate=32000) != score
+
+
+def test_the_mean_of_the_channels_is_scored(detector, waveform):
+    stereo = np.stack([waveform, waveform])
+    assert detector.score(stereo, 16000) == pytest.approx(detector.score(waveform, 16000), abs=1e-5)
+
+
+def test_a_waveform_of_another_rate_is_resampled(detector, waveform):
+    assert detector.score(np.repeat(waveform, 2), sample_rate=32000) != detector.score(waveform, 16000)
 
 
 def test_num_samples_cuts_or_repeats_a_waveform(detector, waveform):
@@ -239,16 +247,28 @@ def test_scores_of_segments_are_differences_of_their_logits(frame_detector):
         assert list(scores) == [16.0]
         assert torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
         assert scores[16.0].shape[1] == frame_detector.hidden_states(waveforms)[0].shape[1]
-        torch.testing.assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
-        assert frame_detector.embeddings(waveforms, "backend").shape == (2, 64)
+        assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
         frame_detector.compile(backend="eager")
-        torch.testing.assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
+        assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
+
+
+@torch.inference_mode()
+def test_a_detector_of_frames_has_one_embedding_for_an_utterance(frame_detector):
+    assert frame_detector.embeddings(torch.zeros(2, 8000), "backend").shape == (2, 64)
 
 
 def test_a_back_end_without_scores_of_segments_is_named(spectral_detector):
     assert spectral_detector.resolutions == ()
     with input_error("'asp_mlp' gives one score per utterance, no scores of segments"):
         spectral_detector.segment_scores(torch.zeros(2, 8000))
+
+
+FRAMES_OF_70_MS = {"name": "lps", "n_fft": 254, "hop_length": 1120, "num_bins": 128}
+
+
+def test_the_duration_of_a_frame_is_a_multiple_of_10_ms():
+    """And not 70.00000000000001 ms."""
+    assert Detector.from_config({"frontend": FRAMES_OF_70_MS, "backend": "asp_mlp"}).frame_ms == 70
 
 
 @pytest.mark.parametrize(
@@ -261,10 +281,8 @@ def test_a_back_end_without_scores_of_segments_is_named(spectral_detector):
     ],
 )
 def test_back_ends_made_for_segments_count_as_trained_on_them(backend, trained):
-    frontend = {"name": "lps", "n_fft": 254, "hop_length": 1120, "num_bins": 128}
-    detector = Detector.from_config({"frontend": frontend, "backend": backend})
+    detector = Detector.from_config({"frontend": FRAMES_OF_70_MS, "backend": backend})
     assert detector.trained_on_segments is trained
-    assert detector.frame_ms == 70  # and not 70.00000000000001, which is no multiple of 10
     detector.provenance = Provenance.read({"recipe": {"segments": {"resolutions": [] if trained else [70]}}})
     assert detector.trained_on_segments is not trained
 
@@ -294,7 +312,7 @@ def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(
     assert reduced.dtype == torch.float32
     assert len(set(reduced.flatten().tolist())) == reduced.numel()
     assert (reduced - exact).abs().max() < tolerance * exact.abs().max()
-    torch.testing.assert_close(lowest, reduced.amin(1), rtol=0, atol=1e-6)
+    assert_close(lowest, reduced.amin(1), rtol=0, atol=1e-6)
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):

@@ -39,11 +39,11 @@ from nes2net.training.averaging import average_files, average_run
 CHANGED = "was replaced or changed while it was read"
 
 
-def sha256(path: Path) -> str:
+def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def replace_content(path: Path) -> None:
+def replace_content(path):
     """Put another file under the name ``path``, with the same size and time."""
     status = path.stat()
     new_file = path.with_name("new")
@@ -52,7 +52,7 @@ def replace_content(path: Path) -> None:
     new_file.replace(path)
 
 
-def rewrite_in_place(path: Path) -> None:
+def rewrite_in_place(path):
     """Write into the file ``path``, and give it its old time."""
     status = path.stat()
     with open(path, "r+b") as file:
@@ -60,7 +60,7 @@ def rewrite_in_place(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def before(monkeypatch, module, name: str, path: Path) -> None:
+def before(monkeypatch, module, name, path):
     """Replace the file ``path`` whenever the function ``name`` of ``module`` is called, and then call it."""
     function = getattr(module, name)
 
@@ -101,7 +101,7 @@ def test_a_text_that_changes_between_two_reads_is_refused(tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A key of 40 trials, and their scores."""
     key = ["path,label,attack"]
     scores = []
@@ -115,7 +115,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def labels_of(folder: Path) -> Labels:
+def labels_of(folder):
     return Labels("generic", folder / "key.csv", "all")
 
 
@@ -210,7 +210,7 @@ def test_the_digest_of_robustness_is_of_the_scores_that_were_read(folder, monkey
 
 
 @pytest.fixture
-def recording(tmp_path: Path, monkeypatch) -> Path:
+def recording(tmp_path, monkeypatch):
     """A recording in the current folder, beside a small detector and a calibration."""
     monkeypatch.chdir(tmp_path)
     talk = 0.5 * voice(seconds=3)

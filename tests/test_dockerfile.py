@@ -23,7 +23,6 @@ def patterns():
 def test_each_step_copies_what_is_there_and_runs_what_was_copied_before(steps, patterns, target):
     stages = dockerfile.stages_for(steps, target)
     instructions = [step for stage in stages.values() for step in stage]
-    assert dict(stages[target])["USER"] == "1000"  # not root
     copied = set()
     for name, argument in instructions:
         *sources, target = [word for word in argument.split() if not word.startswith("--")]
@@ -39,6 +38,11 @@ def test_each_step_copies_what_is_there_and_runs_what_was_copied_before(steps, p
             for called in re.findall(r"scripts/([\w/]+\.sh)", repository_text(path)):
                 assert (REPOSITORY / "scripts" / called).is_file()
     assert "pyproject.toml" in copied
+
+
+@pytest.mark.parametrize("target", ["serve", "full"])
+def test_an_image_does_not_run_as_root(steps, target):
+    assert dict(dockerfile.stages_for(steps, target)[target])["USER"] == "1000"
 
 
 def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):

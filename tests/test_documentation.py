@@ -2,22 +2,20 @@
 
 import re
 import shlex
-from argparse import SUPPRESS, ArgumentParser, _SubParsersAction
-from collections.abc import Iterator
+from argparse import SUPPRESS, _SubParsersAction
 from functools import cache
 from glob import glob
 from itertools import takewhile
-from pathlib import Path
 
 import pytest
 import soundfile
+from conftest import REPOSITORY
 
 from nes2net import InputError
 from nes2net.cli.main import build_parser
 from nes2net.training.recipes.documentation import all_keys
 from nes2net.training.registry import tasks
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -28,30 +26,30 @@ FIRST_RUN = {"model.frontend=wav2vec2_small", "--ssl_config"}
 SHOWN = re.compile(r"NAME|RECIPE|[*{<…]|nes2net/a/|tests/a/")
 
 
-def text(page: Path) -> str:
+def text(page):
     return page.read_text(encoding="utf-8")
 
 
-def anchors(page: Path) -> set[str]:
+def anchors(page):
     """The anchors of a page's headings, as GitHub makes them."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text(page))}
 
 
-def blocks(page: Path, *languages: str) -> list[str]:
+def blocks(page, *languages):
     return [block["text"] for block in BLOCK.finditer(text(page)) if block["language"] in languages]
 
 
-def running_text(page: Path) -> str:
+def running_text(page):
     """The text without blocks of code and comments."""
     return re.sub(r"^```.*?^```$|<!--.*?-->", "", text(page), flags=re.MULTILINE | re.DOTALL)
 
 
-def inline(page: Path) -> list[str]:
+def inline(page):
     """What stands in backticks outside of blocks."""
     return re.findall(r"`([^`\n]+)`", running_text(page))
 
 
-def commands() -> Iterator[tuple[str, list[str]]]:
+def commands():
     """The commands of shell blocks, with the page that has them. docs/extending.md's are run by test_extending.py."""
     for page in PAGES:
         for block in blocks(page, "bash") if page.name != "extending.md" else []:
@@ -201,7 +199,7 @@ def test_blocks_of_python_run_or_compile():
                 exec(code, {})
 
 
-def declared_extras() -> list[str]:
+def declared_extras():
     declared = text(REPOSITORY / "pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     return re.findall(r"^(\w+) = \[", declared, re.MULTILINE)
 
@@ -290,7 +288,7 @@ KEYS_OF_INFO_ALONE = {
 }
 
 
-def flags_of(parser: ArgumentParser) -> set[str]:
+def flags_of(parser):
     """The long flags of a parser and of its commands, without hidden ones."""
     flags = set()
     for action in parser._actions:
@@ -303,7 +301,7 @@ def flags_of(parser: ArgumentParser) -> set[str]:
 
 
 @cache
-def manual() -> str:
+def manual():
     return "\n".join(map(text, [*REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md"]))
 
 
@@ -332,7 +330,7 @@ SET_PHRASES = re.compile(
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[*])")
 
 
-def sentences(page: Path) -> list[str]:
+def sentences(page):
     """The sentences of running text, lists, headings and tables, without code, comments and addresses of links."""
     without_links = re.sub(r"\]\([^)]*\)", "]", running_text(page))
     page_sentences = []

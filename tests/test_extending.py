@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from builders import PATIENCE
@@ -29,18 +28,18 @@ INSTALL = "pip install --no-deps --no-build-isolation -e ."
 PROGRAMS = {"nes2net": ["-m", "nes2net"], "python": [], "pip": ["-m", "pip"]}
 
 
-def commands() -> list[tuple[str, str]]:
+def commands():
     return [(m["command"], m["output"]) for block in CONSOLE.findall(TEXT) for m in COMMAND.finditer(block)]
 
 
-def run(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(line, folder, environment):
     program, *arguments = line.split()
     command = [sys.executable, *PROGRAMS[program], *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(tmp_path_factory):
     """The files of docs/extending.md in a folder of their own."""
     folder = tmp_path_factory.mktemp("my-parts")
     for block in FILE.finditer(TEXT):

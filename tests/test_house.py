@@ -6,7 +6,6 @@ from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from builders.strangers import REGISTRIES
 from conftest import REPOSITORY, repository_text
@@ -67,7 +66,7 @@ OF_USERS = {"apps.report.command", "cli.calibrate", "cli.evaluate", "scoring.dec
 OF_USERS |= {"scoring.score_file"}
 
 
-def dotted(path: Path) -> str:
+def dotted(path):
     """Name of a module below the package, such as ``scoring.kernel``."""
     names = path.relative_to(PACKAGE).with_suffix("").parts
     if names[-1] == FACE and len(names) > 1:
@@ -75,11 +74,11 @@ def dotted(path: Path) -> str:
     return ".".join(names)
 
 
-def district(module: str) -> str:
+def district(module):
     return module.partition(".")[0]
 
 
-def app_of(module: str) -> str | None:
+def app_of(module):
     """The app that a module stands in, such as ``serve`` of ``apps.serve.page``."""
     names = module.split(".")
     if names[0] != "apps" or len(names) == 1 or not (PACKAGE / "apps" / names[1]).is_dir():
@@ -88,12 +87,12 @@ def app_of(module: str) -> str | None:
 
 
 @cache
-def tree(path: Path) -> ast.Module:
+def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache
-def imports(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, str]]:
+def imports(path):
     """Every import of a module, wherever it stands, with the dotted name it takes."""
     imported: list[tuple[ast.Import | ast.ImportFrom, str]] = []
     for node in ast.walk(tree(path)):
@@ -106,7 +105,7 @@ def imports(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, str]]:
 
 
 @cache
-def own_imports(path: Path) -> list[tuple[int, str]]:
+def own_imports(path):
     """Line and name below the package of what a module imports of this package."""
     imported = []
     for node, name in imports(path):
@@ -120,7 +119,7 @@ def own_imports(path: Path) -> list[tuple[int, str]]:
 
 
 @cache
-def own_names(path: Path) -> list[tuple[int, str]]:
+def own_names(path):
     """Line and name below the package of what a module names in a text, such as ``"nes2net.lib.files:replacing"``."""
     names = []
     for node in ast.walk(tree(path)):
@@ -131,12 +130,12 @@ def own_names(path: Path) -> list[tuple[int, str]]:
     return names
 
 
-def of_command(path: Path) -> bool:
+def of_command(path):
     """Whether a module holds a command, which imports what it runs when it runs."""
     return district(dotted(path)) == "cli" or path.stem.endswith("command")
 
 
-def module_of(name: str) -> str:
+def module_of(name):
     """The module that ``name``, a module or something in one, stands in."""
     path = PACKAGE.joinpath(*name.split("."))
     if path.is_dir() or path.with_suffix(".py").is_file():
@@ -144,7 +143,7 @@ def module_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def arrows() -> set[tuple[str, str]]:
+def arrows():
     """Which district imports or names which; the face and the door count, the version does not."""
     pairs = set()
     for path in MODULES:
@@ -160,11 +159,14 @@ def test_the_manual_lists_every_package():
     districts = {district(dotted(path)) for path in MODULES}
     assert districts - {FACE, DOOR, VERSION} == set(NUMBERS)
     assert sorted(NUMBERS.values()) == list(range(11))
+
+
+def test_the_package_has_at_most_16_entries():
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= 16
 
 
-def runs_up(above: str, below: str) -> bool:
+def runs_up(above, below):
     """Whether an import by the district ``above`` of something in ``below`` is one that runs up."""
     if above not in NUMBERS or below in (FACE, VERSION, above):
         return False
@@ -180,6 +182,9 @@ def test_no_package_imports_one_above_it():
             if runs_up(district(module), district(name)):
                 wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
+
+
+def test_at_most_80_pairs_of_packages_import_each_other():
     assert len(arrows()) <= 80
 
 
@@ -195,7 +200,7 @@ def test_these_tests_see_what_every_registry_names():
             assert any(f"{module}.".startswith(f"{text}.") for text in texts), f"{path}: {module}"
 
 
-def table_of(path: Path) -> ModuleType:
+def table_of(path):
     return import_module(f"nes2net.{dotted(path)}")
 
 
@@ -229,7 +234,7 @@ def test_modules_do_not_import_each_other_in_a_circle():
     assert [*TopologicalSorter(imported_modules).static_order()]  # or it raises CycleError, which names the circle
 
 
-def imports_inside(path: Path) -> set[ast.Import | ast.ImportFrom]:
+def imports_inside(path):
     """The imports of a module that stand inside its functions."""
     inside = set()
     for function in ast.walk(tree(path)):
@@ -252,7 +257,7 @@ def test_an_import_inside_a_function_says_why():
     assert silent == []
 
 
-def test_the_test_of_a_module_has_its_name():
+def test_folders_of_tests_are_named_like_the_packages():
     """`nes2net/a/b.py` is tested in `tests/a/test_b.py`; further tests of a district may stand beside it."""
     tests = Path(__file__).parent
     folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path()}
@@ -261,7 +266,7 @@ def test_the_test_of_a_module_has_its_name():
     assert tested_apps <= {path.name for path in (PACKAGE / "apps").iterdir()}
 
 
-def opens_for_writing(call: ast.Call) -> bool:
+def opens_for_writing(call):
     """Whether a call of ``open`` has a mode that writes, and no opener that refuses links."""
     if any(keyword.arg == "opener" for keyword in call.keywords):
         return False
@@ -270,7 +275,7 @@ def opens_for_writing(call: ast.Call) -> bool:
     return any(re.fullmatch("[rwaxbt+]*[wax+][rwaxbt+]*", str(text)) for text in texts)
 
 
-def is_write(call: ast.Call) -> bool:
+def is_write(call):
     """Whether a call writes, makes or renames a file or folder."""
     called = ast.unparse(call.func)
     name = called.rpartition(".")[2]
@@ -281,7 +286,7 @@ def is_write(call: ast.Call) -> bool:
     return not WRITING.isdisjoint((called, name))
 
 
-def direct_writes(path: Path) -> list[ast.Call]:
+def direct_writes(path):
     """The calls in a module that write a file other than ``temporary``, which `replacing` gives."""
     calls = []
     for node in ast.walk(tree(path)):
@@ -292,7 +297,7 @@ def direct_writes(path: Path) -> list[ast.Call]:
     return calls
 
 
-def test_direct_writes_are_those_of_the_list():
+def test_only_listed_modules_write_files_directly():
     """`lib/` writes no file through a link in an output folder; a new direct write belongs into `replacing`."""
     counts = {}
     for path in MODULES:

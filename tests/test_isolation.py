@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -48,7 +47,7 @@ SLOW_PARTS = {"commands": {"dawdle": "slow_parts.dawdle:dawdle"}, "tasks": {"slo
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
+def site(tmp_path_factory):
     """A folder with an installed package of broken parts, and one whose modules take 8 s to import."""
     folder = tmp_path_factory.mktemp("site")
     install(folder, "broken-parts 0.1", BROKEN_PARTS, {"broken_parts": BROKEN})
@@ -64,7 +63,7 @@ def installed(site, monkeypatch):
         yield
 
 
-def run(words: str, folder: Path, *packages: Path) -> subprocess.CompletedProcess[str]:
+def run(words, folder, *packages):
     """Run a command of nes2net in a new ``folder``, with folders of further packages."""
     folder.mkdir()
     search = os.pathsep.join(map(str, [*packages, REPOSITORY]))
@@ -75,7 +74,7 @@ def run(words: str, folder: Path, *packages: Path) -> subprocess.CompletedProces
 
 
 @pytest.fixture
-def recipe_file(corpus, tmp_path) -> Path:
+def recipe_file(corpus, tmp_path):
     """A recipe of one epoch on a spectrum."""
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
     data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}

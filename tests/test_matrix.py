@@ -21,7 +21,7 @@ OF_WAVEFORMS = {"raw_aasist", "raw_aasist_l"}
 OF_MORE_STATES = {1: {"asp_cosine", "attm_lstm", "ensemble", "mfa", "one_class_distillation"}, 2: {"attm_lstm"}}
 
 
-def logits_of(detector: Detector) -> Tensor:
+def logits_of(detector):
     """Logits of three utterances of a length that the detector takes."""
     backend = detector.backend
     frames = backend.fixed_frames or max(backend.min_frames, MIN_FRAMES)
@@ -33,7 +33,7 @@ def logits_of(detector: Detector) -> Tensor:
     return logits
 
 
-def step(detector: Detector) -> None:
+def step(detector):
     """One step of training; gradients and weights stay finite, and each part with weights learns."""
     loss = functional.cross_entropy(logits_of(detector), LABELS)
     (loss if detector.aggregation.penalty is None else loss + detector.aggregation.penalty).backward()

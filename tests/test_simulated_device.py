@@ -24,12 +24,12 @@ def results(tmp_path_factory):
     return read_json(file)
 
 
-def test_logits_losses_and_gradients_are_those_of_the_cpu(results):
+def test_logits_losses_and_gradients_on_a_second_device_equal_those_of_the_cpu(results):
     assert not {name: row["error"] for name, row in results.items() if "error" in row}
     assert len(results) > 60
 
 
-def test_only_what_has_to_waits_for_the_device(results):
+def test_the_cpu_waits_for_the_device_only_where_it_has_to(results):
     steps = dict.fromkeys([name for name in results if name.startswith("whole step")], 1)
     waits = {name: sum(row["waits"].values()) for name, row in results.items()}
     assert {name: number for name, number in waits.items() if number} == {**WAITS, **steps}

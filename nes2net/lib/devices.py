@@ -86,8 +86,7 @@ class QueuedCopy:
         self.computed: torch.cuda.Event | None = None
         self.copy = tensor
         if tensor.is_cuda:
-            self.copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            self.copy.copy_(tensor, non_blocking=True)
+            self.copy = tensor.to("cpu", non_blocking=True)  # PyTorch pins its memory
             self.computed = torch.cuda.current_stream(tensor.device).record_event()
 
     def wait(self) -> Tensor:

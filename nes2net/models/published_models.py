@@ -207,7 +207,7 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
             "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; the "
             "epoch is selected on the development sets of all training corpora",
             "the variant -nda, trained without RawBoost, is loaded in the same way",
-            "for the variants with a one-class head, set the option `head` of the back-end to `one_class`",
+            "for the variants with a one-class head, use `--architecture NAME,backend.head=one_class`",
             "the authors state that the EERs that they published before October 2025 were computed wrongly",
         ),
     )
@@ -279,7 +279,7 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
-        "github.com/Yaselley/deepfense-framework, hub DeepFense",
+        "github.com/Yaselley/deepfense-framework, Hugging Face organisation DeepFense",
         licence="not stated",
         code_licence="Apache-2.0",
         num_samples=_DEEPFENSE_CROP,
@@ -471,9 +471,10 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "the named detector is the paper's best configuration; other configurations require options of the back-end",
-            "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `dtype=bfloat16`, "
-            "`batch_size=64` and the front-end's option `normalize: batch` give nearly the same scores",
+            "this detector is the paper's best configuration; for other configurations, use `--architecture "
+            "xlsr_mambo_3_hydra_n3,backend.OPTION=VALUE`",
+            "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `--dtype bfloat16 "
+            "--batch-size 64 --architecture xlsr_mambo_3_hydra_n3,frontend.normalize=batch` gives nearly the same scores",
         ),
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),

@@ -14,10 +14,11 @@ LEGEND = {
     "figures": "EER in % of the best training run; in parentheses, the mean over the runs",
     "front-end": "front-end, as the source names it",
     "params": "number of parameters of the back-end, as the source counts them",
-    "avg.": "number of averaged checkpoints; N/A for a single checkpoint; – if not stated",
+    "avg.": "number of averaged checkpoints; N/A for a single checkpoint",
     "‡": "a fusion of several systems",
     "recipe": "packaged recipe that trains the system",
     "code": "address of the authors' checkpoint or code, if nes2net implements the network",
+    "–": "not stated in the source; under recipe, code and notes: none",
 }
 
 

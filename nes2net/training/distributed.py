@@ -110,17 +110,16 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """Replace the batch normalisations in ``module`` by layers with statistics over all processes.
+    """Give the batch normalisations in ``module`` statistics over all processes.
 
-    Names, parameters and buffers do not change. On GPUs the layer is PyTorch's, elsewhere
+    Names, parameters and buffers do not change. On GPUs the layers become PyTorch's, elsewhere
     :class:`SyncedBatchNorm`.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    for parent in list(module.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.modules.batchnorm._BatchNorm):
-                setattr(parent, name, SyncedBatchNorm(child))
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.__class__ = SyncedBatchNorm
     return module
 
 
@@ -130,11 +129,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     The batches may differ in size. Gradients flow through mean and variance.
     """
 
-    def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
-        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-        self._parameters = norm._parameters  # the same tensors, which optimisers hold
-        self._buffers = norm._buffers
-        self.train(norm.training)
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Accept B×C×…, unlike the base class, which leaves this check to others."""
@@ -153,24 +150,17 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
-            self._update_running_statistics(mean.detach(), (variance * count / (count - 1)).detach())
+            self.num_batches_tracked += 1
+            # Without momentum, average all batches.
+            momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            unbiased = (variance * count / (count - 1)).detach()
+            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), momentum)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
         # Compute as F.batch_norm does in eval mode, but let gradients also flow through the statistics.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
         return x.to(input.dtype)  # under autocast, the product with the float32 weights is float32
-
-    @torch.no_grad()
-    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the statistics towards mean and unbiased variance (C,); without momentum, average all batches."""
-        number = self.num_batches_tracked
-        running_mean = self.running_mean
-        running_var = self.running_var
-        assert number is not None and running_mean is not None and running_var is not None  # track_running_stats
-        number += 1  # in place: it is the buffer
-        momentum = 1 / float(number) if self.momentum is None else self.momentum
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_(variance.to(running_var.dtype), momentum)
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -27,7 +27,7 @@ from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import count_plateaus, learning_rate_schedule, set_learning_rate
 from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.recorded_step import RecordedStep, obstacle
+from nes2net.training.recorded_step import RecordedStep, known_obstacle
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -65,8 +65,8 @@ class Trainer:
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)
         self.half_weights = half_weights(self.objective.detector, self.recipe.train.precision)
         self.unread: _UnreadStep | None = None
-        self.why_not_recorded = obstacle(self.recipe, self.objective, self.accelerator)
-        self.recorded_step = RecordedStep(self.change_weights, self.monitor.say, not self.why_not_recorded)
+        obstacle = known_obstacle(self.recipe, self.objective, self.accelerator)
+        self.recorded_step = RecordedStep(self.change_weights, self.monitor.say, obstacle)
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; a signal takes effect after a step or a save."""
@@ -76,7 +76,7 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
-                values |= self.validator.run(epoch, self.recorded_step.is_recordable is True)
+                values |= self.validator.run(epoch, not self.recorded_step.obstacle)
             with self.stop.defer():
                 self.end_epoch(epoch, values)
 
@@ -285,6 +285,6 @@ class Trainer:
                 write_card(selection.folder, described)
             self.monitor.report_epoch(epoch, values, path.name if is_kept else None)
             state.save()
-            self.monitor.track(epoch, values)
+            self.monitor.tracker.log(values, epoch)  # last, because a slow server delays it
 
         write_once(self.accelerator, write)

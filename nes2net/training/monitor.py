@@ -78,7 +78,7 @@ class Monitor:
         self.curves = self.selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
         self.run_log = RunLog(self.selection.folder / LOG_FILE)
-        self.tracker: Tracker | None = None
+        self.tracker = Tracker("", None, self.say)
         self._bad_files: set[str] = set()  # reported ones
         self._advised = False  # whether slow reading was mentioned
         #: utterances of this epoch that were read but not trained on
@@ -121,8 +121,7 @@ class Monitor:
             self._draw()
         if error is not None:
             self.run_log.write(one_line(f"ended by {type(error).__name__}: {with_flag_names(first_line(error))}"))
-        if self.tracker is not None:
-            self.tracker.finish(finished=error is None)
+        self.tracker.finish(finished=error is None)
         self.run_log.close()
         if self.writer is None:
             return
@@ -206,11 +205,6 @@ class Monitor:
         self._is_drawn = False
         if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
             self._draw()
-
-    def track(self, epoch: int, values: Figures) -> None:
-        """Send the values of an epoch to the tracker, if any; a slow server delays this call."""
-        if self.tracker is not None:
-            self.tracker.log(values, epoch)
 
     def _draw(self) -> None:
         if self.shown and self.selection.history:

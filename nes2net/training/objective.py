@@ -19,7 +19,6 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse
 from nes2net.models.backends.base import Backend
-from nes2net.models.frontends.base import Frontend
 from nes2net.training.dataset import Part, Tensors
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
@@ -113,7 +112,10 @@ class Objective(nn.Module):
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:
-            _freeze_lowest_layers(frontend, train.freeze_layers)
+            # Everything before the frozen layers is frozen too.
+            frontend.requires_grad_(False)
+            for module in (*list(frontend.transformer_layers)[train.freeze_layers :], *frontend.after_layers):
+                module.requires_grad_(True)
 
     @property
     def bonafide_class(self) -> int:
@@ -275,15 +277,6 @@ class Objective(nn.Module):
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length
         return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
-
-
-def _freeze_lowest_layers(frontend: Frontend, num_layers: int) -> None:
-    """Also freezes everything before these layers."""
-    modules_above = (*list(frontend.transformer_layers)[num_layers:], *frontend.after_layers)
-    trained_ids = {id(parameter) for module in modules_above for parameter in module.parameters()}
-    for parameter in frontend.parameters():
-        if id(parameter) not in trained_ids:
-            parameter.requires_grad_(False)
 
 
 @contextmanager

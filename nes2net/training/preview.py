@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from nes2net.data.audio.files import expand_folders
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -106,9 +107,9 @@ def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
 
     The windows are Hann windows of 32 ms.
     """
-    window = np.hanning(_WINDOW + 1)[:-1]
-    padded = np.pad(waveform.astype(np.float64), _WINDOW // 2)
+    window = torch.hann_window(_WINDOW, dtype=torch.float64)
     hop = max(_WINDOW // 4, len(waveform) // _SPECTRUM_COLUMNS)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop]
-    magnitude = np.abs(np.fft.rfft(frames * window)).T / (window.sum() / 2)
-    return 20 * np.log10(np.maximum(magnitude, 1e-6))
+    samples = torch.from_numpy(waveform).double()
+    spectrum = torch.stft(samples, _WINDOW, hop, window=window, pad_mode="constant", return_complex=True)
+    magnitude = spectrum.abs() / (window.sum() / 2)
+    return 20 * magnitude.clamp_min(1e-6).log10().numpy()

@@ -17,7 +17,7 @@ from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 
 
-def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
+def known_obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
     """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if they may be."""
     train = recipe.train
     known_obstacles = {
@@ -47,25 +47,23 @@ class RecordedStep:
     """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
 
     The first two steps of a shape run without a graph, and the third is recorded, unless the second
-    shows an obstacle (:func:`nes2net.lib.cuda_graph.find_obstacles`); ``tell`` then gets
+    shows an :attr:`obstacle` (:func:`nes2net.lib.cuda_graph.find_obstacles`); ``tell`` then gets
     :func:`line_about` it. Only one shape is recorded. Results are the same as without graphs.
 
     Args:
         step: computes from the parts of a step and the denominators of the loss, and changes the
             weights.
-        may_record: False never records.
+        obstacle: why no step may be recorded; empty if none is known.
 
     Raises:
         InputError: if recording fails all the same. The state of PyTorch's random numbers is then
             unknown.
     """
 
-    def __init__(
-        self, step: Callable[[Sequence[Part], Tensor], Tensor], tell: Callable[[str], None], may_record: bool
-    ) -> None:
+    def __init__(self, step: Callable[..., Tensor], tell: Callable[[str], None], obstacle: str) -> None:
         self.step = step
         self.tell = tell
-        self.is_recordable = None if may_record else False  # None before the second step
+        self.obstacle = obstacle
         self.forget()
 
     def forget(self) -> None:
@@ -74,7 +72,7 @@ class RecordedStep:
         self.num_steps: Counter[tuple] = Counter()  # by key_of()
 
     def __call__(self, step_parts: Sequence[Part], denominators: Tensor) -> Tensor:
-        if self.is_recordable is False:
+        if self.obstacle:
             return self.step(step_parts, denominators)
         key = key_of((step_parts, denominators))
         self.num_steps[key] += 1
@@ -82,9 +80,9 @@ class RecordedStep:
         if self.num_steps[key] == 2:
             with find_obstacles() as reasons:
                 values = self.step(step_parts, denominators)
-            self.is_recordable = not reasons
             if reasons:
-                self.tell(line_about(reasons[0]))
+                self.obstacle = reasons[0]
+                self.tell(line_about(self.obstacle))
             return values
         if self.num_steps[key] > 2 and self.graph is None:
             self.graph = self._record(step_parts, denominators)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import torch
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     FailFast,
     Field,
@@ -20,13 +19,12 @@ from pydantic import (
     model_validator,
 )
 from torch import Tensor
-from typing_extensions import NotRequired, TypedDict
 
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent
-from nes2net.lib.options import Model, ModelDescription
-from nes2net.lib.plain_data import Natural, NotNegative, Seconds, Value, check_plain, first_problem
+from nes2net.lib.options import ModelDescription
+from nes2net.lib.plain_data import Natural, NotNegative, Seconds, StrictModel, Value, check_plain, first_problem
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.registry import PARTS
@@ -40,6 +38,8 @@ BASE_FILE = "base.pth"
 VERSION = 5
 #: Numbers and digests that identify the trials of a set.
 Fingerprint: TypeAlias = dict[str, int | str]
+#: The content of ``resume.pt`` by the names of :class:`_ResumeFile`.
+ResumeContent: TypeAlias = Mapping[str, Any]
 #: End of the message about a file that no version of nes2net can have written.
 REMEDY = "copy it again from an intact copy, or move the folder away and start again"
 
@@ -50,10 +50,10 @@ _WITH_TENSORS = ("detector", "objective", "optimizer", "stream")
 _REGISTRIES = (*PARTS, losses, tasks, corpora, effects)  # of the parts that a run needs
 
 
-class _Part(BaseModel):
-    """A part of the file; unknown fields, and values of a wrong type, are refused."""
+class _Part(StrictModel):
+    """A part of the file, which may contain tensors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
 class Progress(_Part):
@@ -91,11 +91,6 @@ class Progress(_Part):
         """Return all fields; ``seconds`` includes the time up to now."""
         self.count_time()
         return self.model_dump()
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._since = time.monotonic()
 
 
 class _Trials(_Part):
@@ -166,19 +161,6 @@ class _SavedRow(HistoryRow):
 class _Base(_Part):
     digest: str
     file: str
-
-
-class ResumeContent(TypedDict):
-    """The parts of ``resume.pt`` that are read by name, besides a state for each of :attr:`RunState.parts`."""
-
-    recipe: Mapping[str, object]
-    data: Mapping[str, Fingerprint]
-    model: Model
-    progress: Mapping[str, float]
-    base: NotRequired[dict[str, str]]
-    started_from: object
-    devices: list[str]
-    shards: dict[str, str]
 
 
 class _ResumeFile(_Part):

@@ -251,7 +251,7 @@ class Run:
         write_recipe(self.folder, self.recipe)
         if detector.frontend.adapted and detector.base is None:  # the frozen weights are random and in no file yet
             detector.save_base(self.folder / BASE_FILE)
-        state.remove_files()
+        state.selection.remove_files()
         if not state.selection.is_done:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
@@ -282,7 +282,7 @@ class Run:
                 f"{detector.backend.feature_dim} that the back-end reads"
             )
         if detector.device.type == "cuda":
-            lines.append(line_about(trainer.why_not_recorded))
+            lines.append(line_about(trainer.recorded_step.obstacle))
         # The trials of each set and, if it has several corpora, of each corpus.
         data = self.recipe.data
         for title, data_set, corpora in (
@@ -353,7 +353,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
-    if not trainer.why_not_recorded:
+    if not trainer.recorded_step.obstacle:
         same_results.append("`train.graph=never`")
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")

@@ -18,6 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, is_absent, make_folder, no_empty_folders, remove_leftovers, write_text
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.card import CARD, CARD_FILE
+from nes2net.training.recipes.data import CorpusConfig
 from nes2net.training.recipes.recipe import Recipe, flatten, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
@@ -140,19 +141,16 @@ def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _values_to_compare(recipe: Mapping[str, object]) -> dict[str, list[object]]:
+def _values_to_compare(recipe: Mapping[str, object]) -> dict[str, object]:
     """Map dotted keys to the values that must not change in a resumed run.
 
-    A key of a section in a list has several values. The value of a folder that may move is whether
-    it is set.
+    A key of ``data.corpora`` has a value for each corpus. The value of a folder that may move is
+    whether it is set.
     """
-    values: dict[str, list[object]] = {}
-    for key, value in flatten(recipe).items():
-        items = value if isinstance(value, list) else []
-        sections = [flatten(item, f"{key}.") for item in items if isinstance(item, dict)]
-        for section in sections or [{key: value}]:
-            for name, section_value in section.items():
-                if name not in _NOT_COMPARED:
-                    compared = section_value is not None if name in _COMPARED_IF_GIVEN else section_value
-                    values.setdefault(name, []).append(compared)
-    return values
+    values = flatten(recipe)
+    corpora: Any = values.pop("data.corpora")
+    for key in CorpusConfig.model_fields:
+        values[f"data.corpora.{key}"] = [corpus[key] for corpus in corpora]
+    for key in _COMPARED_IF_GIVEN:
+        values[key] = values[key] is not None
+    return {key: value for key, value in values.items() if key not in _NOT_COMPARED}

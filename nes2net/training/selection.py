@@ -113,12 +113,6 @@ class Selection:
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
-    def state_dict(self) -> list[Row]:
-        return self.history
-
-    def load_state_dict(self, history: list[Row]) -> None:
-        self.history = history
-
     def update(self, epoch: int, values: Figures) -> bool:
         """Add ``epoch`` to the history, and return whether it is improved.
 
@@ -176,10 +170,10 @@ class Selection:
         epochs = _epochs_with_lowest(rows, 1, self.ranking_keys[-1], self.ties) or sorted(kept_epochs)
         return f"epoch_{epochs[-1]}.pth" if epochs else None
 
-    def files_to_remove(self) -> list[Path]:
-        epochs = {row["epoch"] for row in self.history} - self.kept_epochs()
-        files = [self.folder / f"epoch_{epoch}.pth" for epoch in sorted(epochs)]
-        return [file for file in files if file.is_file()]
+    def remove_files(self) -> None:
+        """Remove checkpoints that are no longer kept; call this only after the history is saved."""
+        for epoch in {row["epoch"] for row in self.history} - self.kept_epochs():
+            (self.folder / f"epoch_{epoch}.pth").unlink(missing_ok=True)
 
     def write_history(self) -> None:
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,24 +23,10 @@ from nes2net.models.checkpoints.state_dict import compare, save_atomically
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors
 from nes2net.training.objective import Objective
-from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe, flatten
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Fingerprint, Progress, ResumeContent
 from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
-
-
-class Stateful(Protocol):
-    """A part of a run whose state is saved as plain data and tensors."""
-
-    def state_dict(self) -> Any:
-        """Return the state, whose tensors share memory with the part."""
-
-    def load_state_dict(self, state: Any) -> Any:
-        """Check ``state``, and restore the part from it.
-
-        Raises:
-            ValueError: if ``state`` does not fit the part.
-        """
 
 
 @dataclass
@@ -70,20 +56,19 @@ class OptimizerState:
         names = ["exp_avg", "exp_avg_sq"]
         if self.optimizer.defaults["amsgrad"]:
             names.append("max_exp_avg_sq")
+        moments_by_number = state["state"]
         parameters = parameters_of(self.optimizer)
-        saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
-        for number, moments in state["state"].items():  # a parameter without a gradient so far has no moments
-            saved.update({f"{number}.{name}": moment for name, moment in moments.items()})
-            if 0 <= number < len(parameters):
-                expected.update({f"{number}.{name}": parameters[number] for name in names})
+        for number, parameter in enumerate(parameters):
+            if number in moments_by_number:  # a parameter without a gradient so far has no moments
+                expected |= {f"{number}.{name}": parameter for name in names}
                 expected[f"{number}.step"] = torch.zeros(())
+        saved: dict[str, Any] = flatten(moments_by_number)
         check_tensors(saved, expected)
         for name, tensor in saved.items():
             is_too_high = name.endswith(".step") and (tensor > 1e9).any()
             if is_too_high or (not name.endswith(".exp_avg") and (tensor < 0).any()):
                 raise ValueError(f"impossible value: {name}")
-        moments_by_number = state["state"]
         if not parameters[0].is_cuda:  # loading keeps tensors, which are mapped from the file, unless it moves them
             moments_by_number = tree_map_only(Tensor, torch.clone, moments_by_number)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments_by_number})
@@ -155,16 +140,18 @@ class RunState:
         return self.objective.detector
 
     @property
-    def parts(self) -> dict[str, Stateful | None]:
-        """The parts that have a state: key in ``resume.pt`` → part, None for one that this run lacks."""
+    def parts(self) -> dict[str, Any]:
+        """The parts that have a state: key in ``resume.pt`` → part, None for one that this run lacks.
+
+        The state is plain data and tensors; ``load_state_dict`` raises ValueError if it does not
+        fit.
+        """
         return {
             "detector": SavedTensors(self.detector.trained_state_dict),
             "objective": SavedTensors(self.objective.own_tensors),
             "optimizer": OptimizerState(self.optimizer),
-            "selection": self.selection,
             "scaler": self.scaler,
             "stream": self.stream,
-            "progress": self.progress,
         }
 
     def save(self) -> None:
@@ -176,6 +163,8 @@ class RunState:
             "shards": self.shards,
             "model": self.detector.config,
             "started_from": [start.to_dict() for start in self.detector.provenance.started_from],
+            "selection": self.selection.history,
+            "progress": self.progress.state_dict(),
             "devices": self.detector.provenance.training.get("devices", []),
             PACKAGES_KEY: self.detector.provenance.facts.get(PACKAGES_KEY, {}),
         }
@@ -184,12 +173,7 @@ class RunState:
         for name, stateful in self.parts.items():
             content[name] = None if stateful is None else stateful.state_dict()
         save_atomically(content, self.selection.folder / RESUME_FILE)
-        self.remove_files()
-
-    def remove_files(self) -> None:
-        """Remove checkpoints that are no longer kept; call this only after the history is saved."""
-        for file in self.selection.files_to_remove():
-            file.unlink()
+        self.selection.remove_files()
 
     def load(self, content: ResumeContent) -> None:
         """Restore the ``content`` from :func:`nes2net.training.resume_file.read_resume_file`.
@@ -205,16 +189,17 @@ class RunState:
             if status_now != status:
                 raise changed_file(address, status, status_now)
         self._check_progress(content)
-        states: Mapping[str, object] = content
         for name, stateful in self.parts.items():
             if stateful is None:
                 continue
             try:
-                stateful.load_state_dict(states[name])
+                stateful.load_state_dict(content[name])
             except ValueError as error:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
+        self.selection.history = content["selection"]
+        self.progress = Progress.model_validate(content["progress"])
 
     def _check_data(self, saved: Mapping[str, Fingerprint]) -> None:
         for name, data_set in self.data.items():
@@ -227,7 +212,6 @@ class RunState:
 
     def _check_progress(self, content: ResumeContent) -> None:
         progress = Progress.model_validate(content["progress"])
-        states: Mapping[str, object] = content
         training = self.data["training"]
         batch_size = self.recipe.train.batch_size
         draws = int(training.get("draws", training["trials"]))
@@ -235,7 +219,7 @@ class RunState:
         epochs = self.selection.epochs
         most_utterances = progress.step * batch_size
         too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances
-        if too_far or any((stateful is None) != (states[name] is None) for name, stateful in self.parts.items()):
+        if too_far or any((stateful is None) != (content[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {pluralise(epochs, 'epoch')} "
                 f"of {pluralise(steps, 'step')} (there epoch {progress.epoch}, step {progress.step}): {REMEDY}"

@@ -37,10 +37,11 @@ class _Ids(StrictModel):
 
 @dataclass
 class Tracker:
-    """Sends values to a tracker that has started; once it has failed, it is not called again."""
+    """Sends values to a tracker, if any; once it has failed, it is not called again."""
 
     name: str
     tracker: GeneralTracker | None
+    """None if no tracker was chosen, or if it has failed."""
     say: Callable[..., None]  # Monitor.say
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
@@ -68,14 +69,14 @@ def require_library(name: str | None) -> None:
         raise MissingLibrary(f"`tracker={name}` needs a library that is not installed: pip install {name}") from error
 
 
-def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tracker | None:
+def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tracker:
     """Start or resume the run, named after ``folder``, in the tracker's project ``nes2net``.
 
     Args:
         folder: the run folder, which stores the id of the tracker's run.
 
     Returns:
-        The tracker; None, after a warning, if that of a resumed run cannot start.
+        The tracker; if that of a resumed run cannot start, a warning, and one that does nothing.
 
     Raises:
         InputError: if the tracker of a new run cannot start.
@@ -110,7 +111,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Callable[..., None]) -> Tra
         if earlier is None:
             raise InputError(f"{_failure_text(name, error)}: correct that, or remove `tracker={name}`") from error
         say(f"warning: {_failure_text(name, error)}; training continues without it", remark=True)
-        return None
+        return Tracker(name, None, say)
     write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")
     return Tracker(name, tracker, say)
 

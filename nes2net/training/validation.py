@@ -81,8 +81,6 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 class _BatchResult(NamedTuple):
     """The result of ``train.batch_size`` utterances, whose loss is computed together."""
 
-    #: index of the group in the development set, over all processes
-    number: int
     #: at the end of a pass with NumPy's arrays
     outcome: Outcome
     targets: np.ndarray
@@ -172,7 +170,7 @@ class Validator:
             for name, loader in self.loaders.items():
                 gathered = gather_object([self._run_pass(name, loader, epoch, features)])
                 results, errors, lost = (list(chain.from_iterable(lists)) for lists in zip(*gathered))
-                results.sort(key=lambda result: result.number)  # into the order of the set
+                results.sort(key=lambda result: result.trial_indices)  # into the order of the set
                 if lost:
                     stop_without_data(lost, "validation")
                 if self.accelerator.is_main_process:  # the main process names each failed file once
@@ -206,13 +204,13 @@ class Validator:
                     seed_validation(self.recipe.seed, epoch, number, list(self.loaders).index(name))
                 features = compute_features(inputs.inputs)
                 end = 0
-                for group, indices in groupby(batch.trial_indices, lambda index: index // group_size):
+                for _, indices in groupby(batch.trial_indices, lambda index: index // group_size):
                     trial_indices = list(indices)
                     rows = slice(end, end + len(trial_indices))
                     end = rows.stop
                     group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
                     outcome = self.objective.validate(group_features, group_part)
-                    results.append(_BatchResult(group, outcome, targets[rows], trial_indices))
+                    results.append(_BatchResult(outcome, targets[rows], trial_indices))
             meter.update(len(targets) * self.accelerator.num_processes)
         # This waits for the device, so it comes after the last batch.
         return tree_map_only(Tensor, lambda rows: rows.double().cpu().numpy(), results), errors, lost

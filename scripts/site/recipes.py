@@ -47,12 +47,12 @@ BLOCK = """\
 - The hours do not include validation. For an utterance, validation takes a third of the time of a training step, or two
   thirds with `validation.augmented`. With validation, the three trainings of the experiment `nes2net_x_2019` take
   {experiment_fp32:.0f} hours in float32 and {experiment_bf16:.0f} in bfloat16.
-- *GPU memory*, in the recipe's precision: 16 bytes for each trained parameter, 4 bytes for
+- *GPU memory*, in the recipe's precision (–: not estimated): 16 bytes for each trained parameter, 4 bytes for
   every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
   `train.activation_checkpointing=true` removes most of the activations. For `{example}` in
   bfloat16, gradients and activations are estimated at {step_memory:.1f} GiB, or {checkpointed_memory:.1f} GiB with
-  checkpointing; measured on an H200, [4.4 and 2.8 GiB](speed.md#training-steps).
+  checkpointing; an H200 used 4.4 and 2.8 GiB.
 """
 
 

@@ -120,7 +120,7 @@ def test_frames_of_a_crop_are_refused(corpus, spectral_detector):
         score_corpus(spectral_detector, dev, "a.txt", checkpoint="m.pth", judgement=Frames(), num_samples="4sec")
 
 
-def test_score_corpus_does_what_the_command_does(corpus, spectral_detector, tmp_path, capsys):
+def test_score_corpus_writes_the_scores_and_the_record_of_the_command(corpus, spectral_detector, tmp_path, capsys):
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     model = tmp_path / "model.pth"

@@ -146,7 +146,7 @@ def test_without_by_recordings_are_not_grouped(drift_of, voices):
     assert not drift_of(folder, by="none").result.rows("over time")
 
 
-def test_drift_of_the_same_recordings_is_the_same_file_by_file(drift_of, voices, tmp_path):
+def test_drift_of_the_same_recordings_has_the_same_result_and_picture(drift_of, voices, tmp_path):
     folder = voices(50, 20)
     results = []
     for number in range(2):
@@ -191,7 +191,7 @@ def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(vo
     assert "100 % outside of the usual range, 22 % expected: too few to tell" in picture
 
 
-def test_files_that_changed_together_have_labels_of_hours(drift_of, voices, tmp_path):
+def test_the_time_axis_of_files_that_changed_within_a_second_has_no_fractions_of_seconds(drift_of, voices, tmp_path):
     folder = voices(50, 3)
     for number, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, (MONDAY + 287.8 + number / 10,) * 2)

@@ -110,7 +110,7 @@ def checked(changes: dict[str, Any], extra_tensors: dict[str, Tensor], precision
         "different": [step for step, pair in enumerate(pairs) if not same(*pair)],
         "trained": not same(states["auto"][0]["weights"], states["auto"][-1]["weights"]),
         "recorded": trainer.recorded_step.graph is not None,
-        "why not": trainer.why_not_recorded,
+        "why not": trainer.recorded_step.obstacle,
         "told": lines,
         "refused": refused[:1],
     }

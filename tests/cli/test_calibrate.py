@@ -203,7 +203,7 @@ def test_wrong_input_of_calibrate_is_one_line(folder, calibrate, refused):
     assert not (folder / "x.txt").exists()
 
 
-def test_scores_of_a_real_system(shared, workdir, calibrate):
+def test_calibration_lowers_the_costs_of_a_real_system(shared, workdir, calibrate):
     """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
     source = shared / "real" / "scores" / "asvspoof2019_la"
     (workdir / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())

@@ -81,7 +81,7 @@ def test_incomplete_drift_has_status_1(drift, tmp_path):
     drift("loud OUT", status=3)  # drift is the more urgent news
 
 
-def test_wrong_flags_are_refused(folder, monkeypatch, refused):
+def test_flags_and_files_that_do_not_fit_drift_are_refused(folder, monkeypatch, refused):
     monkeypatch.chdir(folder)
     for words, message in (
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),

@@ -84,7 +84,7 @@ def test_help_of_score_explains_its_exit_status(parsers):
     assert "Exit status 1 means that files failed." in " ".join(score.format_help().split())
 
 
-def test_flags_with_several_values_are_parsed(parsers):
+def test_flags_with_several_values_or_none_are_parsed(parsers):
     main, _, _ = parsers
     thresholds = "--threshold-from c d"
     also = "--also generic s k --also generic t k dev"

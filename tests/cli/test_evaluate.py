@@ -46,7 +46,7 @@ def test_fields_of_trials_are_excluded(good, output, refused_flags):
     refused_flags("--exclude A08", "--exclude requires FIELD=VALUE")
 
 
-def test_wrong_flags_of_evaluate_are_refused(refused_flags):
+def test_colliding_files_and_a_threshold_without_effect_are_refused(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")

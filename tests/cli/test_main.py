@@ -74,7 +74,7 @@ def untyped(name):
     """Greet nobody."""
 
 
-def test_a_command_of_another_package(command, output, monkeypatch):
+def test_a_command_of_another_package_has_the_help_and_the_errors_of_the_others(command, output, monkeypatch):
     """It has the help and the errors of the others; one that cannot be used is listed, and says why when it is called."""
     targets = {name: f"{__name__}:{name}" for name in ("hello", "untyped", "gone")}
     points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]

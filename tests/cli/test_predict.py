@@ -310,7 +310,7 @@ def calibrations(detector, tmp_path_factory):
     return folder
 
 
-def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
+def test_rows_and_table_have_the_decisions_of_python(predict, rows, detector, calibrations):
     """Rows and table have what Python computes, of short and of long recordings."""
     path = calibrations / "known.json"
     point = "cost:1,10,0.95"
@@ -336,9 +336,7 @@ def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
         assert line.split()[1:7] == [*shown, row["decision"]]
 
 
-@pytest.mark.parametrize(
-    "name, unlike", [("population", "its level, -50.0 dB of full"), ("embeddings", "its embedding")]
-)
+@pytest.mark.parametrize("name, unlike", [("population", "its level, -50.0 dBFS"), ("embeddings", "its embedding")])
 def test_a_recording_unlike_the_calibration_is_not_decided(
     predict, rows, calibrations, speech_folder, tmp_path, name, unlike
 ):

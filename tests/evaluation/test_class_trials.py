@@ -1,7 +1,6 @@
 """How trials get their classes: whatever a record says of it is said, and a user may name the field."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from builders.files import write, write_record
 from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import main
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.result import Result
 from nes2net.lib.files import sha256_of
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.scoring.embeddings import Embeddings
@@ -23,7 +21,7 @@ KNOWN = KnownThreshold.of_logits(np.array([[9.0, 0.0, 0.0], [5.0, 0.0, 1.0]])).t
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A key of 30 trials of three attacks, and logits of other programs, which say A01, or vocoder, of each trial."""
     lines = ["path,label,attack,family"]
     for number, attack in enumerate(["A01"] * 15 + ["A02"] * 9 + ["A03"] * 6):
@@ -34,14 +32,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def logits_of(names, id="u{}") -> str:
+def logits_of(names, id="u{}"):
     lines = ["\t".join(["utterance", *names])]
     for number in range(30):
         lines.append(f"{id.format(number)}\t5\t0\t0")
     return "\n".join(lines)
 
 
-def write_class_labels(folder: Path, class_labels: dict, name: str = "logits.tsv") -> None:
+def write_class_labels(folder, class_labels, name="logits.tsv"):
     """Write the record that a stranger might give beside a file."""
     file = folder / name
     judgement = {"name": "classes", "classes": list(ATTACKS)}
@@ -49,7 +47,7 @@ def write_class_labels(folder: Path, class_labels: dict, name: str = "logits.tsv
     write_record(file, run={"model": "x"}, sha256=sha256_of(file), judgement=judgement, checkpoint=checkpoint)
 
 
-def evaluated(folder: Path, *files: str, **settings) -> Result:
+def evaluated(folder, *files, **settings):
     paths = [folder / file for file in files or ("logits.tsv",)]
     return evaluate(Labels("generic", folder / "key.csv", "all"), paths, num_resamples=5, **settings)
 
@@ -73,7 +71,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_a_record_that_changes_figures_is_named_in_a_line(folder, name):
+def test_a_line_says_how_a_record_changes_the_classes_of_trials(folder, name):
     stated = RECORDS[name]
     alone = evaluated(folder)
     write_class_labels(folder, stated)
@@ -116,17 +114,24 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
     assert result["accuracy"].value == 0.8
     assert result.header["class_labels"]["families"]["field"] == "family"
     assert evaluated(folder, class_field="attack").header["class_labels"]["logits"]["aliases"]
+
+
+def test_a_class_field_without_classes_of_the_detector_is_refused(folder):
     with input_error("no trial of the key has one of the classes A01, A02, A03 as family"):
         evaluated(folder, class_field="family")
     with input_error("30 spoofed trials of the key with no codec, .*name the field .* `class_field`"):
         evaluated(folder, class_field="codec")
 
 
-def test_class_field_is_a_flag_of_the_commands(folder, monkeypatch, capsys):
+def test_evaluate_has_a_flag_for_the_class_field(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
     assert not main(words.split())
     assert "families: the class of a trial is its family, as asked for; no aliases" in capsys.readouterr().out
+
+
+def test_calibrate_classes_says_how_trials_get_their_classes(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
     write_class_labels(folder, RECORDS["joined"])
     words = "calibrate classes generic logits.tsv --keys key.csv --phase all --save known.json"
     assert not main(words.split())
@@ -151,7 +156,7 @@ def test_spaces_around_class_names_are_ignored(folder):
 
 
 @pytest.mark.parametrize("names, unknown", [(("a01", "A02", "A03"), "A01"), (("A 01", "A-02", "A03"), "")])
-def test_classes_that_differ_in_case_alone_are_named(folder, names, unknown):
+def test_classes_that_differ_only_in_case_are_warned_of(folder, names, unknown):
     write(folder / "logits.tsv", logits_of(names))
     warnings = evaluated(folder).warnings
     hint = f"logits: {unknown} of the key differ from classes of the detector only in case or spaces, and are unknown"
@@ -193,7 +198,7 @@ def test_classes_of_another_program_are_scores_if_the_last_is_bona_fide(tmp_path
         scores_of(logits)
 
 
-def embeddings(folder: Path, name: str, ids) -> Path:
+def embeddings(folder, name, ids):
     """Write embeddings of trials ``ids``; those of an attack point into one direction."""
     file = folder / f"{name}.npy"
     directions = np.eye(3, dtype=np.float32)
@@ -218,5 +223,3 @@ def test_verification_names_the_records_that_it_used(folder):
     assert f"trials: the class of a trial is its attack, {source}; A02 counts as A01, A03 counts as A01" in result.lines
     assert f"aliases join 3 classes of the key to 1, {source}" in result.notes
     assert result.header["class_labels"]["trials"]["aliases"] == RECORDS["joined"]["aliases"]
-    by_family = evaluated(folder, "trials.npy", reference=(enrolled,), class_field="attack")
-    assert by_family.header["class_labels"] == result.header["class_labels"]

@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from builders.files import read_json, write, write_json, write_record
 from builders.runs import history_of
 from builders.small_parts import SPECTRUM
 from conftest import load_detector
+from numpy.random import default_rng
 
 from nes2net import Detector, decisions, metrics
 from nes2net.actions.evaluation import evaluate
@@ -48,7 +50,7 @@ MODEL = {
 def tones(tmp_path_factory):
     """A list of 12 clips of each generator and part; the development set has a generator that training lacks."""
     root = tmp_path_factory.mktemp("tones")
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     rows = ["path,label,vocoder,split"]
     for split, name in itertools.product(("train", "dev", "eval"), [*TONES, ""]):
         if name == "D" and split == "train":
@@ -157,7 +159,7 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_training_selects_by_the_errors_of_classes(run):
+def test_training_records_errors_of_classes_and_no_eer(run):
     last_epoch = history_of(run)[-1]
     assert last_epoch["val_trace_f1_error_wo_aug"] == 0
     assert last_epoch["val_trace_error_wo_aug"] == 0
@@ -184,7 +186,7 @@ def test_the_next_command_after_training_has_the_judgement(run, tones, tmp_path)
     assert "--judgement" in scoring
 
 
-def test_development_trials_of_unknown_classes_are_left_out(tones, tmp_path, capsys):
+def test_development_trials_of_unknown_classes_are_omitted(tones, tmp_path, capsys):
     task = create_task(recipe_of(tones, tmp_path))
     assert len(task.trials("train")) == 36
     assert len(task.trials("dev")) == 36
@@ -250,7 +252,7 @@ def result(evaluated):
     return evaluated(num_resamples=200)
 
 
-def test_the_figures_are_those_of_the_logits(result, scored):
+def test_figures_of_classes_are_computed_from_the_logits(result, scored):
     assert result.header["num_known"] == 36
     assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
@@ -293,7 +295,7 @@ def frequency_of(id):
     return id.split("_")[1]
 
 
-def test_scores_of_being_known_by_training_trials(evaluated, scored, embeddings, tones, capsys):
+def test_scores_of_being_known_compare_trials_with_training_trials(evaluated, embeddings):
     result = evaluated(reference=embeddings, unknown="mahalanobis")
     assert [row.labels["score"] for row in result.rows("open")][-2:] == ["knn", "mahalanobis"]
     training, test = (dict(Embeddings().read(file)) for file in embeddings)
@@ -305,6 +307,9 @@ def test_scores_of_being_known_by_training_trials(evaluated, scored, embeddings,
     unknown_scores = [score for id, score in scores.items() if frequency_of(id) == "5000"]
     (row,) = [row for row in result.rows("open") if row.labels["score"] == "knn"]
     assert row.value("auroc") == metrics.auroc(known_scores, unknown_scores)
+
+
+def test_evaluate_has_flags_for_embeddings_and_a_score_of_being_known(scored, embeddings, tones, capsys):
     command = ["evaluate", "generic", str(scored), "--keys", str(tones), "--resamples", "20", "--reference"]
     assert not main([*command, *map(str, embeddings), "--unknown", "knn"])
     assert "by the score knn" in capsys.readouterr().out
@@ -334,6 +339,12 @@ def embedded(scored, embeddings, checkpoint, tones, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def own_embedded(embedded, tmp_path):
+    """A copy that may be changed."""
+    return Path(shutil.copytree(embedded, tmp_path / "own"))
+
+
 def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", "eval.npy")):
     """The rows of the scores of being known, with embeddings and logits of training."""
     settings = {"reference": tuple(folder / name for name in reference), "num_resamples": 20}
@@ -341,40 +352,42 @@ def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", 
     return {row.labels["score"]: row.figures for row in rows}
 
 
-def test_the_record_of_embeddings_names_the_training_trials(embedded, tmp_path):
-    shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
-    for path in tmp_path.glob("eval.npy*"):
+def test_the_record_of_embeddings_names_the_training_trials(own_embedded):
+    for path in own_embedded.glob("eval.npy*"):
         path.rename(path.with_name(path.name.replace("eval", "classes")))
     reference = ("train.npy", "train.tsv")
-    assert list(compared(tmp_path, reference=reference))[-3:] == ["knn", "mahalanobis", "nsd"]
-    other_record = read_json(tmp_path / "train.tsv.json")
+    assert list(compared(own_embedded, reference=reference))[-3:] == ["knn", "mahalanobis", "nsd"]
+
+
+def test_logits_of_another_detector_are_refused_as_a_reference(own_embedded):
+    other_record = read_json(own_embedded / "train.tsv.json")
     other_record["run"]["model"] = "another"
-    write_json(tmp_path / "train.tsv.json", other_record)
+    write_json(own_embedded / "train.tsv.json", other_record)
     with input_error("train.tsv: its detector is not that of"):
-        compared(tmp_path, reference=reference)
-    (tmp_path / "train.tsv.json").unlink()
-    (tmp_path / "train.npy.json").unlink()
+        compared(own_embedded)
+
+
+def test_embeddings_of_training_require_labels_or_a_record(own_embedded):
+    (own_embedded / "train.npy.json").unlink()
     with input_error("train.npy: neither the key nor the corpus in the record"):
-        compared(tmp_path, reference=reference)
+        compared(own_embedded)
 
 
-def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_logits(embedded, tmp_path):
+def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_logits(embedded, own_embedded):
     expected = compared(embedded)
-    shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
-    shutil.copy(tmp_path / "eval.npy.csv", tmp_path / "classes.npy.csv")
-    np.save(tmp_path / "classes.npy", np.ones_like(np.load(tmp_path / "eval.npy")))
-    assert compared(tmp_path) == expected
-    assert compared(tmp_path, reference=("train.npy", "train.tsv"))["knn"] != expected["knn"]
+    shutil.copy(own_embedded / "eval.npy.csv", own_embedded / "classes.npy.csv")
+    np.save(own_embedded / "classes.npy", np.ones_like(np.load(own_embedded / "eval.npy")))
+    assert compared(own_embedded) == expected
+    assert compared(own_embedded, reference=("train.npy", "train.tsv"))["knn"] != expected["knn"]
 
 
-def test_posteriors_have_no_nsd(embedded, tmp_path):
+def test_posteriors_have_no_nsd(own_embedded):
     """NSD needs the sum of exponentials of the logits, which posteriors do not tell, although training has logits."""
-    shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
-    scores = write_posteriors(tmp_path / "classes.tsv", table_of(tmp_path / "classes.tsv"))
-    record = read_json(tmp_path / "classes.tsv.json")
+    scores = write_posteriors(own_embedded / "classes.tsv", table_of(own_embedded / "classes.tsv"))
+    record = read_json(own_embedded / "classes.tsv.json")
     record.pop("sha256", None)
     write_record(scores, **record)
-    assert list(compared(tmp_path)) == ["log_odds", "sme", "knn", "mahalanobis"]
+    assert list(compared(own_embedded)) == ["log_odds", "sme", "knn", "mahalanobis"]
 
 
 def test_bona_fide_counts_as_unknown_if_asked_for(evaluated):
@@ -424,6 +437,10 @@ def test_trials_are_verified_by_their_embeddings(embeddings, labels):
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
     assert tuple(row.labels["enrolled model"] for row in result.rows("by_model")) == KNOWN
+
+
+def test_verification_requires_embeddings_of_enrolled_and_of_evaluated_trials(embeddings, labels):
+    training, evaluation = embeddings
     with input_error("compared with embeddings of enrolled trials: add `reference`"):
         evaluate(labels, [evaluation])
     with input_error("train.npy: has no embedding of a spoofed trial of the phase"):
@@ -495,40 +512,73 @@ def test_a_trial_below_the_threshold_is_none_of_the_known_classes():
     assert Classes(KNOWN).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
 
 
-def test_calibrate_classes_gives_an_average_its_threshold(run, tones, tmp_path, capsys):
-    average = average_run(run, [5, 6]).path
-    out = score_classes(tones, average, tmp_path / "dev.tsv", "--split", "dev")
-    known_file = tmp_path / "known.json"
-    calibration = ["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known_file)]
-    assert not main(calibration)
-    table = table_of(out)
-    is_known, is_unknown = generators_of(table)
+@pytest.fixture(scope="module")
+def average(run):
+    return average_run(run, [5, 6]).path
+
+
+@pytest.fixture(scope="module")
+def dev_logits(average, tones):
+    return score_classes(tones, average, tones.parent / "dev.tsv", "--split", "dev")
+
+
+@pytest.fixture
+def calibrate_classes(dev_logits, tones, tmp_path):
+    """A function that runs the command with further flags, and gives the file that it saves."""
+    words = ["calibrate", "classes", "generic", str(dev_logits), "--keys", str(tones)]
+
+    def run_with(*flags):
+        assert not main([*words, "--save", str(tmp_path / "known.json"), *flags])
+        return tmp_path / "known.json"
+
+    return run_with
+
+
+def fitted(known_file, detector):
+    return as_judgement({"name": "classes", "known": str(known_file)}).fit_to(detector)
+
+
+def test_calibrate_classes_learns_the_threshold_of_an_average(average, dev_logits, calibrate_classes, capsys):
+    known_file = calibrate_classes()
+    table = table_of(dev_logits)
+    is_known, _ = generators_of(table)
     expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
     assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
     detector = load_detector(average)
     assert as_judgement("classes").fit_to(detector).threshold is None
-    judgement = {"name": "classes", "known": str(known_file)}
-    fitted = as_judgement(judgement).fit_to(detector)
-    assert fitted.threshold.scores == expected.scores
-    assert fitted.options() == {"classes": list(KNOWN)}
-    assert not main([*calibration, "--equal-errors"])
+    judgement = fitted(known_file, detector)
+    assert judgement.threshold.scores == expected.scores
+    assert judgement.options() == {"classes": list(KNOWN)}
+
+
+def test_calibrate_classes_finds_the_threshold_of_equal_errors(average, dev_logits, calibrate_classes, capsys):
+    known_file = calibrate_classes("--equal-errors")
+    threshold = fitted(known_file, load_detector(average)).threshold.threshold
+    table = table_of(dev_logits)
+    is_known, is_unknown = generators_of(table)
     scores = decisions.known_scores(table.logits)
-    threshold = as_judgement(judgement).fit_to(detector).threshold.threshold
     gaps = {t: abs(np.mean(scores[is_known] < t) - np.mean(scores[is_unknown] >= t)) for t in [threshold, *scores]}
     assert gaps[threshold] == min(gaps.values())
     printed = capsys.readouterr().out
     assert f"{threshold:.4g}, where the errors are equal on 36 trials of known classes and 12 of unknown" in printed
+
+
+def test_equal_errors_require_trials_of_unknown_classes(dev_logits, tones, tmp_path):
     rows = tones.read_text().splitlines()
     known_only = write(tmp_path / "known.csv", [row for row in rows if "_5000_" not in row and "_0_" not in row])
     with input_error("all trials are of known classes"):
-        known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
+        known_classes(Labels("generic", known_only, "dev"), dev_logits, equal_errors=True, allow_partial=True)
+
+
+def test_known_classes_of_another_detector_are_refused(average, calibrate_classes):
+    known_file = calibrate_classes()
     for text, message in (
         (known_file.read_text().replace("A lower", "A"), "this one has A lower, B, middle, C=higher"),
         ("{}", "a file of known classes"),
     ):
         known_file.write_text(text)
         with input_error(message):
-            as_judgement(judgement).fit_to(detector)
+            fitted(known_file, load_detector(average))
 
 
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
@@ -589,7 +639,7 @@ def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
 
 def test_intervals_of_scores_equal_those_of_resampled_trials():
     """A multinomial draw of counts is a bootstrap of trials; means over unknown classes draw the classes, too."""
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     known_scores = rng.normal(2, 1, 300)
     groups = [rng.normal(mean, 1, 100) for mean in (-1, 0, 1, 2)]
     intervals = Resamples(500, 0).of_scores(known_scores, groups)
@@ -603,7 +653,7 @@ def test_intervals_of_scores_equal_those_of_resampled_trials():
 
 
 def test_intervals_of_confusions_equal_those_of_drawn_trials():
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     confusion = np.array([[40, 10], [20, 30]])
     figure = Resamples(2000, 0).of_confusion({"accuracy": Rule(metrics.accuracy, 100)}, confusion)["accuracy"]
     accuracies = rng.binomial(50, 0.8, 20_000) + rng.binomial(50, 0.6, 20_000)
@@ -639,5 +689,8 @@ def test_a_detector_of_fakes_decides_before_the_class_is_named(checkpoint, tones
     assert not main([*words, "--calibration", str(tmp_path / "c.json")])
     printed = capsys.readouterr().out
     assert "the detector says first: bonafide, so ignore the name of the class; " in printed
-    assert main(["predict", recording, "--model", str(checkpoint), "--detector", "first.pth"]) == 2
+
+
+def test_a_detector_before_the_classes_requires_their_judgement(capsys):
+    assert main(["predict", "a.wav", "--model", "m.pth", "--detector", "first.pth"]) == 2
     assert "--detector is used only with --judgement" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
 from nes2net import metrics
 from nes2net.evaluation.curves import RATES, det_range, reliability, thin_det
@@ -14,11 +15,14 @@ def test_the_axes_end_well_above_the_worst_eer(eer, high):
     low, axis_end = det_range([curve], [0.0005, eer])
     assert axis_end == high
     assert RATES[0] <= low <= 0.05
+
+
+def test_the_rates_at_the_ticks_of_an_axis_increase():
     assert list(RATES) == sorted({*RATES})
 
 
 def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
-    rng = np.random.default_rng(1)
+    rng = default_rng(1)
     bonafide = rng.normal(2, 1, 20000)
     spoof = rng.normal(0, 1, 80000)
     misses, false_alarms, _ = metrics.det_curve(bonafide, spoof)
@@ -31,8 +35,8 @@ def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
     assert np.abs(shown - misses)[inside].max() < 0.005
 
 
-def test_bins_are_those_of_a_plain_loop():
-    rng = np.random.default_rng(0)
+def test_reliability_bins_equal_a_direct_computation():
+    rng = default_rng(0)
     llrs = Llrs(rng.normal(1, 2, 70), rng.normal(-1, 2, 143))
     trials = sorted([(llr, 1) for llr in llrs.bonafide] + [(llr, 0) for llr in llrs.spoof])
     bins = reliability(llrs)
@@ -46,7 +50,7 @@ def test_bins_are_those_of_a_plain_loop():
         assert (b.low, b.high) == metrics.wilson_interval(b.share, b.num_trials)
 
 
-def test_equal_ratios_share_a_bin():
+def test_equal_ratios_share_a_reliability_bin():
     """In whichever order the trials stand, none of them tells bona fide from spoof."""
     llrs = Llrs(np.repeat([0.0, 3.0], 40), np.repeat([-3.0, 0.0], 40))
     lowest, middle, highest = reliability(llrs)

@@ -1,7 +1,5 @@
 """Labels beside scores are compared with the scores and with the key, whatever reads the file."""
 
-from pathlib import Path
-
 import pytest
 from builders.files import write
 
@@ -17,7 +15,7 @@ NUM_TRIALS = 60
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A key, the probabilities of the class that a good detector predicts, and its probabilities of bona fide."""
     key = ["path,label"]
     predicted = ["filename,label,score"]
@@ -34,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def labels_of(folder: Path) -> Labels:
+def labels_of(folder):
     return Labels("generic", folder / "key.csv", "all")
 
 
@@ -45,7 +43,7 @@ def test_evaluate_doubts_scores_of_the_predicted_class(folder):
     assert any(notice.startswith(DOUBT) for notice in result.to_dict()["notices"])
 
 
-def test_doubts_cover_every_set(folder):
+def test_doubts_about_scores_are_named_for_every_set(folder):
     predicted = folder / "predicted.csv"
     further_set = SetFiles("generic", predicted, folder / "key.csv", "all")
     source = ThresholdSource(
@@ -57,7 +55,7 @@ def test_doubts_cover_every_set(folder):
     assert len(doubts) == 2
 
 
-def test_doubts_cover_calibrations(folder, capsys):
+def test_calibrations_name_doubts_about_scores(folder, capsys):
     learned = calibrate(labels_of(folder), [folder / "bonafide.csv"]).calibration
     assert capsys.readouterr().err == ""
     calibrate(labels_of(folder), [folder / "predicted.csv"], allow_inverted=True)

@@ -46,7 +46,7 @@ def test_repeated_rows_are_refused_unless_allowed():
     assert list(matched_trials.scores) == [1, 2, 3, 4]
 
 
-def test_scores_that_do_not_fit_the_key_are_left_out_only_if_allowed():
+def test_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed():
     ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
     scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
     with input_error() as error:
@@ -66,7 +66,7 @@ def test_a_score_file_without_any_trial_of_the_key_is_refused():
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 
 
-def test_keys_that_cannot_be_matched():
+def test_keys_that_cannot_be_matched_are_refused():
     key = [Trial(f"t{n}", label="spoof") for n in range(100)]
     for trials, phase, message in (
         (key, None, r"99 of 100 trials without a score: (t\d+, ){10}… \(99 in all\)"),

@@ -58,7 +58,7 @@ def errors_of(case, name, system, basis):
 
 
 @pytest.mark.parametrize(("name", "measure"), [("spoof", "one_minus_srr"), ("bonafide", "miss")])
-def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name, measure):
+def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, name, measure):
     from scipy.stats import binomtest
 
     report = report_of(case, name, "one", "two")

@@ -51,7 +51,7 @@ def case(tmp_path):
     return make_case(tmp_path, num=60)
 
 
-def test_the_source_of_scores_is_that_of_their_record(case):
+def test_the_source_of_scores_is_read_from_their_record(case):
     path = write_full_record(case / "good.txt")
     report = report_of(case, "good", "worse")
     facts = {
@@ -248,10 +248,13 @@ def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     assert not uses_in_words(Provenance.read(in_this_folder), "generic", "train")
     provenance = Provenance.read(trained_on(uses("generic", "train", "dev", root="own")))
     assert len(uses_in_words(provenance, "generic", "all", "own")) == 2
-    assert "root" not in str(provenance.only_training_data(folders=False))
 
 
-def test_unstated_training_data_are_called_so():
+def test_training_data_can_be_stated_without_folders():
+    assert "root" not in str(Provenance.read(OWN).only_training_data(folders=False))
+
+
+def test_training_data_that_nobody_states_are_called_unstated():
     (line,) = uses_in_words(Provenance("spectra_aasist"), "in_the_wild", "eval")
     assert line == "scores of spectra_aasist on in_the_wild may say nothing: nobody states what it was trained on"
     assert training_in_words(Provenance("spectra_aasist")).startswith(

@@ -130,7 +130,7 @@ def test_the_page_of_several_systems_compares_them(several, pages):
     assert several.markdown() in page.text
 
 
-def test_p_values_below_a_thousandth_are_a_bound():
+def test_p_values_below_a_thousandth_are_shown_as_a_bound():
     assert format_p(0.0009) == "< 0.001"
     assert format_p(0.001) == "0.001"
 
@@ -149,7 +149,7 @@ def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_plac
     assert 'y1="75.0"' in svg
 
 
-def test_a_partial_result_says_so(case, tmp_path):
+def test_the_page_calls_a_partial_result_partial(case, tmp_path):
     lines = (case / "good.txt").read_text().splitlines(keepends=True)
     scores = write(tmp_path / "part.txt", "".join(lines[:-7]))
     report = evaluated("asvspoof2021_la", case, scores, case / "worse.txt", allow_partial=True)
@@ -311,11 +311,18 @@ def test_the_page_is_self_contained(pages):
     assert all(value[0] == "#" for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "data"))
     assert not re.search(r"@import|url\((?!#)", text)
     assert "content=\"default-src 'none'" in text
+
+
+def test_references_within_the_page_lead_to_one_place(pages):
+    text = pages[1]
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(set(ids)) == len(ids)
     assert set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
-    # The colours of plots are variables of the page, which has others in the dark.
-    _, _, body = text.partition("</style>")
+
+
+def test_the_colours_of_plots_are_variables_of_the_page(pages):
+    """The page has others in the dark."""
+    _, _, body = pages[1].partition("</style>")
     fixed_colours = re.findall("#[0-9a-f]{6}", body)
     assert fixed_colours == []
 
@@ -341,5 +348,8 @@ def test_systems_with_the_same_file_name_are_named_by_their_paths(case, tmp_path
     namesake = write(tmp_path / "good.txt", (case / "worse.txt").read_text())
     report = evaluated("asvspoof2021_la", case, case / "good.txt", namesake, case / "worse.txt")
     assert [row.labels["system"] for row in report.rows("systems")] == [str(case / "good.txt"), str(namesake), "worse"]
+
+
+def test_a_score_file_that_is_named_twice_is_refused(case):
     with input_error("good.txt is named more than once"):
         evaluated("asvspoof2021_la", case, case / "good.txt", case / "." / "good.txt")

@@ -1,8 +1,8 @@
 """The colours of the page: enough contrast, and different also for colour-blind readers."""
 
-import itertools
 import re
 from importlib.resources import files
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ THEMES = {theme: colours_of(theme) for theme in ("light", "dark")}
 def test_every_colour_has_contrast_with_the_ground(theme):
     """Text has it on the darkest ground of a table, too."""
     colours = THEMES[theme]
-    for name, ground in itertools.product(["text", "quiet", "bonafide", "spoof", *SERIES], ["ground", "raised"]):
+    for name, ground in product(["text", "quiet", "bonafide", "spoof", *SERIES], ["ground", "raised"]):
         assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
     (share,) = re.findall(r"var\(--text\) calc\(var\(--heat\) \* ([\d.]+)\), transparent", STYLE)
     encode = np.vectorize(lambda x: 12.92 * x if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055)
@@ -65,11 +65,11 @@ def test_every_colour_has_contrast_with_the_ground(theme):
 @pytest.mark.parametrize("theme", THEMES)
 def test_colours_differ_for_every_reader(theme, vision):
     colours = THEMES[theme]
-    for first, second in itertools.combinations(SERIES, 2):
+    for first, second in combinations(SERIES, 2):
         assert distance(colours[first], colours[second], vision) > 0.09, (first, second)
     for first, second in zip(SERIES[:4], SERIES[4:]):  # these have the same line
         assert distance(colours[first], colours[second], vision) > 0.15, (first, second)
     assert distance(colours["bonafide"], colours["spoof"], vision) > 0.11
-    for series, name in itertools.product(SERIES, ("bonafide", "spoof")):
+    for series, name in product(SERIES, ("bonafide", "spoof")):
         smallest = 0.13 if vision == "normal" else 0.05
         assert distance(colours[series], colours[name], vision) > smallest, (series, name)

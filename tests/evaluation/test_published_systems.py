@@ -2,7 +2,6 @@
 
 import lzma
 import re
-from pathlib import Path
 
 import pytest
 from builders.files import read_json, write
@@ -32,7 +31,7 @@ def test_the_development_figures_of_cqcc_gmm_are_the_published_ones(real_2019):
     assert result["num_expected"].value == 24844
 
 
-def evaluated(folder: Path, corpus: str, *arguments: str) -> dict:
+def evaluated(folder, corpus, *arguments):
     """The systems of `nes2net evaluate`, by name, each with the values of its figures and its breakdown by attack."""
     assert main(["evaluate", corpus, *arguments, "--resamples", "2", "--json", str(folder / "report.json")]) == 0
     report = read_json(folder / "report.json")
@@ -93,14 +92,21 @@ def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progre
     assert "rests on all 16,464 trials" in (tmp_path / "report.html").read_text()
 
 
-def test_labels_of_the_progress_trials_are_those_of_no_other_phase(progress, capsys):
+@pytest.fixture
+def command(progress):
     labels = str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")
-    arguments = ["evaluate", "asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys", labels]
-    assert main([*arguments, "--allow-partial"]) == 2
+    return ["evaluate", "asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys", labels]
+
+
+def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, capsys):
+    assert main([*command, "--allow-partial"]) == 2
     error = capsys.readouterr().err
     assert "1,676 bona fide, 14,788 spoofed" in error
     assert "not to eval; ask for --phase progress" in error
-    assert main([*arguments, "--phase", "progress"]) == 2
+
+
+def test_scores_of_other_trials_than_those_of_progress_are_refused(command, capsys):
+    assert main([*command, "--phase", "progress"]) == 2
     assert "165,102 scored but not in the key" in capsys.readouterr().err
 
 

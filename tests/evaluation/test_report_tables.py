@@ -17,7 +17,7 @@ SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_the_first_of_several_processes_shows_the_progress(case, rank, monkeypatch, capsys):
+def test_only_the_first_of_several_processes_shows_the_progress(case, rank, monkeypatch, capsys):
     settings = {"RANK": f"{rank}", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     for name, value in (settings | {"NES2NET_PROGRESS_SECONDS": "1e-9"}).items():
         monkeypatch.setenv(name, value)
@@ -54,7 +54,7 @@ def test_rows_of_too_few_trials_are_only_in_the_json():
     assert [row["on"]["attack"] for row in table.to_dict()["rows"]] == ["A07", "A08"]
 
 
-def test_values_side_by_side_have_what_differs_in_their_cells():
+def test_systems_side_by_side_share_the_columns_of_equal_figures():
     measures = [Measure("eer", "EER %"), Measure("num_spoof", "spoof", "count"), Measure("p", "p", "p-value")]
     rows = []
     for system, eers in (("a", (0.1, 0.2)), ("b", (0.3, None))):
@@ -113,7 +113,7 @@ def hostile(tmp_path_factory):
     return report_of(folder, SPECIALS, "worse")
 
 
-def test_latex_escapes_what_it_would_obey(hostile):
+def test_latex_escapes_special_characters(hostile):
     text = latex(hostile.printed)
     # 2 tables of figures, a difference; the heads of 2 breakdowns and an attack; 2 rows by attack and codec, and the attack
     # of 2 systems there
@@ -131,7 +131,7 @@ def test_latex_escapes_what_it_would_obey(hostile):
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
 
 
-def test_markdown_is_rendered_as_the_tables(hostile):
+def test_rendered_markdown_has_the_cells_of_the_tables(hostile):
     markdown_it = pytest.importorskip("markdown_it")
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(hostile.printed))
     rendered_cells = []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from builders import input_error, zoo
 from builders.files import read_json, write, write_record
+from numpy.testing import assert_allclose
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
@@ -56,8 +57,8 @@ def test_rates_of_frame_scores_equal_the_golden_numbers(golden_corpus, name):
     assert result.header["num_utterances"] == len(case["utterances"])
     *points, utterance, range_based = result.rows("rates")
     assert [int(row.labels["of"].split()[0]) for row in points] == case["measured_at_ms"]
-    np.testing.assert_allclose([row["eer"].value for row in points], case["eer"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose([row["threshold"].value for row in points], case["threshold"], rtol=0, atol=1e-12)
+    assert_allclose([row["eer"].value for row in points], case["eer"], rtol=0, atol=1e-12)
+    assert_allclose([row["threshold"].value for row in points], case["threshold"], rtol=0, atol=1e-12)
     assert utterance["eer"].value == pytest.approx(case["utterance_eer_from_minimum"], abs=1e-12)
     own_resolution = next(row for row in points if row.labels["scores"] == "own")
     assert own_resolution.value("num_bonafide") == case["num_bonafide"]
@@ -73,13 +74,17 @@ def test_rates_of_frame_scores_equal_the_golden_numbers(golden_corpus, name):
 
 
 def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
-    result = evaluate_segments(*golden_corpus("a20", with_segments=False), num_resamples=2, threshold=0.0)
+    result = evaluate_segments(*golden_corpus("a20", with_segments=False), num_resamples=2)
     eer = zoo.read("localisation_point_eer")["a20"]["eer"][1]
     own_resolution = next(row for row in result.rows("rates") if row.labels["scores"] == "own")
     assert result.header["truth"] == "labels of 10 ms"
     assert own_resolution["eer"].value == pytest.approx(eer, abs=1e-12)
     with_segments = zoo.read("localisation_range_eer")["a20"]["exact"]["eer"]
     assert result.rows("rates")[-1]["eer"].value == pytest.approx(with_segments, abs=0.01)
+
+
+def test_detection_is_measured_at_a_threshold_that_is_asked_for(golden_corpus):
+    result = evaluate_segments(*golden_corpus("a20"), num_resamples=2, threshold=0.0)
     at_eer_threshold, at_asked_threshold = result.rows("detection")
     assert at_eer_threshold.labels["at"] == "the threshold of the EER"
     assert at_asked_threshold.labels["at"] == "the threshold asked for"
@@ -129,7 +134,11 @@ def test_frames_of_one_class_are_refused(golden_corpus):
     np.save(labels, {id: np.full(len(row), "1") for id, row in truth.items()})
     with input_error("frames of 20 ms, all bona fide"):
         evaluate_segments(corpus, [scores], root, num_resamples=2)
-    np.save(labels, truth)
+
+
+def test_utterances_of_one_class_have_no_eer(golden_corpus):
+    corpus, [scores], root = golden_corpus("a20")
+    truth = np.load(root / "database" / "segment_labels" / "eval_seglab_0.01.npy", allow_pickle=True).item()
     protocol = root / "database" / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt"
     for file, column in ((protocol, 1), (scores, 0)):  # utterances that begin with a spoofed frame
         rows = file.read_text().splitlines(True)

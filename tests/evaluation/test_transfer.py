@@ -10,6 +10,7 @@ import pytest
 from builders import input_error
 from builders.files import write, write_record, write_scores
 from builders.report_case import make_case
+from numpy.random import default_rng
 
 from nes2net import metrics
 from nes2net.actions.calibration import calibrate
@@ -25,7 +26,7 @@ from nes2net.evaluation.transfer import (
     losses_in_words,
     read_set,
 )
-from nes2net.scoring.decisions import OperatingPoint, calibration, load
+from nes2net.scoring.decisions import OperatingPoint, calibration
 from nes2net.scoring.score_file import read_scores
 
 POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
@@ -35,7 +36,7 @@ POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
 def case(tmp_path_factory):
     """A test set in the layout of ASVspoof 2021, and a list of development trials of two systems."""
     folder = make_case(tmp_path_factory.mktemp("case"))
-    rng = np.random.default_rng(7)
+    rng = default_rng(7)
     labels = [("real", "fake")[n % 5 > 1] for n in range(150)]
     write(folder / "dev.csv", ["path,label", *(f"D{n},{label}" for n, label in enumerate(labels))])
     for name, shift in (("good", 1.2), ("worse", 0.0)):
@@ -99,7 +100,7 @@ def figures_at(threshold, *llrs):
     }
 
 
-def test_figures_are_those_of_the_metrics(case, report, transfer):
+def test_figures_at_a_transferred_threshold_equal_those_of_the_metrics(case, report, transfer):
     """Of the raw scores, calibrated here; tests/metrics compares the metrics with scikit-learn and formulas."""
     development, test = transfer.sets
     assert development.is_development
@@ -125,11 +126,14 @@ def test_figures_are_shown_by_name(report):
     assert shown["macro_f1"] == report["macro_f1"]
     assert "macro-F1 %" in shown.text()
     assert "EER %" not in shown.text()
+
+
+def test_unknown_names_of_figures_are_refused(report):
     with input_error("names figures of this result, not 'macro_f2'; did you mean 'macro_f1'"):
         report.only(["macro_f2"])
 
 
-def test_intervals_are_those_of_plain_resampling(case, transfer):
+def test_intervals_equal_those_of_speakers_drawn_by_hand(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row = transfer.sets[1]
     development_facts, facts = transfer.facts()["sets"]
@@ -144,7 +148,7 @@ def test_intervals_are_those_of_plain_resampling(case, transfer):
     speakers = list(dict.fromkeys(trial.speaker for trial in trials))
     draws = []
     for number in range(40):
-        drawn_speakers = [speakers[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
+        drawn_speakers = [speakers[n] for n in default_rng([0, number]).integers(24, size=24)]
         times = [drawn_speakers.count(trial.speaker) for trial in trials]
         drawn = np.split(np.repeat(np.concatenate(row.llrs), times), [sum(times[:num_bonafide])])
         draws.append(figures_at(transfer.decider.llr_threshold, *drawn))
@@ -171,7 +175,12 @@ def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
         assert development.row.value(name) == pytest.approx(saved_development.row.value(name), abs=1e-12)
     inputs = report_of(case, "good", where=where).header["inputs"]
     assert "calibration" in {entry["kind"] for entry in inputs}
-    replace(load(path), llrs=None).save(path)  # without ratios: no development row
+
+
+def test_a_calibration_without_ratios_gives_no_figures_of_the_development_set(case, transfer, tmp_path):
+    path = tmp_path / "calibration.json"
+    replace(transfer.decider.calibration, llrs=None).save(path)
+    where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
 
 
@@ -180,6 +189,10 @@ def test_each_further_set_of_a_single_system_has_a_row(case):
     rows = report_of(case, "good", further=[further_set]).rows("rates")
     names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
     assert [row.labels["set"] for row in rows] == names
+
+
+def test_further_sets_require_a_single_system(case):
+    further_set = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
     with input_error("`also` requires a single system, but 2"):
         report_of(case, "good", "worse", further=[further_set])
 

@@ -1,30 +1,46 @@
 """Columns of trials: numbers of values in order, of a key and of a part of it."""
 
 import numpy as np
+import pytest
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.trial_table import TrialTable
 
+TRIALS = [
+    Trial("a", attack="A08", phase="eval", extra=(("room", "hall"),)),
+    Trial("b", attack="A07", phase="progress"),
+    Trial("c"),
+]
 
-def test_a_subset_of_a_key_keeps_the_numbers_of_its_values():
-    trials = [
-        Trial("a", attack="A08", phase="eval", extra=(("room", "hall"),)),
-        Trial("b", attack="A07", phase="progress"),
-        Trial("c"),
-    ]
-    key = TrialTable.of(trials)
-    assert TrialTable.of(key) is key == trials
+
+@pytest.fixture
+def key():
+    return TrialTable.of(TRIALS)
+
+
+def test_values_of_a_column_are_numbered_in_their_order(key):
+    assert TrialTable.of(key) is key == TRIALS
     assert key.column("attack").numbers.tolist() == [1, 0, -1]
     assert key.column("attack").values == ["A07", "A08"]
     assert key.column("room").numbers.tolist() == [0, -1, -1]
+
+
+def test_a_subset_of_a_key_keeps_the_numbers_of_its_values(key):
     partial_key = key.take(np.array([2, 0]))
-    assert partial_key == [trials[2], trials[0]]
+    assert partial_key == [TRIALS[2], TRIALS[0]]
     assert partial_key.rows.tolist() == [2, 0]
     assert partial_key.position_of == {"c": 0, "a": 1}
     assert partial_key.column("attack").numbers.tolist() == [-1, 1]
     assert partial_key.take(np.array([1])).rows.tolist() == [0]  # positions in the key
+
+
+def test_trials_with_a_value_are_found_in_a_subset(key):
+    partial_key = key.take(np.array([2, 0]))
     assert partial_key.column("attack").where("A08").tolist() == [False, True]
     assert not partial_key.column("attack").where("A19").any()
     assert partial_key.column("attack").count(np.ones(2, bool)) == 1
+
+
+def test_a_trial_without_a_phase_is_in_every_phase(key):
     assert key.is_in_phase("eval").tolist() == [True, False, True]
     assert key.is_in_phase(None).all()

@@ -1,6 +1,5 @@
 """Closed and open sets of classes: the golden numbers, scikit-learn, symmetries, bad input."""
 
-import functools
 from functools import partial
 
 import numpy as np
@@ -9,7 +8,17 @@ from builders import golden, input_error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net import metrics
+from nes2net.metrics import (
+    accuracy,
+    auroc,
+    balanced_accuracy,
+    class_rates,
+    compute_eer,
+    confusion_matrix,
+    fpr95,
+    macro_f1,
+    one_against_rest_eer,
+)
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 CLOSED = golden.read("tracing/closed_set")
@@ -23,30 +32,30 @@ def test_closed_set_figures_equal_the_golden_ones():
     expected = CLOSED["expected"]
     predicted = np.argmax(CLOSED["logits"], axis=1)
     assert predicted.tolist() == [number[name] for name in expected["predicted"]]
-    confusion = metrics.confusion_matrix(true, predicted, len(number))
+    confusion = confusion_matrix(true, predicted, len(number))
     assert confusion.tolist() == expected["confusion"]
-    assert metrics.accuracy(confusion) == exactly(expected["accuracy"])
-    assert metrics.balanced_accuracy(confusion) == exactly(expected["balanced_accuracy"])
+    assert accuracy(confusion) == exactly(expected["accuracy"])
+    assert balanced_accuracy(confusion) == exactly(expected["balanced_accuracy"])
     for over, value in expected["macro_f1"].items():
-        assert metrics.macro_f1(confusion, over) == exactly(value)
-    rates = metrics.class_rates(confusion)
+        assert macro_f1(confusion, over) == exactly(value)
+    rates = class_rates(confusion)
     for name, values in expected["per_class"].items():
         assert rates.precision[number[name]] == exactly(values["precision"])
         assert rates.recall[number[name]] == exactly(values["recall"])
         assert rates.f1[number[name]] == exactly(values["f1"])
-    eer = metrics.one_against_rest_eer(expected["posteriors"], true)
+    eer = one_against_rest_eer(expected["posteriors"], true)
     assert eer == exactly(expected["one_vs_rest_pooled_eer"]["arena"])
 
 
 def test_macro_f1_equals_that_of_add_2023():
     add = golden.read("tracing/add2023_track3_refd")
-    assert metrics.macro_f1(add["confusion"], "all") == exactly(add["expected"]["macro_f1"])
-    assert metrics.class_rates(add["confusion"]).f1.tolist() == exactly(add["expected"]["f1"])
+    assert macro_f1(add["confusion"], "all") == exactly(add["expected"]["macro_f1"])
+    assert class_rates(add["confusion"]).f1.tolist() == exactly(add["expected"]["f1"])
 
 
 def test_macro_f1_equals_that_of_at_add():
     at_add = golden.read("tracing/at_add")
-    by_type = {name: metrics.macro_f1(np.reshape(counts, (2, 2)), "all") for name, counts in at_add["counts"].items()}
+    by_type = {name: macro_f1(np.reshape(counts, (2, 2)), "all") for name, counts in at_add["counts"].items()}
     assert by_type == exactly(at_add["expected"]["by_type"])
 
 
@@ -55,11 +64,11 @@ def test_open_set_figures_of_tied_scores_equal_the_golden_ones(case):
     known_scores = np.array(case["known"])
     unknown_scores = np.array(case["unknown"])
     expected = case["expected"]
-    assert metrics.auroc(known_scores, unknown_scores) == exactly(expected["auroc"])
-    assert metrics.fpr95(known_scores, unknown_scores) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
-    assert metrics.fpr95(-unknown_scores, -known_scores)[0] == exactly(expected["fpr95_unknown_positive"])
+    assert auroc(known_scores, unknown_scores) == exactly(expected["auroc"])
+    assert fpr95(known_scores, unknown_scores) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
+    assert fpr95(-unknown_scores, -known_scores)[0] == exactly(expected["fpr95_unknown_positive"])
     for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
-        assert metrics.compute_eer(known_scores, unknown_scores, method)[0] == exactly(expected["eer"][method])
+        assert compute_eer(known_scores, unknown_scores, method)[0] == exactly(expected["eer"][method])
 
 
 @given(tied_scores, tied_scores)
@@ -69,10 +78,10 @@ def test_rates_of_known_against_unknown_trials_are_consistent(known_scores, unkn
     known_scores = np.array(known_scores)
     unknown_scores = np.array(unknown_scores)
     labels = np.repeat([1, 0], [known_scores.size, unknown_scores.size])
-    assert metrics.auroc(known_scores, unknown_scores) == pytest.approx(
+    assert auroc(known_scores, unknown_scores) == pytest.approx(
         roc_auc_score(labels, np.append(known_scores, unknown_scores)), abs=1e-12
     )
-    eer, negated = (metrics.compute_eer(sign * known_scores, sign * unknown_scores, "roc")[0] for sign in (1, -1))
+    eer, negated = (compute_eer(sign * known_scores, sign * unknown_scores, "roc")[0] for sign in (1, -1))
     assert eer + negated == pytest.approx(1, abs=1e-12)
 
 
@@ -81,21 +90,21 @@ def test_f1_is_that_of_scikit_learn(pairs):
     from sklearn.metrics import f1_score
 
     true, predicted = np.transpose(pairs)
-    confusion = metrics.confusion_matrix(true, predicted, 4)
-    macro_f1 = functools.partial(f1_score, true, predicted, average="macro", zero_division=0)
-    assert metrics.macro_f1(confusion) == pytest.approx(macro_f1(labels=np.unique(true)))
-    assert metrics.macro_f1(confusion, "union") == pytest.approx(macro_f1())
+    confusion = confusion_matrix(true, predicted, 4)
+    expected_f1 = partial(f1_score, true, predicted, average="macro", zero_division=0)
+    assert macro_f1(confusion) == pytest.approx(expected_f1(labels=np.unique(true)))
+    assert macro_f1(confusion, "union") == pytest.approx(expected_f1())
 
 
 @pytest.mark.parametrize(
     "metric, arguments, message",
     [
-        (metrics.confusion_matrix, ([0, 2], [0, 1], 2), "numbers from 0 to 1"),
-        (metrics.confusion_matrix, ([0.5], [0], 2), "whole numbers"),
-        (metrics.confusion_matrix, ([0, 1], [0], 2), "there are 2 true ones and 1 predicted ones"),
-        (metrics.macro_f1, ([[1]], "some"), "present"),
-        (metrics.auroc, ([], [1.0]), "no known scores"),
-        (metrics.fpr95, ([1.0], [float("nan")]), "NaN"),
+        (confusion_matrix, ([0, 2], [0, 1], 2), "numbers from 0 to 1"),
+        (confusion_matrix, ([0.5], [0], 2), "whole numbers"),
+        (confusion_matrix, ([0, 1], [0], 2), "there are 2 true ones and 1 predicted ones"),
+        (macro_f1, ([[1]], "some"), "present"),
+        (auroc, ([], [1.0]), "no known scores"),
+        (fpr95, ([1.0], [float("nan")]), "NaN"),
     ],
 )
 def test_wrong_input_of_class_metrics_is_refused(metric, arguments, message):

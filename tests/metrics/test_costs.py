@@ -8,43 +8,51 @@ from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net import metrics
+from nes2net.metrics import (
+    AsvErrorRates,
+    compute_act_dcf,
+    compute_cllr,
+    compute_min_cllr,
+    compute_min_dcf,
+    compute_min_tdcf,
+    tandem_weights,
+)
 
 scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=40)
 ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
 TWO = ([1.0, 2.0], [0.0])
 
 
-def test_tandem_weights_by_hand():
-    rates = metrics.AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
+def test_tandem_weights_equal_their_formulas():
+    rates = AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
     p_target = 0.95 * 0.99
     false_alarm_cost = 0.95 * 0.01 * 10 * 0.2
     spoof_cost = 0.05 * 10 * 0.4
     asv_cost = p_target * 0.1 + false_alarm_cost
-    assert metrics.tandem_weights(rates) == pytest.approx((asv_cost, p_target - asv_cost, spoof_cost))
-    legacy = metrics.tandem_weights(rates, version=2019)  # C1 = Ptar·(1 − Pmiss) − Pnon·10·Pfa
+    assert tandem_weights(rates) == pytest.approx((asv_cost, p_target - asv_cost, spoof_cost))
+    legacy = tandem_weights(rates, version=2019)  # C1 = Ptar·(1 − Pmiss) − Pnon·10·Pfa
     assert legacy == pytest.approx((0, p_target * 0.9 - false_alarm_cost, spoof_cost))
 
 
-def test_the_dcf_is_that_computed_by_hand():
+def test_the_dcf_equals_a_computation_by_hand():
     # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5).
     # Accepting one of four spoofs instead costs 0.5 · 0.25.
-    assert metrics.compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
-    assert metrics.compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
+    assert compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
+    assert compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
 
 
-def test_cllr_is_that_computed_by_hand():
-    assert metrics.compute_cllr(np.zeros(3), np.zeros(7)) == pytest.approx(1)
-    assert metrics.compute_cllr([1e4], [-1e4]) == 0
-    assert metrics.compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
+def test_cllr_equals_a_computation_by_hand():
+    assert compute_cllr(np.zeros(3), np.zeros(7)) == pytest.approx(1)
+    assert compute_cllr([1e4], [-1e4]) == 0
+    assert compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
 
 
-def test_min_cllr_is_that_computed_by_hand():
+def test_min_cllr_equals_a_computation_by_hand():
     # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first,
     # where the LR is 1/2.
     expected = (0.5 * math.log2(1 + 2) + math.log2(1 + 0.5)) / 2
-    assert metrics.compute_min_cllr([0.0, 2.0], [1.0]) == pytest.approx(expected)
-    assert metrics.compute_min_cllr([0.0, 2.0], [0.0]) == pytest.approx(expected)  # equal scores are one pool
+    assert compute_min_cllr([0.0, 2.0], [1.0]) == pytest.approx(expected)
+    assert compute_min_cllr([0.0, 2.0], [0.0]) == pytest.approx(expected)  # equal scores are one pool
 
 
 @settings(max_examples=25)
@@ -56,8 +64,8 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
     posterior = IsotonicRegression().fit_transform(bonafide + spoof, label)
     with np.errstate(divide="ignore"):
         llr = np.log(posterior) - np.log(1 - posterior) - math.log(len(bonafide) / len(spoof))
-    expected = metrics.compute_cllr(llr[label == 1], llr[label == 0])
-    assert metrics.compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)
+    expected = compute_cllr(llr[label == 1], llr[label == 0])
+    assert compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)
 
 
 @given(scores, scores)
@@ -66,14 +74,14 @@ def test_exchanging_the_classes_of_negated_scores_changes_no_cost(bonafide, spoo
     costs = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}
     exchanged = {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
     for method in ("asvspoof", "sklearn"):
-        cost = metrics.compute_min_dcf(bonafide, spoof, **costs, method=method)
-        assert metrics.compute_min_dcf(*negated, **exchanged, method=method) == pytest.approx(cost, abs=1e-12)
-    for metric in (metrics.compute_cllr, metrics.compute_min_cllr):
+        cost = compute_min_dcf(bonafide, spoof, **costs, method=method)
+        assert compute_min_dcf(*negated, **exchanged, method=method) == pytest.approx(cost, abs=1e-12)
+    for metric in (compute_cllr, compute_min_cllr):
         assert metric(*negated) == pytest.approx(metric(bonafide, spoof), abs=1e-12)
 
 
 def test_costs_refuse_nan_scores():
-    for metric in (metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr, metrics.compute_min_cllr):
+    for metric in (compute_min_dcf, compute_act_dcf, compute_cllr, compute_min_cllr):
         with input_error("1 of 1 spoof scores are NaN"):
             metric([1.0], [np.nan])
 
@@ -85,7 +93,7 @@ def test_impossible_settings_of_costs_are_refused():
         ({"c_fa": 0}, "`c_fa` must be a cost above 0, not 0"),
     ):
         with input_error(message):
-            metrics.compute_min_dcf([1.0, 2.0], [0.0], **options)
+            compute_min_dcf([1.0, 2.0], [0.0], **options)
 
 
 def test_min_tdcf_refuses_scores_that_have_none():
@@ -100,4 +108,4 @@ def test_min_tdcf_refuses_scores_that_have_none():
         (TWO, ([2.0, 3.0], [0.0], [-1.0]), 2019, "nothing to normalise by"),
     ):
         with input_error(message):
-            metrics.compute_min_tdcf(*classes, *asv, version=version)
+            compute_min_tdcf(*classes, *asv, version=version)

@@ -1,6 +1,6 @@
 """Bootstrap intervals and comparisons: quick metrics, draws, coverage, and bad input."""
 
-import functools
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -8,32 +8,45 @@ import pytest
 from builders import crossed_effects, input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.random import default_rng
 
-from nes2net import metrics
+from nes2net.metrics import (
+    bootstrap_interval,
+    bootstrap_values,
+    compare_systems,
+    compute_act_dcf,
+    compute_cllr,
+    compute_eer,
+    compute_min_cllr,
+    compute_min_dcf,
+    compute_min_tdcf,
+    compute_rates,
+    percentiles,
+    rate_interval,
+    wilson_interval,
+)
 from nes2net.metrics.intervals import two_sided_p
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
 QUICK = {
-    "eer": metrics.compute_eer,
-    "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
-    **{
-        method: functools.partial(metrics.compute_eer, method=method) for method in ("arena", "roc", "rocch", "sklearn")
-    },
-    "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
-    "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
-    "act_dcf": functools.partial(metrics.compute_act_dcf, c_fa=2),
-    "cllr": metrics.compute_cllr,
-    "min_cllr": metrics.compute_min_cllr,
-    "rates": functools.partial(metrics.compute_rates, threshold=0.5),
-    "min_tdcf 2019": functools.partial(metrics.compute_min_tdcf, **ASV, version=2019),
-    "min_tdcf 2021": functools.partial(metrics.compute_min_tdcf, **ASV),
+    "eer": compute_eer,
+    "eer interpolated": partial(compute_eer, method="interpolated"),
+    **{method: partial(compute_eer, method=method) for method in ("arena", "roc", "rocch", "sklearn")},
+    "min_dcf": partial(compute_min_dcf, p_spoof=0.3),
+    "min_dcf sklearn": partial(compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
+    "act_dcf": partial(compute_act_dcf, c_fa=2),
+    "cllr": compute_cllr,
+    "min_cllr": compute_min_cllr,
+    "rates": partial(compute_rates, threshold=0.5),
+    "min_tdcf 2019": partial(compute_min_tdcf, **ASV, version=2019),
+    "min_tdcf 2021": partial(compute_min_tdcf, **ASV),
 }
 
 
 def drawn(distance, num_bonafide=200, num_spoof=300, seed=0):
     """Scores of two classes that lie ``distance`` apart, and speakers of them by name of their argument."""
-    rng = np.random.default_rng(seed)
+    rng = default_rng(seed)
     classes = rng.normal(distance, 1, num_bonafide), rng.normal(0, 1, num_spoof)
     speakers = {
         f"{kind}_groups": rng.integers(0, 30, len(class_scores))
@@ -55,64 +68,69 @@ def plain(metric):
 @pytest.mark.parametrize("name", [name for name in QUICK if "tdcf" not in name])
 @settings(max_examples=15)
 @given(scores, scores, st.booleans(), st.integers(0, 1000))
-def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clustered, seed):
+def test_quick_draws_of_a_metric_equal_the_metric_of_each_resample(name, bonafide, spoof, clustered, seed):
     options = {"num_resamples": 9, "seed": seed}
     if clustered:
         options["bonafide_groups"] = np.arange(len(bonafide)) % 4
         options["spoof_groups"] = np.arange(len(spoof)) % 4
-    quick = metrics.bootstrap_values([QUICK[name]], bonafide, spoof, **options)
-    slow = metrics.bootstrap_values([plain(QUICK[name])], bonafide, spoof, **options)
+    quick = bootstrap_values([QUICK[name]], bonafide, spoof, **options)
+    slow = bootstrap_values([plain(QUICK[name])], bonafide, spoof, **options)
     assert quick[:, 0] == pytest.approx(slow[:, 0], rel=0, abs=1e-13)
 
 
 @pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
 @pytest.mark.parametrize("confidence", [0.95, 0.5])
-def test_wilson_is_that_of_scipy(hits, number, confidence):
+def test_the_wilson_interval_equals_that_of_scipy(hits, number, confidence):
     from scipy.stats import binomtest
 
     expected = binomtest(hits, number).proportion_ci(confidence, "wilson")
-    interval = metrics.wilson_interval(hits / number, number, confidence)
+    interval = wilson_interval(hits / number, number, confidence)
     assert interval == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("unit", ["trials", "speakers", "attacks", "both"])
 @pytest.mark.parametrize("name", QUICK)
-def test_quick_metric_on_many_trials(name, unit):
+def test_quick_draws_of_many_trials_equal_the_metric_of_each_resample(name, unit):
     *classes, speakers = drawn(2)
     classes = [np.round(scores, 1) for scores in classes]
     metric = QUICK[name]
     groups = speakers if unit in ("speakers", "both") else {}
     if unit in ("attacks", "both"):
         groups = {**groups, "spoof_attacks": [f"A{number % 7}" for number in range(300)]}
-    quick = metrics.bootstrap_values([metric], *classes, num_resamples=30, **groups)
-    slow = metrics.bootstrap_values([plain(metric)], *classes, num_resamples=30, **groups)
+    quick = bootstrap_values([metric], *classes, num_resamples=30, **groups)
+    slow = bootstrap_values([plain(metric)], *classes, num_resamples=30, **groups)
     assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
-    low, high = metrics.bootstrap_interval(metric, *classes, num_resamples=30)
-    assert low < plain(metric)(*classes) < high
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_interval_of_a_metric_holds_its_value(name):
+    *classes, _ = drawn(2)
+    low, high = bootstrap_interval(QUICK[name], *classes, num_resamples=30)
+    assert low < plain(QUICK[name])(*classes) < high
 
 
 @pytest.mark.parametrize("clustered", [False, True])
 def test_the_number_of_threads_does_not_change_the_interval(clustered):
     bonafide, spoof, speakers = drawn(2, 3000, 18000)  # fewer than 20,000 trials are left to one thread
     options = {"num_resamples": 9, **(speakers if clustered else {})}
-    rule = metrics.compute_eer
+    rule = compute_eer
     single_thread, *threaded = (
-        metrics.bootstrap_interval(rule, bonafide, spoof, num_threads=n, **options) for n in (1, 3, None)
+        bootstrap_interval(rule, bonafide, spoof, num_threads=n, **options) for n in (1, 3, None)
     )
-    draws = metrics.bootstrap_values([plain(rule)], bonafide, spoof, **options)[:, 0]
-    expected = metrics.rate_interval(rule(bonafide, spoof)[0], draws, 4 / (1 / 3000 + 1 / 18000))
+    draws = bootstrap_values([plain(rule)], bonafide, spoof, **options)[:, 0]
+    expected = rate_interval(rule(bonafide, spoof)[0], draws, 4 / (1 / 3000 + 1 / 18000))
     assert single_thread == pytest.approx(expected, abs=1e-13)
     assert threaded == [single_thread, single_thread]
 
 
-@pytest.fixture(params=[metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
+@pytest.fixture(params=[compute_eer, compute_min_dcf, compute_cllr])
 def interval(request):
     """A function that computes an interval of a metric of fixed scores."""
     bonafide, spoof, _ = drawn(2)
-    return functools.partial(metrics.bootstrap_interval, request.param, bonafide, spoof, num_resamples=100)
+    return partial(bootstrap_interval, request.param, bonafide, spoof, num_resamples=100)
 
 
-def test_an_interval_is_that_of_its_seed(interval):
+def test_an_interval_depends_on_its_seed(interval):
     assert interval() == interval() != interval(seed=1)
 
 
@@ -131,18 +149,18 @@ def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide
     covered = 0
     for seed in range(100):
         bonafide, spoof, _ = drawn(distance, num_bonafide, num_spoof, seed)
-        low, high = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, num_resamples=60, seed=seed)
+        low, high = bootstrap_interval(compute_eer, bonafide, spoof, num_resamples=60, seed=seed)
         covered += low <= true_eer <= high
     assert 91 <= covered < 100
 
 
 def test_copies_of_trials_do_not_narrow_an_interval_over_groups():
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     bonafide = rng.normal(2, 1, 12)
     spoof = rng.normal(0, 1, 60)
     speakers = np.arange(60) % 12
     attacks = np.arange(60) // 12
-    of_attacks = functools.partial(metrics.bootstrap_values, [plain(metrics.compute_eer)], num_resamples=20)
+    of_attacks = partial(bootstrap_values, [plain(compute_eer)], num_resamples=20)
     for groups in ({}, {"bonafide_groups": np.arange(12), "spoof_groups": speakers}):
         copied = {**groups, "spoof_groups": np.repeat(speakers, 3)} if groups else {}
         once = of_attacks(bonafide, spoof, spoof_attacks=attacks, **groups)
@@ -153,12 +171,12 @@ def test_copies_of_trials_do_not_narrow_an_interval_over_groups():
 
 def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
     """Few attacks are spread; costs above 1 must not let a share exceed 1."""
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     bonafide = 9 * rng.normal(0.5, 1, 60)
     spoof = 9 * rng.normal(0, 1, 60)
     options = {"num_resamples": 50, "spoof_attacks": np.arange(60) % 3}
-    alone = metrics.bootstrap_values([metrics.compute_min_cllr], bonafide, spoof, **options)
-    both = metrics.bootstrap_values([metrics.compute_min_cllr, metrics.compute_cllr], bonafide, spoof, **options)
+    alone = bootstrap_values([compute_min_cllr], bonafide, spoof, **options)
+    both = bootstrap_values([compute_min_cllr, compute_cllr], bonafide, spoof, **options)
     np.testing.assert_allclose(alone[:, 0], both[:, 0], rtol=1e-12)
     assert alone.max() <= 1 < both[:, 1].max()
 
@@ -173,27 +191,30 @@ def test_an_interval_over_groups_covers_the_truth_of_new_groups():
 
 def test_intervals_of_few_errors_are_at_least_binomial():
     """Of many errors they are as wide as the draws, of few at least as wide as those of so many trials."""
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     many = rng.binomial(4000, 0.2, 20000) / 4000
-    low, high = metrics.rate_interval(0.2, many, 4000)
-    assert (low, high) == pytest.approx(metrics.percentiles(many, 0.95), abs=1e-3)
-    assert metrics.rate_interval(0.2, many, 1000) == pytest.approx((low, high), rel=0.01)  # draws tell more
+    low, high = rate_interval(0.2, many, 4000)
+    assert (low, high) == pytest.approx(percentiles(many, 0.95), abs=1e-3)
+    assert rate_interval(0.2, many, 1000) == pytest.approx((low, high), rel=0.01)  # draws tell more
     clustered = rng.binomial(400, 0.2, 20000) / 400
-    assert metrics.rate_interval(0.2, clustered, 4000) == pytest.approx(metrics.wilson_interval(0.2, 400), rel=0.01)
+    assert rate_interval(0.2, clustered, 4000) == pytest.approx(wilson_interval(0.2, 400), rel=0.01)
     for rate in (0.0, 1.0, 0.01):
-        assert metrics.rate_interval(rate, np.full(50, rate), 100) == metrics.wilson_interval(rate, 100)
+        assert rate_interval(rate, np.full(50, rate), 100) == wilson_interval(rate, 100)
+
+
+def test_a_confidence_of_1_is_refused():
     with input_error("`confidence` must be between 0 and 1"):
-        metrics.rate_interval(0.2, many, 4000, 1.0)
+        rate_interval(0.2, [0.1, 0.3], 4000, 1.0)
 
 
 def test_a_draw_that_lacks_a_class_is_repeated():
     groups = {"bonafide_groups": ["a", "a"], "spoof_groups": ["b"]}
-    interval = metrics.bootstrap_interval(metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, **groups)
-    assert interval == metrics.wilson_interval(0, 4 / (1 / 2 + 1 / 1))
+    interval = bootstrap_interval(compute_eer, [1.0, 2.0], [0.0], num_resamples=50, **groups)
+    assert interval == wilson_interval(0, 4 / (1 / 2 + 1 / 1))
 
 
 def test_wrong_settings_of_intervals_are_refused():
-    arguments = {"metric": metrics.compute_eer, "bonafide": [1.0], "spoof": [0.0]}
+    arguments = {"metric": compute_eer, "bonafide": [1.0], "spoof": [0.0]}
     for options, message in (
         ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
         ({"confidence": 1.0}, "`confidence` must be between 0 and 1"),
@@ -205,15 +226,15 @@ def test_wrong_settings_of_intervals_are_refused():
         ({"seed": -1}, "`seed` must be at least 0, not -1"),
         ({"spoof": []}, "no spoof"),
         ({"bonafide": [np.nan]}, "NaN"),
-        ({"metric": functools.partial(metrics.compute_eer, method="best")}, "unknown EER method 'best'"),
+        ({"metric": partial(compute_eer, method="best")}, "unknown EER method 'best'"),
     ):
         with input_error(message):
-            metrics.bootstrap_interval(**arguments | options)
+            bootstrap_interval(**arguments | options)
 
 
 def test_systems_are_compared_only_on_the_same_number_of_trials():
     with input_error("2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"):
-        metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))
+        compare_systems(compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))
 
 
 # Comparisons
@@ -222,32 +243,30 @@ def test_systems_are_compared_only_on_the_same_number_of_trials():
 @pytest.fixture
 def two_systems():
     """A system and a slightly worse one on the same trials."""
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     first = rng.normal(2, 1, 800), rng.normal(0, 1, 1200)
     return first, tuple(scores + rng.normal(0, 0.35, scores.size) for scores in first)
 
 
-@pytest.mark.parametrize("metric", [metrics.compute_eer, plain(metrics.compute_eer), metrics.compute_min_dcf])
+@pytest.mark.parametrize("metric", [compute_eer, plain(compute_eer), compute_min_dcf])
 def test_paired_draws_find_a_difference_between_systems_with_overlapping_intervals(two_systems, metric):
     first, second = two_systems
-    result = metrics.compare_systems(metric, first, second, num_resamples=120)
+    result = compare_systems(metric, first, second, num_resamples=120)
     assert (result.first, result.second) == tuple(plain(metric)(*system) for system in two_systems)
     assert result.difference == result.first - result.second < 0
     assert result.p_value < 0.05
     low, high = result.interval
     assert low < result.difference < high < 0
-    first_interval, second_interval = (
-        metrics.bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems
-    )
+    first_interval, second_interval = (bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems)
     assert first_interval[1] > second_interval[0]  # the two intervals overlap
-    mirrored = metrics.compare_systems(metric, second, first, num_resamples=120)
+    mirrored = compare_systems(metric, second, first, num_resamples=120)
     assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15)
     assert mirrored.p_value == result.p_value
 
 
 def test_systems_with_the_same_eer_have_a_p_value_of_1(two_systems):
     for second in (two_systems[0], tuple(3 * scores + 1 for scores in two_systems[0])):
-        result = metrics.compare_systems(metrics.compute_eer, two_systems[0], second, num_resamples=20)
+        result = compare_systems(compute_eer, two_systems[0], second, num_resamples=20)
         assert result.difference == 0
         assert result.interval == (0, 0)
         assert result.p_value == 1
@@ -255,7 +274,7 @@ def test_systems_with_the_same_eer_have_a_p_value_of_1(two_systems):
 
 def test_p_values_are_never_0():
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
-    result = metrics.compare_systems(metrics.compute_cllr, *systems, num_resamples=99)
+    result = compare_systems(compute_cllr, *systems, num_resamples=99)
     assert result.p_value == pytest.approx(2 / 100)
     assert result.first < 0.01
     assert result.second == pytest.approx(1)
@@ -270,9 +289,9 @@ def test_resamples_without_a_difference_count_half_on_each_side():
 def test_speakers_are_drawn_for_both_systems(two_systems):
     """Their trials are alike in all but the noise of the second system."""
     groups = {"bonafide_groups": np.arange(800) % 40, "spoof_groups": np.arange(1200) % 40}
-    rule = metrics.compute_eer
+    rule = compute_eer
     clustered, alone = (
-        metrics.compare_systems(rule, *two_systems, num_resamples=50, **draw_groups) for draw_groups in (groups, {})
+        compare_systems(rule, *two_systems, num_resamples=50, **draw_groups) for draw_groups in (groups, {})
     )
     assert clustered.difference == alone.difference
     assert clustered.interval != alone.interval

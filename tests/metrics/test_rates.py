@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.random import default_rng
 
 from nes2net import metrics
 from nes2net.metrics.intervals import num_trials_by_rate
@@ -15,7 +16,7 @@ scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
 @settings(max_examples=25)
 @given(scores, scores, st.integers(-5, 5))
-def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
+def test_rates_at_a_threshold_equal_those_of_scikit_learn(bonafide, spoof, threshold):
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
     rates = metrics.compute_rates(bonafide, spoof, threshold)
@@ -29,23 +30,36 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
     assert rates.hter == (rates.miss + rates.false_alarm) / 2
 
 
-def test_draws_are_those_of_plain_resampling():
+rule = functools.partial(metrics.compute_rates, threshold=0.1)
+
+
+@pytest.fixture
+def classes():
+    rng = default_rng(0)
+    return rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
+
+
+def test_draws_of_rates_equal_those_of_trials_drawn_by_hand(classes):
     """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
-    rng = np.random.default_rng(0)
-    classes = (rng.normal(1, 1, 40), rng.normal(-1, 1, 60))
     drawn = []
-    rule = functools.partial(metrics.compute_rates, threshold=0.1)
     bootstrap = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
     for number in range(50):
-        generator = np.random.default_rng([3, number])
+        generator = default_rng([3, number])
         drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
     np.testing.assert_allclose(bootstrap, drawn, atol=1e-12)
-    rates = rule(*classes)
+
+
+def test_every_rate_has_its_number_of_trials():
     numbers = num_trials_by_rate(40, 60)
     expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120, "macro_f1": 96}
     assert numbers == pytest.approx(expected)
-    for name, column in zip(rates._fields, bootstrap.T):
-        low, high = metrics.rate_interval(getattr(rates, name), column, numbers[name])
+
+
+def test_the_interval_of_every_rate_holds_the_rate(classes):
+    rates = rule(*classes)
+    draws = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
+    for name, column in zip(rates._fields, draws.T):
+        low, high = metrics.rate_interval(getattr(rates, name), column, num_trials_by_rate(40, 60)[name])
         assert low < getattr(rates, name) < high
 
 

@@ -3,24 +3,24 @@
 import numpy as np
 from builders import input_error
 
-from nes2net import metrics
+from nes2net.metrics import compute_a_dcf, compute_t_eer
 
 
 def test_a_useless_system_costs_one_at_most():
-    assert metrics.compute_a_dcf([0.0], [0.0], [1.0]) == (1.0, -0.001)
+    assert compute_a_dcf([0.0], [0.0], [1.0]) == (1.0, -0.001)
 
 
 def test_a_dcf_needs_finite_scores_of_each_class():
     with input_error("no target scores"):
-        metrics.compute_a_dcf([], [0.0], [1.0])
+        compute_a_dcf([], [0.0], [1.0])
     with input_error("nontarget scores are NaN"):
-        metrics.compute_a_dcf([1.0], [np.nan], [1.0])
+        compute_a_dcf([1.0], [np.nan], [1.0])
 
 
 def test_t_eer_needs_scores_of_each_class_in_the_usual_order():
     with input_error("no ASV spoof scores"):
-        metrics.compute_t_eer([1.0], [0.0], [1.0], [0.0], [])
+        compute_t_eer([1.0], [0.0], [1.0], [0.0], [])
     with input_error("no bona fide scores"):
-        metrics.compute_t_eer([], [0.0], [1.0], [0.0], [0.0])
+        compute_t_eer([], [0.0], [1.0], [0.0], [0.0])
     with input_error("t-EER has no value"):
-        metrics.compute_t_eer([0.0], [1.0], [1.0], [0.0], [-1.0])
+        compute_t_eer([0.0], [1.0], [1.0], [0.0], [-1.0])

@@ -18,7 +18,7 @@ def test_a_row_without_a_class_has_no_figures():
     assert "acesinger" not in figures
 
 
-def test_arguments_of_different_lengths_are_refused():
+def test_scores_of_ctrsvdd_that_do_not_fit_or_are_nan_are_refused():
     with input_error("2 scores, but 2 classes, 1 sources and 2 attacks"):
         metrics.ctrsvdd_rows([1.0, 0.0], [True, False], ["kising"], ["-", "A09"])
     with input_error("CtrSVDD scores are NaN"):

@@ -97,7 +97,9 @@ def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
-def test_frames_that_see_no_context_have_the_same_scores_in_windows(several, recording, resolution, monkeypatch):
+def test_frame_scores_without_context_do_not_depend_on_the_length_of_pieces(
+    several, recording, resolution, monkeypatch
+):
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)

@@ -45,8 +45,8 @@ def assert_equal_to_the_bit(outcomes):
         assert row["trained"], name
         assert row["refused"] == [], name
         reason = REASONS.get(name.rpartition(", ")[0], "")
-        told = [row["why not"]] if row["why not"] else [line.partition("because ")[2] for line in row["told"]]
-        assert told == ([reason] if reason else []), name
+        told = [line.partition("because ")[2] for line in row["told"]] or [row["why not"]]
+        assert told == [reason], name
         assert row["recorded"] == (not reason), name
     return len(steps)
 

@@ -304,7 +304,7 @@ def test_a_run_cut_off_between_the_files_of_an_epoch_ends_it_again_alike(runs):
         with cut(owner, name, when):
             train(torn)
         assert place_of(folder_of(torn)) == (1, 3)
-    with cut(loop.RunState, "remove_files", lambda state: state.progress.epoch == 3):
+    with cut(Selection, "remove_files", lambda selection: selection.is_done):
         train(torn)
     assert_same_run(train(torn), whole_run)  # nothing is left but to remove what is not to be kept
     assert [row["lr"] for row in history_of(whole_run)] == pytest.approx([1e-3, 5e-4], abs=1e-12)

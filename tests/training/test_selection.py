@@ -160,10 +160,9 @@ def test_a_keep_policy_decides_which_epochs_stay(keep, expected, tmp_path):
         update(selection, pair)
         if epoch in selection.kept_epochs():
             with_checkpoints(tmp_path, epoch)
-        for file in selection.files_to_remove():
-            file.unlink()
+        selection.remove_files()
     with_checkpoints(tmp_path, 99)  # of no epoch of this run: not ours to remove
-    assert selection.files_to_remove() == []
+    selection.remove_files()
     assert saved_epochs(tmp_path) == [*expected, 99]
 
 

@@ -10,22 +10,21 @@ from builders.runs import folder_of, history_of, refused
 
 from nes2net.lib.errors import MissingLibrary
 from nes2net.training import tracker
-from nes2net.training.monitor import Monitor
 from nes2net.training.run import train
 from nes2net.training.tracker import TRACKER_FILE
 
 
 def ended_after_an_epoch(recipe):
     """Train until the first epoch is saved and tracked, and fail; the folder, and the id of the tracker's run."""
-    track = Monitor.track
+    log = tracker.Tracker.log
 
-    def track_and_fail(self, epoch, values):
-        assert (self.selection.folder / "resume.pt").is_file()  # the tracker's server may let this wait
-        track(self, epoch, values)
+    def log_and_fail(self, values, epoch):
+        assert (folder_of(recipe) / "resume.pt").is_file()  # the tracker's server may let this wait
+        log(self, values, epoch)
         raise RuntimeError("as if it was killed")
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(Monitor, "track", track_and_fail)
+        patch.setattr(tracker.Tracker, "log", log_and_fail)
         train(recipe)
     return folder_of(recipe), read_json(folder_of(recipe) / TRACKER_FILE)[recipe.tracker]
 

@@ -190,17 +190,18 @@ def test_the_interval_draws_no_speakers_if_files_cannot_be_read(detector, trials
 def test_results_are_put_into_the_order_of_the_set(detector, trials, monkeypatch):
     """Whatever order they arrive in; the interval draws from scores in the order of trials."""
     validator = make(detector, trials, recipe_of())
-    results = [_BatchResult(n, None, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
+    results = [_BatchResult(None, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
     monkeypatch.setattr(validator, "_run_pass", lambda *arguments: (results, [], []))
-    orders = []
+    order = []
 
     def keep_order(name, batch_results, *arguments):
-        orders.append([batch_result.number for batch_result in batch_results])
+        for batch_result in batch_results:
+            order.extend(batch_result.trial_indices)
         return {}
 
     monkeypatch.setattr(validator, "_loss_and_figures", keep_order)
     validator.run(1)
-    assert orders == [[0, 1, 2, 3, 4]]
+    assert order == [0, 1, 2, 3, 4]
 
 
 def test_damaged_files_are_omitted_and_named_once(detector, trials, tmp_path, capsys):

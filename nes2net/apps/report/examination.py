@@ -102,7 +102,7 @@ class Examination:
     def recording(self) -> Facts:
         """The facts about the recording, as texts."""
         file = self.file
-        level = f"{self.traits.level:.1f} dB of full scale, in its loud parts".replace("-", "−")
+        level = f"{self.traits.level:.1f} dBFS, in its loud parts".replace("-", "−")
         facts = [
             ("Name", file.path.name),
             ("SHA-256", file.sha256),

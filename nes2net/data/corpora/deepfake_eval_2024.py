@@ -36,6 +36,6 @@ CORPUS = ListedCorpus(
         "audio": "the folder audio-data of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024 (after agreeing to its terms)",
         "protocol": "audio-metadata-publish.csv of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",
     },
-    licence="CC BY-SA 4.0, without harmful uses; access on request",
+    licence="CC BY-SA 4.0, harmful uses forbidden; access on request",
     source="https://arxiv.org/abs/2503.02857",
 )

@@ -99,12 +99,11 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)  # as published
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        bonafide = self.cosine(embeddings, self.center)  # B×1
+        bonafide = self.cosine(embeddings)  # B×1
         return torch.cat([-bonafide, bonafide], dim=1)
 
-    @staticmethod
-    def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        return cosines(embeddings, center)
+    def cosine(self, embeddings: Tensor) -> Tensor:
+        return cosines(embeddings, self.center)
 
 
 class OneClassColumnHead(OneClassHead):
@@ -117,13 +116,8 @@ class OneClassColumnHead(OneClassHead):
         Head.__init__(self, in_features, out_features)
         self.weight = nn.Parameter(torch.empty(in_features, 1).uniform_(-1, 1))
 
-    @property
-    def center(self) -> nn.Parameter:  # type: ignore[override]
-        return self.weight
-
-    @staticmethod
-    def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        return renormed_cosines(embeddings, center)
+    def cosine(self, embeddings: Tensor) -> Tensor:
+        return renormed_cosines(embeddings, self.weight)
 
 
 class P2SGradHead(Head):

@@ -50,7 +50,7 @@ _USUAL = (0.025, 0.975)
 # of the bandwidth.
 _MIN_SPREADS = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
-SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
+SHOWN = {"duration": (1, "s"), "level": (1, "dBFS"), "bandwidth": (0.001, "kHz")}
 _TELEPHONE = 4300.0  # Hz; a recording with a lower bandwidth went through a telephone
 _FOLDS = 5  # number of folds of the cross-validation
 _SEED = 0

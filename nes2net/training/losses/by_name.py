@@ -16,7 +16,7 @@ from nes2net.training.losses.criterion import Criterion
 from nes2net.training.registry import losses
 
 
-def find_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criterion], Options]:
+def find_loss(loss: str | Options, key: str = "train.loss") -> tuple[str, type[Criterion], Options]:
     """Find a loss by its name, and check its options.
 
     Args:
@@ -24,13 +24,13 @@ def find_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criter
         key: the key of the recipe that names the loss.
 
     Returns:
-        The class, and the options given.
+        The name, the class, and the options given.
 
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=losses.given, owner=f"`{key}`")
-    return losses.import_factory(name, options), options
+    return name, losses.import_factory(name, options), options
 
 
 def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") -> Criterion:
@@ -39,8 +39,7 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
     Raises:
         InputError: as :func:`find_loss`, or if the back-end lacks the head that the loss needs.
     """
-    kind, options = find_loss(loss, key)
-    name, _ = name_and_options({"loss": loss}, "loss")
+    name, kind, options = find_loss(loss, key)
     arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
@@ -66,14 +65,14 @@ def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}
     """
-    kind, options = find_loss(loss)
+    _, kind, options = find_loss(loss)
     if kind.needs_head is None:
         return model
-    name, stated_options = name_and_options(model.get("backend", {}), "head", kind.needs_head)
-    if name != kind.needs_head:
+    head, stated_options = name_and_options(model.get("backend", {}), "head", kind.needs_head)
+    if head != kind.needs_head:
         return model
     head_options = {**kind.head_options(num_classes, options), **stated_options}
-    return with_options(model, "backend", head={"name": name, **head_options} if head_options else name)
+    return with_options(model, "backend", head={"name": head, **head_options} if head_options else head)
 
 
 def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None:

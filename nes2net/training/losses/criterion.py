@@ -145,7 +145,6 @@ class ClassWeighted(Criterion):
         weight = self.weight  # (K,)
         if targets.device.type == "cpu":  # a copy from the device would wait for the device
             weight = self.class_weights
-        weight = weight.to(targets.device, non_blocking=True)
         return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()  # classes (B,) or shares B×K
 
 

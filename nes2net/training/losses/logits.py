@@ -64,7 +64,7 @@ class WeightedCrossEntropy(ClassWeighted):
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum the weighted cross-entropies of the logits B×K."""
-        weight = self.weight.to(outputs, non_blocking=True)
+        weight = self.weight.to(outputs)
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
             mean_of_classes = log_posteriors.mean(1, keepdim=True)

@@ -7,7 +7,8 @@ In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; softmax with additive
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,13 +21,13 @@ from nes2net.lib.options import Options, Size, Takes
 from nes2net.models.backends.heads import (
     AngularHead,
     CosineHead,
+    Head,
     OneClassHead,
-    P2SGradHead,
     PrototypeHead,
     cosines,
     nearest_cosines,
-    renormed_cosines,
 )
+from nes2net.models.registry import create_head
 from nes2net.training.losses.criterion import (
     ClassWeighted,
     ClassWeights,
@@ -101,7 +102,7 @@ class AngularSoftmax(ClassWeighted):
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
         losses = losses_by_class(logits, with_margin)
         shares = shares_of(targets, self.num_classes)
-        return (self.weight.to(losses, non_blocking=True) * shares * losses).sum()
+        return (self.weight.to(losses) * shares * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute |x|·cos θ, without the margin."""
@@ -127,6 +128,14 @@ class _MeanOverClasses(MeanOfSamples):
     """A loss Σ_c q_c·ℓ_c of embeddings, averaged over samples, with the share q_c of class c."""
 
     takes_embeddings = True
+    needs_head: ClassVar[str]
+
+    def __init__(self, feature_dim: Size, *, head: Head | None = None, num_classes: int = 2) -> None:
+        super().__init__(num_classes)
+        self.head = head or create_head(self.needs_head, feature_dim, num_classes)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return self.head(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         losses = self._losses_by_class(outputs, step, durations)  # B×K
@@ -157,6 +166,7 @@ class OneClassSoftmax(_MeanOverClasses):
     """
 
     needs_head = "one_class"
+    head: OneClassHead
 
     def __init__(
         self,
@@ -167,44 +177,19 @@ class OneClassSoftmax(_MeanOverClasses):
         *,
         head: OneClassHead | None = None,
     ) -> None:
-        super().__init__()
-        head = head or OneClassHead(feature_dim, 2)
-        self.center = head.center  # the head's own parameter
-        self._cosine = head.cosine
+        super().__init__(feature_dim, head=head)
         self.scale = scale
         self.bonafide_margin = bonafide_margin
         self.spoof_margin = spoof_margin
 
-    def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits −s and s of spoof and bona fide, without margins."""
-        bonafide = self._cosine(outputs, self.center)
-        return torch.cat([-bonafide, bonafide], dim=1)
-
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = self._cosine(embeddings, self.center)  # B×1
+        cosine = self.head.cosine(embeddings)  # B×1
         return F.softplus(
             self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1)
         )  # B×2: as spoof, as bona fide
 
 
-class _CosineLoss(_MeanOverClasses):
-    """A loss of the cosines between an embedding and a vector for each class; scores have no margin."""
-
-    needs_head = "cosine"
-
-    def __init__(self, feature_dim: int, scale: float, head: CosineHead | None, num_classes: int) -> None:
-        super().__init__(num_classes)
-        head = head or CosineHead(feature_dim, num_classes)
-        self.centers = head.centers  # the head's own parameter
-        self.logit_scale = head.scale  # of the head's logits, for scoring
-        self.scale = scale  # γ of this loss
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the scaled cosines B×K, without the margin."""
-        return self.logit_scale * cosines(outputs, self.centers)
-
-
-class AdditiveMarginSoftmax(_CosineLoss):
+class AdditiveMarginSoftmax(_MeanOverClasses):
     """Cross-entropy of scale·(cos − margin·[target]) over the cosines to a vector of each class.
 
     [target] is 1 for the target's class, otherwise 0 (F. Wang et al., "Additive margin softmax for
@@ -225,6 +210,9 @@ class AdditiveMarginSoftmax(_CosineLoss):
     torch.Size([])
     """
 
+    needs_head = "cosine"
+    head: CosineHead
+
     def __init__(
         self,
         feature_dim: Size,
@@ -234,11 +222,12 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
+        super().__init__(feature_dim, head=head, num_classes=num_classes)
         usual_scale, usual_margin = _default_scale_and_margin(num_classes)
-        super().__init__(feature_dim, scale or usual_scale, head, num_classes)
+        self.scale = scale or usual_scale
         if margin is None:
             margin = usual_margin
-        if isinstance(margin, (int, float)):
+        if not isinstance(margin, Sequence):
             # The published code rounds the margin to float32, which changes the 9th digit of the loss.
             margin = float(np.float32(margin))
         self.margin = margin
@@ -248,15 +237,15 @@ class AdditiveMarginSoftmax(_CosineLoss):
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = cosines(embeddings, self.centers)  # B×K
-        if isinstance(self.margin, (int, float)):
-            return losses_by_class(self.scale * cosine, self.scale * (cosine - self.margin))
-        if durations is None:
-            raise InputError(
-                "a margin by duration needs the durations of the utterances in seconds, but none are given: add them"
-            )
-        _, slope, intercept = self.margin
-        margin = (slope * durations + intercept).to(cosine).unsqueeze(1)  # B×1
+        cosine = cosines(embeddings, self.head.centers)  # B×K
+        margin: Any = self.margin
+        if isinstance(margin, Sequence):
+            if durations is None:
+                raise InputError(
+                    "a margin by duration needs the durations of the utterances in seconds, but none are given: add them"
+                )
+            _, slope, intercept = margin
+            margin = (slope * durations + intercept).to(cosine).unsqueeze(1)  # B×1
         return losses_by_class(self.scale * cosine, self.scale * (cosine - margin))
 
 
@@ -284,7 +273,7 @@ def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
     return torch.where(cosine > math.cos(math.pi - margin), turned, beyond)
 
 
-class AdditiveAngularMarginSoftmax(_CosineLoss):
+class AdditiveAngularMarginSoftmax(_MeanOverClasses):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
     [target] is 1 for the target's class, otherwise 0 (Deng et al., "ArcFace: Additive angular
@@ -304,6 +293,9 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     torch.Size([])
     """
 
+    needs_head = "cosine"
+    head: CosineHead
+
     def __init__(
         self,
         feature_dim: Size,
@@ -314,7 +306,8 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        super().__init__(feature_dim, scale, head, num_classes)
+        super().__init__(feature_dim, head=head, num_classes=num_classes)
+        self.scale = scale
         self.margin = margin
         self.margin_warmup = margin_warmup
         self.changes_with_steps = margin_warmup > 0
@@ -330,7 +323,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         return self.margin * step / self.margin_warmup
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = cosines(embeddings, self.centers)  # B×K
+        cosine = cosines(embeddings, self.head.centers)  # B×K
         return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin_at(step)))
 
 
@@ -350,14 +343,6 @@ class P2SGrad(_MeanOverClasses):
     """
 
     needs_head = "p2sgrad"
-
-    def __init__(self, feature_dim: Size, *, head: P2SGradHead | None = None, num_classes: int = 2) -> None:
-        super().__init__(num_classes)
-        self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight  # the head's own parameter
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the cosines B×K to the vector of each class."""
-        return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self.logits(outputs)  # B×K
@@ -406,6 +391,7 @@ class Prototypes(_MeanOverClasses):
     """
 
     needs_head = "prototypes"
+    head: PrototypeHead
 
     def __init__(
         self,
@@ -417,12 +403,8 @@ class Prototypes(_MeanOverClasses):
         *,
         head: PrototypeHead | None = None,
     ) -> None:
-        super().__init__()
-        head = head or PrototypeHead(feature_dim, 2)
-        self.bonafide = head.bonafide  # the head's own parameters
-        self.spoof = head.spoof
-        self.logit_scale = head.scale  # of the head's logits, for scoring
-        self.scale = scale  # γ of this loss
+        super().__init__(feature_dim, head=head)
+        self.scale = scale
         self.margin = margin
         self.collapse_penalty = collapse_penalty
         self.separation_penalty = separation_penalty
@@ -431,14 +413,11 @@ class Prototypes(_MeanOverClasses):
     def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale", 20.0)}
 
-    def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits B×2: scaled cosines to the nearest prototype of spoof and bona fide."""
-        return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
-
     def penalty(self) -> Tensor:
-        spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # P×P, each pair once
-        num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
-        between_classes = cosines(self.spoof, self.bonafide).relu().mean()
+        spoof = self.head.spoof  # P×E
+        spoof_pairs = cosines(spoof, spoof).relu().triu(diagonal=1)  # P×P, each pair once
+        num_pairs = max(len(spoof) * (len(spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
+        between_classes = cosines(spoof, self.head.bonafide).relu().mean()
         return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -448,5 +427,5 @@ class Prototypes(_MeanOverClasses):
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)  # B×2
+        cosine = nearest_cosines(embeddings, self.head.spoof, self.head.bonafide)  # B×2
         return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin))

@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -28,13 +27,6 @@ from pydantic_core import CoreSchema, ErrorDetails
 from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.errors import InputError, did_you_mean, nearest, short_repr, with_flag_names
 from nes2net.lib.options import Takes, what_it_takes
-
-
-def _refuse_boolean(value: Any) -> Any:
-    """Raise ValueError for true and false, which Python takes for numbers."""
-    if isinstance(value, bool):
-        raise ValueError("true and false are not numbers")
-    return value
 
 
 def _as_text(value: Any) -> str:
@@ -70,12 +62,12 @@ def yaml_word(value: Any) -> str:
 Flag = Annotated[bool, Strict()]
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Count = Annotated[int, Strict(), Field(ge=1)]
-AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_refuse_boolean)]
-NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_refuse_boolean)]
-Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_refuse_boolean)]
-Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_refuse_boolean)]
-BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_refuse_boolean)]
-Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_refuse_boolean)]
+AboveZero = Annotated[float, Strict(), Field(gt=0)]
+NotNegative = Annotated[float, Strict(), Field(ge=0)]
+Probability = Annotated[float, Strict(), Field(ge=0, le=1)]
+Speed = Annotated[float, Strict(), Field(ge=0.5, le=2)]
+BelowOne = Annotated[float, Strict(), Field(ge=0, lt=1)]
+Decay = Annotated[float, Strict(), Field(gt=0, le=1)]
 Text = Annotated[str, PlainValidator(_as_text), WithJsonSchema({"type": "string"})]
 Alias = Annotated[
     Text,

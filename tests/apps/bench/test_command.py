@@ -21,7 +21,7 @@ STAGES += ["files to scores, batch 3", "matrix product, "]
         (". --model model.pth --device cpu", "float32", "3 files", "lfcc + last + asp_mlp"),
     ],
 )
-def test_a_table_of_every_stage(words, dtype, files, message, workdir, output):
+def test_bench_prints_its_settings_and_a_row_for_every_stage(words, dtype, files, message, workdir, output):
     """The head names the settings, and each stage has a row of positive numbers."""
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save("model.pth")
     for number in range(3):

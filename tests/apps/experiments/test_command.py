@@ -28,8 +28,8 @@ def run(output):
     return lambda path, *more, status=0: output(words(path, *more), status)
 
 
-def files(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()}
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,22 @@ def done(corpus, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def folder(done, tmp_path):
+    """A copy of the finished experiment."""
+    return shutil.copytree(done, tmp_path / "copy")
+
+
+@pytest.fixture
+def planned(folder, corpus, run):
+    """A function that changes the file of the copy, and returns the lines of a dry run."""
+
+    def lines(*more, **changes):
+        return run(experiment_file(folder, corpus, **changes), "--dry-run", *more).out.splitlines()
+
+    return lines
+
+
 def test_an_experiment_is_done_by_one_command(done):
     out = done / "out"
     result = read_json(out / "table.json")
@@ -47,16 +63,23 @@ def test_an_experiment_is_done_by_one_command(done):
     assert result["notes"] == []
     assert result["seeds"] == [1, 2]
     assert all((out / measurement["page"]).is_file() for measurement in result["measured"])
-    table = result["tables"][0]
+    assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
+
+
+def test_the_table_has_the_best_and_the_mean_over_seeds(done):
+    out = done / "out"
+    table = read_json(out / "table.json")["tables"][0]
     for row, average in zip(table["rows"], ("best1", "best2")):
         name = row["on"]["set"]
         reports = [read_json(out / f"reports/seed{seed}/{average}/{name}.json") for seed in (1, 2)]
         eers = [report["tables"][0]["rows"][0]["eer"]["value"] for report in reports]
         assert row["eer"]["value"] == min(eers)
         assert row["mean"]["value"] == pytest.approx(sum(eers) / 2)
-    assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
+
+
+def test_the_table_says_that_the_trials_are_not_the_official_ones(done):
     for suffix in ("html", "tex", "md"):
-        assert "wild: not the official trials of In-the-Wild" in (out / f"table.{suffix}").read_text()
+        assert "wild: not the official trials of In-the-Wild" in (done / f"out/table.{suffix}").read_text()
 
 
 def test_scores_of_an_experiment_are_those_of_the_command_score(done, corpus, command):
@@ -68,25 +91,18 @@ def test_scores_of_an_experiment_are_those_of_the_command_score(done, corpus, co
     assert (done / "alone.txt").read_bytes() == (out / "scores/seed2/best2/wild.txt").read_bytes()
 
 
-def test_finished_tasks_of_an_experiment_are_not_done_again(done, corpus, tmp_path, monkeypatch, run):
-    folder = shutil.copytree(done, tmp_path / "copy")
+def test_finished_tasks_of_an_experiment_are_not_done_again(folder, corpus, monkeypatch, run):
     path = experiment_file(folder, corpus)
-    out = folder / "out"
+    before = files(folder / "out")
+    for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_load_detector"):
+        monkeypatch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
+    run(path)
+    assert files(folder / "out") == before
 
-    def planned(*more):
-        printed = run(path, "--dry-run", *more).out
-        return printed.splitlines()
 
-    before = {path: content for path, (_, content) in files(out).items()}
-    with monkeypatch.context() as patch:
-        for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_load_detector"):
-            patch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
-        run(path)
-    assert {path: content for path, (_, content) in files(out).items()} == before
-    # A third seed, a set under other settings and a lost report: what they change is done, and nothing else.
-    experiment_file(folder, corpus, seeds=[1, 2, 3])
-    (out / "reports/seed1/best1/wild.json").unlink()
-    lines = planned()
+def test_only_tasks_of_a_new_seed_and_of_a_lost_report_are_to_do(folder, planned):
+    (folder / "out/reports/seed1/best1/wild.json").unlink()
+    lines = planned(seeds=[1, 2, 3])
     assert lines[0] == "nothing is missing"
     assert lines[3].split() == ["single", "1", "of", "3"]
     assert lines[4].endswith("2 of 3")
@@ -95,27 +111,38 @@ def test_finished_tasks_of_an_experiment_are_not_done_again(done, corpus, tmp_pa
     assert not_started[0] == "evaluate seed1 best1 wild"
     assert len(not_started) == 6
     assert all("seed3" in line for line in not_started[1:])
-    assert "15 jobs, 0 done, 15 to do" in planned("train.lr=0.5")[5]  # other runs, in folders of their own
+
+
+def test_other_overrides_are_other_runs(planned):
+    assert "10 jobs, 0 done, 10 to do" in planned("train.lr=0.5")[5]
+
+
+def test_a_set_with_other_keys_is_only_evaluated_again(corpus, tmp_path, planned):
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
-    experiment_file(folder, corpus, evaluate=[other_keys])
-    lines = planned()
+    lines = planned(evaluate=[other_keys])
     assert sum(line.startswith("evaluate") for line in lines) == sum(line.endswith("to do") for line in lines[6:]) == 4
-    experiment_file(folder, corpus, seeds=[1, 2, 3])
-    # Scores of a run under other settings, whose checkpoint has the same name, are scored again.
-    record = out / "scores/seed2/best1/wild.txt.json"
-    text = record.read_text()
-    record.write_text(text.replace("_lr0.01_", "_lr0.5_"))
-    assert "15 jobs, 7 done, 8 to do" in planned()[5]
-    record.write_text(text)
-    shutil.copy(record.parents[1] / "best2/wild.txt", record.with_suffix(""))  # scores of another detector
+
+
+def test_scores_of_a_run_under_other_settings_are_scored_again(folder, planned):
+    """Its checkpoint has the same name."""
+    record = folder / "out/scores/seed2/best1/wild.txt.json"
+    record.write_text(record.read_text().replace("_lr0.01_", "_lr0.5_"))
+    assert "10 jobs, 8 done, 2 to do" in planned()[5]
+
+
+def test_replaced_scores_are_only_scored_again_if_asked(folder, corpus, run):
+    path = experiment_file(folder, corpus)
+    scores = folder / "out/scores/seed2"
+    shutil.copy(scores / "best2/wild.txt", scores / "best1/wild.txt")
     printed, err = run(path, status=1)
     assert "was cut, edited or replaced" in err
-    assert "single on wild: 2 of 3 seeds" in printed
-    printed = run(path, "--overwrite").out
-    assert "score seed2 best1 wild" in printed
-    # A checkpoint that was trained again is scored again.
-    (trained,) = out.glob("models/*_seed1")
+    assert "single on wild: 1 of 2 seeds" in printed
+    assert "score seed2 best1 wild" in run(path, "--overwrite").out
+
+
+def test_a_checkpoint_that_was_trained_again_is_scored_again(folder, planned):
+    (trained,) = folder.glob("out/models/*_seed1")
     (best,) = best_epochs(trained, 1, "val_loss_wo_aug")
     os.utime(trained / f"epoch_{best}.pth")
     states = {" ".join(line.split()[1:3]): line.split()[4] for line in planned() if line.startswith("score ")}
@@ -145,19 +172,20 @@ def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_
         assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
 
 
-def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run):
-    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
-    path = experiment_file(tmp_path, corpus, averages=[1, 3])
-    out, err = run(path, status=1)
+def test_a_failed_job_stops_only_those_that_need_it(folder, corpus, run):
+    out, err = run(experiment_file(folder, corpus, averages=[1, 3]), status=1)
     first = "4 failed or were not begun; run the same command to resume:\nscore seed1 best3 wild: exit status 2: "
     assert err.startswith(first)
     assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in err
     assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in err
     assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in out
     assert [line.split()[-1] for line in out.splitlines() if line.startswith("3 averaged")] == ["–"]
-    shutil.rmtree(tmp_path / "out/reports")
-    (tmp_path / "out/reports").write_text("")  # no folder: a fault of the disk
-    err = run(path, status=1).err
+
+
+def test_a_job_fails_by_a_fault_of_the_disk(folder, corpus, run):
+    shutil.rmtree(folder / "out/reports")
+    (folder / "out/reports").write_text("")
+    err = run(experiment_file(folder, corpus), status=1).err
     assert "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in err
 
 
@@ -173,6 +201,10 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     out = run(path, *arguments, "--dry-run", status=1).out
     assert out.startswith(f"{error}\nseeds measured of each row on  ")
     assert not (tmp_path / "out").exists()
+
+
+def test_with_allow_missing_an_experiment_begins_without_all_its_data(corpus, tmp_path, run):
+    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
     run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing", status=1)
     table = read_json(tmp_path / "out/table.json")

@@ -4,7 +4,6 @@ from math import prod
 from pathlib import Path
 
 import pytest
-import yaml
 from builders import input_error
 from builders.experiments import experiment_file
 from builders.files import folder, write
@@ -26,7 +25,10 @@ def test_the_nearest_value_of_a_place_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("data", "of_environment")
     assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
     assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
-    monkeypatch.delenv("data")
+
+
+def test_wrong_places_and_files_of_an_experiment_are_refused(tmp_path):
+    path = experiment_file(tmp_path, tmp_path)
     silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
     for name, key, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
@@ -52,16 +54,21 @@ def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch
 
 
 def test_overrides_of_the_command_come_on_top(tmp_path):
-    """A recipe beside the file is found, and a data set of the hub needs no folder."""
-    write(tmp_path / "mine.yaml", "name: mine\n")
-    hub = {"corpus": "hub:OWNER/set", "split": "eval"}
-    path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml", evaluate=[hub])
-    overrides = ["train.epochs=7", "data.root=x"]
-    experiment = load_experiment(path, overrides=overrides, slurm=["partition=gpu", "minutes=5"])
-    assert experiment.recipe == str(tmp_path / "mine.yaml")
+    path = experiment_file(tmp_path, tmp_path)
+    experiment = load_experiment(path, overrides=["train.epochs=7"], slurm=["partition=gpu", "minutes=5"])
     assert (experiment.overrides["train.epochs"], experiment.overrides["train.batch_size"]) == (7, 4)
     assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
-    (evaluated,) = experiment.evaluate
+
+
+def test_a_recipe_beside_the_file_is_found(tmp_path):
+    write(tmp_path / "mine.yaml", "name: mine\n")
+    experiment = load_experiment(experiment_file(tmp_path, tmp_path, recipe="mine.yaml"))
+    assert experiment.recipe == str(tmp_path / "mine.yaml")
+
+
+def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
+    hub = {"corpus": "hub:OWNER/set", "split": "eval"}
+    (evaluated,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
     assert (evaluated.title, evaluated.root, evaluated.samples) == ("hub-OWNER-set", ".", None)
 
 
@@ -107,13 +114,14 @@ def test_packaged_experiments_can_be_planned(path, tmp_path):
     plan = plan_experiment(experiment, tmp_path)
     assert len(plan.runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
     assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
-    if path.parent == PACKAGED:
-        assert experiment.name == path.stem in packaged_experiments()
-    else:
-        assert yaml.safe_load(path.read_text())["name"] == "demo"
 
 
-def test_the_seeds_of_the_paper():
+def test_packaged_experiments_have_the_names_of_their_files():
+    names = sorted(path.stem for path in PACKAGED.glob("*.yaml"))
+    assert sorted(packaged_experiments()) == [load_experiment(name).name for name in names] == names
+
+
+def test_packaged_experiments_have_the_averages_protocols_and_seeds_of_the_papers():
     """arXiv 2504.05657, by /configs: averages as published, In-the-Wild whole and in train mode."""
     experiment = load_experiment("nes2net_x_2019")
     assert [(row.best, row.mode) for row in experiment.averages] == [

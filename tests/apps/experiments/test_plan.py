@@ -14,11 +14,13 @@ def planned(tmp_path, **changes):
     return plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path, **changes)), tmp_path / "out")
 
 
-def test_a_grid_is_every_combination(tmp_path):
-    """Recipes can be one of its keys."""
+def test_recipes_can_be_a_key_of_a_grid(tmp_path):
     recipes = ["asvspoof2019_nes2net_x", "asvspoof2019_aasist_rawboost4"]
     plan = planned(tmp_path, grid={"recipe": recipes})
     assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
+
+
+def test_every_combination_of_a_grid_is_run(tmp_path):
     grid = {"train.lr": [0.1], "model.backend": ["mean_linear", {"name": "asp_mlp"}]}
     path = experiment_file(tmp_path, tmp_path, overrides={"comment": "mine"}, grid=grid)
     write(path, path.read_text().replace("  model.backend: mean_linear\n", "", 1).replace("  train.lr: 0.01\n", "", 1))
@@ -46,13 +48,15 @@ def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
     assert b.needs is scored[0]
 
 
+LA = {"name": "asvspoof2019_la", "root": "a"}
+WILD = {"name": "in_the_wild", "root": "b", "train_split": "eval", "dev_split": None}
+GENERIC = {"name": "generic", "root": "c", "alias": "mine", "train_split": None}
+CORPORA = {"data.corpora": [LA, WILD, GENERIC], "data.root": None}
+SETS = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
+
+
 def test_each_corpus_is_left_out_in_turn(tmp_path):
-    la = {"name": "asvspoof2019_la", "root": "a"}
-    wild = {"name": "in_the_wild", "root": "b", "train_split": "eval", "dev_split": None}
-    generic = {"name": "generic", "root": "c", "alias": "mine", "train_split": None}
-    sets = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
-    overrides = {"data.corpora": [la, wild, generic], "data.root": None}
-    plan = planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets, averages=[1])
+    plan = planned(tmp_path, overrides=CORPORA, leave_one_out=True, evaluate=SETS, averages=[1])
     names = [f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)]
     assert [run.name for run in plan.runs] == names
     trained = [[data.name for data in run.recipe.data.corpora] for run in plan.runs[1:3]]
@@ -60,13 +64,16 @@ def test_each_corpus_is_left_out_in_turn(tmp_path):
     assert [run.sets for run in plan.runs[1:3]] == [{"asvspoof2019_la"}, {"wild"}]
     (by_set,) = plan.evaluations().values()
     assert [job.name for job in by_set["wild"]] == [f"evaluate {name} best1 wild" for name in names[2:]]
-    twice = {"data.corpora": [la, wild, {**wild, "root": "c", "alias": "wild"}], "data.root": None}
-    with_2021 = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
+
+
+def test_sets_of_other_corpora_than_those_left_out_are_refused(tmp_path):
+    twice = {"data.corpora": [LA, WILD, {**WILD, "root": "c", "alias": "wild"}], "data.root": None}
+    with_2021 = [*SETS, {"corpus": "asvspoof2021_la", "root": "d"}]
     for changes, evaluated, message in (
-        (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
-        (twice, sets, "set wild must belong to exactly one of the corpora that leave_one_out omits in turn, not to 2"),
+        (CORPORA, SETS[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
+        (twice, SETS, "set wild must belong to exactly one of the corpora that leave_one_out omits in turn, not to 2"),
         (
-            overrides,
+            CORPORA,
             with_2021,
             "set asvspoof2021_la must belong to exactly one of the corpora that leave_one_out omits in turn, not to 0",
         ),

@@ -46,18 +46,25 @@ def texts(table):
 
 
 def test_the_table_has_the_form_of_the_paper(result):
-    eer, dcf, details, reports = result.tables
+    eer, dcf, *_ = result.tables
     assert grid(eer).head == ["system", "LA", "DF"]
     assert texts(eer) == [["single", "1.73 (mean 1.89)", "1.00"], ["3 <averaged>", "1.66", "–"]]
     assert [[cell.is_best for cell in row] for row in grid(eer).rows] == [[False, False, False], [False, True, False]]
     assert texts(dcf)[0] == ["single", "0.0346 (mean 0.0379)", "0.0200"]
+    assert not result.header["complete"]
+
+
+def test_the_details_have_the_figures_over_seeds_of_each_set(result):
     deviation = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}"
     trials = ["6", "1\u202f200"]
-    first, second, _, last = texts(details)
+    first, second, _, last = texts(result.tables[2])
     assert first == ["single", "LA", "1.73 (1.63–1.83)", "2", "1.89", deviation, *trials, "3", "3"]
     assert second == ["single", "DF", "1.00 (0.90–1.10)", "1", "–", "–", *trials, "1", "3"]
     assert last == ["3 <averaged>", "DF", *["–"] * 6, "0", "3"]
-    assert not result.header["complete"]
+
+
+def test_the_last_table_has_the_report_of_each_seed(result):
+    reports = result.tables[-1]
     assert len(reports.rows) == 5
     assert reports.rows[0]["min_dcf"].value == 0.039
 
@@ -85,6 +92,13 @@ def test_results_that_cannot_be_compared_are_named(measurements):
     assert comparability_notes(measurements) == []
 
 
+def written(result, folder):
+    """The texts of the result as HTML, JSON, LaTeX and Markdown."""
+    paths = [folder / name for name in ("table.html", "table.json", "table.tex", "table.md")]
+    Pages(*paths).write(result)
+    return [path.read_text() for path in paths]
+
+
 def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
     """Once for a set, with the systems whose reports have it."""
     official = "not the official trials of ASVspoof 2021 LA"
@@ -96,26 +110,24 @@ def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
     expected = ["a note", f"LA: {official} (of single, fused)", f"LA: {chance} (of single)"]
     assert list(result.notes) == expected
     assert result.header["notes"] == ["a note"]
-    paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
-    pages = Pages(*paths)
-    pages.write(result)
-    for path in paths:
+    for text in written(result, tmp_path):
         for notice in expected:
-            assert notice in path.read_text()
+            assert notice in text
 
 
 def test_every_form_of_the_table_escapes_its_text(result, tmp_path):
-    paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
-    pages = Pages(*paths)
-    pages.write(result)
-    page, data, latex, markdown = (path.read_text() for path in paths)
+    page, _, _, markdown = written(result, tmp_path)
     assert "<b>&" not in page
     assert "Title &amp; &lt;b&gt;" in page
     assert 'href="reports/seed1/a%20b.html"' in page
     assert "<script" not in page
+    assert "Note: a \\*note\\*." in markdown
+
+
+def test_every_form_of_the_table_marks_the_best(result, tmp_path):
+    _, data, latex, markdown = written(result, tmp_path)
     tables = json.loads(data)["tables"]
     assert tables[0]["rows"][0]["best_seed"] == {"value": 2}
     assert "**1.66**" in markdown
-    assert "Note: a \\*note\\*." in markdown
     assert r"\textbf{1.66}" in latex
     assert r"single & 1.73 (mean 1.89) & 1.00 \\" in latex

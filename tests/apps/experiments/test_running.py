@@ -20,18 +20,36 @@ def python(text: str) -> list[str]:
     return [sys.executable, "-S", "-c", text]
 
 
-def test_only_tasks_that_need_a_failed_one_are_skipped(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    say = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
-    commands = {task.name: python(say) for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
-    options = {"num_processes": 2, "gpus": ["4", "6"]}
-    failed, left_out = do_in_processes(TASKS, commands.__getitem__, tmp_path, **options)
+def test_only_tasks_that_need_a_failed_one_are_skipped(tmp_path):
+    commands = {task.name: python("pass") for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
+    failed, left_out = do_in_processes(TASKS, commands.__getitem__, tmp_path, num_processes=2)
     assert str(failed) == f"b: exit status 3: why ({tmp_path / 'b.log'})"
     assert str(left_out) == "b_then: not begun: it needs: b"
-    logs = {name: (tmp_path / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    """What each of several tasks said of its GPU, its threads and its time, by name."""
+    folder = tmp_path_factory.mktemp("logs")
+    say = python(
+        "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("OMP_NUM_THREADS", raising=False)
+        assert do_in_processes(TASKS, lambda _: say, folder, num_processes=2, gpus=["4", "6"]) == []
+    return {path.stem: path.read_text().split() for path in folder.glob("*.log")}
+
+
+def test_a_task_begins_after_the_one_that_it_needs(logs):
     assert int(logs["a"][2]) < int(logs["a_then"][2])
+
+
+def test_each_process_has_one_of_the_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
     assert logs["a"][0] == "4"
+
+
+def test_each_process_has_at_least_one_thread(logs):
     assert all(int(threads) >= 1 for _, threads, _ in logs.values())
 
 

@@ -43,32 +43,49 @@ def cluster(tmp_path, monkeypatch):
     return programs, set_state
 
 
-def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, monkeypatch):
-    programs, set_state = cluster
+@pytest.fixture
+def submitted(tmp_path, cluster):
+    """A function that submits tasks of an experiment, which are all if not given by a slice; gives the number of each job."""
     tasks = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks
     settings = SlurmSettings(partition="gpu", minutes=90, memory_gb=32, more={"account": "speech"})
+    return lambda numbers=slice(None): submit(
+        tasks[numbers], lambda task: ["task", task], tmp_path / "out" / "slurm", settings, "tiny"
+    )
 
-    def submitted(tasks):
-        return submit(tasks, lambda task: ["task", task], tmp_path / "out" / "slurm", settings, "tiny")
 
-    jobs = submitted(tasks)
+def test_tasks_are_submitted_as_arrays_that_wait_for_one_another(submitted, cluster):
+    programs, _ = cluster
     numbers = {f"evaluate_seed{seed}_best{best}": f"{seed + 1}00_{best - 1}" for seed in (1, 2) for best in (1, 2)}
-    assert jobs == {"train_seed1": "100_0", "train_seed2": "100_1", **numbers, "table": "400"}
+    assert submitted() == {"train_seed1": "100_0", "train_seed2": "100_1", **numbers, "table": "400"}
     texts = [(programs / f"sbatch_{number}.sh").read_text() for number in range(4)]
     assert all("--array=0-1%2\n" in text for text in texts[:3])
     all_before = "afterany:100_0:100_1:200_0:200_1:300_0:300_1"
     awaited = [re.findall("--dependency=(.*)", text) for text in texts]
     assert awaited == [[], ["afterok:100_0"], ["afterok:100_1"], [all_before]]
+
+
+def test_jobs_have_the_settings_of_the_experiment(submitted, cluster):
+    submitted()
     options = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
-    assert all(f"#SBATCH --{option}\n" in text for text in texts for option in options.split())
-    assert submitted(tasks) == jobs  # all are queued
+    for script in cluster[0].glob("sbatch_*"):
+        text = script.read_text()
+        assert all(f"#SBATCH --{option}\n" in text for option in options.split())
+
+
+def test_only_failed_jobs_are_submitted_again(submitted, cluster):
+    programs, set_state = cluster
+    jobs = submitted()
+    assert submitted() == jobs  # all are queued
     assert len(list(programs.glob("sbatch_*"))) == 4
     set_state("FAILED")
     submitit.SlurmJob.watcher.clear()
-    assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
+    assert submitted(slice(1, 2)) == {"evaluate_seed1_best1": "500", "table": "600"}
+
+
+def test_a_machine_without_slurm_is_named(submitted, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with input_error("the jobs cannot be submitted .*; is this a machine of the cluster?"):
-        submitted(tasks)
+        submitted()
 
 
 def test_a_failed_command_fails_its_job():

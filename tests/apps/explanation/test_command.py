@@ -41,7 +41,7 @@ def test_explain_writes_a_picture_with_the_relevance(tmp_path, explain):
     assert (tmp_path / "out" / "tone.svg").read_text().startswith("<?xml")
 
 
-def test_explain_by_integrated_gradients(explain):
+def test_explain_uses_the_method_and_the_part_that_are_asked_for(explain):
     printed = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4").out
     assert "s from 0.20 s on explained by integrated gradients" in printed
     assert "relevance adds up to" in printed
@@ -53,7 +53,7 @@ def test_files_that_cannot_be_explained_are_named(explain):
     assert "bad.wav: " in out
 
 
-def test_wrong_flags_of_explain_are_refused(explain):
+def test_flags_of_explain_out_of_range_are_refused(explain):
     for words, message in (
         ("--start 3", "choose a --start before that"),
         ("--bands 1", "--bands must be from 2 to 128"),

@@ -164,7 +164,7 @@ def test_removed_bands_leave_the_others_unchanged():
     assert silent.abs().max() < 1e-6
 
 
-def test_recordings_that_cannot_be_explained_are_named():
+def test_settings_by_which_a_recording_cannot_be_explained_are_refused():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording()
     for message, options in {
@@ -207,7 +207,7 @@ def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
     assert lstm.dropout == 0.5
 
 
-def test_int8_has_no_gradients(transformer):
+def test_a_detector_in_int8_is_explained_only_by_occlusion(transformer):
     samples = hears_a_tone.recording(0.1, seconds=0.3)
     transformer.set_precision("int8")
     with input_error("int8 has no gradients"):

@@ -6,7 +6,7 @@ import torch
 from builders.small_parts import AGGREGATIONS, BACKENDS
 from conftest import seeded_detector
 
-from nes2net import Detector, create_aggregation, create_backend
+from nes2net import create_aggregation, create_backend
 from nes2net.apps.explanation.layers import weigh_layers
 from nes2net.apps.explanation.subject import Subject
 from nes2net.models import registry
@@ -20,20 +20,32 @@ def merged(weights, hidden_states):
     return torch.einsum("bl,lbtd->btd", weights, torch.stack(hidden_states))
 
 
-@pytest.mark.parametrize("name", registry.aggregations.names())
-def test_the_layer_weights_of_an_aggregation_make_its_feature_map(name):
-    aggregation = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
-    hidden_states = states(5)
-    weights = aggregation.layer_weights(hidden_states)
-    if name == "last":
-        assert weights is None
-        return
+def aggregation_of(name):
+    return create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
+
+
+def test_the_last_layer_alone_has_no_layer_weights():
+    assert aggregation_of("last").layer_weights(states(5)) is None
+
+
+@pytest.mark.parametrize("name", sorted({*registry.aggregations.names()} - {"last"}))
+def test_no_layer_weight_of_an_aggregation_is_negative(name):
+    weights = aggregation_of(name).layer_weights(states(5))
     assert weights.shape == (2, 5)
     assert (weights >= 0).all()
-    if name in ("sea", "weighted_sum"):  # the weights make the feature map
-        torch.testing.assert_close(aggregation(hidden_states), merged(weights, hidden_states))
-    if name in ("weighted_sum", "moe"):
-        torch.testing.assert_close(weights.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ["sea", "weighted_sum"])
+def test_the_feature_map_is_the_sum_of_the_layers_by_their_weights(name):
+    aggregation = aggregation_of(name)
+    weights = aggregation.layer_weights(states(5))
+    torch.testing.assert_close(aggregation(states(5)), merged(weights, states(5)))
+
+
+@pytest.mark.parametrize("name", ["weighted_sum", "moe"])
+def test_layer_weights_add_up_to_1(name):
+    weights = aggregation_of(name).layer_weights(states(5))
+    torch.testing.assert_close(weights.sum(1), torch.ones(2))
 
 
 #: Back-ends that weigh layers → how many of the states of their front-end they do not read, at the beginning and the end.
@@ -45,19 +57,27 @@ def test_layers_that_a_backend_does_not_read_have_weight_0(name):
     unread = WEIGHING[name]
     dim = 128 if name == "multires_gmlp" else 32
     count = {} if name == "raptor" else {"num_layers": 4}
-    hidden_states = states(4 + unread, dim=dim)
     backend = create_backend(name, feature_dim=dim, **count, **BACKENDS[name]).eval()
-    weights = backend.layer_weights(hidden_states)
+    weights = backend.layer_weights(states(4 + unread, dim=dim))
     assert weights.shape == (2, 4 + unread)
     assert ((weights == 0).sum(1) == unread).all()
     assert (weights[:, :unread] == 0).all()
-    if name == "raptor":
-        torch.testing.assert_close(backend.merge(hidden_states), merged(weights, hidden_states))
 
 
-def test_layers_of_a_recording_are_weighed(small_model):
-    detector = seeded_detector({**small_model, "aggregation": "sea"})
-    subject = Subject(detector, np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 10)
+def test_raptor_merges_the_layers_by_their_weights():
+    backend = create_backend("raptor", feature_dim=32, **BACKENDS["raptor"]).eval()
+    weights = backend.layer_weights(states(4))
+    torch.testing.assert_close(backend.merge(states(4)), merged(weights, states(4)))
+
+
+def subject_of(config):
+    noise = np.random.default_rng(0).standard_normal(16000)
+    return Subject(seeded_detector(config), noise.astype(np.float32) / 10)
+
+
+def test_layers_of_a_recording_are_weighed_by_their_gates_and_sizes(small_model):
+    subject = subject_of({**small_model, "aggregation": "sea"})
+    detector = subject.detector
     layers = weigh_layers(subject)
     with torch.inference_mode():
         hidden_states = detector.hidden_states(subject.waveform[None])
@@ -67,10 +87,14 @@ def test_layers_of_a_recording_are_weighed(small_model):
     np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)
     assert layers.strongest()[0] == int(np.argmax(sizes))
     assert layers.shares.sum() == pytest.approx(1)
-    detector = Detector.from_config(small_model).eval()
-    assert weigh_layers(Subject(detector, np.zeros(16000, np.float32))) is None
+
+
+def test_a_detector_of_the_last_layer_weighs_no_layers(small_model):
+    assert weigh_layers(subject_of(small_model)) is None
+
+
+def test_two_layers_are_weighed(small_model):
     frontend = {**small_model["frontend"], "encoder_layers": 1}
-    two_states = Detector.from_config({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}).eval()
-    layers = weigh_layers(Subject(two_states, subject.waveform.numpy()))
+    layers = weigh_layers(subject_of({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}))
     assert layers.weights.shape == (2,)
     assert layers.shares.sum() == pytest.approx(1)

@@ -50,18 +50,41 @@ def checkpoint(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordings, spectral_detector):
+@pytest.fixture
+def model(checkpoint):
+    """A loaded model."""
+    model = model_of(checkpoint)
+    model.load()
+    return model
+
+
+def test_a_model_scores_only_while_it_is_loaded(checkpoint, recordings):
+    """A client may load it again."""
     model = model_of(checkpoint)
     audio = recordings["u0"]
     with input_error(r"call load\(\)"):
         score_of(model, audio)
     model.load()
+    score = score_of(model, audio)
+    model.unload()
+    with input_error("not loaded"):
+        score_of(model, audio)
+    model.load()
+    assert score_of(model, audio) == score
+
+
+def test_audio_that_the_contract_excludes_is_converted(model, recordings, spectral_detector):
+    audio = recordings["u0"]
     alone = score_of(model, audio)
     assert score_of(model, audio.astype(np.float64)) == alone
     assert score_of(model, np.stack([audio, audio])) == alone
     at_8k = score_of(model, audio, 8000)
     assert at_8k == pytest.approx(spectral_detector.score(audio, 8000), abs=1e-6)
     assert at_8k != alone
+
+
+def test_audio_that_cannot_be_converted_is_refused(model, recordings):
+    audio = recordings["u0"]
     for wrong, says in (
         ((audio * 32767).astype(np.int16), "whole numbers"),
         (np.full(16000, np.nan, np.float32), "NaN"),
@@ -72,12 +95,10 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
             model.score_batch([audio, wrong], [16000, 16000])
     with input_error("2 recordings with 1 sample rate"):
         model.score_batch([audio, audio], [16000])
+
+
+def test_an_empty_batch_has_no_scores(model):
     assert model.score_batch([], []) == []
-    model.unload()
-    with input_error("not loaded"):
-        score_of(model, audio)
-    model.load()  # a client may run again
-    assert score_of(model, audio) == alone
 
 
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
@@ -97,11 +118,18 @@ def write(checkpoint, tmp_path, output):
     )
 
 
-def test_the_folder_for_the_arena_is_checked(write, spectral_detector, tmp_path, output):
+def system_in(folder):
+    """The description of the system, as the client reads it."""
+    return yaml.safe_load((folder / "meta.yaml").read_text())["system"]
+
+
+URLS = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
+
+
+def test_a_description_without_addresses_does_not_pass_the_check(write, spectral_detector, tmp_path, output):
     out = tmp_path / "out"
-    check = f"export {out} --to arena --check"
     printed = write().out
-    system = yaml.safe_load((out / "meta.yaml").read_text())["system"]
+    system = system_in(out)
     assert "lacks system.code, system.checkpoint" in printed
     assert "arena_model:Model" in printed
     assert (system["name"], system["slug"]) == ("lps + asp_mlp", "lps-asp-mlp")
@@ -109,15 +137,29 @@ def test_the_folder_for_the_arena_is_checked(write, spectral_detector, tmp_path,
     assert "the first 64,600 samples" in system["description"]
     assert "no paper" in printed
     assert "paper" not in system
-    assert "fill in system.code, system.checkpoint" in output(check, 2).err
-    assert "--overwrite" in write(status=2).err
-    urls = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
-    assert "lacks" not in write("--overwrite", "--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *urls).out
-    output(check)
-    system = yaml.safe_load((out / "meta.yaml").read_text())["system"]  # as the client reads it
+    assert "fill in system.code, system.checkpoint" in output(f"export {out} --to arena --check", 2).err
+
+
+def test_a_full_description_passes_the_check(write, tmp_path, output):
+    out = tmp_path / "out"
+    assert "lacks" not in write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *URLS).out
+    output(f"export {out} --to arena --check")
+    system = system_in(out)
     assert system["paper"]["arxiv_id"] == "2504.05657"
     assert system["slug"] == "mine-2"
     assert "eprint = {2504.05657}" in system["paper"]["bibtex"]
+
+
+def test_a_folder_for_the_arena_is_replaced_only_by_overwrite(write):
+    write()
+    assert "--overwrite" in write(status=2).err
+    write("--overwrite")
+
+
+def test_each_wrong_fact_of_a_description_is_named(write, tmp_path):
+    out = tmp_path / "out"
+    write(*URLS)
+    system = system_in(out)
     for content, says in (
         ({"system": system | {"code": None}}, "fill in system.code"),
         ({"system": system | {"slug": "No Slug"}}, "system.slug"),
@@ -184,7 +226,7 @@ def scored_by_nes2net(checkpoint, tmp_path, output):
 
 
 @pytest.mark.parametrize("length", [[], ["--samples", "full"], ["--samples", "20000"]])
-def test_driven_as_the_client_does_it_scores_as_nes2net_score(
+def test_a_model_driven_as_by_the_client_has_the_scores_of_nes2net_score(
     client, write, scored_by_nes2net, recordings, tmp_path, length
 ):
     """Made without arguments, loaded once, chunks of `batch_size` with a short last one, unloaded at the end."""

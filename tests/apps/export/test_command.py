@@ -15,7 +15,9 @@ def source(spectral_detector, workdir):
     return workdir / "in.pth"
 
 
-def test_wrong_flags_of_export_are_refused_before_loading(source, workdir, refused, monkeypatch):
+def test_flags_of_export_that_are_missing_or_without_effect_are_refused_before_loading(
+    source, workdir, refused, monkeypatch
+):
     monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     for words, *messages in (
         ("", "--to and --out"),
@@ -37,7 +39,9 @@ def test_an_existing_export_is_replaced_only_by_overwrite(source, workdir, outpu
     output(f"{words} --overwrite")
 
 
-def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, command, output, refused):
+@pytest.fixture
+def adapted_detector(small_model, workdir):
+    """A detector in ``lora.pth``, whose base was moved to ``moved.pth``."""
     torch.manual_seed(0)
     adapted = {**small_model["frontend"], "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**small_model, "frontend": adapted}).eval()
@@ -47,20 +51,37 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
             parameter.data += 0.1 * torch.randn_like(parameter)
     detector.save("lora.pth", epoch=2)
     os.rename("base.pth", "moved.pth")
-    merge = "export {} --to merged --out merged.pth"
+    return detector
+
+
+MERGE = "export lora.pth --to merged --out merged.pth"
+
+
+def test_a_missing_base_is_named(adapted_detector, workdir, refused):
     message = (
         f"lora.pth holds only the trained part of its front-end, and its base '{workdir / 'base.pth'}' is neither there"
     )
-    refused(merge.format("lora.pth"), message, "nor beside it: name the base with --base\n")
-    assert command(f"{merge.format('lora.pth')} --base moved.pth")[:2] == (0, "wrote merged.pth\n")
+    refused(MERGE, message, "nor beside it: name the base with --base\n")
+
+
+def test_an_adapted_detector_is_merged_with_its_base(adapted_detector, small_model, output):
+    assert output(f"{MERGE} --base moved.pth").out == "wrote merged.pth\n"
     merged = load_detector("merged.pth")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
     assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
-    torch.testing.assert_close(merged(waveform), detector(waveform), atol=1e-6, rtol=0)
-    refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors, so there is nothing to")
-    # Averages keep the base, and export merges by itself, to the same tensors.
+    torch.testing.assert_close(merged(waveform), adapted_detector(waveform), atol=1e-6, rtol=0)
+
+
+def test_a_detector_without_a_base_is_not_merged(source, refused):
+    message = "this detector holds all its tensors, so there is nothing to"
+    refused("export in.pth --to merged --out merged.pth", message)
+
+
+def test_an_exported_average_of_adapted_detectors_is_merged(adapted_detector, output):
+    output(f"{MERGE} --base moved.pth")
     output("average lora.pth lora.pth --out average.pth")
     output("export average.pth --to pth --out exported.pth --base moved.pth")
     exported = load_detector("exported.pth").state_dict()
-    assert all(torch.equal(value, exported[key]) for key, value in merged.state_dict().items())
+    for key, tensor in load_detector("merged.pth").state_dict().items():
+        assert torch.equal(tensor, exported[key])

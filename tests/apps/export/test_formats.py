@@ -183,7 +183,7 @@ def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, norma
     assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)
 
 
-def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
+def test_names_and_detectors_that_a_format_does_not_take_are_refused(detector, spectral_detector, tmp_path):
     for exported, to, name, message in (
         (detector, "pth", "folder", r"ends in \.pth"),
         (detector, "onnx", "out.pth", r"ends in \.onnx"),
@@ -196,7 +196,8 @@ def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_detector_is_loaded_from_the_repository_to_which_it_was_pushed(detector, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
     """A folder stands in for the hub: uploads are copied into it, downloads out of it."""
     from huggingface_hub.utils import filter_repo_objects
 
@@ -226,13 +227,21 @@ def test_a_detector_is_loaded_from_the_repository_to_which_it_was_pushed(detecto
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_detector_is_loaded_from_the_repository_to_which_it_was_pushed(detector):
     assert detector.push_to_hub("somebody/detector") == "hub/somebody/detector"
     uploaded = sorted(p.name for p in Path("hub/somebody/detector").iterdir())
     assert uploaded == ["README.md", "config.yaml", "model.safetensors"]
     pulled = load_detector("somebody/detector")
     assert all(torch.equal(a, b) for a, b in zip(pulled.state_dict().values(), detector.state_dict().values()))
-    detector.save(tmp_path / "in.pth")
-    assert main(["export", str(tmp_path / "in.pth"), "--push", "somebody/again"]) == 0
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_command_export_pushes_a_detector(detector, capsys):
+    detector.save("in.pth")
+    assert main(["export", "in.pth", "--push", "somebody/again"]) == 0
     assert "pushed to hub/somebody/again" in capsys.readouterr().out
 
 

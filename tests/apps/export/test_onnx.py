@@ -126,13 +126,13 @@ def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> No
     assert exported(torch.zeros(1, 12_000)).isfinite().all()
 
 
-def test_the_first_samples_of_a_spectrum(tmp_path, monkeypatch):
+def test_a_spectrum_of_the_first_samples_is_exported_with_equal_logits(tmp_path, monkeypatch):
     monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
     detector = create("lps", "asp_mlp")
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
 
-def test_other_spectra_are_not_translated():
+def test_a_spectrum_of_another_form_is_not_translated_to_onnx():
     stft = translations()[torch.ops.aten.stft.default]
     waveform = SimpleNamespace(shape=(800,))
     batch = SimpleNamespace(shape=(2, 800))
@@ -173,6 +173,10 @@ def test_loading_a_file_prints_nothing(file, capfd):
 def test_scores_of_any_batch_equal_those_of_torch(detector, file):
     exported = OnnxDetector(file)
     assert_same(detector, exported)
+
+
+def test_too_few_samples_for_an_exported_detector_are_refused(file):
+    exported = OnnxDetector(file)
     with input_error(f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
 
@@ -232,24 +236,46 @@ def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
             exported(torch.zeros(1, samples))
 
 
+@pytest.fixture(scope="module")
+def lfcc() -> Detector:
+    """A detector of a spectrum whose n_fft is not a power of two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FRONTENDS, "lfcc", {"n_fft": 500})
+        return create("lfcc", "asp_mlp")
+
+
+@pytest.fixture(scope="module")
+def large_file(lfcc, tmp_path_factory) -> Path:
+    """Its file, with the weights beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_engine, "MAX_FILE_BYTES", 1000)
+        return export_onnx(lfcc, tmp_path_factory.mktemp("large") / "large.onnx")
+
+
 @pytest.mark.slow
-def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
-    """Of a spectrum whose n_fft is not a power of two, where the graph keeps its accuracy."""
-    monkeypatch.setattr(onnx_engine, "MAX_FILE_BYTES", 1000)
-    monkeypatch.setitem(FRONTENDS, "lfcc", {"n_fft": 500})
-    lfcc = create("lfcc", "asp_mlp")
-    path = export_onnx(lfcc, tmp_path / "large.onnx")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
-    exported = OnnxDetector(path)
-    assert_same(lfcc, exported)
-    assert_silence_is_the_same(lfcc, exported)
-    before = exported.fingerprint()
-    beside = tmp_path / "large.onnx.data"
+def test_weights_of_a_large_detector_lie_beside_the_file(lfcc, large_file):
+    assert sorted(p.name for p in large_file.parent.iterdir()) == ["large.onnx", "large.onnx.data"]
+    assert_same(lfcc, OnnxDetector(large_file))
+
+
+@pytest.mark.slow
+def test_a_spectrum_of_any_n_fft_keeps_the_floor_of_silence(lfcc, large_file):
+    assert_silence_is_the_same(lfcc, OnnxDetector(large_file))
+
+
+@pytest.mark.slow
+def test_the_fingerprint_covers_the_weights_beside_the_file(large_file, tmp_path):
+    copy = shutil.copytree(large_file.parent, tmp_path / "copy") / "large.onnx"
+    beside = copy.with_name("large.onnx.data")
     beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
-    assert OnnxDetector(path).fingerprint() != before
-    beside.unlink()
+    assert OnnxDetector(copy).fingerprint() != OnnxDetector(large_file).fingerprint()
+
+
+@pytest.mark.slow
+def test_missing_weights_beside_the_file_are_named(large_file, tmp_path):
+    copy = shutil.copy(large_file, tmp_path)
     with input_error(r"large\.onnx needs its weights in .*large\.onnx\.data, which is missing"):
-        OnnxDetector(path)
+        OnnxDetector(copy)
 
 
 @pytest.mark.parametrize("length", ["8000", "full"])
@@ -263,7 +289,6 @@ def test_onnxruntime_writes_the_scores_of_torch(detector, file, corpus, workdir,
     assert ids == onnx_ids
     assert expected.std() > 1e-4
     np.testing.assert_allclose(onnx_scores, expected, atol=TOLERANCE)
-    assert "complete already" in output(f"{score} --model {file} --out onnx.txt").out
 
 
 def test_a_score_file_never_mixes_scores_of_two_engines(detector, file, corpus, workdir, output, refused):
@@ -352,7 +377,7 @@ def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path
         OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
 
 
-def test_errors_of_an_export(detector, tmp_path):
+def test_a_wrong_suffix_or_precision_is_refused_before_anything_is_exported(detector, tmp_path):
     for exported, name, message in (
         (detector, "d.pt", r"d\.pt has the wrong suffix: choose a name that ends in \.onnx"),
         (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
@@ -405,17 +430,27 @@ def test_loading_an_int8_file_prints_nothing(int8_file, capfd):
 
 
 @pytest.mark.slow
-def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, output):
-    """They do not depend on the batch, and the file says what it holds."""
+def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
-    plain = OnnxDetector(file)
     with torch.inference_mode():
         difference = (exported(waveforms) - detector(waveforms)).abs().max().item()
     assert 1e-6 < difference < 0.02
     assert int8_file.stat().st_size < 0.7 * file.stat().st_size
+
+
+@pytest.mark.slow
+def test_int8_scores_do_not_depend_on_the_batch(int8_file):
+    waveforms = noise(4, 16_000)
+    exported = OnnxDetector(int8_file)
     alone = torch.cat([exported.scores(waveform) for waveform in waveforms.split(1)])
     assert torch.equal(exported.scores(waveforms), alone)
+
+
+@pytest.mark.slow
+def test_an_int8_file_says_that_it_is_quantised(file, int8_file, output):
+    exported = OnnxDetector(int8_file)
+    plain = OnnxDetector(file)
     assert (exported.description["quantize"], exported.precision) == ("int8", "int8")
     assert (plain.description["quantize"], plain.precision) == (None, "float32")
     assert exported.description["fingerprint"] == plain.description["fingerprint"]
@@ -444,8 +479,8 @@ def test_int8_products_are_those_of_the_transformer(int8_file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, beside", [("of float32 only", False), ("of both", True)])
-def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_int8_file_has_its_weights_beside_it_only_if_it_is_too_large_itself(tmp_path, monkeypatch, beside):
     detector = create("wav2vec2_small", "asp_mlp")
     size = sum(tensor.nbytes for tensor in detector.state_dict().values())
     monkeypatch.setattr(onnx_engine, "MAX_FILE_BYTES", 1000 if beside else size - 1)
@@ -463,7 +498,7 @@ def test_a_detector_that_cannot_be_quantised_is_not_exported(tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_files_that_cannot_be_quantised_are_refused(detector, int8_file, tmp_path, monkeypatch):
+def test_files_that_cannot_be_quantised_are_refused(detector, tmp_path, monkeypatch):
     speech = create("wav2vec2_small", "asp_mlp")
     out = tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
@@ -473,19 +508,30 @@ def test_files_that_cannot_be_quantised_are_refused(detector, int8_file, tmp_pat
     ):
         with input_error(message):
             export(exported, to, out.with_suffix(f".{to}"), quantize=method)
-    with input_error("quantised to int8, which computes on the CPU only: use `device=cpu`"):
-        OnnxDetector(int8_file, device="cuda")
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_an_int8_file_is_computed_on_the_cpu_only(int8_file):
+    with input_error("quantised to int8, which computes on the CPU only: use `device=cpu`"):
+        OnnxDetector(int8_file, device="cuda")
+
+
 @pytest.mark.weekly
-@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
+@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME - {"mamba"}))
 def test_every_backend_is_exported_with_equal_scores(name, tmp_path, capfd):
     detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
     assert_loads_in_silence(tmp_path / "d.onnx", capfd)
-    if name == "mamba":  # if torch could not trace it frame by frame, a graph ten times as large gives the same
-        assert "Scan" in {node.op_type for node in onnx.load(tmp_path / "d.onnx").graph.node}
+
+
+@pytest.mark.weekly
+def test_mamba_is_exported_as_a_scan_over_frames(tmp_path, capfd):
+    """If torch could not trace it frame by frame, a graph ten times as large would give the same scores."""
+    detector = create("lps", "mamba")
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+    assert_loads_in_silence(tmp_path / "d.onnx", capfd)
+    assert "Scan" in {node.op_type for node in onnx.load(tmp_path / "d.onnx").graph.node}
 
 
 #: Exported with the back-ends, or by the fast tests.

@@ -7,7 +7,7 @@ OUTPUTS = [("onnx", "tracing.onnx"), ("space", "space"), ("arena", "arena")]
 
 
 @pytest.mark.parametrize("export_format, out", OUTPUTS)
-def test_exports_that_only_score(refused, tmp_path, export_format, out):
+def test_export_of_a_source_tracer_to_a_format_with_scores_only_is_refused(refused, tmp_path, export_format, out):
     """A file that gives the logit of the last class as a score would be taken for a detector."""
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     words = f"export {tracing} --to {export_format} --out {tmp_path}/{out}"

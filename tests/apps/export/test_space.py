@@ -42,11 +42,15 @@ def test_a_space_holds_all_that_its_app_needs(model, tmp_path, spectral_detector
     waveform = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Detector.from_pretrained(space / "detector")(waveform), spectral_detector(waveform))
 
-    output(f"{words} --overwrite")  # without the calibration of before
-    assert not (space / "calibration.json").exists()
+
+def test_a_space_that_is_written_again_keeps_no_calibration_of_before(model, tmp_path, output):
+    words = f"export {model} --to space --out {tmp_path}/space"
+    output(f"{words} --calibration {tmp_path}/calibration.json")
+    output(f"{words} --overwrite")
+    assert not (tmp_path / "space/calibration.json").exists()
 
 
-def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, refused):
+def test_a_calibration_that_does_not_fit_a_space_is_refused(model, tmp_path, refused):
     calibration = tmp_path / "calibration.json"
     out = tmp_path / "out"
     foreign = ScoredBy("0" * 64, "float32", None)

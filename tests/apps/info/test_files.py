@@ -27,7 +27,7 @@ def run(corpus, tmp_path_factory):
     return run_folder
 
 
-def test_a_checkpoint_of_a_run(run, info):
+def test_info_describes_a_checkpoint_of_a_run(run, info):
     text = " ".join(info(run / "epoch_2.pth").split())
     sheet = info(run / "epoch_2.pth", "--json")
     for line in (
@@ -144,7 +144,7 @@ def test_info_describes_a_calibration(tmp_path, info):
     assert "  detector" not in text
 
 
-def test_other_files_are_refused_in_one_line(tmp_path, refused):
+def test_files_of_no_known_kind_are_refused_in_one_line(tmp_path, refused):
     contents = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
     for name, text in contents.items():
         (tmp_path / name).write_text(text)

@@ -30,7 +30,7 @@ def test_pre_training_files_are_identified_in_each_packing(pretrained):
     assert identity.config["frontend"]["num_buckets"] == 320
 
 
-def test_each_format_of_a_detector(detector, tmp_path):
+def test_every_format_of_a_detector_is_identified(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
     exported = identify(tmp_path / "own.pth")
     assert exported.kind == "detector checkpoint of this package"

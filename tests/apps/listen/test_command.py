@@ -56,7 +56,7 @@ def encoded(samples, encoding, folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["s16le", "f32le", "mulaw", "alaw"])
-def test_a_pipe_of_raw_samples(listen, small, call, tmp_path, encoding):
+def test_a_pipe_of_raw_samples_has_the_scores_of_its_decoded_channels(listen, small, call, tmp_path, encoding):
     content = encoded(call, encoding, tmp_path)
     samples = np.concatenate([block for block, _ in RawAudio(content, 8000, encoding, 2).blocks()], axis=1)
     format = ("--rate", 8000, "--encoding", encoding, "--channels", 2)
@@ -101,7 +101,7 @@ def test_a_recording_in_words(command, listen_folder, small, call):
     assert "probability" not in out.splitlines()[1]
 
 
-def test_a_recording_in_real_time(command, listen_folder, tmp_path, call):
+def test_a_recording_is_heard_no_faster_than_it_sounds(command, listen_folder, tmp_path, call):
     soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
     words = ["listen", tmp_path / "short.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)

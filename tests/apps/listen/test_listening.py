@@ -104,7 +104,7 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     assert lines[-1]["real_time_factor"] > 0.4
 
 
-def test_the_evidence_of_a_call_is_that_of_python(judge, calls_it_spoof, call):
+def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
     lines = heard(judge(calls_it_spoof), [Block(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
     for line in lines_of(lines, "score"):

@@ -26,30 +26,30 @@ def error_of(refused, listen_folder):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_a_window_or_hop_without_a_length(error_of, source, flag, number):
+def test_a_window_or_hop_without_a_length_is_refused(error_of, source, flag, number):
     message = f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
     assert error_of(source, f"{flag}={number}") == message
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_time_that_may_wait(error_of, source):
+def test_a_max_behind_of_0_is_refused(error_of, source):
     error = error_of(source, "--max-behind", "0")
     assert error == "nes2net: error: --max-behind must be at least 0.001, not 0.0\n"
 
 
-def test_time_that_may_wait_in_python(small):
+def test_a_max_behind_of_nan_is_refused_by_python(small):
     with input_error("at least 0.001"):
         LiveJudge(small, "small.pth", max_behind=float("nan"))
 
 
-def test_a_window_without_a_length_beside_a_calibration(error_of, listen_folder):
+def test_a_window_without_a_length_is_refused_beside_a_calibration(error_of, listen_folder):
     calibration = sorted(listen_folder.glob("*.json"))[0]
     error = error_of("call", "--calibration", calibration, "--window", "nan")
     assert "--window must be a positive number of seconds, not nan" in error
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_detector_of_source_tracing(error_of, source, tmp_path):
+def test_a_detector_of_source_tracing_is_refused(error_of, source, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     error = error_of(source, model=tracing)
     assert error.startswith(f"nes2net: error: {REFUSED}")

@@ -79,7 +79,7 @@ def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call,
     assert [line["channel"] for line in lines_of(lines, "end")] == names
 
 
-def test_a_gap_that_the_client_tells(serve, small, call):
+def test_no_window_spans_a_gap_that_the_client_tells(serve, small, call):
     with connect(serve()) as client:
         send_first(client, call)
         client.send(b"\1\2")  # a part of a sample

@@ -79,7 +79,7 @@ def test_the_report_says_what_the_answer_rests_on(report, report_folder):
     assert "mostly be missed" not in text
 
 
-def test_nothing_of_it_is_run_or_fetched(report):
+def test_nothing_in_a_report_is_run_or_fetched(report):
     page = report()
     assert "<b>x" not in page
     assert "&lt;b&gt;x&amp;y.wav" in page
@@ -148,7 +148,7 @@ def test_different_channels_are_not_decided_but_one_of_them_is(report, tmp_path)
     assert "--channel 1" in text
 
 
-def test_a_detector_that_was_trained_on_segments(report, tmp_path, report_folder):
+def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp_path, report_folder):
     detector = loud_is_fake.detector()
     detector.save(tmp_path / "segments.pth", **detector.provenance.to_dict())
     soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
@@ -168,7 +168,7 @@ def test_a_long_recording_has_no_player(report, tmp_path):
     assert "10 min 10 s" in page
 
 
-def test_a_format_of_ffmpeg(report, tmp_path):
+def test_a_report_names_a_format_that_only_ffmpeg_reads(report, tmp_path):
     """Its title is Latin-1."""
     path = tmp_path / "a.m4a"
     encode(path, 0.5 * voice(seconds=3), "aac", title="Gruss ")

@@ -45,7 +45,7 @@ def evaluated(trials, paths, **options):
     return evaluate_robustness("in_the_wild", "eval", trials, paths, num_resamples=DRAWS, **options)
 
 
-def test_figures_are_those_of_the_metrics(case):
+def test_figures_of_each_condition_equal_the_metrics_of_its_scores(case):
     trials, paths, scores = case
     result = evaluated(trials, paths)
     is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
@@ -178,7 +178,7 @@ def test_the_page_orders_conditions_by_damage(case):
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", page)
 
 
-def test_a_class_without_trials(case):
+def test_trials_of_one_class_alone_are_refused(case):
     trials, paths, scores = case
     spoof_scores = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
     write_scores(paths[CLEAN], spoof_scores, spoof_scores.values())

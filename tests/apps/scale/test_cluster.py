@@ -25,7 +25,7 @@ def test_resources_are_resolved_to_actors_that_fit(resources, available, device,
     assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
 
 
-def test_resources_out_of_range():
+def test_resources_out_of_range_are_refused():
     with input_error("1 GPUs, but Ray finds 0"):
         Resources().resolve({"CPU": 8}, "cuda")
     with input_error("`num_actors` must be at least 1, not 0"):

@@ -51,7 +51,7 @@ def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind):
         assert f"x{kind}" in last.fault
 
 
-def test_addresses_of_shards_with_a_query_or_the_scheme_file(tmp_path):
+def test_shards_are_read_from_addresses_with_a_query_or_the_scheme_file(tmp_path):
     """Such as the signed addresses of object stores."""
     path = write_shard(tmp_path / "x.tar", RECORDINGS)
     fsspec.filesystem("memory").pipe("/x.tar?signature=1", path.read_bytes())
@@ -84,7 +84,7 @@ def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
     assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [1] * 10 + [0]
 
 
-def test_bytes_of_a_url_within_limits(monkeypatch):
+def test_a_url_is_read_up_to_a_number_of_bytes(monkeypatch):
     fsspec.filesystem("memory").pipe("/a.flac", b"abcd")
     assert (fetch("memory://a.flac").content, fetch("memory://a.flac").suffix) == (b"abcd", ".flac")
     with input_error("memory://b.flac cannot be read"):

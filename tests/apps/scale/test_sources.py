@@ -52,7 +52,7 @@ def test_shards_behind_a_url_are_listed(tmp_path):
         shards_of("nothing-knows-this://set")
 
 
-def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
+def test_a_list_is_cut_into_shards_of_a_thousand_recordings(tmp_path):
     lines = ["# a comment", "", "one two\t/abs/1.flac", *(f"{number}.flac" for number in range(1500))]
     first, second = shards_of(write(tmp_path / "files.txt", lines))
     assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
@@ -72,7 +72,7 @@ def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
         ("a.txt", "\n#nothing", "has no recordings"),
     ],
 )
-def test_sources_that_are_refused(tmp_path, name, content, message):
+def test_sources_without_readable_recordings_are_refused(tmp_path, name, content, message):
     if content is not None:
         write(tmp_path / name, content)
     with input_error(message):

@@ -51,7 +51,7 @@ def test_the_player_gets_its_file_once(client, desk, speech):
     wait(lambda: not left(desk))  # the file is removed after it was sent
 
 
-def test_nothing_else_is_answered(client):
+def test_other_addresses_and_methods_are_not_found(client):
     for name in (
         "config",
         "index.html",
@@ -147,7 +147,7 @@ def test_one_recording_is_scored_at_a_time(client, desk, second, path):
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])
 @pytest.mark.parametrize("charset", ["undefined", "x" * 2000, "idna"])
-def test_the_charset_of_a_form_is_of_no_account(client, path, charset):
+def test_the_charset_of_a_form_has_no_effect(client, path, charset):
     head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     headers = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
     answer = client.post(path, content=head + wav() + b"\r\n--B--\r\n", headers=headers)

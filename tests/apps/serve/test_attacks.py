@@ -192,7 +192,7 @@ def test_a_websocket_on_another_route_is_refused(ports, caplog):
     assert not caplog.records
 
 
-def test_compressed_bombs_over_http(serving, tmp_path):
+def test_compressed_bombs_over_http_are_refused(serving, tmp_path):
     """Requests are not decompressed; of a recording, no more is decoded than the longest that is taken."""
     client, desk = serving(Limits(max_duration=60))
     port = client.base_url.port
@@ -217,7 +217,7 @@ def test_compressed_bombs_over_http(serving, tmp_path):
     assert client.get("/health").status_code == 200
 
 
-def test_compressed_bombs_for_listen(ports):
+def test_compressed_frames_to_listen_are_refused(ports):
     """A compressed frame is refused, because no compression was agreed on."""
     port = ports["listen"]
     offer = request("listen", port, Sec_WebSocket_Extensions="permessage-deflate")

@@ -98,7 +98,7 @@ def test_fake_stretches_are_shown(page, serving, tmp_path, fakes):
         wait(lambda: audio(page, "currentTime") >= fakes[-1][0] - 0.1)
 
 
-def test_a_recording_that_is_not_decided(page, serving, speech, calibration, quiet_population):
+def test_the_card_says_why_a_recording_is_not_decided(page, serving, speech, calibration, quiet_population):
     llrs = Llrs(np.array([-1.0, 2.0]), np.array([-2.0, 1.0, 3.0]))
     decider = Decider(replace(calibration, population=quiet_population, llrs=llrs), 0.3, abstain=0.05)
     client, desk = serving(decider=decider)

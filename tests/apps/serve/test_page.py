@@ -35,7 +35,7 @@ def test_without_a_calibration_there_is_no_decision(client):
     assert cells == {"file", "score", "duration", "judged", "remark"}
 
 
-def test_a_recording_that_is_not_decided(serving, speech, calibration, quiet_population):
+def test_the_answer_says_why_a_recording_is_not_decided(serving, speech, calibration, quiet_population):
     """Its reason and what the decision rests on are shown and can be downloaded."""
     trained_on = {"corpus": "<dev>", "phase": "dev", "num_bonafide": 20, "num_spoof": 20, "date": "2026-01-02"}
     decider = Decider(replace(calibration, trained_on=trained_on, population=quiet_population), 0.3, abstain=0.05)

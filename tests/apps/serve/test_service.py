@@ -196,7 +196,7 @@ def answers_of(client, path, **options):
     return schemas
 
 
-def test_the_description_tells_the_truth(serving, tmp_path, speech, calibration):
+def test_every_answer_has_the_form_of_the_description(serving, tmp_path, speech, calibration):
     """Each answer has what the description says, and nothing else."""
     client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
     paths = client.get("/openapi.json").json()["paths"]

@@ -79,7 +79,7 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
         (lambda lines: [f"x{line}" for line in lines[:150]], (1, CHECK), "none of the 200 trials of the key has"),
     ],
 )
-def test_scores_that_do_not_fit(g200, script, change, expected, message):
+def test_scores_that_do_not_fit_the_key_are_refused(g200, script, change, expected, message):
     write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
     status, expected_output = expected
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval", status)
@@ -97,7 +97,7 @@ def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script)
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
 
 
-def test_warning_when_negating_changes_nothing(workdir, script):
+def test_scores_whose_negation_changes_nothing_are_warned_of(workdir, script):
     def lines(letter, labels):
         return "".join(f"s {letter}{n} none loc_tx x {label} notrim eval\n" for n, label in enumerate(labels))
 

@@ -80,7 +80,7 @@ def test_a_cut_in_any_link_is_noticed(tmp_path, file_format, subtype):
             load_audio(path)
 
 
-def test_au_files_follow_each_other_where_their_headers_say(tmp_path):
+def test_a_link_of_au_ends_where_its_header_says(tmp_path):
     first = link("AU", "PCM_16")
     assert link_starts(io.BytesIO(first + first)) == [0, len(first)]
     little = b"dns." + b"".join(first[start : start + 4][::-1] for start in range(4, 24, 4)) + first[24:]
@@ -88,9 +88,13 @@ def test_au_files_follow_each_other_where_their_headers_say(tmp_path):
     piped = first[:8] + b"\xff" * 4 + first[12:]
     for single in (first, first + bytes(100), piped + first):
         assert link_starts(io.BytesIO(single)) == [0]
+    assert link_starts(io.BytesIO(b".snd" + bytes(20) + b".snd" + bytes(20))) == [0, 24]
+
+
+def test_a_cut_in_the_second_link_of_au_is_named():
+    first = link("AU", "PCM_16")
     with input_error("is cut off: its header announces 64,000 bytes"):
         load_audio(RecordingBytes("chain.au", first + first[:-2000]))
-    assert link_starts(io.BytesIO(b".snd" + bytes(20) + b".snd" + bytes(20))) == [0, 24]
 
 
 def test_streams_that_begin_together_are_one_link():

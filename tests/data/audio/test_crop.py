@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from builders import golden, input_error
+from numpy.random import default_rng
 from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.waveform import (
@@ -28,7 +29,7 @@ def test_crops_from_the_start_equal_the_published_ones(num_samples):
 
 
 def test_an_empty_utterance_is_named():
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     for crop in (head_crop, *(partial(crop, rng=rng) for crop in (random_crop, random_tiled_crop))):
         with input_error("LA_T_1 has no samples"):
             crop(np.zeros(0), 7, utterance="LA_T_1")
@@ -38,7 +39,7 @@ def test_an_empty_utterance_is_named():
 def test_random_crops_of_a_short_utterance_repeat_it(length):
     """At exactly the length asked for the published ASVspoof 5 code fails (deviation 15)."""
     for seed in range(5):
-        rng = np.random.default_rng(seed)
+        rng = default_rng(seed)
         assert_array_equal(random_crop(np.arange(length), 7, rng), head_crop(np.arange(length), 7))
         crop = random_tiled_crop(np.arange(length), 7, rng)
         assert len(crop) == 7
@@ -84,6 +85,6 @@ def test_asvspoof5_crops_equal_the_published_ones_but_for_the_last_start():
     ],
 )
 def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length, number, min_draws):
-    starts = np.bincount([crop(np.arange(length), 7, np.random.default_rng(seed))[0] for seed in range(700)])
+    starts = np.bincount([crop(np.arange(length), 7, default_rng(seed))[0] for seed in range(700)])
     assert len(starts) == number
     assert starts.min() > min_draws

@@ -23,7 +23,7 @@ def test_only_mp4_files_that_are_cut_are_refused(tmp_path, suffix):
     refused(path, rf"noise\.{suffix}", path.read_bytes()[:-6000], [load_audio])
 
 
-def test_any_number_of_channels_is_averaged(tmp_path):
+def test_any_number_of_channels_is_decoded(tmp_path):
     """On eight planes PyAV's own conversion to an array ends the process (18) or raises an error (19)."""
     for channels in (1, 7, 8, 12):
         samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")

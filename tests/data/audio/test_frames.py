@@ -40,7 +40,7 @@ SAMPLE_RATES = (8000, 11_025, 12_345, 16_000, 192_000)  # all codes of the rate
 
 
 @pytest.mark.parametrize("length", FRAME_LENGTHS)
-def test_a_whole_file_needs_no_second_decoder(tmp_path, length):
+def test_a_whole_flac_file_needs_no_second_decoder(tmp_path, length):
     """Its last frame ends where the header says."""
     path = tmp_path / "noise.flac"
     for rate in SAMPLE_RATES:
@@ -76,7 +76,7 @@ def test_the_md5_sum_is_compared_when_a_file_is_measured(flac):
 @pytest.mark.parametrize(
     "codec, container, sample_format", [("libmp3lame", "mp3", "fltp"), ("mp2", "mp2", "s16"), ("aac", "adts", "fltp")]
 )
-def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_format):
+def test_a_stream_whose_last_frame_is_incomplete_is_refused_as_cut_off(tmp_path, codec, container, sample_format):
     path = tmp_path / "noise"
     options = {"write_xing": "0"} if container == "mp3" else {}
     encode(path, noise(), codec, sample_format, format=container, options=options)
@@ -175,22 +175,36 @@ def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, ca
 # ---- Ogg
 
 
-@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_every_damage_of_an_ogg_file_is_noticed(tmp_path, subtype):
+@pytest.fixture(params=["VORBIS", "OPUS"])
+def ogg(tmp_path, request):
+    """An Ogg file, and its samples."""
+    path = tmp_path / "noise.ogg"
+    soundfile.write(path, noise(48000), 16000, format="OGG", subtype=request.param)
+    return path, read_every_way(path)
+
+
+def test_a_tag_behind_an_ogg_file_is_skipped(ogg):
+    path, intact = ogg
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(load_audio(path), intact)
+
+
+def test_an_ogg_file_without_its_last_page_is_read(ogg):
+    """As a recorder leaves it that was stopped."""
+    path, intact = ogg
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    assert len(load_audio(path)) < len(intact)
+
+
+def test_every_damage_of_an_ogg_file_is_noticed(ogg):
     """Both decoders leave out a page with a wrong checksum, up to a second of audio."""
     rng = np.random.default_rng(0)
-    path = tmp_path / "noise.ogg"
-    soundfile.write(path, noise(48000), 16000, format="OGG", subtype=subtype)
-    content = path.read_bytes()
-    intact = read_every_way(path)
-    path.write_bytes(content + b"TAG" + bytes(125))
-    np.testing.assert_array_equal(load_audio(path), intact)
+    content = ogg[0].read_bytes()
     last_page = content.rindex(b"OggS")
-    path.write_bytes(content[:last_page])  # as of a recorder that was stopped
-    assert len(load_audio(path)) < len(intact)
     for offset in rng.integers(0, len(content), 40).tolist():
         damaged = bytearray(content)
         damaged[offset] ^= 1 << int(rng.integers(8))
         for changed in (damaged, content[:offset]):
             if offset and changed not in (content[: content.index(b"OggS", 1)], content[:last_page]):
-                refused(path, r"noise\.ogg", changed)
+                refused(ogg[0], r"noise\.ogg", changed)

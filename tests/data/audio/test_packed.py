@@ -46,21 +46,35 @@ def addresses(files, tmp_path_factory):
     return recordings | {"x.tar": [folder / "x.tar" / "inner.tar" / file.name for file in files]}
 
 
-@pytest.mark.parametrize("kind", ["x.parquet", "stream.arrow", "file.arrow", "x.tar", "memory"])
-def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_path):
+SHARDS = ["x.parquet", "stream.arrow", "file.arrow", "x.tar"]
+
+
+@pytest.mark.parametrize("kind", [*SHARDS, "memory"])
+def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind):
     sources = addresses.get(kind) or [RecordingBytes(file.name, file.read_bytes()) for file in files]
     for file, source in zip(files, sources):
         assert_array_equal(read_every_way(source), load_audio(file))
         for read in (count_samples, stated_length, measure_audio):
             assert read(source) == read(file)
-        if kind != "memory":
-            assert is_there(source)
-            assert size_of(source) == size_of(file)
-            assert stamp(source) == stamp(source.parents[1] if kind == "x.tar" else source.parent)
-            cache = AudioCache(tmp_path)
-            for _ in range(2):
-                assert_array_equal(cache.load(source), load_audio(file))
-            check_readable(source)
+
+
+@pytest.mark.parametrize("kind", SHARDS)
+def test_a_recording_in_a_shard_has_its_own_size_and_the_stamp_of_the_shard(files, addresses, kind):
+    for file, source in zip(files, addresses[kind]):
+        assert is_there(source)
+        check_readable(source)
+        shard, _ = shard_of(source)
+        assert size_of(source) == size_of(file)
+        assert stamp(source) == stamp(shard)
+        assert status_of(source).size == os.path.getsize(shard)
+
+
+@pytest.mark.parametrize("kind", SHARDS)
+def test_the_cache_gives_the_samples_of_a_recording_in_a_shard(files, addresses, kind, tmp_path):
+    cache = AudioCache(tmp_path)
+    for file, source in zip(files, addresses[kind]):
+        for _ in range(2):
+            assert_array_equal(cache.load(source), load_audio(file))
 
 
 def test_addresses_of_recordings_in_shards_are_recognised(addresses):
@@ -107,7 +121,7 @@ def test_the_bytes_of_a_recording_can_be_pickled():
         ({"audio": [(b"fLaC", "a.flac")]}, "was read by neither"),
     ],
 )
-def test_a_row_without_audio_is_named(rows, message, tmp_path):
+def test_a_row_without_readable_audio_is_named(rows, message, tmp_path):
     for write, name in ((shards.write_parquet, "x.parquet"), (shards.write_arrow, "x.arrow")):
         path = write(tmp_path / name, shards.table(rows))
         with input_error(message) as error:
@@ -149,10 +163,15 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
         path.parent.write_bytes(path.parent.read_bytes()[:-100])
         with input_error("row 0 of"):
             load_audio(path)
+
+
+def test_a_recording_whose_shard_was_removed_while_open_is_lost(files, tmp_path):
+    rows = shards.table({"audio": [(files[0].read_bytes(), files[0].name)]})
+    path = shards.write_arrow(tmp_path / "x.arrow", rows) / "0"
+    load_audio(path)
     path.parent.unlink()
     with pytest.raises(LostFile):
         check_readable(path)
-    assert status_of(tmp_path / "x.parquet" / "0").size == os.path.getsize(tmp_path / "x.parquet")
 
 
 def test_few_row_groups_are_held_in_memory(addresses, monkeypatch):

@@ -10,11 +10,12 @@ import soundfile
 from builders import golden, input_error
 from builders.recordings import encode
 from builders.voices import voice
+from numpy.random import default_rng
 
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.pcm import PcmDecoder, RawAudio
 
-SAMPLES = np.round(0.1 * np.random.default_rng(0).standard_normal((2, 999)) * 32768).astype("<i2")
+SAMPLES = np.round(0.1 * default_rng(0).standard_normal((2, 999)) * 32768).astype("<i2")
 
 
 def decoded(contents, encoding, channels=1):
@@ -96,7 +97,7 @@ def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("MP3", "AU")])
-def test_a_header_between_samples_is_no_samples(files, name):
+def test_the_header_of_a_file_between_samples_is_refused(files, name):
     decoder = PcmDecoder("s16le")
     decoder.push(SAMPLES.tobytes() * 10)
     decoder.push(files[name][:5])
@@ -108,7 +109,7 @@ def test_a_header_between_samples_is_no_samples(files, name):
 def test_audio_is_not_mistaken_for_a_file(encoding):
     """Silence, noise, a tone and all bytes, in pieces."""
     tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
-    noise = np.random.default_rng(0).bytes(300_000)
+    noise = default_rng(0).bytes(300_000)
     for content in (bytes(20_000), b"\xff" * 20_000, b"\xd5" * 20_000, bytes(range(256)) * 100, tone, noise):
         complete = content * (1 if encoding == "s16le" else 2)
         assert decoded([complete[first : first + 160] for first in range(0, len(complete), 160)], encoding).shape[1] > 0

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from builders import input_error
 from builders.recordings import READERS, encode, noise, read_every_way, refused, tone
+from numpy.random import default_rng
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import InputError
@@ -35,12 +36,10 @@ from nes2net.data.corpora.decoding import decode
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 44100, 48000])
 def test_resampling_equals_that_of_librosa(tmp_path, rate):
     for extra in range(4):  # lengths for which librosa ends with a zero
-        samples = 0.1 * np.random.default_rng(0).standard_normal((rate + extra, 2)).astype(np.float32)
+        samples = 0.1 * default_rng(0).standard_normal((rate + extra, 2)).astype(np.float32)
         soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
         expected, _ = librosa.load(tmp_path / "noise.wav", sr=16000)
-        loaded = load_audio(tmp_path / "noise.wav")
-        assert_allclose(loaded, expected, atol=1e-6)
-        assert_array_equal(np.concatenate(list(stream_audio(tmp_path / "noise.wav"))), loaded)
+        assert_allclose(load_audio(tmp_path / "noise.wav"), expected, atol=1e-6)
 
 
 def test_unusual_real_files_are_read_or_refused_by_name(shared):
@@ -82,7 +81,7 @@ def test_floating_point_samples_far_beyond_full_scale_are_refused(tmp_path, scal
 SOME = (load_audio, lambda path: load_excerpt(path, 1, 2))
 
 
-def test_bad_files_are_named(tmp_path, monkeypatch):
+def test_files_that_cannot_be_read_are_named(tmp_path, monkeypatch):
     """Also where FFmpeg would play other files that these name, or use the name of a file for a protocol."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("good.flac", noise(9000), 16000)
@@ -111,8 +110,11 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
         *((f"{name}.wav", "holds NaN", SOME) for name in ("nan", "infinite")),
     ):
         refused(name, rf"{re.escape(name[:4])}.* {message}", readers=readers)
-    assert count_samples("nothing.wav") == 0
-    assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
+
+
+def test_an_excerpt_before_a_nan_is_read(tmp_path):
+    soundfile.write(tmp_path / "nan.wav", np.array([0, 0, np.nan, 0]), 16000, subtype="FLOAT")
+    assert_array_equal(load_excerpt(tmp_path / "nan.wav", 0, 2), [0, 0])
 
 
 def test_a_waveform_of_three_axes_is_refused():
@@ -134,11 +136,15 @@ def test_a_name_that_is_not_utf8_changes_no_sample(tmp_path, subtype):
 
 
 def test_one_channel_can_be_chosen(tmp_path):
-    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (1000, 3)).astype(np.float32)
+    samples = default_rng(0).uniform(-0.5, 0.5, (1000, 3)).astype(np.float32)
     soundfile.write(tmp_path / "three.wav", samples, 16000, subtype="FLOAT")
     assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
     for channel in range(3):
         assert_array_equal(load_audio(ChannelOf(tmp_path / "three.wav", channel)), samples[:, channel])
+
+
+def test_a_channel_that_a_recording_lacks_is_refused(tmp_path):
+    soundfile.write(tmp_path / "three.wav", np.zeros((9, 3)), 16000)
     with input_error(r"three\.wav has 3 channels, counted from 0, so there is no channel 3: choose another"):
         load_audio(ChannelOf(tmp_path / "three.wav", 3))
 
@@ -165,7 +171,7 @@ def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypat
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_the_mean_of_two_channels_has_the_bits_of_numpys(order):
-    samples = np.random.default_rng(0).standard_normal((2, 1001)).astype(np.float32, order=order)
+    samples = default_rng(0).standard_normal((2, 1001)).astype(np.float32, order=order)
     samples[:, :4] = [[0, -0.0, 0, -0.0], [-0.0, -0.0, 0, 0.0]]
     expected = samples.mean(axis=0, dtype=np.float32)
     assert_array_equal(mean_of_channels(samples).view(np.uint32), expected.view(np.uint32))
@@ -186,7 +192,7 @@ def test_parts_of_a_recording_have_the_samples_of_the_whole(tmp_path, monkeypatc
     file_format, subtype, channels = kind.split()
     for rate in rates:
         path = tmp_path / f"noise_{rate}"
-        samples = 0.1 * np.random.default_rng(0).standard_normal((rate, int(channels)))
+        samples = 0.1 * default_rng(0).standard_normal((rate, int(channels)))
         if file_format == "FFmpeg":
             encode(path, samples.T, subtype, format="matroska", layout="stereo")  # at 16 kHz
         else:

@@ -98,8 +98,8 @@ QUIET = np.zeros_like(LOUD)
         ([QUIET, QUIET], "digital silence"),
     ],
 )
-def test_channels_are_compared_in_the_scored_part(channels, remark):
-    """Of the part that is scored; what another decoder had found before does not count."""
+def test_channels_that_differ_or_are_silent_get_their_remark(channels, remark):
+    """What another decoder had found before does not count."""
     samples = np.array(channels)
     compared = Channels()
     at_once = Listener(compared)
@@ -111,8 +111,13 @@ def test_channels_are_compared_in_the_scored_part(channels, remark):
     remarks = at_once.remark(len(LOUD))
     assert remarks.text.startswith(remark)
     assert bool(remarks.text) == bool(remark)
+
+
+@pytest.mark.parametrize("second", [QUIET, -LOUD])
+def test_channels_behind_the_scored_part_do_not_count(second):
     head = Channels(num_samples=1000)
-    behind = np.concatenate([np.ones((len(channels), 3000)), samples], 1)
-    head.push(behind, 3 * RATE)
+    scored = np.ones((2, 3000))
+    behind = np.array([LOUD, second])
+    head.push(np.concatenate([scored, behind], 1), 3 * RATE)
     assert head.describe_silent() == ""
     assert not head.cancel

@@ -45,7 +45,7 @@ def test_other_sounds_hold_no_speech(name):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_voice_is_found_also_in_noise(seed):
+def test_a_voice_alone_or_in_noise_is_speech(seed):
     assert speech_share(voice(seed, 4.0)) > 0.9
     assert speech_share(voice(seed, 4.0) + SOUNDS["white noise"][:64000] / 10) > 0.5
 
@@ -80,7 +80,7 @@ def test_real_recordings_hold_speech(real_clips):
     assert min(map(speech_share, real_clips)) > 0.4
 
 
-def test_the_share_of_speech_is_that_of_the_span():
+def test_the_share_of_speech_is_measured_within_the_span():
     frames = SpeechFrames()
     frames.push(np.concatenate([np.zeros(32000), voice(0, 4.0), SOUNDS["music: strings"][:64000]]))
     frames.finish()
@@ -91,8 +91,7 @@ def test_the_share_of_speech_is_that_of_the_span():
 
 
 @pytest.mark.parametrize("make", [voice, spoken])
-def test_shares_of_speech_do_not_depend_on_the_cuts(make):
-    """The same shares however a recording is cut; what was forgotten does not count."""
+def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut(make):
     pieces = [make(1, 3.0), np.zeros(8000), make(2, 3.0)]
     samples = np.concatenate(pieces).astype(np.float32)
     uncut = SpeechFrames()
@@ -109,6 +108,13 @@ def test_shares_of_speech_do_not_depend_on_the_cuts(make):
     assert early.share() == uncut.share()
     assert cut.end == pytest.approx(6.5)
     assert uncut.end == pytest.approx(6.5)
-    cut.drop(3.0)
-    assert cut.share(3.5, 6.5) == uncut.share(3.5, 6.5)
-    assert cut.share(0, 3) == 0.0
+
+
+def test_frames_that_were_dropped_do_not_count():
+    frames = SpeechFrames()
+    frames.push(voice(1, 6.5))
+    frames.finish()
+    later_share = frames.share(3.5, 6.5)
+    frames.drop(3.0)
+    assert frames.share(3.5, 6.5) == later_share
+    assert frames.share(0, 3) == 0.0

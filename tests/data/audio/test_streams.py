@@ -190,7 +190,7 @@ def test_tags_may_have_any_encoding(tmp_path, kind):
 # ---- MP4
 
 
-def test_a_file_may_end_within_a_number_of_its_tables(tmp_path):
+def test_an_mp4_file_that_ends_within_a_table_is_refused(tmp_path):
     path = tmp_path / "noise.mov"
     encode(path, noise(), "aac")
     content = path.read_bytes()

@@ -1,13 +1,14 @@
 """Every registered condition at each of its default strengths: what the contract promises."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from builders import input_error, noise_folders
 from builders.voices import voice
+from conftest import repository_text
+from numpy.random import default_rng
 
 from nes2net.data.augment import NoiseAugmentation, Sources
 from nes2net.data.augment.channels import LowPass
@@ -23,6 +24,9 @@ NAMES = [
     for name in effects._built_in
     for strength in effects.get(name).strengths or (None,)
 ]
+
+
+of_every_condition = pytest.mark.parametrize("text", NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +46,12 @@ def condition_or_skip(text, sources):
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("text", NAMES)
-def test_every_condition_changes_a_copy(text, sources):
+@of_every_condition
+def test_every_condition_returns_a_changed_waveform_and_keeps_its_input(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
     before = x.copy()
-    y = condition(x, np.random.default_rng(7))
+    y = condition(x, default_rng(7))
     assert np.array_equal(x, before)
     assert not np.shares_memory(x, y)
     assert y.ndim == 1
@@ -60,22 +64,22 @@ def test_every_condition_changes_a_copy(text, sources):
         assert not np.array_equal(y, x)
 
 
-@pytest.mark.parametrize("text", NAMES)
+@of_every_condition
 def test_every_condition_can_be_pickled(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
-    y = condition(x, np.random.default_rng(7))
-    unpickled_result = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
+    y = condition(x, default_rng(7))
+    unpickled_result = pickle.loads(pickle.dumps(condition))(x, default_rng(7))
     np.testing.assert_array_equal(unpickled_result, y)
 
 
-@pytest.mark.parametrize("text", NAMES)
+@of_every_condition
 def test_every_condition_accepts_short_or_silent_recordings(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
     has_silence = text.partition(":")[0] not in ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722")
     for short in (x[:1], np.ones(1, np.float32), x[:100], np.zeros(1, np.float32), np.zeros(3000, np.float32)):
-        changed = condition(short, np.random.default_rng(1))
+        changed = condition(short, default_rng(1))
         assert len(changed) >= 1
         assert changed.dtype == np.float32
         assert np.isfinite(changed).all()
@@ -89,7 +93,7 @@ def test_random_conditions_draw_again_for_each_utterance(sources):
     for text in ("white:10", "pink:10", "babble:10", "noise:10", "music:10", "speech:10", "room:0.3", "rawboost:5"):
         condition = create_condition(text, sources)
         x = voice()
-        assert not np.array_equal(condition(x, np.random.default_rng(1)), condition(x, np.random.default_rng(2))), text
+        assert not np.array_equal(condition(x, default_rng(1)), condition(x, default_rng(2))), text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_wrong_settings_of_augmentation_are_refused(augmentation, settings, mess
         getattr(augmentation, "of", augmentation)(**settings)
 
 
-def test_the_default_suite_leaves_out_what_lacks_its_data():
+def test_the_default_suite_omits_conditions_that_lack_their_data():
     suite = default_conditions()
     assert len(suite.names) >= 40
     assert len(set(suite.names)) == len(suite.names)
@@ -184,8 +188,8 @@ def test_a_condition_without_its_library_is_not_in_the_default_suite(monkeypatch
     assert how_to_install("robustness") in default_conditions().left_out["room"]
 
 
-def test_the_page_has_a_row_for_every_condition():
-    page = (Path(__file__).resolve().parents[3] / "docs" / "robustness.md").read_text(encoding="utf-8")
+def test_the_page_on_robustness_has_a_row_for_every_condition():
+    page = repository_text("docs/robustness.md")
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
         [f"`{name}`", effect.unit, ", ".join(f"{strength:g}" for strength in effect.strengths)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders import input_error
+from torch.testing import assert_close
 
 from nes2net.data.augment.latent import LatentAugmentation
 
@@ -20,15 +21,23 @@ def perturbed(x, seed=1, targets=TARGETS, **settings):
     return LatentAugmentation(**{"probability": 1.0, **settings})(x, targets, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize(
+of_each_kind = pytest.mark.parametrize(
     ("kind", "dtype"), [*((kind, torch.bfloat16) for kind in KINDS), ("noise", torch.float32), ("mixup", torch.float64)]
 )
+
+
+@of_each_kind
 def test_only_embeddings_of_spoofs_are_perturbed(kind, dtype):
     x = embeddings(dtype)
     y = perturbed(x, kinds=[kind])
     assert y.dtype == dtype
     assert torch.equal(y[~SPOOF], x[~SPOOF])
     assert (y != x).any(1)[SPOOF].sum() >= 4  # a share of 0 or 1 may be drawn, in half precision
+
+
+@of_each_kind
+def test_embeddings_with_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
+    x = embeddings(dtype)
     shares = torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1], [1, 0], [0.9, 0.1], [0, 1], [1, 0]])
     y = perturbed(x, targets=shares, kinds=[kind])
     assert not (y != x).any(1)[shares[:, 1] > 0].any()
@@ -68,12 +77,10 @@ def test_mixup_draws_from_beta_with_parameters_of_a_half():
 def test_noise_has_the_level_of_the_embedding():
     x = 100 * embeddings(size=4096)
     noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
-    torch.testing.assert_close(
-        noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0
-    )
+    assert_close(noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0)
 
 
-def test_affine_maps_have_the_level_of_the_embedding():
+def test_one_affine_map_at_the_level_of_the_embeddings_is_drawn_for_a_batch():
     x = 100 * embeddings(size=4096)
     affine = perturbed(x, kinds=["affine"], affine=0.2)[SPOOF]
     # one map for the batch: three utterances of equal level determine it in each dimension
@@ -82,13 +89,13 @@ def test_affine_maps_have_the_level_of_the_embedding():
     after = affine / level
     factor = (after[0] - after[1]) / (before[0] - before[1])
     shift = after[0] - factor * before[0]
-    torch.testing.assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
+    assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
     assert factor.mean() == pytest.approx(1, abs=0.02)
     assert factor.std() == pytest.approx(0.2, rel=0.1)
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_a_share_of_the_utterances_is_perturbed():
+def test_the_probability_is_the_share_of_perturbed_utterances():
     x = embeddings()
     assert torch.equal(perturbed(x, probability=0.0), x)
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
@@ -120,7 +127,7 @@ def test_gradients_flow_through_a_perturbation(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_spoof_without_another_one_is_perturbed(kind):
+def test_a_batch_of_one_spoof_or_none_stays_finite(kind):
     x = embeddings()
     for targets in (torch.tensor([1, 1, 0, 1, 1, 1, 1]), torch.ones(7, dtype=torch.long)):
         y = perturbed(x, targets=targets, kinds=[kind])

@@ -11,6 +11,7 @@ import soundfile
 from builders import input_error, noise_folders
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.random import default_rng
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import signal
 
@@ -35,7 +36,7 @@ def rirs(tmp_path_factory):
 
 
 def white(length, rms=0.1, seed=0, dtype=np.float32):
-    return (np.random.default_rng(seed).standard_normal(length) * rms).astype(dtype)
+    return (default_rng(seed).standard_normal(length) * rms).astype(dtype)
 
 
 # ---- the recipe, written out
@@ -113,13 +114,13 @@ def plain_augmentation(x, rng, musan, rirs, probability):
 
 
 @pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
-def test_equals_the_plain_rendering(musan, rirs, length):
+def test_noise_augmentation_equals_the_recipe_written_out(musan, rirs, length):
     augmentation = NoiseAugmentation(musan, rirs, 0.8)
     x = white(length)
     changed = 0
     for seed in range(25):
-        draws = np.random.default_rng(seed)
-        plain = np.random.default_rng(seed)
+        draws = default_rng(seed)
+        plain = default_rng(seed)
         y = augmentation(x, draws)
         assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
         assert draws.bit_generator.state == plain.bit_generator.state
@@ -128,19 +129,19 @@ def test_equals_the_plain_rendering(musan, rirs, length):
     assert 10 < changed < 25
 
 
-def test_the_only_folder_is_always_used(musan, rirs):
+def test_the_only_noise_folder_is_always_used(musan, rirs):
     x = white(8000)
     for folders in ({"musan": musan}, {"rir": rirs}):
         augmentation = NoiseAugmentation(**folders, probability=1)
         for seed in range(5):
-            assert not np.array_equal(augmentation(x, np.random.default_rng(seed)), x)
+            assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
 def test_without_a_folder_or_probability_no_noise_is_drawn(musan, rirs):
     x = white(8000)
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     assert NoiseAugmentation(probability=1)(x, rng) is x
-    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+    assert rng.bit_generator.state == default_rng(0).bit_generator.state
     assert NoiseAugmentation(musan, rirs, 0)(x, rng) is x
 
 
@@ -152,16 +153,16 @@ def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     moved = pickle.loads(pickle.dumps(moved))
     for seed in range(8):
         x = white(5000, seed=seed)
-        assert_array_equal(near(x, np.random.default_rng(seed)), moved(x, np.random.default_rng(seed)))
+        assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
 
 
-def test_only_the_excerpt_is_read(tmp_path):
+def test_only_the_excerpt_of_a_noise_file_is_read(tmp_path):
     path = tmp_path / "long.wav"
-    soundfile.write(path, np.random.default_rng(0).integers(-9999, 9999, 4_800_000).astype(np.int16), 16000)
+    soundfile.write(path, default_rng(0).integers(-9999, 9999, 4_800_000).astype(np.int16), 16000)
     file = NoiseFile(path, 4_800_000)
     tracemalloc.start()
     try:
-        excerpts = [draw_excerpt(file, 16000, np.random.default_rng(seed)) for seed in range(3)]
+        excerpts = [draw_excerpt(file, 16000, default_rng(seed)) for seed in range(3)]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -183,7 +184,7 @@ def test_noise_of_another_rate_is_resampled(musan, tmp_path):
     soundfile.write(folder / "music" / "tone.flac", 0.3 * np.sin(2 * np.pi * 5000 * time), 44100)
     (file,) = find_noises(folder)["music"]
     assert file.num_samples == 16000
-    excerpt = draw_excerpt(file, 8000, np.random.default_rng(0))
+    excerpt = draw_excerpt(file, 8000, default_rng(0))
     assert np.argmax(np.abs(np.fft.rfft(excerpt))) == 2500
 
 
@@ -237,6 +238,9 @@ def test_folders_without_impulse_responses_are_refused(tmp_path, rirs):
     shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")
     with input_error("has no audio files of impulse responses"):
         NoiseAugmentation(rir=tmp_path)
+
+
+def test_an_empty_impulse_response_is_refused(tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     with input_error(r"empty\.wav has no samples"):
         NoiseAugmentation(rir=tmp_path)
@@ -248,4 +252,4 @@ def test_a_damaged_noise_file_is_named(musan, tmp_path):
     for path in augmentation.recordings:
         os.truncate(path, 44)  # the header alone
     with input_error(r"(noise|speech|music)-.*\.wav"):
-        augmentation(white(100), np.random.default_rng(0))
+        augmentation(white(100), default_rng(0))

@@ -9,6 +9,7 @@ from builders import golden, input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.random import default_rng
 from numpy.testing import assert_allclose, assert_array_equal
 from rawboost import PlainRawBoost  # of scripts/benchmarks
 
@@ -21,7 +22,7 @@ TOLERANCE = 1e-6
 
 
 def noise(length, peak=0.5, seed=0, dtype=np.float32):
-    x = np.random.default_rng(seed).standard_normal(length)
+    x = default_rng(seed).standard_normal(length)
     return (x * (peak / np.abs(x).max())).astype(dtype)
 
 
@@ -63,7 +64,7 @@ def test_rawboost_equals_the_published_code(algo):
 
 
 @pytest.mark.parametrize("name", [name for name in WAVES if name.startswith("algo")])
-def test_every_sample_equals_published_code(name):
+def test_every_sample_of_rawboost_equals_the_published_code(name):
     algo, _, wave = name.split("_")
     y = rawboost(WAVES[f"in_{wave}"], int(algo.removeprefix("algo")), np.random.RandomState(0))
     assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
@@ -94,7 +95,7 @@ PARAMETERS = [
 
 @pytest.mark.parametrize("algo", range(1, 10))
 @pytest.mark.parametrize(("peak", "parameters"), [(0.1, {}), (3.0, {}), *((0.9, changes) for changes in PARAMETERS)])
-def test_equals_the_plain_rendering(algo, parameters, peak):
+def test_rawboost_equals_its_formulas_computed_with_scipy(algo, parameters, peak):
     for length in (2, 37, 6001):
         x = noise(length, peak, seed=algo)
         draws = np.random.RandomState(length)
@@ -108,7 +109,7 @@ def test_equals_the_plain_rendering(algo, parameters, peak):
 
 
 @pytest.mark.parametrize("algo", range(1, 10))
-def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
+def test_rawboost_in_float64_at_another_rate_equals_its_formulas_computed_with_scipy(algo):
     x = noise(9000, 0.9, dtype=np.float64)
     y = rawboost(x, algo, np.random.RandomState(1), sample_rate=8000, maxF=4000)
     expected = PlainRawBoost(np.random.RandomState(1), RawBoostParameters(maxF=4000), sample_rate=8000)(x, algo)
@@ -118,7 +119,7 @@ def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
 
 
 @pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
-def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
+def test_rawboost_in_single_precision_is_accurate_for_square_waves(peak):
     """A square wave has the most energy for its peak.
 
     Near peak 0.7 the float32 FFT is no longer used.
@@ -141,39 +142,55 @@ waveforms = st.one_of(
         st.sampled_from([np.float32, np.float64]),
     ),
 )
-generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
+generators = st.sampled_from([default_rng, np.random.RandomState])
+
+
+def boosted(x, algo, make_rng, seed):
+    return rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+
+
+calls = {"x": waveforms, "algo": st.sampled_from(ALGORITHMS), "make_rng": generators, "seed": st.integers(0, 2**32 - 1)}
 
 
 @settings(max_examples=100)
-@given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
-def test_rawboost_depends_only_on_its_input_with_its_seed(x, algo, make_rng, seed):
-    before = x.copy()
-    global_numpy = np.random.get_state()[1].copy()
-    global_python = random.getstate()
-    y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+@given(**calls)
+def test_rawboost_gives_a_finite_waveform_of_the_same_length(x, algo, make_rng, seed):
+    y = boosted(x, algo, make_rng, seed)
     assert y.shape == x.shape
     assert np.isfinite(y).all()
     assert y.dtype == (x.dtype if algo in (0, 2) else np.float64)
-    assert not np.shares_memory(x, y)
-    assert_array_equal(x, before)
-    assert_array_equal(np.random.get_state()[1], global_numpy)
-    assert random.getstate() == global_python
-    assert_array_equal(y, rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed)))
     if algo not in (0, 3, 4, 6, 7, 11):  # no normalisation after SSI noise in series
         assert np.abs(y).max() <= 1
 
 
-def test_nothing_is_added_to_silence_nor_by_a_filter_that_drops_the_only_sample():
+@settings(max_examples=100)
+@given(**calls)
+def test_rawboost_depends_only_on_its_input_with_its_seed(x, algo, make_rng, seed):
+    before = x.copy()
+    global_numpy = np.random.get_state()[1].copy()
+    global_python = random.getstate()
+    y = boosted(x, algo, make_rng, seed)
+    assert not np.shares_memory(x, y)
+    assert_array_equal(x, before)
+    assert_array_equal(np.random.get_state()[1], global_numpy)
+    assert random.getstate() == global_python
+    assert_array_equal(y, boosted(x, algo, make_rng, seed))
+
+
+def test_rawboost_of_silence_is_silence():
     for algo, length in product(ALGORITHMS, (1, 300, 5000)):
-        y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
+        y = rawboost(np.zeros(length, np.float32), algo, default_rng(0))
         assert_array_equal(y, np.zeros(length))
-    y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
+
+
+def test_a_filter_that_drops_the_only_sample_adds_nothing():
+    y = rawboost(np.array([0.5]), 3, default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
     assert_array_equal(y, [0.5])
 
 
 def test_impulsive_noise_reaches_every_position_with_a_generator():
     x = np.ones(50) / 4
-    rng = np.random.default_rng(0)
+    rng = default_rng(0)
     changed = sum(rawboost(x, 2, rng, P=100) != x for _ in range(400))
     # 200 expected, standard deviation about 12
     assert changed.min() > 120
@@ -187,18 +204,18 @@ def test_impulsive_noise_reaches_every_position_with_a_generator():
 def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
     """By default a Generator also draws the gates, before anything else."""
     x = noise(3000)
-    later = np.random.default_rng(5)
+    later = default_rng(5)
     later.random(draws)
-    y = rawboost(x, algo, np.random.default_rng(5))
+    y = rawboost(x, algo, default_rng(5))
     assert_array_equal(y, rawboost(x, equivalent, later))
 
 
 def test_a_draw_equal_to_its_ratio_hits_only_in_algorithm_10():
     x = noise(3000)
     gates = {"LnL_ratio": random.Random(0).random(), "ISD_ratio": 0, "SSI_ratio": 0}
-    hit = rawboost(x, 10, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
-    assert_array_equal(hit, rawboost(x, 1, np.random.default_rng(1)))
-    missed = rawboost(x, 11, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
+    hit = rawboost(x, 10, default_rng(1), gate_rng=random.Random(0), **gates)
+    assert_array_equal(hit, rawboost(x, 1, default_rng(1)))
+    missed = rawboost(x, 11, default_rng(1), gate_rng=random.Random(0), **gates)
     assert_array_equal(missed, x)
 
 
@@ -231,20 +248,20 @@ def test_a_draw_equal_to_its_ratio_hits_only_in_algorithm_10():
 )
 def test_wrong_input_of_rawboost_is_refused(x, parameters, expected):
     with input_error(expected):
-        rawboost(x, 0, np.random.default_rng(0), **parameters)
+        rawboost(x, 0, default_rng(0), **parameters)
 
 
 def test_unknown_algorithms_are_refused():
     for algo in (-1, 12, 2.5, "4"):
         with input_error("an integer from 0 to 11"):
-            rawboost(noise(100), algo, np.random.default_rng(0))
+            rawboost(noise(100), algo, default_rng(0))
 
 
 def test_generators_of_wrong_kinds_are_refused():
     with input_error(r"rng must be a numpy\.random\.Generator or RandomState, not int"):
         rawboost(noise(100), 1, 0)
     with input_error(r"gate_rng must be a random\.Random"):
-        rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
+        rawboost(noise(100), 10, default_rng(0), gate_rng=0)
     with input_error("algorithm 10 with a RandomState needs gate_rng"):
         rawboost(noise(100), 10, np.random.RandomState(0))
 

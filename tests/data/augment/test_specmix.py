@@ -7,6 +7,7 @@ import torch
 from builders import input_error
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing import assert_close
 
 from nes2net.data.augment.specmix import Specmix
 
@@ -19,7 +20,7 @@ specmixes = st.builds(
     probability=st.floats(0, 1),
     mix_labels=st.booleans(),
 )
-seeds = st.integers(0, 2**32)
+of_any_batch = given(shapes, specmixes, st.integers(0, 2**32))
 
 
 def batch_of(shape, seed=0):
@@ -37,17 +38,14 @@ def pasted(mixed, spectrograms):
     return mixed.spectrograms != spectrograms
 
 
-@given(shapes, specmixes, seeds)
+@of_any_batch
 def test_the_pasted_area_comes_from_one_other_sample_that_the_label_names(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
-    before = spectrograms.clone()
-    mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
-    assert torch.equal(spectrograms, before)
-    assert all(map(torch.equal, mixed, again))
+    mixed = specmix(spectrograms, targets, generator(seed))
     hard = torch.nn.functional.one_hot(targets, 2).float()
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
-    torch.testing.assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
-    torch.testing.assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
+    assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
+    assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
     assert (mixed.targets >= 0).all()
     for i in range(shape[0]):
         pasted_area = pasted(mixed, spectrograms)[i]
@@ -63,10 +61,19 @@ def test_the_pasted_area_comes_from_one_other_sample_that_the_label_names(shape,
         expected = (
             mixed.own_share[i] * hard[i] + (1 - mixed.own_share[i]) * hard[partner] if specmix.mix_labels else hard[i]
         )
-        torch.testing.assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
+        assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
 
 
-@given(shapes, specmixes, seeds)
+@of_any_batch
+def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
+    spectrograms, targets = batch_of(shape)
+    before = spectrograms.clone()
+    mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
+    assert torch.equal(spectrograms, before)
+    assert all(map(torch.equal, mixed, again))
+
+
+@of_any_batch
 def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     pasted_areas = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
@@ -81,26 +88,44 @@ def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
                 assert axis.sum() <= max_bands * math.floor(specmix.gamma * len(axis))
 
 
-def test_draws_are_distributed_as_the_settings_say():
-    """Half of the samples are mixed, with 1 to 3 bands of mean width (1 + ⌊0.3·100⌋)/2; every
-    partner is equally likely."""
-    spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
-    targets = torch.zeros(2000, dtype=torch.long)
-    one_band = Specmix(frequency_bands=1, time_bands=0, probability=0.5)(spectrograms, targets, generator(1))
-    selected = one_band.own_share < 1
-    assert 0.46 < selected.float().mean() < 0.54
-    widths = (1 - one_band.own_share[selected]) * 100
+#: Each sample has its number as its value.
+NUMBERED = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
+TARGETS = torch.zeros(2000, dtype=torch.long)
+
+
+@pytest.fixture(scope="module")
+def one_band():
+    """Half of 2,000 samples are mixed, each in one band of at most 30 of 100 frequencies; and which are mixed."""
+    mixed = Specmix(frequency_bands=1, time_bands=0, probability=0.5)(NUMBERED, TARGETS, generator(1))
+    return mixed, mixed.own_share < 1
+
+
+def test_the_probability_is_the_share_of_samples_that_are_mixed(one_band):
+    assert 0.46 < one_band[1].float().mean() < 0.54
+    assert (Specmix(probability=0.0)(NUMBERED, TARGETS, generator(0)).own_share == 1).all()
+
+
+def test_every_width_of_a_band_up_to_gamma_is_equally_likely(one_band):
+    mixed, selected = one_band
+    widths = (1 - mixed.own_share[selected]) * 100
     assert widths.min().round() == 1
     assert widths.max().round() == 30
     assert widths.mean() == pytest.approx(15.5, abs=1)
-    sources = one_band.spectrograms[selected].amax((1, 2)) + one_band.spectrograms[selected].amin((1, 2))
+
+
+def test_every_partner_is_equally_likely(one_band):
+    mixed, selected = one_band
+    sources = mixed.spectrograms[selected].amax((1, 2)) + mixed.spectrograms[selected].amin((1, 2))
     partners = sources - torch.arange(2000.0)[selected]
     assert partners.mean() == pytest.approx(1000, abs=60)
     assert len(partners.unique()) > 500
-    masks = pasted(one_band, spectrograms)[selected][:, 0]
+
+
+def test_bands_lie_at_any_frequency(one_band):
+    mixed, selected = one_band
+    masks = pasted(mixed, NUMBERED)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
     assert centres.mean() == pytest.approx(49.5, abs=3)
-    assert (Specmix(probability=0.0)(spectrograms, targets, generator(0)).own_share == 1).all()
 
 
 def test_mixed_targets_remain_distributions():
@@ -110,7 +135,7 @@ def test_mixed_targets_remain_distributions():
     once = specmix(spectrograms, targets, generator(0), num_classes=3)
     twice = specmix(once.spectrograms, once.targets, generator(1))
     assert once.targets.shape == twice.targets.shape == (6, 3)
-    torch.testing.assert_close(twice.targets.sum(1), torch.ones(6))
+    assert_close(twice.targets.sum(1), torch.ones(6))
 
 
 def test_spectra_must_be_a_batch():

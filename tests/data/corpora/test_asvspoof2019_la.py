@@ -4,7 +4,7 @@ import pytest
 from builders import input_error
 from builders.files import folder, write
 
-from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora.asvspoof2019_la import CORPUS, asv_scores
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 
@@ -24,26 +24,29 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
 def test_trials_are_found_in_each_layout_of_the_folders(tmp_path, protocol_folder, audio_folder, split, name):
     write(tmp_path / protocol_folder / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
     audio = folder(tmp_path / "DB" / audio_folder / f"ASVspoof2019_LA_{split}" / "flac")
-    trials = asvspoof2019_la.CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
+    trials = CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
     assert trials == [
         Trial("LA_E_1", audio / "LA_E_1.flac", "bonafide", "LA_0001", phase=split),
         Trial("LA_E_2", audio / "LA_E_2.flac", "spoof", "LA_0002", "A07", phase=split),
     ]
-    assert [trial.target for trial in trials] == [1, 0]
 
 
 def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
     train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
-    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
-    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
-    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(train)] == ["train"]
+    assert [t.id for t in CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
+    assert [t.id for t in CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
+    assert [t.phase for t in CORPUS.keys(train)] == ["train"]
     own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
-    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(own_protocol, "dev")] == [None, None]
+    assert [t.phase for t in CORPUS.keys(own_protocol, "dev")] == [None, None]
+
+
+def test_a_phase_without_keys_is_refused(tmp_path):
+    train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     with input_error("no trials in phase 'dev'; the key has train"):
-        asvspoof2019_la.CORPUS.keys(train, "dev")
+        CORPUS.keys(train, "dev")
     with pytest.raises(NotFound, match=r"ASVspoof2019\.LA\.cm\.dev\.trl\.txt"):
-        asvspoof2019_la.CORPUS.keys(tmp_path, "dev")
+        CORPUS.keys(tmp_path, "dev")
 
 
 def test_asv_scores_are_divided_by_class(tmp_path):
@@ -52,15 +55,15 @@ def test_asv_scores_are_divided_by_class(tmp_path):
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     file = write(tmp_path / "LA" / "ASVspoof2019_LA_asv_scores" / name, text)
     for root in (file, file.parent, tmp_path, tmp_path / "LA", protocol, protocol.parent):
-        assert [list(scores) for scores in asvspoof2019_la.asv_scores(root)] == [[2.5, 3], [-1], [0.5]]
+        assert [list(scores) for scores in asv_scores(root)] == [[2.5, 3], [-1], [0.5]]
 
 
 def test_missing_asv_scores_are_named(tmp_path):
     with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
-        asvspoof2019_la.asv_scores(tmp_path, "dev")
+        asv_scores(tmp_path, "dev")
 
 
 def test_an_unknown_key_of_asv_scores_is_named(tmp_path):
     file = write(tmp_path / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", "bonafide impostor 1\n")
     with input_error("line 1: unknown ASV key 'impostor'; expected one of target"):
-        asvspoof2019_la.asv_scores(file)
+        asv_scores(file)

@@ -15,7 +15,7 @@ from nes2net.metrics.eer import METHODS
 
 
 @pytest.mark.parametrize("name", corpora.names())
-def test_every_corpus_keeps_the_contract(name):
+def test_every_corpus_states_its_splits_sources_and_evaluation(name):
     corpus = corpora.get(name)
     assert isinstance(corpus, Corpus)
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
@@ -34,7 +34,7 @@ def test_every_corpus_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize("name", corpora.names())
-def test_the_counts_of_every_corpus_agree(name):
+def test_the_official_counts_of_every_corpus_add_up(name):
     corpus = corpora.get(name)
     assert bool(corpus.key_files) == bool(corpus.phases)
     assert set(corpus.key_counts) == set(corpus.phases)
@@ -51,12 +51,15 @@ def test_the_counts_of_every_corpus_agree(name):
             assert sum(values.values()) == (counts.spoof if field == "attack" else counts.trials)
 
 
-def test_a_corpus_of_another_package(register_corpus):
+def test_a_corpus_of_another_package_is_found_by_its_name(register_corpus):
     register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
     assert corpora.get("mine").title == "Mine"
     assert "mine" in corpora.names()
-    with input_error("corpus 'mine' is registered already"):
-        corpora.add("mine", "my_module:CORPUS")
+
+
+def test_a_corpus_under_a_taken_name_or_without_an_attribute_is_refused():
+    with input_error("corpus 'generic' is registered already"):
+        corpora.add("generic", "my_module:CORPUS")
     with input_error("corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
         corpora.add("ours", "our_module")
 
@@ -142,19 +145,32 @@ def test_an_error_names_every_path_that_was_searched(tmp_path, monkeypatch, name
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", [name for name in corpora.names() if not corpora.get(name).user_defined])
+of_published_corpora = pytest.mark.parametrize(
+    "name", [name for name in corpora.names() if not corpora.get(name).user_defined]
+)
+
+
+@of_published_corpora
+def test_an_unknown_split_or_phase_is_refused(tmp_path, name):
+    corpus = corpora.get(name)
+    for read in (corpus.trials, corpus.keys):
+        with input_error(f"{corpus.title} has no (split|phase) 'final'; known: "):
+            read(tmp_path, "final")
+
+
+@of_published_corpora
 def test_missing_parts_of_a_corpus_are_named(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
-    for read in (corpus.trials, corpus.keys):
-        with input_error(f"{corpus.title} has no (split|phase) 'final'; known: "):
-            read(tmp_path, "final")
     with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give "):
         (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])
 
 
-@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+with_protocols = pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+
+
+@with_protocols
 def test_test_is_another_name_of_eval(tmp_path, name):
     corpus = corpora.get(name)
     for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
@@ -164,7 +180,7 @@ def test_test_is_another_name_of_eval(tmp_path, name):
             find(tmp_path, "progress")
 
 
-@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
+@with_protocols
 def test_a_missing_protocol_is_named(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor, wait
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from nes2net.data.corpora.decoding import Decoded, decode_all, decode_in_paralle
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audio")
     noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
     soundfile.write(folder / "a.wav", noise[:8000], 16000)
@@ -63,7 +62,7 @@ class Forked(ProcessPoolExecutor):
     handed_out: ClassVar[list] = []
     hurried = True
 
-    def __init__(self, workers: int, **options):
+    def __init__(self, workers, **options):
         super().__init__(workers, **options | {"mp_context": multiprocessing.get_context("fork")})
 
     def submit(self, *args):
@@ -78,7 +77,7 @@ def forked(monkeypatch):
     monkeypatch.setattr(decoding, "ProcessPoolExecutor", Forked)
 
 
-def dies_at_c(path: Path) -> Decoded:
+def dies_at_c(path):
     if path.name == "c":
         os.kill(os.getpid(), signal.SIGKILL)
     return Decoded(path, 16000, 1, 1.0)

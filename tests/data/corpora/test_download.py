@@ -51,6 +51,12 @@ def client():
         yield client
 
 
+@pytest.fixture
+def download(client, tmp_path):
+    """A function that downloads a corpus into the folder of the test."""
+    return lambda corpus: fetch_all(plan_downloads(corpus, client), tmp_path, client)
+
+
 def add_record(server, id, files, **listed):
     entries = [
         {"key": name, "size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}", **listed}
@@ -74,23 +80,27 @@ def files_of(folder):
 
 
 def test_a_record_is_downloaded_with_its_archives_unpacked(server, client, tmp_path):
-    corpus = corpus_of(record_of(server, what="all of it"))
+    corpus = corpus_of(record_of(server))
     plan = plan_downloads(corpus, client)
-    assert {file.name: file.remote.size for file in plan.files} == {name: len(FILES[name]) for name in FILES}
-    assert plan.size == sum(map(len, FILES.values()))
-    assert plan.licences == ["cc-by-4.0"]
-    assert plan.steps == ["unpack more.rar into the folder by hand"]
     server.broken_after = [len(ZIP) // 2]
     fetch_all(plan, tmp_path, client)
     assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
     assert {"README.txt", "more.rar", "release.zip", "keys/LA/CM/trial_metadata.txt"} < set(files_of(tmp_path))
 
 
-def test_files_with_the_published_checksum_are_not_fetched_again(server, client, tmp_path):
+def test_the_plan_of_a_download_states_sizes_licences_and_steps(server, client):
+    plan = plan_downloads(corpus_of(record_of(server, what="all of it")), client)
+    assert {file.name: file.remote.size for file in plan.files} == {name: len(FILES[name]) for name in FILES}
+    assert plan.size == sum(map(len, FILES.values()))
+    assert plan.licences == ["cc-by-4.0"]
+    assert plan.steps == ["unpack more.rar into the folder by hand"]
+
+
+def test_files_with_the_published_checksum_are_not_fetched_again(server, download):
     corpus = corpus_of(record_of(server))
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     server.requests.clear()
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     assert server.fetched() == ["/api/records/7"]
 
 
@@ -114,17 +124,17 @@ def test_removed_archives_are_not_downloaded_again(server, client, tmp_path):
     assert files_of(tmp_path) == kept_files
 
 
-def test_without_a_published_checksum_that_of_the_download_is_recorded(server, client, tmp_path):
+def test_the_checksum_of_a_download_is_recorded_if_none_is_published(server, download, tmp_path):
     server.pages["/some list.txt"] = b"first"
     corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     received = json.loads((tmp_path / RECORD).read_text())["files"]["some list.txt"]
     assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()}
     assert received["published"] is False
-    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    download(corpus)
     (tmp_path / "some list.txt").write_bytes(b"FIRST")
     with input_error(rf"its checksum differs from the one recorded in {RECORD}"):
-        fetch_all(plan_downloads(corpus, client), tmp_path, client)
+        download(corpus)
 
 
 def test_a_second_record_has_a_folder_of_its_own(server, client, tmp_path):
@@ -134,7 +144,7 @@ def test_a_second_record_has_a_folder_of_its_own(server, client, tmp_path):
     assert (tmp_path / "README.txt").read_bytes() == b"read me"
 
 
-def test_only_must_match_a_file(server, client):
+def test_a_pattern_that_matches_no_file_is_refused(server, client):
     with input_error(r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
         plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
 
@@ -183,10 +193,13 @@ def test_a_set_of_the_hub_is_downloaded(hub, client, tmp_path):
         assert plan.licences == ["mit"]
         fetch_all(plan, to, client)
         assert [name for name in files_of(to) if not name.startswith(".cache")] == came
-    (to / came[0]).unlink()
+
+
+def test_a_set_that_the_hub_no_longer_has_is_named(hub, client, tmp_path):
+    plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client)
     hub.statuses = [404] * 99
     with pytest.raises((InputError, Unfinished), match=r"o/n"):
-        fetch_all(plan, to, client)
+        fetch_all(plan, tmp_path, client)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import zipfile
-from pathlib import Path
 
 import pytest
 from builders import input_error
@@ -11,7 +10,7 @@ from builders.http_server import running
 from builders.hub_server import serving
 
 from nes2net.data.corpora import in_the_wild
-from nes2net.data.corpora.corpus import Corpus, Download
+from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.download import fetch_all, plan_downloads
 from nes2net.lib.http_files import HttpFiles
 
@@ -23,24 +22,24 @@ def client():
 
 
 @pytest.fixture
-def elsewhere(tmp_path) -> Path:
+def elsewhere(tmp_path):
     """A folder to which links lead."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     return folder
 
 
-def corpus_of(download: Download) -> Corpus:
+def corpus_of(download):
     return dataclasses.replace(in_the_wild.CORPUS, counts={}, key_digests={}, downloads=(download,))
 
 
-def put_link(path: Path, elsewhere: Path) -> None:
+def put_link(path, elsewhere):
     path.parent.mkdir(parents=True)
     path.symlink_to(elsewhere)
 
 
 @pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
-def test_a_set_of_the_hub_is_downloaded(client, tmp_path, elsewhere, monkeypatch, name):
+def test_a_set_of_the_hub_is_not_downloaded_through_a_link(client, tmp_path, elsewhere, monkeypatch, name):
     data_set = tmp_path / "set"
     (data_set / "data").mkdir(parents=True)
     (data_set / "data" / "test.parquet").write_text("PAR1")
@@ -60,7 +59,7 @@ def test_a_set_of_the_hub_is_downloaded(client, tmp_path, elsewhere, monkeypatch
         ("below", {"unpack": ".", "name": "below/keys.zip"}),
     ],
 )
-def test_a_file_of_a_server(client, tmp_path, elsewhere, name, options):
+def test_an_archive_is_not_unpacked_through_a_link(client, tmp_path, elsewhere, name, options):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("keys/key.txt", b"key")

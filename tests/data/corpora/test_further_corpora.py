@@ -18,8 +18,10 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 
+of_every_corpus = pytest.mark.parametrize("name", CORPORA)
 
-@pytest.mark.parametrize("name", CORPORA)
+
+@of_every_corpus
 def test_further_corpora_give_their_trials(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
@@ -34,7 +36,7 @@ def test_further_corpora_give_their_trials(tmp_path, name):
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
 
 
-@pytest.mark.parametrize("name", CORPORA)
+@of_every_corpus
 def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
@@ -51,8 +53,8 @@ def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
             assert not split.extra  # recordings of another track
 
 
-@pytest.mark.parametrize("name", CORPORA)
-def test_missing_parts_of_further_corpora_are_named(tmp_path, name):
+@of_every_corpus
+def test_a_missing_recording_is_named_if_a_list_has_it_and_else_omitted(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
     make(tmp_path, mini)
@@ -126,7 +128,7 @@ def test_unpacked_archives_of_add_2023_are_found(tmp_path, monkeypatch):
         corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
 
 
-def test_the_evaluation_of_at_add_without_labels(tmp_path):
+def test_the_evaluation_of_at_add_has_trials_without_labels(tmp_path):
     audio = folder(tmp_path / "T1" / "eval")
     for name in ("b.wav", "a.wav"):
         write(audio / name)
@@ -136,13 +138,17 @@ def test_the_evaluation_of_at_add_without_labels(tmp_path):
         corpora.get("at_add_track1").keys(tmp_path, "eval")
 
 
-def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):
+def test_the_test_set_of_ctrsvdd_has_trials_without_labels(tmp_path):
     audio = folder(tmp_path / "test_set")
-    with input_error(r"test_set: holds no \.flac files"):
-        ctrsvdd.CORPUS.trials(tmp_path, "eval")
     for name in ("b.flac", "a.flac", "._a.flac", "notes.txt", "c.wav"):
         write(audio / name)
     assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
+
+
+def test_missing_parts_of_ctrsvdd_are_named(tmp_path):
+    folder(tmp_path / "test_set")
+    with input_error(r"test_set: holds no \.flac files"):
+        ctrsvdd.CORPUS.trials(tmp_path, "eval")
     with pytest.raises(NotFound, match=r"protocol of CtrSVDD eval not found; looked for .*test\.txt"):
         ctrsvdd.CORPUS.keys(tmp_path, "eval")
     with pytest.raises(NotFound, match=r"train\.txt"):

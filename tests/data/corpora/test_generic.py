@@ -10,9 +10,9 @@ from builders.files import folder, write
 
 from nes2net.data.corpora import generic
 from nes2net.data.corpora.check import check_corpus
+from nes2net.data.corpora.generic import CORPUS
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.metrics.localisation import Segment, write_rttm
 
 
@@ -26,12 +26,12 @@ def test_a_list_of_paths_gives_trials_of_its_parts(tmp_path, name, path, split_c
     second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
     third = Trial("c", tmp_path / "c.wav", "spoof")  # of every part
     for root in (file, tmp_path):
-        assert generic.CORPUS.trials(root) == [first, second, third]
-        assert generic.CORPUS.keys(root) == [first, second, third]
-        assert generic.CORPUS.trials(root, "train") == [first, third]
-        assert generic.CORPUS.trials(root, "eval") == [second, third]
-        assert generic.CORPUS.find_splits(root) == ("train", "eval")
-    elsewhere = generic.CORPUS.trials(folder(tmp_path / "elsewhere"), protocols=file)
+        assert CORPUS.trials(root) == [first, second, third]
+        assert CORPUS.keys(root) == [first, second, third]
+        assert CORPUS.trials(root, "train") == [first, third]
+        assert CORPUS.trials(root, "eval") == [second, third]
+        assert CORPUS.find_splits(root) == ("train", "eval")
+    elsewhere = CORPUS.trials(folder(tmp_path / "elsewhere"), protocols=file)
     assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / name for name in ("a/1.wav", "b/2 x.flac", "c.wav")]
 
 
@@ -41,16 +41,16 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
     file = write(tmp_path / "mine.csv", f"path,label,id,attack\n{rows}")
     trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("../y", tmp_path / "../y.wav")]
     for split in ("train", "dev", "eval", "all"):
-        assert generic.CORPUS.trials(file, split) == trials
-    assert generic.CORPUS.find_splits(file) == ("all",)
-    assert generic.CORPUS.keys(file) == trials[:1]
+        assert CORPUS.trials(file, split) == trials
+    assert CORPUS.find_splits(file) == ("all",)
+    assert CORPUS.keys(file) == trials[:1]
 
 
 def test_the_only_list_of_a_folder_is_its_protocol(tmp_path):
     """Unless there is one of the usual name."""
     file = write(tmp_path / "mine.csv", "path\n")
-    assert generic.CORPUS.find_protocol(tmp_path) == file
-    assert write(tmp_path / "list.csv", "path\n") == generic.CORPUS.find_protocol(tmp_path)
+    assert CORPUS.find_protocol(tmp_path) == file
+    assert write(tmp_path / "list.csv", "path\n") == CORPUS.find_protocol(tmp_path)
 
 
 def test_the_lists_of_all_parts_make_the_corpus(tmp_path):
@@ -59,23 +59,22 @@ def test_the_lists_of_all_parts_make_the_corpus(tmp_path):
     write(tmp_path / "validation" / "fake" / "d.wav")
     write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
     expected = [("a", "train"), ("validation/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
-    assert [(t.id, t.phase) for t in generic.CORPUS.keys(tmp_path)] == expected
-    trials = generic.CORPUS.trials(tmp_path)
+    assert [(t.id, t.phase) for t in CORPUS.keys(tmp_path)] == expected
+    trials = CORPUS.trials(tmp_path)
     assert [(t.id, t.phase) for t in trials] == expected
-    assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
-    assert generic.CORPUS.trials(tmp_path, "eval") == trials[2:]
+    assert CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
+    assert CORPUS.trials(tmp_path, "eval") == trials[2:]
     assert trials[-1].path == tmp_path / "sub" / "c.wav"
-    elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
+    elsewhere = CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
-    write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
-    assert evaluate_systems("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5)["eer"].value == 0
+    assert CORPUS.keys(tmp_path, "eval") == trials[2:]
 
 
 @pytest.mark.parametrize("split_folder, split", [("", "all"), ("train", "train"), ("test", "eval")])
 def test_folders_of_classes_give_labelled_trials(tmp_path, split_folder, split):
     for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
         write(tmp_path / split_folder / name)
-    trials = generic.CORPUS.trials(tmp_path, split)
+    trials = CORPUS.trials(tmp_path, split)
     prefix = f"{split_folder}/" if split_folder else ""
     assert [(t.id, t.label, t.attack) for t in trials] == [
         (f"{prefix}Real/a", "bonafide", None),
@@ -86,15 +85,15 @@ def test_folders_of_classes_give_labelled_trials(tmp_path, split_folder, split):
     assert {t.phase for t in trials} == {None if split == "all" else split}
     for t in trials:
         assert t.path.is_file()
-    assert generic.CORPUS.trials(tmp_path) == trials
+    assert CORPUS.trials(tmp_path) == trials
 
 
 def test_a_line_says_which_files_of_a_folder_are_skipped(tmp_path, capsys):
     """Once for each class, however often the corpus is read: checked, counted and scored."""
     for name in ("real/a.wav", "real/b.sdf", "real/c.sdf", "real/notes.txt", "fake/d.wav"):
         write(tmp_path / name)
-    assert len(check_corpus(generic.CORPUS, tmp_path).splits[0].present) == 2
-    assert len(generic.CORPUS.trials(tmp_path)) == 2
+    assert len(check_corpus(CORPUS, tmp_path).splits[0].present) == 2
+    assert len(CORPUS.trials(tmp_path)) == 2
     stderr = capsys.readouterr().err
     assert stderr.count("skipped in") == 1
     assert f"{tmp_path / 'real'}, because" in stderr
@@ -105,7 +104,7 @@ def test_a_line_says_which_files_of_a_folder_are_skipped(tmp_path, capsys):
 def test_columns_may_have_other_names_or_delimiters(tmp_path, delimiter):
     text = "utt_id,file_path,label\nx,a.wav,pristine\ny,b.wav,generated\n"
     path = write(tmp_path / "list.csv", text.replace(",", delimiter))
-    trials = [(trial.id, trial.path, trial.label) for trial in generic.CORPUS.trials(path)]
+    trials = [(trial.id, trial.path, trial.label) for trial in CORPUS.trials(path)]
     assert trials == [("x", tmp_path / "a.wav", "bonafide"), ("y", tmp_path / "b.wav", "spoof")]
 
 
@@ -134,28 +133,37 @@ def test_columns_may_have_other_names_or_delimiters(tmp_path, delimiter):
 )
 def test_a_malformed_list_is_named(tmp_path, text, message):
     with input_error(message) as error:
-        generic.CORPUS.trials(write(tmp_path / "list.csv", text))
+        CORPUS.trials(write(tmp_path / "list.csv", text))
     assert "list.csv" in str(error.value)
 
 
-def test_a_folder_without_recordings_or_lists(tmp_path):
+def test_a_folder_without_recordings_or_lists_is_refused(tmp_path):
     with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
-        generic.CORPUS.trials(tmp_path)
+        CORPUS.trials(tmp_path)
     with pytest.raises(NotFound, match="no list of trials"):
-        generic.CORPUS.trials(tmp_path / "none.csv")
+        CORPUS.trials(tmp_path / "none.csv")
+
+
+def test_a_part_that_a_list_lacks_is_refused(tmp_path):
+    file = write(tmp_path / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
     with input_error("no trials in phase 'dev'; the key has eval, train"):
-        file = write(tmp_path / "parts" / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
-        generic.CORPUS.trials(file, "dev")
+        CORPUS.trials(file, "dev")
+
+
+def test_two_folders_of_one_class_are_refused(tmp_path):
     folder(tmp_path / "real")
     folder(tmp_path / "human")
     with input_error("both human and real stand for bonafide; rename one"):
-        generic.CORPUS.trials(tmp_path)
+        CORPUS.trials(tmp_path)
+
+
+def test_a_list_without_labels_is_refused_as_a_key(tmp_path):
     with input_error("no trial has a label"):
-        generic.CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
+        CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
 
 
 def test_the_list_of_real_recordings_is_read(shared):
-    trials = generic.CORPUS.trials(shared / "real" / "audio")
+    trials = CORPUS.trials(shared / "real" / "audio")
     assert len(trials) == 607
     assert sum(t.target for t in trials) == 390
     for t in trials:
@@ -179,7 +187,7 @@ def test_segments_are_read_from_the_rttm_file_beside_the_list(tmp_path, name):
             "b": [Segment("bonafide", 0.0, 1.01)],
             "c": [Segment("spoof", 0.0, 1.02)],
         }
-    labels = generic.CORPUS.segment_labels(tmp_path, "dev", 20)
+    labels = CORPUS.segment_labels(tmp_path, "dev", 20)
     assert labels["sub/a%20b"].tolist() == [1] * 15 + [0] * 8 + [1] * 27
     assert labels["b"].tolist() == [1] * 50
 

@@ -25,9 +25,17 @@ def packed(corpus, tmp_path_factory):
     return out
 
 
-def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_detector, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """No hub can be reached; the folder in which its sets would be kept."""
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
-    snapshot = make_cache(tmp_path / "hf", "owner/set", packed)
+    return tmp_path / "hf"
+
+
+def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(
+    corpus, packed, spectral_detector, tmp_path, offline, capsys
+):
+    snapshot = make_cache(offline, "owner/set", packed)
     spectral_detector.save(tmp_path / "model.pth")
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
@@ -83,16 +91,26 @@ def test_a_set_that_may_not_be_downloaded_is_named(packed, tmp_path, monkeypatch
         hub.download(f"hub:owner/{name}")
 
 
-def test_a_set_that_cannot_be_downloaded_is_named(packed, tmp_path, monkeypatch):
-    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+@pytest.mark.usefixtures("offline")
+def test_a_set_that_cannot_be_downloaded_is_named():
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
     assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
+
+
+def test_a_wrong_name_of_a_set_is_refused():
     for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
         with input_error("not a data set of the hub: write hub:OWNER/NAME"):
             corpora.get(name)
-    assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
-    first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_copy_of_a_set_is_read_without_the_hub(packed):
+    assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12
+
+
+def test_shards_that_an_interrupted_download_lacks_are_named(packed, offline):
+    first = min(make_cache(offline, "owner/set", packed).glob("data/test-*"))
     first.unlink()
     with input_error(f"shards are missing: data/{first.name}; copy or download"):
-        corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download
+        corpora.get("hub:owner/set").trials(None, "eval")

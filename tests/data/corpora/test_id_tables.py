@@ -1,7 +1,5 @@
 """Tables of ids: scores and labels of other programs are read, or refused in the words of the table."""
 
-from pathlib import Path
-
 import pytest
 from builders import input_error
 
@@ -9,9 +7,11 @@ from nes2net.data.registry import corpora
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import read_scores
 
+of_every_corpus = pytest.mark.parametrize("name", corpora.names())
+
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "scores.txt"
 
 
@@ -91,7 +91,7 @@ def test_json_of_another_form_is_refused(path, text, message):
         read_scores(path)
 
 
-@pytest.mark.parametrize("name", corpora.names())
+@of_every_corpus
 @pytest.mark.parametrize(
     "text",
     [
@@ -104,7 +104,7 @@ def test_json_of_another_form_is_refused(path, text, message):
         '{"file": "u1.wav", "label": "bonafide"}\n{"label": "spoof", "file": "u2.wav"}\n',
     ],
 )
-def test_labels_alone_are_the_key_of_every_corpus(tmp_path, name, text):
+def test_a_file_of_labels_is_read_as_the_key_of_every_corpus(tmp_path, name, text):
     labels = tmp_path / "labels.txt"
     labels.write_text(text)
     first, second = corpora.get(name).keys(labels)
@@ -114,26 +114,33 @@ def test_labels_alone_are_the_key_of_every_corpus(tmp_path, name, text):
     assert second.label == "spoof"
 
 
-@pytest.mark.parametrize("name", corpora.names())
-def test_labels_alone_belong_to_every_phase(tmp_path, name):
-    labels = tmp_path / "labels.txt"
-    labels.write_text("u1 bonafide\nu2 spoof\n")
+@pytest.fixture
+def labels(tmp_path):
+    (tmp_path / "labels.txt").write_text("u1 bonafide\nu2 spoof\n")
+    return tmp_path / "labels.txt"
+
+
+@of_every_corpus
+def test_a_file_of_labels_is_read_as_the_key_of_every_phase(labels, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
+
+
+@of_every_corpus
+def test_an_unknown_phase_of_a_file_of_labels_is_refused(labels, name):
     with input_error("has no phase 'x'"):
-        corpus.keys(labels, "x")
+        corpora.get(name).keys(labels, "x")
 
 
-@pytest.mark.parametrize("name", corpora.names())
-def test_labels_alone_with_an_unknown_word_are_refused(tmp_path, name):
-    labels = tmp_path / "labels.txt"
+@of_every_corpus
+def test_a_file_of_labels_with_an_unknown_word_is_refused(labels, name):
     labels.write_text("u1 bonafide\nu2 1\n")
     with input_error("labels.txt, line 2: unknown label '1'; .*so write the words"):
         corpora.get(name).keys(labels)
 
 
-def test_a_list_of_recordings_is_no_file_of_labels(tmp_path):
+def test_a_list_of_recordings_is_not_read_as_a_file_of_labels(tmp_path):
     """Its ids are paths without suffix, and labels may be missing."""
     recordings = tmp_path / "list.csv"
     recordings.write_text("path,label\na.b.wav,real\nb,fake\nc.x,\n")

@@ -4,7 +4,7 @@ import pytest
 from builders import input_error
 from builders.files import folder, write
 
-from nes2net.data.corpora import in_the_wild
+from nes2net.data.corpora.in_the_wild import CORPUS
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 
@@ -12,27 +12,34 @@ META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bon
 
 
 @pytest.mark.parametrize("root", [".", "release_in_the_wild"])
-def test_recordings_are_ordered_by_number_with_their_labels(tmp_path, root):
+def test_recordings_are_listed_with_their_labels(tmp_path, root):
     audio = folder(tmp_path / "release_in_the_wild")
     for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
         write(audio / name)
     write(audio / "meta.csv", META)
-    assert in_the_wild.CORPUS.trials(tmp_path / root) == [
+    assert CORPUS.trials(tmp_path / root) == [
         Trial("0", audio / "0.wav", "spoof", "Obama, Barack"),
         Trial("1", audio / "1.wav", "bonafide", "Alec Guinness"),
         Trial("10", audio / "10.wav", "spoof"),
         Trial("7", audio / "7.wav"),
     ]
-    for key in (tmp_path / root, audio / "meta.csv"):
-        keys = [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")]
-        assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
+
+
+@pytest.mark.parametrize("key", [".", "release_in_the_wild", "release_in_the_wild/meta.csv"])
+def test_the_key_is_found_from_each_root_or_file(tmp_path, key):
+    write(tmp_path / "release_in_the_wild" / "meta.csv", META)
+    keys = [(t.id, t.label, t.path) for t in CORPUS.keys(tmp_path / key, "eval")]
+    assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path):
+    with input_error(r"holds no \.wav files; give `root`"):
+        CORPUS.trials(tmp_path)
 
 
 def test_recordings_without_labels_are_listed(tmp_path):
-    with input_error(r"holds no \.wav files; give `root`"):
-        in_the_wild.CORPUS.trials(tmp_path)
     write(tmp_path / "1.wav")
-    assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
+    assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
 
 
 def test_missing_labels_are_named(tmp_path):
@@ -40,12 +47,12 @@ def test_missing_labels_are_named(tmp_path):
     with pytest.raises(
         NotFound, match=r"protocol of In-the-Wild eval not found; .*meta.csv, .*release_in_the_wild/meta.csv"
     ):
-        in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
+        CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
 
 
 def test_labels_with_a_byte_order_mark_are_read(tmp_path):
     write(tmp_path / "1.wav")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()
     (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)
-    assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
-    assert [t.id for t in in_the_wild.CORPUS.keys(tmp_path / "labels")] == ["0", "1", "10"]
+    assert CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
+    assert [t.id for t in CORPUS.keys(tmp_path / "labels")] == ["0", "1", "10"]

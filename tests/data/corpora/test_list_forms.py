@@ -10,6 +10,7 @@ from builders import input_error
 from builders.files import write
 
 from nes2net.data.corpora import generic
+from nes2net.data.corpora.generic import CORPUS
 from nes2net.metrics.localisation import Segment
 
 
@@ -54,21 +55,21 @@ def facts(trials):
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_of_other_toolkits_are_read(tmp_path, expected, name):
     path = write(tmp_path / name, LISTS[name])
-    assert facts(generic.CORPUS.trials(path)) == expected
-    assert facts(generic.CORPUS.trials(tmp_path)) == expected
+    assert facts(CORPUS.trials(path)) == expected
+    assert facts(CORPUS.trials(tmp_path)) == expected
 
 
 def test_compressed_cuts_are_read(tmp_path, expected):
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(CUTS.encode()))
-    assert facts(generic.CORPUS.trials(path)) == expected
+    assert facts(CORPUS.trials(path)) == expected
 
 
 def test_a_cut_off_gzip_file_is_an_error(tmp_path):
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(CUTS.encode())[:-9])
     with input_error("cut off"):
-        generic.CORPUS.trials(path)
+        CORPUS.trials(path)
 
 
 def test_a_gzip_file_that_grows_beyond_the_limit_is_an_error(tmp_path, monkeypatch):
@@ -76,14 +77,14 @@ def test_a_gzip_file_that_grows_beyond_the_limit_is_an_error(tmp_path, monkeypat
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(b" " * 2000))
     with input_error("1,000 bytes when decompressed"):
-        generic.CORPUS.trials(path)
+        CORPUS.trials(path)
 
 
 def test_kaldi_lists_are_joined_by_their_ids(tmp_path, expected):
     write(tmp_path / "wav.scp", "u1 a/1.wav\nu2 a/2.wav\n")
     write(tmp_path / "utt2label", "u2 fake\nu1 real\n")
     write(tmp_path / "utt2spk", "u1 ann\nu2 ann\n")
-    assert facts(generic.CORPUS.trials(tmp_path)) == expected
+    assert facts(CORPUS.trials(tmp_path)) == expected
 
 
 def test_a_folder_for_each_part_may_hold_a_list(tmp_path):
@@ -91,9 +92,9 @@ def test_a_folder_for_each_part_may_hold_a_list(tmp_path):
     write(tmp_path / "test" / "wav.scp", "u2 2.wav\n")
     write(tmp_path / "test" / "utt2label", "u2 fake\n")
     expected = [("1", tmp_path / "train" / "1.wav", "train"), ("u2", tmp_path / "test" / "2.wav", "eval")]
-    trials = generic.CORPUS.trials(tmp_path)
+    trials = CORPUS.trials(tmp_path)
     assert [(trial.id, trial.path, trial.phase) for trial in trials] == expected
-    [trial] = generic.CORPUS.trials(tmp_path, "train")
+    [trial] = CORPUS.trials(tmp_path, "train")
     assert trial.path == tmp_path / "train" / "1.wav"
 
 
@@ -116,7 +117,7 @@ def test_lists_that_do_not_name_whole_files_are_refused(tmp_path, name, text, fa
     owned = tmp_path / "owned"
     path = write(tmp_path / name, text.replace("{owned}", str(owned)))
     with input_error() as refused:
-        generic.CORPUS.trials(path)
+        CORPUS.trials(path)
     message = str(refused.value)
     assert [fact for fact in facts_of_message if fact not in message] == []
     assert not owned.exists()
@@ -127,14 +128,14 @@ def test_a_source_that_is_a_command_is_refused(tmp_path):
     entry["recording"]["sources"][0]["type"] = "command"
     path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))
     with input_error("type 'command'"):
-        generic.CORPUS.trials(path)
+        CORPUS.trials(path)
 
 
 def test_segments_of_kaldi_are_refused(tmp_path):
     write(tmp_path / "wav.scp", "r1 a.wav\n")
     write(tmp_path / "segments", "u1 r1 0.0 1.0\n")
     with input_error("cut the audio files"):
-        generic.CORPUS.trials(tmp_path)
+        CORPUS.trials(tmp_path)
 
 
 def audacity_labels(folder):

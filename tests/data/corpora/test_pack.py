@@ -9,7 +9,13 @@ from builders import input_error
 from nes2net.cli.main import main
 from nes2net.data.audio.packed import open_recording
 from nes2net.data.corpora import asvspoof2019_la, pack, shards
+from nes2net.data.corpora.shards import CORPUS
 from nes2net.data.corpora.trial import Trial
+
+
+@pytest.fixture
+def dev_trials(corpus):
+    return asvspoof2019_la.CORPUS.trials(corpus, "dev")
 
 
 def without_place(trials):
@@ -23,41 +29,43 @@ def test_packed_trials_are_read_back(corpus, format, tmp_path, capsys):
     number = len(shards.shards_below(tmp_path / "out"))
     assert number > 2
     assert f"of audio in {number} shards, in" in capsys.readouterr().out
-    assert shards.CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
+    assert CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
     for split in ("train", "dev"):
-        packed_trials = shards.CORPUS.trials(tmp_path / "out", split)
+        packed_trials = CORPUS.trials(tmp_path / "out", split)
         original = asvspoof2019_la.CORPUS.trials(corpus, split)
         assert without_place(packed_trials) == without_place(replace(t, phase=split) for t in original)
         for packed, file in zip(packed_trials, original):
             assert open_recording(packed.path).read() == file.path.read_bytes()
 
-    again = [str(tmp_path / "out"), str(tmp_path / "again")]  # from shards to shards of the other kind
-    other_format = "tar" if format == "parquet" else "parquet"
-    assert main(["data", "pack", "shards", *again, "--split", "dev", "--format", other_format]) == 0
-    repacked = shards.CORPUS.trials(tmp_path / "again", "dev")
-    assert without_place(repacked) == without_place(shards.CORPUS.trials(tmp_path / "out", "dev"))
-    assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in original]
+
+@pytest.mark.parametrize("first, second", [("parquet", "tar"), ("tar", "parquet")])
+def test_shards_are_packed_into_shards_of_another_format(dev_trials, tmp_path, first, second):
+    pack.pack({"dev": dev_trials}, tmp_path / first, title="dev", format=first)
+    assert main(["data", "pack", "shards", str(tmp_path / first), str(tmp_path / second), "--format", second]) == 0
+    repacked = CORPUS.trials(tmp_path / second, "dev")
+    assert without_place(repacked) == without_place(CORPUS.trials(tmp_path / first, "dev"))
+    assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in dev_trials]
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_packing_keeps_the_phases_of_trials(corpus, format, tmp_path):
+def test_packing_keeps_the_phases_of_trials(dev_trials, format, tmp_path):
     phases = ("eval", "progress", "track1", "train")
     out = tmp_path / "out"
-    trials = [replace(t, phase=p) for t, p in zip(asvspoof2019_la.CORPUS.trials(corpus, "dev"), phases)]
+    trials = [replace(t, phase=p) for t, p in zip(dev_trials, phases)]
     splits = {"eval": trials[:2], "track1": trials[2:3], "train": trials[3:]}
     pack.pack(splits, out, title="phases", format=format)
-    assert shards.CORPUS.find_splits(out) == ("train", "eval")
-    assert [trial.phase for trial in shards.CORPUS.trials(out, "train")] == ["train"]
-    assert [trial.phase for trial in shards.CORPUS.trials(out, "eval")] == list(phases[:3])  # all that is scored
+    assert CORPUS.find_splits(out) == ("train", "eval")
+    assert [trial.phase for trial in CORPUS.trials(out, "train")] == ["train"]
+    assert [trial.phase for trial in CORPUS.trials(out, "eval")] == list(phases[:3])  # all that is scored
     for phase in phases[:3]:
-        assert [trial.phase for trial in shards.CORPUS.keys(out, phase)] == [phase]
-        shards.CORPUS.check_phase(phase, shards.CORPUS.keys(out))
+        assert [trial.phase for trial in CORPUS.keys(out, phase)] == [phase]
+        CORPUS.check_phase(phase, CORPUS.keys(out))
     with input_error("no phase 'hidden'; known: all, dev, eval, progress, track1, train"):
-        shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
+        CORPUS.check_phase("hidden", CORPUS.keys(out))
 
 
-def test_packing_resumes_after_an_interruption(corpus, tmp_path, monkeypatch):
-    splits = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
+def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch):
+    splits = {"eval": dev_trials}
     at_once = tmp_path / "at_once"
     out = tmp_path / "out"
     pack.pack(splits, at_once, title="dev", shard_bytes=200_000)
@@ -79,19 +87,23 @@ def test_packing_resumes_after_an_interruption(corpus, tmp_path, monkeypatch):
     assert result.trials == 12
     files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (at_once, out)]
     assert files[0] == files[1]
-    labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
-    assert labels == {"utterance_id": [t.id for t in splits["eval"]], "label": [1 - t.target for t in splits["eval"]]}
 
 
-def test_other_shards_are_not_added_to_a_packed_folder(corpus, tmp_path):
-    splits = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
+def test_the_labels_of_an_evaluation_set_are_packed_beside_its_shards(dev_trials, tmp_path):
+    pack.pack({"eval": dev_trials}, tmp_path, title="dev")
+    labels = pq.read_table(tmp_path / "data" / "labels.parquet").to_pydict()
+    assert labels == {"utterance_id": [t.id for t in dev_trials], "label": [1 - t.target for t in dev_trials]}
+
+
+def test_other_shards_are_not_added_to_a_packed_folder(dev_trials, tmp_path):
+    splits = {"eval": dev_trials}
     pack.pack(splits, tmp_path / "out", title="dev", shard_bytes=200_000)
     with input_error("holds shards of other recordings, or in other sizes"):
         pack.pack(splits, tmp_path / "out", title="dev", shard_bytes=100_000)
 
 
-def test_trials_that_cannot_be_packed_are_refused(corpus, tmp_path):
-    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
+def test_trials_that_cannot_be_packed_are_refused(dev_trials, tmp_path):
+    trial = dev_trials[0]
     missing = Trial("gone", tmp_path / "gone.flac")
     odd = Trial("odd", tmp_path / "odd.bin")
     odd.path.write_bytes(b"x")
@@ -116,9 +128,9 @@ def test_wrong_flags_of_pack_are_refused(corpus, tmp_path, capsys):
     assert main([*command, "--keys", str(corpus)]) == 2
 
 
-def test_ids_become_names_of_members(corpus, tmp_path):
-    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
+def test_ids_become_names_of_members(dev_trials, tmp_path):
+    trial = dev_trials[0]
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
-    (packed,) = shards.CORPUS.trials(tmp_path / "all")
+    (packed,) = CORPUS.trials(tmp_path / "all")
     assert packed.label == "spoof"
     assert packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")

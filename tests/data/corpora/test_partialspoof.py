@@ -15,7 +15,7 @@ PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON s
 
 
 @pytest.mark.parametrize("root, split", [(".", "train"), ("database", "dev"), (".", "eval")])
-def test_trials_are_found_from_each_root(tmp_path, root, split):
+def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
     protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
     audio = folder(tmp_path / "database" / split / "con_wav")
@@ -43,6 +43,9 @@ def test_files_without_segment_labels_are_refused(tmp_path):
         partialspoof.segment_labels(tmp_path, "dev", 30)
     with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
         partialspoof.segment_labels(tmp_path, "dev", 40)
+
+
+def test_segment_labels_that_are_no_row_of_0_and_1_are_refused(tmp_path):
     for values in (np.array(["1", "2"]), np.array([["1"]]), np.array([0.5])):
         np.save(tmp_path / "dev_seglab_0.02.npy", {"CON_D_1": values})
         with input_error(r"dev_seglab_0\.02\.npy: the labels of CON_D_1 are not a row of '0' and"):
@@ -71,7 +74,7 @@ def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, segme
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
-def test_segments_that_are_incomplete_or_contradict(tmp_path):
+def test_segments_that_are_incomplete_or_contradict_the_protocol_are_refused(tmp_path):
     def refused(message, error=InputError, **options):
         with pytest.raises(error, match=message):
             partialspoof.segments(tmp_path, "eval", **options)

@@ -8,7 +8,8 @@ from builders.shards import table, write_arrow
 
 from nes2net.data.audio.packed import blocks_of, size_of, status_of
 from nes2net.data.audio.read import load_audio
-from nes2net.data.corpora import asvspoof2019_la, shards
+from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora.shards import CORPUS
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def _own_parts(tmp_path, monkeypatch):
 
 
 def assert_same_trials(address, local):
-    trials = shards.CORPUS.trials(address, "train")
+    trials = CORPUS.trials(address, "train")
     for trial, local_trial in zip(trials, local, strict=True):
         assert trial.id == local_trial.id
         assert trial.label == local_trial.label
@@ -37,7 +38,7 @@ def assert_same_trials(address, local):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_shards_on_an_http_server_give_the_local_trials(folder, format):
-    local = shards.CORPUS.trials(folder / format, "train")
+    local = CORPUS.trials(folder / format, "train")
     with http_store(folder) as web:
         trials = assert_same_trials(f"{web.address}/{series(folder, format)}", local)
         assert str(trials[0].path).startswith("http:/127")
@@ -46,30 +47,37 @@ def test_shards_on_an_http_server_give_the_local_trials(folder, format):
 def test_a_missing_shard_of_a_series_is_named(folder):
     with http_store(folder) as web:
         with input_error(r"/no-08\.tar cannot be read \(status 404 Not Found\)"):
-            shards.CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
+            CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
 def test_shards_in_s3_give_the_local_trials(folder):
     with s3_store(folder) as s3:
         for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):
-            local = shards.CORPUS.trials(folder / format, "train")
+            local = CORPUS.trials(folder / format, "train")
             for address in (f"{s3}/{format}", f"{s3}/{format}/{pattern}"):
                 assert_same_trials(address, local)
+
+
+def test_a_missing_folder_in_s3_is_named(folder):
+    with s3_store(folder) as s3:
         with input_error(rf"{s3}/none"):
-            shards.CORPUS.trials(f"{s3}/none", "train")
+            CORPUS.trials(f"{s3}/none", "train")
 
 
 def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
-    local = shards.CORPUS.trials(folder / "parquet", "train")
+    local = CORPUS.trials(folder / "parquet", "train")
     with hub_store(folder / "parquet", "some/tiny", monkeypatch):
         assert_same_trials("hub:some/tiny", local)
 
 
-def test_only_indexed_shards_can_be_remote(folder, tmp_path):
-    """An Arrow file has no index; other corpora have no shards."""
+def test_remote_arrow_files_are_refused(tmp_path):
+    """They have no index."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:
         with input_error("a remote shard must be a Parquet or tar file"):
-            shards.CORPUS.trials(f"{web.address}/x.arrow")
-        with input_error("which only the corpus shards reads: copy the folder to this machine"):
-            asvspoof2019_la.CORPUS.trials(web.address, "train")
+            CORPUS.trials(f"{web.address}/x.arrow")
+
+
+def test_only_the_corpus_shards_reads_from_an_address():
+    with input_error("which only the corpus shards reads: copy the folder to this machine"):
+        asvspoof2019_la.CORPUS.trials("http://127.0.0.1:9", "train")

@@ -31,7 +31,7 @@ def test_time_between_edited_regions_is_bona_fide(tmp_path):
     assert list(labels[TWICE]) == [1, 0, 1, 1, 1, 1, 0, 1, 1, 1]
 
 
-def test_segments_are_read_from_both_lists(tmp_path):
+def test_segments_of_llamapartialspoof_are_read_from_both_lists(tmp_path):
     make(tmp_path, CORPORA["llamapartialspoof"])
     segments = llamapartialspoof.CORPUS.segments(tmp_path, "eval")
     assert len(segments) == 3

@@ -22,7 +22,9 @@ def arena_rows(names, labels=None, notes=None, **columns):
     return {"path": files, "audio": audio, "label": labels, "notes": notes, **columns}
 
 
-def test_shards_in_the_layout_of_the_arena_give_trials(tmp_path):
+@pytest.fixture
+def arena(tmp_path):
+    """Two shards in the layout of the Arena, with three recordings and with two."""
     notes = ['{"utterance_id": "a 1", "speaker": "s", "attack": "-", "year": 2021, "note": null}', "{}", None]
     first, second = (
         shards.write_parquet(tmp_path / "data" / f"test-0000{i}-of-00002.parquet", shards.table(rows))
@@ -30,6 +32,11 @@ def test_shards_in_the_layout_of_the_arena_give_trials(tmp_path):
     )
     shards.write_parquet(tmp_path / "data" / "labels.parquet", shards.table({"label": [0]}))
     (tmp_path / "eval.yaml").write_text("metrics: [eer_percent]")
+    return first, second
+
+
+def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
+    first, second = arena
     trials = CORPUS.trials(tmp_path, "eval")
     assert trials[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
     names = [f"data/{first.name}/{i}" for i in (1, 2)]
@@ -41,14 +48,27 @@ def test_shards_in_the_layout_of_the_arena_give_trials(tmp_path):
     assert CORPUS.keys(tmp_path, "eval") == trials
     assert CORPUS.find_splits(tmp_path) == ("eval",)
     assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in trials[:3]]
+
+
+@pytest.mark.usefixtures("arena")
+def test_a_split_without_shards_is_refused(tmp_path):
     with input_error("no shard of the split 'train' is there, only of eval"):
         CORPUS.trials(tmp_path, "train")
+
+
+@pytest.mark.usefixtures("arena")
+def test_check_finds_the_recordings_of_shards(tmp_path):
     check = check_corpus(CORPUS, tmp_path)
     assert check.complete
     assert len(check.splits[0].present) == 5
     assert all(map(is_there, check.splits[0].present))
+
+
+@pytest.mark.usefixtures("arena")
+def test_check_names_recordings_in_shards_that_cannot_be_decoded(tmp_path):
     decoded = check_corpus(CORPUS, tmp_path, decode=True, workers=0)
-    assert decoded.splits[0].decoding.unreadable.keys() == {f"data/{t.path.parent.name}/{t.path.name}" for t in trials}
+    paths = [trial.path for trial in CORPUS.trials(tmp_path)]
+    assert decoded.splits[0].decoding.unreadable.keys() == {f"data/{path.parent.name}/{path.name}" for path in paths}
 
 
 @pytest.mark.parametrize(
@@ -82,10 +102,13 @@ def test_arrow_columns_become_fields_of_trials(tmp_path):
         Trial("validation_1", path / "0", "bonafide", speaker="p1", phase="dev", extra=(("snr", "1.5"),)),
         Trial("validation_2", path / "1", "spoof", speaker="p2", attack="A07", codec="opus", phase="dev"),
     ]
-    table = shards.table({**columns, "split": ["Train", "test"]})
-    shards.write_arrow(tmp_path / "all" / "x.arrow", table, stream=False)
-    assert CORPUS.find_splits(tmp_path / "all") == ("train", "eval")
-    assert [trial.id for trial in CORPUS.trials(tmp_path / "all", "eval")] == ["validation_2"]
+
+
+def test_a_column_of_splits_divides_a_shard(tmp_path):
+    table = shards.table(arena_rows("ab", split=["Train", "test"]))
+    shards.write_arrow(tmp_path / "x.arrow", table, stream=False)
+    assert CORPUS.find_splits(tmp_path) == ("train", "eval")
+    assert [trial.id for trial in CORPUS.trials(tmp_path, "eval")] == ["b"]
 
 
 def test_files_of_a_webdataset_are_joined_by_their_stem(tmp_path):

@@ -7,7 +7,8 @@ from builders import SHARED, input_error, tiny_corpus
 from builders.files import folder, write
 
 from nes2net.data.audio import files as audio_files
-from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, dfadd, in_the_wild
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, dfadd
+from nes2net.data.corpora.in_the_wild import CORPUS
 from nes2net.data.registry import corpora
 
 META = "file,speaker,label\n0.wav,A,spoof\n1.wav,B,bona-fide\n2.WAV,C,spoof\n"
@@ -23,7 +24,7 @@ def test_in_the_wild_lists_what_its_published_program_scores(tmp_path, shared):
     for name in case["folder"]:
         write(tmp_path / name)
     write(tmp_path / "meta.csv", META)
-    trials = in_the_wild.CORPUS.trials(tmp_path)
+    trials = CORPUS.trials(tmp_path)
     assert [trial.id for trial in trials] == [id.replace(" ", "%20") for id in case["theirs"]]
 
 
@@ -31,7 +32,7 @@ def test_labels_name_recordings_by_a_suffix_in_another_case(tmp_path):
     for name in ("0.wav", "1.WAV", "2.wav"):
         write(tmp_path / name)
     write(tmp_path / "meta.csv", META)
-    trials = in_the_wild.CORPUS.trials(tmp_path)
+    trials = CORPUS.trials(tmp_path)
     assert [trial.path.name for trial in trials] == ["0.wav", "1.WAV", "2.wav"]
     assert [trial.label for trial in trials] == ["spoof", "bonafide", "spoof"]
 
@@ -40,13 +41,13 @@ def test_recordings_that_differ_in_the_case_of_the_suffix_are_refused_without_a_
     write(tmp_path / "1.wav")
     write(tmp_path / "1.WAV")
     with input_error(r"1 utterance more than once: 1; .* share the id '1': rename one"):
-        in_the_wild.CORPUS.trials(tmp_path)
+        CORPUS.trials(tmp_path)
 
 
 def test_recordings_that_are_not_read_are_named(tmp_path, capsys):
     for name in ("0.wav", "1.flac", "2.FLAC", "3.mp3", "README", "notes.txt", "._0.wav"):
         write(tmp_path / name)
-    in_the_wild.CORPUS.trials(tmp_path)
+    CORPUS.trials(tmp_path)
     note = capsys.readouterr().err
     assert f"skipped in {tmp_path}, because the suffix is not .wav: 2 .flac, 1 .mp3, 1 no suffix; " in note
     assert "txt" not in note
@@ -73,16 +74,16 @@ def test_a_recording_with_the_listed_name_is_preferred(tmp_path):
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
 
 
-def test_listed_recordings_in_the_current_folder(tmp_path, monkeypatch):
+def test_listed_recordings_are_found_in_the_current_folder(tmp_path, monkeypatch):
     write(tmp_path / "1.WAV")
     write(tmp_path / "meta.csv", META)
     monkeypatch.chdir(tmp_path)
-    (trial,) = in_the_wild.CORPUS.trials(".")
+    (trial,) = CORPUS.trials(".")
     assert trial.label == "bonafide"
     assert trial.path.is_file()
 
 
-def test_folders_name_what_is_not_read(tmp_path, capsys):
+def test_files_of_a_corpus_of_folders_that_are_not_read_are_named(tmp_path, capsys):
     audio = folder(tmp_path / "DATASET_GradTTS" / "test")
     for name in ("p1_a.WAV", "p1_b.wav1", "p1_c"):
         write(audio / name)

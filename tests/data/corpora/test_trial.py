@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,15 @@ def test_a_trial_can_be_pickled(protocol):
 def test_fields_of_a_trial_are_read_by_name():
     assert FULL.get("room") == "x"
     assert FULL.get("nothing") is None
+
+
+def test_only_a_trial_of_a_key_lacks_a_path_to_its_audio():
     assert FULL.audio_path() == Path("a/b.flac")
     with input_error("trial 'a' has no path to its audio, because it is from a key"):
         Trial("a").audio_path()
+
+
+COUNTS = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
 
 
 def test_trials_are_counted_by_field():
@@ -38,16 +45,14 @@ def test_trials_are_counted_by_field():
         Trial("b", label="spoof", codec="gsm", attack="A07"),
         Trial("c", codec="opus"),
     ]
-    counts = count(trials)
-    assert counts == Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
+    assert count(trials) == COUNTS
     assert count([Trial("a")]) == Counts(1)
 
 
 def test_differences_of_counts_are_by_field():
-    counts = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
-    assert counts.differences(counts) == []
-    assert counts.differences(Counts(3)) == []
-    assert counts.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
+    assert COUNTS.differences(COUNTS) == []
+    assert COUNTS.differences(Counts(3)) == []
+    assert COUNTS.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
         "3 trials instead of 1,000",
         "codec opus: 1 instead of 0",
     ]
@@ -63,7 +68,7 @@ def test_the_digest_of_trials_depends_on_their_lines():
     plain = digests(trials)
     backwards = digests(trials[::-1])
     assert plain[0] == backwards[0] == plain[1] != backwards[1]
-    assert not set(plain) & set(digests([dataclasses.replace(trials[0], label="spoof"), *trials[1:]]))
+    assert not set(plain) & set(digests([replace(trials[0], label="spoof"), *trials[1:]]))
 
 
 def mixed(sizes):
@@ -71,6 +76,9 @@ def mixed(sizes):
     attacks = [attack for attack, size in sizes.items() for _ in range(size)]
     trials = [Trial(str(n), label=SPOOF if x else BONAFIDE, attack=x) for n, x in enumerate(attacks)]
     return trials[::2] + trials[1::2]
+
+
+TRIALS = mixed({None: 40, "A01": 40})
 
 
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
@@ -86,25 +94,21 @@ def test_a_subset_keeps_the_shares_of_attacks(count):
 
 
 def test_a_subset_is_drawn_by_its_seed():
-    trials = mixed({None: 40, "A01": 40})
-    assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
+    assert stratified_subset(TRIALS, 20, 1) == stratified_subset(TRIALS, 20, 1) != stratified_subset(TRIALS, 20, 2)
 
 
 def test_a_subset_may_be_all_trials():
-    trials = mixed({None: 40, "A01": 40})
-    assert stratified_subset(trials, 80) == trials
-    assert stratified_subset(trials, 1000) == trials
+    assert stratified_subset(TRIALS, 80) == TRIALS
+    assert stratified_subset(TRIALS, 1000) == TRIALS
 
 
 def test_a_subset_needs_a_trial_of_each_attack():
-    trials = mixed({None: 40, "A01": 40})
     with input_error("`num_trials` must be at least 2, one for each label and attack"):
-        stratified_subset(trials, 1)
+        stratified_subset(TRIALS, 1)
 
 
 def test_a_stratum_does_not_depend_on_the_others():
     """So two corpora that share an attack share its trials."""
-    trials = mixed({None: 40, "A01": 40})
-    renamed = [dataclasses.replace(trial, attack=trial.attack and "A02") for trial in trials]
-    first, second = ([t.id for t in stratified_subset(x, 20) if t.label == BONAFIDE] for x in (trials, renamed))
+    renamed = [replace(trial, attack=trial.attack and "A02") for trial in TRIALS]
+    first, second = ([t.id for t in stratified_subset(x, 20) if t.label == BONAFIDE] for x in (TRIALS, renamed))
     assert first == second

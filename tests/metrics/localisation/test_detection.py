@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 
-def test_rates_of_detection_are_those_of_the_sums():
+def test_rates_of_detection_are_computed_from_sums_over_utterances():
     counts = [[1, 1, 1], [1, 0, 0]]
     assert detection(counts) == (2 / 3, 2 / 3, 2 / 3, 0.5)
     low, high = interval_of_sums(counts, lambda sums: detection(sums).iou, num_resamples=200)
     assert (low, high) == pytest.approx((1 / 3, 1))
+
+
+def test_rates_of_detection_without_a_denominator_are_nan():
     nothing_found = detection([0, 0, 2])
     assert np.isnan(nothing_found.precision)
     assert nothing_found[1:] == (0, 0, 0)
@@ -56,6 +59,9 @@ def test_ends_of_an_utterance_are_no_boundaries():
     result = match_boundaries(truth, detected, [4.0, 4.0])
     assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]]
     assert result.mean_distance == pytest.approx(0.02)
+
+
+def test_the_mean_distance_of_no_boundaries_is_nan():
     assert np.isnan(match_boundaries([], [], []).mean_distance)
 
 

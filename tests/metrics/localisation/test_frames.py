@@ -1,9 +1,9 @@
 """Labels and scores on other time axes: the published ones, plain implementations, and what is refused."""
 
-import numpy as np
 from builders import input_error, zoo
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 
 from nes2net.metrics.localisation import frame_labels
 from nes2net.metrics.localisation.frames import (
@@ -38,7 +38,7 @@ def test_coarser_scores_and_labels_are_the_published_ones():
                 # With mean and max, the published left-over frame has its score and label exchanged.
                 num_compared = None if how == "min" else len(scores) // factor
                 for values, published in zip(coarser, expected):
-                    np.testing.assert_allclose(values[:num_compared], published[:num_compared], rtol=0, atol=1e-15)
+                    assert_allclose(values[:num_compared], published[:num_compared], rtol=0, atol=1e-15)
                     assert len(values) == len(published)
 
 
@@ -50,14 +50,30 @@ def test_finer_scores_and_labels_are_the_published_ones():
         assert labels.tolist() == case["finer_10ms_labels"].tolist()
 
 
-@given(st.lists(st.integers(-9, 9), min_size=1, max_size=40), st.integers(1, 9))
-def test_coarser_frames_reduce_plain_windows(values, factor):
+of_any_frames = given(st.lists(st.integers(-9, 9), min_size=1, max_size=40), st.integers(1, 9))
+
+
+@of_any_frames
+def test_the_score_of_a_coarser_frame_reduces_a_window(values, factor):
     windows = [values[i : i + factor] for i in range(0, len(values), factor)]
     for how, reduced in PLAIN.items():
-        np.testing.assert_allclose(coarsen_scores(values, factor, how), [reduced(w) for w in windows], atol=1e-12)
-    full_windows = [min(w) for w in windows if len(w) == factor] or [min(values)]
+        assert_allclose(coarsen_scores(values, factor, how), [reduced(w) for w in windows], atol=1e-12)
+
+
+@of_any_frames
+def test_a_pooled_label_is_the_lowest_of_a_full_window(values, factor):
+    starts = range(0, len(values) - factor + 1, factor)
+    full_windows = [min(values[start : start + factor]) for start in starts] or [min(values)]
     assert pool_labels(values, factor).tolist() == full_windows
+
+
+@of_any_frames
+def test_scores_that_were_refined_are_coarsened_to_themselves(values, factor):
     assert coarsen_scores(refine_scores(values, factor), factor).tolist() == values
+
+
+@of_any_frames
+def test_scores_and_labels_are_cut_to_the_shorter_row(values, factor):
     scores, labels = align(values, values[: factor + 1])
     assert scores.tolist() == labels.tolist() == values[: factor + 1]
 

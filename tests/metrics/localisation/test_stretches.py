@@ -42,7 +42,7 @@ def slowly(scores, rule):
 
 
 @given(SCORES, RULES)
-def test_stretches_are_those_of_a_loop_over_frames(scores, rule):
+def test_stretches_follow_threshold_hysteresis_and_minimum_duration(scores, rule):
     duration = len(scores) * 0.02 + 0.025
     stretches = fake_stretches(scores, 20, duration, rule)
     assert frames(stretches, len(scores), duration) == slowly(scores, rule)

@@ -89,6 +89,6 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
-def test_bad_input_is_refused(reference, call, message):
+def test_logits_and_embeddings_that_cannot_be_compared_are_refused(reference, call, message):
     with input_error(message):
         call(reference[1])

@@ -143,7 +143,7 @@ TYPICAL = Traits(3.0, -20.0, 7480.0, np.zeros(16))
     "trait, value, reason",
     [
         ("bandwidth", 3400.0, r"its bandwidth, 3\.4 kHz, is unusual .* \(7\.5 to 7\.5 kHz\)"),
-        ("level", -70.0, "its level, -70.0 dB of full scale, is unusual"),
+        ("level", -70.0, "its level, -70.0 dBFS, is unusual"),
         ("duration", 200.0, r"its duration, 200\.0 s, is unusual .* \(\d\.\d to \d"),
         ("embedding", np.full(16, 9.0), "its embedding is unlike the embeddings of the calibration's recordings"),
     ],

@@ -29,23 +29,23 @@ def embeddings():
     return GOLDEN["embeddings"].double().requires_grad_()
 
 
-def check(criterion, name, vectors, gradient):
-    """Value and gradients in float64."""
+def check(criterion, name, gradient):
+    """Value and gradients in float64, of embeddings and of the vectors."""
     x = embeddings()
     criterion.double()
     loss = criterion(x, GOLDEN["labels"])
     loss.backward()
     assert loss.item() == pytest.approx(GOLDEN[name]["loss_f64"], abs=1e-10)
     assert_near(x.grad, GOLDEN[name]["grad_embeddings_f64"], 1e-10)
-    assert_near(vectors.grad, gradient, 1e-10)
+    assert_near(next(criterion.parameters()).grad, gradient, 1e-10)
 
 
 @pytest.mark.parametrize("name", ["oc_softmax", "oc_softmax_defaults"])
 def test_one_class_softmax_equals_the_published(name):
     config = GOLDEN[name]["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"])
-    criterion.load_state_dict({"center": GOLDEN[name]["center"]})
-    check(criterion, name, criterion.center, GOLDEN[name]["grad_center_f64"])
+    criterion.head.load_state_dict({"center": GOLDEN[name]["center"]})
+    check(criterion, name, GOLDEN[name]["grad_center_f64"])
     score = criterion.logits(embeddings())[:, 1]
     assert_near(score, GOLDEN[name]["score_f64"], 1e-12)
 
@@ -54,8 +54,8 @@ def test_one_class_softmax_equals_the_published(name):
 def test_additive_margin_softmax_equals_the_published(name):
     config = GOLDEN[name]["config"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], config["margin"])
-    criterion.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
-    check(criterion, name, criterion.centers, GOLDEN[name]["grad_centers_f64"][BONAFIDE_FIRST])
+    criterion.head.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
+    check(criterion, name, GOLDEN[name]["grad_centers_f64"][BONAFIDE_FIRST])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_losses_of_many_classes_equal_the_golden_ones(case, monkeypatch):
     """``aam_softmax_plain`` adds the margin everywhere; beyond π − margin ours is steeper."""
     tracing = golden.read("tracing/losses")
     x = torch.tensor(tracing["embeddings"], dtype=torch.float64, requires_grad=True)
-    weights = torch.tensor(tracing["weights"], dtype=torch.float64, requires_grad=True)
+    weights = nn.Parameter(torch.tensor(tracing["weights"], dtype=torch.float64))
     labels = torch.tensor(tracing["labels"])
     if case["loss"] == "cross_entropy":
         criterion = WeightedCrossEntropy(num_classes=4)
@@ -75,8 +75,7 @@ def test_losses_of_many_classes_equal_the_golden_ones(case, monkeypatch):
             monkeypatch.setattr(vectors, "cosines_with_margin", lambda cosine, margin: (cosine.acos() + margin).cos())
         loss_class = AdditiveMarginSoftmax if case["loss"] == "am_softmax" else AdditiveAngularMarginSoftmax
         criterion = loss_class(3, case["scale"], case["margin"], num_classes=4)
-        criterion.centers = nn.Parameter(weights.detach().clone())
-        weights = criterion.centers
+        criterion.head.centers = weights
         losses = torch.stack([criterion(row[None], label[None]) for row, label in zip(x, labels)])
     # a margin is kept in float32 by am_softmax, as in the published code
     assert losses.tolist() == pytest.approx(case["per_sample"], abs=2e-6 if case["loss"] == "am_softmax" else 1e-9)
@@ -88,7 +87,7 @@ def test_losses_of_many_classes_equal_the_golden_ones(case, monkeypatch):
 def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
     criterion = AdditiveAngularMarginSoftmax(3, margin=0.5, margin_warmup=10)
     assert [criterion.margin_at(step) for step in (0, 5, 10, 11, None)] == [0, 0.25, 0.5, 0.5, 0.5]
-    nn.init.eye_(criterion.centers)
+    nn.init.eye_(criterion.head.centers)
     at_start = criterion(torch.ones(1, 3), torch.tensor([0]), 0)
     assert at_start < criterion(torch.ones(1, 3), torch.tensor([0]))
 
@@ -115,8 +114,8 @@ def test_a_margin_by_duration_needs_the_durations():
 
 def test_the_p2sgrad_loss_equals_the_published():
     criterion = P2SGrad(16)
-    criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
-    check(criterion, "p2sgrad", criterion.weight, GOLDEN["p2sgrad"]["grad_weight_f64"])
+    criterion.head.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
+    check(criterion, "p2sgrad", GOLDEN["p2sgrad"]["grad_weight_f64"])
     assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
 
 
@@ -132,7 +131,7 @@ def test_the_one_class_layer_of_antideepfake_is_one_class_softmax():
     published = GOLDEN["oc_angle_layer"]
     config = published["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"]).double()
-    criterion.load_state_dict({"center": published["weight"].T.double()})
+    criterion.head.load_state_dict({"center": published["weight"].T.double()})
     x = embeddings()
     loss = criterion(x, GOLDEN["labels"])
     loss.backward()
@@ -147,7 +146,7 @@ def prototypes(*options, **penalties):
     criterion = Prototypes(2, *options, **penalties, head=head)
     angles = torch.tensor([0.3, 1.0, 2.5])
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
-    criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
+    head.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
     return criterion
 
 
