@@ -29,16 +29,25 @@ from nes2net.scoring.stream import Along
 LA = "asvspoof2019_la"
 
 
-def test_calibration_from_python_tells_what_it_was_learned_from(tmp_path, monkeypatch):
+@pytest.fixture
+def labels(tmp_path, monkeypatch):
+    """Labels of 120 trials, whose scores are in dev.txt of the working folder."""
     monkeypatch.chdir(tmp_path)
     classes = ["bonafide"] * 60 + ["spoof"] * 60
     scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
     write(tmp_path / "list.csv", ["path,label,split", *lines])
     write_scores(tmp_path / "dev.txt", {f"u{n}": score for n, score in enumerate(scores)})
-    labels = Labels("generic", "list.csv", "dev")
+    return Labels("generic", "list.csv", "dev")
+
+
+def test_calibration_from_python_tells_what_it_was_learned_from(labels):
     done = calibrate(labels, ["dev.txt"])
     assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
+
+
+def test_a_calibration_applied_to_its_own_trials_is_noted(labels):
+    done = calibrate(labels, ["dev.txt"])
     applied = apply_calibration(done.calibration, ["dev.txt"], "ours.txt", labels=labels, learned_from=labels)
     assert applied.rows == done.rows
     assert "120 of the trials to evaluate were trained on" in applied.notes[0]
@@ -112,12 +121,6 @@ def test_predict_returns_the_fake_stretches(files, detector):
 def test_a_wrong_hop_is_refused_before_anything_is_scored(files, detector):
     with input_error("`hop` must be a positive number"):
         predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))
-
-
-def test_frames_of_a_crop_are_refused(corpus, spectral_detector):
-    dev = Part(LA, corpus, "dev")
-    with input_error("`num_samples` is 4sec, but frames are scored only in whole utterances: remove it"):
-        score_corpus(spectral_detector, dev, "a.txt", checkpoint="m.pth", judgement=Frames(), num_samples="4sec")
 
 
 def test_score_corpus_writes_the_scores_and_the_record_of_the_command(corpus, spectral_detector, tmp_path, capsys):

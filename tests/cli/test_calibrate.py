@@ -367,7 +367,7 @@ def test_trials_that_cannot_be_measured_are_named(recordings, refused):
         refused(f"calibrate {words}", message)
 
 
-def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused):
+def test_scores_of_another_detector_are_refused_and_those_of_other_settings_noted(recordings, calibrate, refused):
     """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
     calibrate(LEARN)
     record = read_json(recordings / "s.txt.json")
@@ -419,8 +419,6 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(workdir, ca
     scores = {id: row + rng.normal(0, 1, len(row)) for id, row in labels.items()}
     (workdir / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
-    applying = "--resolution 20 --apply f.txt --out x.txt"
-    refused(f"calibrate {words} {applying}", "holds scores of frames, not one score of each recording")
     refused(f"calibrate {words}", "no record beside it states the length of its frames")
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}

@@ -46,9 +46,12 @@ def test_fields_of_trials_are_excluded(good, output, refused_flags):
     refused_flags("--exclude A08", "--exclude requires FIELD=VALUE")
 
 
-def test_colliding_files_and_a_threshold_without_effect_are_refused(refused_flags):
+def test_a_file_that_is_read_or_named_twice_is_refused_as_output(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
+
+
+def test_a_threshold_of_segments_has_no_effect_on_scores(refused_flags):
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
@@ -110,13 +113,19 @@ def transferred(path):
     return [rates | costs for rates, costs in zip(tables["rates"], tables["costs"])]
 
 
-def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path, output, refused_flags):
-    """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
+@pytest.fixture
+def threshold(good, tmp_path):
+    """The flags of a threshold from development scores."""
     write(tmp_path / "dev.csv", ["path,label", *(f"D{n},{('real', 'fake')[n % 3 > 0]}" for n in range(90))])
     write_scores(tmp_path / "dev.txt", {f"D{n}": 4 * (n % 3 == 0) + n % 7 / 2 for n in range(90)})
-    threshold = "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all"
-    also = "--also asvspoof2021_la worse.txt . eval"
-    out, err = output(f"{good} {threshold} {also} --html r.html --json r.json --markdown r.md --operating-point fa:10%")
+    return "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all --operating-point fa:10%"
+
+
+ALSO = "--also asvspoof2021_la worse.txt . eval"
+
+
+def test_a_threshold_of_development_scores_is_used_on_every_set(good, threshold, tmp_path, output):
+    out, err = output(f"{good} {threshold} {ALSO} --html r.html --json r.json --markdown r.md")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     assert "generic, all (development)" in out
     assert "warning: calibration made Cllr of asvspoof2021_la worse" in err
@@ -126,14 +135,21 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
     assert "At the transferred threshold" in (tmp_path / "r.html").read_text()
     assert "| set | bona fide | spoof | EER % | HTER % |" in (tmp_path / "r.md").read_text()
 
+
+def test_a_calibration_gives_the_threshold_of_the_scores_it_was_learned_from(good, threshold, tmp_path, output):
+    output(f"{good} {threshold} --json r.json")
+    rows = transferred(tmp_path / "r.json")
     output("calibrate fit generic dev.txt --keys dev.csv --phase all --save c.json")
     output(f"{good} --calibration c.json --operating-point fa:10% --json r.json")
     again = transferred(tmp_path / "r.json")
     for name in ("hter", "miss", "cllr", "act_dcf"):
         assert again[1][name]["value"] == pytest.approx(rows[1][name]["value"], abs=1e-9)
+
+
+def test_flags_of_a_threshold_without_its_source_are_refused(threshold, refused_flags):
     for wrong, message in (
         ("--threshold-from dev.txt", "--threshold-from is used only with --dev-keys"),
-        (also, "--also is used only with --threshold-from or --calibration: remove it"),
+        (ALSO, "--also is used only with --threshold-from or --calibration: remove it"),
         (f"{threshold} --also generic x", "--also requires CORPUS SCORES KEYS"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
     ):

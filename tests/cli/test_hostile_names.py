@@ -47,7 +47,7 @@ def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, o
     check_lines(out)
 
 
-def calibration_of(detector, **facts):
+def calibration_of(detector):
     scored_by = {"fingerprint": detector.fingerprint(), "precision": EVIL, "num_samples": None}
     return {
         "format": "nes2net linear calibration",

@@ -126,8 +126,9 @@ def test_each_recording_has_a_file_of_its_own_in_a_folder(predict, tmp_path):
     assert sorted(os.listdir(labels)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
 
-def test_a_calibration_of_frames(predict, detector, speech_folder, tmp_path, refused):
-    """Its operating point is the threshold, and each stretch has the mean ratio of its frames."""
+def test_a_calibration_of_frames_gives_the_threshold_and_the_mean_ratio_of_each_stretch(
+    predict, detector, speech_folder, tmp_path
+):
     scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
     trained_on = {"corpus": "partialspoof", "phase": "dev", "num_bonafide": 9, "num_spoof": 9}
     calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), trained_on, scored_by=scored_by)
@@ -150,9 +151,6 @@ def test_a_calibration_of_frames(predict, detector, speech_folder, tmp_path, ref
     assert titles.split() == ["file", "score", "duration", "llr", "probability"]
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
     assert "no fake stretch" in none
-    words = f"predict speech/a.wav --model model.pth --calibration {tmp_path}/frames.json"
-    refused(f"{words} --judgement frames --threshold 0", "--threshold and --calibration exclude each other")
-    refused(words, "from scores of frames of 20 ms, not of recordings", "--judgement frames")
 
 
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")

@@ -3,39 +3,64 @@
 import re
 import shlex
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
+import pytest
 from builders.files import write_json
 from builders.small_parts import SPECTRUM
 
+from nes2net.cli.main import main
 from nes2net.lib.progress import SECONDS
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 
 LINE = r"^\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s left(?: \(epoch \d+ s\))?$"
 
 
-def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, workdir, command, output, monkeypatch):
-    """The last lines are average, score and evaluate; each of these commands names the next one again."""
-    monkeypatch.setenv(SECONDS, "1e-9")
-    (workdir / "my corpus").symlink_to(corpus)  # a shell would split the name
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory):
+    """The working folder of a finished run, and what the command printed."""
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "my corpus").symlink_to(corpus)  # a shell would split the name
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp"}}
     data = {"root": "my corpus", "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "keep": "all"}
-    write_json(workdir / "recipe.yaml", {"name": "it's", "model": model, "data": data, "train": train})
-    monkeypatch.setattr(sys, "argv", ["nes2net", "train", "recipe.yaml"])
-    status, out, err = command("train recipe.yaml")
-    lines = err.splitlines()
-    assert status == 0
+    write_json(folder / "recipe.yaml", {"name": "it's", "model": model, "data": data, "train": train})
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        patch.chdir(folder)
+        patch.setenv(SECONDS, "1e-9")
+        patch.setattr(sys, "argv", ["nes2net", "train", "recipe.yaml"])
+        assert main(sys.argv[1:]) == 0
+    return folder, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def log(trained, monkeypatch):
+    """The log of the run, in whose working folder the test is."""
+    monkeypatch.chdir(trained[0])
+    (log,) = trained[0].glob("models/*/train.log")
+    return log
+
+
+def test_one_can_tell_how_far_training_is(trained):
+    err = trained[2]
     assert len(re.findall(LINE, err, re.MULTILINE)) == 3, "not the middle step of each epoch"
     assert re.search(r"^\d\d:\d\d:\d\d epoch 3 of 3, development set: batch 3 of 3", err, re.MULTILINE)
     assert not {"\r", "|"} & set(err)
-    (log,) = workdir.glob("models/*/train.log")
+
+
+def test_the_log_has_the_command_and_the_lines_that_were_printed(trained, log):
+    lines = trained[2].splitlines()
     logged = [line[20:] for line in log.read_text(encoding="utf-8").splitlines()]
     assert [line for line in logged if re.match(r"epoch \d of|bootstrap: ", line)] == [line[9:] for line in lines]
     (command_line,) = [line for line in logged if line.startswith("command: ")]
     assert command_line.endswith("train recipe.yaml")
 
-    *_, title, average, score, evaluate = out.splitlines()
+
+@pytest.mark.usefixtures("log")
+def test_each_command_that_is_printed_last_can_be_pasted_and_names_the_next(trained, output):
+    *_, title, average, score, evaluate = trained[1].splitlines()
     assert title == "next:"
     words = [shlex.split(line) for line in (average, score, evaluate)]
     assert [line[:2] for line in words] == [["nes2net", name] for name in ("average", "score", "evaluate")]
@@ -43,7 +68,13 @@ def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, workd
         out = output(arguments).out
         assert out.splitlines()[-len(later) or 10**9 :] == later
     assert Path(words[1][words[1].index("--out") + 1]).is_file()
+
+
+def test_an_average_of_files_records_their_names(log, output):
     files = ["epoch_1.pth", "epoch_2.pth"]
     output(["average", *map(log.with_name, files), "--out", "mean.pth"])
     assert read_record(load_state_dict("mean.pth"))["average"]["of"] == files
+
+
+def test_the_last_epochs_are_averaged_with_weights_and_new_batch_statistics(log, output):
     output(["average", log.parent, "--last", 1, "--weights", 2, "--update-bn", 1])

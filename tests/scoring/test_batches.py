@@ -141,11 +141,14 @@ def test_each_trial_is_in_one_batch_of_its_length(plan, by_length):
     assert sorted(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
     assert max(map(len, batches)) == 4
     assert len(batches) < 90
-    if by_length is None:
-        assert list(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
-        assert len(batches) == 44
     for batch in batches:
         assert by_length is None or len({length_of(trials[i]) for i in batch}) == 1
+
+
+def test_without_lengths_trials_keep_their_order_in_the_fewest_batches():
+    batches = indices(Plan(4).batches(trials_of(NUM_TRIALS)))
+    assert list(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
+    assert len(batches) == 44
 
 
 @by_length_or_not

@@ -183,9 +183,6 @@ def test_compiled_batches_are_filled_up_only_in_eval_mode(trials, tmp_path, trai
     _, plain_scores = read_scores(tmp_path / "plain.txt")
     _, scores = read_scores(tmp_path / "compiled.txt")
     assert_allclose(scores, plain_scores, rtol=0, atol=1e-5)
-    assert read_json(tmp_path / "compiled.txt.json")["run"]["compiled"]
-    with input_error("another compiled"):
-        score_trials(detector, trials, tmp_path / "compiled.txt", **options)
 
 
 def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_path, small_model):

@@ -44,7 +44,11 @@ def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_
     rows = np.load(out)
     assert rows.dtype == np.float32
     assert_allclose(rows, alone(detector, trials, num_samples), atol=1e-5)
-    with open(f"{out}.csv", newline="") as file:
+
+
+def test_an_array_has_a_list_of_its_trials_and_a_record_beside_it(detector, trials, tmp_path):
+    embed(detector, trials, tmp_path / "e.npy", num_samples=4000)
+    with open(tmp_path / "e.npy.csv", newline="") as file:
         assert list(csv.reader(file)) == [["id", "label"], *([trial.id, trial.label or ""] for trial in trials)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
     record = read_json(tmp_path / "e.npy.json")
@@ -126,8 +130,6 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     assert len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
-    with input_error("another num_samples"):
-        embed(detector, some, out, num_samples=9000)
     with journalled() as later:
         assert list(embed(detector, some, out, **options).failures) == [trials[9].id]
     assert sum(map(len, later)) == 7  # the batch of the broken row again, and the five others

@@ -199,13 +199,16 @@ def test_a_file_object_of_text_is_refused(detector):
         detector.score(io.StringIO("RIFF"))
 
 
-def test_waveforms_of_a_batch_have_the_scores_computed_alone(detector, waveform):
-    """Of one length or several, of any floating type, at any rate."""
+def test_the_type_of_a_waveform_does_not_change_its_score(detector, waveform):
     score = detector.score(waveform, 16000)
     tensor = torch.from_numpy(waveform)
     for equal_waveform in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
         assert detector.score(equal_waveform, 16000) == score
     assert detector.score(tensor.bfloat16(), 16000) == detector.score(tensor.bfloat16().float(), 16000)
+
+
+def test_waveforms_of_a_batch_have_the_scores_computed_alone(detector, waveform):
+    """Of one length or several."""
     several = [waveform, 0.5 * waveform[:7000], waveform[::-1].copy(), np.stack([waveform, waveform])]
     expected = [detector.score(single_waveform, 32000) for single_waveform in several]
     assert detector.score_batch(several, 32000) == pytest.approx(expected, abs=1e-6)

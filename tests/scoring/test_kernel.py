@@ -86,7 +86,12 @@ def test_a_batch_that_fits_only_without_filled_up_rows_is_scored(detector):
     sizes = with_room_for(detector, 2, MemoryError())
     assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [8, 4, 2]
-    detector.bfloat16()  # in which twice as many might fit
+
+
+def test_in_another_precision_it_is_tried_again_how_many_rows_fit(detector):
+    sizes = with_room_for(detector, 2, MemoryError())
+    start(detector, waveforms(1), rows=8)
+    detector.bfloat16()
     start(detector, waveforms(1), rows=8)
     assert sizes == [8, 4, 2, 8, 4, 2]
 

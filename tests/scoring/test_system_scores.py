@@ -170,22 +170,33 @@ def test_predict_refuses_a_detector_that_needs_system_scores(root, model, capsys
     assert "cannot score audio alone" in capsys.readouterr().err
 
 
-def test_the_size_of_batches_that_are_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
-    """Files and windows are never normalised with others."""
+@pytest.fixture
+def of_batches(small_model):
+    """A detector that normalises a batch as a whole."""
     small_model["frontend"]["normalize"] = "batch"
-    detector = seeded_detector(small_model)
+    return seeded_detector(small_model)
+
+
+def test_the_size_of_batches_that_are_normalised_as_a_whole_belongs_to_the_run(of_batches, root, tmp_path, capsys):
     trials = CORPUS.trials(root)
     for size in (1, 6):
-        score_trials(detector, trials, tmp_path / str(size), batch_size=size)
+        score_trials(of_batches, trials, tmp_path / str(size), batch_size=size)
     scores_of_1, six = (read_scores(tmp_path / str(size))[1] for size in (1, 6))
     assert np.abs(scores_of_1 - six).max() > 1e-4
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
     with input_error("another batch_size"):
-        score_trials(detector, trials, tmp_path / "1", batch_size=6)
-    files = [trial.path for trial in trials]
-    alone = [detector.score(trial.path, num_samples=8000) for trial in trials]
-    in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
+        score_trials(of_batches, trials, tmp_path / "1", batch_size=6)
+
+
+def test_files_are_never_normalised_with_others(of_batches, root):
+    files = [trial.path for trial in CORPUS.trials(root)]
+    alone = [of_batches.score(file, num_samples=8000) for file in files]
+    in_batches = [score for _, score in of_batches.score_files(files, num_samples=8000, batch_size=6)]
     assert in_batches == pytest.approx(alone, abs=1e-6)
     assert np.ptp(alone) > 1e-4
-    tracks = [detector.score_track(files[0], window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
+
+
+def test_windows_are_never_normalised_with_others(of_batches, root):
+    file = CORPUS.trials(root)[0].path
+    tracks = [of_batches.score_track(file, window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
     assert np.array_equal(*tracks)

@@ -51,12 +51,3 @@ def test_files_that_cannot_be_explained_are_named(explain):
     out, err = explain("tone.wav bad.wav", status=1)
     assert "1 of 2 files could not be explained" in err
     assert "bad.wav: " in out
-
-
-def test_flags_of_explain_out_of_range_are_refused(explain):
-    for words, message in (
-        ("--start 3", "choose a --start before that"),
-        ("--bands 1", "--bands must be from 2 to 128"),
-    ):
-        err = explain(f"tone.wav {words}", status=2).err
-        assert message in err

@@ -102,10 +102,6 @@ def test_a_classification_folder_is_written_back(kind, labels, is_weighted, tmp_
     bonafide, *spoof = logits.flip(0) if bona_fide_last else logits
     score = bonafide - torch.stack(spoof).logsumexp(0)
     assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
-    for name in ("config.yaml", "head.safetensors"):  # the library's files alone are such a folder, too
-        (tmp_path / "out" / name).unlink()
-    again = load_detector(tmp_path / "out", config=polarity)
-    assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
 
 
 def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):

@@ -159,6 +159,11 @@ def file(detector, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def exported(file) -> OnnxDetector:
+    return OnnxDetector(file)
+
+
 def assert_loads_in_silence(path: Path, capfd) -> None:
     """Assert that onnxruntime, with its own settings, has nothing to say of a file."""
     capfd.readouterr()
@@ -170,31 +175,27 @@ def test_loading_a_file_prints_nothing(file, capfd):
     assert_loads_in_silence(file, capfd)
 
 
-def test_scores_of_any_batch_equal_those_of_torch(detector, file):
-    exported = OnnxDetector(file)
+def test_scores_of_any_batch_equal_those_of_torch(detector, exported):
     assert_same(detector, exported)
 
 
-def test_too_few_samples_for_an_exported_detector_are_refused(file):
-    exported = OnnxDetector(file)
+def test_too_few_samples_for_an_exported_detector_are_refused(exported):
     with input_error(f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
 
 
-def test_an_exported_detector_has_no_train_mode(file, corpus, tmp_path):
-    exported = OnnxDetector(file)
+def test_an_exported_detector_has_no_train_mode(exported, corpus, tmp_path):
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     settings = ScoringSettings(num_samples=8000, legacy_train_mode=True)
     with input_error("eval mode"):
         judge_trials(exported, trials, tmp_path / "s", Scores(), settings=settings)
 
 
-def test_the_file_describes_its_detector(detector, file, output):
+def test_the_file_describes_its_detector(detector, file, exported, output):
     printed = output(["info", file]).out
     assert "detector exported to ONNX" in printed
     assert "samples at 16 kHz" in printed
     assert "nes2net_x" in printed
-    exported = OnnxDetector(file)
     assert exported.description["config"] == json.loads(json.dumps(detector.config))
     assert exported.description["fingerprint"] == detector.fingerprint()
     assert exported.provenance.to_dict() == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
@@ -448,12 +449,11 @@ def test_int8_scores_do_not_depend_on_the_batch(int8_file):
 
 
 @pytest.mark.slow
-def test_an_int8_file_says_that_it_is_quantised(file, int8_file, output):
-    exported = OnnxDetector(int8_file)
-    plain = OnnxDetector(file)
-    assert (exported.description["quantize"], exported.precision) == ("int8", "int8")
-    assert (plain.description["quantize"], plain.precision) == (None, "float32")
-    assert exported.description["fingerprint"] == plain.description["fingerprint"]
+def test_an_int8_file_says_that_it_is_quantised(exported, int8_file, output):
+    quantised = OnnxDetector(int8_file)
+    assert (quantised.description["quantize"], quantised.precision) == ("int8", "int8")
+    assert (exported.description["quantize"], exported.precision) == (None, "float32")
+    assert quantised.description["fingerprint"] == exported.description["fingerprint"]
     assert "quantised to int8" in output(["info", int8_file]).out
 
 

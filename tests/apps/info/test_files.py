@@ -56,6 +56,9 @@ def test_info_describes_every_file_of_a_run(run, tmp_path, info, output):
         assert title in " ".join(info(run / name).split())
     output(["average", run, "--ids", 1, 2, "--out", tmp_path / "mean.pth"])
     assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
+
+
+def test_info_names_the_next_command_for_a_run_only_if_its_epochs_are_there(run, tmp_path, info):
     folder = shutil.copytree(run, tmp_path / "run of mine")
     assert info(folder, "--json")["next"][0] == f"nes2net average '{folder}'"
     (folder / "epoch_1.pth").unlink()
@@ -101,10 +104,12 @@ def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info, outp
     assert f"nes2net evaluate asvspoof2019_la {scores}" in info(scores)
     assert "record of a score file" in " ".join(info(f"{scores}.json").split())
     assert "what made the scores is not known" in info(shutil.copy(scores, tmp_path / "lone.txt"))
-    scores.write_text(2 * scores.read_text())
-    sheet = info(scores, "--json")
-    assert sheet["repeated"] == "12 lines repeat an id"
     assert "are too good" in sheet["warning"][0]
+
+
+def test_info_counts_the_repeated_ids_of_a_score_file(tmp_path, info):
+    scores = write(tmp_path / "s.txt", "a 1.0\nb -1.0\na 1.0\na 2.0\n")
+    assert info(scores, "--json")["repeated"] == "2 lines repeat an id"
 
 
 def test_records_of_strangers_are_not_trusted(run, tmp_path, info, output):

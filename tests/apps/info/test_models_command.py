@@ -37,6 +37,9 @@ def test_the_list_has_every_model(output, home):
     assert out.index("spectra_aasist") < out.index("AASIST-L") < out.index("antideepfake_w2v_small")
     assert "Apache-2.0 or " in out  # both licences that the card states
     assert "a small machine" in out.partition("to begin with")[2]
+
+
+def test_the_list_as_json_has_the_facts_of_each_model(output, home):
     data = json.loads(output("models --json").out)
     assert data["detectors"][1]["name"] == "AASIST"
     assert data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
@@ -101,7 +104,7 @@ def test_cards_have_the_addresses_of_released_files(output, home):
     assert "has no checkpoint of this result" in " ".join(output("info nes2net_x-2021_la").out.split())
 
 
-def test_a_detector_by_name(output, home, monkeypatch):
+def test_a_published_detector_is_fetched_once_by_its_name(output, home, monkeypatch):
     """The server has random weights of AASIST-L, as their publisher has them: a bare state dict."""
     torch.manual_seed(0)
     torch.save(Detector.from_config("AASIST-L").state_dict(), "random.pth")
@@ -122,12 +125,15 @@ def test_a_detector_by_name(output, home, monkeypatch):
     assert detector.provenance.to_dict() == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
     assert "first seen here" in output("info AASIST-L").out
-    (home / "AASIST-L").write_text("a file of this name comes first")
+
+
+def test_a_file_with_the_name_of_a_model_comes_first(home):
+    (home / "AASIST-L").write_text("no checkpoint")
     with input_error("AASIST-L"):
         load_detector("AASIST-L")
 
 
-def test_a_front_end_by_name(home, monkeypatch):
+def test_a_file_of_pre_training_is_fetched_once_by_its_name(home, monkeypatch):
     genuine_checkpoint.write(create_frontend("wav2vec2_small"), home / "small.pt")
     with running((home / "small.pt").read_bytes()) as server:
         monkeypatch.setitem(sizes._ADDRESSES, sizes._XLSR, f"{server.address}/{{file}}")

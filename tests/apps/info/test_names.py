@@ -53,8 +53,7 @@ def quick():
         yield
 
 
-def test_the_map_has_a_line_for_every_name(info, monkeypatch):
-    """It is stored, so that the parts need not be imported; parts of installed packages are not in it."""
+def test_the_map_has_a_line_for_every_name(info):
     lines = info().splitlines()
     for kind, kind_names in KINDS.items():
         start = lines.index(kind) + 1
@@ -63,15 +62,25 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
         assert all(len(line.split()) > 1 for line in section), "a name without a meaning"
         assert info(kind).splitlines()[3:] == section  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
+
+
+def test_the_stored_map_is_that_of_the_parts(monkeypatch):
+    """Parts of installed packages are not in it."""
     live = names.overview()
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
     assert stored_overview().text() == live.text()
     assert stored_overview("nothing") is None
+    monkeypatch.setitem(backends._table, "theirs", "their:Part")
+    assert stored_overview() is None
+
+
+def test_the_map_as_json_has_whole_meanings(info):
     tables = info("--json")
     assert {row["name"] for row in tables["back-ends"]} == set(backends.names())
     assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in tables[kind])
-    monkeypatch.setitem(backends._table, "theirs", "their:Part")
-    assert stored_overview() is None
+
+
+def test_only_a_few_names_are_of_several_kinds():
     counted = Counter(name for kind_names in KINDS.values() for name in kind_names)
     assert {name for name, number in counted.items() if number > 1} == SHARED
 
@@ -97,22 +106,30 @@ def described_in_full(name, kind, sheet):
     assert [line for line in lines if len(line) > 100 and "https://" not in line] == []
     fields = json.loads(json.dumps(sheet.to_dict()))
     assert fields["next"] == sheet.commands != []
-    if kind == "corpora":
-        corpus = corpora.get(name)
-        assert fields["EER rule"].startswith(f"{corpus.eer_method}: ")
-        numbers = fields.get("reported numbers" if corpus.counts_from else "official numbers", [])
-        assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()]
-        assert fields.get("numbers from", "") == corpus.counts_from
-        assert fields.get("licence", "") == corpus.licence
-        assert fields["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
-    elif kind == "conditions":
-        condition = effects.get(name)
-        assert fields["title"] == f"{name}: condition"
-        assert fields["what"]
-        assert fields["strength"] == (condition.strengths_in_words() or "none")
-        assert fields.get("needs", "") == " and ".join(condition.needs)
-        assert fields["length"].startswith("changes" if condition.time_moves else "stays")
-        assert all(f" --{source} DIR" in fields["next"][0] for source in condition.needs)
+
+
+@pytest.mark.parametrize("name", KINDS["corpora"])
+def test_the_sheet_of_a_corpus_has_its_rule_and_its_numbers(name, info):
+    fields = info(name, "--json")
+    corpus = corpora.get(name)
+    assert fields["EER rule"].startswith(f"{corpus.eer_method}: ")
+    numbers = fields.get("reported numbers" if corpus.counts_from else "official numbers", [])
+    assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()]
+    assert fields.get("numbers from", "") == corpus.counts_from
+    assert fields.get("licence", "") == corpus.licence
+    assert fields["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
+
+
+@pytest.mark.parametrize("name", KINDS["conditions"])
+def test_the_sheet_of_a_condition_has_its_strengths_and_its_needs(name, info):
+    fields = info(name, "--json")
+    condition = effects.get(name)
+    assert fields["title"] == f"{name}: condition"
+    assert fields["what"]
+    assert fields["strength"] == (condition.strengths_in_words() or "none")
+    assert fields.get("needs", "") == " and ".join(condition.needs)
+    assert fields["length"].startswith("changes" if condition.time_moves else "stays")
+    assert all(f" --{source} DIR" in fields["next"][0] for source in condition.needs)
 
 
 @pytest.mark.parametrize("registry", [frontends, backends])
@@ -169,13 +186,16 @@ def test_a_misspelt_name_gets_the_nearest(refused):
     refused("info nes2netx", "did you mean 'nes2net_x'?")
 
 
-def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, info):
+def test_what_is_called_the_same_is_told(monkeypatch, info):
     assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
     monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
     text = info("sls")
     assert text.count("2 things are called sls") == 2
     assert "sls: front-end" in text
     assert "sls: back-end" in text
+
+
+def test_a_file_with_the_name_of_a_part_is_told(monkeypatch, tmp_path, info):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lps").write_text("a 1.0\n")
     assert "nes2net info ./lps" in info("lps")

@@ -79,14 +79,11 @@ def test_channels_without_names_are_their_mean(listen, small, call, tmp_path):
     assert "2 channels differ" in lines[-1]["remark"]
 
 
-def test_a_recording_in_words(command, listen_folder, small, call):
+def test_lines_in_words_have_the_scores_of_a_recording_and_its_alarm(output, listen_folder, small, call):
     """As fast as it is computed; the lines are those of Python, and the alarm is said."""
     words = ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--speed", "inf"]
-    status, out, _ = command(
-        [*words, "--split", "agent,caller", "--calibration", listen_folder / "spoof.json", "--latch"]
-    )
-    lines = out.splitlines()
-    assert status == 0
+    words += ["--split", "agent,caller", "--calibration", listen_folder / "spoof.json", "--latch"]
+    lines = output(words).out.splitlines()
     assert lines[0] == "# small.pth hears 0.5 s every 0.25 s; calibration spoof.json"
     scores = [
         line.split()[2] for line in lines if line.startswith("agent") and "alarm" not in line and "from" not in line
@@ -96,7 +93,11 @@ def test_a_recording_in_words(command, listen_folder, small, call):
     assert "ALARM" in lines[-3]
     assert lines[-2].startswith("# agent: 0:03.0, 11 windows; lowest ")
     assert lines[-1].startswith("# caller: ")
-    status, out, _ = command(words)
+
+
+def test_without_a_calibration_lines_have_no_probability(output, listen_folder):
+    words = ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--speed", "inf"]
+    out = output(words).out
     assert "no calibration, so there are scores and no probabilities" in out
     assert "probability" not in out.splitlines()[1]
 

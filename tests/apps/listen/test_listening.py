@@ -34,17 +34,6 @@ def test_lines_do_not_depend_on_the_blocks(small, call, cuts, rate, length):
     assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
 
 
-def test_no_window_spans_a_gap(judge, small, call):
-    before, behind = np.split(call[:1], [20000], axis=1)
-    lines = heard(judge(), [Block(before), Block(behind, 3.5)])
-    gap = [line["event"] for line in lines].index("gap")
-    assert lines[gap] == {"event": "gap", "channel": "mix", "start": 1.25, "end": 3.5}
-    assert windows(lines[:gap]) == expected(small, before[0])
-    later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, behind[0])]
-    assert windows(lines[gap:]) == later
-    assert lines[-1]["seconds"] == 3.5 + behind.shape[1] / 16000
-
-
 def test_keep_all_loses_no_window(judge, small, call, monkeypatch):
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *arguments: (time.sleep(0.02), scores(waveform))[1])

@@ -72,6 +72,9 @@ def test_the_report_says_what_the_answer_rests_on(report, report_folder):
     assert re.search(r"\d of 19 windows are lower than", text)
     assert str(report_folder) not in text
     assert load_detector(report_folder / "small.pth").fingerprint() in text
+
+
+def test_the_report_of_a_fake_recording_names_the_prior(report):
     text = text_of(report("--calibration {made}/spoof.json --prior 0.25"))
     assert "takes the recording for a fake: for speech" in text
     assert "if 25 % of such recordings are bona fide" in text

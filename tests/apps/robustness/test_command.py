@@ -20,7 +20,7 @@ def computing(on_dev, spectral_detector, tmp_path):
     return f"{on_dev} {flags} --resamples 20 --conditions"
 
 
-def test_the_command_reports_each_condition(computing, tmp_path, command, refused):
+def test_the_command_reports_each_condition(computing, tmp_path, command):
     out = tmp_path / "out"
     words = f"{computing} white:5 gain"
     status, printed, err = command(words)
@@ -35,20 +35,30 @@ def test_the_command_reports_each_condition(computing, tmp_path, command, refuse
     source = result["sources"]["clean"]
     assert source["checkpoint"] == f"{tmp_path}/detector.pth"
     assert source["protocol"] == "4sec"
-    refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 
-def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, output, refused):
+WORDS = "gain:-20 --operating-point cost:1,10,0.5 --calibration {}.json"
+
+
+@pytest.fixture
+def of_detector(spectral_detector, tmp_path, monkeypatch):
+    """What the calibration own.json was learned from; other.json is of another detector."""
+    monkeypatch.chdir(tmp_path)
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     of_detector = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
     for name, scored_by in (("own", of_detector), ("other", replace(of_detector, fingerprint="0" * 64))):
         replace(calibration, scored_by=scored_by).save(tmp_path / f"{name}.json")
-    words = f"{computing} gain:-20 --operating-point cost:1,10,0.5"
-    refused(f"{words} --calibration {tmp_path}/other.json", "the calibration does not belong to this detector")
-    refused(words, "add --calibration, or use the operating point eer")
+    return of_detector
+
+
+def test_a_threshold_that_cannot_be_chosen_is_refused_before_scoring(computing, of_detector, tmp_path, refused):
+    refused(f"{computing} {WORDS.format('other')}", "the calibration does not belong to this detector")
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
-    assert not (tmp_path / "out").exists()  # before anything is scored
-    out = output(f"{words} --calibration {tmp_path}/own.json").out
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_threshold_of_a_calibration_is_used(computing, of_detector, tmp_path, output):
+    out = output(f"{computing} {WORDS.format('own')}").out
     assert "operating point cost:1,10,0.5 of the calibration" in out
     result = read_json(tmp_path / "out" / "report.json")
     assert result["calibration"]["detector"] == of_detector.fingerprint

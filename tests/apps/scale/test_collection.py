@@ -63,9 +63,17 @@ def test_shards_without_results_are_scored(tmp_path):
     assert (record.shards, record.kept_from_earlier_runs, record.total, record.scored) == (3, 2, 6, 3)
     assert not record.is_complete
     assert kept(tmp_path)[0] == []
+
+
+def test_shards_with_failures_are_scored_again_only_if_asked(tmp_path):
+    kept(tmp_path)
     assert kept(tmp_path, retry_errors=True)[0] == SHARDS
+
+
+def test_a_changed_shard_is_scored_again(tmp_path):
+    """A store that gives no stamp is not a reason to score again."""
+    kept(tmp_path)
     assert kept(tmp_path, [CHANGED, *SHARDS[1:]])[0] == [CHANGED]
-    # A store that gives no stamp is not a reason to score again.
     assert kept(tmp_path, [Shard("/a.tar", UNKNOWN, "a.tar"), *SHARDS[1:]])[0] == []
 
 

@@ -54,10 +54,6 @@ def test_results_of_shards_become_a_score_file(tmp_path):
     record = read_json(tmp_path / "s.txt.json")
     assert record["failures"] == {"d": "damaged"}
     assert read_scored_by(record_of(scores)).num_samples == 64600
-    write_results(out, shard("c.tar"), RUN, [row("c", 0.0)])
-    with input_error(r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
-        to_score_file(out, scores)
-    assert scores.read_text().startswith("a -1.0")  # the old file is whole
 
 
 def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
@@ -85,6 +81,14 @@ def results(tmp_path):
     write_results(out, shard("a.tar"), RUN, [row("a", 0.5)])
     write_results(out, shard("b.tar"), RUN, [row("b", 1.5), row("c", None)])
     return out
+
+
+def test_a_score_file_stays_whole_if_two_recordings_have_the_same_id(results, tmp_path):
+    scores = write(tmp_path / "s.txt", "old 1.0\n")
+    write_results(results, shard("c.tar"), RUN, [row("a", 0.0)])
+    with input_error(r"two recordings have the id 'a', in /data/a.tar and /data/c.tar"):
+        to_score_file(results, scores)
+    assert scores.read_text() == "old 1.0\n"
 
 
 def test_the_record_names_shards_without_results(results, tmp_path):

@@ -57,8 +57,11 @@ def test_a_list_is_cut_into_shards_of_a_thousand_recordings(tmp_path):
     first, second = shards_of(write(tmp_path / "files.txt", lines))
     assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
     assert (len(first.rows), len(second.rows), second.name) == (1000, 501, "files.txt#000001000")
-    write(tmp_path / "only" / "recordings" / "a b.wav")
-    (shard,) = shards_of(tmp_path / "only")
+
+
+def test_a_folder_of_recordings_is_a_shard(tmp_path):
+    write(tmp_path / "recordings" / "a b.wav")
+    (shard,) = shards_of(tmp_path)
     assert shard.rows[0][0] == "recordings/a%20b.wav"
 
 

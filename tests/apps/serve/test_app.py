@@ -21,16 +21,22 @@ from nes2net.scoring.decisions import Decider
 pytestmark = needs_serve
 
 
-def test_requests_are_answered_with_a_reason(client, desk):
-    """A name cannot lead anywhere, and a request for nothing has a reason."""
+def test_the_service_tells_its_model_and_version(client):
     info = client.get("/api/info").json()
     assert info["model"] == "small.pth"
     assert info["version"] == __version__
     assert info["calibrated"] is False
     assert info["parts"] == {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
+
+
+def test_the_name_of_an_upload_leads_nowhere(client, desk):
     answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
     assert answer.status_code == 200
     assert answer.json()["file"] == "x\\u001b[2J.wav"
+    assert left(desk) == []
+
+
+def test_a_request_without_a_recording_is_refused_with_a_reason(client, desk):
     for options in ({}, {"files": {"other": ("a.wav", b"")}}, {"data": {"file": "text"}}):
         answer = client.post("/api/score", **options)
         assert answer.status_code == 422, options
@@ -171,7 +177,6 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(client, caplog, monkey
 
 
 def test_a_client_that_is_slow_with_the_head_of_a_second_request_is_cut_off(client, monkeypatch):
-    """A body may take longer."""
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
     address = ("127.0.0.1", client.base_url.port)
     head = b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n"
@@ -184,6 +189,10 @@ def test_a_client_that_is_slow_with_the_head_of_a_second_request_is_cut_off(clie
                 connection.sendall(head[sent % 20 : sent % 20 + 1].replace(b"\r", b"x"))
                 time.sleep(0.05)
         assert 0.3 < time.monotonic() - begin < 20
+
+
+def test_a_body_may_take_longer_than_a_head(client, monkeypatch):
+    monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
     connection = begun(client, 1_000_000, bytes(1000))
     connection.settimeout(1.0)
     with pytest.raises(TimeoutError):
@@ -282,21 +291,27 @@ def test_an_uploaded_recording_is_scored_as_by_python(serving, small, speech, ca
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
     assert row["basis"] == desk.decider.basis()
     assert row["basis"]["prior"] == 0.2
+
+
+def test_the_service_tells_what_its_decisions_rest_on(serving, calibration):
+    client, _ = serving(decider=Decider(calibration, prior=0.2))
     info = client.get("/api/info").json()
     assert info["calibrated"]
-    assert info["basis"] == row["basis"]
+    assert info["basis"]["prior"] == 0.2
     assert "does not say which detector" in info["notes"][0]
+
+
+def test_track_0_leaves_only_the_scores_along_the_recording_out(serving, speech, calibration):
+    client, desk = serving(decider=Decider(calibration, prior=0.2))
+    row = send(client, speech / "talk.m4a").json()
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}
     assert left(desk) == []
 
 
-def test_recordings_above_the_limits_are_refused(serving, speech, tmp_path):
+def test_a_recording_above_the_largest_size_is_refused(serving, tmp_path):
     client, desk = serving(Limits(max_size=1))
     assert client.get("/api/info").json()["limits"]["max_size_mb"] == 1
-    answer = send(client, speech / "notes.txt")
-    assert answer.status_code == 422
-    assert answer.json() == {"file": "notes.txt", "error": "not a recording: neither libsndfile nor FFmpeg reads it"}
     (tmp_path / "big.wav").write_bytes(wav(40)[:1_000_001])  # just above the limit
     answer = send(client, tmp_path / "big.wav")
     assert answer.status_code == 413

@@ -65,7 +65,10 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     assert answer.json()["error"] == "too large: send at most 1.0 kB at once"
     form = {"file": ("a.wav", bytes(500))}
     assert int(client.post("/", files=form).text) > 500
-    with pytest.raises(ZeroDivisionError):  # an error of the application is not hidden
+
+
+def test_an_error_of_the_application_is_not_hidden(client):
+    with pytest.raises(ZeroDivisionError):
         client.get("/fails")
 
 

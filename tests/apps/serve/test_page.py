@@ -59,11 +59,3 @@ def test_a_decision_has_the_usual_scores_of_the_calibration(serving, speech, cal
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
     assert answer["verdict"] in ("bona fide", "spoof")
     assert answer["usual"] == list(decider.usual_scores)
-
-
-def test_an_unfit_recording_has_no_probability(serving, calibration):
-    client, _ = serving(decider=Decider(calibration))
-    (answer,) = answers(client, "a.wav", wav(pitch=0))
-    assert answer["verdict"] == "cannot tell"
-    assert answer["columns"]["llr"] is None
-    assert answer["columns"]["probability"] is None

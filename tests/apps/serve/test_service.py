@@ -156,7 +156,7 @@ def test_metrics_count_every_request(serving, speech, paused_scoring):
 
 
 def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys):
-    """Of libraries too; and afterwards it is text again."""
+    """Of libraries too."""
     desk = Desk(small, tmp_path)
     with logging_as("json"):
         desk.score(speech / "talk.wav", "secret.wav")
@@ -180,6 +180,10 @@ def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys
     assert lines[2]["url"] == "http://localhost"
     assert lines[3]["message"] == "two\nlines \x1b[2J"
     assert "ZeroDivisionError" in lines[4]["traceback"]
+
+
+def test_the_log_of_text_has_no_line_for_a_recording(small, speech, tmp_path, capsys):
+    desk = Desk(small, tmp_path)
     with logging_as("text"):
         desk.score(speech / "talk.wav", "a.wav")
         tell("ready", "is served", url="http://localhost")

@@ -61,20 +61,13 @@ def main(corpus, tmp_path, monkeypatch, output):
 
 
 def test_without_rawboost_both_validation_losses_are_that_of_the_one_pass(main):
-    lines, remarks = main(TRAIN)
-    # a spectrum has no parameters
-    assert lines[0] == "Device: cpu"
-    assert lines[2] == "num_params_SSL: 0"
-    assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
+    lines, _ = main(TRAIN)
     assert len(lines) == 5 + 2 * 3
     for epoch, line in enumerate(lines[6::3], 1):
         losses = [words.split()[-1] for words in line.split(", ")]
         assert line.startswith(f"{epoch}: tr_loss ")
         assert losses[1] == losses[2]
         assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
-    assert "epoch 2 - loss: " in remarks
-    assert "checkpoints are in models/" in remarks
-    assert "lps + last" in remarks
 
 
 def test_finished_epochs_are_not_printed_again(main):
@@ -82,13 +75,6 @@ def test_finished_epochs_are_not_printed_again(main):
     again, remarks = main(TRAIN)
     assert again == lines[:5]
     assert "is trained already, 2 epochs" in remarks
-
-
-def test_training_starts_from_the_checkpoint_of_model_path(main):
-    main(TRAIN)
-    (folder,) = Path("models").iterdir()
-    lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
-    assert lines[2:4] == ["num_params_SSL: 0", f"Model loaded : {folder}/epoch_1.pth"]
 
 
 def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):

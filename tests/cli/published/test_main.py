@@ -120,24 +120,33 @@ def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, workdir
     words = f"{MODEL} --eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
     messages = ("bare.pth does not fit this model", "ssl_model.model.feature_extractor", "where (")
     refused(words, *messages, program=legacy.main)
+
+
+def test_with_debug_an_error_is_raised(workdir):
     with input_error():
         legacy.main([*MODEL.split(), "--debug"])
 
 
-def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, workdir, command):
+@pytest.fixture
+def score(detector, corpus, workdir, output):
+    """A function that scores with further flags; it must end with this status: what is on standard error."""
     detector.save("detector.pth")
-    base = f"{MODEL} --eval --database_path {corpus} --model_path detector.pth --num_workers 0"
-    first = "--eval_output s.txt --test_samples 8000 --is_eval --loss WCE"
-    wild = f"--track in_the_wild --in_the_wild_path {corpus} --eval_output w.txt --test_samples 8000"
-    for words, status, message in (
-        (first, 0, "12 of 12 scores written to s.txt"),
-        (first, 0, "complete already"),
-        (first, 0, "note: --loss, --is_eval accepted for com"),
-        ("--eval_output s.txt --test_samples 9000", 2, ""),
-        ("--eval_output s.txt --test_samples 9000 --overwrite", 0, "12 of 12"),
-        (wild, 0, ""),
-        (f"{wild} --legacy_train_mode", 2, ""),  # the file is from another run
-        (f"{wild} --legacy_train_mode --overwrite", 0, ""),
-    ):
-        exit_status, _, err = command(f"{base} {words}", program=legacy.main)
-        assert exit_status == status and message in err, words
+    base = f"{MODEL} --eval --database_path {corpus} --model_path detector.pth --num_workers 0 --eval_output s.txt"
+    return lambda flags, status=0: output(f"{base} {flags}", status, program=legacy.main).err
+
+
+def test_a_finished_score_file_is_not_scored_again(score):
+    assert "12 of 12 scores written to s.txt" in score("--test_samples 8000")
+    assert "complete already" in score("--test_samples 8000")
+
+
+def test_flags_of_the_published_program_without_effect_are_noted(score):
+    assert "note: --loss, --is_eval accepted for com" in score("--test_samples 8000 --is_eval --loss WCE")
+
+
+@pytest.mark.parametrize("changed", ["--test_samples 9000", "--test_samples 8000 --legacy_train_mode"])
+def test_scores_of_another_run_are_replaced_only_by_overwrite(score, corpus, changed):
+    wild = f"--track in_the_wild --in_the_wild_path {corpus}"
+    score(f"{wild} --test_samples 8000")
+    score(f"{wild} {changed}", status=2)
+    assert "12 of 12" in score(f"{wild} {changed} --overwrite")

@@ -44,9 +44,17 @@ def test_a_decision_follows_its_threshold(prior, score, name):
     is_supported = name is None and abs(decider.llr_threshold) < bound
     if is_supported and abs(decision.probability - 0.5) > 1e-9:
         assert (decision.decision == "bonafide") is (decision.probability > 0.5)
-    assert list(decision.row()) == ["score", "llr", "probability", "decision"]
-    assert decider.probabilities([score])[0] == decision.probability
-    assert decider.llrs([score])[0] == decision.llr
+
+
+def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions():
+    decider = Decider(CALIBRATION, 0.3)
+    decision = decider(0.2)
+    assert decider.probabilities([-9.0, 0.2])[1] == decision.probability
+    assert decider.llrs([-9.0, 0.2])[1] == decision.llr
+
+
+def test_the_row_of_a_decision_has_its_numbers():
+    assert list(Decider(CALIBRATION)(0.2).row()) == ["score", "llr", "probability", "decision"]
 
 
 def test_a_score_outside_of_the_scores_of_the_calibration_is_not_decided():

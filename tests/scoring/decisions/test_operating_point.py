@@ -71,7 +71,10 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
     odds = math.exp(llr) * prior / (1 - prior)
     posterior = odds / (1 + odds)
     assert c_miss * posterior == pytest.approx(c_fa * (1 - posterior))
-    assert str(OperatingPoint("cost").threshold(None)) == "0.0"  # not -0
+
+
+def test_the_bayes_threshold_of_equal_costs_is_no_negative_zero():
+    assert str(OperatingPoint("cost").threshold(None)) == "0.0"
 
 
 @pytest.mark.parametrize("number", [3, 30, 100, 236, 300])

@@ -12,7 +12,7 @@ from scipy.signal import butter, sosfilt
 
 from nes2net.data.audio.read import load_audio, stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE, to_mono_16k
-from nes2net.scoring.decisions import CANNOT_TELL, Decider, calibration
+from nes2net.scoring.decisions import Decider, calibration
 from nes2net.scoring.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
 
 
@@ -205,7 +205,7 @@ def test_embeddings_that_are_not_finite_are_refused():
 
 
 @pytest.mark.parametrize("size", [0, 1, 40])
-def test_a_saved_population_decides_alike(tmp_path, size):
+def test_a_saved_population_finds_the_same_recordings_unusual(tmp_path, size):
     rng = np.random.default_rng(0)
     traits = draw(rng, 60, size)
     population = Population.fit(traits, rng.random(60) < 0.5)
@@ -215,13 +215,6 @@ def test_a_saved_population_decides_alike(tmp_path, size):
     expected = list(map(population.typicality, further_traits))
     assert list(map(loaded.population.typicality, further_traits)) == expected
     assert (tmp_path / "c.json").stat().st_size < 30_000
-    decide = Decider(loaded, abstain=0.1)
-    decisions = [decide(1.0, recording) for recording in further_traits]
-    assert {decision.decision for decision in decisions} == {"bonafide", CANNOT_TELL}
-    for decision in decisions:
-        is_unusual = decision.p_value <= 0.1
-        assert (decision.decision == CANNOT_TELL) is is_unusual
-        assert (decision.reason is not None) is is_unusual
 
 
 def test_a_decider_notes_why_it_cannot_tell_unusual_recordings():
