@@ -48,7 +48,7 @@ def test_flags_that_may_be_combined_are_accepted(run, words):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    "words, message",
     [
         ("--width 5", "`width` is used only with `plot`: remove it, or add `plot`"),
         ("--plot a --table", "`table` and `plot` exclude each other: remove one of them"),

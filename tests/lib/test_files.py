@@ -46,24 +46,30 @@ def bound_socket(path):
     return path
 
 
-def test_the_bytes_of_a_file_are_on_the_disk_before_its_name(tmp_path, monkeypatch):
-    """The bytes come before the name, and the name before the return.
-
-    Files that can be made again do not wait for the disk. The names of a series wait for the file after it.
-    """
+@pytest.fixture
+def done(monkeypatch):
+    """What was written to the disk or renamed, in this order."""
     done = []
     replace = os.replace
     monkeypatch.setattr(os, "fsync", lambda opened: done.append(os.path.realpath(f"/dev/fd/{opened}")))
     monkeypatch.setattr(os, "replace", lambda source, target: done.append("replaced") or replace(source, target))
+    return done
+
+
+def test_the_bytes_of_a_file_are_on_the_disk_before_its_name_and_this_before_the_return(tmp_path, done):
     write_text(tmp_path / "history.json", "[]")
     assert (tmp_path / "history.json").read_text() == "[]"
     assert ".history.json." in done[0]
     assert done[1:] == ["replaced", str(tmp_path.resolve())]
-    done.clear()
+
+
+def test_a_file_that_can_be_made_again_does_not_wait_for_the_disk(tmp_path, done):
     with replacing(tmp_path / "entry.npy") as temporary:
         temporary.write_bytes(b"1")
     assert done == ["replaced"]
-    done.clear()
+
+
+def test_the_names_of_a_series_wait_for_the_file_after_it(tmp_path, done):
     with replacing(tmp_path / "shard.parquet", durable=True, in_series=True) as temporary:
         temporary.write_bytes(b"1")
     assert ".shard.parquet." in done[0]
@@ -203,6 +209,9 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path, write):
 def test_json_holds_no_number_that_json_does_not_have():
     content = {"a": [float("nan"), {"b": float("-inf")}], "c": 1 / 3, "d": None, "ä": True}
     assert json.loads(json_text(content)) == {"a": [None, {"b": None}], "c": 1 / 3, "d": None, "ä": True}
+
+
+def test_json_is_written_with_the_options_of_json():
     assert json_text({"ä": [1.0]}, indent=1, ensure_ascii=False) == '{\n "ä": [\n  1.0\n ]\n}'
 
 

@@ -193,9 +193,14 @@ def test_the_size_of_a_remote_file_is_that_of_the_server(server, client):
     server.redirect = "/store"
     server.extra_headers = {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
+
+
+def test_the_published_size_counts_if_a_server_does_not_tell_one(server, client):
     server.statuses = [405]
-    server.extra_headers = {}
     assert client.ask_size_and_digest(RemoteFile(server.url, 5)) == RemoteFile(server.url, 5)
+
+
+def test_the_size_of_a_missing_remote_file_is_an_error(server, client):
     server.statuses = [404]
     with input_error("404"):
         client.ask_size_and_digest(RemoteFile(server.url))

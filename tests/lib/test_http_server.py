@@ -35,7 +35,6 @@ def test_the_first_free_port_is_taken():
             listening_socket("127.0.0.1", range(port, port + 1))
         with listening_socket("127.0.0.1", range(port, port + 20)) as listener:
             assert port < listener.getsockname()[1] < port + 20
-            assert address_of(listener, "::1", "ws") == f"ws://[::1]:{listener.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -44,6 +43,10 @@ def listener():
         opened.most = 3
         opened.settimeout(PATIENCE)
         yield opened
+
+
+def test_an_ipv6_address_is_written_in_brackets(listener):
+    assert address_of(listener, "::1", "ws") == f"ws://[::1]:{listener.getsockname()[1]}"
 
 
 def connected(listener):

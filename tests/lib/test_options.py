@@ -38,7 +38,7 @@ def test_what_is_not_declared_is_not_checked():
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    "model, message",
     [
         ([], "a model must be a mapping of frontend, aggregation, backend, not \\[\\]"),
         ({"back_end": "sls"}, "no part 'back_end'; did you mean 'backend'"),

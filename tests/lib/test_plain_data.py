@@ -24,7 +24,7 @@ def test_plain_data_is_accepted():
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    "value, message",
     [
         (doubled(25), _REFUSED + "100,002 values"),
         (doubled(25, lambda value: (value, value)), _REFUSED + "100,002 values"),

@@ -47,6 +47,9 @@ def test_progress_is_printed_as_lines_without_a_terminal(capsys, caplog, monkeyp
 
 def test_the_interval_of_progress_lines_can_be_set(capsys, monkeypatch):
     assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
+
+
+def test_an_interval_that_is_no_number_of_seconds_is_refused(monkeypatch):
     for seconds in ("-1", "nan", "a minute"):
         monkeypatch.setenv(SECONDS, seconds)
         with input_error(f"{SECONDS} must be a number of seconds, 0 for no lines, not '{seconds}'"):

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from textwrap import dedent
@@ -101,6 +102,12 @@ def test_drawing_uses_the_users_settings_of_matplotlib_not_the_folders(corpus, t
     assert run(words, corpus, MATPLOTLIBRC=str(tmp_path / "settings")) == "False 11.0\n"
 
 
+def test_no_module_imports_matplotlib_with_the_settings_of_the_current_folder():
+    importing = re.compile(r"^ *(from|import) matplotlib\b", re.MULTILINE)
+    modules = (REPOSITORY / "nes2net").rglob("*.py")
+    assert [path.name for path in modules if importing.search(path.read_text(encoding="utf-8"))] == ["pictures.py"]
+
+
 def test_no_module_starts_a_process_from_an_unsafe_search_path():
     starts = {"ProcessPoolExecutor", "get_context", "DataLoader", "Pool"}
     for path in sorted((REPOSITORY / "nes2net").rglob("*.py")):
@@ -108,12 +115,7 @@ def test_no_module_starts_a_process_from_an_unsafe_search_path():
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         used |= {node.id for node in nodes if isinstance(node, ast.Name)}
-        imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         if used & starts:
             assert "secure_multiprocessing" in used, module
         if module != "lib/search_path.py":
             assert "executable" not in used, f"{module}: start Python by `python_command`"
-        if module != "lib/pictures.py":
-            drawing = {name for name in imported if name and name.partition(".")[0] == "matplotlib"}
-            assert not drawing, f"{module}: import Matplotlib from nes2net.lib.pictures"

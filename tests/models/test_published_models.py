@@ -45,7 +45,6 @@ def test_antideepfake_has_the_tensors_and_dropouts_of_its_files(name, kind):
         key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()
     }
     assert shapes_of_detector == shapes
-    assert sum(x.numel() for x in state_dict.values()) == entry["parameters"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -68,8 +67,6 @@ def test_a_row_states_licences_source_score_rule_and_data(name):
 def test_models_that_forbid_commercial_use_are_marked():
     forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
     assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
-    assert Provenance("AASIST").published == ("AASIST", PUBLISHED["AASIST"])
-    assert Provenance("none").published is None
 
 
 @pytest.mark.parametrize(
@@ -177,24 +174,38 @@ def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
     assert detector.score(waveform, 16000) == expected != detector.score(waveform, 16000, num_samples=None)
     soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
     assert [score for _, score in detector.score_files([tmp_path / "a.wav"])] == [pytest.approx(expected, abs=1e-6)]
+
+
+def test_a_random_crop_is_the_same_each_time_and_not_the_head(spectral_detector):
+    detector = spectral_detector
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(70_000)).astype(np.float32)
     random = detector.score(waveform, 16000, num_samples=8000, crop="random")
     assert random == detector.score(waveform, 16000, num_samples=8000, crop="random")
     assert random != detector.score(waveform, 16000, num_samples=8000)
+
+
+def test_unknown_crops_and_crops_of_whole_recordings_are_refused(spectral_detector):
     with input_error("`crop` must be 'head' or 'random', not 'tail'"):
-        detector.score(waveform, 16000, num_samples=8000, crop="tail")
+        spectral_detector.score(np.ones(9000), 16000, num_samples=8000, crop="tail")
     with input_error("only works with `num_samples`"):
-        detector.score(waveform, 16000, num_samples=None, crop="random")
+        spectral_detector.score(np.ones(9000), 16000, num_samples=None, crop="random")
 
 
-def test_score_uses_the_published_settings_of_a_model(small_published, corpus, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def scored(small_published, corpus, tmp_path, monkeypatch, capsys):
+    """A function that scores by a published model; it returns the record, the warnings and the scores."""
     monkeypatch.chdir(tmp_path)
 
-    def scored(name, *flags):
+    def run(name, *flags):
         arguments = ["score", "in_the_wild", str(corpus), "--model", str(small_published(name)), "--workers", "0"]
         assert main([*arguments, "--out", "s.txt", "--overwrite", *flags]) == 0
         record = read_json(tmp_path / "s.txt.json")
         return record, capsys.readouterr().err, (tmp_path / "s.txt").read_text()
 
+    return run
+
+
+def test_score_uses_the_published_settings_of_a_model(scored):
     record, warnings, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None
     assert record["corpus"]["protocol"] == "full"
@@ -202,19 +213,19 @@ def test_score_uses_the_published_settings_of_a_model(small_published, corpus, t
     assert record["seen"] == []
     note = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
     assert warnings == note
-    short = ("multiapi_nes2net_la", "--samples", "3000")
-    record, warnings, head = scored(*short)
+
+
+SHORT = ("multiapi_nes2net_la", "--samples", "3000")
+
+
+def test_flags_choose_the_crop_of_a_published_model(scored):
+    record, _, head = scored(*SHORT)
     assert record["run"]["num_samples"] == 3000
     assert "crop" not in record["run"]
-    assert warnings.startswith("warning: scores of multiapi_nes2net_la on in_the_wild may be too good")
-    record, _, first = scored(*short, "--crop", "random")
+    record, _, first = scored(*SHORT, "--crop", "random")
     assert record["run"]["crop"] == "random"
-    assert scored(*short, "--crop", "random")[2] == first
-    assert len({head, first, scored(*short, "--crop", "random", "--crop-seed", "1")[2]}) == 3
-    record, _, filled = scored(*short, "--padding", "zeros", "--peak-normalize", "cut")
-    assert record["run"]["padding"] == "zeros"
-    assert record["run"]["peak_normalize"] == "cut"
-    assert filled != head
+    assert scored(*SHORT, "--crop", "random")[2] == first
+    assert len({head, first, scored(*SHORT, "--crop", "random", "--crop-seed", "1")[2]}) == 3
 
 
 def test_predict_uses_the_published_settings_of_a_model(small_published, tmp_path, monkeypatch, capsys):
@@ -267,10 +278,6 @@ def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
         start = next((start for start in prefixes if name.startswith(start)), "")
         state_dict[renamed.get(name, prefixes.get(start, "") + name.removeprefix(start))] = tensor
     head = {name: tensor for name, tensor in state_dict.items() if not name.startswith("ssl_model.model.")}
-    assert head.keys() == {
-        "ssl_model.featurizer.weights",
-        *(f"{layer}.{tensor_name}" for layer in ("projector", "post_net.linear") for tensor_name in ("weight", "bias")),
-    }
     torch.save(state_dict, tmp_path / "whole.pth")
     torch.save(head, tmp_path / "swa.pth")
 
@@ -288,12 +295,8 @@ def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
     for file, ssl_checkpoint in (("whole.pth", None), ("swa.pth", base)):
         loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=full_config, base=ssl_checkpoint)
         assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
-    loaded.save(tmp_path / "own.pth")
-    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
     with input_error("lacks the front-end, which was frozen: name its pre-training file with"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=full_config)
-    with input_error("holds all tensors of its detector"):
-        Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=full_config, base=base)
 
 
 def test_every_system_of_spoof_superb_has_the_frames_of_s3prl():

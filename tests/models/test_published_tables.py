@@ -17,6 +17,11 @@ def test_every_row_of_every_table_is_printed(capsys):
     for row in published_rows():
         assert (row.label or row.system).split()[0] in tables
         assert row.cell.split(",")[0] in words
+
+
+def test_a_system_is_printed_with_its_figures_recipe_and_notes(capsys):
+    text = printed(capsys)
+    tables = text.partition("\nrecipes and code\n")[0]
     (moe,) = [line.split() for line in tables.splitlines() if line.startswith("  MoE ")]
     assert moe == ["MoE", "wav2vec", "2.0", "–", "–", "2.96", "2.54", "9.17", "7,", "12"]
     sources = " ".join(text.partition("\nrecipes and code\n")[2].split())

@@ -33,7 +33,7 @@ def test_every_option_is_declared(registry):
         assert not undeclared, f"{name}: {undeclared}"
 
 
-@pytest.mark.parametrize(("registry", "name"), PARTS)
+@pytest.mark.parametrize("registry, name", PARTS)
 def test_every_option_accepts_only_its_values(registry, name):
     factory = registry.get(name)
     kind = registry.kind

@@ -70,7 +70,7 @@ def test_a_recorded_file_that_becomes_smaller_is_not_worse(house, repository):
 
 
 @pytest.mark.parametrize(
-    ("line", "column"),
+    "line, column",
     [(DENSE, "per statement"), (PACKED, "packed"), (VAGUE, "vague"), (JOINED, "joined"), (WALRUS, "walrus")],
 )
 def test_a_new_file_beyond_a_limit_is_named(house, repository, line, column):

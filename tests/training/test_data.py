@@ -52,8 +52,6 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         files[f"{split}_scores"] = [str(tmp_path / split)]
     data = DataConfig(root=str(root), **files)
     assert Fusion(Recipe(data=data)).ranges == [[0.0, 5.0]]
-    by_file = DataConfig(root=str(root), **files, score_range="test")
-    assert Fusion(Recipe(data=by_file)).ranges == "test"
     for split in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(split)]
         assert scores[0] == (0.5,)
@@ -73,13 +71,18 @@ def several(folder, **wild):
     return [la, {"name": "in_the_wild", "root": str(folder), "dev_split": None, "train_split": "eval"} | wild]
 
 
-def test_trials_of_several_corpora_follow_one_another(root):
-    """Equal ids of several corpora differ by the corpus; a part that is null is not read."""
+@pytest.fixture
+def corpora(root):
+    """Two corpora to train on, and three to validate, one of which is the first again."""
     again = {"name": "asvspoof2019_la", "root": str(root), "alias": "again", "train_split": None}
     progress = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
-    data = DataConfig(corpora=[*several(root), again, {**progress, "dev_phase": "progress", "alias": "progress"}])
-    train = read_trials(data, "train")
-    dev = read_trials(data, "dev")
+    return DataConfig(corpora=[*several(root), again, {**progress, "dev_phase": "progress", "alias": "progress"}])
+
+
+def test_trials_of_several_corpora_follow_one_another(corpora):
+    """Equal ids of several corpora differ by the corpus; a part that is null is not read."""
+    train = read_trials(corpora, "train")
+    dev = read_trials(corpora, "dev")
     assert [trial.get("corpus") for trial in train] == ["la"] * 6 + ["in_the_wild"] * 6
     assert ids(train)[0] == "la:LA_T_1000001"
     assert ids(train)[6].startswith("in_the_wild:")
@@ -89,12 +92,20 @@ def test_trials_of_several_corpora_follow_one_another(root):
     assert len(set(ids(train))) == 12
     assert len(set(ids(dev))) == 15
     assert dev[0].path == dev[6].path
-    assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
-    check_unseen(data, train, dev)
+
+
+def test_each_development_corpus_has_the_rule_of_its_eer(corpora):
+    assert eer_methods(corpora) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
+
+
+def test_development_trials_that_are_training_trials_are_refused(corpora):
+    train = read_trials(corpora, "train")
+    dev = read_trials(corpora, "dev")
+    check_unseen(corpora, train, dev)
 
     message = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
     with input_error(message):
-        check_unseen(data, [*train, *dev[12:]], dev)
+        check_unseen(corpora, [*train, *dev[12:]], dev)
 
 
 @pytest.mark.parametrize(

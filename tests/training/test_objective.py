@@ -97,36 +97,39 @@ HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losse
 
 
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_training_gives_the_back_end_the_head_of_its_loss(recipe, loss, tmp_path):
-    """The head is trained, saved in the checkpoint, and makes the score; another head is refused.
-
-    A recipe may name the head with its options.
-    """
-    head = HEAD_OF[loss]
+def test_a_loss_refuses_another_head_before_anything_is_written(recipe, loss, tmp_path):
     linear = recipe(model={"backend": {**SMALL["backend"], "head": "linear"}}, train={"loss": loss})
-    refused(linear, f"`train.loss={loss}` needs the head {head}, the back-end has L[a-zA-Z]+: set `model.backend.head")
+    needs = f"`train.loss={loss}` needs the head {HEAD_OF[loss]}, the back-end has L[a-zA-Z]+: set `model.backend.head"
+    refused(linear, needs)
     assert not (tmp_path / "models").exists()
-    prototypes = {"backend": {**SMALL["backend"], "head": {"name": "prototypes", "spoof_prototypes": 3}}}
-    model = prototypes if loss == "prototypes" else {}
+
+
+def test_a_recipe_names_the_head_with_its_options():
+    head = {"name": "prototypes", "spoof_prototypes": 3}
+    backend = Detector.from_config(
+        with_head({**SMALL, "backend": {**SMALL["backend"], "head": head}}, "prototypes")
+    ).backend
+    assert backend.config["head"] == {**head, "scale": 20.0}
+    assert backend.last_layer.spoof.shape == (3, 8)
+
+
+@pytest.mark.parametrize("loss", sorted(HEAD_OF))
+def test_training_trains_and_saves_the_head_of_its_loss(recipe, loss):
+    """The head makes the score."""
+    head = HEAD_OF[loss]
     loss_option = BY_DURATION if loss == "am_softmax" else loss
-    folder = train(recipe(model=model, train={"loss": loss_option, "epochs": 1}), "cpu")
+    folder = train(recipe(train={"loss": loss_option, "epochs": 1}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     scales = {"am_softmax": 20.0, "aam_softmax": 30.0, "prototypes": 20.0}
-    scaled = {"scale": scales[loss]} if loss in scales else {}
-    saved_head = detector.config["backend"]["head"]
-    if loss == "prototypes":
-        assert saved_head == {**prototypes["backend"]["head"], **scaled}
-    else:
-        assert saved_head == ({"name": head, **scaled} if scaled else head)
+    saved_head = {"name": head, "scale": scales[loss]} if loss in scales else head
+    assert detector.config["backend"]["head"] == saved_head
     assert detector.score_rule == RULES.get(head, "difference")
     torch.manual_seed(1234)
-    first = Detector.from_config(with_head(recipe(model=model).model, loss))
+    first = Detector.from_config(with_head(recipe().model, loss))
     trained = dict(detector.backend.last_layer.named_parameters())
     assert trained
     for name, parameter in trained.items():
         assert (parameter != first.backend.last_layer.get_parameter(name)).any()
-    if loss == "prototypes":
-        assert detector.backend.last_layer.spoof.shape == (3, 8)
 
 
 @pytest.mark.parametrize("seconds", [1, 2])
@@ -174,30 +177,37 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
     assert "ssl_model.model.encoder.layers.0.fc1.weight" in detector.state_dict()  # names stay
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
+def begun(model, epoch, **settings):
+    """The objective of a detector at the beginning of an epoch."""
+    objective = Objective(Detector.from_config(model), Recipe(train=TrainConfig(**settings)))
+    objective.begin_training(epoch)
+    return objective
+
+
 @pytest.mark.parametrize("settings, last", [({"freeze_frontend_epochs": 1}, 1), ({"freeze_frontend": True}, 50)])
-def test_a_frozen_front_end_keeps_no_activations(model_with_dropout, settings, last, mode):
-    """Up to its last frozen epoch it computes in the mode of the recipe; then it is trained."""
-    detector = Detector.from_config(model_with_dropout)
-    objective = Objective(detector, Recipe(train=TrainConfig(**settings, frontend_mode=mode)))
+def test_a_frozen_front_end_keeps_no_activations(model_with_dropout, settings, last):
+    objective = begun(model_with_dropout, last, **settings, frontend_mode="train")
     saved_shapes = []
-    trained = detector.backend if "freeze_frontend" in settings else detector
-    assert {id(p) for p in objective.trained_parameters()} == {id(p) for p in trained.parameters()}
-    objective.begin_training(last)
-    assert all(m.training == (mode == "train") for m in detector.frontend.modules())
-    assert detector.backend.training
     with saved_tensors_hooks(lambda t: saved_shapes.append(t.shape) or t, lambda t: t):
         features = objective.features(torch.randn(2, 8000))
     assert not saved_shapes
     assert not features.requires_grad
-    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_frozen_front_end_computes_in_the_mode_of_the_recipe(model_with_dropout, mode):
+    objective = begun(model_with_dropout, 1, freeze_frontend=True, frontend_mode=mode)
+    assert all(m.training == (mode == "train") for m in objective.detector.frontend.modules())
+    assert objective.detector.backend.training
     with torch.no_grad():
         first, second = (objective.features(torch.ones(1, 8000)) for _ in range(2))
     assert torch.equal(first, second) is (mode == "eval")
-    if last == 1:
-        objective.begin_training(2)
-        assert all(m.training for m in detector.modules())
-        assert objective.features(torch.randn(1, 8000)).requires_grad
+
+
+def test_a_front_end_is_trained_after_its_last_frozen_epoch(model_with_dropout):
+    objective = begun(model_with_dropout, 2, freeze_frontend_epochs=1)
+    assert all(m.training for m in objective.detector.modules())
+    assert objective.features(torch.randn(1, 8000)).requires_grad
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
@@ -211,7 +221,11 @@ def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first):
     assert {top for name in trained for top in tops if top in name} == set(tops)
     assert all(any(top in name for top in tops) for name in trained)
     assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
-    with input_error("`train.freeze_layers=4` is more than the 3 transformer layers"):
+
+
+def test_more_frozen_layers_than_the_front_end_has_are_refused(small_model):
+    detector = Detector.from_config(small_model)
+    with input_error("`train.freeze_layers=4` is more than the 2 transformer layers"):
         Objective(detector, Recipe(train=TrainConfig(freeze_layers=4)))
 
 

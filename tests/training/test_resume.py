@@ -128,8 +128,6 @@ def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_p
     for wrong, key in (({"weight": 1}, "corpora.weight"), ({"cap": 4}, "speaker_cap")):
         refused(run("torn", **wrong), rf"was made by another run or program \(another data\.{key}")
     assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole_run)
-    row = history_of(whole_run)[0]
-    assert row["val_eer_wo_aug_worst"] == max(row["val_eer_wo_aug/la"], row["val_eer_wo_aug/asvspoof2021_la"])
 
 
 def test_checkpoints_and_averages_name_what_their_run_started_from(runs, whole_run, capsys):
@@ -437,7 +435,7 @@ def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, 
     assert_same_run(train(runs("torn", data={"cache": str(tmp_path / "cache")}, train=unrelated_options)), whole_run)
 
 
-def test_a_folder_in_use_or_of_another_version_is_refused(recipe):
+def test_a_folder_in_use_is_refused(recipe):
     pytest.importorskip("fcntl")
     values = recipe(train={"epochs": 1})
     folder = train(values)
@@ -445,6 +443,11 @@ def test_a_folder_in_use_or_of_another_version_is_refused(recipe):
         with input_error("another process is training in .*`comment`"):
             executor.submit(train, values).result(PATIENCE)
     train(values)
+
+
+def test_a_resume_file_of_another_version_is_refused(recipe):
+    values = recipe()
+    folder = stop(values, 1, 0)
     for version in (3, 99):
         torch.save({"version": version}, folder / "resume.pt")
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")

@@ -94,10 +94,17 @@ def test_each_step_has_one_length_in_all_parts_and_processes():
     assert [[index for index, _ in step] for step in steps] == epoch(EpochBatches(900, 3, 3, True))
     lengths = np.array([[length for _, length in step] for step in steps])
     assert (lengths == lengths[:, :1]).all()
-    counts = np.histogram(lengths[:, 0], 8, (16000, 96000))[0]
+
+
+def test_lengths_are_drawn_evenly_with_both_ends_of_their_range():
+    lengths = [batch[0][2] for batch in EpochBatches(900, 3, 3, True, **CHUNKS)]
+    counts = np.histogram(lengths, 8, (16000, 96000))[0]
     # 37.5 expected, standard deviation 5.7
     assert counts.min() > 15
     assert counts.sum() == 300
+    short_batches = EpochBatches(900, 3, 3, True, chunk_samples=[5, 6])
+    both = {batch[0][2] for batch in short_batches}
+    assert both == {5, 6}
 
 
 def test_lengths_differ_between_epochs_and_are_the_same_after_resuming():
@@ -106,8 +113,6 @@ def test_lengths_differ_between_epochs_and_are_the_same_after_resuming():
     assert numbered(batches, start=250) == steps[250:]
     of_second_epoch = numbered(batches, 2)
     assert [step[0][1] for step in of_second_epoch] != [step[0][1] for step in steps]
-    both = {batch[0][2] for batch in EpochBatches(900, 3, 3, True, chunk_samples=[5, 6])}
-    assert both == {5, 6}
 
 
 LENGTHS = np.random.default_rng(0).integers(8000, 64000, 107)

@@ -198,6 +198,10 @@ def test_pieces_have_their_labels_of_the_recording(cut_into_pieces):
         end = -(-(start + size) // 160)
         expected = labels.of_trial[recording_of(piece)][start // 160 : end]
         assert cut.labels.of_trial[piece.id].tolist() == expected.tolist()
+
+
+def test_a_run_trains_on_pieces_with_labels(cut_into_pieces):
+    values, _, _ = cut_into_pieces
     assert (train(values, "cpu") / "epoch_1.pth").is_file()
 
 

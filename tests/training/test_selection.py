@@ -196,23 +196,43 @@ def rates_of_corpora(la, wild):
 )
 def test_the_best_epoch_is_that_of_the_mean_or_of_the_worst_corpus(tmp_path, select_on, over, improved, best):
     """By the mean the second epoch is the best, by the worst the third; the pooled EER is equal in all."""
-    corpora = [{"name": "generic", "alias": alias} for alias in ("la", "w_low")]
-    validation = {"select_on": select_on, "over": over, "patience": 1}
-    selection = make(tmp_path, data={"corpora": corpora}, validation=validation)
-    for epoch, (la, wild) in enumerate([(0.2, 0.3), (0.05, 0.31), (0.27, 0.25)], 1):
-        is_improved = selection.update(epoch, losses(1.0, 1.0) | rates_of_corpora(la, wild))
-        assert is_improved == (epoch in improved)
+    selection = over_two_corpora(tmp_path, select_on, over)
+    improved_epochs = [row["epoch"] for row in selection.history if row["improved"]]
+    assert improved_epochs == improved
     assert selection.is_done == (over != "worst")
-    table = selection.table().splitlines()
-    columns = "la % w_low % EER_mean % EER_worst % minDCF_wo_aug minDCF_mean minDCF_worst lr"
-    assert " ".join(table[0].split()).endswith(columns)
-    assert "la/A07" not in table[0]
-    assert "20.000" in table[1]
-    assert "0.18000" in table[2]
     of_corpora = selection.corpora_table().splitlines()
     assert of_corpora[0] == f"development corpora after epoch {best}:"
-    assert any(line.startswith("worst group (la/A07)") for line in of_corpora)
+
+
+def over_two_corpora(folder, select_on, over):
+    """The selection after three epochs with the rates of two corpora."""
+    corpora = [{"name": "generic", "alias": alias} for alias in ("la", "w_low")]
+    validation = {"select_on": select_on, "over": over, "patience": 1}
+    selection = make(folder, data={"corpora": corpora}, validation=validation)
+    for epoch, (la, wild) in enumerate([(0.2, 0.3), (0.05, 0.31), (0.27, 0.25)], 1):
+        values = losses(1.0, 1.0)
+        values.update(rates_of_corpora(la, wild))
+        selection.update(epoch, values)
+    return selection
+
+
+def test_the_tables_have_the_rates_of_each_corpus_and_the_worst_group(tmp_path):
+    selection = over_two_corpora(tmp_path, "eer", "mean")
+    table = selection.table().splitlines()
+    columns = "la % w_low % EER_mean % EER_worst % minDCF_wo_aug minDCF_mean minDCF_worst lr"
+    header = " ".join(table[0].split())
+    assert header.endswith(columns)
+    assert "la/A07" not in header
+    assert "20.000" in table[1]
+    assert "0.18000" in table[2]
+    assert "\nworst group (la/A07)" in selection.corpora_table()
+
+
+def test_the_best_epochs_may_be_those_of_a_corpus_or_of_the_worst(tmp_path):
+    selection = over_two_corpora(tmp_path, "eer", "mean")
     write_run(selection, "")
-    assert best_epochs(tmp_path, 1, "val_eer_wo_aug_worst") == [3]
-    assert best_epochs(tmp_path, 1, "val_eer_wo_aug/w_low") == [3]
-    assert "w_low %" in choices(tmp_path, "val_eer_wo_aug_mean")[1][0]
+    for key in ("val_eer_wo_aug_worst", "val_eer_wo_aug/w_low"):
+        epochs = best_epochs(tmp_path, 1, key)
+        assert epochs == [3]
+    _, lines = choices(tmp_path, "val_eer_wo_aug_mean")
+    assert "w_low %" in lines[0]

@@ -93,12 +93,15 @@ def test_the_student_starts_from_the_teacher_or_from_random_weights(student, sta
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path):
-    """Estimated batch statistics of an average change only the student."""
-    uninterrupted = train(student(comment="whole", train={"keep": "all"}), "cpu")
+    uninterrupted = train(student(comment="whole"), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
     assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(uninterrupted))
-    plain, anew = (load_state_dict(average_run(uninterrupted, last=2, batch_norm_batches=n).path) for n in (None, 2))
+
+
+def test_estimated_batch_statistics_of_an_average_change_only_the_student(student):
+    folder = train(student(train={"keep": "all"}), "cpu")
+    plain, anew = (load_state_dict(average_run(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
     assert changed
     assert all(key.startswith("student.") and ("running" in key or "num_batches" in key) for key in changed)
@@ -124,7 +127,7 @@ def test_a_list_without_a_split_is_refused(student, corpus):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes, message",
     [
         ({"task": {"teacher": None}}, "no teacher is named: name the checkpoint .* with `train.task.teacher`"),
         ({"task": {"teacher": "none.pth"}}, "none.pth"),

@@ -56,28 +56,39 @@ def hidden_states(layers=25, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("name", registry.aggregations.names())
-def test_every_registered_aggregation_says_which_layers_it_wants(name):
+def test_every_registered_aggregation_merges_states_to_their_shape_and_type(name):
     aggregation = registry.create_aggregation(name, 25, 16)
-    assert aggregation.wants_layers == ("last" if name == "last" else "all")
+    for dtype in (torch.float32, torch.bfloat16):
+        merged = aggregation.to(dtype)(hidden_states(dtype=dtype))
+        assert merged.shape == (3, 6, 16)
+        assert merged.dtype == dtype
+        assert merged.isfinite().all()
+
+
+def test_only_the_aggregation_last_reads_a_single_layer():
+    for name in registry.aggregations.names():
+        wanted_layers = registry.create_aggregation(name, 25, 16).wants_layers
+        assert wanted_layers == ("last" if name == "last" else "all")
+    states = hidden_states()
+    last = registry.create_aggregation("last", 25, 16)
+    assert last(states) is states[-1] is last(states[-1:])
+
+
+def test_a_weighted_sum_begins_as_the_mean():
     states = hidden_states(dtype=torch.float32)
-    merged = aggregation(states)
-    assert merged.shape == (3, 6, 16)
-    if name == "last":
-        assert merged is states[-1] is aggregation(states[-1:])
-    if name == "weighted_sum":  # it begins as the mean
-        assert_close(merged, torch.stack(states).mean(dim=0))
-    rounded = aggregation.bfloat16()([state.bfloat16() for state in states])
-    assert rounded.dtype == torch.bfloat16
-    assert rounded.isfinite().all()
+    assert_close(WeightedSum(25, 16)(states), torch.stack(states).mean(dim=0))
 
 
-@pytest.mark.parametrize("name, fewest_layers", [("weighted_sum", 1), ("sea", 3), ("attm", 2)])
-def test_hidden_states_that_do_not_fit_the_aggregation_are_named(name, fewest_layers):
+@pytest.mark.parametrize("name", CLASSES)
+def test_hidden_states_of_another_number_or_size_are_refused(name):
     with input_error("built for 25 layers, got 13; .* layers='all'"):
         CLASSES[name](25, 16)(hidden_states(13))
     with input_error("feature_dim 12, got hidden states of 16"):
         CLASSES[name](25, 12)(hidden_states())
+
+
+@pytest.mark.parametrize("name, fewest_layers", [("sea", 3), ("attm", 2)])
+def test_an_aggregation_of_fewer_layers_than_it_needs_is_refused(name, fewest_layers):
     assert CLASSES[name](fewest_layers, 16)(hidden_states(fewest_layers, torch.float32)).shape == (3, 6, 16)
-    if fewest_layers > 1:
-        with input_error(f"needs at least {fewest_layers}"):
-            CLASSES[name](fewest_layers - 1, 16)
+    with input_error(f"needs at least {fewest_layers}"):
+        CLASSES[name](fewest_layers - 1, 16)

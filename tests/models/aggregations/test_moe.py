@@ -78,29 +78,37 @@ def test_moe_with_aasist_equals_the_published_code():
             assert_near(gb.logits_of(system, double), case["train_mode_output_f64"], zoo.AGREES_F64)
 
 
+def published_with_bias(name, case, underflow="exact"):
+    """The experts with a bias at which the published sum underflows or overflows, and their output for the case."""
+    moe, file = published(name, underflow=underflow)
+    for expert in moe.eval().experts:
+        nn.init.constant_(expert.conv2.bias, file[case]["conv2_bias"])
+    states = file["underflow"]["hidden_states"]
+    merged = moe(states.unbind(1))
+    return moe, merged, file[case]["agg_output"]
+
+
 @every_file
-def test_underflow_is_a_floor_or_exact(name):
-    """Where the published sum overflows to infinity, both stay finite."""
-    floor, file = published(name, underflow="floor")
-    exact, _ = published(name)
-    case = file["underflow"]
-    states = file["underflow"]["hidden_states"].unbind(1)
-    for moe in (floor, exact):
-        for expert in moe.eval().experts:
-            nn.init.constant_(expert.conv2.bias, case["conv2_bias"])
-    aggregated = floor(states)
-    assert_near(aggregated.detach(), case["agg_output"], zoo.AGREES)
-    assert aggregated.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
-    aggregated.sum().backward()
-    assert all(p.grad is None or not p.grad.any() for p in floor.parameters())
-    merged = exact(states)
+def test_the_floor_of_underflow_is_the_published_one_without_gradients(name):
+    moe, merged, expected = published_with_bias(name, "underflow", underflow="floor")
+    assert_near(merged.detach(), expected, zoo.AGREES)
+    assert merged.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
+    merged.sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in moe.parameters())
+
+
+@every_file
+def test_an_exact_underflow_keeps_values_and_gradients(name):
+    moe, merged, _ = published_with_bias(name, "underflow")
     assert merged.max() < -150
     merged.sum().backward()
-    assert any(p.grad is not None and p.grad.any() for p in exact.parameters())
-    for expert in exact.experts:
-        nn.init.constant_(expert.conv2.bias, file["overflow"]["conv2_bias"])
-    merged = exact(states)
-    assert file["overflow"]["agg_output"].isinf().any()
+    assert any(p.grad is not None and p.grad.any() for p in moe.parameters())
+
+
+@every_file
+def test_the_sum_stays_finite_where_the_published_one_overflows(name):
+    _, merged, published_sum = published_with_bias(name, "overflow")
+    assert published_sum.isinf().any()
     assert (merged - 100).abs().max() < 20
 
 
@@ -118,12 +126,14 @@ def states_of(batch=2, frames=7, dtype=torch.float32):
     return [torch.randn(batch, frames, 8, generator=generator, dtype=dtype) for _ in range(5)]
 
 
-def test_weights_of_layers_are_the_mean_gates_of_their_experts():
-    """In eval mode; in train mode noise moves the choice."""
+def test_in_train_mode_noise_moves_the_choice_of_experts():
     moe = small(top_k=2)
+    assert not torch.equal(moe(states_of()), moe(states_of()))
+
+
+def test_weights_of_layers_are_the_mean_gates_of_their_experts():
+    moe = small(top_k=2).eval()
     states = states_of()
-    assert not torch.equal(moe(states), moe(states))
-    moe.eval()
     logits = states[-1] @ moe.w_gate
     is_gated = logits >= logits.topk(2, dim=2).values[..., 1:]
     gates = logits.masked_fill(~is_gated, -torch.inf).softmax(2).mean(1)  # B×12, three experts a layer
@@ -131,7 +141,8 @@ def test_weights_of_layers_are_the_mean_gates_of_their_experts():
     assert_close(moe.layer_weights(states), expected)
 
 
-def test_the_loss_of_training_has_the_penalty():
+def test_the_training_loss_adds_the_weighted_penalty():
+    """The penalty is not kept afterwards, as it would keep the graph, nor in a validation in train mode."""
     targets = torch.tensor([0, 1, 1])
     numerators = []
     penalties = []
@@ -144,9 +155,9 @@ def test_the_loss_of_training_has_the_penalty():
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
         numerators.append(objective(Part(torch.randn(3, 2000), targets)))
-        assert detector.aggregation.penalty is None  # it does not keep the graph
+        assert detector.aggregation.penalty is None
         waveforms = torch.randn(3, 2000)
-        objective.validate(objective.features(waveforms), Part(waveforms, targets))  # in train mode too
+        objective.validate(objective.features(waveforms), Part(waveforms, targets))
         assert detector.aggregation.penalty is None
     weight_of_the_batch = 0.1 + 0.9 + 0.9
     assert (numerators[1] - numerators[0]).item() == pytest.approx(penalties[2].item() * weight_of_the_batch, rel=1e-4)
@@ -159,7 +170,7 @@ def test_the_balance_loss_of_all_experts_is_that_of_their_gates():
     assert moe.balance_loss(choice).item() == pytest.approx((gates.var() / gates.mean() ** 2).item(), rel=1e-4)
 
 
-def test_the_compiled_form_equals_the_sparse_one(monkeypatch):
+def test_compiled_experts_have_the_outputs_and_gradients_of_sparse_ones(monkeypatch):
     """A compiled or exported detector computes every expert."""
     moe = small(top_k=3).double().eval()
     states = states_of(dtype=torch.float64)
@@ -176,7 +187,7 @@ def test_the_compiled_form_equals_the_sparse_one(monkeypatch):
         assert_close(sparse, dense, rtol=1e-10, atol=1e-10)
 
 
-def test_sizes_that_do_not_go_together_are_named():
+def test_sizes_and_options_that_experts_cannot_have_are_refused():
     with input_error("top_k must be at most the number of experts, 12, not 13"):
         MixtureOfExperts(4, 8, top_k=13)
     with input_error("at least 2 hidden states, and the front-end gives 1"):

@@ -14,13 +14,17 @@ from nes2net.models.backends.aasist import Aasist
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist_l
 
 
-def test_eval_equals_published_code():
-    """In train mode too; dropouts are in attention, in the pool's scores, after each branch and before the last layer."""
+def test_dropouts_of_aasist_are_in_attention_pools_branches_and_before_the_last_layer():
     model = Aasist()
-    model.load_state_dict(gb.state_dict("aasist_w2v_main"))
     drops = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
     drop_shares = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
     assert drop_shares == {("GAT", 0.2), ("HtrgGAT", 0.2), ("pool", 0.3), ("drop_way", 0.2), ("drop", 0.5)}
+
+
+def test_aasist_equals_the_published_code():
+    """In eval and train mode."""
+    model = Aasist()
+    model.load_state_dict(gb.state_dict("aasist_w2v_main"))
     for case, x in gb.cases("aasist_w2v_main"):
         gb.check_eval(copy.deepcopy(model), case, x, atol=1e-5)
         gb.check_train(copy.deepcopy(model), case, x)

@@ -102,7 +102,7 @@ def test_scores_of_any_number_of_logits_follow_the_score_rule():
     assert_close(odds.posteriors(single)[:, 1], torch.sigmoid(single[:, 0].double()))
 
 
-def test_the_names_of_classes_are_part_of_the_detector(tmp_path):
+def test_the_names_of_classes_are_saved_with_the_detector(tmp_path):
     backend = {"name": "mean_linear", "num_logits": 3, "classes": ["A01", "A02", "bonafide"]}
     detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 64}, "backend": backend}).eval()
     waveforms = torch.randn(2, 16000)
@@ -111,6 +111,9 @@ def test_the_names_of_classes_are_part_of_the_detector(tmp_path):
         loaded = Detector.from_pretrained(path, "cpu")
         assert loaded.classes == ("A01", "A02", "bonafide")
         assert torch.equal(loaded.posteriors(waveforms), detector.posteriors(waveforms))
+
+
+def test_names_of_classes_that_are_not_one_for_each_logit_are_refused():
     for names in (["A01", "A02"], ["A01", "A01", "bonafide"], ["A01", "A02", "A02", "bonafide"]):
         with input_error("classes must have 3 different names, because num_logits is 3, not A01"):
             create_backend("mean_linear", num_logits=3, classes=names)

@@ -101,21 +101,25 @@ def detector(small_model):
     return seeded_detector({**small_model, "backend": backend})
 
 
-def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector):
+def test_a_detector_fuses_scores_with_the_waveform(detector):
     waveform = 0.1 * torch.randn(2, 8000)
     scores = torch.tensor([[0.5, 0.7], [0.6, 0.6]])
     with torch.no_grad():
         logits = detector(waveform, scores)
         assert not torch.equal(logits, detector(waveform, scores + 0.1))
         assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
-        with input_error("fuses the scores of 2 other systems"):
-            detector(waveform)
-        with input_error("uses no scores of other systems"):
-            spectral_detector(waveform, scores)
+
+
+def test_a_detector_that_fuses_no_scores_refuses_them(spectral_detector):
+    waveform = torch.zeros(2, 8000)
+    with input_error("uses no scores of other systems"):
+        spectral_detector(waveform, waveform[:, :2])
 
 
 def test_a_fusion_refuses_audio_without_scores(detector, tmp_path):
     waveform = torch.zeros(16_000)
+    with input_error("fuses the scores of 2 other systems"):
+        detector(waveform[None])
     for call in (
         lambda: detector.score(waveform),
         lambda: list(detector.score_files(["a.wav"])),

@@ -28,7 +28,7 @@ def features(frames: int = 9) -> Tensor:
 
 @every
 def test_the_mean_of_the_logits_of_frames_is_the_published_logit(name):
-    """The mean of the frames' logits is the published logit, because the last layer is linear."""
+    """Because the last layer is linear."""
     pooled = create(name)
     framed = create(name, pool=None)
     assert list(framed.state_dict()) == list(pooled.state_dict())
@@ -41,8 +41,14 @@ def test_the_mean_of_the_logits_of_frames_is_the_published_logit(name):
         assert_near(logits.mean(dim=1), expected, 1e-12)
         for backend in (pooled, framed):
             assert_close(backend.utterance_logits(features()), expected)
-            assert backend.resolutions == (1,)
-            assert torch.equal(backend.segments(features(), 16.0)[16.0], logits)
+
+
+@every
+def test_segments_of_one_frame_have_the_logits_of_frames_also_if_these_are_pooled(name):
+    framed = create(name, pool=None)
+    for backend in (create(name), framed):
+        assert backend.resolutions == (1,)
+        assert torch.equal(backend.segments(features(), 16.0)[16.0], framed(features()))
 
 
 @every
@@ -98,12 +104,15 @@ def test_attention_weighs_the_frames_logits():
         assert_close(backend.utterance_logits(features()), backend(features()).mean(dim=1))
 
 
-def test_options_that_do_not_fit_are_named():
+def test_pooled_statistics_have_no_segments():
     astp = create(pool="astp")
     assert astp.resolutions == ()
     for call in (astp.segments, astp.segments_and_embedding):
         with input_error("statistics of `model.backend.pool=astp`, not frames: use"):
             call(features())
+
+
+def test_utterance_min_without_logits_of_frames_is_refused():
     with input_error("backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
         create(utterance="min")
     with input_error("backend.utterance=min` embeds by the logits of a last layer"):

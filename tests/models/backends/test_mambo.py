@@ -37,7 +37,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize(
-    ("topology", "mixer"), [*((topology, "hydra") for topology in GROUPS), ("mambo_4", "mamba2"), ("mambo_3", "mamba")]
+    "topology, mixer", [*((topology, "hydra") for topology in GROUPS), ("mambo_4", "mamba2"), ("mambo_3", "mamba")]
 )
 def test_every_topology_stacks_its_mixers(topology, mixer):
     sizes = {"feature_dim": 6, "embed_dim": 16, "state_dim": 4, "head_dim": 8, "num_layers": 2, "num_mixers": 2}

@@ -24,7 +24,6 @@ def test_the_paper_reads_outputs_of_layers_and_the_third_party_inputs(variant, u
     for index in range(4):
         changed = [state + (i == index) for i, state in enumerate(hidden)]
         assert torch.equal(backend(changed), logits) == (index == unused), index
-    assert backend([state[:1, :1] for state in hidden]).isfinite().all()
 
 
 def test_the_variant_of_the_paper_equals_its_formula():

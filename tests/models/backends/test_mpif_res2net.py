@@ -77,10 +77,10 @@ def transcribed(backend, features, scale=4):
 
 
 @pytest.mark.parametrize(
-    ("options", "frames"),
+    "options, frames",
     [({}, 30), ({}, 31), ({"fusion": False, "attention_kernel": 0}, 30), ({"perspectives": ("time",)}, 31)],
 )
-def test_forward_is_what_the_docstring_says(options, frames):
+def test_embeddings_and_logits_equal_a_plain_transcription(options, frames):
     backend = settled(small(**options)).double()
     features = torch.randn(2, frames, 20, dtype=torch.float64)
     with torch.no_grad():
@@ -91,6 +91,9 @@ def test_forward_is_what_the_docstring_says(options, frames):
         logits = backend(features)
     assert_close(logits[:, 1], score)
     assert (logits[:, 0] == 0).all()
+
+
+def test_a_linear_head_gives_a_single_logit():
     assert small(num_logits=1, head="linear")(torch.randn(2, 9, 20)).shape == (2, 1)
 
 
@@ -101,8 +104,15 @@ def test_the_default_has_the_published_size():
     assert [len(block.convs) for block in backend.blocks] == [7] * 8
     assert backend.head.weight.shape == (2, 256)
     assert [block.joins is not None for block in backend.blocks] == [False, True] * 4
-    stem = [m for m in backend.stem if isinstance(m, torch.nn.Conv2d)]
-    assert [m.out_channels for m in stem] == [16, 16, 16]
+    assert [m.out_channels for m in convolutions_of_the_stem(backend)] == [16, 16, 16]
+
+
+def convolutions_of_the_stem(backend):
+    return [module for module in backend.stem if isinstance(module, torch.nn.Conv2d)]
+
+
+def test_convolutions_of_the_stem_start_with_the_variance_of_kaiming():
+    stem = convolutions_of_the_stem(create_backend("mpif_res2net"))
     std = torch.cat([m.weight.flatten() * (m.out_channels * 9 / 2) ** 0.5 for m in stem]).std()
     assert std.item() == pytest.approx(1, abs=0.05)  # Kaiming, fan out
 

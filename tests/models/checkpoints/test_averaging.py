@@ -79,10 +79,13 @@ def refused(paths, message, **options):
         average_checkpoints(paths, **options)
 
 
-def test_wrong_input_is_named(paths, tmp_path):
+def test_other_modes_no_checkpoints_and_weights_of_the_published_mode_are_refused(paths):
     refused(paths, "mode must be one of mean, legacy, not 'median'", mode="median")
     refused([], "no checkpoints")
     refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
+
+
+def test_checkpoints_with_tensors_of_other_names_are_refused(paths, tmp_path):
     renamed = state(0)
     renamed["v"] = renamed.pop("half")
     path = tmp_path / "renamed.pth"

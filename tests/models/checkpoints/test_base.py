@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from builders import assert_near, input_error
+from builders import input_error
 from torch.testing import assert_close
 
 from nes2net import Detector
@@ -59,44 +59,59 @@ def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
     assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
     assert record["epoch"] == 3
     assert record["model"] == trained.config
+    assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
+
+
+def test_a_trained_part_loads_with_the_base_of_its_record(trained, tmp_path):
     again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
     assert torch.equal(logits(again), logits(trained))
     assert again.fingerprint() == trained.fingerprint()
     assert again.base == trained.base
     assert again.provenance.to_dict() == {"epoch": 3}
-    assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
 
 
-def test_the_base_is_found_where_it_was_or_beside_or_is_named(trained, small_model, tmp_path):
-    expected = logits(trained)
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    full_detector = Detector.from_config(small_model)
-    full_detector.load_state_dict({**full_detector.state_dict(), **load_state_dict(tmp_path / "base.pth")})
-    full_detector.save(tmp_path / "whole.pth")
-    full_detector.save(tmp_path / "whole")
+@pytest.fixture
+def moved(trained, tmp_path):
+    """The folder into which both files were moved, with a folder of the trained part."""
+    (tmp_path / "moved").mkdir()
     for name in ("base.pth", "lora.pth"):
-        os.rename(tmp_path / name, moved / name)
-    trained.save(moved / "folder")
+        os.rename(tmp_path / name, tmp_path / "moved" / name)
+    trained.save(tmp_path / "moved" / "folder")
+    return tmp_path / "moved"
+
+
+def test_a_base_that_was_moved_is_found_beside_the_checkpoint(trained, moved):
     for name in ("lora.pth", "folder"):
-        assert torch.equal(logits(Detector.from_pretrained(moved / name, "cpu")), expected)
-    os.rename(moved / "base.pth", tmp_path / "weights.pth")
+        assert torch.equal(logits(Detector.from_pretrained(moved / name, "cpu")), logits(trained))
+
+
+def test_a_base_that_is_not_found_is_refused_with_its_place(moved, tmp_path):
+    (moved / "base.pth").unlink()
     with input_error() as error:
         Detector.from_pretrained(moved / "lora.pth", "cpu")
     assert str(error.value) == (
         f"{moved / 'lora.pth'} holds only the trained part of its front-end, and its base '{tmp_path / 'base.pth'}' is "
         "neither there nor beside it: name the base with `base`"
     )
-    for base in ("weights.pth", "whole.pth", "whole"):  # whole detectors are bases, too
-        loaded = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / base)
-        assert torch.equal(logits(loaded), expected)
-    # A checkpoint that is called as its base is not taken for it.
+    with input_error("the base nowhere.pth was not found"):
+        Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
+
+
+def test_a_trained_part_with_the_name_of_its_base_is_not_its_base(moved):
     os.rename(moved / "lora.pth", moved / "base.pth")
     with input_error("neither there nor beside it"):
         Detector.from_pretrained(moved / "base.pth", "cpu")
-    os.rename(moved / "base.pth", moved / "lora.pth")
-    with input_error("the base nowhere.pth was not found"):
-        Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
+
+
+def test_the_named_base_may_be_a_whole_detector(trained, moved, small_model, tmp_path):
+    full_detector = Detector.from_config(small_model)
+    full_detector.load_state_dict({**full_detector.state_dict(), **load_state_dict(moved / "base.pth")})
+    full_detector.save(tmp_path / "whole.pth")
+    full_detector.save(tmp_path / "whole")
+    os.rename(moved / "base.pth", tmp_path / "weights.pth")
+    for base in ("weights.pth", "whole.pth", "whole"):
+        loaded = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / base)
+        assert torch.equal(logits(loaded), logits(trained))
 
 
 def test_a_pre_training_file_or_folder_is_the_base_of_its_adapted_detector(pretrained, tmp_path):
@@ -119,20 +134,25 @@ def test_every_kind_of_adaptation_is_saved_without_its_base(kind, small_model, t
     shaken(detector).save(tmp_path / "part.pth")
     loaded = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
     assert torch.equal(logits(loaded), logits(detector))
-    loaded.merged().save(tmp_path / "merged.pth")
-    merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
-    assert_near(logits(merged), logits(detector), 1e-6)
-    assert merged.base is None
-    assert merged.frontend.adapted is (kind in ("prompt", "adapter"))
+
+
+def test_a_base_for_a_checkpoint_of_all_tensors_is_refused(trained, tmp_path):
+    trained.merged().save(tmp_path / "merged.pth")
     with input_error(r"merged.pth holds all tensors of its detector: remove `base`"):
         Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
 
 
-def test_another_base_is_refused(trained, small_model, tmp_path):
+@pytest.fixture
+def another_detector(trained, small_model, tmp_path):
+    """A detector with the base ``other.pth``, saved as ``third.pth``."""
     torch.manual_seed(1)
-    another_detector = adapted(small_model)
-    another_detector.save_base(tmp_path / "other.pth")
-    another_detector.save(tmp_path / "third.pth")
+    detector = adapted(small_model)
+    detector.save_base(tmp_path / "other.pth")
+    detector.save(tmp_path / "third.pth")
+    return detector
+
+
+def test_trained_parts_with_different_bases_are_not_averaged(trained, another_detector, tmp_path):
     for mode in ("mean", "legacy"):
         with input_error() as error:
             average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
@@ -141,6 +161,9 @@ def test_another_base_is_refused(trained, small_model, tmp_path):
             f"{another_detector.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
             "(`nes2net export --to merged`)"
         )
+
+
+def test_another_base_is_refused(trained, another_detector, tmp_path):
     with input_error() as error:
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
     assert str(error.value) == (
@@ -149,15 +172,19 @@ def test_another_base_is_refused(trained, small_model, tmp_path):
     )
     Detector.from_config({"frontend": "lps", "backend": "mean_linear"}).save(tmp_path / "lps.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    save_state_dict(load_state_dict(tmp_path / "lora.pth"), tmp_path / "bare.pth", model=trained.config)
-    for name, base, message in (
-        ("lora.pth", "lora.pth", r"is not the base of .*: it lacks ssl_model.model.encoder.*\(\d+ in all\)"),
-        ("lora.pth", "lps.pth", "lps.pth is not the base of .*: it lacks ssl_model"),
-        ("lora.pth", "text.pth", "the base of .*lora.pth cannot be read: .*text.pth"),
-        ("bare.pth", "base.pth", "bare.pth holds only the trained part .* no record of its base"),
+    for base, message in (
+        ("lora.pth", r"is not the base of .*: it lacks ssl_model.model.encoder.*\(\d+ in all\)"),
+        ("lps.pth", "lps.pth is not the base of .*: it lacks ssl_model"),
+        ("text.pth", "the base of .*lora.pth cannot be read: .*text.pth"),
     ):
         with input_error(message):
-            Detector.from_pretrained(tmp_path / name, "cpu", base=tmp_path / base)
+            Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / base)
+
+
+def test_a_trained_part_without_a_record_of_its_base_is_refused(trained, tmp_path):
+    save_state_dict(load_state_dict(tmp_path / "lora.pth"), tmp_path / "bare.pth", model=trained.config)
+    with input_error("bare.pth holds only the trained part .* no record of its base"):
+        Detector.from_pretrained(tmp_path / "bare.pth", "cpu", base=tmp_path / "base.pth")
 
 
 def test_a_checkpoint_of_a_detector_without_a_base_holds_all_tensors(small_model, tmp_path):
@@ -174,14 +201,16 @@ def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):
     another_detector = shaken(copy.deepcopy(trained), seed=2)
     assert not torch.equal(logits(another_detector), logits(trained))
     record = {"base": trained.base}
-    path = tmp_path / "epoch_1.pth"
-    another_detector.load(Checkpoint.of(path, trained.trained_state_dict(), record))
+    another_detector.load(Checkpoint.of(tmp_path / "epoch_1.pth", trained.trained_state_dict(), record))
     assert torch.equal(logits(another_detector), logits(trained))
+
+
+def test_an_incomplete_trained_part_is_refused(trained, tmp_path):
     state_dict = dict(trained.trained_state_dict())
     key = next(key for key in state_dict if key.endswith("lora_A"))
     del state_dict[key]
     with input_error(re.escape(f"does not fit this model; missing: {key}")):
-        another_detector.load(Checkpoint.of(path, state_dict, record))
+        trained.load(Checkpoint.of(tmp_path / "epoch_1.pth", state_dict, {"base": trained.base}))
 
 
 def test_an_average_of_trained_parts_keeps_their_base(trained, tmp_path):

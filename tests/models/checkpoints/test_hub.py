@@ -33,7 +33,7 @@ def test_the_only_checkpoint_is_read(repository, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("revision", ["", "@main", f"@{COMMIT}"])
-def test_a_name_chooses_one_of_several_checkpoints(repository, monkeypatch, revision):
+def test_several_checkpoints_are_refused_with_names_that_choose_one(repository, monkeypatch, revision):
     name = f"hub:owner/models{revision}"
     torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
     with serving(monkeypatch, {"owner/models": repository}, "model"):

@@ -33,5 +33,8 @@ def test_every_way_to_a_tensor_is_known():
             number: field_name for number, field_name in fields.items() if field_name not in ("metadata", "domain")
         }
         assert set(names) == fields_by_message[message]
+
+
+def test_the_fields_of_domains_and_metadata_have_the_numbers_of_the_format():
     assert PARTS["NodeProto"][onnx.NodeProto.DESCRIPTOR.fields_by_name["domain"].number] == "domain"
     assert PARTS["ModelProto"][onnx.ModelProto.DESCRIPTOR.fields_by_name["metadata_props"].number] == "metadata"

@@ -39,71 +39,90 @@ def shake(frontend):
             parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
-@pytest.mark.parametrize(
-    "name, options",
-    [
+@pytest.fixture(
+    params=[
         pytest.param(
-            name,
-            options,
+            (name, options),
             id="-".join(map(str, [name, *options.values()])),
             marks=() if name == "wav2vec2" or options["kind"] == "lora" else pytest.mark.slow,
         )
         for name in FRONTENDS
         for options in ADAPTATIONS
-    ],
+    ]
 )
-def test_every_kind_of_every_front_end(name, options):
+def pair(request):
+    """A front-end, and the same one adapted, which begins as the base unless it has prompts."""
+    name, options = request.param
     torch.manual_seed(0)
     plain = create_frontend(name, **FRONTENDS[name]).eval()
-    names = set(plain.state_dict())
     frontend = copy.deepcopy(plain)
     adapt(frontend, check_adaptation(options, "adapt"))
+    return plain, frontend
 
-    # It begins as the base, under whose names its tensors stay; a prompt is read from the first step on.
+
+def test_an_adapted_front_end_begins_as_its_base(pair):
+    """A prompt is read from the first step on, but its frames are not in the output."""
+    plain, frontend = pair
+    kind = frontend.config["adapt"]["kind"]
     for hidden_state, expected in zip(states(frontend), states(plain), strict=True):
         assert hidden_state.shape == expected.shape
-        if options["kind"] != "prompt":
+        if kind != "prompt":
             assert_near(hidden_state, expected, 1e-6)
     assert frontend.adapted
-    assert frontend.config["adapt"].keys() == {"kind", *KINDS[options["kind"]]}
+    assert frontend.config["adapt"].keys() == {"kind", *KINDS[kind]}
+
+
+def test_tensors_of_the_base_keep_their_names_and_only_the_others_learn(pair):
+    plain, frontend = pair
+    names = set(plain.state_dict())
     trained = set(frontend.state_dict()) - frontend.base
     assert names <= set(frontend.state_dict())
     assert not [key for key in frontend.state_dict() if "base_layer" in key or "default" in key]
-
-    # Only what is added learns, or the biases.
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
-    frontend.eval()
     learning = {id(p) for p in frontend.parameters() if p.grad is not None}
     tensors = frontend.state_dict(keep_vars=True)
     assert learning == {id(tensors[key]) for key in trained}
     for key in names - trained:
         assert torch.equal(tensors[key], plain.state_dict()[key])
 
-    # Its state dict goes round, onto the meta device too, in every precision.
+
+def test_an_adapted_front_end_is_rebuilt_from_its_options_and_state_dict(pair):
+    """On the meta device, too."""
+    plain, frontend = pair
     shake(frontend)
-    expected = states(frontend)
-    assert not torch.equal(expected[-1], states(plain)[-1])
     with torch.device("meta"):
-        again = create_frontend(name, **FRONTENDS[name], adapt=frontend.config["adapt"]).eval()
+        again = create_frontend(**frontend.config).eval()
     again.load_state_dict(frontend.state_dict(), assign=True)
-    assert all(map(torch.equal, states(again), expected))
+    assert not torch.equal(states(again)[-1], states(plain)[-1])
+    assert all(map(torch.equal, states(again), states(frontend)))
     assert again.base == frontend.base
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in frontend.parameters()]
-    assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected[-1], atol=1e-5, rtol=1e-5)
-    assert states(copy.deepcopy(frontend).bfloat16())[-1].isfinite().all()
 
-    # Merged, it is the same; LoRA, DoRA and BitFit leave an ordinary front-end.
-    merged = copy.deepcopy(frontend)
-    merge(merged)
-    for hidden_state, value in zip(states(merged), expected, strict=True):
+
+def test_an_adapted_front_end_computes_in_every_precision(pair):
+    _, frontend = pair
+    shake(frontend)
+    expected = states(frontend)[-1]
+    assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected, atol=1e-5, rtol=1e-5)
+    assert states(frontend.bfloat16())[-1].isfinite().all()
+
+
+def test_a_merged_front_end_computes_the_same(pair):
+    """LoRA, DoRA and BitFit leave an ordinary front-end."""
+    plain, frontend = pair
+    shake(frontend)
+    expected = states(frontend)
+    kind = frontend.config["adapt"]["kind"]
+    merge(frontend)
+    for hidden_state, value in zip(states(frontend), expected, strict=True):
         assert_close(hidden_state, value, atol=1e-6, rtol=1e-6)
-    assert not merged.base
-    assert all(p.requires_grad for p in merged.parameters())
-    assert merged.adapted is (options["kind"] in ("adapter", "prompt"))
-    if not merged.adapted:
-        assert merged.config == plain.config
-        plain.load_state_dict(merged.state_dict())
-        assert torch.equal(states(plain)[-1], states(merged)[-1])
+    assert not frontend.base
+    assert all(p.requires_grad for p in frontend.parameters())
+    assert frontend.adapted is (kind in ("adapter", "prompt"))
+    if not frontend.adapted:
+        assert frontend.config == plain.config
+        plain.load_state_dict(frontend.state_dict())
+        assert torch.equal(states(plain)[-1], states(frontend)[-1])
 
 
 def test_targets_are_attention_feed_forward_or_names():
@@ -119,13 +138,12 @@ def test_targets_are_attention_feed_forward_or_names():
     assert adapted(["v_proj"]) == {"v_proj"}
 
 
-def test_lora_is_the_papers():
+def test_lora_equals_the_formula_of_the_paper():
     """W x + (alpha / rank) B A x, with A drawn at random and B zero."""
     frontend = create_frontend(
         "wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 2, "alpha": 6, "targets": ["q_proj"]}
     )
     layer = frontend.transformer_layers[0].attention.q_proj
-    assert type(layer.get_base_layer()) is OneDNNLinear  # the fast product of the base stays
     tensors = frontend.state_dict()
     prefix = "model.encoder.layers.0.self_attn.q_proj."
     assert tensors[prefix + "lora_A"].abs().min() > 0
@@ -136,8 +154,13 @@ def test_lora_is_the_papers():
     assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
 
 
+def test_the_base_of_an_adapted_layer_keeps_its_fast_product():
+    frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora"})
+    assert type(frontend.transformer_layers[0].attention.q_proj.get_base_layer()) is OneDNNLinear
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ("lora", "must be a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
         ({"rank": 8}, "has no kind: add one of lora, dora, adapter, prompt, bitfit"),

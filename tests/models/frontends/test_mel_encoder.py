@@ -142,6 +142,11 @@ def test_openais_file_is_the_same_encoder(saved, tmp_path):
     assert identify(file).config == {"frontend": whisper.config}
     with input_error(r"holds Whisper, not HuBERT or .*`model\.frontend=whisper`"):
         create_frontend("hubert", file)
+
+
+def test_a_file_of_openai_without_the_sizes_of_its_encoder_is_refused(tmp_path):
+    file = tmp_path / "tiny.pt"
+    tensors = {"decoder.positional_embedding": torch.zeros(2, 2), "encoder.ln_post.weight": torch.zeros(2)}
     torch.save({"dims": {}, "model_state_dict": tensors}, file)
     with input_error("'dims' of .*tiny.pt do not describe an encoder"):
         create_frontend("whisper", file)
@@ -184,10 +189,20 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
         with input_error(message) as error:
             create_frontend(name, path)
         assert "\n" not in str(error.value)
-    # Newer releases write the extractor of a processor into another file.
-    numbers = read_json(folder / extractor)
-    write_json(lacking / "processor_config.json", {"feature_extractor": numbers})
-    create_frontend(name, lacking)
+
+
+def test_the_extractor_may_be_in_the_file_of_a_processor(saved, tmp_path):
+    """Newer releases write it there."""
+    name, _, _, folder = saved
+    numbers = read_json(folder / "preprocessor_config.json")
+    copied = changed(folder, tmp_path / "copied", "config.json")
+    (copied / "preprocessor_config.json").unlink()
+    write_json(copied / "processor_config.json", {"feature_extractor": numbers})
+    create_frontend(name, copied)
+
+
+def test_files_and_folders_of_another_type_or_size_are_refused(saved, tmp_path):
+    name, _, _, folder = saved
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
     expected = "folder: w2v-BERT 2.0 is read from a Hugging Face folder" if name == "w2v_bert2" else "checkpoint of Wh"
     with input_error(rf"weights\.pt is not a {expected}"):
@@ -206,11 +221,23 @@ def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
     with torch.inference_mode():
         together = frontend(waveform)[0]
         alone = torch.cat([frontend(x)[0] for x in waveform.split(1)])
-        cut = frontend(waveform[:, : frontend.used_samples(waveform.shape[1])])[0]
     assert_near(together, alone, 1e-5)
-    assert torch.equal(together, cut)
+
+
+@every_name
+def test_samples_behind_the_last_frame_change_nothing(name):
+    frontend = create(name).eval()
+    waveform = noise(1)
+    with torch.inference_mode():
+        cut = frontend(waveform[:, : frontend.used_samples(waveform.shape[1])])[0]
+        assert torch.equal(frontend(waveform)[0], cut)
+
+
+@every_name
+def test_a_waveform_without_a_frame_is_refused(name):
+    frontend = create(name)
     with input_error(f"{frontend.min_samples - 1} samples is too short"):
-        frontend(waveform[:, : frontend.min_samples - 1])
+        frontend(noise(1, frontend.min_samples - 1))
 
 
 def test_whisper_reads_its_first_seconds_only():
@@ -222,7 +249,12 @@ def test_whisper_reads_its_first_seconds_only():
     assert frames.shape == (1, 100, 32)
     assert torch.equal(frames, expected)
     assert frontend.used_samples(40_000) == 32_000
-    detector = Detector.from_config({"frontend": frontend.config, "backend": "asp_mlp"})
+
+
+def test_a_window_is_at_most_as_long_as_whisper_reads():
+    """With a hop of its own, a longer window is refused."""
+    waveform = noise(1, 40_000)
+    detector = Detector.from_config({"frontend": create("whisper").config, "backend": "asp_mlp"})
     track = detector.score_track(waveform[0], 16000, window=2.5)
     expected = detector.score_track(waveform[0], 16000, window=2)
     assert track.window == 2
@@ -231,25 +263,31 @@ def test_whisper_reads_its_first_seconds_only():
         detector.score_track(waveform[0], 16000, window=2.5, hop=2.5)
 
 
+def gradients_of(frontend):
+    """The gradients of the waveform and of every parameter except sines, with dropout from one seed."""
+    waveform = noise().requires_grad_()
+    torch.manual_seed(1)
+    sum(state.square().sum() for state in frontend(waveform, layers="all")).backward()
+    trained = {k: p for k, p in frontend.named_parameters() if k != "model.embed_positions.weight"}
+    assert [k for k, p in frontend.named_parameters() if p.requires_grad] == list(trained)
+    return [waveform.grad, *(parameter.grad for parameter in trained.values())]
+
+
+DROPOUTS = dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)
+
+
 @every_name
 def test_gradients_reach_every_parameter(name):
-    """They are the same if activations are computed again."""
-    gradients = []
-    dropouts = dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)
-    for recomputed in (False, True):
-        frontend = create(name, **dropouts).train()
-        waveform = noise().requires_grad_()
-        if recomputed:
-            frontend.checkpoint_activations()
-        torch.manual_seed(1)
-        sum(state.square().sum() for state in frontend(waveform, layers="all")).backward()
-        trained = {k: p for k, p in frontend.named_parameters() if k != "model.embed_positions.weight"}  # sines
-        gradients.append([waveform.grad, *(parameter.grad for parameter in trained.values())])
-        assert [k for k, p in frontend.named_parameters() if p.requires_grad] == list(trained)
-    for gradient in gradients[0]:
+    for gradient in gradients_of(create(name, **DROPOUTS).train()):
         assert gradient.isfinite().all()
         assert gradient.any()
-    assert all(map(torch.equal, *gradients))
+
+
+@every_name
+def test_recomputed_activations_give_the_same_gradients(name):
+    recomputed = create(name, **DROPOUTS).train()
+    recomputed.checkpoint_activations()
+    assert all(map(torch.equal, gradients_of(recomputed), gradients_of(create(name, **DROPOUTS).train())))
 
 
 @every_name

@@ -39,10 +39,15 @@ def test_each_published_size_has_its_parameters_and_names_its_source(name):
 
 @pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
 def test_a_size_has_the_tensors_of_its_pre_training_file(name, kind):
-    frontend, shapes = size_on_meta(name)
+    _, shapes = size_on_meta(name)
     manifest = golden.read("manifests")[kind]
     assert shapes == {key: shape for key, (shape, _) in manifest["keys"].items()}
     assert SIZES[name].parameters == manifest.get("n_params", 315_453_120)
+
+
+@pytest.mark.parametrize("name", ["xlsr_300m", "wavlm_large"])
+def test_names_of_tensors_are_the_same_after_a_way_through_fairseqs(name):
+    frontend, _ = size_on_meta(name)
     names = [name for name, _ in frontend.model.named_parameters()]
     assert [to_transformers(to_fairseq(name)) for name in names] == names
 
@@ -56,7 +61,7 @@ def write(frontend, path, **changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "message"),
+    "name, kind, message",
     [
         (
             "xlsr_1b",
@@ -79,15 +84,21 @@ def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind,
     assert create_frontend(kind, tmp_path / "file.pt").config["encoder_layers"] == 2
 
 
-def test_info_names_every_size_that_a_file_may_have(tmp_path, capsys, monkeypatch):
-    """A small file of each type; that it is of a published size is made up by smaller sizes."""
-    small_wav2vec2 = {**SIZES["xlsr_53"].options, **TINY}
+SMALL_WAV2VEC2 = {**SIZES["xlsr_53"].options, **TINY}
+
+
+@pytest.fixture
+def small_sizes(monkeypatch):
+    """Let some published sizes be those of small files."""
     for name in ("hubert", "mhubert_147", "xlsr_53"):
         size = SIZES[name]
         monkeypatch.setitem(SIZES, name, replace(size, options={**size.options, **TINY}))
+
+
+def test_info_names_every_size_that_a_file_may_have(small_sizes, tmp_path, capsys):
     expected = {"wav2vec2": ["xlsr_53"], "hubert": ["hubert", "mhubert_147"], "wavlm": ["wavlm"]}
     for kind, names in expected.items():
-        options = small_wav2vec2 if kind == "wav2vec2" else TINY
+        options = SMALL_WAV2VEC2 if kind == "wav2vec2" else TINY
         write(create_frontend(kind, **options), tmp_path / f"{kind}.pt")
         identity = identify(tmp_path / f"{kind}.pt")
         assert identity.models == names
@@ -96,12 +107,18 @@ def test_info_names_every_size_that_a_file_may_have(tmp_path, capsys, monkeypatc
         assert main(["info", str(tmp_path / f"{kind}.pt")]) == 0
         printed = " ".join(capsys.readouterr().out.split())
         assert " or ".join(names) in printed
+
+
+def test_a_file_of_a_published_size_is_refused_by_another_with_the_name_of_its_own(small_sizes, tmp_path):
+    write(create_frontend("wav2vec2", **SMALL_WAV2VEC2), tmp_path / "wav2vec2.pt")
     assert create_frontend("xlsr_53", tmp_path / "wav2vec2.pt").out_dim == 48
     with input_error(r"is not XLS-R 300M .* or `model\.frontend=xlsr_53`$"):
         create_frontend("xlsr_300m", tmp_path / "wav2vec2.pt")
-    # A file of equal options by its name alone.
-    monkeypatch.setitem(SIZES, "mms_300m", replace(SIZES["mms_300m"], options=small_wav2vec2))
-    (tmp_path / "wav2vec2.pt").rename(tmp_path / "xlsr_53_56k.pt")
+
+
+def test_sizes_of_equal_options_are_told_apart_by_the_name_of_the_file(small_sizes, tmp_path, monkeypatch):
+    monkeypatch.setitem(SIZES, "mms_300m", replace(SIZES["mms_300m"], options=SMALL_WAV2VEC2))
+    write(create_frontend("wav2vec2", **SMALL_WAV2VEC2), tmp_path / "xlsr_53_56k.pt")
     message = r"indicates XLSR-53, but the front-end is MMS 300M.*`ssl_checkpoint` \(base_300m\.pt from .*\)"
     with input_error(message):
         create_frontend("mms_300m", tmp_path / "xlsr_53_56k.pt")

@@ -42,7 +42,7 @@ def graphs():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("frontend", "precision"),
+    "frontend, precision",
     [("wav2vec2", "float32"), ("wavlm", "bfloat16"), ("wavlm", "int8")],
     indirect=["frontend"],
 )

@@ -58,7 +58,7 @@ def test_dropouts_come_from_the_files_configuration(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"),
+    "name, option",
     [
         *((name, option) for name in ("wav2vec2", "wavlm") for option in (*DROPOUTS, "encoder_layerdrop")),
         ("hubert", "dropout"),
@@ -128,7 +128,7 @@ def test_files_that_are_not_of_wav2vec2_are_refused(pretrained, tmp_path):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_files_in_other_forms_are_read(tmp_path, form):
+def test_files_in_other_forms_are_read_and_identified(tmp_path, form):
     frontend = create_frontend("wav2vec2", **SMALL)
     path = write_form(frontend, tmp_path / "file.pt", form)
     read = create_frontend("wav2vec2", path)
@@ -183,6 +183,10 @@ def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(tmp_path)
             (last,) = frontend(expected["waveform"])
         assert_near(torch.stack(states[1:], 1), expected["extract_features"], 1e-5)
         assert_near(last, expected["forward"], 1e-5)
+
+
+def test_every_sample_is_used_if_batches_are_normalised_as_a_whole():
+    frontend = create_frontend("wav2vec2", **SMALL, normalize="batch")
     assert frontend.config["normalize"] == "batch"
     assert frontend.used_samples(6399) == 6399
 
@@ -206,4 +210,7 @@ def test_each_waveform_is_normalised_by_itself():
         together = frontend(waveform)[0]
         alone = torch.cat([frontend(5 * x[None] + 1)[0] for x in waveform])
     assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_waveforms_are_not_normalised_by_default():
     assert "normalize" not in create_frontend("wav2vec2", **SMALL).config

@@ -102,12 +102,10 @@ def built(bonafide, tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_corpus_has_the_layout_and_labels_of_partialspoof(built):
-    speakers = {}
     for split, count in (("train", 9), ("dev", 2), ("eval", 6)):
         trials = partialspoof.CORPUS.trials(built, split)
         assert len(trials) == count
         assert {trial.label for trial in trials} == {"bonafide", "spoof"}
-        speakers[split] = {trial.speaker for trial in trials}
         fine = partialspoof.segment_labels(built, split, 10)
         assert set(fine) == {trial.id for trial in trials}
         segments = partialspoof.CORPUS.segments(built, split)
@@ -119,10 +117,23 @@ def test_the_corpus_has_the_layout_and_labels_of_partialspoof(built):
             np.testing.assert_array_equal(labels, fine[trial.id])
             assert (labels == 0).any() == (trial.label == "spoof")
             assert (labels == 1).any()
+
+
+@pytest.mark.slow
+def test_labels_of_longer_frames_are_pooled_from_the_finest(built):
+    for split in ("train", "dev", "eval"):
+        fine = partialspoof.segment_labels(built, split, 10)
         for resolution in RESOLUTIONS:
             for name, row in partialspoof.segment_labels(built, split, resolution).items():
                 np.testing.assert_array_equal(row, pool_labels(fine[name], resolution // 10))
-    assert not speakers["eval"] & (speakers["train"] | speakers["dev"])
+
+
+@pytest.mark.slow
+def test_evaluation_speakers_of_the_corpus_are_kept_apart(built):
+    train, dev, evaluated = (
+        {trial.speaker for trial in partialspoof.CORPUS.trials(built, split)} for split in ("train", "dev", "eval")
+    )
+    assert not evaluated & (train | dev)
 
 
 @pytest.mark.slow
