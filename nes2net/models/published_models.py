@@ -205,8 +205,8 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         parameters=parameters,
         notes=(
             "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; the "
-            "epoch is selected on the development sets of all training corpora",
-            "the variant -nda, trained without RawBoost, is loaded in the same way",
+            "epoch was selected on the development sets of all training corpora",
+            "the checkpoints with -nda in the name, trained without RawBoost, are loaded in the same way",
             "for the variants with a one-class head, use `--architecture NAME,backend.head=one_class`",
             "the authors state that the EERs that they published before October 2025 were computed wrongly",
         ),
@@ -264,9 +264,9 @@ def _spectra(
         file=PublishedFile(f"hub:{repository}@{revision}/model.safetensors", size, sha256),
         parameters=parameters,
         notes=(
-            "the training data are not published, so they may contain any corpus",
-            "the example on the detector's card crops at a random position",
-            f"the example on the detector's card decides at the threshold {threshold}",
+            "the training data are not published",
+            "the example on its card crops at a random position",
+            f"the example on its card decides at the threshold {threshold}",
         ),
     )
 
@@ -286,11 +286,11 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
-            "release 0.2.2 scores by the bona fide logit (score_rule: logit), newer code by the difference of the logits; "
+            "nes2net and newer code of DeepFense score by the difference of the logits, release 0.2.2 by the bona fide logit; "
             "the source does not state which rule gave the published figures",
-            "the hub has one file for each training corpus and seed; its name begins with the training corpus",
-            "nes2net knows the names and shapes of the tensors from files that release 0.2.2 writes, because no published file "
-            "was available",
+            "the hub has one file for each training corpus and seed; the name of a file begins with its training corpus",
+            "nes2net knows the names and shapes of the tensors from files that release 0.2.2 of DeepFense writes, because no "
+            "published file was available",
         ),
     )
 
@@ -368,7 +368,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         trained_on=("asvspoof2019_la:train",),
         until=2019,
         scored_in="models/tl_model.py, utils/arg_parse.py",
-        notes=("the authors selected the epoch with the lowest training loss",),
+        notes=("the authors selected the epoch by the lowest training loss, not on a development set",),
     ),
     "AASIST": _trained_on_2019(
         {"frontend": "waveform", "backend": "raw_aasist"},
@@ -471,7 +471,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "this detector is the paper's best configuration; for other configurations, use `--architecture "
+            "the paper's best configuration; for others, use `--architecture "
             "xlsr_mambo_3_hydra_n3,backend.OPTION=VALUE`",
             "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `--dtype bfloat16 "
             "--batch-size 64 --architecture xlsr_mambo_3_hydra_n3,frontend.normalize=batch` gives nearly the same scores",

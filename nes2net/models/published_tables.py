@@ -17,8 +17,8 @@ LEGEND = {
     "avg.": "number of averaged checkpoints; N/A for a single checkpoint",
     "‡": "a fusion of several systems",
     "recipe": "packaged recipe that trains the system",
-    "code": "address of the authors' checkpoint or code, if nes2net implements the network",
-    "–": "not stated in the source; under recipe, code and notes: none",
+    "code": "address of the authors' checkpoint or code; only for networks that nes2net implements",
+    "–": "not stated in the source; in the columns recipe, code and notes: there is none",
 }
 
 

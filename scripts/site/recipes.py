@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from marked import filled, rewrite
 from memory_estimate import training_memory
 
-from nes2net.apps.experiments.description import load_experiment
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.data.registry import corpora
@@ -39,15 +36,15 @@ COLUMNS = (
 BLOCK = """\
 {table}
 
+- *front-end + aggregation + back-end*: `nes2net info NAME` explains each name.
 - *utterances*: number of utterances in the official training protocol. One-class distillation reads only bona fide
   utterances.
 - *training hours*: number of operations of all training steps, divided by {fp32:.0f}·10¹² operations a second. An
   [H200](speed.md#gpus) reaches this speed with batches of {batch_size} of `{example}` in float32, the published
   precision. In bfloat16 or TF32, training takes {bf16_percent:.0f} % of these hours.
 - The hours do not include validation. For an utterance, validation takes a third of the time of a training step, or two
-  thirds with `validation.augmented`. With validation, the three trainings of the experiment `nes2net_x_2019` take
-  {experiment_fp32:.0f} hours in float32 and {experiment_bf16:.0f} in bfloat16.
-- *GPU memory*, in the recipe's precision (–: not estimated): 16 bytes for each trained parameter, 4 bytes for
+  thirds with `validation.augmented`.
+- *GPU memory*, in the recipe's precision (–: not estimated): the sum of 16 bytes for each trained parameter, 4 bytes for
   every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
   `train.activation_checkpointing=true` removes most of the activations. For `{example}` in
@@ -65,7 +62,6 @@ def recipes_block() -> str:
     """Write the table of all packaged recipes in Markdown, and the meaning of its columns."""
     recipes = {name.removesuffix(".yaml"): load_recipe(name) for name in packaged_recipes()}
     measured = recipes[MEASURED_RECIPE]
-    experiment_hours = hours(measured, len(load_experiment("nes2net_x_2019").seeds) * with_validation(measured))
     rows = [recipe_row(name, recipe) for name, recipe in recipes.items()]
     return BLOCK.format(
         example=MEASURED_RECIPE,
@@ -73,8 +69,6 @@ def recipes_block() -> str:
         batch_size=measured.train.batch_size,
         fp32=SPEED["fp32"] / 1e12,
         bf16_percent=100 * SPEED["fp32"] / SPEED["bf16"],
-        experiment_fp32=experiment_hours["fp32"],
-        experiment_bf16=experiment_hours["bf16"],
         step_memory=step_memory("train.precision=bf16"),
         checkpointed_memory=step_memory("train.precision=bf16", "train.activation_checkpointing=true"),
     )
@@ -83,7 +77,7 @@ def recipes_block() -> str:
 def recipe_row(name: str, recipe: Recipe) -> list[str]:
     """Make the cells of a recipe in the order of COLUMNS."""
     memory = training_memory(recipe)
-    utterances = utterances_of(recipe, "train")
+    utterances = utterances_of(recipe)
     training_hours = hours(recipe, recipe.train.epochs * utterances)["fp32"]
     return [
         f"`{name}`",
@@ -99,18 +93,12 @@ def part_names(config: ModelConfig) -> str:
     return " + ".join(name_and_options(config, role)[0] for role in PARTS if config.get(role) is not None)
 
 
-def utterances_of(recipe: Recipe, split: Literal["train", "dev"]) -> int:
-    """Count the utterances that an epoch reads of ``split`` of the first corpus, by the official protocol."""
-    (corpus, *_) = recipe.data.parts(split)
-    counts = corpora.get(corpus.name).counts[corpus.split(split)]
+def utterances_of(recipe: Recipe) -> int:
+    """Count the utterances that an epoch reads of the first training corpus, by the official protocol."""
+    (corpus, *_) = recipe.data.parts("train")
+    counts = corpora.get(corpus.name).counts[corpus.split("train")]
     sizes = {(SPOOF, BONAFIDE): counts.trials, (BONAFIDE,): counts.bonafide, (SPOOF,): counts.spoof}
-    return sizes[create_task(recipe).reads(split)]
-
-
-def with_validation(recipe: Recipe) -> float:
-    """Count the utterances of all epochs in training steps; a validated utterance is a third of one."""
-    passes = 2 if recipe.validation.augmented else 1
-    return recipe.train.epochs * (utterances_of(recipe, "train") + passes * utterances_of(recipe, "dev") / 3)
+    return sizes[create_task(recipe).reads("train")]
 
 
 def hours(recipe: Recipe, utterances: float) -> dict[str, float]:

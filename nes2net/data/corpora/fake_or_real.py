@@ -40,6 +40,6 @@ CORPUS = FolderCorpus(
         "protocol": "none; the folders of the audio are the labels",
     },
     downloads=(Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm"),),
-    licence="not stated where it is published; see https://bil.eecs.yorku.ca/datasets/",
+    licence="none stated on the publisher's page, https://bil.eecs.yorku.ca/datasets/",
     source="https://bil.eecs.yorku.ca/datasets/",
 )
