@@ -278,6 +278,10 @@ def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
         start = next((start for start in prefixes if name.startswith(start)), "")
         state_dict[renamed.get(name, prefixes.get(start, "") + name.removeprefix(start))] = tensor
     head = {name: tensor for name, tensor in state_dict.items() if not name.startswith("ssl_model.model.")}
+    assert head.keys() == {
+        "ssl_model.featurizer.weights",
+        *(f"{layer}.{tensor_name}" for layer in ("projector", "post_net.linear") for tensor_name in ("weight", "bias")),
+    }
     torch.save(state_dict, tmp_path / "whole.pth")
     torch.save(head, tmp_path / "swa.pth")
 
@@ -295,6 +299,8 @@ def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
     for file, ssl_checkpoint in (("whole.pth", None), ("swa.pth", base)):
         loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=full_config, base=ssl_checkpoint)
         assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
+    loaded.save(tmp_path / "own.pth")
+    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
     with input_error("lacks the front-end, which was frozen: name its pre-training file with"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=full_config)
 

@@ -30,6 +30,14 @@ def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_pa
     assert detector.classes == ("spoof", "bonafide")
 
 
+def test_a_detector_of_a_folder_has_the_same_score_after_it_was_saved(tmp_path):
+    folder_of("WavLM", tmp_path / "model", ("fake", "real"))
+    detector = Detector.from_pretrained(tmp_path / "model", "cpu")
+    detector.save(tmp_path / "saved")
+    saved = Detector.from_pretrained(tmp_path / "saved", "cpu")
+    assert saved.score(WAVEFORM, 16000) == pytest.approx(detector.score(WAVEFORM, 16000), abs=1e-7)
+
+
 def test_a_weighted_sum_of_layers_scores_as_in_the_library(tmp_path):
     """The last layer counts after the final norm, as in release 4 of the library, whose files these are."""
     model = folder_of("WavLM", tmp_path, ("fake", "real"), do_normalize=False, use_weighted_layer_sum=True)
