@@ -76,7 +76,7 @@ class Trainer:
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
-                values |= self.validator.run(epoch, not self.recorded_step.obstacle)
+                values |= self.validator.run(epoch, self.recorded_step.is_recordable)
             with self.stop.defer():
                 self.end_epoch(epoch, values)
 

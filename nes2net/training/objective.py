@@ -113,9 +113,13 @@ class Objective(nn.Module):
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:
             # Everything before the frozen layers is frozen too.
+            upper_modules = (*list(frontend.transformer_layers)[train.freeze_layers :], *frontend.after_layers)
+            upper_weights = [
+                weight for module in upper_modules for weight in module.parameters() if weight.requires_grad
+            ]
             frontend.requires_grad_(False)
-            for module in (*list(frontend.transformer_layers)[train.freeze_layers :], *frontend.after_layers):
-                module.requires_grad_(True)
+            for weight in upper_weights:
+                weight.requires_grad_(True)
 
     @property
     def bonafide_class(self) -> int:

@@ -64,6 +64,7 @@ class RecordedStep:
         self.step = step
         self.tell = tell
         self.obstacle = obstacle
+        self.is_recordable = False  # until a second step showed no obstacle
         self.forget()
 
     def forget(self) -> None:
@@ -80,6 +81,7 @@ class RecordedStep:
         if self.num_steps[key] == 2:
             with find_obstacles() as reasons:
                 values = self.step(step_parts, denominators)
+            self.is_recordable = not reasons
             if reasons:
                 self.obstacle = reasons[0]
                 self.tell(line_about(self.obstacle))

@@ -112,7 +112,7 @@ def measure_trainer(trainer: Trainer, trials: Slice) -> Epoch:
     def validate(development: Sequence[Trial]) -> None:
         loaders = development_batches(recipe, Examples(list(development)), None, pin_memory=pin_memory)
         validator = Validator(trainer.objective, loaders, trainer.accelerator, trainer.monitor, recipe)
-        validator.run(1, replays=not trainer.recorded_step.obstacle)
+        validator.run(1, replays=trainer.recorded_step.is_recordable)
 
     return epoch_of(marks, validate, trials)
 

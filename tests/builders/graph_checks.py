@@ -101,6 +101,7 @@ def checked(changes: dict[str, Any], extra_tensors: dict[str, Tensor], precision
         for graph in ("never", "auto"):
             recipe = recipe_of(with_train(changes, precision=precision, graph=graph), Path(folder))
             trainer = trainer_of(recipe, Path(folder), "cuda")
+            recordable = [trainer.recorded_step.is_recordable]
             with told(trainer) as lines:
                 states[graph] = list(steps_of(trainer, range(len(SIZES)), extra_tensors))
     pairs = zip(states["auto"], states["never"], strict=True)
@@ -110,6 +111,7 @@ def checked(changes: dict[str, Any], extra_tensors: dict[str, Tensor], precision
         "different": [step for step, pair in enumerate(pairs) if not same(*pair)],
         "trained": not same(states["auto"][0]["weights"], states["auto"][-1]["weights"]),
         "recorded": trainer.recorded_step.graph is not None,
+        "recordable": [*recordable, trainer.recorded_step.is_recordable],
         "why not": trainer.recorded_step.obstacle,
         "told": lines,
         "refused": refused[:1],

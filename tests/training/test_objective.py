@@ -223,6 +223,15 @@ def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first):
     assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
 
 
+def test_freeze_layers_trains_no_weight_that_its_front_end_froze(small_model):
+    detector = Detector.from_config(small_model)
+    *_, top_layer = detector.frontend.transformer_layers
+    frozen_weight = next(top_layer.parameters()).requires_grad_(False)
+    Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))
+    assert not frozen_weight.requires_grad
+    assert any(weight.requires_grad for weight in top_layer.parameters())
+
+
 def test_more_frozen_layers_than_the_front_end_has_are_refused(small_model):
     detector = Detector.from_config(small_model)
     with input_error("`train.freeze_layers=4` is more than the 2 transformer layers"):

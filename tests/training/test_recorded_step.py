@@ -37,7 +37,10 @@ def outcomes(tmp_path_factory):
 
 
 def assert_equal_to_the_bit(outcomes):
-    """Each kind of step is recorded, or not for its known reason, and all steps are the same."""
+    """Each kind of step is recorded, or not for its known reason, and all steps are the same.
+
+    Nothing is recordable before a step was watched: a run that resumes at its validation must not record it.
+    """
     steps = {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
     for name, row in steps.items():
         assert row.get("error") is None, name
@@ -48,6 +51,7 @@ def assert_equal_to_the_bit(outcomes):
         told = [line.partition("because ")[2] for line in row["told"]] or [row["why not"]]
         assert told == [reason], name
         assert row["recorded"] == (not reason), name
+        assert row["recordable"] == [False, not reason], name  # before the first step, after the last
     return len(steps)
 
 
