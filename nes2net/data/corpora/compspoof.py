@@ -36,7 +36,8 @@ CORPUS = ListedCorpus(
         for split in ("train", "dev", "eval")
     },
     obtain={
-        "audio": "CompSpoof.tar.gz from https://huggingface.co/datasets/XuepingZhang/CompSpoof, unpacked beside the lists",
+        "audio": "CompSpoof.tar.gz and the lists (CompSpoof_*.txt) from "
+        "https://huggingface.co/datasets/XuepingZhang/CompSpoof, unpacked into one folder",
         "protocol": "CompSpoof_train.txt, CompSpoof_dev.txt and CompSpoof_eval.txt in the same place",
     },
     downloads=(Download(url="hub:XuepingZhang/CompSpoof", what="all recordings and the lists"),),

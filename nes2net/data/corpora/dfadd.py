@@ -32,6 +32,6 @@ CORPUS = FolderCorpus(
         "audio": "the zip archives of https://huggingface.co/datasets/isjwdu/DFADD, unpacked into one folder",
         "protocol": "none; the folders of the audio are the labels",
     },
-    licence="MIT (stated on the copy of the Speech Anti-Spoofing Arena); the bona fide recordings (VCTK): CC BY 4.0",
+    licence="MIT (stated by the Speech Anti-Spoofing Arena); the bona fide recordings (VCTK): CC BY 4.0",
     source="https://arxiv.org/abs/2409.08731",
 )

@@ -27,7 +27,7 @@ CORPUS = FolderCorpus(
     ),
     remedy="give `root` the folder that holds English or another language",
     obtain={
-        "audio": "the archives of the languages from https://zenodo.org/records/17929533, unpacked into one folder",
+        "audio": "the archives of all languages from https://zenodo.org/records/17929533, unpacked into one folder",
         "protocol": "none; the folders of the audio are the labels",
     },
     licence="CC BY 4.0",

@@ -131,6 +131,6 @@ CORPUS = ListedCorpus(
         "mlaad4sourcetracing.zip from https://deepfake-total.com/sourcetracing",
     },
     downloads=(Download(url="hub:mueller91/MLAAD", what="the spoofed recordings and their lists"),),
-    licence="CC BY-NC 4.0; the terms of M-AILABS allow any use",
+    licence="CC BY-NC 4.0; M-AILABS (bona fide recordings): any use allowed",
     source="https://arxiv.org/abs/2401.09512",
 )
