@@ -309,7 +309,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
         notes=(
-            "the published files contain only the layer weights and the linear head, not the frozen encoder",
+            "the published files contain only the weights of the sum over layers and the linear head, not the frozen encoder",
             "nes2net knows the names and shapes of the tensors from the code, because no published file was available",
         ),
     )
@@ -356,7 +356,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
         licence="not stated",
     ),
-    "moe_AASIST": PublishedModel(
+    "moe_AASIST": _trained_on_2019(
         {
             "frontend": _XLSR_ENCODER,
             "aggregation": "moe",
@@ -365,8 +365,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         "arXiv 2409.11909, github.com/john852517791/pytorch_lightning_FAD",
         licence="not stated",
         code_licence="MIT",
-        trained_on=("asvspoof2019_la:train",),
-        until=2019,
+        selected_on=("asvspoof2019_la:train",),
         scored_in="models/tl_model.py, utils/arg_parse.py",
         notes=("the authors selected the epoch by the lowest training loss, not on a development set",),
     ),

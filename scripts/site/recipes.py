@@ -37,13 +37,13 @@ BLOCK = """\
 {table}
 
 - *front-end + aggregation + back-end*: `nes2net info NAME` explains each name.
-- *utterances*: number of utterances in the official training protocol. One-class distillation reads only bona fide
-  utterances.
+- *utterances*: number of utterances in an epoch. One-class distillation reads only bona fide utterances, source tracing
+  only spoofed ones.
 - *training hours*: number of operations of all training steps, divided by {fp32:.0f}·10¹² operations a second. An
   [H200](speed.md#gpus) reaches this speed with batches of {batch_size} of `{example}` in float32, the published
   precision. In bfloat16 or TF32, training takes {bf16_percent:.0f} % of these hours.
-- The hours do not include validation. For an utterance, validation takes a third of the time of a training step, or two
-  thirds with `validation.augmented`.
+- The hours do not include validation. Per utterance, validation takes a third of the time of training, or two thirds
+  with `validation.augmented`.
 - *GPU memory*, in the recipe's precision (–: not estimated): the sum of 16 bytes for each trained parameter, 4 bytes for
   every other parameter, and the activations of a batch. CUDA's libraries add about 1 GB.
 - If your GPU has less memory, `train.accumulate=2` halves the activations, and
