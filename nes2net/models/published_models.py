@@ -207,7 +207,7 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
             "also trained on bona fide speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; the "
             "epoch was selected on the development sets of all training corpora",
             "the checkpoints with -nda in the name, trained without RawBoost, are loaded in the same way",
-            "for the variants with a one-class head, use `--architecture NAME,backend.head=one_class`",
+            "the variants with a one-class head require the back-end's option head=one_class",
             "the authors state that the EERs that they published before October 2025 were computed wrongly",
         ),
     )
@@ -332,8 +332,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
-            "the released checkpoint (EER 1.65 % on ASVspoof 2021 DF) has one logit, and `main.py` requires "
-            "`--n_output_logits 1`; other commands recognise this by the shapes of the tensors",
+            "the released checkpoint (EER 1.65 % on ASVspoof 2021 DF) has one logit, and main.py requires "
+            "the flag n_output_logits with the value 1; other commands recognise this by the shapes of the tensors",
         ),
     ),
     "wav2vec2_AASIST": _trained_on_2019(
@@ -470,10 +470,9 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "the paper's best configuration; for others, use `--architecture "
-            "xlsr_mambo_3_hydra_n3,backend.OPTION=VALUE`",
-            "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `--dtype bfloat16 "
-            "--batch-size 64 --architecture xlsr_mambo_3_hydra_n3,frontend.normalize=batch` gives nearly the same scores",
+            "the paper's best configuration; for others, set options of the back-end",
+            "the authors score in bfloat16, and normalise the waveforms of a batch of 64 together; `dtype=bfloat16`, "
+            "`batch_size=64` and the front-end's option normalize=batch give nearly the same scores",
         ),
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),
