@@ -112,7 +112,7 @@ class Objective(nn.Module):
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:
-            # Everything before the frozen layers is frozen too.
+            # Everything before the frozen layers is frozen too, and what the front-end froze itself stays frozen.
             upper_modules = (*list(frontend.transformer_layers)[train.freeze_layers :], *frontend.after_layers)
             upper_weights = [
                 weight for module in upper_modules for weight in module.parameters() if weight.requires_grad

@@ -199,7 +199,7 @@ class RunState:
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
         self.selection.history = content["selection"]
-        self.progress = Progress.model_validate(content["progress"])
+        self.progress = Progress.model_validate(content["progress"])  # its clock starts now
 
     def _check_data(self, saved: Mapping[str, Fingerprint]) -> None:
         for name, data_set in self.data.items():

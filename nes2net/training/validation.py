@@ -224,10 +224,11 @@ class Validator:
 
         The first such batch is read again, to name a part of another package that is to blame.
         """
-        faulty_results = []
-        for result in results:
-            if not all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome)):
-                faulty_results.append(result)
+        faulty_results = [
+            result
+            for result in results
+            if not all(np.isfinite(numbers).all() for numbers in tree_leaves(result.outcome))
+        ]
         if not faulty_results:
             return
         batch = collate([dataset[epoch, index] for index in faulty_results[0].trial_indices])
