@@ -48,9 +48,9 @@ def test_files() -> tuple[Path, ...]:
 
 
 def own_tests(module: Path) -> list[Path]:
-    """List the test files that have the name of a module, and stand in the folder of its room or in tests/."""
-    room = module.relative_to(REPOSITORY).parts[1].removesuffix(".py")
-    return [path for path in test_files() if path.stem == f"test_{module.stem}" and path.parent.name in (room, "tests")]
+    """List the test files that have the name of a module, and stand in a folder of the same name or in tests/."""
+    folders = (module.parent.name, "tests")
+    return [path for path in test_files() if path.stem == f"test_{module.stem}" and path.parent.name in folders]
 
 
 def tests_of(module: Path) -> list[Path]:
