@@ -18,7 +18,7 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 
 
-def test_a_run_writes_checkpoints_recipe_and_logs(recipe, corpus, capsys, tmp_path):
+def test_a_run_writes_checkpoints_recipe_logs_and_curves(recipe, corpus, drawn_curves, capsys, tmp_path):
     """A bad file is named once and omitted."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
@@ -28,6 +28,7 @@ def test_a_run_writes_checkpoints_recipe_and_logs(recipe, corpus, capsys, tmp_pa
     record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     assert record["recipe"] == values.to_dict()
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.to_readable_dict()
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
     assert capsys.readouterr().err.count("LA_T_1000002.flac was read by neither") == 1
 

@@ -69,10 +69,6 @@ def targets_of(trials):
     return torch.tensor([trial.target for trial in trials])
 
 
-def with_speakers(trials):
-    return [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
-
-
 def damaged(trials, folder, which):
     """Trials of which those at the places ``which`` cannot be read."""
     file = folder / "damaged.flac"
@@ -167,7 +163,7 @@ def test_corpora_with_one_rule_for_the_eer_are_pooled_by_it(detector, trials, ee
 
 @pytest.mark.parametrize("num_failed, is_by_speaker", [(0, True), (1, False)])
 def test_the_interval_draws_speakers_unless_files_failed(trials, num_failed, is_by_speaker):
-    trials = with_speakers(trials)
+    trials = [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
     targets = targets_of(trials).numpy()
     scores = np.random.default_rng(0).normal(targets, 1)
     speakers = np.array([trial.speaker for trial in trials])
