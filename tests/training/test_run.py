@@ -11,6 +11,7 @@ from builders.runs import refused, state_of, stop, weights_of
 from nes2net import Detector, InputError, create_frontend
 from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import training_in_words, uses_in_words
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training import run
 from nes2net.training.averaging import average_run
@@ -37,6 +38,14 @@ def test_a_run_writes_checkpoints_recipe_logs_and_curves(recipe, corpus, drawn_c
     events = EventAccumulator(str(tmp_path / "logs" / folder.name)).Reload()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
+
+
+def test_progress_shows_no_loss_before_that_of_the_first_step_is_read(recipe, monkeypatch):
+    lines = []
+    monkeypatch.setattr(ProgressDisplay, "update", lambda display: lines.append(display.line()))
+    train(recipe(train={"epochs": 1}))
+    assert "loss" not in lines[0]
+    assert "loss" in lines[1]
 
 
 def test_a_checkpoint_tells_on_which_trials_it_was_trained(recipe, corpus):

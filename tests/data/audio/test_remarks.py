@@ -99,18 +99,24 @@ QUIET = np.zeros_like(LOUD)
     ],
 )
 def test_channels_that_differ_or_are_silent_get_their_remark(channels, remark):
-    """What another decoder had found before does not count."""
     samples = np.array(channels)
     compared = Channels()
-    at_once = Listener(compared)
-    for blocks in (np.array_split(np.array([LOUD, QUIET]), 2, 1), np.array_split(samples, 3, 1)):
-        compared.reset()
-        for block in blocks:
-            compared.push(block, RATE)
-    at_once.push(samples.mean(0))
-    remarks = at_once.remark(len(LOUD))
+    listener = Listener(compared)
+    for block in np.array_split(samples, 3, 1):
+        compared.push(block, RATE)
+    listener.push(samples.mean(0))
+    remarks = listener.remark(len(LOUD))
     assert remarks.text.startswith(remark)
     assert bool(remarks.text) == bool(remark)
+
+
+def test_channels_before_a_reset_do_not_count():
+    """If a decoder fails, the next one begins again."""
+    compared = Channels()
+    compared.push(np.array([LOUD, QUIET]), RATE)
+    compared.reset()
+    compared.push(np.array([LOUD, LOUD]), RATE)
+    assert compared.describe_silent() == ""
 
 
 @pytest.mark.parametrize("second", [QUIET, -LOUD])
