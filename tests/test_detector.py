@@ -105,7 +105,6 @@ def test_weights_that_are_not_numbers_are_refused(detector, tmp_path):
     save_state_dict(state_dict, tmp_path / "nan.pth", model=detector.config)
     with input_error(rf"nan\.pth has NaN or infinite numbers in {name}"):
         Detector.from_pretrained(tmp_path / "nan.pth")
-    assert str(identify(tmp_path / "nan.pth").misfit) == f"NaN or infinite numbers: {name}"
 
 
 def test_the_shapes_of_a_checkpoint_set_the_number_of_logits(small_model, waveform, tmp_path, capsys):
@@ -124,19 +123,10 @@ def test_an_option_behind_the_name_of_an_architecture_is_used(tmp_path):
     assert load_detector(tmp_path / "a.pth").backend.last_layer.out_features == 1
 
 
-NOT_THERE = ["mps", "xpu", "hpu", "xla", "meta", "cuda:9", "cuda:99"]
-NOT_THERE += [] if torch.cuda.is_available() else ["cuda"]
-
-
-@pytest.mark.parametrize("name", NOT_THERE)
+@pytest.mark.parametrize("name", ["mps", "meta", "cuda:99"])
 def test_a_device_that_is_not_available_is_refused(name):
     with input_error(f"device '{name}' is not available: PyTorch .* finds only cpu"):
         choose_device(name)
-
-
-def test_an_unknown_device_is_refused():
-    with input_error("unknown device"):
-        choose_device("gpu0")
 
 
 def test_a_file_and_its_samples_have_the_same_score(detector, waveform, tmp_path):
@@ -182,10 +172,6 @@ def test_an_unknown_precision_is_refused_before_the_file_is_read(dtype, meant):
     assert str(error.value) == f"unknown dtype '{dtype}': {precisions}{end}"
 
 
-def test_a_precision_can_be_changed_back(detector):
-    assert detector.set_precision("bfloat16").set_precision("float32").precision == "float32"
-
-
 def test_a_precision_that_the_device_lacks_is_refused_before_the_file_is_read():
     with input_error("precision of NVIDIA GPUs"):
         Detector.from_pretrained("none.pth", "cpu", "tf32")
@@ -196,7 +182,6 @@ def test_a_precision_that_the_device_lacks_is_refused_before_the_file_is_read():
     [
         ({"frontend": "xlsr", "backend": "nes2net_x"}, "unknown front-end 'xlsr'.*xlsr_53"),
         ("wav2vec2_Nes2NetX", "no published model 'wav2vec2_Nes2NetX'; did you mean 'wav2vec2_Nes2Net_X'"),
-        ("zzz", "no published model 'zzz'; known: AASIST, AASIST-L, Nes2Net-X, WavLM_Nes2Net"),
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
     ],
 )
@@ -252,13 +237,7 @@ def test_scores_of_segments_are_differences_of_their_logits(frame_detector):
         assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
 
 
-@torch.inference_mode()
-def test_a_detector_of_frames_has_one_embedding_for_an_utterance(frame_detector):
-    assert frame_detector.embeddings(torch.zeros(2, 8000), "backend").shape == (2, 64)
-
-
 def test_a_back_end_without_scores_of_segments_is_named(spectral_detector):
-    assert spectral_detector.resolutions == ()
     with input_error("'asp_mlp' gives one score per utterance, no scores of segments"):
         spectral_detector.segment_scores(torch.zeros(2, 8000))
 
@@ -318,8 +297,6 @@ def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(
 def test_a_missing_checkpoint_is_refused(tmp_path):
     with input_error(r"checkpoint .*none\.pth not found"):
         Detector.from_pretrained(tmp_path / "none.pth")
-    with input_error(r"not a detector folder.*config\.yaml"):
-        Detector.from_pretrained(tmp_path)
 
 
 def test_a_very_short_recording_is_repeated(small_model):
@@ -456,6 +433,3 @@ def test_a_checkpoint_without_its_architecture_needs_one_that_fits_alone(detecto
     published["B"] = detector.config
     with input_error("fits A and B, .*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
-    assert load_detector(tmp_path / "bare.pth", config="B").config == detector.config
-    with input_error("architecture 'C' is neither a published model nor a recipe"):
-        Detector.from_pretrained(tmp_path / "bare.pth", config="C")

@@ -53,45 +53,6 @@ def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
     assert "environment.sh" not in str(stages)
 
 
-def test_the_serving_image_can_start_both_services(steps):
-    """With the extra of each; `nes2net listen` is started as the manual says, at the port of the health check."""
-    installed = dict(dockerfile.stages_for(steps, "serve")["server-environment"])["RUN"]
-    assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
-    manual = repository_text("docs/install.md")
-    assert "--entrypoint nes2net nes2net-serve \\\n  listen --serve 0.0.0.0:7860 " in manual
-
-
-def test_the_environment_of_the_tests_has_every_extra():
-    project = repository_text("pyproject.toml")
-    section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    script = repository_text("scripts/environment.sh")
-    demo, test = (set(extras.split(",")) for extras in re.findall(r"extras=([\w,]+)", script))
-    assert demo < test == set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
-
-
-def test_the_environment_of_the_tests_has_the_documented_release_of_fairseq():
-    script = repository_text("scripts/environment.sh")
-    release = re.search(r"--no-deps --no-build-isolation (fairseq-fixed==[\d.]+)", script)[1]
-    assert f"pip install --no-deps {release} " in repository_text("docs/install.md")
-
-
-def test_files_that_the_two_commands_need_are_not_ignored(patterns):
-    for needed in ("scripts/demo.sh", "scripts/test.sh", "tests/conftest.py", "configs", "nes2net/py.typed", "main.py"):
-        assert (REPOSITORY / needed).exists()
-        assert not dockerfile.ignored(Path(needed), patterns)
-
-
-def test_environments_models_and_caches_are_ignored(patterns):
-    for left_out in (
-        ".git/config",
-        ".venv/bin/python",
-        "demo/corpus",
-        "models/x/epoch_1.pth",
-        "nes2net/__pycache__/a.pyc",
-    ):
-        assert dockerfile.ignored(Path(left_out), patterns)
-
-
 def test_no_golden_file_is_ignored(patterns):
     golden = [path for path in (REPOSITORY / "tests" / "golden").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     lost = [path for path in golden if dockerfile.ignored(path.relative_to(REPOSITORY), patterns)]

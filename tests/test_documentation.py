@@ -209,53 +209,12 @@ def test_the_page_of_installation_lists_every_extra():
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(declared_extras())
 
 
-def test_pages_install_only_extras_of_this_checkout():
-    """None from an index."""
-    for page in PAGES:
-        assert {extra for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page))} <= {*declared_extras()}, (
-            page.name
-        )
-        assert not re.search(r"pip install .*nes2net\[", text(page)), page.name
-
-
-def test_rows_of_a_table_have_a_cell_in_each_column():
-    """A row with fewer is shifted, or belongs to another table."""
-    for page in PAGES:
-        for table in re.findall(r"(?:^\|.*\n)+", running_text(page), re.MULTILINE):
-            columns = len(re.findall(r"(?<!\\)\|", table.splitlines()[0]))
-            assert [row for row in table.splitlines() if len(re.findall(r"(?<!\\)\|", row)) != columns] == [], page.name
-
-
 def test_every_chapter_is_in_the_manual_of_the_readme():
     """Under its own title."""
     manual = text(REPOSITORY / "README.md").partition("## Manual")[2]
     title_by_page = {page: title for title, page in re.findall(r"\[([^\]]+)\]\(docs/([\w-]+\.md)\)", manual)}
     chapters = {page.name: HEADING.search(text(page))[1] for page in PAGES if page.parent == REPOSITORY / "docs"}
     assert title_by_page == {page: title for page, title in chapters.items() if page != "index.md"}
-
-
-def test_counts_of_parts_on_the_pages_are_those_of_the_registries():
-    """Numbers of two digits and more, as in "29 corpora", on every page but the history."""
-    from nes2net.data.registry import corpora
-    from nes2net.models.registry import backends, frontends
-    from nes2net.training.recipes.reading import packaged_recipes
-
-    published_corpora = [name for name in corpora.names() if not corpora.get(name).user_defined]
-    numbers = {
-        "back-ends": len(backends.names()),
-        "corpora": len(published_corpora),
-        "front-ends": len(frontends.names()),
-        "recipes": len(packaged_recipes()),
-    }
-    count = re.compile(rf"\b(\d{{2,}})\s+({'|'.join(numbers)})\b")
-    counted = set()
-    for page in PAGES:
-        if page.name == "CHANGELOG.md":
-            continue
-        for number, kind in count.findall(text(page)):
-            assert int(number) == numbers[kind], f"{page.name}: {number} {kind}"
-            counted.add(kind)
-    assert {"back-ends", "corpora", "recipes"} <= counted
 
 
 def test_the_command_of_the_readme_prints_what_is_shown(shared, tmp_path, monkeypatch, capsys):

@@ -103,11 +103,6 @@ def test_public_names_can_be_imported_from_the_package():
     assert {*nes2net.__all__} <= {*dir(nes2net)}
 
 
-def test_an_unknown_name_of_the_package_raises():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        getattr(nes2net, "nothing")  # noqa: B009
-
-
 def test_type_checkers_see_the_same_public_names():
     """Imports under TYPE_CHECKING, those of `__getattr__`, and `__all__` are the same names."""
     tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))

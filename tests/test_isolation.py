@@ -6,20 +6,11 @@ import sys
 
 import pytest
 import yaml
-from builders import PATIENCE, input_error
+from builders import PATIENCE
 from builders.files import write
 from builders.small_parts import SPECTRUM
-from builders.strangers import install, installed_in
+from builders.strangers import install
 from conftest import REPOSITORY
-
-from nes2net import Detector
-from nes2net.data.augment.conditions import default_conditions
-from nes2net.evaluation.origin import training_in_words
-from nes2net.models.provenance import Provenance
-from nes2net.scoring.judgement import ScoreFile
-from nes2net.training.losses.by_name import create_loss
-from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.tasks.task import create_task
 
 BROKEN = "raise RuntimeError('broken')\n"
 SLOW = '''"""A slow module."""
@@ -53,14 +44,6 @@ def site(tmp_path_factory):
     install(folder, "broken-parts 0.1", BROKEN_PARTS, {"broken_parts": BROKEN})
     install(folder, "slow-parts 2.0", SLOW_PARTS, {"slow_parts.__init__": SLOW, "slow_parts.dawdle": SLOW})
     return folder
-
-
-@pytest.fixture
-def installed(site, monkeypatch):
-    """Both packages are installed in this process; what is imported of the slow one is an error."""
-    monkeypatch.delenv("IMPORTED", raising=False)
-    with installed_in(site):
-        yield
 
 
 def run(words, folder, *packages):
@@ -107,31 +90,3 @@ def test_a_broken_command_says_why_it_cannot_run(site, tmp_path):
     assert done.stderr.count("\n") == 1
     assert "command 'broken_command'" in done.stderr
     assert "cannot be imported from broken_parts:command (broken)" in done.stderr
-
-
-@pytest.mark.usefixtures("installed")
-def test_a_task_or_judgement_of_nes2net_is_found_beside_broken_ones(tmp_path):
-    assert type(create_task(Recipe())).__name__ == "Task"
-    path = write(tmp_path / "scores.txt", "LA_E_1 A07 spoof -1.5\n")
-    assert ScoreFile.of(path).judgement.name == "scores"
-
-
-@pytest.mark.usefixtures("installed")
-def test_the_head_that_a_loss_needs_is_named_beside_a_broken_head(small_model):
-    backend = Detector.from_config(small_model).backend
-    with input_error(r"needs the head cosine, the back-end has LogitLayer"):
-        create_loss("am_softmax", backend)
-
-
-@pytest.mark.usefixtures("installed")
-def test_an_effect_that_cannot_be_imported_is_omitted_from_the_default_conditions():
-    suite = default_conditions()
-    assert suite.left_out["broken_hum"] == "cannot be imported; nes2net info broken_hum says why"
-    assert "gain:-20" in suite.names
-
-
-@pytest.mark.usefixtures("installed")
-def test_a_detector_is_described_without_the_package_of_its_corpus():
-    corpus = {"name": "broken_corpus", "root": "folder", "train_split": "train", "dev_split": "dev"}
-    provenance = Provenance(recipe={"name": "tiny", "data": {"corpora": [corpus]}})
-    assert "broken_corpus" in training_in_words(provenance)

@@ -90,6 +90,3 @@ def test_zeros_fill_up_hidden_states_that_a_back_end_cannot_split(backend):
         assert last[..., :865].any()
         assert detector.num_zeros == last.shape[2] - 865 < 64
         assert detector(waveform).isfinite().all()
-        again = Detector.from_config(detector.config)
-        again.load_state_dict(detector.state_dict())
-        torch.testing.assert_close(again.eval()(waveform), detector(waveform))

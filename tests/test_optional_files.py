@@ -11,17 +11,12 @@ from builders import input_error
 from builders.classification_folders import folder_of
 from builders.files import write
 
-from nes2net import Detector, InputError
-from nes2net.apps.export.formats import export
+from nes2net import Detector
 from nes2net.apps.scale import results
-from nes2net.cli.main import main
-from nes2net.data.corpora.protocol import first_file
 from nes2net.data.registry import corpora
 from nes2net.lib.files import is_absent
-from nes2net.lib.text_files import read_text_with_line_ends
 from nes2net.models.card import CardFile
 from nes2net.scoring.judgement import ScoreFile
-from nes2net.scoring.record import record_of
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import recipe_from_dict
@@ -47,15 +42,6 @@ def load_detector(folder):
     return Detector.from_pretrained(folder, device="cpu")
 
 
-def load_exported(folder):
-    """A folder whose file of this name takes the place of the exported one."""
-    folder_of("Wav2Vec2", folder / "source")
-    out = export(Detector.from_pretrained(folder / "source", device="cpu"), "hf", folder / "out")
-    (out / "head.safetensors").unlink()
-    (folder / "head.safetensors").rename(out / "head.safetensors")
-    return Detector.from_pretrained(out, device="cpu")
-
-
 def read_epochs(folder):
     torch.save({}, folder / "epoch_1.pth")
     return choices(folder)
@@ -65,32 +51,17 @@ def read_frames(folder):
     return ScoreFile.of(write(folder / "s.txt", "a 0 0.5\n")).read(read_segment_scores)
 
 
-def read_protocol(folder):
-    write(folder / "b.csv", "")
-    return read_text_with_line_ends(first_file([folder / "a.csv", folder / "b.csv"], what="list", remedy="write it"))
-
-
-def describe(folder):
-    """`nes2net info`, whose error is raised here."""
-    if main(["info", str(folder)]):
-        raise InputError(str(folder / "history.json"))
-
-
 @pytest.mark.parametrize(
     "name, read",
     [
         ("config.yaml", load_detector),
-        ("head.safetensors", load_exported),
         ("card.json", CardFile.read),
         ("resume.pt", read_resume_file),
         ("recipe.yaml", lambda folder: check_recipe(folder, recipe_from_dict({"name": "tiny"}))),
         ("history.json", read_epochs),
-        ("history.json", describe),
-        ("s.txt.json", lambda folder: record_of(write(folder / "s.txt", "a 0.5\n"))),
         ("s.txt.json", read_frames),
         ("scale.json", results.read_record),
         ("train.csv", lambda folder: corpora.get("generic").trials(folder, "train")),
-        ("a.csv", read_protocol),
     ],
 )
 @pytest.mark.parametrize("kind", ["link", "folder"])

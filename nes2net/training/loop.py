@@ -104,7 +104,8 @@ class Trainer:
             must_save |= bool(signal) or is_last_step
             if must_save:
                 self.read_result()
-            meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
+            loss = progress.loss or None  # 0 until the result of the first step has been read
+            meter.update(progress.utterances - utterances_before, loss=loss, lr=progress.lr)
             if is_last_step and not progress.utterances:
                 raise InputError(
                     "each step lacked a usable file in some process: correct or replace the files named above"

@@ -22,7 +22,7 @@ from nes2net.lib.options import Logits, Size
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.frontends.base import Frontend
-from nes2net.training.losses.criterion import Criterion, MeanOfSamples
+from nes2net.training.losses.criterion import MeanOfSamples
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
 from nes2net.training.tasks.task import Task
@@ -50,15 +50,6 @@ class GoodBackend(Backend):
         return self.norm(features.mean(1)) + 0.01 * torch.randn(features.shape[2]) * float(np.random.rand())
 
 
-class ReadsNumbers(GoodBackend):
-    """The constructor reads a number, which does not exist on the meta device."""
-
-    def layer(self, feature_dim, num_logits):
-        layer = super().layer(feature_dim, num_logits)
-        self.scale = layer.weight.std().item()
-        return layer
-
-
 class EmbedsNone(GoodBackend):
     """`embed` forgets to return."""
 
@@ -77,13 +68,6 @@ class NoSuchLayer(GoodBackend):
     """`last_layer_name` is misspelt."""
 
     last_layer_name = "lineal"
-
-
-class WideLayer(GoodBackend):
-    """The last layer expects twice the embedding."""
-
-    def layer(self, feature_dim, num_logits):
-        return LogitLayer(2 * feature_dim, num_logits)
 
 
 class ManyLogits(GoodBackend):
@@ -186,13 +170,6 @@ class WrongHopLength(GoodFrontend):
         self.hop_length = 160
 
 
-class LogOfZero(GoodFrontend):
-    """Infinite numbers."""
-
-    def states(self, waveform):
-        return [state * 0 + torch.log(torch.zeros(())) for state in super().states(waveform)]
-
-
 class TransposedAggregation(Aggregation):
     """Features B×D×T."""
 
@@ -219,13 +196,6 @@ class NumeratorOfRows(GoodLoss):
 
 class NoNumerator(MeanOfSamples):
     """The numerator is not defined."""
-
-
-class NoDenominator(Criterion):
-    """The denominator is not defined."""
-
-    def numerator(self, outputs, targets, step, durations):
-        return outputs.sum()
 
 
 class DenominatorOfRows(GoodLoss):
@@ -333,16 +303,6 @@ class GoodRows(Rows):
 
 
 @dataclass(frozen=True)
-class NumpyRows(GoodRows):
-    """NumPy in place of a tensor."""
-
-    name = "numpy_rows"
-
-    def compute(self, scorer, waveforms):
-        return super().compute(scorer, waveforms).numpy()
-
-
-@dataclass(frozen=True)
 class ExtraColumn(GoodRows):
     """A number more than there are columns."""
 
@@ -373,16 +333,6 @@ class NoDataclass(Rows):
 
 
 @dataclass(frozen=True)
-class NoName(Rows):
-    """No name."""
-
-    columns = ("first",)
-
-    def compute(self, scorer, waveforms):
-        return scorer.scores(waveforms)[:, None]
-
-
-@dataclass(frozen=True)
 class OtherName(GoodRows):
     """Another name than the entry point."""
 
@@ -403,20 +353,6 @@ class ReturnsNone(Effect):
         x *= 0.5
 
 
-class NoSamples(Effect):
-    """Cuts everything."""
-
-    def __call__(self, x, rng):
-        return x[:0]
-
-
-class TwoDimensional(Effect):
-    """A channel too many."""
-
-    def __call__(self, x, rng):
-        return x[None]
-
-
 class NaNSamples(Effect):
     """Divides by zero."""
 
@@ -435,25 +371,21 @@ def listed(labels):
 
 GOOD_CORPUS = listed({"genuine": "bonafide", "fake": "spoof"})
 OTHER_LABELS = listed({"genuine": "genuine", "fake": "fake"})
-NUMBER = 5
 TABLE = {"name": "table"}
 
 #: Group of entry points → name of a part → name of the object in this module.
 PARTS = {
     "backends": {
         "good_backend": "GoodBackend",
-        "good_but_reads_numbers": "ReadsNumbers",
         "embeds_none": "EmbedsNone",
         "embeds_frames": "EmbedsFrames",
         "no_such_layer": "NoSuchLayer",
-        "wide_layer": "WideLayer",
         "many_logits": "ManyLogits",
         "needs_width": "NeedsWidth",
         "divides_by_zero": "DividesByZero",
         "loud_is_nan": "LoudIsNaN",
         "loud_is_nan_later": "LoudIsNaNLater",
         "raises_inside": "RaisesInside",
-        "number": "NUMBER",
         "table": "TABLE",
     },
     "frontends": {
@@ -463,17 +395,14 @@ PARTS = {
         "fewer_states": "FewerStates",
         "no_hop_length": "NoHopLength",
         "wrong_hop_length": "WrongHopLength",
-        "log_of_zero": "LogOfZero",
     },
     "aggregations": {"transposed": "TransposedAggregation"},
     "losses": {
         "good_loss": "GoodLoss",
         "numerator_of_rows": "NumeratorOfRows",
         "no_numerator": "NoNumerator",
-        "no_denominator": "NoDenominator",
         "denominator_of_rows": "DenominatorOfRows",
         "detached_loss": "DetachedLoss",
-        "number_loss": "NUMBER",
     },
     "tasks": {
         "good_task": "GoodTask",
@@ -486,19 +415,15 @@ PARTS = {
     },
     "judgements": {
         "good_rows": "GoodRows",
-        "numpy_rows": "NumpyRows",
         "extra_column": "ExtraColumn",
         "scores_of_columns": "ScoresOfColumns",
         "no_dataclass": "NoDataclass",
-        "no_name": "NoName",
         "another_name": "OtherName",
     },
-    "corpora": {"good_corpus": "GOOD_CORPUS", "other_labels": "OTHER_LABELS", "table_corpus": "TABLE"},
+    "corpora": {"good_corpus": "GOOD_CORPUS", "other_labels": "OTHER_LABELS"},
     "effects": {
         "good_effect": "GoodEffect",
         "returns_none": "ReturnsNone",
-        "no_samples": "NoSamples",
-        "two_dimensional": "TwoDimensional",
         "nan_samples": "NaNSamples",
     },
 }

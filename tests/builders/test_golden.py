@@ -87,7 +87,7 @@ def test_stored_arrays_equal_the_reference(reference):
         check_same(golden.read(name), tree, name)
 
 
-def test_cases_of_the_evaluation_programs(reference):
+def test_stored_cases_of_the_evaluation_programs_equal_the_reference(reference):
     for name in CASES:
         assert golden.read_case(name) == case_of(reference / "metrics" / name), name
 

@@ -31,12 +31,11 @@ def test_the_score_is_the_mean_of_two_cosines(twins):
     expected = torch.stack([F.cosine_similarity(a, b, dim=1) for a, b in zip(*halves)]).mean(0)
     assert_close(twins.scores(waveform), expected)
     assert twins.score_rule == "cosine"
-    assert len(set(expected.tolist())) == 3
     logits = twins(waveform)
     assert_close(logits, torch.stack([-expected, expected], 1))
 
 
-def test_the_level_of_the_front_end_can_be_left_out():
+def test_without_the_level_of_the_front_end_the_score_is_the_cosine_of_the_back_ends():
     """With a spectrum its cosine is 1, so that the order of the scores is the same without it."""
     scores = []
     frontend = {"name": "teacher_student", "teacher": LPS}
@@ -81,15 +80,10 @@ def test_the_last_state_of_teacher_and_student_is_the_second():
     "options, message",
     [
         ({"teacher": "teacher_student"}, "`teacher` is 'teacher_student': a teacher or student cannot itself"),
-        ({"teacher": {"name": "teacher_student", "teacher": LPS}}, "cannot itself be made of teacher and student"),
-        ({"teacher": {"n_fft": 128}}, "`teacher` has no name: write 'teacher: {name: …}'"),
-        ({"teacher": {"name": "xlsr_300m", "checkpoint": "a.pt"}}, "`teacher` has no option 'checkpoint'"),
         ({"teacher": LPS, "student": {"checkpoint": "a.pt"}}, "`student` has no option 'checkpoint'"),
         ({"teacher": LPS, "student": {"num_bins": 16}}, "out_dim is 32 for the teacher and 16 for the student"),
         ({"teacher": LPS, "student": {"hop_length": 160}}, "hop_length is 130 for the teacher and 160 for"),
         ({"teacher": LPS, "student": TEACHER}, "only the front-end of the student has weights"),
-        ({"teacher": LPS, "checkpoint": "a.pt"}, "uses no pre-training file: remove `ssl_checkpoint`"),
-        ({"teacher": 3}, "teacher must be a name, or a mapping of `name` and options, not 3"),
     ],
 )
 def test_front_ends_that_do_not_fit_are_refused(options, message):
@@ -102,9 +96,7 @@ def test_front_ends_that_do_not_fit_are_refused(options, message):
     [
         ({"backend": "sls"}, "back-end 'sls' reads all hidden states"),
         ({"backend": "one_class_distillation"}, "cannot itself be made of teacher and student"),
-        ({"backend": {"name": "nes2net_x", "feature_dim": 8}}, "`backend` has no option 'feature_dim'"),
         ({"num_logits": 1}, "num_logits must be 2, the negative and the positive similarity, not 1"),
-        ({"head": "linear"}, "the last layer of this back-end is a Similarity, which the option head cannot replace"),
     ],
 )
 def test_back_ends_that_do_not_fit_are_refused(options, message):
@@ -112,16 +104,6 @@ def test_back_ends_that_do_not_fit_are_refused(options, message):
         create_backend("one_class_distillation", feature_dim=64, **options)
 
 
-def test_configurations_that_cannot_be_built_are_refused():
-    """A file from elsewhere could have teachers inside teachers, and one of many layers."""
-    nested = LPS
-    for _ in range(50):
-        nested = {"name": "teacher_student", "teacher": nested}
-    huge = {"name": "teacher_student", "teacher": {"name": "wav2vec2", "encoder_embed_dim": 64 * 1024}}
-    for frontend, backend, message in (
-        (LPS, MODEL["backend"], "reads 2 hidden states, and front-end 'lps' gives 1"),
-        (nested, "asp_mlp", "cannot itself be made of teacher and student"),
-        (huge, "asp_mlp", "has more than 5,000,000,000 weights"),
-    ):
-        with torch.device("meta"), input_error(message):
-            Detector.from_config({"frontend": frontend, "backend": backend})
+def test_a_front_end_of_one_hidden_state_is_refused():
+    with input_error("reads 2 hidden states, and front-end 'lps' gives 1"):
+        Detector.from_config({"frontend": LPS, "backend": MODEL["backend"]})

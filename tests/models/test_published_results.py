@@ -54,11 +54,6 @@ def test_models_and_recipes_that_a_row_names_exist():
         assert row.recipe is None or row.recipe in RECIPES
 
 
-def test_a_released_row_names_its_files():
-    for row in ROWS:
-        assert not row.released or row.released.keys() == {"checkpoint", "scores"}
-
-
 def test_the_best_figure_of_a_row_is_not_above_its_mean():
     for row in ROWS:
         figures = [figure for figure in (row.best, row.mean) if figure is not None]
@@ -67,28 +62,16 @@ def test_the_best_figure_of_a_row_is_not_above_its_mean():
         assert all(0 < figure < 100 for figure in figures)
 
 
-def test_fusions_are_marked():
-    assert {row.id.rpartition("-")[0] for row in ROWS if row.fusion} == {"ensembling", "ssl_eow_s", "cal_ensemble"}
-
-
-def test_five_systems_offer_no_way_to_repeat_their_figures():
-    only_reported = {row.id.rpartition("-")[0] for row in ROWS if not row.ways}
-    assert {"slim", "ftdkd", "wavespec", "cal_ensemble", "ssl_eow_s"} < only_reported
-
-
 def test_a_mean_has_as_many_digits_as_its_source():
     pascu = find_row("pascu-in_the_wild", ROWS)
     assert pascu.best is None
     assert pascu.cell == "– (7.2)"
-    assert " in_the_wild mean 7.2 % [" in pascu.describe()
-
-
-ITS_PAGE = "https://github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW"
 
 
 def test_each_of_the_four_linked_checkpoints_belongs_to_one_row():
     """And a score file is beside each."""
-    rows = {row.id: row for row in ROWS if row.checkpoint == ITS_PAGE and row.released}
+    page = "https://github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW"
+    rows = {row.id: row for row in ROWS if row.checkpoint == page and row.released}
     assert {id: row.best for id, row in rows.items()} == {
         "nes2net_x-2021_df": 1.65,
         "nes2net_x_mean5-2021_df": 1.49,
@@ -100,14 +83,6 @@ def test_each_of_the_four_linked_checkpoints_belongs_to_one_row():
         addresses.update(row.released.values())
         assert row.models == ["wav2vec2_Nes2Net_X", "Nes2Net-X"]
     assert len(addresses) == 8
-
-
-def test_a_figure_without_a_linked_checkpoint_says_so_and_offers_a_recipe():
-    for id in ("nes2net_x-2021_la", "nes2net_x_mean3-2021_df", "nes2net_x_mean5-2021_la"):
-        row = find_row(id, ROWS)
-        assert row.released == {}
-        assert row.ways == ["recipe"]
-        assert row.obtain == f"{ITS_PAGE} has no checkpoint of this result"
 
 
 def tables_file(path: Path, **changes: Any) -> Path:
@@ -134,13 +109,9 @@ def test_fields_of_the_result_override_those_of_the_table(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"notes": ["od"]}, "tiny-2021_la: no note 'od'; did you mean 'odd'?"),
         ({"bst": 1.0}, "tiny-2021_la: unknown key 'bst'; did you mean 'best'"),
         ({"source": None}, "tiny-2021_la: lacks source"),
         ({"best": None}, "tiny-2021_la: has no figure; give best, mean, or both"),
-        ({"samples": None}, "protocol 4sec requires the number of samples"),
-        ({"model": 5}, "tiny-2021_la: model"),
-        ({"released": {"page": "https://a"}}, "tiny-2021_la: released"),
     ],
 )
 def test_a_malformed_table_is_refused(change, message, tmp_path):

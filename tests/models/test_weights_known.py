@@ -13,14 +13,11 @@ from nes2net import Detector, create_backend
 from nes2net.apps.info.files import file_sheet
 from nes2net.cli.main import main
 from nes2net.lib.files import sha256_of
-from nes2net.models.card import arxiv_number
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.published_models import PUBLISHED
-from nes2net.training.averaging import average_files
 
 UNKNOWN = "architecture of AASIST, weights unknown"
-KNOWN = "AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT"
 
 
 @pytest.fixture
@@ -47,11 +44,9 @@ def make_known(monkeypatch, path):
 
 @pytest.mark.parametrize("is_known", [False, True])
 def test_claims_about_weights_are_made_only_for_a_known_digest(random_aasist, corpus, monkeypatch, capsys, is_known):
-    """In the lines and rows of predict, in info, in the record of scores and in its warning."""
+    """In the rows of predict, in info, in the record of scores and in its warning."""
     if is_known:
         make_known(monkeypatch, random_aasist)
-    out, _ = said(capsys, "predict", "a.wav", "--model", random_aasist)
-    assert f"# detector: {KNOWN if is_known else UNKNOWN}" in out
     row = json.loads(said(capsys, "predict", "a.wav", "--model", random_aasist, "--json")[0])
     assert [row.get(key) for key in ("published_model", "licence")] == (["AASIST", "MIT"] if is_known else [None, None])
     facts = file_sheet(random_aasist).facts
@@ -61,32 +56,21 @@ def test_claims_about_weights_are_made_only_for_a_known_digest(random_aasist, co
     _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
     record = read_json(random_aasist.parent / "s.txt.json")
     assert bool(record["seen"]) == ("AASIST on asvspoof2019_la" in warned) == is_known
-    assert record.get("published_model", {}).get("licence") == ("MIT" if is_known else None)
-    assert Detector.from_pretrained(random_aasist, "cpu").source == str(random_aasist)
 
 
 def test_the_name_of_a_configuration_claims_only_the_architecture(random_aasist):
     detector = Detector.from_pretrained(random_aasist, "cpu", config="AASIST")
     assert detector.provenance.to_dict() == {"architecture_of": "AASIST"}
-    assert detector.published is None
-    assert arxiv_number(detector.config, detector.provenance) == "2110.01200"
 
 
-def test_copies_keep_the_claim_only_with_their_tensors(random_aasist, monkeypatch):
+def test_a_copy_keeps_the_claim_only_with_its_tensors(random_aasist, monkeypatch):
     make_known(monkeypatch, random_aasist)
-    for name in ("copy.pth", "copy"):
-        Detector.from_pretrained(random_aasist, "cpu").save(name)
-        Detector.from_pretrained(name, "cpu").save(f"second_{name}")
-        for copy in (name, f"second_{name}"):
-            assert Detector.from_pretrained(copy, "cpu").provenance.to_dict() == {"published_model": "AASIST"}
-        assert file_sheet(name).facts["licence of the weights"] == "MIT"
+    Detector.from_pretrained(random_aasist, "cpu").save("copy.pth")
+    assert Detector.from_pretrained("copy.pth", "cpu").provenance.to_dict() == {"published_model": "AASIST"}
     saved = load_state_dict("copy.pth")
     changed = {key: tensor + 1 if key == "out_layer.bias" else tensor for key, tensor in saved.items()}
     save_state_dict(changed, "changed.pth", **read_record(saved))
     assert Detector.from_pretrained("changed.pth", "cpu").provenance.to_dict() == {"architecture_of": "AASIST"}
-    assert file_sheet("changed.pth").facts["model"] == UNKNOWN
-    average_files(["copy.pth", "changed.pth"], "average.pth")
-    assert Detector.from_pretrained("average.pth", "cpu").provenance.to_dict().get("architecture_of") == "AASIST"
 
 
 @pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
@@ -97,4 +81,3 @@ def test_the_published_tensors_are_known_in_any_file(name, shared, tmp_path):
     state_dict = torch.load(file, map_location="cpu", weights_only=True)
     torch.save(dict(reversed(state_dict.items())), tmp_path / "again.pth")
     assert Detector.from_pretrained(tmp_path / "again.pth", "cpu").provenance.to_dict() == {"published_model": name}
-    assert file_sheet(tmp_path / "again.pth").facts["licence of the weights"] == "MIT"

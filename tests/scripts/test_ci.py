@@ -1,7 +1,6 @@
 """`.ci/run`: the README's test command in a fresh clone first, and then only the tests that have not passed there."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,6 @@ import nes2net
 TEST = r"""
 set -u
 printf '%s|%s|%s|%s\n' "$PWD" "${NES2NET_SHARED:-}" "${PYTHONPATH:-}" "$*" >> "$CALLS"
-cat tracked.txt >> "$CALLS"
 """
 
 
@@ -27,7 +25,6 @@ def repository(tmp_path):
     (folder / ".ci").mkdir(parents=True)
     (folder / ".ci" / "run").write_bytes((REPOSITORY / ".ci" / "run").read_bytes())
     write(folder / "scripts" / "test.sh", TEST)
-    write(folder / "tracked.txt", "committed\n")
     for name in ("test_packages.sh", "environment.sh", "numpy_matrix.sh"):
         write(folder / "scripts" / name, "")
     write(folder / ".gitignore", ".venv\n")
@@ -39,26 +36,14 @@ def repository(tmp_path):
     return folder
 
 
-@pytest.fixture
-def run_ci(repository, tmp_path):
-    """A function that runs `.ci/run`; it returns the first line, and the calls of scripts/test.sh with what they saw."""
-
-    def run():
-        calls = tmp_path / "calls.txt"
-        environment = {**os.environ, "CALLS": str(calls), "TMPDIR": str(tmp_path)}
-        for name in ("NES2NET_SHARED", "PYTHONPATH", "VENV"):
-            environment.pop(name, None)
-        command = ["bash", repository / ".ci" / "run"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()[0], calls.read_text().splitlines()
-
-    return run
-
-
-def test_the_readmes_command_runs_first_in_a_fresh_clone_in_an_empty_folder(run_ci, repository):
-    first_line, (first_call, _, second_call, _) = run_ci()
-    commit = subprocess.check_output(["git", "-C", repository, "rev-parse", "HEAD"], text=True).strip()
-    assert first_line == f"testing commit {commit}"
+def test_the_readmes_command_runs_first_in_a_fresh_clone_without_its_surroundings(repository, tmp_path):
+    """The rest runs in the repository, after what passed in the clone."""
+    calls = tmp_path / "calls.txt"
+    environment = {**os.environ, "CALLS": str(calls), "TMPDIR": str(tmp_path)}
+    for name in ("NES2NET_SHARED", "PYTHONPATH", "VENV"):
+        environment.pop(name, None)
+    subprocess.run(["bash", repository / ".ci" / "run"], env=environment, check=True)
+    first_call, second_call = calls.read_text().splitlines()
     clone, shared, python_path, first_flags = first_call.split("|")
     assert Path(clone).parent.parent == repository.parent
     assert not Path(clone).parent.exists()
@@ -66,26 +51,7 @@ def test_the_readmes_command_runs_first_in_a_fresh_clone_in_an_empty_folder(run_
     assert python_path == clone
     passed = f"--passed={Path(clone).parent}/passed.txt"
     assert first_flags == f"--allowed-skips tests/skips.yaml {passed}"
-    second_folder, shared, python_path, second_flags = second_call.split("|")
-    assert Path(second_folder) == repository
-    assert (shared, python_path) == ("", "")
-    assert second_flags.startswith(f"-m not weekly --allowed-skips tests/skips.yaml {passed} -n ")
-
-
-def test_with_uncommitted_changes_all_tests_run_again(run_ci, repository):
-    write(repository / "tracked.txt", "changed\n")
-    first_line, (first_call, clone_text, second_call, folder_text) = run_ci()
-    assert first_line.endswith(" in a fresh clone, then all tests again here with the uncommitted changes")
-    assert (clone_text, folder_text) == ("committed", "changed")
-    assert "--passed" not in first_call
-    assert "--passed" not in second_call
-
-
-def test_a_folder_without_git_is_tested_in_place(run_ci, repository):
-    shutil.rmtree(repository / ".git")
-    first_line, (only_call, _) = run_ci()
-    assert first_line == "testing this folder, which is not a git repository"
-    assert only_call.startswith(f"{repository}|||-m not weekly --allowed-skips tests/skips.yaml -n ")
+    assert second_call.startswith(f"{repository}|||-m not weekly --allowed-skips tests/skips.yaml {passed} -n ")
 
 
 def test_only_tests_that_have_not_passed_run_again(tmp_path):

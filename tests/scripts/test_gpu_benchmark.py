@@ -1,10 +1,6 @@
-"""`scripts/bench gpu`: its stages run on a CPU with tiny models, its report names what went wrong."""
+"""`scripts/bench gpu`: its stages run on a CPU with tiny models, and an epoch is extrapolated."""
 
-import json
 import re
-import shutil
-from collections import defaultdict
-from dataclasses import replace
 
 import pytest
 from builders.files import read_json
@@ -32,45 +28,6 @@ def test_every_stage_of_the_gpu_benchmark_runs_on_a_cpu(benchmark, tmp_path):
     assert {"full size against the CPU", "one score", "steps"} <= holds
 
 
-@pytest.mark.weekly
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-def test_the_stage_train_runs_on_the_simulated_device(tmp_path):
-    """Steps with and without a graph, a profile, and epochs beside the published program; in two minutes of CPU time."""
-    done = run("simulated_cuda", "--run", SCRIPTS / "bench", "gpu", "train", "--small", "--out", tmp_path)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    names = defaultdict(set)
-    for line in (tmp_path / "train.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        names[row["section"]].add(row["what"])
-        milliseconds = row.get("ms", row.get("ms of a step"))
-        assert milliseconds > 0
-        if row["section"] == "profile of a training step":
-            assert row["launches"] > 1000
-            assert row["casts"] <= 60
-            continue
-        assert row["× published"] > 0
-        assert row["× published way, free"] > 0
-    assert names["training step"] == {"bf16", "bf16, no graph"}
-    assert names["profile of a training step"] == {"bf16, deterministic, batch 2"}
-    validations = {"bf16, validation in fp32", "bf16, validation in batches of 8"}
-    assert names["epoch"] == {"published way", "published way, free", "fp32", "bf16", *validations}
-
-
-def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, capsys):
-    def write(stage, **row):
-        (tmp_path / f"{stage}.jsonl").write_text(f"{json.dumps(row)}\n")
-
-    write("parity", section="one score", what="float32", score=1e-7, holds=True)
-    assert benchmark.report(tmp_path)
-    write("resume", section="steps", what="fp32", holds=False)
-    write("files", section="stages", what="files", error="stopped after 9 s")
-    capsys.readouterr()
-    assert not benchmark.report(tmp_path)
-    lines = capsys.readouterr().out.splitlines()
-    assert "| float32 | 1e-07 | yes |" in lines
-    assert {"problem: steps, fp32: does not hold", "problem: stages, files: stopped after 9 s"} <= {*lines}
-
-
 def test_an_epoch_is_extrapolated_from_the_end_of_a_slice(benchmark):
     """The first steps take longer, and a validation has a constant part of 3 s."""
     epoch = loaded("benchmarks/_epoch.py")
@@ -85,18 +42,3 @@ def test_an_epoch_is_extrapolated_from_the_end_of_a_slice(benchmark):
     assert result.validated == 0.5
     assert result.seconds == 2115 * 1.0 + 24844 * 0.5
     assert result.note == "extrapolated from 2 steps and 4 utterances"
-
-
-def test_the_median_epoch_names_the_spread(benchmark):
-    epoch = loaded("benchmarks/_epoch.py")
-    result = epoch.Epoch(1.0, 0.5, "a note")
-    slower = replace(result, step=2.0)
-    slowest = replace(result, step=9.0)
-    middle = epoch.median_epoch([result, slowest, slower])
-    assert middle.step == 2.0
-    assert middle.validated == 0.5
-    assert middle.note == "a note; 242.3 to 524.3 min in 3 rounds"
-
-
-def test_unknown_stages_are_refused():
-    assert "no stage sped; there are all, correct, speed, env" in run("bench", "gpu", "sped").stderr

@@ -40,16 +40,6 @@ def house(repository):
     return run
 
 
-def test_without_a_record_files_beyond_the_limits_are_named(house):
-    assert house("--check") == (
-        1,
-        [
-            "scripts/tool: vague: 100.00, more than 1; look at line 2",
-            "tests/test_module.py: per statement: 26.00, more than 8.5",
-        ],
-    )
-
-
 def test_a_recorded_file_may_only_become_plainer(house, repository):
     assert house("--record")[0] == 0
     assert house("--check") == (0, [])
@@ -60,13 +50,6 @@ def test_a_recorded_file_may_only_become_plainer(house, repository):
     complaints = ["tests/test_module.py: per statement: 25.50, more than 14.5"]
     assert house("--check") == (1, complaints)
     assert house("--record") == (1, complaints)
-
-
-def test_a_recorded_file_that_becomes_smaller_is_not_worse(house, repository):
-    test_file = write(repository / "tests" / "test_module.py", DENSE + PLAIN)
-    assert house("--record")[0] == 0
-    test_file.write_text(DENSE)
-    assert house("--check") == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -81,9 +64,3 @@ def test_a_new_file_beyond_a_limit_is_named(house, repository, line, column):
     assert any(complaint.startswith(f"tests/test_new.py: {column}: ") for complaint in complaints)
     (repository / "tests" / "test_new.py").write_text(PLAIN)
     assert house("--check") == (0, [])
-
-
-def test_docstrings_of_the_package_do_not_become_longer(house, repository):
-    assert house("--record")[0] == 0
-    (repository / "nes2net" / "module.py").write_text(f'"""These are four words."""\n\n{PLAIN}')
-    assert house("--check") == (1, ["nes2net: 4 words of docstrings, more than 3"])

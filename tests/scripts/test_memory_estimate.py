@@ -55,18 +55,3 @@ def test_settings_that_save_activations_lower_the_estimate(estimate, options):
     activations = estimate(**options).activations
     assert 0 < activations
     assert activations < 0.9 * estimate().activations
-
-
-def test_reduced_precision_and_a_frozen_front_end_lower_the_estimate(estimate):
-    assert estimate(adapt=LORA, precision="bf16").activations < estimate(adapt=LORA).activations
-    assert estimate(freeze_frontend=True).activations < 0.2 * estimate().activations
-
-
-def test_logistic_regression_needs_no_activations_and_no_optimizer_state(training_memory, small_model):
-    # The cross-entropy of training steps would refuse a last layer of one logit.
-    model = {**small_model, "backend": {"name": "logistic", "num_logits": 1}}
-    train = TrainConfig(optimizer="logistic", loss="focal", epochs=1)
-    memory = training_memory(Recipe(model=model, train=train))
-    assert memory.trained > 0
-    assert memory.optimizer == 0
-    assert memory.activations == 0

@@ -54,22 +54,6 @@ def test_a_fault_is_planted_although_its_lines_have_moved(mutants, sites, tmp_pa
         assert mutant.after in path.read_text() != original.decode() == "import math\n\n" + SOURCE
 
 
-def test_a_fault_whose_text_is_gone_is_not_planted(mutants, sites, tmp_path):
-    write(tmp_path / "nes2net" / "clip.py", "")
-    assert mutants.plant(sites[0][0], tmp_path) is None
-
-
-def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
-    mutant, offset = mutants.sites("nes2net/metrics/eer.py")[0]
-    line = (mutants.REPOSITORY / mutant.file).read_bytes().count(b"\n", 0, offset) + 1
-    module_and_test = ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"]
-    further_tests = ["tests/metrics/test_d.py::test_e"]
-    shared = "tests/test_f.py"  # what the first test of a file sets up, the others use
-    ran = ["", f"{further_tests[0]}|run", f"{shared}::test_g|setup"]
-    monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})
-    assert mutants.tests_of(mutant) == [*module_and_test, shared, *further_tests]
-
-
 def test_the_table_in_the_readme_of_tests_is_that_of_the_list(mutants):
     table = "\n".join(mutants.table())
     assert table in (mutants.REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8"), (

@@ -27,8 +27,6 @@ _MANY_SETS = [{**_SET, "name": f"s{number}"} for number in range(100)]
 _FILES = {
     "an account of two lines": ({"slurm": {"more": {"account": _COMMAND}}}, "slurm.more.account.*should match"),
     "a partition of a command": ({"slurm": {"partition": "$(touch RAN)"}}, "slurm.partition: .*should match"),
-    "a corpus at 5,000 characters": ({"evaluate": [{**_SET, "root": "x" * 5000}]}, "File name too long|not found"),
-    "a title with controls": ({"title": "\x1b[2J"}, "title: .*should match"),
     "a log of the job elsewhere": ({"slurm": {"more": {"output": "keys"}}}, "slurm.more.output.*should match"),
     "10^9 grid points": (
         {"grid": {f"train.{key}": list(range(1, 1001)) for key in ("lr", "batch_size", "epochs")}},
@@ -38,7 +36,9 @@ _FILES = {
         {"seeds": list(range(100)), "averages": list(range(1, 101)), "evaluate": _MANY_SETS},
         "grows to 1,000,000 evaluations",
     ),
-    "10^12 resamples": ({"num_resamples": 10**12}, "num_resamples: Input should be less than or equal to 1000000"),
-    "2^62 samples": ({"evaluate": [{**_SET, "samples": 1 << 62}]}, "samples: Input should be less than or equal to"),
+    "places of 2 GB": (
+        {"recipe": "${A}" * 22_000, "places": {"A": "x" * 100_000}},
+        "grows to 2.2 GB of values of places",
+    ),
 }
 CASES = cases(_planned, _FILES, make=lambda changes: partial(_written, changes=changes))

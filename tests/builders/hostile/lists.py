@@ -1,4 +1,4 @@
-"""Protocols, keys, CSV lists, score files, records of scores and calibrations."""
+"""Protocols, keys, CSV lists, score files and calibrations."""
 
 from __future__ import annotations
 
@@ -60,14 +60,6 @@ def _applied(path):
     return nes2net("calibrate", "apply", path, scores, "--out", path.with_name("out.txt"))
 
 
-def _rttm_of(path):
-    from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
-
-    for segments in read_rttm(path).values():
-        return range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer
-    return None
-
-
 def _scores(*values):
     """Write a score file of 20 trials, whose scores are ``values`` in turn."""
     return "".join(f"{number} {values[number % len(values)]}\n" for number in range(20))
@@ -83,22 +75,9 @@ def _npy(content):
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + program
 
 
-class _Array:
-    """Pickled as an array of any shape, of a byte."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def __reduce__(self):
-        reconstruct = np.zeros(0).__reduce__()[0]
-        return reconstruct, (np.ndarray, (0,), b"b"), (1, self.shape, np.dtype("u1"), False, b"1")
-
-
 _LISTS = {
     "100,000 columns": ("path," + ",".join(map(str, range(100_000))) + "\n", "line 1: 100001 columns, more than 200"),
     "utf-16 (le)": ("path,label\na,real\n".encode("utf-16"), "is encoded as UTF-16; save it as UTF-8"),
-    "null byte": ("path,label\na\0b.wav,real\n", "holds null bytes"),
-    "open quotation mark": ('path,label\n"a.wav,real\n' + "b.wav,real\n" * 100_000, "line 2: not a row"),
     "a row over many lines": (lambda: b"path,label\n" + b'"\n",' * 10**6, "line 2: not a row .* more than 1,048,576"),
     "10,000,000 lines": (lambda: b"path\n" + b"a\n" * 10_000_000, "has more than 5,000,000 lines; split it"),
 }
@@ -108,16 +87,9 @@ _PROTOCOLS = {
 }
 _SCORES = {
     "huge": (_scores("-1.7e308", "1.7e308"), r"the score of 0 is -1.7e\+308; scale the scores to lie within"),
-    "as large as allowed": (_scores("-1e300", "1e300"), None),
-    "denormal": (_scores("5e-324", "1e-323"), None),
-    "infinite": (_scores("inf", "-inf"), "20 with a score that is not finite"),
     "one id 100,000 times": ("".join(f"0 {n}\n" for n in range(100_000)), "1 scored twice with different values: 0"),
     "a line of 20 MB": (lambda: b"a " * 10_000_000, r"line 1: expected 2 fields .* found \d+: 'a a"),
     "controls": ("\x1b[2J 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control"),
-}
-_TO_CALIBRATE = {
-    "huge": (_scores("-1e300", "1e300"), "too large or too close together"),
-    "denormal": (_scores("5e-324", "1e-323"), "too large or too close together"),
 }
 _CALIBRATIONS = {
     "60 MB of lists": (lambda: b"[" + b"[]," * 20_000_000 + b"[]]", "not a calibration .it was refused to save memory"),
@@ -126,36 +98,7 @@ _CALIBRATIONS = {
         "most 2500000 items",
     ),
 }
-_USUAL = {name: [0.0, 1.0, 2.0] for name in ("duration", "level", "bandwidth")}
-_POPULATION = {"num_recordings": 1, "usual": _USUAL, "distances": [0.5]}
-_WIDE = {"means": [[0.0] * 70_000]}
-_AGES = {**_USUAL, "duration": [1e3] * 3}
-_SCORED = {"fingerprint": "0f", "precision": "float32", "num_samples": 1 << 39}
-# What another value of a key is answered with.
-_CHANGED = {
-    f"{key} of {json.dumps(value)[:30]}": (_calibration(**{key: value}), says)
-    for key, value, says in (
-        ("population", {**_POPULATION, "embeddings": _WIDE}, "embeddings.means.0: List should have at most 65536"),
-        ("population", {**_POPULATION, "usual": _AGES}, "usual.duration.0: Input should be less than or equal to 50"),
-        ("llrs", {"bonafide": [1e300], "spoof": [0]}, "llrs.bonafide.0: Input should be"),
-        ("scored_by", _SCORED, "scored_by.num_samples: Input should be less than or equal to 9600000"),
-        ("weights", [], "not a calibration .weights: "),
-        ("weights", [1.0] * 2000, "not a calibration .weights: "),
-        ("weights", [1.7e308], "weights.0: Input should be less than or equal to 10{30}"),
-        ("systems", ["a", "b"], "1 weights of 2 systems"),
-        ("prior", 1, "not a calibration .prior: Input should be less than 1"),
-        ("l2", -1, "not a calibration .l2: "),
-    )
-}
-_TO_APPLY = {
-    "large weights": (_calibration(weights=[1e30]), "2 of 2 log-likelihood ratios are beyond ±1,000,000"),
-}
-_RTTM = {
-    "controls": ("\x1b[2J a 1 0 1 <NA> <NA> spoof <NA> <NA>\n", r"expected SPEAKER .* found '\\x1b\[2J'"),
-    "300,000 segments": (lambda: b"SPEAKER a 1 0.5 1 <NA> <NA> spoof <NA> <NA>\n" * 300_000, None),
-}
 _ARRAYS = {
-    "shape of huge numbers": (lambda: _npy({"a": _Array((1 << 20_000,) * 20)}), "impossible shape"),
     "very many memos": (lambda: _npy(b"\x80\x04K\x01" + b"\x94" * 50_000_000 + b"."), "20,000,000 are accepted"),
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }
@@ -166,18 +109,18 @@ CASES = [
     Case("list: pipe", pipe("list.csv"), _keys_of, "is a named pipe|no list of trials"),
     *cases(_protocol_of, each_written("p.tsv", _PROTOCOLS), "protocol: "),
     *cases(_evaluated, each_written("scores.txt", _SCORES), "scores: "),
-    Case("scores: pipe", pipe("scores.txt"), _evaluated, "is a named pipe, .*; give the path of a text file"),
     Case("scores: zeros without end", link("scores.txt", "/dev/zero"), _evaluated, "is longer than"),
-    *cases(_calibrated, each_written("scores.txt", _TO_CALIBRATE), "scores to calibrate: "),
-    *cases(_loaded, each_written("calibration.json", _CALIBRATIONS | _CHANGED), "calibration: "),
     Case(
-        "calibration: 1 GB",
-        sparse("c.json", 1 << 30),
-        _loaded,
-        "is longer than 67.1 MB, the most that is read here; give .* that `nes2net calibrate` saved",
+        "scores to calibrate", written("scores.txt", _scores("-1e300", "1e300")), _calibrated, "too large or too close"
     ),
-    *cases(_applied, each_written("calibration.json", _TO_APPLY), "calibration to apply: "),
-    *cases(_rttm_of, each_written("a.rttm", _RTTM), "rttm: "),
+    *cases(_loaded, each_written("calibration.json", _CALIBRATIONS), "calibration: "),
+    Case("calibration: 1 GB", sparse("c.json", 1 << 30), _loaded, "is longer than 67.1 MB"),
+    Case(
+        "calibration to apply",
+        written("c.json", _calibration(weights=[1e30])),
+        _applied,
+        "2 of 2 log-likelihood ratios",
+    ),
     *cases(_arrays_of, each_written("a.npy", _ARRAYS), "arrays: "),
     Case("arrays: 1 GB", sparse("a.npy", 1 << 30), _arrays_of, "is longer than"),
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from builders.hostile import Case, cases, nes2net
-from builders.hostile.making import maker, pipe
+from builders.hostile.making import maker
 
 if find_spec("onnx") and find_spec("onnxruntime"):
     import onnx
@@ -46,14 +46,13 @@ def good(description=DESCRIPTION) -> onnx.ModelProto:
     return model
 
 
-def external(tensor: onnx.TensorProto, location: str = WEIGHTS, **entries) -> onnx.TensorProto:
+def external(tensor: onnx.TensorProto, location: str = WEIGHTS) -> onnx.TensorProto:
     """Move a tensor's bytes to another file, which is not written; return the tensor."""
-    fields = {"location": location, "offset": 0, "length": len(tensor.raw_data), **entries}
+    fields = {"location": location, "offset": 0, "length": len(tensor.raw_data)}
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in fields.items():
-        if value is not None:
-            tensor.external_data.add(key=key, value=str(value))
+        tensor.external_data.add(key=key, value=str(value))
     return tensor
 
 
@@ -79,9 +78,9 @@ def _tensor(name, array):
 
 
 @maker
-def _changed(folder, change, description=DESCRIPTION):
+def _changed(folder, change):
     """A good model after ``change``."""
-    model = good(description)
+    model = good()
     change(model)
     return write(folder, model)
 
@@ -95,14 +94,14 @@ def _bytes(content):
 
 
 @maker
-def _beside(folder, make, location=WEIGHTS, declared=WEIGHTS, **entries):
+def _beside(folder, make, location=WEIGHTS, declared=WEIGHTS):
     """A model with weights in another file, which ``make`` writes."""
     model_folder = folder / "model"
     model_folder.mkdir()
     _ones(folder / "outside")
     make(model_folder / WEIGHTS)
     model = good({**DESCRIPTION, "external_data": declared})
-    external(model.graph.initializer[0], location, **entries)
+    external(model.graph.initializer[0], location)
     return write(model_folder, model)
 
 
@@ -115,10 +114,6 @@ def _add(model, *nodes):
         model.graph.node.insert(0, node)
 
 
-def _domain(text):
-    return _changed(lambda model: setattr(model.graph.node[0], "domain", text))
-
-
 def _undeclared_within(model):
     """Weights in an undeclared file, of a Constant in a branch."""
     node = helper.make_node
@@ -126,13 +121,6 @@ def _undeclared_within(model):
     constant = node("Constant", [], ["out"], value=external(_tensor("t", np.ones(2, np.float32))))
     branch = helper.make_graph([constant], "body", [], [out])
     _add(model, node("If", ["c"], ["unused"], then_branch=branch, else_branch=branch))
-
-
-def _sized(size):
-    def change(model):
-        model.graph.initializer[0].dims[:] = [size]
-
-    return change
 
 
 def _filled(size):
@@ -181,15 +169,11 @@ _FOREIGN = r"m\.onnx is not a detector of this toolkit"
 _DAMAGED = r"m\.onnx is not an ONNX file or is damaged"
 _UNDECLARED = r"m\.onnx has weights in .*, but its description names .* so they cannot be verified"
 _ELSEWHERE = "needs its weights in .*missing or not a file"
-_ZEROS = "/dev/zero"
 _DESCRIBED = {
     "config": ([], {**CONFIG, "x": {"name": "x"}}, {**CONFIG, "backend": {"name": 1}}),
     "min_samples": (0, True, 1 << 40),
     "max_samples": (0, 1 << 62),
-    "quantize": ("int4",),
-    "score_rule": ("sum",),
     "external_data": ("", "a/b", "a\\b", "a\0b", "x" * 300),
-    "training": ([],),
 }
 
 
@@ -201,44 +185,32 @@ def _cases():
         # Weights in other files.
         "undeclared weights": (_changed(lambda m: external(m.graph.initializer[0])), _UNDECLARED),
         "undeclared weights within a graph": (_changed(_undeclared_within), _UNDECLARED),
-        "weights elsewhere": (_beside(_ones, "../outside"), _UNDECLARED),
         "weights elsewhere, declared": (_beside(_ones, "../outside", "../outside"), _FOREIGN),
         "weights missing": (_beside(lambda _: None), _ELSEWHERE),
-        "weights in /dev/zero": (_beside(lambda path: path.symlink_to(_ZEROS)), _ELSEWHERE),
         "weights behind a link": (_beside(lambda path: path.symlink_to("../outside")), "link to another folder"),
-        "weights cut": (_beside(lambda path: path.write_bytes(bytes(7))), "has 7 bytes, but .* declares 8"),
         "weights too long": (_beside(lambda path: path.write_bytes(bytes(99_999))), "99,999 bytes, but .* declares 8"),
-        "weights from far away": (_beside(_ones, offset="9" * 17), "has 8 bytes, but .* declares 100,000,000,000"),
-        "weights from -1": (_beside(_ones, offset="-1"), _DAMAGED),
-        "weights without a length": (_beside(_ones, length=None), _DAMAGED),
         "weights declared, but in the file": (_described({**DESCRIPTION, "external_data": "none"}), _ELSEWHERE),
         # Tensors and operators.
-        "numbers without data": (_changed(_sized(1 << 40)), _DAMAGED),
         # Fields of ModelProto and GraphProto (onnx.proto), each empty.
         "a sparse tensor": (_bytes(lambda c: c + b"\x3a\x02\x7a\0"), "holds sparse tensors"),
         "a function": (_bytes(lambda c: c + b"\xca\x01\0"), "holds functions"),
-        "training": (_changed(lambda m: m.training_info.add()), "holds training information"),
-        "2^31 numbers": (_changed(_filled(1 << 31)), "memory"),
         "2^61 numbers": (_changed(_filled(1 << 61)), r"m\.onnx fails"),
         "graphs within graphs": (lambda folder: write(folder, _graphs_within_graphs(5000)), _DAMAGED),
-        "operators of others": (_domain("com.microsoft"), "operators of"),
-        "an unknown operator": (_changed(lambda m: setattr(m.graph.node[0], "op_type", "Nothing")), _DAMAGED),
+        "operators of others": (
+            _changed(lambda m: setattr(m.graph.node[0], "domain", "com.microsoft")),
+            "operators of",
+        ),
         # Inputs and outputs.
         "as many scores as it likes": (_changed(_more_scores), r"computed scores of shape \(3,\) for 2 waveforms"),
         # Bytes.
-        "empty": (_bytes(lambda _: b""), "is empty, not an ONNX file"),
         "cut": (_bytes(lambda c: c[: len(c) * 5 // 8]), _DAMAGED),
-        "a number without end": (_bytes(lambda _: b"\x08" + b"\xff" * 10**6), _DAMAGED),
         "a terabyte of zeros": (_large, "has 1.1 TB"),
         "a million empty nodes": (
             _bytes(lambda _: b"\x3a\x80\x89\x7a" + b"\n\0" * 1_000_000),
             "1,000,001 numbers outside",
         ),
-        "a pipe": (pipe("m.onnx"), "not found"),
         # The description.
         "200 texts of 500 kB": (_changed(_texts), "grows to 1.5 MB of texts"),
-        "no metadata": (_changed(lambda m: m.ClearField("metadata_props")), _FOREIGN),
-        "no JSON": (_described("{"), _FOREIGN),
         "deep JSON": (_described('{"config":' + deep + "}"), _FOREIGN),
         **{
             f"described with {key} {json.dumps(value)[-25:]}": (_described({**DESCRIPTION, key: value}), _FOREIGN)

@@ -9,7 +9,6 @@ import functools
 import os
 import shutil
 import tempfile
-from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -89,7 +88,7 @@ def _changed(folder, change):
 
 
 def _put(path, value):
-    """``value``, or what it makes of the good one, at ``place``: keys with dots between them."""
+    """Put ``value``, or what it makes of the good one, at ``path``: keys with dots between them."""
 
     def change(content):
         *parents, last = (int(key) if key.isdigit() else key for key in path.split("."))
@@ -124,61 +123,26 @@ def _weight(change):
     return lambda state: {**state, name: change(state[name])}
 
 
-def _words(number):
-    return torch.zeros(number, dtype=torch.int64)
-
-
 _VALUES = {
-    **{key: (["x"],) for key in ("recipe", "data", "model", "optimizer", "stream")},
-    "version": (6,),
-    "progress": (["x"], lambda progress: {**progress, "more": 1}),
-    "progress.epoch": (_MISSING, 0, 4, True, 10**5000, f"../../{_VICTIM}"),
-    "progress.step": (-1, 5),
-    "progress.utterances": (1000,),
-    "progress.lr": (_NAN, -1.0),
+    **{key: (["x"],) for key in ("recipe", "data", "model", "optimizer", "stream", "scaler")},
+    "progress": (["x"],),
+    "progress.epoch": (_MISSING, 4, 10**5000, f"../../{_VICTIM}"),
+    "progress.step": (5,),
     "progress.loss_sum": (_NAN,),
-    "progress.seconds": (_NAN,),
-    "selection": ([], lambda rows: rows * 10**5, ["x"] * 10**5),
-    "selection.0": (lambda row: {**row, **{str(number): 0.0 for number in range(10**5)}},),
+    "selection": ([], lambda rows: rows * 10**5),
     "selection.0.epoch": (f"../../{_VICTIM[6:-4]}", 2),
-    "selection.0.loss": (_NAN, torch.zeros(()), _MISSING),
-    "selection.0.val_loss_wo_aug": (_NAN, "0.5"),
-    "selection.0.val_eer_wo_aug_low": (_MISSING,),
-    "selection.0.improved": (2,),
-    "data.training": (_MISSING,),
-    "data.training.trials": (1.5,),
-    "data.training.digest": (1.5, "0" * 64),
-    "recipe.train": ([1], {"lr": _NAN}),
-    "recipe.model": ({5: "x", "backend": 5}, _doubled()),
-    "model.frontend": (_MISSING, "lps", {"name": 5}, {"name": "no such"}, {"name": "lps", "more": 1}),
-    "model.more": (5,),
+    "data.training.digest": ("0" * 64,),
+    "model.frontend": ({"name": "no such"}, {"name": "lps", "more": 1}),
+    "model.backend": (_doubled(),),
     "model.backend.hidden_dim": (9,),
-    "detector": (
-        ["x"],
-        {str(number): 0 for number in range(20_000)},
-        *map(_weight, (torch.flatten, torch.Tensor.double, _filled(_NAN), torch.Tensor.tolist)),
-    ),
+    "detector": (["x"], *map(_weight, (torch.flatten, torch.Tensor.double, _filled(_NAN)))),
     "detector.more": (torch.zeros(1),),
     "optimizer.more": (["x"] * 10**6,),
-    "optimizer.state": (["x"], {"x": {}}, lambda state: {**state, 999: state[0]}),
-    "optimizer.state.0.step": (_MISSING, torch.zeros(2)),
-    "optimizer.state.0.exp_avg": (_MISSING, torch.zeros(2), torch.Tensor.double, None),
-    "optimizer.state.0.exp_avg_sq": (_filled(_NAN),),
-    "optimizer.state.0.max_exp_avg_sq": (torch.zeros(2),),
-    "scaler": (["x"], {"scale": 1.0}),
-    "stream.keys": (_words(10), torch.zeros(624), _filled(2**40)),
-    "stream.gates": (_words(10), _filled(-1), _filled(700)),
-    "stream.position": (625, "x"),
-    "stream.has_gauss": (2,),
-    "stream.cached_gaussian": (_NAN,),
+    "optimizer.state": (lambda state: {**state, 999: state[0]},),
+    "optimizer.state.0.exp_avg": (_MISSING, torch.zeros(2), torch.Tensor.double),
+    "stream.keys": (torch.zeros(10, dtype=torch.int64), torch.zeros(624), _filled(2**40)),
+    "stream.position": (625,),
 }
-_VALUES["objective"] = (["x"],)
-
-
-def _odd_metadata(content):
-    weights = OrderedDict(content["detector"])
-    weights._metadata = OrderedDict({name.rpartition(".")[0]: 5 for name in weights})
-    return {**content, "detector": weights}
 
 
 @maker
@@ -204,12 +168,9 @@ def _average(recipe):
 
 
 _NO_HISTORY = r"history\.json: (not a history that training wrote|is longer than) .*move it away"
-_NESTED = "[" * 10**5
 _HISTORIES = {
-    "nested": _NESTED,
+    "nested": "[" * 10**5,
     "an epoch that is a path": f'[{{"epoch": "../../{_VICTIM[6:-4]}", "val_loss_wo_aug": 0.1}}]',
-    "an epoch below 0": '[{"epoch": -1, "val_loss_wo_aug": 0.1}]',
-    "an epoch twice": '[{"epoch": 1, "val_loss_wo_aug": 0.1}, {"epoch": 1, "val_loss_wo_aug": 0.1}]',
     "a million rows of nothing": "[" + ",".join(["0"] * 10**6) + "]",
     "20 MB": "[" + " " * 20_000_000 + "]",
 }
@@ -222,20 +183,15 @@ CASES = [
         for place, values in _VALUES.items()
         for number, value in enumerate(values)
     ),
-    Case("without its data", _put("data", _MISSING), _train, r"resume\.pt"),
-    Case("version of no numbers", _put("version", torch.zeros(3)), _train, "was written by another version"),
-    Case("metadata of the state dict", _changed(_odd_metadata), _train, None),
+    Case("another version", _put("version", 6), _train, "was written by another version"),
     *(Case(f"a pipe in place of {name}", _with(name, os.mkfifo), _train, "not a regular file") for name in _OURS),
     Case("a folder in place of resume.pt", _with("resume.pt", Path.mkdir), _train, "not a regular file.*move it away"),
     Case("a lock outside", _with(".lock", _linked_out), _train, r"\.lock is not a regular file"),
     Case("a checkpoint outside", _with("epoch_2.pth", _linked_out), _train, None),
-    # A run goes on by its resume file, and writes the history anew.
-    Case("history.json: nested", _text("history.json", _NESTED), _train, None),
     *cases(
         _average,
         {name: (_text("history.json", text), _NO_HISTORY) for name, text in _HISTORIES.items()},
         "history.json, averaged: ",
     ),
     Case("recipe.yaml: an alias", _text("recipe.yaml", "a: &a [x]\nb: *a"), _train, r"recipe\.yaml cannot be used"),
-    Case("recipe.yaml: a list", _text("recipe.yaml", "- 1\n"), _train, r"recipe\.yaml cannot be used"),
 ]

@@ -1,18 +1,12 @@
 """Which files of a folder are recordings, and what is said of the others."""
 
-import os
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import numpy as np
 import pytest
 import soundfile
-from builders import input_error
 from builders.recordings import encode, noise
 
 from nes2net.data.audio.files import expand_folders, recordings_below
 from nes2net.data.audio.read import load_audio
-from nes2net.data.corpora.shards import shards_below
 
 ENCODED = {"mp4": "aac", "mov": "aac", "3gp": "aac", "mkv": "flac", "mka": "flac", "avi": "pcm_s16le", "flv": "aac",
            "mp2": "mp2", "tta": "tta", "wv": "wavpack"}  # fmt: skip
@@ -39,25 +33,3 @@ def test_a_line_counts_the_skipped_files_of_a_folder(tmp_path, capsys):
     assert error.count("\n") == 1
     assert "skipped in" in error
     assert ": 2 .dat, 1 no suffix; to read" in error
-
-
-def test_named_files_are_never_skipped(tmp_path, capsys):
-    for name in ("a.wav", "notes.txt"):
-        (tmp_path / name).touch()
-    expand_folders([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
-    assert not capsys.readouterr().err
-
-
-@pytest.mark.parametrize("listed", [recordings_below, shards_below])
-def test_a_folder_without_permission_is_not_called_empty(listed):
-    user = os.geteuid()
-    with TemporaryDirectory() as folder:  # every user may look up the folder above, other than that of pytest
-        os.chmod(folder, 0)
-        if user == 0:  # whom no permission stops
-            os.seteuid(65534)
-        try:
-            with input_error(r"cannot be listed \(Permission denied\)"):
-                listed(Path(folder))
-        finally:
-            os.seteuid(user)
-            os.chmod(folder, 0o700)

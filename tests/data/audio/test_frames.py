@@ -7,9 +7,7 @@ import pytest
 import soundfile
 from builders.recordings import encode, noise, read_every_way, refused
 
-from nes2net.data.audio.frames import exceeds_length, frame_fault, read_flac_header
 from nes2net.data.audio.read import count_samples, load_audio, measure_audio
-from nes2net.data.corpora.decoding import decode
 
 TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
 
@@ -48,26 +46,12 @@ def test_a_whole_flac_file_needs_no_second_decoder(tmp_path, length):
         assert not measure_audio(path).second_decoder
 
 
-@pytest.mark.parametrize("length", FRAME_LENGTHS)
-def test_a_file_with_one_sample_more_than_its_header_says_exceeds_it(tmp_path, length):
-    """The header of the file of one sample says two, which is not exceeded."""
-    path = tmp_path / "noise.flac"
-    for rate in SAMPLE_RATES:
-        soundfile.write(path, noise(length), rate)
-        content = bytearray(path.read_bytes())
-        content[22:26] = (length - 1 or length + 1).to_bytes(4, "big")
-        path.write_bytes(content)
-        with open(path, "rb") as file:
-            assert exceeds_length(file, read_flac_header(file)) == (length > 1)
-
-
 def test_the_md5_sum_is_compared_when_a_file_is_measured(flac):
     path, content = flac
     assert not measure_audio(path).second_decoder
     content[30] ^= 1
     path.write_bytes(content)
     assert measure_audio(path).second_decoder
-    assert decode(path).second_decoder
 
 
 # ---- streams of frames, which state no length
@@ -81,11 +65,6 @@ def test_a_stream_whose_last_frame_is_incomplete_is_refused_as_cut_off(tmp_path,
     options = {"write_xing": "0"} if container == "mp3" else {}
     encode(path, noise(), codec, sample_format, format=container, options=options)
     content = path.read_bytes()
-    for mp3_bytes in (content, TAG + content, content + b"TAG" + bytes(125), bytes(500) + content):
-        path.write_bytes(mp3_bytes)
-        with open(path, "rb") as file:
-            assert frame_fault(file) is None
-    path.write_bytes(content)
     assert len(read_every_way(path)) == pytest.approx(40000, abs=3000)
     cuts = (content[:-1], content[: round(0.03 * len(content))], content + b"\xff\xf3")
     for cut in (*cuts, bytes(500) + content[:-20], TAG + bytes(500) + content[:-20]):
@@ -104,20 +83,14 @@ def variable_mp3(tmp_path):
     return content, content.index(b"Xing")
 
 
-def test_all_frames_of_an_mp3_file_are_read_whatever_its_header_states(variable_mp3, tmp_path):
-    """All samples are read: without a number of frames, with VBRI (unknown to libsndfile), with tags."""
-    content, frame_offsets = variable_mp3
+def test_mp3_frames_are_read_to_the_end_without_a_stated_number_and_between_tags(variable_mp3, tmp_path):
+    content, xing_offset = variable_mp3
     no_number = bytearray(content)
-    vbri = bytearray(content)
-    no_number[frame_offsets + 4 : frame_offsets + 8] = bytes(4)
-    frames = int.from_bytes(content[frame_offsets + 8 : frame_offsets + 12], "big")
-    vbri[frame_offsets:200] = bytes(200 - frame_offsets)
-    vbri[36 : 36 + 26] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), frames, 0, 1, 2, 9)
+    no_number[xing_offset + 4 : xing_offset + 8] = bytes(4)
     tag = b"ID3\3\0\0\0\0\x10\0" + bytes(2048)
     ape = b"APETAGEX" + struct.pack("<IIII", 2000, 1032, 0, 0) + bytes(8)
     for name, changed, second_decoder in (
         ("no_number", no_number, True),  # libsndfile would stop at the length that it guesses, a fifth of the file
-        ("vbri", vbri, True),
         ("tags", tag + tag + content, False),
         ("behind", content + bytes(1000) + ape + b"TAG" + bytes(125), False),
         ("clean", content, False),
@@ -137,14 +110,14 @@ def test_all_frames_of_an_mp3_file_are_read_whatever_its_header_states(variable_
 def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, stated_frames):
     """libsndfile would stop there: fakes could hide behind it."""
     content = bytearray(variable_mp3[0])
-    frame_offsets = variable_mp3[1]
+    xing_offset = variable_mp3[1]
     if kind == "VBRI":
-        content[frame_offsets:200] = bytes(200 - frame_offsets)
+        content[xing_offset:200] = bytes(200 - xing_offset)
         content[36:62] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), stated_frames, 0, 1, 2, 9)
     else:
-        content[frame_offsets : frame_offsets + 4] = kind[:4].encode()
-        content[frame_offsets + 8 : frame_offsets + 12] = stated_frames.to_bytes(4, "big")
-        content[frame_offsets + 7] &= 0xFF if "without" not in kind else ~2
+        content[xing_offset : xing_offset + 4] = kind[:4].encode()
+        content[xing_offset + 8 : xing_offset + 12] = stated_frames.to_bytes(4, "big")
+        content[xing_offset + 7] &= 0xFF if "without" not in kind else ~2
     path = tmp_path / "noise.mp3"
     path.write_bytes(content)
     waveform = read_every_way(path)
@@ -154,9 +127,9 @@ def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, 
 
 def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
     """FFmpeg reads what is left of the first frames."""
-    content, frame_offsets = variable_mp3
+    content, xing_offset = variable_mp3
     path = tmp_path / "cut.mp3"
-    for length in (*range(frame_offsets + 120, frame_offsets + 700, 40), len(content) // 2):
+    for length in (*range(xing_offset + 120, xing_offset + 700, 40), len(content) // 2):
         refused(path, r"cut\.mp3 (was read by neither|is cut off)", content[:length], (load_audio, count_samples))
     refused(path, r"cut\.mp3 is cut off: its header announces 80,\d+ samples")
 
@@ -181,12 +154,6 @@ def ogg(tmp_path, request):
     path = tmp_path / "noise.ogg"
     soundfile.write(path, noise(48000), 16000, format="OGG", subtype=request.param)
     return path, read_every_way(path)
-
-
-def test_a_tag_behind_an_ogg_file_is_skipped(ogg):
-    path, intact = ogg
-    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
-    np.testing.assert_array_equal(load_audio(path), intact)
 
 
 def test_an_ogg_file_without_its_last_page_is_read(ogg):

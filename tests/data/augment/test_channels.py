@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from nes2net.data.augment.channels import CUTOFFS, LowPass, low_pass
 
@@ -30,10 +30,6 @@ def test_a_low_pass_keeps_the_length_and_type_of_a_waveform(num_samples, dtype):
     y = low_pass(x, 3700)
     assert y.shape == x.shape
     assert y.dtype == dtype
-
-
-def test_a_low_pass_of_silence_is_silence():
-    assert_array_equal(low_pass(np.zeros(50), 3700), 0)
 
 
 @pytest.mark.parametrize("band", CUTOFFS)

@@ -77,7 +77,6 @@ def test_every_condition_can_be_pickled(text, sources):
 def test_every_condition_accepts_short_or_silent_recordings(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
-    has_silence = text.partition(":")[0] not in ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722")
     for short in (x[:1], np.ones(1, np.float32), x[:100], np.zeros(1, np.float32), np.zeros(3000, np.float32)):
         changed = condition(short, default_rng(1))
         assert len(changed) >= 1
@@ -85,8 +84,15 @@ def test_every_condition_accepts_short_or_silent_recordings(text, sources):
         assert np.isfinite(changed).all()
         if not condition.time_moves:
             assert len(changed) == len(short)
-        if has_silence and not short.any():
-            assert np.abs(changed).max() <= 1e-4
+
+
+NOISY_CODECS = ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722")
+
+
+@pytest.mark.parametrize("text", [text for text in NAMES if not text.startswith(NOISY_CODECS)])
+def test_silence_stays_silent_but_for_the_noise_of_some_codecs(text, sources):
+    silence = condition_or_skip(text, sources)(np.zeros(3000, np.float32), default_rng(1))
+    assert np.abs(silence).max() <= 1e-4
 
 
 def test_random_conditions_draw_again_for_each_utterance(sources):
@@ -122,20 +128,13 @@ def test_conditions_that_cannot_be_created_are_refused(text, message):
     [
         (LowPass, {"band": "narrow"}, "low-pass filter: band must be one of telephone, wide, not 'narrow'"),
         (LowPass, {"taps": 100}, "taps must be an odd number from 3 to 10001, not 100"),
-        (LowPass, {"probability": 2}, "probability must be a number from 0 to 1, not 2"),
         (Specmix, {"gamma": 1.5}, "gamma must be a number from 0 to 1, not 1.5"),
-        (Specmix, {"probability": -0.1}, "probability must be a number from 0 to 1"),
-        (Specmix, {"frequency_bands": 1.5}, "frequency_bands must be a whole number"),
-        (Specmix, {"time_bands": -1}, "time_bands must be a whole number of at least 0"),
         (
             LatentAugmentation,
             {"kinds": ["noises"]},
             "latent augmentation: kinds must be a list of noise, affine, .*, not",
         ),
-        (LatentAugmentation, {"mixup": 0}, "mixup must be a number above 0 and at most 100, not 0"),
         (NoiseAugmentation, {"probability": -0.1}, "`noise_probability` must be a probability from 0 to 1"),
-        (NoiseAugmentation, {"probability": 1.5}, "`noise_probability` must be a probability from 0 to 1"),
-        (NoiseAugmentation, {"probability": float("nan")}, "`noise_probability` must be a probability from 0 to 1"),
     ],
 )
 def test_wrong_settings_of_augmentation_are_refused(augmentation, settings, message):
@@ -158,29 +157,9 @@ def test_a_condition_with_its_data_is_in_the_default_suite(sources):
     assert set(NAMES) == {*all_conditions.names, *(n for n in NAMES if n.partition(":")[0] in all_conditions.left_out)}
 
 
-def test_a_missing_musan_of_the_default_suite_is_refused(sources):
-    with input_error("MUSAN folder .* not found"):
-        default_conditions(Sources(musan=sources.musan / "none"))
-
-
-def test_babble_requires_more_than_three_recordings(sources):
-    few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
-    assert few == "condition 'babble:20': needs more than 3 recordings to mix, found 3: use a corpus with more"
-
-
-@pytest.fixture
-def no_amr_encoder(monkeypatch):
-    """An FFmpeg without the encoder of AMR-NB."""
+def test_a_condition_without_its_encoder_is_not_in_the_default_suite(monkeypatch):
     monkeypatch.setattr(effects.get("amr_nb"), "encoder", "libnone")
-
-
-def test_a_condition_without_its_encoder_is_not_in_the_default_suite(no_amr_encoder):
     assert "no encoder 'libnone'" in default_conditions().left_out["amr_nb"]
-
-
-def test_a_condition_that_is_named_requires_its_encoder(no_amr_encoder):
-    with pytest.raises(MissingLibrary, match="condition 'amr_nb:12.2': the FFmpeg that PyAV brings"):
-        create_condition("amr_nb:12.2")
 
 
 def test_a_condition_without_its_library_is_not_in_the_default_suite(monkeypatch):

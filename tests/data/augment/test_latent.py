@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from builders import input_error
 from torch.testing import assert_close
 
 from nes2net.data.augment.latent import LatentAugmentation
@@ -133,8 +132,3 @@ def test_a_batch_of_one_spoof_or_none_stays_finite(kind):
         y = perturbed(x, targets=targets, kinds=[kind])
         assert y.isfinite().all()
         assert torch.equal(y[targets == 1], x[targets == 1])
-
-
-def test_embeddings_must_be_a_matrix():
-    with input_error("embeddings of shape \\(batch, size\\), not \\(2, 3, 4\\)"):
-        LatentAugmentation()(torch.zeros(2, 3, 4), torch.zeros(2), np.random.default_rng(0))

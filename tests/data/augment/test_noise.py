@@ -3,7 +3,6 @@
 import os
 import pickle
 import shutil
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import NoiseAugmentation
 from nes2net.data.augment.noise import add_noise, draw_excerpt
 from nes2net.data.augment.rooms import reverberate
-from nes2net.data.augment.sources import NoiseFile, find_impulse_responses, find_noises
+from nes2net.data.augment.sources import find_impulse_responses, find_noises
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -137,14 +136,6 @@ def test_the_only_noise_folder_is_always_used(musan, rirs):
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
-def test_without_a_folder_or_probability_no_noise_is_drawn(musan, rirs):
-    x = white(8000)
-    rng = default_rng(0)
-    assert NoiseAugmentation(probability=1)(x, rng) is x
-    assert rng.bit_generator.state == default_rng(0).bit_generator.state
-    assert NoiseAugmentation(musan, rirs, 0)(x, rng) is x
-
-
 def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
@@ -154,22 +145,6 @@ def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     for seed in range(8):
         x = white(5000, seed=seed)
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
-
-
-def test_only_the_excerpt_of_a_noise_file_is_read(tmp_path):
-    path = tmp_path / "long.wav"
-    soundfile.write(path, default_rng(0).integers(-9999, 9999, 4_800_000).astype(np.int16), 16000)
-    file = NoiseFile(path, 4_800_000)
-    tracemalloc.start()
-    try:
-        excerpts = [draw_excerpt(file, 16000, default_rng(seed)) for seed in range(3)]
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 1_000_000  # bytes; the file is 19 million as float32
-    for e in excerpts:
-        assert e.shape == (16000,)
-    assert not np.array_equal(excerpts[0], excerpts[1])
 
 
 # ---- folders
@@ -197,52 +172,21 @@ def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
     ]
 
 
-@pytest.fixture
-def own_musan(musan, tmp_path):
-    """A copy that may be damaged."""
-    return shutil.copytree(musan, tmp_path / "m")
-
-
-def refuses_musan(folder, message):
-    with input_error(message):
-        NoiseAugmentation(folder)
-
-
-def test_a_musan_with_an_empty_file_is_refused(own_musan):
-    soundfile.write(own_musan / "music" / "added.wav", np.zeros(0), 16000)
-    refuses_musan(own_musan, r"added\.wav has no samples")
-
-
-def test_a_musan_with_a_file_that_cannot_be_decoded_is_refused(own_musan):
-    (own_musan / "music" / "added.wav").write_text("no audio")
-    refuses_musan(own_musan, r"added\.wav was read by neither")
-
-
-def test_a_musan_with_too_few_speech_files_is_refused(own_musan):
-    shutil.rmtree(own_musan / "speech" / "librivox")
-    refuses_musan(own_musan, "speech has 4 audio files, but needs at least 8")
-
-
-def test_a_musan_without_noises_is_refused(own_musan):
-    shutil.rmtree(own_musan / "noise")
-    refuses_musan(own_musan, "noise has 0 audio files, but needs at least 1: unpack the whole corpus")
+def test_a_musan_with_too_few_speech_files_is_refused(musan, tmp_path):
+    shutil.copytree(musan, tmp_path / "m")
+    shutil.rmtree(tmp_path / "m" / "speech" / "librivox")
+    with input_error("speech has 4 audio files, but needs at least 8"):
+        NoiseAugmentation(tmp_path / "m")
 
 
 def test_a_missing_musan_is_refused(tmp_path):
-    refuses_musan(tmp_path / "m", "MUSAN folder .* not found; .*openslr.org/17")
+    with input_error("MUSAN folder .* not found; .*openslr.org/17"):
+        NoiseAugmentation(tmp_path / "m")
 
 
-def test_folders_without_impulse_responses_are_refused(tmp_path, rirs):
-    with input_error("impulse response folder .*none not found"):
-        NoiseAugmentation(rir=tmp_path / "none")
+def test_a_folder_without_impulse_responses_is_refused(tmp_path, rirs):
     shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")
     with input_error("has no audio files of impulse responses"):
-        NoiseAugmentation(rir=tmp_path)
-
-
-def test_an_empty_impulse_response_is_refused(tmp_path):
-    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
-    with input_error(r"empty\.wav has no samples"):
         NoiseAugmentation(rir=tmp_path)
 
 

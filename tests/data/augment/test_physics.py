@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import input_error, noise_folders, wait
+from builders import noise_folders, wait
 from builders.voices import voice
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import correlate
@@ -135,15 +135,6 @@ def test_babble_mixes_other_recordings_than_the_utterance(tmp_path):
     assert min(gains[i] for i in (0, 1, 3)) > 0.3 * np.linalg.norm(noise)
 
 
-def test_a_damaged_recording_of_babble_is_named(tmp_path):
-    paths = [tmp_path / f"{number}.wav" for number in range(4)]
-    for path in paths:
-        path.write_text("damaged")
-    babble = create_condition("babble:0", Sources(speech=paths))
-    with input_error(r"\d\.wav was read by neither"):
-        babble(voice(), rng(1))
-
-
 @pytest.mark.parametrize("rt60", [0.3, 0.6, 1.0])
 def test_rooms_have_the_stated_reverberation_time(rt60):
     pytest.importorskip("pyroomacoustics")
@@ -210,17 +201,6 @@ def test_speed_or_pitch_changes_a_tone_but_not_its_level():
             assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40  # no clicks
 
 
-def test_large_changes_of_speed_move_a_tone():
-    x = tone(1000)
-    for speed in (0.5, 2.0):
-        y = timing.change_speed(x, speed)
-        peak = np.abs(np.fft.rfft(y * np.hanning(len(y)))).argmax() * 16000 / len(y)
-        assert y.dtype == np.float32
-        assert abs(len(y) - 16000 / speed) <= 1
-        assert peak == pytest.approx(1000 * speed, abs=2)
-    assert_array_equal(timing.change_speed(x, 1.0), x)
-
-
 def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
     change = timing.DrawnSpeed(0.5, 2.0)
@@ -229,7 +209,6 @@ def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):
     assert 0.5 <= drawn.min() < 0.51
     assert 1.96 < drawn.max() <= 2
     assert np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
-    assert timing.DrawnSpeed(1.1, 1.1)(None, rng()) == pytest.approx(1.1)
 
 
 def test_a_change_of_pitch_keeps_the_time():
@@ -251,7 +230,6 @@ def test_one_of_several_conditions_is_drawn_with_its_probability():
     levels = [round(db(power(change(x, rng(seed))) / power(x))) for seed in range(400)]
     assert levels.count(0) == pytest.approx(100, abs=35)
     assert levels.count(6) == pytest.approx(150, abs=35)
-    assert change(x, rng(next(i for i in range(400) if levels[i] == 0))) is x
 
 
 def test_conditions_in_order_are_applied_one_after_the_other():

@@ -1,7 +1,6 @@
 """RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
 
 import random
-from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.data.augment import RawBoostParameters, rawboost
-from nes2net.data.augment.rawboost import ALGORITHMS, RawBoost, design_notch_filters, filter_powers
+from nes2net.data.augment.rawboost import ALGORITHMS, design_notch_filters, filter_powers
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -177,17 +176,6 @@ def test_rawboost_depends_only_on_its_input_with_its_seed(x, algo, make_rng, see
     assert_array_equal(y, boosted(x, algo, make_rng, seed))
 
 
-def test_rawboost_of_silence_is_silence():
-    for algo, length in product(ALGORITHMS, (1, 300, 5000)):
-        y = rawboost(np.zeros(length, np.float32), algo, default_rng(0))
-        assert_array_equal(y, np.zeros(length))
-
-
-def test_a_filter_that_drops_the_only_sample_adds_nothing():
-    y = rawboost(np.array([0.5]), 3, default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
-    assert_array_equal(y, [0.5])
-
-
 def test_impulsive_noise_reaches_every_position_with_a_generator():
     x = np.ones(50) / 4
     rng = default_rng(0)
@@ -210,15 +198,6 @@ def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
     assert_array_equal(y, rawboost(x, equivalent, later))
 
 
-def test_a_draw_equal_to_its_ratio_hits_only_in_algorithm_10():
-    x = noise(3000)
-    gates = {"LnL_ratio": random.Random(0).random(), "ISD_ratio": 0, "SSI_ratio": 0}
-    hit = rawboost(x, 10, default_rng(1), gate_rng=random.Random(0), **gates)
-    assert_array_equal(hit, rawboost(x, 1, default_rng(1)))
-    missed = rawboost(x, 11, default_rng(1), gate_rng=random.Random(0), **gates)
-    assert_array_equal(missed, x)
-
-
 # ---- what is refused
 
 
@@ -227,45 +206,14 @@ def test_a_draw_equal_to_its_ratio_hits_only_in_algorithm_10():
     [
         (np.zeros(0, np.float32), {}, "the waveform is empty"),
         (np.array([0.1, np.nan, 0.2], np.float32), {}, "the waveform has NaN or infinite"),
-        (np.array([0.1, -np.inf]), {}, "the waveform has NaN or infinite"),
         (np.zeros((2, 8), np.float32), {}, r"the waveform has shape \(2, 8\)"),
         (np.zeros(8, np.int16), {}, "the waveform is int16"),
-        (np.array([1e9], np.float32), {}, "the waveform has peak 1e"),
         (noise(9), {"nBand": 3}, r"RawBoost has no setting 'nBand'; did you mean 'nBands'\?"),
         (noise(9), {"N_f": 0}, "N_f must be a whole number from 1 to 20, not 0"),
-        (noise(9), {"nBands": 2.5}, "nBands must be a whole number from 1 to 20, not 2.5"),
-        (noise(9), {"minF": -1}, "minF must be a number from 0 to 1000000, not -1"),
         (noise(9), {"minF": 5000, "maxF": 4000}, "minF=5000 is above maxF=4000"),
         (noise(9), {"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
-        (noise(9), {"minBW": 0}, "minBW must be a number above 0 and at most 1000000, not 0"),
-        (noise(9), {"minCoeff": 0.5}, "minCoeff must be a number from 1 to 1000, not 0.5"),
-        (noise(9), {"P": 101}, "P must be a number from 0 to 100, not 101"),
-        (noise(9), {"g_sd": -1}, "g_sd must be a number from 0 to 100, not -1"),
-        (noise(9), {"SNRmin": 50}, "SNRmin=50 is above SNRmax=40"),
-        (noise(9), {"LnL_ratio": 1.5}, "LnL_ratio must be a number from 0 to 1, not 1.5"),
-        (noise(9), {"maxG": float("nan")}, "maxG must be a number from -100 to 100, not nan"),
     ],
 )
-def test_wrong_input_of_rawboost_is_refused(x, parameters, expected):
+def test_waveforms_and_settings_that_rawboost_cannot_use_are_refused(x, parameters, expected):
     with input_error(expected):
         rawboost(x, 0, default_rng(0), **parameters)
-
-
-def test_unknown_algorithms_are_refused():
-    for algo in (-1, 12, 2.5, "4"):
-        with input_error("an integer from 0 to 11"):
-            rawboost(noise(100), algo, default_rng(0))
-
-
-def test_generators_of_wrong_kinds_are_refused():
-    with input_error(r"rng must be a numpy\.random\.Generator or RandomState, not int"):
-        rawboost(noise(100), 1, 0)
-    with input_error(r"gate_rng must be a random\.Random"):
-        rawboost(noise(100), 10, default_rng(0), gate_rng=0)
-    with input_error("algorithm 10 with a RandomState needs gate_rng"):
-        rawboost(noise(100), 10, np.random.RandomState(0))
-
-
-def test_a_shared_stream_of_draws_is_used_in_turn():
-    """By one process, in the order of reading."""
-    assert [RawBoost(4.0, stream=stream).in_turn for stream in (None, object())] == [False, True]

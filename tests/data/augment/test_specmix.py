@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from builders import input_error
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -126,18 +125,3 @@ def test_bands_lie_at_any_frequency(one_band):
     masks = pasted(mixed, NUMBERED)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
     assert centres.mean() == pytest.approx(49.5, abs=3)
-
-
-def test_mixed_targets_remain_distributions():
-    """Mixed targets can be mixed again, with any number of classes."""
-    spectrograms, targets = batch_of((6, 20, 30))
-    specmix = Specmix()
-    once = specmix(spectrograms, targets, generator(0), num_classes=3)
-    twice = specmix(once.spectrograms, once.targets, generator(1))
-    assert once.targets.shape == twice.targets.shape == (6, 3)
-    assert_close(twice.targets.sum(1), torch.ones(6))
-
-
-def test_spectra_must_be_a_batch():
-    with input_error(r"\(batch, frames, bins\)"):
-        Specmix()(torch.zeros(3, 40), torch.zeros(3, dtype=torch.long), generator(0))

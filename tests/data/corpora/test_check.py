@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import input_error, miniature_corpora
-from builders.files import folder, write
+from builders.files import write
 
-from nes2net.data.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import NotFound
@@ -49,11 +48,6 @@ def one_problem(name, root, begin, **options):
     return problem, dict(result.tasks())
 
 
-def test_every_registered_corpus_is_checked_by_some_test():
-    tested_elsewhere = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
-    assert {*ROOTS, *tested_elsewhere} == set(corpora.names())
-
-
 @pytest.mark.parametrize("name", ROOTS)
 def test_a_whole_corpus_is_complete_for_its_tasks(every_corpus, name):
     result = check(name, every_corpus, decode=True)
@@ -75,12 +69,6 @@ def test_trials_and_recordings_of_each_split_are_counted(every_corpus, name):
         assert split.extra == []
         assert split.decoding.seconds > 0
         assert split.counts.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
-
-
-@pytest.mark.parametrize("name", ["asvspoof2021_la", "asvspoof2021_df"])
-def test_trials_of_the_key_are_counted_by_phase(every_corpus, name):
-    counts = check(name, every_corpus).key.counts
-    assert [(phase, c.bonafide, c.spoof) for phase, c in counts.items()] == [("eval", 2, 2)]
 
 
 def test_without_asv_scores_check_promises_no_min_tdcf(copy):
@@ -131,14 +119,6 @@ def test_missing_or_extra_recordings_are_listed(copy):
     assert tasks["evaluate dev"] == "yes"
 
 
-def test_check_says_that_nothing_can_be_scored_without_recordings(copy):
-    flac = copy / "ASVspoof2019_LA_dev" / "flac"
-    for path in flac.iterdir():
-        path.unlink()
-    _, tasks = one_problem("asvspoof2019_la", copy, f"audio of dev: 4 of 4 files are missing in {flac}: ")
-    assert tasks["score dev"] == "no: 4 of 4 files are missing"
-
-
 @pytest.mark.parametrize(
     "name, file, split, score, evaluation",
     [
@@ -179,26 +159,25 @@ def test_an_unreadable_recording_is_named_when_it_is_decoded(copy):
     assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
+TRAIN_AND_DEV = ["train"] * 4 + ["dev"] * 4
+
+
 @pytest.mark.parametrize(
-    "splits, labels, broken, train, validate",
+    "splits, labels, train, validate",
     [
-        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (), "yes", "yes"),
-        ([""] * 8, "brbr" * 2, (), "yes", "all its trials are training trials too"),
-        (["train"] * 8, "brbr" * 2, (), "yes", "there is no part dev"),
-        (["train"] * 4 + ["dev"] * 4, "br r" + "bbbb", (), "1 of 4 trials have no label", "are of one class"),
-        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (0,), "in part: 1 of 4 files cannot be read, and are skipped", "yes"),
+        (TRAIN_AND_DEV, "brbrbrbr", "yes", "yes"),
+        ([""] * 8, "brbrbrbr", "yes", "all its trials are training trials too"),
+        (["train"] * 8, "brbrbrbr", "yes", "there is no part dev"),
+        (TRAIN_AND_DEV, "br rbbbb", "1 of 4 trials have no label", "are of one class"),
     ],
 )
-def test_check_predicts_whether_training_is_possible(tmp_path, splits, labels, broken, train, validate):
+def test_check_predicts_whether_training_is_possible(tmp_path, splits, labels, train, validate):
     names = {"b": "bonafide", "r": "spoof", " ": ""}
     rows = [f"{n}.wav,{names[label]},{split}" for n, (label, split) in enumerate(zip(labels, splits))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
     for number in range(8):
         soundfile.write(tmp_path / f"{number}.wav", np.full(1600, 0.01 * number), 16000)
-    for number in broken:
-        (tmp_path / f"{number}.wav").write_bytes(b"RIFF")
-    result = check_corpus(corpora.get("generic"), tmp_path / "list.csv", decode=True, workers=0)
-    tasks = dict(result.tasks())
+    tasks = dict(check_corpus(corpora.get("generic"), tmp_path / "list.csv", workers=0).tasks())
     assert train in tasks["train"]
     assert validate in tasks["validate"]
     data = DataConfig(corpus="generic", root=str(tmp_path / "list.csv"))
@@ -215,18 +194,9 @@ def test_missing_keys_are_named(copy):
     assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
 
 
-def test_keys_in_another_folder_are_found(copy):
-    (copy / "keys" / "LA" / "CM").rename(folder(copy / "elsewhere") / "CM")
-    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").findings[0].subject == "min t-DCF"
-
-
-def test_check_refuses_folders_and_splits_that_do_not_exist(copy):
+def test_a_folder_of_keys_that_does_not_exist_is_named(copy):
     with pytest.raises(NotFound, match="keys .*nowhere not found"):
         check("asvspoof2021_la", copy, keys=copy / "nowhere")
-    with pytest.raises(NotFound, match="corpus folder .*nowhere not found"):
-        check_corpus(asvspoof5.CORPUS, copy / "nowhere")
-    with input_error("ASVspoof 5 has no split 'progress'"):
-        check_corpus(asvspoof5.CORPUS, copy, splits=["progress"])
 
 
 def test_keys_that_do_not_match_the_protocol_are_named(copy):
@@ -245,35 +215,15 @@ def test_malformed_keys_are_named(copy):
     assert dict(result.tasks())["evaluate eval"] == "no: the keys cannot be used"
 
 
-def test_malformed_asv_scores_are_named(copy):
-    write(copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt", "nonsense\n")
-    assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).findings[-1].problem
-
-
 def test_labels_of_segments_are_counted(copy):
     assert check("partialspoof", copy).splits[1].segments == ["labels of 10 ms of 4 of 4 trials"]
     assert check("generic", copy).splits[0].segments == []
     assert check("asvspoof2019_la", copy).splits[0].segments == []
 
 
-@pytest.fixture
-def dev_labels(copy):
-    """The file of the labels of segments of PartialSpoof's development set, and the labels."""
+def test_missing_labels_of_segments_are_named(copy):
     file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
-    return file, np.load(file, allow_pickle=True).item()
-
-
-def test_labels_of_segments_that_contradict_the_protocol_are_named(copy, dev_labels):
-    file, segments = dev_labels
-    bonafide, *spoofed = segments
-    np.save(file, {name: np.full(40, "0") for name in spoofed[:2]} | {bonafide: np.full(40, "0")})
-    missing = str(check("partialspoof", copy).findings[0])
-    assert missing.startswith("dev: labels of 10 ms of dev: ")
-    assert f"{bonafide} (bonafide, some of it" in missing
-
-
-def test_missing_labels_of_segments_are_named(copy, dev_labels):
-    file, segments = dev_labels
+    segments = np.load(file, allow_pickle=True).item()
     bonafide, *spoofed = segments
     np.save(file, {name: segments[name] for name in spoofed})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
@@ -282,11 +232,6 @@ def test_missing_labels_of_segments_are_named(copy, dev_labels):
 def test_segments_of_a_list_are_counted(copy):
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
-
-
-def test_segments_behind_the_end_of_a_recording_are_named(copy):
-    write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
-    assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").findings[0].problem
 
 
 # Corpora of the official size

@@ -57,13 +57,6 @@ def test_a_corpus_of_another_package_is_found_by_its_name(register_corpus):
     assert "mine" in corpora.names()
 
 
-def test_a_corpus_under_a_taken_name_or_without_an_attribute_is_refused():
-    with input_error("corpus 'generic' is registered already"):
-        corpora.add("generic", "my_module:CORPUS")
-    with input_error("corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
-        corpora.add("ours", "our_module")
-
-
 META = "file,speaker,label\n"
 LA_KEY = "LA_0002 LA_E_2 gsm ita_tx A07 spoof notrim eval\n"
 LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
@@ -72,8 +65,6 @@ MALFORMED = {
         ("1 a - - spoof\n1 b - spoof\n", r"txt, line 2: expected 5 fields \(speaker, .*\), found 4"),
         ("1 a - - bona-fide\n", "line 1: unknown label 'bona-fide'; expected one of bonafide, spoof"),
         ("1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
-        ("1 /etc/passwd - - spoof\n", "cannot be an utterance id"),
-        ("1 a\\b - - spoof\n", "cannot be an utterance id"),
         ("1 a - - bonafide\n1 a - - bonafide\n", "1 utterance more than once: a"),
         ("\n\n", "holds no trials"),
         (LABELS, "line 1: expected 5 fields"),  # not taken for labels alone
@@ -127,10 +118,7 @@ FOLDERS_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "A
     [
         ("asvspoof2019_la", "find_protocol", [f"{folder}ASVspoof2019.LA.cm.eval.trl.txt" for folder in FOLDERS_2019]),
         ("asvspoof2019_la", "find_audio", ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"]),
-        ("asvspoof2021_la", "find_audio", ["ASVspoof2021_LA_eval/flac", "flac"]),
-        ("asvspoof2021_df", "find_audio", ["ASVspoof2021_DF_eval/flac", "flac"]),
         ("asvspoof2021_la", "find_key", [f"{folder}{KEY}" for folder in ("LA/CM/", "keys/LA/CM/", "CM/", "")]),
-        ("asvspoof2021_df", "find_key", [f"{folder}{KEY}" for folder in ("DF/CM/", "keys/DF/CM/", "CM/", "")]),
     ],
 )
 def test_an_error_names_every_path_that_was_searched(tmp_path, monkeypatch, name, find, expected_paths):
@@ -167,26 +155,9 @@ def test_missing_parts_of_a_corpus_are_named(tmp_path, name):
         (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])
 
 
-with_protocols = pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
-
-
-@with_protocols
+@pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
 def test_test_is_another_name_of_eval(tmp_path, name):
     corpus = corpora.get(name)
     for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
         with pytest.raises(NotFound, match="eval not found"):
             find(tmp_path, "test")
-        with input_error("has no split 'progress'"):
-            find(tmp_path, "progress")
-
-
-@with_protocols
-def test_a_missing_protocol_is_named(tmp_path, name):
-    corpus = corpora.get(name)
-    with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
-        corpus.trials(tmp_path, "dev", protocols=tmp_path / "own")
-    message = str(error.value)
-    assert str(tmp_path / "own") in message
-    assert "\n" not in message
-    with pytest.raises(NotFound, match="protocol of .* not found"):
-        corpus.keys(tmp_path)

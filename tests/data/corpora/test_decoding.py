@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import soundfile
-from builders import input_error, recordings
+from builders import recordings
 
 from nes2net.data.corpora import decoding
 from nes2net.data.corpora.decoding import Decoded, decode_all, decode_in_parallel
@@ -30,13 +30,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_a_negative_number_of_workers_is_refused(folder):
-    with input_error("`num_workers` must be 0 .this process. or more, not -1"):
-        decode_all([], folder, -1)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_decoding_counts_what_it_finds_in_each_file(folder, workers):
+def test_decoding_counts_rates_channels_seconds_and_faults(folder, workers):
     decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
     assert decoding.files == 9
     assert "not found" in decoding.unreadable.pop("none.wav")

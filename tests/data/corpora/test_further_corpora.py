@@ -9,11 +9,9 @@ from builders.files import folder, write
 from builders.miniature_corpora import CORPORA, make
 
 from nes2net import metrics
-from nes2net.actions.calibration import Labels, calibrate
 from nes2net.data.corpora import ctrsvdd
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import Counts
-from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
@@ -53,21 +51,31 @@ def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
             assert not split.extra  # recordings of another track
 
 
-@of_every_corpus
-def test_a_missing_recording_is_named_if_a_list_has_it_and_else_omitted(tmp_path, name):
-    corpus = corpora.get(name)
+def without_last_recording(name, root):
+    """Make a corpus without the last recording of its part `split`; give the corpus and that recording."""
     mini = CORPORA[name]
-    make(tmp_path, mini)
-    *remaining, missing = mini.trials[mini.split]
-    (tmp_path / missing).unlink()
-    if mini.lists:
-        options = {"splits": [mini.split], "subset": not corpus.counts_from}
-        (problem,) = map(str, check_corpus(corpus, tmp_path, **options).findings)
-        assert "files are missing in " in problem
-        assert missing.rpartition("/")[2] in problem
-        assert "; get " in problem
-    else:
-        assert len(corpus.trials(tmp_path, mini.split)) == len(remaining)
+    make(root, mini)
+    *_, missing = mini.trials[mini.split]
+    (root / missing).unlink()
+    return corpora.get(name), missing
+
+
+@pytest.mark.parametrize("name", [name for name, mini in CORPORA.items() if mini.lists])
+def test_a_missing_recording_of_a_list_is_named(tmp_path, name):
+    corpus, missing = without_last_recording(name, tmp_path)
+    check = check_corpus(corpus, tmp_path, splits=[CORPORA[name].split], subset=not corpus.counts_from)
+    (problem,) = map(str, check.findings)
+    assert "files are missing in " in problem
+    assert missing.rpartition("/")[2] in problem
+    assert "; get " in problem
+
+
+@pytest.mark.parametrize("name", [name for name, mini in CORPORA.items() if not mini.lists])
+def test_a_corpus_without_lists_has_a_trial_for_each_recording_that_is_there(tmp_path, name):
+    corpus, missing = without_last_recording(name, tmp_path)
+    paths = [trial.path for trial in corpus.trials(tmp_path, CORPORA[name].split)]
+    assert tmp_path / missing not in paths
+    assert len(paths) == len(CORPORA[name].trials[CORPORA[name].split]) - 1
 
 
 @pytest.mark.parametrize(
@@ -98,7 +106,6 @@ def test_counts_of_a_paper_are_only_a_note(tmp_path):
     differences = ["2 trials instead of 3,755", "1 bona fide instead of 755", "1 spoofed instead of 3,000"]
     assert official.differences_from_official(key, "eval") == differences
     assert "3,755" in check_corpus(paper, tmp_path, splits=["eval"]).splits[0].notes[0]
-    assert "not the official trials" in check_corpus(official, tmp_path, splits=["eval"]).findings[0].problem
 
 
 def test_unpacked_archives_of_add_2022_are_found(tmp_path):
@@ -117,15 +124,13 @@ def test_unpacked_archives_of_add_2022_are_found(tmp_path):
             assert t.path.is_file()
 
 
-def test_unpacked_archives_of_add_2023_are_found(tmp_path, monkeypatch):
-    make(tmp_path / "b", CORPORA["add2023"])
-    (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
-    for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"):
+def test_unpacked_archives_of_add_2023_are_found(tmp_path):
+    make(tmp_path, CORPORA["add2023"])
+    (tmp_path / "Track1.2" / "testR1").rename(folder(tmp_path / "testR1") / "track")
+    trials = corpora.get("add2023").trials(tmp_path, "round1")
+    assert len(trials) == 2
+    for trial in trials:
         assert trial.path.is_file()
-    monkeypatch.chdir(tmp_path)
-    assert len(corpora.get("add2023").trials("b", "round1")) == 2
-    with pytest.raises(NotFound, match="ADD 2023 round1"):
-        corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
 
 
 def test_the_evaluation_of_at_add_has_trials_without_labels(tmp_path):
@@ -134,8 +139,6 @@ def test_the_evaluation_of_at_add_has_trials_without_labels(tmp_path):
         write(audio / name)
     trials = [Trial(name, audio / f"{name}.wav", phase="eval") for name in "ab"]
     assert corpora.get("at_add_track1").trials(tmp_path, "eval") == trials
-    with pytest.raises(NotFound, match=r"protocol of AT-ADD, track 1 eval not found"):
-        corpora.get("at_add_track1").keys(tmp_path, "eval")
 
 
 def test_the_test_set_of_ctrsvdd_has_trials_without_labels(tmp_path):
@@ -143,16 +146,6 @@ def test_the_test_set_of_ctrsvdd_has_trials_without_labels(tmp_path):
     for name in ("b.flac", "a.flac", "._a.flac", "notes.txt", "c.wav"):
         write(audio / name)
     assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
-
-
-def test_missing_parts_of_ctrsvdd_are_named(tmp_path):
-    folder(tmp_path / "test_set")
-    with input_error(r"test_set: holds no \.flac files"):
-        ctrsvdd.CORPUS.trials(tmp_path, "eval")
-    with pytest.raises(NotFound, match=r"protocol of CtrSVDD eval not found; looked for .*test\.txt"):
-        ctrsvdd.CORPUS.keys(tmp_path, "eval")
-    with pytest.raises(NotFound, match=r"train\.txt"):
-        ctrsvdd.CORPUS.trials(folder(tmp_path / "train_set").parent, "train")
 
 
 def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
@@ -163,8 +156,6 @@ def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
     expected, _ = metrics.compute_eer(scores[1::2], scores[::2], "sklearn")
     assert expected != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]
     assert evaluate_systems("ctrsvdd", score_file, tmp_path, num_resamples=10)["eer"].value == expected
-    (_, figures), _ = calibrate(Labels("ctrsvdd", tmp_path, "eval"), [score_file], allow_inverted=True).rows
-    assert figures["eer"] == expected
 
 
 @pytest.fixture

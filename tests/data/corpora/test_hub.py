@@ -1,11 +1,10 @@
 """Data sets of the hub as corpora, from a server on this machine and from the folder that huggingface_hub keeps."""
 
-import json
 import shutil
 
 import pytest
 from builders import input_error
-from builders.files import write
+from builders.files import read_json, write
 from builders.hub_server import COMMIT, make_cache, serving, use_cache
 
 from nes2net.cli.main import main
@@ -32,28 +31,36 @@ def offline(tmp_path, monkeypatch):
     return tmp_path / "hf"
 
 
-def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(
-    corpus, packed, spectral_detector, tmp_path, offline, capsys
-):
-    snapshot = make_cache(offline, "owner/set", packed)
+@pytest.fixture
+def scored_by_name(packed, spectral_detector, tmp_path, offline):
+    """The scores of a set of the hub that `nes2net score` wrote."""
+    make_cache(offline, "owner/set", packed)
     spectral_detector.save(tmp_path / "model.pth")
+    out = tmp_path / "by_command.txt"
+    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
+    assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", str(out)]) == 0
+    return out
+
+
+def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(corpus, scored_by_name, spectral_detector, tmp_path):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
     settings = ScoringSettings(num_samples=8000, batch_size=3, num_workers=0)
     judge_trials(spectral_detector, trials, tmp_path / "files.txt", Scores(), settings=settings)
-    out = str(tmp_path / "by_command.txt")
-    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
-    assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
-    assert (tmp_path / "by_command.txt").read_bytes() == (tmp_path / "files.txt").read_bytes()
-    recorded_corpus = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
+    assert scored_by_name.read_bytes() == (tmp_path / "files.txt").read_bytes()
+
+
+def test_the_revision_of_a_set_of_the_hub_is_recorded_beside_its_scores(scored_by_name):
+    recorded_corpus = read_json(scored_by_name.with_suffix(".txt.json"))["corpus"]
     assert recorded_corpus["name"] == "hub:owner/set"
     assert recorded_corpus["revision"] == COMMIT
-    assert recorded_corpus["root"] == str(snapshot)
-    assert f"next:\n  nes2net evaluate hub:owner/set {out} --keys {snapshot}" in capsys.readouterr().out
-    assert main(["evaluate", "hub:owner/set", out]) == 0
+
+
+def test_scores_of_a_set_of_the_hub_are_evaluated_by_its_name(packed, tmp_path, offline, capsys):
+    make_cache(offline, "owner/set", packed)
+    trials = corpora.get("hub:owner/set").keys(None, "eval")
+    scores = write(tmp_path / "scores.txt", "".join(f"{trial.id} {trial.target}\n" for trial in trials))
+    assert main(["evaluate", "hub:owner/set", str(scores)]) == 0
     assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
-    assert main(["data", "check", "hub:owner/set"]) == 0
-    assert main(["info", "hub:owner/set"]) == 0
 
 
 def test_only_the_shards_of_a_set_are_downloaded(packed, tmp_path, monkeypatch):
@@ -62,18 +69,22 @@ def test_only_the_shards_of_a_set_are_downloaded(packed, tmp_path, monkeypatch):
     shutil.copytree(packed, served)
     write(served / "submissions" / "x.parquet")
     write(served / "scores.bin", "0")
-    with serving(monkeypatch, {"owner/set": served}) as server:
+    with serving(monkeypatch, {"owner/set": served}):
         folder = hub.download("hub:owner/set")
         names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
         assert folder.name == COMMIT
         expected = [path.relative_to(packed) for path in (*packed.rglob("*.parquet"), packed / "eval.yaml")]
         assert sorted(names) == sorted(expected)
-        assert len(corpora.get(f"hub:owner/set@{COMMIT}").trials(".", "eval")) == 12
-        assert corpora.get("hub:owner/set").find_splits(None) == ("eval",)
+
+
+def test_the_shards_of_a_set_are_downloaded_once(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
+    with serving(monkeypatch, {"owner/set": packed}) as server:
+        hub.download("hub:owner/set")
         server.requests.clear()
         hub.download.cache_clear()
         hub.download("hub:owner/set")
-        for path in server.fetched():  # all files are kept
+        for path in server.fetched():
             assert not path.startswith("/datasets")
 
 
@@ -95,7 +106,6 @@ def test_a_set_that_may_not_be_downloaded_is_named(packed, tmp_path, monkeypatch
 def test_a_set_that_cannot_be_downloaded_is_named():
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
-    assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
 
 
 def test_a_wrong_name_of_a_set_is_refused():

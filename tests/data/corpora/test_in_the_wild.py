@@ -5,7 +5,6 @@ from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora.in_the_wild import CORPUS
-from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 
 META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
@@ -40,14 +39,6 @@ def test_a_folder_without_recordings_is_refused(tmp_path):
 def test_recordings_without_labels_are_listed(tmp_path):
     write(tmp_path / "1.wav")
     assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
-
-
-def test_missing_labels_are_named(tmp_path):
-    write(tmp_path / "1.wav")
-    with pytest.raises(
-        NotFound, match=r"protocol of In-the-Wild eval not found; .*meta.csv, .*release_in_the_wild/meta.csv"
-    ):
-        CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
 
 
 def test_labels_with_a_byte_order_mark_are_read(tmp_path):

@@ -23,12 +23,10 @@ def without_place(trials):
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_packed_trials_are_read_back(corpus, format, tmp_path, capsys):
+def test_packed_trials_are_read_back(corpus, format, tmp_path):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
     assert main([*command, "--shard-size", "0.2MB"]) == 0
-    number = len(shards.shards_below(tmp_path / "out"))
-    assert number > 2
-    assert f"of audio in {number} shards, in" in capsys.readouterr().out
+    assert len(shards.shards_below(tmp_path / "out")) > 2
     assert CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
     for split in ("train", "dev"):
         packed_trials = CORPUS.trials(tmp_path / "out", split)
@@ -59,9 +57,6 @@ def test_packing_keeps_the_phases_of_trials(dev_trials, format, tmp_path):
     assert [trial.phase for trial in CORPUS.trials(out, "eval")] == list(phases[:3])  # all that is scored
     for phase in phases[:3]:
         assert [trial.phase for trial in CORPUS.keys(out, phase)] == [phase]
-        CORPUS.check_phase(phase, CORPUS.keys(out))
-    with input_error("no phase 'hidden'; known: all, dev, eval, progress, track1, train"):
-        CORPUS.check_phase("hidden", CORPUS.keys(out))
 
 
 def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch):
@@ -102,33 +97,34 @@ def test_other_shards_are_not_added_to_a_packed_folder(dev_trials, tmp_path):
         pack.pack(splits, tmp_path / "out", title="dev", shard_bytes=100_000)
 
 
-def test_trials_that_cannot_be_packed_are_refused(dev_trials, tmp_path):
-    trial = dev_trials[0]
-    missing = Trial("gone", tmp_path / "gone.flac")
-    odd = Trial("odd", tmp_path / "odd.bin")
-    odd.path.write_bytes(b"x")
-    for splits, options, message in (
-        ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
-        ({"dev": [trial, missing]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
-        ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` must be at least 1 byte, not 0"),
-        ({"dev": [odd]}, {"format": "tar"}, "by a suffix of audio, which 1 do not have: odd"),
-        ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
-    ):
-        with input_error(message):
-            pack.pack(splits, **{"out": tmp_path / "out", "title": "x", **options})
+def test_an_id_in_two_splits_is_not_packed(dev_trials, tmp_path):
+    trials = dev_trials[:1]
+    with input_error("1 id stands in dev and in train"):
+        pack.pack({"dev": trials, "train": trials}, tmp_path / "out", title="x")
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_flags_of_pack_are_refused(corpus, tmp_path, capsys):
+def test_a_trial_without_its_recording_is_not_packed(dev_trials, tmp_path):
+    missing = Trial("gone", tmp_path / "gone.flac")
+    with input_error("1 of 2 audio files of dev are missing: .*gone.flac"):
+        pack.pack({"dev": [dev_trials[0], missing]}, tmp_path / "out", title="x")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_not_packed_into(dev_trials, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with input_error("is not empty: name another folder"):
+        pack.pack({"dev": dev_trials}, tmp_path, title="x")
+
+
+def test_a_malformed_shard_size_is_refused(corpus, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
-    for size in ("large", "1,5GB", "1e999", "2TB"):
+    for size in ("large", "1,5GB"):
         assert main([*command, "--shard-size", size]) == 2
         assert f"--shard-size must be a number with a unit, such as 500MB or 2GB, not {size}" in capsys.readouterr().err
-    assert main([*command, "--split", "eval"]) == 2
-    assert main([*command, "--keys", str(corpus)]) == 2
 
 
-def test_ids_become_names_of_members(dev_trials, tmp_path):
+def test_an_id_that_would_leave_the_archive_is_escaped_in_the_name_of_its_member(dev_trials, tmp_path):
     trial = dev_trials[0]
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
     (packed,) = CORPUS.trials(tmp_path / "all")

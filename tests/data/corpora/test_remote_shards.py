@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from builders import input_error
 from builders.remote_stores import FORMATS, http_store, hub_store, packed, s3_store, series, use_own_parts
-from builders.shards import table, write_arrow
 
 from nes2net.data.audio.packed import blocks_of, size_of, status_of
 from nes2net.data.audio.read import load_audio
@@ -58,24 +57,10 @@ def test_shards_in_s3_give_the_local_trials(folder):
                 assert_same_trials(address, local)
 
 
-def test_a_missing_folder_in_s3_is_named(folder):
-    with s3_store(folder) as s3:
-        with input_error(rf"{s3}/none"):
-            CORPUS.trials(f"{s3}/none", "train")
-
-
 def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
     local = CORPUS.trials(folder / "parquet", "train")
     with hub_store(folder / "parquet", "some/tiny", monkeypatch):
         assert_same_trials("hub:some/tiny", local)
-
-
-def test_remote_arrow_files_are_refused(tmp_path):
-    """They have no index."""
-    write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
-    with http_store(tmp_path / "web") as web:
-        with input_error("a remote shard must be a Parquet or tar file"):
-            CORPUS.trials(f"{web.address}/x.arrow")
 
 
 def test_only_the_corpus_shards_reads_from_an_address():

@@ -1,8 +1,5 @@
 """Corpora whose lists state segments: segments, labels of frames, and lists that contradict themselves."""
 
-import pytest
-from builders import input_error
-from builders.files import write
 from builders.miniature_corpora import CORPORA, make
 
 from nes2net.data.corpora import llamapartialspoof, partialedit
@@ -39,17 +36,3 @@ def test_segments_of_llamapartialspoof_are_read_from_both_lists(tmp_path):
         Segment("bonafide", 0.0, 0.03),
         Segment("spoof", 0.03, 0.1),
     ]
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        ("x 0.1 spoof 0.0-0.03-bonafide 0.05-0.1-spoof", "x: no segment covers 0.030 to 0.050 s"),
-        ("x 0.1 spoof 0.0-0.2-spoof", "x: a segment ends at 0.200 s, after the end of the utterance"),
-        ("x 0.1 bonafide 0.0-0.1-spoof", r"another label than the segments: x \(bonafide, some of it spoof\)"),
-    ],
-)
-def test_segments_that_leave_gaps_or_contradict_are_refused(tmp_path, line, message):
-    write(tmp_path / "label_R01TTS.0.a.txt", f"{line}\n")
-    with input_error(message):
-        llamapartialspoof.CORPUS.segments(tmp_path, "eval")

@@ -86,8 +86,3 @@ def test_labels_that_contradict_segments_are_refused():
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"
     with input_error(f"^x.rttm: {message}"):
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
-
-
-def test_labels_of_an_unknown_resolution_are_refused():
-    with input_error("there are no labels of 30 ms"):
-        labels_of({}, 30)

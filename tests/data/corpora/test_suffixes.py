@@ -4,10 +4,10 @@ import json
 
 import pytest
 from builders import SHARED, input_error, tiny_corpus
-from builders.files import folder, write
+from builders.files import write
 
 from nes2net.data.audio import files as audio_files
-from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, dfadd
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df
 from nes2net.data.corpora.in_the_wild import CORPUS
 from nes2net.data.registry import corpora
 
@@ -72,24 +72,6 @@ def test_a_recording_with_the_listed_name_is_preferred(tmp_path):
     trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
     write(trial.path.with_suffix(".FLAC"))
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
-
-
-def test_listed_recordings_are_found_in_the_current_folder(tmp_path, monkeypatch):
-    write(tmp_path / "1.WAV")
-    write(tmp_path / "meta.csv", META)
-    monkeypatch.chdir(tmp_path)
-    (trial,) = CORPUS.trials(".")
-    assert trial.label == "bonafide"
-    assert trial.path.is_file()
-
-
-def test_files_of_a_corpus_of_folders_that_are_not_read_are_named(tmp_path, capsys):
-    audio = folder(tmp_path / "DATASET_GradTTS" / "test")
-    for name in ("p1_a.WAV", "p1_b.wav1", "p1_c"):
-        write(audio / name)
-    trials = dfadd.CORPUS.trials(tmp_path, "eval")
-    assert [trial.path.name for trial in trials] == ["p1_a.WAV"]
-    assert "because the suffix is not one of audio: 1 .wav1, 1 no suffix; " in capsys.readouterr().err
 
 
 def test_own_lists_find_recordings_whatever_the_case_of_the_suffix(tmp_path):

@@ -49,7 +49,7 @@ def test_trials_are_counted_by_field():
     assert count([Trial("a")]) == Counts(1)
 
 
-def test_differences_of_counts_are_by_field():
+def test_counts_are_compared_in_the_fields_that_both_state():
     assert COUNTS.differences(COUNTS) == []
     assert COUNTS.differences(Counts(3)) == []
     assert COUNTS.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
@@ -58,17 +58,21 @@ def test_differences_of_counts_are_by_field():
     ]
 
 
-def test_the_digest_of_trials_depends_on_their_lines():
-    """The order counts if asked for, and everything in the lines; an id need not be UTF-8."""
-    trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("\udcff", label="spoof")]
+DIGESTED = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("\udcff", label="spoof")]
 
-    def digests(trials):
-        return [trials_digest(trials, lambda trial: f"{trial.id} {trial.label}", in_order=order) for order in (0, 1)]
 
-    plain = digests(trials)
-    backwards = digests(trials[::-1])
-    assert plain[0] == backwards[0] == plain[1] != backwards[1]
-    assert not set(plain) & set(digests([replace(trials[0], label="spoof"), *trials[1:]]))
+def digest(trials, in_order=False):
+    return trials_digest(trials, lambda trial: f"{trial.id} {trial.label}", in_order=in_order)
+
+
+def test_the_digest_of_trials_depends_on_their_order_only_if_asked_for():
+    backwards = DIGESTED[::-1]
+    assert digest(backwards) == digest(DIGESTED)
+    assert digest(backwards, in_order=True) != digest(DIGESTED, in_order=True)
+
+
+def test_the_digest_of_trials_depends_on_their_labels():
+    assert digest([replace(DIGESTED[0], label="spoof"), *DIGESTED[1:]]) != digest(DIGESTED)
 
 
 def mixed(sizes):
@@ -97,7 +101,7 @@ def test_a_subset_is_drawn_by_its_seed():
     assert stratified_subset(TRIALS, 20, 1) == stratified_subset(TRIALS, 20, 1) != stratified_subset(TRIALS, 20, 2)
 
 
-def test_a_subset_may_be_all_trials():
+def test_a_subset_of_at_least_all_trials_is_all_of_them():
     assert stratified_subset(TRIALS, 80) == TRIALS
     assert stratified_subset(TRIALS, 1000) == TRIALS
 

@@ -4,7 +4,6 @@ import pytest
 from builders import input_error
 from builders.files import write
 
-from nes2net.cli.main import main
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.check import CorpusCheck, check_corpus
 from nes2net.data.corpora.generic import CORPUS
@@ -33,7 +32,7 @@ CLASSES = ("real/x.wav", "fake/x.wav")
         ("train", "val", "evaluation"),
     ],
 )
-def test_folders_of_parts_may_have_any_of_their_usual_names(tmp_path, folders):
+def test_folders_of_parts_are_found_by_each_of_their_usual_names(tmp_path, folders):
     for folder in folders:
         make(tmp_path / folder, *CLASSES)
     assert CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
@@ -46,7 +45,7 @@ def test_folders_of_parts_may_have_any_of_their_usual_names(tmp_path, folders):
 
 
 @pytest.mark.parametrize("name", ["Training.csv", "train.TSV"])
-def test_lists_of_parts_may_have_any_case(tmp_path, name):
+def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, name):
     separator = "\t" if name.lower().endswith("tsv") else ","
     write(tmp_path / name, "path,label\na.wav,real\n".replace(",", separator))
     assert CORPUS.find_splits(tmp_path) == ("train",)
@@ -62,7 +61,7 @@ def test_two_folders_of_one_part_are_refused(tmp_path, names):
         CORPUS.trials(tmp_path)
 
 
-def test_what_is_not_read_of_a_folder_is_named(tmp_path, capsys):
+def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
     make(tmp_path, *(f"train/{name}" for name in CLASSES))
     make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav", "notes/README.md")
     make(tmp_path, "labels.txt", "protocol.CSV", "keys.json", "README.txt", "LICENSE.txt", "license.md")
@@ -75,11 +74,6 @@ def test_what_is_not_read_of_a_folder_is_named(tmp_path, capsys):
         "test2/real (2 recordings)",
         "train (1 recording)",
     ]
-    assert main(["data", "check", "generic", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    assert (
-        "What is there and was not read\n  . (1 recording), keys.json, labels.txt, protocol.CSV, test2/real" in printed
-    )
 
 
 def test_folders_beside_a_single_list_are_not_read(tmp_path):
@@ -87,25 +81,6 @@ def test_folders_beside_a_single_list_are_not_read(tmp_path):
     make(tmp_path, *CLASSES, "clips/a.wav")
     write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")
     assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
-
-
-def test_lists_that_are_not_read_are_named(tmp_path):
-    make(tmp_path, "a.wav")
-    write(tmp_path / "train.csv", "path,label\na.wav,real\n")
-    write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
-    assert unread(tmp_path) == ["metadata.csv"]
-
-
-def test_a_requested_part_says_nothing_of_the_others(tmp_path):
-    for folder in ("train", "test"):
-        make(tmp_path / folder, *CLASSES)
-    assert unread(tmp_path, splits=["train"]) == []
-
-
-def test_a_list_that_is_named_says_nothing_of_other_files(tmp_path):
-    make(tmp_path, "a.wav", "b/c.wav", "labels.txt")
-    recordings = write(tmp_path / "list.csv", "path,label\na.wav,real\n")
-    assert unread(recordings) == []
 
 
 def test_columns_that_only_group_trials_are_named(tmp_path):
@@ -117,7 +92,7 @@ def test_columns_that_only_group_trials_are_named(tmp_path):
     assert split_check.training == "no: its labels are not there"
 
 
-def test_what_is_not_read_beside_a_published_corpus_is_named(tmp_path):
+def test_files_beside_a_published_corpus_are_named(tmp_path):
     make(tmp_path, "0.wav", "1.wav", "extra/2.wav", "other.csv")
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,Ann,bona-fide\n1.wav,Ann,spoof\n")
     check = check_corpus(in_the_wild.CORPUS, tmp_path, subset=True)

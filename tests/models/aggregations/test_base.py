@@ -85,10 +85,3 @@ def test_hidden_states_of_another_number_or_size_are_refused(name):
         CLASSES[name](25, 16)(hidden_states(13))
     with input_error("feature_dim 12, got hidden states of 16"):
         CLASSES[name](25, 12)(hidden_states())
-
-
-@pytest.mark.parametrize("name, fewest_layers", [("sea", 3), ("attm", 2)])
-def test_an_aggregation_of_fewer_layers_than_it_needs_is_refused(name, fewest_layers):
-    assert CLASSES[name](fewest_layers, 16)(hidden_states(fewest_layers, torch.float32)).shape == (3, 6, 16)
-    with input_error(f"needs at least {fewest_layers}"):
-        CLASSES[name](fewest_layers - 1, 16)

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 import torch
-from builders import assert_near, golden, input_error
+from builders import assert_near, golden
 from builders import golden_backends as gb
 
 from nes2net import Detector
@@ -63,22 +63,6 @@ def test_raw_aasist_l_equals_the_published_code():
     with torch.no_grad():
         assert_near(model.train()(waveforms), case["train_mode_output"], 1e-5)
     gb.check_statistics(model, case, rel=1e-5)
-
-
-def test_a_waveform_may_be_the_only_channel_of_a_feature_map():
-    model = raw_aasist_l().eval()
-    waveform = torch.randn(2, RawAasist.min_frames)
-    with torch.no_grad():
-        logits = model(waveform)
-        assert logits.isfinite().all()
-        assert torch.equal(logits, model(waveform.unsqueeze(2)))
-
-
-def test_a_waveform_of_another_shape_is_refused():
-    model = raw_aasist_l().eval()
-    for shape in ((2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)):
-        with input_error("needs at least 2315|batch × frames × 1, got"):
-            model(torch.zeros(shape))
 
 
 def test_maps_in_stretches_equal_whole_maps(monkeypatch):

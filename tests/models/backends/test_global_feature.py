@@ -28,10 +28,3 @@ def test_dropout_of_llgf_is_before_the_lstms():
     dropout_output = dropped.train()(torch.ones(20_000))
     assert dropout_output[dropout_output > 0].unique().tolist() == pytest.approx([1 / 0.3])
     assert (dropout_output == 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
-
-
-def test_llgf_rounds_halved_sizes_down():
-    """Time and frequency are halved four times, rounded down each time."""
-    backend = create_backend("llgf", feature_dim=16, hidden_dim=70).eval()
-    assert backend.embed(torch.randn(2, 47, 16)).shape == (2, 32 * 4)
-    assert backend.m_transform[0](torch.randn(2, 1, 47, 70)).shape == (2, 32, 2, 4)

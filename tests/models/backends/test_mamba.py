@@ -68,12 +68,6 @@ def test_the_scan_passes_gradcheck_and_opcheck():
     torch.library.opcheck(torch.ops.nes2net.selective_scan.default, inputs)
 
 
-def test_the_scan_in_float32_equals_a_loop():
-    y = selective_scan(*scan_inputs(600, torch.float32))
-    expected = loop(*scan_inputs(600))
-    assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
-
-
 def test_the_scan_equals_a_loop_where_states_vanish_within_a_frame():
     for dtype in (torch.float32, torch.float64):
         inputs = [tensor.requires_grad_() for tensor in scan_inputs(300, dtype, scale=1e4)]

@@ -93,10 +93,6 @@ def test_embeddings_and_logits_equal_a_plain_transcription(options, frames):
     assert (logits[:, 0] == 0).all()
 
 
-def test_a_linear_head_gives_a_single_logit():
-    assert small(num_logits=1, head="linear")(torch.randn(2, 9, 20)).shape == (2, 1)
-
-
 def test_the_default_has_the_published_size():
     """45 bins, 600 frames: groups of 6, 13, 26, 52 channels and embeddings of 256."""
     backend = create_backend("mpif_res2net")

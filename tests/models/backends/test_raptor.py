@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders import assert_near, input_error, zoo
+from builders import assert_near, zoo
 
 from nes2net import create_backend
 
@@ -32,9 +32,3 @@ def test_the_last_state_may_be_that_before_the_final_norm():
     """An assumption of the reference, hence an option."""
     assert create_backend("raptor", feature_dim=16).wants_final_norm
     assert not create_backend("raptor", feature_dim=16, final_norm=False).wants_final_norm
-
-
-def test_more_frames_than_positions_are_named():
-    backend = create_backend("raptor", feature_dim=4, num_blocks=1)
-    with input_error("10001 frames are too many"):
-        backend([torch.zeros(1, 10_001, 4)])

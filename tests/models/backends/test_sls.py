@@ -69,8 +69,3 @@ def test_a_number_of_frames_that_sls_cannot_pool_is_refused():
     for frames in (3, 8, 12):
         with input_error(f"reads 9 frames, got {frames}; crop or repeat"):
             small()(states(4, frames))
-
-
-def test_hidden_states_of_different_shapes_are_refused():
-    with input_error(r"one shape, got \(2, 9, 12\) first and \(2, 10, 12\) at 3"):
-        small()([*states(3), *states(1, frames=10)])

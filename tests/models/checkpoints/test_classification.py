@@ -1,7 +1,5 @@
 """Hugging Face folders of sequence classification: the transformers library's logits, polarity by names, refusals."""
 
-import shlex
-
 import pytest
 import soundfile
 import torch
@@ -27,7 +25,6 @@ def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_pa
     with torch.no_grad():
         real, fake = model(inputs).logits[0].double().tolist()
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
-    assert detector.classes == ("spoof", "bonafide")
 
 
 def test_a_detector_of_a_folder_has_the_same_score_after_it_was_saved(tmp_path):
@@ -50,7 +47,7 @@ def test_a_weighted_sum_of_layers_scores_as_in_the_library(tmp_path):
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
 
 
-def test_info_says_what_the_folder_is(tmp_path, capsys):
+def test_info_names_the_parts_and_classes_of_a_folder(tmp_path, capsys):
     folder_of("Hubert", tmp_path)
     assert not main(["info", str(tmp_path)])
     printed = " ".join(capsys.readouterr().out.split())
@@ -60,36 +57,24 @@ def test_info_says_what_the_folder_is(tmp_path, capsys):
     assert "classes: bona fide is real, spoof fake" in printed
 
 
-def test_info_says_that_a_folder_with_unclear_classes_is_not_usable(tmp_path, capsys):
-    folder_of("Hubert", tmp_path, ("LABEL_0", "LABEL_1"))
-    assert not main(["info", str(tmp_path)])
-    assert "not usable as a detector: " in " ".join(capsys.readouterr().out.split())
-
-
 def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, capsys):
     """The library's default is used; standard error and the record of scores say so."""
     folder = tmp_path / "model"
     folder_of("WavLM", folder)
-    expected = Detector.from_pretrained(folder, "cpu").score(WAVEFORM, 16000)
     (folder / "preprocessor_config.json").unlink()
-    detector = Detector.from_pretrained(folder, "cpu")
-    assert detector.score(WAVEFORM, 16000) == expected
     corpus = tmp_path / "corpus"
     for label in ("real", "fake"):
         (corpus / label).mkdir(parents=True)
         soundfile.write(corpus / label / f"{label}.wav", WAVEFORM, 16000)
     reason = "waveforms are normalised, because this is the default of transformers, and no preprocessor_config.json"
     out = tmp_path / "scores.txt"
-    capsys.readouterr()
     assert not main(["score", "generic", str(corpus), "--model", str(folder), "--out", str(out), "--device", "cpu"])
     assert reason in capsys.readouterr().err
     record = read_json(tmp_path / "scores.txt.json")
     assert reason in record["checkpoint"]["waveforms"]
-    assert not main(["predict", str(corpus), "--model", str(folder), "--device", "cpu", "--json"])
-    assert reason in capsys.readouterr().err
 
 
-def test_config_says_which_class_is_bona_fide(tmp_path):
+def test_config_chooses_the_bona_fide_class_if_the_names_do_not(tmp_path):
     folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     readings = [Detector.from_pretrained(tmp_path, "cpu", config=f"bonafide=LABEL_{number}") for number in (0, 1)]
     scores = [detector.score(WAVEFORM, 16000) for detector in readings]
@@ -107,14 +92,6 @@ def test_a_choice_of_the_bona_fide_class_that_is_missing_or_wrong_is_refused(tmp
     folder_of("Wav2Vec2", tmp_path)
     with input_error("contradicts that fake is bona fide"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=fake")
-
-
-def test_the_name_of_a_class_in_an_advice_is_quoted_for_the_shell(tmp_path, capsys):
-    folder_of("Wav2Vec2", tmp_path, ("voice A", "it's B"))
-    assert main(["predict", "a.wav", "--model", str(tmp_path)]) == 2
-    choices = ["bonafide=it's B", "bonafide=voice A"]
-    advice = " or ".join(f"--architecture {shlex.quote(choice)}" for choice in choices)
-    assert f"name it with {advice}, and check" in capsys.readouterr().err
 
 
 def test_several_spoofed_classes_have_names(tmp_path):
@@ -151,21 +128,10 @@ def test_names_of_classes_decide_by_whole_words(name, side):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (
-            {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": None},
-            "called LABEL_0, LABEL_1, which does not tell",
-        ),
         ({"id2label": {"0": "real", "1": "genuine"}, "label2id": None}, "which does not tell which one is bona fide"),
         ({"label2id": {"real": 1, "fake": 0}}, "contradict each other"),
-        ({"id2label": {"0": "real"}}, "must name two or more classes"),
-        (
-            {"id2label": {"0": "real", "7": "fake"}, "label2id": None},
-            "must name two or more classes, 0, 1, …, differently",
-        ),
         ({"id2label": {"0": "real", "1": "fake", "2": "spoof"}, "label2id": None}, "has 2 classes, and id2label 3"),
         ({"problem_type": "multi_label_classification"}, "only 'single_label_classification' is supported"),
-        ({"add_adapter": True}, "add_adapter True: only False is supported"),
-        ({"architectures": ["Wav2Vec2ForXVector"]}, "detector folder"),
     ],
 )
 def test_classifiers_that_cannot_be_scored_are_refused(changes, message, tmp_path):
@@ -174,13 +140,3 @@ def test_classifiers_that_cannot_be_scored_are_refused(changes, message, tmp_pat
     write_json(tmp_path / "config.json", config)
     with input_error(message):
         Detector.from_pretrained(tmp_path, "cpu")
-
-
-def test_a_class_that_is_not_built_is_named(tmp_path, capsys):
-    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    names = {0: "real", 1: "fake"}
-    transformers.ASTForAudioClassification(transformers.ASTConfig(**small, id2label=names)).save_pretrained(tmp_path)
-    with input_error("holds ASTForAudioClassification: AST, a transformer .* is not built here"):
-        Detector.from_pretrained(tmp_path, "cpu")
-    assert main(["info", str(tmp_path)])
-    assert "holds ASTForAudioClassification: AST" in capsys.readouterr().err

@@ -6,7 +6,6 @@ from builders import assert_near, input_error
 from builders.files import read_json, write_json
 
 from nes2net import create_frontend
-from nes2net.cli.main import main
 from nes2net.models.checkpoints.huggingface import library_options
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 
@@ -76,17 +75,14 @@ DEFAULT = f"this is the default of transformers, and no {PREPROCESSOR} or {PROCE
         ({}, "huggingface", DEFAULT),
         ({PREPROCESSOR: YES}, "huggingface", f"its {PREPROCESSOR} says so"),
         ({PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
-        ({PREPROCESSOR: "{}"}, "huggingface", DEFAULT),
         ({PROCESSOR: IN_PROCESSOR_NO}, False, f"its {PROCESSOR} says so"),
         ({PROCESSOR: IN_PROCESSOR_NO, PREPROCESSOR: YES}, False, f"its {PROCESSOR} says so"),
         ({PROCESSOR: '{"audio_processor": {"do_normalize": false}}'}, False, f"its {PROCESSOR} says so"),
         ({PROCESSOR: "{}", PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
-        ({PROCESSOR: '{"feature_extractor": null}', PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
-        ({PROCESSOR: "{}"}, "huggingface", DEFAULT),
     ],
 )
 @pytest.mark.parametrize("name", ["Wav2Vec2Model", "UniSpeechSatModel"])
-def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name, files, normalized, reason):
+def test_settings_in_the_folder_decide_whether_waveforms_are_normalised(tmp_path, name, files, normalized, reason):
     """As to the transformers library, which reads the processor first, and refuses to guess without a file."""
     from transformers import AutoFeatureExtractor
 
@@ -99,8 +95,6 @@ def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name
     assert create_frontend(**frontend.config).normalize == normalized  # as from a checkpoint of the detector
     words = "normalised" if normalized else "not normalised"
     assert frontend.note == f"{tmp_path}: waveforms are {words}, because {reason}"
-    assert main(["info", str(tmp_path)]) == 0
-    assert f"waveforms are {words}, because {reason}" in " ".join(capsys.readouterr().out.split())
     if PREPROCESSOR in files or "processor" in str(files.get(PROCESSOR)):
         assert AutoFeatureExtractor.from_pretrained(tmp_path).do_normalize == bool(normalized)
 
@@ -128,28 +122,16 @@ def test_the_library_normalises_waveforms_by_default_for_every_type_of_model():
 
 
 @pytest.mark.parametrize("name", [PREPROCESSOR, PROCESSOR])
-@pytest.mark.parametrize("option", [None, False])
-def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name, option):
+def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name):
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
-    path = tmp_path / name
-    path.symlink_to("nowhere")
-    with input_error(f"{name}: cannot be read"):
-        create_frontend("wavlm", tmp_path, normalize=option)
-    path.unlink()
-    path.mkdir()
-    with input_error(f"{name}: cannot be read"):
-        create_frontend("wavlm", tmp_path, normalize=option)
-    path.rmdir()
     for settings, message in (
         ('{"do_normalize": "yes"}', "do_normalize must be true or false, not 'yes'"),
         ('{"sampling_rate": 8000}', "has sampling_rate 8000: only 16000 is supported"),
-        ('{"feature_extractor_type": "Other"}', "has feature_extractor_type 'Other': only 'Wav2Vec2FeatureExtractor'"),
-        ("[1]", "mapping"),
         ("{", "damaged"),
     ):
-        path.write_text(settings if name == PREPROCESSOR else f'{{"feature_extractor": {settings}}}')
+        (tmp_path / name).write_text(settings if name == PREPROCESSOR else f'{{"feature_extractor": {settings}}}')
         with input_error(rf"{name}.* {message}"):
-            create_frontend("wavlm", tmp_path, normalize=option)
+            create_frontend("wavlm", tmp_path)
 
 
 def test_weights_that_cannot_be_read_are_not_replaced_by_others(tmp_path):
@@ -215,26 +197,18 @@ def test_weights_in_half_precision_become_float32(tmp_path):
 
 
 def test_folders_that_do_not_fit_the_front_end_are_refused(tmp_path):
-    with input_error(r"not a Hugging Face folder: it has no config\.json"):
-        create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
     with input_error(r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
         create_frontend("wav2vec2", tmp_path)
     config = read_json(tmp_path / "config.json")
     for change, message in (
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
-        ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
-        ({"adapter_attn_dim": 16}, "has adapter_attn_dim 16: only None is supported"),
         ({"model_type": "bert"}, "holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"),
         ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
     ):
         write_json(tmp_path / "config.json", {**config, **change})
         with input_error(message):
             create_frontend("wavlm", tmp_path)
-    write_json(tmp_path / "config.json", config)
-    (tmp_path / "model.safetensors").unlink()
-    with input_error(r"has no weights: model\.safetensors or pytorch_model\.bin"):
-        create_frontend("wavlm", tmp_path)
 
 
 def test_the_library_neither_drops_layers_nor_masks_frames():

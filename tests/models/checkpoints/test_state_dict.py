@@ -111,15 +111,6 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
 
 
-def test_a_record_that_is_nested_too_deep_is_written_in_linear_time_and_refused(tmp_path):
-    laughs: list = ["ha"]
-    for _ in range(64):
-        laughs = [laughs, laughs]
-    save_state_dict({"a": torch.ones(2)}, tmp_path / "laughs.pth", laughs=laughs)
-    with input_error("nested"):
-        load_state_dict(tmp_path / "laughs.pth")
-
-
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     class Unsaveable:
         def __reduce__(self):
@@ -176,9 +167,6 @@ def test_damaged_safetensors_are_refused(tmp_path, share):
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(share * len(content))])
     with input_error(r"torn\.safetensors is not a safetensors file or is damaged"):
-        load_state_dict(tmp_path / "torn.safetensors")
-    (tmp_path / "torn.safetensors").write_bytes((len(content) + 1).to_bytes(8, "little") + content[8:])
-    with input_error("is damaged .its header would take"):
         load_state_dict(tmp_path / "torn.safetensors")
 
 

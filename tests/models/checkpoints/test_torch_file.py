@@ -13,7 +13,6 @@ import tracemalloc
 import typing
 import zipfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -342,19 +341,3 @@ def test_damaged_files_are_refused_or_harmless(path, zipped):
             continue
         if zipped:
             assert same(dict(state_dict), TENSORS)
-
-
-def test_a_checkpoint_without_permission_is_not_called_empty():
-    user = os.geteuid()
-    with TemporaryDirectory() as folder:  # every user may look up the folder above, other than that of pytest
-        os.chmod(folder, 0o755)
-        path = Path(folder, "d.pth")
-        torch.save(TENSORS, path)
-        os.chmod(path, 0)
-        if user == 0:  # whom no permission stops
-            os.seteuid(65534)
-        try:
-            with input_error(r"d\.pth cannot be read \(Permission denied\)"):
-                read_torch_file(path)
-        finally:
-            os.seteuid(user)

@@ -1,16 +1,15 @@
 """Adaptations of every front-end with transformer layers: what is trained, the names of tensors, and merging."""
 
 import copy
+import re
 
 import pytest
 import torch
 from builders import assert_near, input_error, small_parts
-from torch import nn
 from torch.testing import assert_close
 
 from nes2net import create_frontend
-from nes2net.models.frontends.adaptation import KINDS, adapt, check_adaptation, merge
-from nes2net.models.frontends.onednn import OneDNNLinear
+from nes2net.models.frontends.adaptation import adapt, check_adaptation, merge
 
 #: Front-ends with transformer layers.
 FRONTENDS = {name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "w2v_bert2", "whisper")}
@@ -68,8 +67,6 @@ def test_an_adapted_front_end_begins_as_its_base(pair):
         assert hidden_state.shape == expected.shape
         if kind != "prompt":
             assert_near(hidden_state, expected, 1e-6)
-    assert frontend.adapted
-    assert frontend.config["adapt"].keys() == {"kind", *KINDS[kind]}
 
 
 def test_tensors_of_the_base_keep_their_names_and_only_the_others_learn(pair):
@@ -154,44 +151,21 @@ def test_lora_equals_the_formula_of_the_paper():
     assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
 
 
-def test_the_base_of_an_adapted_layer_keeps_its_fast_product():
-    frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora"})
-    assert type(frontend.transformer_layers[0].attention.q_proj.get_base_layer()) is OneDNNLinear
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
-        ("lora", "must be a mapping such as {kind: lora, rank: 8, alpha: 16}, not 'lora'"),
-        ({"rank": 8}, "has no kind: add one of lora, dora, adapter, prompt, bitfit"),
-        ({"kind": "lora", "ranks": 8}, "has no option 'ranks'; did you mean 'rank'?"),
         ({"kind": "lore"}, "kind must be one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
         ({"kind": "lora", "rank": 0}, "rank must be a whole number from 1 to 4096, not 0"),
-        ({"kind": "lora", "targets": "heads"}, "targets must be attention, feed_forward, all or a list of names"),
         ({"kind": "adapter", "rank": 8}, "of kind adapter has no option 'rank', which only works with lora and dora"),
         ({"kind": "lora", "rank": 33}, "rank must be at most the smaller size of a layer to adapt, 32, not 33"),
         ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
     ],
 )
-def test_wrong_options_are_refused_in_one_line(options, message):
-    with input_error() as error:
+def test_options_that_a_kind_or_layer_cannot_have_are_refused(options, message):
+    with input_error(re.escape(message)):
         create_frontend("wav2vec2", **SMALL, adapt=options)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
 
 
-def test_front_ends_that_cannot_be_adapted_are_refused():
-    lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
+def test_a_front_end_without_transformer_layers_is_not_adapted():
     with input_error("front-end 'lps' has no transformer layers to adapt: remove the option adapt"):
         create_frontend("lps", adapt={"kind": "lora"})
-    frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "bitfit"})
-    with input_error("front-end 'wav2vec2' is adapted already: merge it first"):
-        adapt(frontend, lora)
-    frontend = create_frontend("wav2vec2", **SMALL)
-    frontend.engine = "fairseq"
-    with input_error("the layers of the engine fairseq cannot be adapted"):
-        adapt(frontend, lora)
-    halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **SMALL}, student={"encoder_layers": 1})
-    with input_error("front-end 'teacher_student' cannot use a prompt"):
-        adapt(halves, check_adaptation({"kind": "prompt"}, "adapt"))
-    assert not any(isinstance(module, nn.ModuleDict) and "default" in module for module in halves.modules())

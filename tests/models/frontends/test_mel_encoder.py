@@ -11,7 +11,6 @@ from torch import nn
 from torch.testing import assert_close
 
 from nes2net import Detector, create_frontend
-from nes2net.apps.info.identify import identify
 
 WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 SMALL = {
@@ -116,7 +115,6 @@ def test_a_folder_gives_the_options_and_names_of_tensors_of_its_encoder(saved):
     assert frontend.encoder_layerdrop == frontend.config["encoder_layerdrop"] == (0.1 if name == "w2v_bert2" else 0.0)
     published = model.state_dict() if name == "w2v_bert2" else model.model.encoder.state_dict()
     assert frontend.state_dict().keys() == {f"model.{key}" for key in published}
-    assert identify(folder).config == {"frontend": frontend.config}
 
 
 @pytest.mark.parametrize("saved", ["whisper"], indirect=True)
@@ -139,17 +137,6 @@ def test_openais_file_is_the_same_encoder(saved, tmp_path):
     whisper = create_frontend("whisper", file).eval()
     with torch.inference_mode():
         assert_close(whisper(noise())[0], expected(noise())[0], rtol=1e-5, atol=1e-5)
-    assert identify(file).config == {"frontend": whisper.config}
-    with input_error(r"holds Whisper, not HuBERT or .*`model\.frontend=whisper`"):
-        create_frontend("hubert", file)
-
-
-def test_a_file_of_openai_without_the_sizes_of_its_encoder_is_refused(tmp_path):
-    file = tmp_path / "tiny.pt"
-    tensors = {"decoder.positional_embedding": torch.zeros(2, 2), "encoder.ln_post.weight": torch.zeros(2)}
-    torch.save({"dims": {}, "model_state_dict": tensors}, file)
-    with input_error("'dims' of .*tiny.pt do not describe an encoder"):
-        create_frontend("whisper", file)
 
 
 def changed(folder, target, file, **entries):
@@ -169,26 +156,16 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
     config = "config.json"
     cases = [
         (copy(tmp_path / "rate", extractor, sampling_rate=8000), "sampling_rate 8000: only 16000 is supported"),
-        (copy(tmp_path / "bins", extractor, feature_size=40), "feature_size 40"),
-        (
-            copy(tmp_path / "kind", extractor, feature_extractor_type="Other"),
-            "'Other': only .*FeatureExtractor' is supported",
-        ),
         (copy(tmp_path / "type", config, model_type="hubert"), "model of type 'hubert'|holds HuBERT"),
     ]
     if name == "w2v_bert2":
         cases.append((copy(tmp_path / "positions", config, position_embeddings_type="rotary"), "only 'relative_key'"))
-        cases.append((copy(tmp_path / "stride", extractor, stride=1), "stride 1"))
     else:
         cases.append((copy(tmp_path / "seconds", config, max_source_positions=99), "99 positions: a multiple of 50"))
         cases.append((copy(tmp_path / "length", extractor, chunk_length=30), "chunk_length 30: only 2 is supported"))
-    lacking = copy(tmp_path / "lacking", config)
-    (lacking / extractor).unlink()
-    cases.append((lacking, r"no feature extractor: the preprocessor_config\.json"))
     for path, message in cases:
-        with input_error(message) as error:
+        with input_error(message):
             create_frontend(name, path)
-        assert "\n" not in str(error.value)
 
 
 def test_the_extractor_may_be_in_the_file_of_a_processor(saved, tmp_path):
@@ -201,17 +178,12 @@ def test_the_extractor_may_be_in_the_file_of_a_processor(saved, tmp_path):
     create_frontend(name, copied)
 
 
-def test_files_and_folders_of_another_type_or_size_are_refused(saved, tmp_path):
-    name, _, _, folder = saved
+def test_a_file_of_other_weights_is_refused(saved, tmp_path):
+    name, _, _, _ = saved
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
     expected = "folder: w2v-BERT 2.0 is read from a Hugging Face folder" if name == "w2v_bert2" else "checkpoint of Wh"
     with input_error(rf"weights\.pt is not a {expected}"):
         create_frontend(name, tmp_path / "weights.pt")
-    with input_error("holds (w2v-BERT|Whisper)"):
-        create_frontend("wavlm", folder)
-    if name == "whisper":
-        with input_error(r"is not Whisper Tiny.*num_mel_bins is 20, not 80.*frontend=whisper"):
-            create_frontend("whisper_tiny", folder)
 
 
 @every_name
@@ -233,13 +205,6 @@ def test_samples_behind_the_last_frame_change_nothing(name):
         assert torch.equal(frontend(waveform)[0], cut)
 
 
-@every_name
-def test_a_waveform_without_a_frame_is_refused(name):
-    frontend = create(name)
-    with input_error(f"{frontend.min_samples - 1} samples is too short"):
-        frontend(noise(1, frontend.min_samples - 1))
-
-
 def test_whisper_reads_its_first_seconds_only():
     frontend = create("whisper").eval()
     waveform = noise(1, 40_000)
@@ -252,15 +217,12 @@ def test_whisper_reads_its_first_seconds_only():
 
 
 def test_a_window_is_at_most_as_long_as_whisper_reads():
-    """With a hop of its own, a longer window is refused."""
     waveform = noise(1, 40_000)
     detector = Detector.from_config({"frontend": create("whisper").config, "backend": "asp_mlp"})
     track = detector.score_track(waveform[0], 16000, window=2.5)
     expected = detector.score_track(waveform[0], 16000, window=2)
     assert track.window == 2
     assert track.scores.tolist() == expected.scores.tolist()
-    with input_error(r"window of 2\.5 s is too long for this detector, .* its first 2 s"):
-        detector.score_track(waveform[0], 16000, window=2.5, hop=2.5)
 
 
 def gradients_of(frontend):

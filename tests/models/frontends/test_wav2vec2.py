@@ -9,9 +9,8 @@ from builders.genuine_checkpoint import FORMS, configuration, tensors_of, write_
 from torch.testing import assert_close
 
 from nes2net import create_frontend
-from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
-from nes2net.models.checkpoints.fairseq import from_torchaudio, to_fairseq
+from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.ssl import SMALL
 
 
@@ -68,10 +67,6 @@ def test_each_dropout_is_drawn_only_in_train_mode(name, option):
     torch.manual_seed(0)
     waveform = torch.randn(1, 4000)
     with torch.no_grad():
-        frontend = create_frontend(name, **SMALL)
-        outputs = [frontend.train(mode)(waveform)[-1] for mode in (True, True, False)]
-        assert torch.equal(outputs[0], outputs[1])
-        assert torch.equal(outputs[0], outputs[2])
         frontend = create_frontend(name, **{**SMALL, option: 0.5})
         train = {frontend(waveform)[-1].sum().item() for _ in range(6)}
         frontend.eval()
@@ -116,45 +111,29 @@ def test_files_that_are_not_of_wav2vec2_are_refused(pretrained, tmp_path):
     torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
     del torn["model"]["encoder.layers.1.fc1.weight"]
     for content, message in (
-        (None, r"file\.pt not found.*`ssl_checkpoint`"),
-        ({"epoch": 3}, "holds no state dict"),
         ({"model": {"weight": torch.zeros(2)}}, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"),
         (torn, r"missing: model\.encoder\.layers\.1\.fc1\.weight"),
     ):
-        if content is not None:
-            torch.save(content, tmp_path / "file.pt")
+        torch.save(content, tmp_path / "file.pt")
         with input_error(message):
             create_frontend("wav2vec2", tmp_path / "file.pt")
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_files_in_other_forms_are_read_and_identified(tmp_path, form):
+def test_a_file_in_another_form_gives_the_same_front_end(tmp_path, form):
     frontend = create_frontend("wav2vec2", **SMALL)
     path = write_form(frontend, tmp_path / "file.pt", form)
     read = create_frontend("wav2vec2", path)
     expected = frontend.state_dict()
     assert read.config == frontend.config
     assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
-    identity = identify(path)
-    assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)"
-    assert not identity.misfit
-    assert identity.config == {"frontend": frontend.config}
-    assert ("of the whole model, only the encoder is read" in identity.notes) == (form == "fine-tuned")
 
 
-@pytest.mark.parametrize("has_options", [True, False])
-def test_unusable_files_are_not_called_complete(tmp_path, capsys, has_options):
-    """A file with NaN, and one without the options of its model."""
+def test_info_does_not_call_a_file_with_nan_complete(tmp_path, capsys):
     frontend = create_frontend("wav2vec2", **SMALL)
-    content = {"model": tensors_of(frontend)}
-    message = "does not fit this model"
-    if has_options:
-        content["cfg"] = {"model": configuration(frontend)}
-        content["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
-        message = r"NaN or infinite numbers in model\.encoder\.layers\.0\.fc1\.weight"
+    content = {"model": tensors_of(frontend), "cfg": {"model": configuration(frontend)}}
+    content["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
     torch.save(content, tmp_path / "file.pt")
-    with input_error(message):
-        create_frontend("wav2vec2", tmp_path / "file.pt")
     assert main(["info", str(tmp_path / "file.pt")]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "not usable as a front-end" in shown
@@ -189,16 +168,6 @@ def test_every_sample_is_used_if_batches_are_normalised_as_a_whole():
     frontend = create_frontend("wav2vec2", **SMALL, normalize="batch")
     assert frontend.config["normalize"] == "batch"
     assert frontend.used_samples(6399) == 6399
-
-
-def test_torchaudios_names_become_fairseqs():
-    file = zoo.read("frontend_torchaudio_tiny")
-    torchaudio_names = file["state_dict_torchaudio"]
-    fairseq_names = file["state_dict_fairseq"]
-    unused = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
-    renamed = {from_torchaudio(name): tensor for name, tensor in torchaudio_names.items()}
-    assert renamed.keys() == {name for name in fairseq_names if not name.startswith(unused)}
-    assert all(torch.equal(tensor, fairseq_names[name]) for name, tensor in renamed.items())
 
 
 def test_each_waveform_is_normalised_by_itself():

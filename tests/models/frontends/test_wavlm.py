@@ -17,9 +17,6 @@ TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 9
 def test_every_hidden_state_is_unilms(pretrained, length):
     reference = golden.read("frontends/tiny_wavlm")["arrays"]
     frontend = create_frontend("wavlm", pretrained / "tiny_wavlm_unilm.pt", normalize=False).eval()
-    assert frontend.out_dim == 48
-    assert frontend.num_layers == 4
-    assert frontend.hop_length == 320
     waveform = torch.from_numpy(reference[f"in_{length}"])
     with torch.inference_mode():
         states = frontend(waveform, layers="all")

@@ -22,11 +22,6 @@ def distance(x, magnitude):
     return np.linalg.norm(frames - magnitude) / np.linalg.norm(magnitude)
 
 
-def test_a_waveform_is_rebuilt_from_its_spectrum(voice):
-    frames = spectral.spectrum(voice, 1024, 160)
-    np.testing.assert_allclose(spectral.waveform(frames, 1024, 160, len(voice)), voice, atol=1e-12)
-
-
 def test_mel_bands_and_mfccs_equal_librosas(voice):
     expected = librosa.filters.mel(sr=16000, n_fft=1024, n_mels=80, htk=True)
     np.testing.assert_allclose(spectral.mel_bands(80, 1024), expected, atol=1e-8)

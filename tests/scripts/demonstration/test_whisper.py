@@ -24,9 +24,9 @@ def variable(name, array):
     return text(name) + shape + struct.pack("<BI", TYPES[array.dtype.name], array.nbytes) + array.tobytes()
 
 
-def model_bin(variables, version=6, spec="WhisperSpec"):
+def model_bin(variables):
     """The bytes of a model as CTranslate2's converters write it, with one alias."""
-    content = struct.pack("<I", version) + text(spec) + struct.pack("<II", 3, len(variables))
+    content = struct.pack("<I", 6) + text("WhisperSpec") + struct.pack("<II", 3, len(variables))
     content += b"".join(variable(name, array) for name, array in variables.items())
     return content + struct.pack("<I", 1) + text("decoder/projection/weight") + text("decoder/embeddings/weight")
 
@@ -76,9 +76,9 @@ def frontend():
 def convert(tmp_path):
     """A function that converts the bytes of a model, and returns the front-end of the folder."""
 
-    def run(content, seconds=2, **options):
+    def run(content, seconds=2):
         (tmp_path / "model.bin").write_bytes(content)
-        whisper.convert(tmp_path / "model.bin", tmp_path / "folder", seconds=seconds, **options)
+        whisper.convert(tmp_path / "model.bin", tmp_path / "folder", seconds=seconds)
         return create_frontend("whisper", tmp_path / "folder").eval()
 
     return run
@@ -101,14 +101,6 @@ def test_positions_are_cut_to_the_seconds_asked_for(frontend, convert):
     torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
 
 
-@pytest.mark.parametrize(
-    "options, message", [({"seconds": 3}, "3 s are not 1 to 2 s"), ({"layers": 3}, "3 layers are not 1 to 2")]
-)
-def test_more_seconds_or_layers_than_the_model_has_are_refused(frontend, convert, options, message):
-    with input_error(message):
-        convert(model_bin(variables_of(frontend)), **options)
-
-
 def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
     (tmp_path / "model.bin").write_bytes(model_bin(variables_of(frontend)))
     words = [str(tmp_path / "model.bin"), str(tmp_path / "folder"), "--seconds", "2", "--layers", "1"]
@@ -125,8 +117,6 @@ def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
         ({"encoder/conv1/weight_scale": np.float32(1)}, "quantised weights"),
         ({"encoder/conv1/weight": np.zeros((8, 12, 3), "int8")}, "conv1.weight.* is not float32 or float16"),
         ({"encoder/layer_1/self_attention/linear_0/bias": np.ones(24, "float32")}, "bias of the keys"),
-        ({"encoder/layer_1/self_attention/linear_0/bias": np.ones(23, "float32")}, "reshape"),
-        ({"encoder/conv1/weight": np.zeros((8, 12), "float32")}, "unpack"),
     ],
 )
 def test_encoders_that_the_front_end_cannot_compute_are_refused(frontend, convert, tmp_path, changes, message):
@@ -135,44 +125,9 @@ def test_encoders_that_the_front_end_cannot_compute_are_refused(frontend, conver
     assert not (tmp_path / "folder").exists()
 
 
-def test_missing_variables_are_named(frontend, convert):
-    for name in ("encoder/num_heads", "encoder/position_encodings/encodings", "encoder/conv1/weight"):
-        variables = variables_of(frontend)
-        del variables[name]
-        with input_error(r"no variable encoder/|conv1\.weight"):
-            convert(model_bin(variables))
-
-
 def test_every_cut_of_a_file_is_refused(frontend, convert):
     content = model_bin(variables_of(frontend))
     aliases = len(text("decoder/projection/weight") + text("decoder/embeddings/weight")) + 4
     for length in (*range(0, 400), *range(400, len(content) - aliases, 997)):
         with input_error("is damaged: "):
             convert(content[:length])
-
-
-BIAS_ONLY = model_bin({"encoder/conv1/bias": np.zeros(4, "float32")})
-VERSION_6 = struct.pack("<I", 6)
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (struct.pack("<I", 3) + text("WhisperSpec"), "version 3 of the format"),
-        (VERSION_6 + text("TransformerSpec"), "a model of type 'TransformerSpec'"),
-        (VERSION_6 + text("WhisperSpec") + struct.pack("<II", 3, 2**32 - 1), "before the end of the file"),
-        (BIAS_ONLY.replace(b"\x04\x00\x00\x00\x00", b"\xff" * 5), "type 255"),
-        (VERSION_6 + b"\x02\x00\xff\xfe", "codec can't decode"),
-    ],
-)
-def test_files_that_are_no_whisper_model_are_refused(tmp_path, capsys, content, message):
-    file = tmp_path / "model.bin"
-    file.write_bytes(content)
-    assert whisper.main([str(file), str(tmp_path / "folder")]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_a_size_that_the_data_contradict_is_refused(convert):
-    wrong = BIAS_ONLY.replace(struct.pack("<BI", 1, 4), struct.pack("<BI", 1, 2**31))
-    with input_error(r"'conv1/bias'|'encoder/conv1/bias' of shape \[2147483648\] has 16 bytes"):
-        convert(wrong)
