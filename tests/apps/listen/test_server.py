@@ -129,6 +129,17 @@ def test_a_call_that_has_ended_is_not_resumed(serve):
     assert again[0]["session"] != lines[0]["session"]
 
 
+def test_a_lost_call_is_not_resumed_with_other_audio(serve):
+    url = serve()
+    with connect(url) as client:
+        lines = started(client)
+        lose(client)
+    time.sleep(0.3)
+    with connect(url) as client:
+        say(client, **{**START, "rate": 8000}, session=lines[0]["session"])
+        assert "had another rate" in rest_or_closed(client)[0]["message"]
+
+
 def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     url = serve()
     with connect(url) as lost:
