@@ -199,16 +199,6 @@ def test_blocks_of_python_run_or_compile():
                 exec(code, {})
 
 
-def declared_extras():
-    declared = text(REPOSITORY / "pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    return re.findall(r"^(\w+) = \[", declared, re.MULTILINE)
-
-
-def test_the_page_of_installation_lists_every_extra():
-    table = text(REPOSITORY / "docs" / "install.md").partition("| extra | for |")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(declared_extras())
-
-
 def test_every_chapter_is_in_the_manual_of_the_readme():
     """Under its own title."""
     manual = text(REPOSITORY / "README.md").partition("## Manual")[2]

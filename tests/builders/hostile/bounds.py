@@ -1,14 +1,11 @@
-"""Small files that take endless time or memory to read: tar, RawBoost and ONNX."""
+"""Small files that take endless time or memory to read: tar and RawBoost."""
 
 from __future__ import annotations
 
 import gzip
 import tarfile
-from importlib.util import find_spec
 
-import numpy as np
-
-from builders.hostile import Case, nes2net, onnx_files
+from builders.hostile import Case
 from builders.hostile.making import maker, written
 from nes2net.data.corpora.shards import CORPUS
 from nes2net.lib.unpacking import unpack
@@ -91,34 +88,3 @@ def _add_parameter(name, value):
 _add_parameter("nBands", 10**8)
 _add_parameter("N_f", 10**400)
 _add_parameter("g_sd", 1e308)
-
-
-# Constants of an ONNX graph
-
-
-def _with_products(folder):
-    """An ONNX file that adds a constant to the mean, made by ten products of matrices of 8,000 × 8,000."""
-    from onnx import TensorProto, helper, numpy_helper  # optional: the extra onnx
-
-    model = onnx_files.good()
-    graph = model.graph
-    graph.initializer.append(numpy_helper.from_array(np.array([8000, 8000]), "size"))
-    graph.initializer.append(numpy_helper.from_array(np.array([0, 1]), "both"))
-    number = helper.make_tensor("x", TensorProto.FLOAT, [1], [1e-4])
-    nodes = [helper.make_node("ConstantOfShape", ["size"], ["a0"], value=number)]
-    for index in range(10):
-        nodes.append(helper.make_node("MatMul", [f"a{index}", f"a{index}"], [f"a{index + 1}"]))
-    nodes.append(helper.make_node("ReduceMean", ["a10", "both"], ["constant"], keepdims=0))
-    graph.node[0].output[0] = "mean_alone"
-    graph.node.insert(1, helper.make_node("Add", ["mean_alone", "constant"], ["mean"]))
-    for position, node in enumerate(nodes):
-        graph.node.insert(position, node)
-    return onnx_files.write(folder, model)
-
-
-def _describe(path):
-    return nes2net("info", path)
-
-
-if find_spec("onnx") and find_spec("onnxruntime"):
-    CASES.append(Case("products of constants", _with_products, _describe, None))
