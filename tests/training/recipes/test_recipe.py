@@ -284,17 +284,6 @@ def test_a_file_hides_the_packaged_recipe_of_its_name_but_a_folder_does_not(path
     assert load_recipe("asvspoof5_nes2net_x").name == "mine"
 
 
-def test_an_unknown_recipe_is_answered_with_the_nearest(path):
-    pattern = r"recipe {} is neither a YAML file nor a packaged recipe{}nown: .*, … \(.* `nes2net info` lists them\)$"
-    for recipe, meant in (
-        ("asvspoof2019_nes2net", r"; did you mean 'asvspoof2019_nes2net_x'\? K"),
-        ("configs/asvspoof5_aasist.yaml", r"; did you mean 'asvspoof5_aasist'\? K"),
-        ("zzz.yaml", "; k"),
-    ):
-        with input_error(pattern.format(recipe, meant)):
-            load_recipe(recipe)
-
-
 def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
