@@ -14,9 +14,13 @@ def test_every_stage_of_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
     assert (done.returncode, problems) == (0, []), done.stderr[-2000:]
     assert "without meaning" in done.stdout
     rows = read_json(tmp_path / "results.json")
-    assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(loaded("benchmarks/gpu.py").STAGES)
-    assert {"environment", "ceilings"} <= {row["section"] for row in rows}
-    assert all(row["TFLOP/s"] > 0 for row in rows if row["section"] == "ceilings" and "product" in row["what"])
+    benchmark = loaded("benchmarks/gpu.py")
+    assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(benchmark.STAGES)
+    ceilings = [row for row in rows if row["section"] == "ceilings"]
+    products = [row for row in ceilings if "product" in row["what"]]
+    assert products
+    for row in products:
+        assert row["TFLOP/s"] > 0
     assert not [row for row in rows if row.get("note", "").startswith("left out")]
     holds = {row["section"] for row in rows if row.get("holds")}
     assert {"full size against the CPU", "one score", "steps"} <= holds
