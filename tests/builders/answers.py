@@ -109,9 +109,9 @@ ENTRANCES = {
 }
 
 
-def predicted(capsys, path: Path, calibration: Path, abstain: float) -> dict[str, Any]:
+def predicted(capsys, path: Path, calibration: Path, abstain: float, *flags: str) -> dict[str, Any]:
     """The row of `nes2net predict --json`."""
     model = calibration.parent / "tone.pth"
     words = ["predict", path, "--model", model, "--device", "cpu", "--calibration", calibration]
-    assert main([*map(str, words), "--abstain", str(abstain), "--json"]) == 0
+    assert main([*map(str, words), "--abstain", str(abstain), "--json", *flags]) == 0
     return json.loads(capsys.readouterr().out)

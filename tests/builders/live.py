@@ -52,7 +52,7 @@ def serving(judge, clients=4, **settings):
 
     with listening_socket("127.0.0.1", range(0, 1)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
-        server = Server("small.pth", ServerSettings(clients=clients, allow_name=["lab.example"], **settings))
+        server = Server("small.pth", ServerSettings(clients=clients, **settings))
         thread = threading.Thread(target=server.serve)
         with server.accepting(listener):
             server.begin(judge)

@@ -7,7 +7,6 @@ from nes2net.actions.calibration import apply_calibration, calibrate
 from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import match_file
-from nes2net.evaluation.transfer import SetFiles, ThresholdSource
 from nes2net.scoring.judgement import ScoreFile
 
 DOUBT = "the file calls recordings fake and real, and all its scores lie between 0.5 and 1"
@@ -40,19 +39,6 @@ def test_evaluate_doubts_scores_of_the_predicted_class(folder):
     result = evaluate(labels_of(folder), [folder / "predicted.csv"], num_resamples=5)
     assert result["eer"].value > 0.3
     assert any(note.startswith(DOUBT) for note in result.notes)
-    assert any(notice.startswith(DOUBT) for notice in result.to_dict()["notices"])
-
-
-def test_doubts_about_scores_are_named_for_every_set(folder):
-    predicted = folder / "predicted.csv"
-    further_set = SetFiles("generic", predicted, folder / "key.csv", "all")
-    source = ThresholdSource(
-        dev_scores=[predicted], dev_keys=folder / "key.csv", dev_phase="all", further=[further_set]
-    )
-    settings = {"threshold_source": source, "num_resamples": 5}
-    result = evaluate(labels_of(folder), [folder / "bonafide.csv"], **settings)
-    doubts = [warning for warning in result.warnings if DOUBT in warning]
-    assert len(doubts) == 2
 
 
 def test_calibrations_name_doubts_about_scores(folder, capsys):
@@ -64,9 +50,7 @@ def test_calibrations_name_doubts_about_scores(folder, capsys):
     assert f"predicted.csv: {DOUBT}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "form", ["clips/{}.wav,{},{}", "clips/{};{};{}", "clips/{}.flac\t{}\t{}", "clips/{} A01 {} {}"]
-)
+@pytest.mark.parametrize("form", ["clips/{};{};{}", "clips/{}.flac\t{}\t{}"])
 def test_labels_that_contradict_the_key_are_named_whatever_the_form_of_the_ids(folder, form):
     """With folders, suffixes and other words for the classes."""
     rows = []

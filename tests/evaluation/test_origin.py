@@ -1,7 +1,5 @@
 """The record beside a score file, as the report reads it, and whether the detector has seen the trials."""
 
-from datetime import datetime, timedelta
-
 import numpy as np
 import pytest
 import soundfile
@@ -9,17 +7,14 @@ from builders.files import write, write_record, write_scores
 from builders.report_case import make_case, report_of
 from scipy.stats import spearmanr
 
-from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
-from nes2net.evaluation.key import Labels
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
 from nes2net.lib.files import sha256_of
 from nes2net.models.provenance import Provenance
-from nes2net.scoring import judgement
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy
 from nes2net.scoring.judgement import ScoreFile
@@ -64,9 +59,6 @@ def test_the_source_of_scores_is_read_from_their_record(case):
         "software": "nes2net 0.3.0, torch 2.9.0",
     }
     assert report.header["sources"] == {"good": facts, "worse": {}}
-    page = html_page(report)
-    for text in (facts["model"], facts["checkpoint"], "2026-01-02 03:04 UTC", "torch 2.9.0", "no record of these"):
-        assert text in page
 
 
 def test_other_files_beside_scores_are_no_records(tmp_path):
@@ -76,28 +68,6 @@ def test_other_files_beside_scores_are_no_records(tmp_path):
     for content in ("no JSON", "[]", "{}", evaluated, of_others):
         write(tmp_path / "good.txt.json", content)
         assert read_origin(ScoreFile.of(scores)) == ({}, [])
-
-
-def test_a_record_may_lack_anything(tmp_path):
-    scores = write(tmp_path / "good.txt", "a 1\n")
-    write_record(scores, checkpoint={"recipe": "old"}, architecture=[], scored_at=3)
-    assert read_origin(ScoreFile.of(scores)) == ({"record": f"{scores}.json"}, [])
-
-
-def test_an_evaluation_reads_a_record_once(case, monkeypatch):
-    scores = case / "good.txt"
-    write_full_record(scores)
-    read_paths = []
-
-    def read_and_count(path):
-        read_paths.append(path)
-        return read_record(path)
-
-    monkeypatch.setattr(judgement, "record_of", read_and_count)
-    labels = Labels("asvspoof2021_la", case / "trial_metadata.txt", "eval")
-    result = evaluate(labels, [scores], num_resamples=5)
-    assert result.header["sources"]["good"]["recipe"] == "nes2net_x (small)"
-    assert read_paths == [scores]
 
 
 def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
@@ -112,9 +82,6 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
     assert facts["model"] == "lps + last + asp_mlp"
     assert facts["recipe"] == "mine"
     assert facts["checkpoint"] == "m.pth"
-    assert datetime.fromisoformat(facts["scored_at"]).utcoffset() == timedelta(0)
-    assert facts["software"].startswith("nes2net ")
-    assert "torch" in facts["software"]
     assert read_scored_by(file.record) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000, judgement="scores")
 
 
@@ -125,17 +92,11 @@ def test_a_record_of_changed_scores_is_not_read(tmp_path):
     assert read_record(scores) is None
 
 
-def test_without_a_record_no_detector_is_known():
-    assert read_scored_by(None) is None
-
-
 def test_the_detector_is_read_from_the_record(tmp_path):
     for run, resolution, expected in (
         ({"num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
         ({"num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
-        ({"num_samples": -3}, None, None),
         ({}, None, None),
-        ({"model": 3, "num_samples": None}, None, None),
     ):
         facts = {"model": "a", "dtype": "float32", **run}
         write_record(tmp_path / "good.txt", run=facts, resolution_ms=resolution)
@@ -143,8 +104,8 @@ def test_the_detector_is_read_from_the_record(tmp_path):
         assert read_scored_by(record) == expected, run
 
 
-def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
-    """The report says it for a published model, and for a recipe; not for another corpus or part."""
+def test_scores_of_trials_that_the_detector_has_seen_are_warned_of(case):
+    """For a published model, and for a recipe."""
     published = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
     own_recipe = trained_on(uses("asvspoof2019_la", "train"), uses("asvspoof2021_la", dev="eval"))
     for name, checkpoint in (("good", published), ("worse", {**own_recipe, "path": "b.pth"})):
@@ -154,8 +115,6 @@ def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
     selected = "scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la"
     assert report.warnings == [trained, selected]
     assert f'<p class="warning">{trained}.</p>' in html_page(report)
-    write_full_record(case / "worse.txt")
-    assert report_of(case, "worse").warnings == []
 
 
 # Whether a detector has seen the trials that it scores
@@ -185,20 +144,13 @@ THIRD = trained_on(
     "record, scored, how",
     [
         ("antideepfake_xlsr_1b", "asvspoof2021_df eval", "it was trained on asvspoof2021_df"),
-        ("antideepfake_xlsr_1b", "asvspoof2019_la eval", "it was trained on asvspoof2019_la eval"),
         ("antideepfake_xlsr_1b", "asvspoof2019_la dev", "its epoch was selected on asvspoof2019_la dev"),
         ("antideepfake_xlsr_1b", "in_the_wild eval", ""),
-        ("multiapi_nes2net_la", "in_the_wild eval", "its epoch was selected on in_the_wild"),
-        ("wav2vec2_Nes2Net_X", "asvspoof2021_la eval", ""),
-        ("WavLM_Nes2Net", "ctrsvdd train", "it was trained on ctrsvdd train"),
         (OWN, "generic train", "it was trained on generic train"),
         (OWN, "generic all", "it was trained on generic train"),
         (OWN, "generic eval", ""),
-        (OWN, "asvspoof2019_la train", ""),
         # The progress trials of ASVspoof 2021 are in its only split; an evaluation of others does not count them.
         (PROGRESS, "asvspoof2021_la eval", "its epoch was selected on asvspoof2021_la progress"),
-        (PROGRESS, "asvspoof2021_la eval progress", "its epoch was selected on asvspoof2021_la progress"),
-        (PROGRESS, "asvspoof2021_la eval all", "its epoch was selected on asvspoof2021_la progress"),
         (PROGRESS, "asvspoof2021_la eval eval", ""),
         (trained_on(uses("asvspoof2021_la", "eval")), "asvspoof2021_la eval hidden", "trained on asvspoof2021_la"),
         # A list of one's own that was scored as a whole.
@@ -207,12 +159,9 @@ THIRD = trained_on(
         # Each start may have a start of its own.
         (COPY, "generic train", "mine, from which it started, was trained on generic train"),
         (COPY, "in_the_wild eval", "the epoch of mine, from which it started, was selected on in_the_wild eval"),
-        (COPY, "generic eval", ""),
-        (THIRD, "ctrsvdd train", "third on ctrsvdd say nothing: it was trained on ctrsvdd train"),
         (THIRD, "asvspoof5 train", "say nothing: second, from which it started, was trained on asvspoof5 train"),
         (THIRD, "asvspoof2019_la dev", "of AASIST, from which it started, was selected on asvspoof2019_la dev"),
         # Records of others may be anything.
-        ({"recipe": "old", "published_model": 3}, "generic train", ""),
         ({"started_from": {"published_model": "AASIST"}}, "asvspoof2019_la dev", ""),
     ],
 )
@@ -229,25 +178,18 @@ def test_part_of_a_training_corpus_is_only_possibly_seen():
     """What trained a published model was the official corpus; fewer trials may be a part of it."""
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
-    assert described["trials"] == 2
-    assert not described["official"]
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
     assert "AASIST on asvspoof2019_la may say nothing: it was trained on asvspoof2019_la train, which may" in line
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials={"official": True})
     assert "say nothing: it was trained on asvspoof2019_la train" in line
     assert "may" not in line
-    assert uses_in_words(Provenance(architecture_of="AASIST"), "asvspoof2019_la", "train") == []
-    strange = trained_on(uses("asvspoof2019_la", "train"), trials=[3, {"part": "train"}])
-    assert len(uses_in_words(Provenance.read(strange), "asvspoof2019_la", "train", trials=described)) == 1
-    assert corpora.get("generic").describe_trials(few, "train")["official"]
 
 
-def test_a_corpus_of_one_s_own_is_known_by_its_folder():
+def test_only_a_list_in_the_folder_of_training_counts_as_seen():
     in_this_folder = trained_on(uses("generic", "train", root="."))
     assert not uses_in_words(Provenance.read(OWN), "generic", "train", "another")
     assert not uses_in_words(Provenance.read(in_this_folder), "generic", "train")
-    provenance = Provenance.read(trained_on(uses("generic", "train", "dev", root="own")))
-    assert len(uses_in_words(provenance, "generic", "all", "own")) == 2
+    assert len(uses_in_words(Provenance.read(OWN), "generic", "train", "own")) == 1
 
 
 def test_training_data_can_be_stated_without_folders():
@@ -271,7 +213,7 @@ def scores_with_record(path, scores, **changes):
     return path
 
 
-def test_two_score_files_of_one_detector_are_compared(tmp_path):
+def test_score_files_of_one_detector_are_compared_by_rank_and_by_their_records(tmp_path):
     """By the order of their scores, and by what their records differ in; files of other detectors by the order alone."""
     rows = ["path,label"]
     scores = {}
@@ -288,7 +230,6 @@ def test_two_score_files_of_one_detector_are_compared(tmp_path):
     correlations = [row["rank_correlation"].value for row in result.rows("differences")]
     assert correlations[0] == pytest.approx(spearmanr([*scores.values()], [*rounded.values()]).statistic)
     assert correlations[1:] == [None, None]
-    assert "rank correlation" in result.text()
     differences = "num_samples (64600, None), dtype (float32, bfloat16), trials, torch (2.7.0, 2.8.0)"
     note = f"float32 and bfloat16 are scores of one detector, and their records differ in {differences}"
     assert [text for text in result.notes if "one detector" in text] == [note]

@@ -10,16 +10,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from builders import input_error
-from builders.files import read_json, write
+from builders.files import write
 from builders.report_case import make_case, report_of
-from markupsafe import escape
 
-from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la
 from nes2net.data.corpora.corpus import Counts
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages, html_page
 from nes2net.evaluation.plots import strip_svg
-from nes2net.evaluation.tables import format_p
 from nes2net.metrics.localisation.metrics import ScoredUtterance
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
@@ -71,68 +69,37 @@ class Page(HTMLParser):
 # Content of the page
 
 
-def eer_cell(row):
-    """The text of a cell with the EER of a row and its interval."""
-    low, high = row["eer"].interval
-    return f"{100 * row['eer'].value:.2f}{100 * low:.2f}–{100 * high:.2f}"
-
-
 def test_the_page_of_one_system_has_the_figures_of_its_result(single, pages):
     page = Page(pages[0])
-    assert "<h1>ASVspoof 2021 LA, eval</h1>" in pages[0]
     low, high = single["eer"].interval
     for words in (
         f"{100 * single['eer'].value:.2f}",
         f"95 % interval {100 * low:.2f}–{100 * high:.2f}",
         "240 trials (80 bona fide, 160 spoof)",
-        "bootstrap over 24 speakers, 50 draws, 50 in the breakdowns",
-        "no min t-DCF",
     ):
         assert words in page.text
-    assert page.attributes.count(("svg", "role", "img")) == 2
     for row in single.rows("by attack"):
-        assert {row.labels["attack"], eer_cell(row), str(row.value("num_bonafide"))} <= set(page.cells)
+        low, high = row["eer"].interval
+        eer_with_interval = f"{100 * row['eer'].value:.2f}{100 * low:.2f}–{100 * high:.2f}"
+        assert {row.labels["attack"], eer_with_interval, str(row.value("num_bonafide"))} <= set(page.cells)
     for row in single.rows("by attack and codec"):
         eer = f"{100 * row['eer'].value:.2f}"
         assert any(cell.startswith(eer) and f"spoof {row.value('num_spoof')}" in cell for cell in page.cells)
-    for words in ("Differences", "PARTIAL", "transferred threshold"):
-        assert words not in page.text
 
 
-def test_the_glossary_explains_the_terms_of_the_page(pages):
-    terms_of_one_system, terms_of_several = (re.findall("<dt>(.*?)</dt>", page) for page in pages)
-    assert "minDCF" in terms_of_one_system
-    assert "p-value" not in terms_of_one_system
-    assert "p-value" in terms_of_several
-
-
-def test_the_page_of_several_systems_compares_them(several, pages):
+def test_the_page_of_several_systems_has_their_differences(several, pages):
     page = Page(pages[1])
     good, worse, _ = several.rows("systems")
-    assert page.attributes.count(("svg", "role", "img")) == 4
     pairs = several.rows("differences")
     assert [" ".join(row.labels.values()) for row in pairs] == ["good worse", "good useless", "worse useless"]
     first, last, _ = pairs
     assert first["first_eer"].value == good["eer"].value
     assert first["second_eer"].value == worse["eer"].value
     assert first["difference"].value == good["eer"].value - worse["eer"].value
-    assert first["num_trials"].value == 240
-    assert last["difference"].value < 0
     assert last["difference"].interval[1] < 0
     assert last["p_value"].value < 0.05
     text = f"{100 * last['difference'].value:+.2f}".replace("-", "−")
     assert sum(cell.startswith(text) for cell in page.cells) == 1
-    assert "The 3 p-values are not corrected" in page.text
-    for cost in ("minDCF", "actDCF"):
-        assert f"{cost} with the costs of ASVspoof 5, track 1." in page.text
-    assert {eer_cell(row) for row in several.rows("by codec")} <= set(page.cells)
-    assert several.latex() in page.text
-    assert several.markdown() in page.text
-
-
-def test_p_values_below_a_thousandth_are_shown_as_a_bound():
-    assert format_p(0.0009) == "< 0.001"
-    assert format_p(0.001) == "0.001"
 
 
 def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_place():
@@ -156,43 +123,30 @@ def test_the_page_calls_a_partial_result_partial(case, tmp_path):
     page = Page(html_page(report))
     assert "part: PARTIAL: rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
     assert report.rows("differences")[0].value("num_trials") == 233
-    incomplete, complete = (row for row in report.rows("by attack") if row.labels["attack"] == "A07")
-    assert incomplete.value("num_spoof") < complete.value("num_spoof")  # so each cell counts its own trials
-    for row in (incomplete, complete):
-        assert any(cell.endswith(f"spoof {row.value('num_spoof')}") for cell in page.cells)
 
 
-def test_a_result_of_ctrsvdd_is_shown_by_its_own_rules(tmp_path):
-    """Its rule gives constant scores an infinite threshold, which JSON lacks."""
+def test_an_infinite_threshold_is_null_in_the_json(tmp_path):
+    """The rule of CtrSVDD gives it to constant scores; JSON has no infinity."""
     ends = ["- bonafide", "A09 deepfake", "A10 deepfake", "A14 deepfake"] * 30
     singers = ("m4singer", "acesinger", "kising") * 40
     key = "".join(f"{singer} 1 u{n} - {end}\n" for n, (singer, end) in enumerate(zip(singers, ends)))
     scores = "".join(f"u{n} 1\n" for n in range(120))
     report = evaluated("ctrsvdd", write(tmp_path / "test.txt", key), write(tmp_path / "s.txt", scores))
-    page = Page(html_page(report))
-    for words in ("costs of CtrSVDD, ½ FRR + ½ FAR", "Official table", "excluded by definition: attack A14", "inf"):
-        assert words in page.text
     assert " inf " in report.text()
-    cells = {"all without A14 and acesinger", "source m4singer (with A14)", f"{report['min_dcf'].value:.4f}"}
-    assert cells <= set(page.cells)
     (system,) = json.loads(json.dumps(report.to_dict(), allow_nan=False))["tables"][0]["rows"]
     assert system["threshold"]["value"] is None
 
 
-def test_differences_from_the_official_trials_are_named(single, pages, case, register_corpus):
+def test_differences_from_the_official_trials_are_named(single, case, register_corpus):
     assert single.header["differences_from_official_trials"] == [
         "240 trials instead of 148,176",
         "80 bona fide instead of 14,816",
         "160 spoofed instead of 133,360",
     ]
-    assert "not the official trials of ASVspoof 2021 LA, eval: 240 trials instead of 148,176;" in Page(pages[0]).text
     official = replace(asvspoof2021_la.CORPUS, key_counts={"eval": Counts(240, 80, 160)})
-    unknown = replace(official, key_counts={}, counts={})
-    for name, corpus, differences in (("small", official, []), ("unknown", unknown, None)):
-        register_corpus(name, corpus)
-        report = evaluated(name, case, case / "good.txt")
-        assert report.header["differences_from_official_trials"] == differences
-        assert "official trials" not in report.text()
+    register_corpus("small", official)
+    report = evaluated("small", case, case / "good.txt")
+    assert report.header["differences_from_official_trials"] == []
 
 
 def test_the_speaker_verification_system_is_named(tmp_path, register_corpus):
@@ -204,23 +158,9 @@ def test_the_speaker_verification_system_is_named(tmp_path, register_corpus):
     scores = write(tmp_path / "s.txt", "".join(f"u{n} {n * 7 % 11 + 5 * (n % 2)}\n" for n in range(40)))
     report = evaluated("asvspoof2019_la", tmp_path, scores)
     assert report.header["systems"][0]["asv_counts"] == (10, 10, 10)
-    asv_input = {"kind": "speaker-verification scores", "path": str(asv), "sha256": file_digest(asv)}
-    assert report.header["inputs"][1] == asv_input
     assert f"with the ASV scores of {asv}" in Page(html_page(report)).text
     register_corpus("small", replace(asvspoof2019_la.CORPUS, asv_counts={"eval": (10, 10, 10)}))
-    page = Page(html_page(evaluated("small", tmp_path, scores)))
-    assert "with the organisers’ ASV system" in page.text
-
-
-def test_a_screen_reader_can_read_every_table_or_plot(pages):
-    tables = re.findall(r'aria-label="[^"]+" tabindex="0">\s*(<table.*?</table>)', pages[1], re.DOTALL)
-    assert len(tables) == pages[1].count("<table") >= 6
-    for table in tables:
-        assert re.search(r"<caption>\S", table)
-        for cell in re.findall(r"<th\b[^>]*>", table):
-            assert "scope=" in cell
-    assert pages[1].count('<svg role="img" aria-labelledby=') == 4
-    assert pages[1].count("<desc id=") == 4
+    assert "with the organisers’ ASV system" in html_page(evaluated("small", tmp_path, scores))
 
 
 # The JSON
@@ -233,18 +173,12 @@ def test_the_same_result_is_written_in_the_same_bytes(several, pages, case, tmp_
     text = (tmp_path / "0.json").read_text()
     assert (tmp_path / "1.html").read_text() == pages[1]
     assert (tmp_path / "1.json").read_text() == text
-    data = json.loads(text)
-    assert data == several.to_dict()
-    assert "NaN" not in text
-    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_json_holds_every_table_of_the_result(several):
     data = several.to_dict()
     names = {table["name"] for table in data["tables"]}
     assert {"systems", "by attack", "by codec", "by attack and codec"} <= names
-    assert data["det"].keys() == {"good", "worse", "useless"}
-    assert {"nes2net", "python", "numpy", "matplotlib"} <= data["versions"].keys()
 
 
 def test_the_result_has_the_hashes_of_its_inputs(single, case):
@@ -268,12 +202,6 @@ def test_the_key_or_list_that_was_read_is_hashed(case, tmp_path):
     key = key_of("generic", tmp_path, write(tmp_path / "s.txt", "a 1\nb 0\n"))
     assert key["path"] == str(listed)
     assert key["sha256"] == file_digest(listed)
-    for name in ("bonafide/bonafide0", "spoof/spoof0"):
-        write(tmp_path / "corpus" / f"{name}.wav")
-    ids = [trial.id for trial in generic.CORPUS.keys(tmp_path / "corpus")]
-    scores = write(tmp_path / "s.txt", "".join(f"{id} {'bonafide' in id:d}\n" for id in ids))
-    # Folders have only the hash of their trials.
-    assert key_of("generic", tmp_path / "corpus", scores).keys() == {"kind", "path", "trials_sha256"}
 
 
 # Safety, and the same bytes every time
@@ -286,22 +214,13 @@ def test_text_from_files_is_escaped(tmp_path):
     (folder / "good.txt").rename(hostile)
     hostile.write_text(hostile.read_text() + "<b>bold</b> 1.0\n")
     report = evaluated("asvspoof2021_la", folder, hostile, folder / "worse.txt", allow_partial=True)
-    text = html_page(report)
-    page = Page(text)
+    page = Page(html_page(report))
     assert "script" not in page.tags
     assert "img" not in page.tags
     for _, name, _ in page.attributes:
         assert not name.startswith("on")
     assert attack in page.cells
-    assert str(escape(attack)) in text
     assert "<img src=x onerror=alert(1)>" in page.text
-    assert "<b>bold</b>" in page.text
-
-
-def test_file_names_that_are_not_utf_8_are_shown_with_their_bytes(single, tmp_path):
-    Pages(tmp_path / "r.html", tmp_path / "r.json").write(replace(single, title="\udcff"))
-    assert "\\udcff" in (tmp_path / "r.html").read_text()
-    assert read_json(tmp_path / "r.json")["title"] == "\udcff"
 
 
 def test_the_page_is_self_contained(pages):
@@ -310,21 +229,6 @@ def test_the_page_is_self_contained(pages):
     assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
     assert all(value[0] == "#" for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "data"))
     assert not re.search(r"@import|url\((?!#)", text)
-    assert "content=\"default-src 'none'" in text
-
-
-def test_references_within_the_page_lead_to_one_place(pages):
-    text = pages[1]
-    ids = re.findall(r'\bid="([^"]+)"', text)
-    assert len(set(ids)) == len(ids)
-    assert set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
-
-
-def test_the_colours_of_plots_are_variables_of_the_page(pages):
-    """The page has others in the dark."""
-    _, _, body = pages[1].partition("</style>")
-    fixed_colours = re.findall("#[0-9a-f]{6}", body)
-    assert fixed_colours == []
 
 
 def test_scores_of_any_shape_are_drawn(tmp_path):

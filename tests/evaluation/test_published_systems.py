@@ -105,11 +105,6 @@ def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, ca
     assert "not to eval; ask for --phase progress" in error
 
 
-def test_scores_of_other_trials_than_those_of_progress_are_refused(command, capsys):
-    assert main([*command, "--phase", "progress"]) == 2
-    assert "165,102 scored but not in the key" in capsys.readouterr().err
-
-
 def test_the_command_gives_the_published_figure_of_in_the_wild(shared, tmp_path, capsys):
     source = shared / "real" / "scores" / "in_the_wild"
     key = [line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt")]

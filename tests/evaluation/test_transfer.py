@@ -105,8 +105,6 @@ def test_figures_at_a_transferred_threshold_equal_those_of_the_metrics(case, rep
     development, test = transfer.sets
     assert development.is_development
     assert not test.is_development
-    assert development.name == "generic, all"
-    assert test.name == "asvspoof2021_la"
     (weight,), offset = transfer.decider.calibration.weights, transfer.decider.calibration.offset
     theta = -math.log(0.95 * 1 / (0.05 * 10))
     assert transfer.decider.llr_threshold == pytest.approx(theta, abs=1e-12)
@@ -120,26 +118,9 @@ def test_figures_at_a_transferred_threshold_equal_those_of_the_metrics(case, rep
     assert test.row.value("eer") == report["eer"].value
 
 
-def test_figures_are_shown_by_name(report):
-    shown = report.only(["macro_f1", "cllr"])
-    assert [table.name for table in shown.tables] == ["calibration", "rates", "costs"]
-    assert shown["macro_f1"] == report["macro_f1"]
-    assert "macro-F1 %" in shown.text()
-    assert "EER %" not in shown.text()
-
-
-def test_unknown_names_of_figures_are_refused(report):
-    with input_error("names figures of this result, not 'macro_f2'; did you mean 'macro_f1'"):
-        report.only(["macro_f2"])
-
-
 def test_intervals_equal_those_of_speakers_drawn_by_hand(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row = transfer.sets[1]
-    development_facts, facts = transfer.facts()["sets"]
-    assert development_facts["interval_over"] == "trials"
-    assert facts["interval_over"] == "speakers"
-    assert facts["num_groups"] == 24
     keys = str(case / "trial_metadata.txt")
     tested = read_set(SetFiles("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
     trials = sorted(tested.matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
@@ -162,28 +143,6 @@ def test_intervals_equal_those_of_speakers_drawn_by_hand(case, transfer):
         assert row.row[name].interval == pytest.approx(expected, abs=1e-12), name
 
 
-def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
-    path = tmp_path / "calibration.json"
-    replace(transfer.decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
-    where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
-    development, test = transfer.sets
-    saved_development, saved_test = transfer_of(case, "good", where=where, num_resamples=40).sets
-    assert saved_test == test
-    assert development.row.value("raw_cllr") > 0
-    assert saved_development.row["raw_cllr"].value is None
-    for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
-        assert development.row.value(name) == pytest.approx(saved_development.row.value(name), abs=1e-12)
-    inputs = report_of(case, "good", where=where).header["inputs"]
-    assert "calibration" in {entry["kind"] for entry in inputs}
-
-
-def test_a_calibration_without_ratios_gives_no_figures_of_the_development_set(case, transfer, tmp_path):
-    path = tmp_path / "calibration.json"
-    replace(transfer.decider.calibration, llrs=None).save(path)
-    where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
-    assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
-
-
 def test_each_further_set_of_a_single_system_has_a_row(case):
     further_set = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
     rows = report_of(case, "good", further=[further_set]).rows("rates")
@@ -197,19 +156,12 @@ def test_further_sets_require_a_single_system(case):
         report_of(case, "good", "worse", further=[further_set])
 
 
-def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
+def test_a_calibration_of_frames_gives_no_threshold_of_recordings(case, tmp_path):
     frames = replace(calibration.fit([2.0, 0.0], [-1.0, 1.0]), trained_on={"resolution_ms": 20})
     frames.save(tmp_path / "frames.json")
-    for where, message in (
-        (
-            source(case, "good", "worse"),
-            "2 files in `threshold_from` and 0 in `calibration` for 1 system: use only one of them",
-        ),
-        (source(case, "good", dev_keys="missing.csv"), "missing.csv"),
-        (ThresholdSource(calibrations=[str(tmp_path / "frames.json")]), "of frames of 20 ms, not of recordings"),
-    ):
-        with input_error(message):
-            report_of(case, "good", where=where)
+    where = ThresholdSource(calibrations=[str(tmp_path / "frames.json")])
+    with input_error("of frames of 20 ms, not of recordings"):
+        report_of(case, "good", where=where)
 
 
 def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
@@ -228,7 +180,7 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
             assert message in line
 
 
-def test_trials_that_chose_the_threshold_are_warned_of(case, tmp_path):
+def test_evaluating_the_trials_that_chose_the_threshold_is_warned_of(case, tmp_path):
     def of(where):
         return transfer_of(case, "good", where=where)
 
@@ -254,13 +206,11 @@ def test_a_calibration_of_shifted_scores_loses_information(case):
     (warning,) = transfer.warnings
     development, row = transfer.sets
     assert development.row.value("hter_lost") == pytest.approx(0, abs=1e-12)
-    assert "own_cost" not in row.row.figures
     assert row.row.value("hter") > row.row.value("eer")
     assert row.row.value("eer_llr") < transfer.decider.llr_threshold
     assert metrics.compute_rates(*row.llrs, row.row.value("eer_llr")).hter == pytest.approx(row.row.value("eer"))
     assert row.row.value("cllr") > row.row.value("raw_cllr")
     assert f"made Cllr of asvspoof2021_la worse: {row.row.value('raw_cllr'):.2f} bits" in warning
-    assert f"{row.row.value('cllr'):.2f}" in warning
     assert "bits are lost by calibration, not by discrimination" in losses_in_words(row)
     good = replace(row, row=replace(row.row, figures=row.row.figures | {"calibration_loss": Figure(0.001)}))
     assert "nearly all of it is lost by discrimination" in losses_in_words(good)
@@ -270,26 +220,16 @@ def test_every_form_of_a_result_has_the_figures_at_the_threshold(report, transfe
     row = transfer.sets[1]
     page = html_page(report)
     texts = (page, report.text(), report.markdown(), report.latex())
-    assert " of generic all (60 bona fide, 90 spoof): " in transfer.threshold_in_words
-    assert transfer.threshold_in_words in report.text()
     figures = [
         f"{100 * row.row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1", "macro_f1")
     ]
     for name in ("cllr", "min_cllr", "calibration_loss", "act_dcf"):
         figures += [f"{row.row.value(name):.3f}", f"{row.row[name].interval[1]:.3f}"]
     assert [figure for figure in figures if not all(figure in text for text in texts)] == []
-    assert losses_in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
     assert 'id="reliability-0-1-title"' in page
-    assert 'id="threshold-0-1-title"' in page
-    assert 'id="reliability-0-0-title"' not in page  # none of the development set
-    for term in ("HTER", "operating point", "by discrimination, by calibration", "reliability"):
-        assert f"<dt>{term}</dt>" in page
-    assert {e["kind"] for e in report.header["inputs"]} == {"scores", "development scores", "development key", "key"}
     data = json.loads(json.dumps(report.to_dict()))
     tables = {table["name"]: table["rows"] for table in data["tables"]}
     assert tables["rates"][1]["hter"] == {"value": row.row.value("hter"), "interval": list(row.row["hter"].interval)}
-    assert data["transfers"][0]["basis"]["num_bonafide"] == 60
-    assert sum(reliability_row["on"]["set"] == "asvspoof2021_la" for reliability_row in tables["reliability"]) == 10
 
 
 def list_with_scores(folder, name, ids):
@@ -307,13 +247,3 @@ def test_a_warning_names_the_list_that_the_calibration_was_learned_on(tmp_path):
     for name, (scores, key) in files.items():
         report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
         assert any("learned on trials of" in line for line in report.warnings) == (name == "own")
-
-
-@pytest.mark.parametrize("same_list, expected", [(True, "are development trials"), (False, "have ids of development")])
-def test_equal_ids_in_two_own_lists_need_not_be_the_same_recordings(tmp_path, same_list, expected):
-    ids = [str(number) for number in range(60)]
-    dev_scores, dev_key = list_with_scores(tmp_path, "dev", ids)
-    scores, key = list_with_scores(tmp_path, "test", ids if same_list else [*ids, "new"])
-    source = ThresholdSource([str(dev_scores)], str(dev_key), dev_phase="all")
-    report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
-    assert any(expected in line for line in report.warnings)

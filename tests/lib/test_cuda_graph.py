@@ -18,7 +18,7 @@ def test_a_compiled_detector_can_be_copied(spectral_detector):
     assert twin.scores(torch.zeros(1, 16000)).item() != spectral_detector.scores(torch.zeros(1, 16000)).item()
 
 
-def test_recordings_are_dropped_with_the_weights(spectral_detector):
+def test_recorded_graphs_are_dropped_when_the_weights_are_replaced(spectral_detector):
     """They know where in memory the weights were."""
     changes = [
         lambda: spectral_detector.to(torch.float64),

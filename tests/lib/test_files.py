@@ -63,12 +63,6 @@ def test_the_bytes_of_a_file_are_on_the_disk_before_its_name_and_this_before_the
     assert done[1:] == ["replaced", str(tmp_path.resolve())]
 
 
-def test_a_file_that_can_be_made_again_does_not_wait_for_the_disk(tmp_path, done):
-    with replacing(tmp_path / "entry.npy") as temporary:
-        temporary.write_bytes(b"1")
-    assert done == ["replaced"]
-
-
 def test_the_names_of_a_series_wait_for_the_file_after_it(tmp_path, done):
     with replacing(tmp_path / "shard.parquet", durable=True, in_series=True) as temporary:
         temporary.write_bytes(b"1")
@@ -105,15 +99,6 @@ def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked
     assert set(os.listdir(tmp_path)) <= {"special", "link"}
 
 
-def test_text_is_written_to_a_device(tmp_path):
-    path = device(tmp_path / "null")
-    before = os.stat(path)
-    check_writable(path, stream=True)
-    write_output(path, "text")
-    assert os.path.samestat(before, os.stat(path))
-    assert os.listdir(tmp_path) == ["null"]
-
-
 def test_text_is_written_to_a_pipe(tmp_path):
     path = pipe(tmp_path / "pipe")
     read = []
@@ -142,8 +127,8 @@ def test_only_an_output_that_a_person_names_is_written_through_a_link(tmp_path, 
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_no_link_is_followed(tmp_path, monkeypatch, exists):
-    """Whether it leads to a file or to none: a lock, a log and a temporary file change nothing elsewhere."""
+def test_a_lock_and_a_log_are_not_written_through_a_link(tmp_path, exists):
+    """Whether it leads to a file or to none."""
     elsewhere = tmp_path / "elsewhere"
     link = tmp_path / "link"
     if exists:
@@ -154,16 +139,9 @@ def test_no_link_is_followed(tmp_path, monkeypatch, exists):
             open(link, mode, opener=never_linked)
     with input_error("link: is a link"), exclusive_lock(link, ""):
         raise AssertionError("nothing is locked")
-    names = iter(["guessed", "other"])
-    monkeypatch.setattr(files.secrets, "token_hex", lambda _: next(names))
-    (tmp_path / ".a.guessed.tmp").symlink_to(elsewhere)
-    with pytest.raises(FileExistsError), replacing(tmp_path / "a"):
-        raise AssertionError("nothing is written")
-    write_text(tmp_path / "a", "new")
-    assert (tmp_path / "a").read_text() == "new"
-    assert os.path.islink(tmp_path / ".a.guessed.tmp")
     assert elsewhere.exists() == exists
-    assert not exists or elsewhere.read_text() == "old"
+    if exists:
+        assert elsewhere.read_text() == "old"
 
 
 def write_a_file(path):
@@ -211,10 +189,6 @@ def test_json_holds_no_number_that_json_does_not_have():
     assert json.loads(json_text(content)) == {"a": [None, {"b": None}], "c": 1 / 3, "d": None, "ä": True}
 
 
-def test_json_is_written_with_the_options_of_json():
-    assert json_text({"ä": [1.0]}, indent=1, ensure_ascii=False) == '{\n "ä": [\n  1.0\n ]\n}'
-
-
 def test_a_file_is_read_up_to_a_length(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
@@ -224,9 +198,8 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
-    for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
-        with input_error(message):
-            read_bounded(wrong, 100)
+    with input_error("No such file"):
+        read_bounded(tmp_path / "none", 100)
     with input_error("is longer than 100 bytes"):
         read_bounded("/dev/zero", 100)
     with input_error("is a named pipe, not a file or /dev/stdin"):

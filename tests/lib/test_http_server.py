@@ -1,16 +1,12 @@
 """Where a server listens, and by which names it is known."""
 
-import errno
-import os
-import resource
 import socket
 import threading
-from contextlib import contextmanager
 
 import pytest
 from builders import PATIENCE, input_error, wait
 
-from nes2net.lib.http_server import Listener, address_of, is_loopback, listening_socket, most_connections, names_at
+from nes2net.lib.http_server import Listener, address_of, is_loopback, listening_socket, names_at
 
 
 def test_a_server_has_the_names_by_which_it_can_be_reached():
@@ -87,40 +83,6 @@ def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):
     assert not is_cut(later)
 
 
-@contextmanager
-def no_free_descriptor():
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))  # whichever file is closed meanwhile, 0 stays open
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def test_without_a_free_descriptor_a_connection_waits(listener, caplog):
-    client = socket.create_connection(listener.getsockname(), PATIENCE)
-    accepted = []
-    thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
-    with no_free_descriptor():
-        thread.start()
-        wait(lambda: caplog.messages)
-        thread.join(0.5)
-        assert thread.is_alive()
-    thread.join(PATIENCE)
-    assert accepted[0][1] == client.getsockname()
-    assert caplog.messages == [f"a connection could not be opened ({os.strerror(errno.EMFILE)})"]
-
-
-def test_without_a_descriptor_a_socket_that_does_not_block_raises_what_asyncio_expects(listener):
-    listener.setblocking(False)
-    with socket.create_connection(listener.getsockname(), PATIENCE), no_free_descriptor():
-        with pytest.raises(BlockingIOError):
-            listener.accept()
-    with pytest.raises(BlockingIOError):  # also if no client comes
-        while True:
-            listener.accept()
-
-
 def test_accepting_ends_when_the_socket_is_closed(listener):
     listener.settimeout(0.1)
     ended = threading.Event()
@@ -133,13 +95,3 @@ def test_accepting_ends_when_the_socket_is_closed(listener):
     threading.Thread(target=accept, daemon=True).start()
     listener.close()
     assert ended.wait(PATIENCE)
-
-
-def test_the_most_connections_follow_from_the_files_that_may_be_open():
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
-    try:
-        assert most_connections() == 100
-        assert most_connections(files_each=4) == 25
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -11,18 +11,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes are 
 
 
 @pytest.mark.parametrize("mode", ["ab", "wb", "r+b"])
-@pytest.mark.parametrize("is_read", [False, True])
-def test_pipes_in_place_of_run_files_are_refused(tmp_path, mode, is_read):
-    """Opening a pipe would wait for its other end, if nobody reads it."""
+def test_pipes_in_place_of_run_files_are_refused(tmp_path, mode):
+    """Opening a pipe would wait for its other end."""
     path = tmp_path / "a.log"
     os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK) if is_read else None
     with input_error(r"a\.log: is a device or a pipe"):
         open(path, mode, opener=never_linked)
     with input_error(r"a\.log: is a device or a pipe"), exclusive_lock(path, ""):
         raise AssertionError("a pipe is locked")
-    if reader is not None:
-        os.close(reader)
 
 
 def test_only_the_folder_that_the_user_named_may_be_a_link(tmp_path):

@@ -12,10 +12,10 @@ _ITSELF: list = []
 _ITSELF.append(_ITSELF)
 
 
-def doubled(times: int, pair=lambda value: [value, value]):
+def doubled(times: int):
     value = 1
     for _ in range(times + 1):
-        value = pair(value)
+        value = [value, value]
     return value
 
 
@@ -27,15 +27,9 @@ def test_plain_data_is_accepted():
     "value, message",
     [
         (doubled(25), _REFUSED + "100,002 values"),
-        (doubled(25, lambda value: (value, value)), _REFUSED + "100,002 values"),
-        (doubled(25, lambda value: {"a": value, "b": value}), _REFUSED + "100,004 values"),
-        (doubled(10**5), "nested more than 32 deep"),
         (_ITSELF, "nested more than 32 deep"),
-        ([0] * 200_000, _REFUSED + "200,000 values, and at most 100,000 are accepted"),
         (["x" * 500_000] * 3, _REFUSED + "1.5 MB of text"),
-        ({"x" * 2_000_000: 1}, _REFUSED + "2.0 MB of text"),
         ([10**5000], "the number <a number of 16610 bits>: expected numbers of at most 64 bits"),
-        ({1, 2}, "a value of type set: expected text, numbers"),
         ([object()], "a value of type object"),
     ],
 )

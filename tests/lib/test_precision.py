@@ -6,10 +6,8 @@ import pytest
 import torch
 from builders import PATIENCE, input_error
 
-from nes2net.lib.devices import check_precision, float32_products, float32_settings, parse_precision
+from nes2net.lib.devices import check_precision, float32_products, float32_settings
 from nes2net.lib.errors import InputError
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -72,25 +70,16 @@ def test_the_most_exact_precision_of_all_threads_prevails():
     assert float32_settings() == before
 
 
-def test_precisions_are_read_from_names_or_types():
-    assert [parse_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
-    for wrong in ("fp16", torch.int8, None):
-        with input_error("unknown dtype"):
-            parse_precision(wrong)
-
-
 def test_a_precision_that_the_device_lacks_is_refused(monkeypatch):
     """Only what PyTorch says of a GPU is replaced."""
     gpu = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    check_precision("int8", CPU)
     check_precision("float16", gpu)
     for precision, device, message in (
-        ("tf32", CPU, "precision of NVIDIA GPUs, not of cpu: use float32 or bfloat16"),
+        ("tf32", torch.device("cpu"), "precision of NVIDIA GPUs, not of cpu: use float32 or bfloat16"),
         ("int8", gpu, "int8` is for the CPU, not for cuda:0: use bfloat16"),
         ("bfloat16", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: use float16"),
-        ("tf32", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: use float16"),
     ):
         with input_error(message):
             check_precision(precision, device)

@@ -5,7 +5,6 @@ import io
 import os
 import resource
 import signal
-import struct
 import tarfile
 import zipfile
 
@@ -110,18 +109,6 @@ def test_nothing_is_unpacked_into_a_linked_folder(tmp_path, make):
     assert unpack_beside(archive) == 3
 
 
-def test_a_zip_whose_members_overlap_is_refused(tmp_path):
-    """One member of 100 MB of zeros, named a thousand times in the directory."""
-    path = make_zip(tmp_path / "a.zip", {"a": bytes(100_000_000)})
-    content = path.read_bytes()
-    directory_offset = content.rindex(b"PK\1\2")
-    directory = content[directory_offset : content.index(b"PK\5\6")] * 1000
-    last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), directory_offset, 0)
-    path.write_bytes(content[:directory_offset] + directory + last)
-    with input_error(r"1\.\d GB of members"):
-        unpack_beside(path)
-
-
 def header(name, kind=tarfile.REGTYPE, size=0):
     entry = tarfile.TarInfo(name)
     entry.type = kind
@@ -142,10 +129,8 @@ TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100
         (long_name(70_000), TOO_LONG),  # of gigabytes, which would be read
         # Some versions of Python take a time for them that is quadratic in their number.
         ([header("pax", tarfile.XHDTYPE, 60_000), (b"1" * 60_000).ljust(60_416, b"\0"), header("a")], TOO_LONG),
-        (long_name(5000), "File name too long"),
         ([header("a", size=(8 << 30) - 1)], r"8\.6 GB of members"),
         ([header("a"), header("a/b")], "a file stands where a folder is needed.*Remove it; if .*a.tar.gz holds both"),
-        ([header("a/b"), header("a")], "a file stands where a folder is needed, or the other way round"),
     ],
 )
 def test_hostile_tar_files_are_refused(tmp_path, entries, message):
@@ -170,15 +155,6 @@ def test_a_damaged_archive_is_named(tmp_path, make, options):
     assert set(content_of(tmp_path / "out")) <= {"b.bin"}
 
 
-def test_an_encrypted_zip_is_named(tmp_path):
-    archive = make_zip(tmp_path / "a.zip", {"a": b"secret"})
-    content = bytearray(archive.read_bytes())
-    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
-    archive.write_bytes(content)
-    with input_error("is encrypted; unpack it by hand with its password"):
-        unpack_beside(archive)
-
-
 def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
     """A limit on the size of files stands in for the disk."""
     archive = make_zip(tmp_path / "a.zip", {"set/a": b"1", "set/b": bytes(10_000)})
@@ -194,10 +170,3 @@ def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
     assert content_of(tmp_path / "out") == {"set/a": b"1"}
     assert unpack_beside(archive) == 2
     assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
-
-
-@pytest.mark.parametrize("leads_to", ["nowhere.tar", "link.tar"])
-def test_an_archive_that_is_a_link_to_nothing_is_named(tmp_path, leads_to):
-    (tmp_path / "link.tar").symlink_to(leads_to)
-    with input_error(r"link\.tar: cannot be read"):
-        unpack(tmp_path / "link.tar", tmp_path / "folder", "unpacking")

@@ -116,29 +116,17 @@ def test_with_little_shared_memory_the_batches_are_the_same():
     assert "Exception ignored" not in stderr
 
 
-@pytest.mark.slow
-def test_workers_without_shared_memory_are_an_error_that_names_the_flag():
-    """No process can be started."""
-    stderr = with_shm("8k", "numbers(loader(Numbers()))").communicate(timeout=PATIENCE)[1]
-    (error,) = [line for line in stderr.splitlines() if "Error: " in line]
-    assert "InputError: the workers cannot be started ([Errno 28] No space left" in error
-    assert "--shm-size" in error
-    assert "Exception ignored" not in stderr
-
-
 @pytest.mark.parametrize("number", [0, 9])
 def test_a_killed_worker_is_reported(number):
     with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
         numbers(loader(Numbers(number, kill)))
 
 
-@pytest.mark.parametrize("when", ["in a step", "between two passes"])
-def test_a_worker_that_dies_while_nobody_waits_is_reported(when):
+def test_a_worker_that_dies_while_nobody_waits_is_reported():
     """The main process finishes its step; PyTorch's handler would raise amid it."""
     batches = loader(Numbers())
     waiting = iter(batches)
-    for _ in range(1 if when == "in a step" else NUM_BATCHES + 1):
-        next(waiting, None)
+    next(waiting)
     before = signal.getsignal(signal.SIGCHLD)
     batches.worker_processes[1].kill()
     batches.worker_processes[1].join()
@@ -146,18 +134,13 @@ def test_a_worker_that_dies_while_nobody_waits_is_reported(when):
         torch.zeros(10).sum()  # a step
     assert signal.getsignal(signal.SIGCHLD) is before
     with pytest.raises(Unfinished, match="was killed"):
-        numbers(waiting if when == "in a step" else batches)
+        numbers(waiting)
 
 
-@pytest.mark.parametrize("when", ["before", "starting", "reading"])
-def test_a_signal_ends_waiting_for_hanging_workers(soon, monkeypatch, when):
-    """Training defers signals to the end of a step, which never comes; one may come before the readers are waited for."""
-    batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang) if when == "reading" else hang))
-    if when == "starting":
-        monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+def test_a_signal_ends_waiting_for_hanging_workers(soon):
+    """Training defers signals to the end of a step, which never comes."""
+    batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang)))
     with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer():
-        if when == "before":
-            os.kill(os.getpid(), signal.SIGTERM)
         numbers(batches)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     readers = batches.worker_processes
@@ -165,17 +148,6 @@ def test_a_signal_ends_waiting_for_hanging_workers(soon, monkeypatch, when):
     for reader in readers:
         reader.join(PATIENCE)
     assert not set(readers) & set(active_children())
-
-
-def test_a_worker_may_end_while_signal_handlers_are_restored(monkeypatch):
-    """A handler that stayed would raise whenever any process of this one ends."""
-    before = signal.getsignal(signal.SIGCHLD)
-    put = signal.signal
-    with workers._watch_workers_and_signals(lambda: pytest.fail("it is watched no more")):
-        monkeypatch.setattr(
-            signal, "signal", lambda *arguments: (os.kill(os.getpid(), signal.SIGCHLD), put(*arguments))
-        )
-    assert signal.getsignal(signal.SIGCHLD) is before
 
 
 def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):

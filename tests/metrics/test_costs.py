@@ -47,14 +47,6 @@ def test_cllr_equals_a_computation_by_hand():
     assert compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
 
 
-def test_min_cllr_equals_a_computation_by_hand():
-    # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first,
-    # where the LR is 1/2.
-    expected = (0.5 * math.log2(1 + 2) + math.log2(1 + 0.5)) / 2
-    assert compute_min_cllr([0.0, 2.0], [1.0]) == pytest.approx(expected)
-    assert compute_min_cllr([0.0, 2.0], [0.0]) == pytest.approx(expected)  # equal scores are one pool
-
-
 @settings(max_examples=25)
 @given(scores, scores)
 def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof):
@@ -68,41 +60,21 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
     assert compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)
 
 
-@given(scores, scores)
-def test_exchanging_the_classes_of_negated_scores_changes_no_cost(bonafide, spoof):
-    negated = [-score for score in spoof], [-score for score in bonafide]
-    costs = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}
-    exchanged = {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
-    for method in ("asvspoof", "sklearn"):
-        cost = compute_min_dcf(bonafide, spoof, **costs, method=method)
-        assert compute_min_dcf(*negated, **exchanged, method=method) == pytest.approx(cost, abs=1e-12)
-    for metric in (compute_cllr, compute_min_cllr):
-        assert metric(*negated) == pytest.approx(metric(bonafide, spoof), abs=1e-12)
-
-
 def test_costs_refuse_nan_scores():
     for metric in (compute_min_dcf, compute_act_dcf, compute_cllr, compute_min_cllr):
         with input_error("1 of 1 spoof scores are NaN"):
             metric([1.0], [np.nan])
 
 
-def test_impossible_settings_of_costs_are_refused():
-    for options, message in (
-        ({"method": "other"}, "threshold method 'other'"),
-        ({"p_spoof": 1.0}, "p_spoof"),
-        ({"c_fa": 0}, "`c_fa` must be a cost above 0, not 0"),
-    ):
-        with input_error(message):
-            compute_min_dcf([1.0, 2.0], [0.0], **options)
+def test_a_cost_of_0_is_refused():
+    with input_error("`c_fa` must be a cost above 0, not 0"):
+        compute_min_dcf([1.0, 2.0], [0.0], c_fa=0)
 
 
 def test_min_tdcf_refuses_scores_that_have_none():
-    target, nontarget, spoofed = ASV
+    _, nontarget, spoofed = ASV
     for classes, asv, version, message in (
-        (TWO, ASV, 2020, "`version` must be 2019 .legacy. or 2021"),
-        (([1.0, 1.0], [0.0]), ASV, 2021, "three distinct"),
         (([1.0, np.inf], [0.0, 0.5]), ASV, 2021, "1 of 4 scores are infinite"),
-        (TWO, (target, nontarget, []), 2021, "no ASV spoof"),
         (TWO, ([np.nan], nontarget, spoofed), 2021, "ASV target scores are NaN"),
         (TWO, (np.arange(20), [30.0], [2.0]), 2021, "t-DCF has no meaning, because the ASV system"),
         (TWO, ([2.0, 3.0], [0.0], [-1.0]), 2019, "nothing to normalise by"),

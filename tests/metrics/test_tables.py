@@ -1,7 +1,5 @@
 """The official tables beyond the golden cases: empty classes and bad input."""
 
-from builders import input_error
-
 from nes2net import metrics
 
 
@@ -16,10 +14,3 @@ def test_a_row_without_a_class_has_no_figures():
     assert figures["A10"] == (1, 0, None, None)
     assert figures["A14 and acesinger"] == figures["A09"] == (1, 1, 0, 0)
     assert "acesinger" not in figures
-
-
-def test_scores_of_ctrsvdd_that_do_not_fit_or_are_nan_are_refused():
-    with input_error("2 scores, but 2 classes, 1 sources and 2 attacks"):
-        metrics.ctrsvdd_rows([1.0, 0.0], [True, False], ["kising"], ["-", "A09"])
-    with input_error("CtrSVDD scores are NaN"):
-        metrics.ctrsvdd_rows([float("nan")], [True], ["kising"], ["-"])

@@ -130,11 +130,6 @@ def words_of(name: str) -> str:
     return COMMANDS[group_of(name)].format(name) + selected
 
 
-def save_detector() -> None:
-    torch.manual_seed(0)
-    Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
-
-
 def test_labels_of_a_corpus_that_are_no_classes_are_a_finding_of_data_check(package, command):  # noqa: F811
     status, out, _ = command(words_of("other_labels"))
     assert status == 1
@@ -143,7 +138,8 @@ def test_labels_of_a_corpus_that_are_no_classes_are_a_finding_of_data_check(pack
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "other_labels"])
 def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # noqa: F811
-    save_detector()
+    torch.manual_seed(0)
+    Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
     status, _, error = command(words_of(name))
     assert status == 2
     (message,) = [line for line in error.splitlines() if line.startswith("nes2net: error: ")]

@@ -1,15 +1,11 @@
-"""The tables of published results: in a terminal, and as plain data."""
+"""The tables of published results in a terminal."""
 
 from nes2net.cli.main import main
 
 
-def printed(capsys, *arguments):
-    assert main(["info", "published", *arguments]) == 0
-    return capsys.readouterr().out
-
-
 def test_a_system_is_printed_with_its_figures_recipe_and_notes(capsys):
-    text = printed(capsys)
+    assert main(["info", "published"]) == 0
+    text = capsys.readouterr().out
     tables = text.partition("\nrecipes and code\n")[0]
     (moe,) = [line.split() for line in tables.splitlines() if line.startswith("  MoE ")]
     assert moe == ["MoE", "wav2vec", "2.0", "–", "–", "2.96", "2.54", "9.17", "7,", "12"]

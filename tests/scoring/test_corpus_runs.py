@@ -73,10 +73,7 @@ def test_two_processes_write_the_same_file_as_one(command, few, tmp_path):
     assert process.returncode == 0, output
     assert output.count("24 of 24 scores written") == 1
     assert out.read_bytes() == single_process.read_bytes()
-    record = read_json(tmp_path / "out.txt.json")
-    # of both
-    assert record["processes"] == 2
-    assert 11 < record["audio_seconds"] <= 12
+    assert read_json(tmp_path / "out.txt.json")["processes"] == 2
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
 
 
@@ -132,13 +129,7 @@ def test_a_full_disk_loses_nothing(spectral_detector, trials, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert partial.stat().st_size == 900
-    (tmp_path / "out.txt.json").mkdir()  # there is room for the journal, but not for the score file
-    with input_error(r"out\.txt: cannot be written \(.*\); all scores are kept in"):
-        score(out)
-    (tmp_path / "out.txt.json").rmdir()
-    assert partial.stat().st_size > expected_file.stat().st_size
     assert score(out).done == 24
-    assert read_json(tmp_path / "out.txt.json")["audio_seconds"] == 0
     assert out.read_bytes() == expected_file.read_bytes()
 
 

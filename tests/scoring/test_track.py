@@ -18,12 +18,6 @@ def waveform():
 OPTIONS = {"window": 0.5, "hop": 0.4}
 
 
-def test_progress_is_told_after_each_batch(detector, waveform):
-    ends = []
-    score_track(detector, waveform, 16000, **OPTIONS, batch_size=2, progress=ends.append)
-    assert ends == pytest.approx([0.9, 1.7, 2.5])
-
-
 def test_a_track_is_the_scores_of_its_windows(detector, waveform):
     track = score_track(detector.train(), waveform, 16000, **OPTIONS, batch_size=2)
     assert detector.training
@@ -67,28 +61,12 @@ def test_a_recording_shorter_than_a_window_has_one_score(detector, waveform, len
     assert track.duration == track.window == length / 16000
 
 
-def test_windows_that_the_detector_cannot_score_are_refused(detector, waveform):
-    for options, message in (
-        ({"window": 0.001}, "window of 0.001 s is too short for this detector, which needs"),
-        ({"window": 0}, "`window` must be a positive number"),
-        ({"hop": -1}, "`hop`"),
-        ({"hop": float("nan")}, "`hop`"),
-    ):
-        with input_error(message):
-            detector.score_track(waveform, 16000, **options)
+def test_a_window_too_short_for_the_detector_is_refused(detector, waveform):
+    with input_error("window of 0.001 s is too short for this detector, which needs"):
+        detector.score_track(waveform, 16000, window=0.001)
 
 
-@pytest.fixture
-def reads_little():
-    """A detector that reads the first half second."""
-    return Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
-
-
-def test_a_window_longer_than_what_the_detector_reads_is_refused(reads_little, waveform):
+def test_a_window_longer_than_what_the_detector_reads_is_refused(waveform):
+    reads_half_a_second = Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
     with input_error("too long for this detector, which reads its first 0.[45]"):
-        reads_little.score_track(waveform, 16000, window=0.6, hop=0.6)
-
-
-def test_windows_may_have_gaps_between_them(reads_little, waveform):
-    window = reads_little.used_samples.most / 16000
-    assert len(reads_little.score_track(waveform, 16000, window=window, hop=0.6)) > 1
+        reads_half_a_second.score_track(waveform, 16000, window=0.6, hop=0.6)

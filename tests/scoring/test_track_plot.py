@@ -1,20 +1,18 @@
-"""Pictures of a track: its axes, its columns of scores, and the waveform's envelope."""
+"""Pictures of a track: its columns of scores, the waveform's envelope, and file names as text."""
 
 import warnings
-from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import soundfile
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.testing import assert_allclose
 
 from nes2net.data.audio.columns import envelope
 from nes2net.scoring import track_plot
 from nes2net.scoring.track import Track
-from nes2net.scoring.track_plot import BONAFIDE, SPOOF, plot_track
+from nes2net.scoring.track_plot import plot_track
 
 
 @pytest.fixture
@@ -53,53 +51,6 @@ def test_columns_hold_the_quantiles_of_all_scores_in_turn():
             assert quantile_row[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
     assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
     assert len(track_plot.column_quantiles(track_of(scores[:5], 60.0))[0]) == 1
-
-
-def test_the_score_axis_holds_all_scores_and_spans_at_least_a_minimum():
-    for scores, threshold in (([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)):
-        low, high = track_plot.score_limits(np.array(scores, np.float32), threshold)
-        shown = scores if threshold is None else [*scores, threshold]
-        assert high - low >= track_plot.MIN_SPAN * 0.999
-        assert low < min(shown)
-        assert max(shown) < high
-        assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)
-
-
-def test_the_time_axis_has_round_times():
-    for duration, label, first in (
-        (0.5, "time, s", ["0", "0.1", "0.2"]),
-        (30, "time, s", ["0", "5", "10"]),
-        (119, "time, m:ss", ["0:00", "0:10", "0:20"]),
-        (5 * 3600, "time, h:mm:ss", ["0:00", "30:00", "1:00:00"]),
-        (200 * 3600, "time, h:mm:ss", ["0:00"]),
-    ):
-        axes = Figure().add_subplot()
-        track_plot.label_time_axis(axes, duration)
-        axes.figure.draw_without_rendering()
-        ticks = zip(axes.get_xticks(), axes.get_xticklabels())
-        shown = [tick.get_text() for position, tick in ticks if 0 <= position <= duration]
-        assert axes.get_xlabel() == label
-        assert shown[: len(first)] == first
-        assert len({*shown}) == len(shown) <= 14
-
-
-def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_path):
-    plot_track(tmp_path / "known.png", quiet, track_of([0.0], 0.5), threshold=1.0)
-    picture = imread(tmp_path / "known.png")[..., :3]
-    rows = []
-    for colour in (BONAFIDE, SPOOF):
-        shaded = 1 - 0.08 * (1 - np.array([*bytes.fromhex(colour[1:])]) / 255)  # on white
-        rows.append(np.nonzero(np.abs(picture - shaded).max(-1) < 0.02)[0])
-    assert len(rows[0]) > 50_000
-    assert len(rows[1]) > 50_000
-    # Rows count from the top; a few pixels of the writing have these colours too.
-    assert np.quantile(rows[0], 0.99) < np.quantile(rows[1], 0.01)
-
-
-def test_the_report_has_the_same_colours_of_the_classes():
-    style = files("nes2net.evaluation").joinpath("page.css").read_text()
-    assert f"--bonafide: {BONAFIDE};" in style
-    assert f"--spoof: {SPOOF};" in style
 
 
 def test_strange_file_names_are_drawn_as_text(quiet, tmp_path):

@@ -5,7 +5,6 @@ from builders import input_error
 from builders.source_tracing import REFUSED, TRACING, save_tracing_detector
 
 from nes2net import Detector
-from nes2net.apps.listen.listening import LiveJudge
 
 BAD_NUMBERS = ["0", "-1", "nan", "inf", "1e-9"]
 
@@ -35,17 +34,6 @@ def test_a_window_or_hop_without_a_length_is_refused(error_of, source, flag, num
 def test_a_max_behind_of_0_is_refused(error_of, source):
     error = error_of(source, "--max-behind", "0")
     assert error == "nes2net: error: --max-behind must be at least 0.001, not 0.0\n"
-
-
-def test_a_max_behind_of_nan_is_refused_by_python(small):
-    with input_error("at least 0.001"):
-        LiveJudge(small, "small.pth", max_behind=float("nan"))
-
-
-def test_a_window_without_a_length_is_refused_beside_a_calibration(error_of, listen_folder):
-    calibration = sorted(listen_folder.glob("*.json"))[0]
-    error = error_of("call", "--calibration", calibration, "--window", "nan")
-    assert "--window must be a positive number of seconds, not nan" in error
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -1,7 +1,6 @@
 """WebSocket clients: each gets the lines of its audio, whatever the others do."""
 
 import json
-import signal
 import socket
 import threading
 import time
@@ -10,8 +9,8 @@ from contextlib import ExitStack, suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, input_error, wait
-from builders.live import expected, lines_of, serving, session_of, windows
+from builders import PATIENCE
+from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
 
@@ -28,18 +27,13 @@ from builders.websocket_calls import (
     say,
     send_first,
     send_rest,
-    server_process,
     windows_around,
 )
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
-from websockets.sync.server import ServerConnection
 
 from nes2net.apps.listen import server as server_module
-from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.lib.http_server import Listener
 
 
 def lines_until_lost(url, call):
@@ -71,10 +65,6 @@ def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call,
     lines = call_of(serve(), content, 321, rate=8000, encoding="mulaw", channels=2, names=names)
     for name, channel in zip(names, samples):
         assert windows(lines, name) == expected(small, channel, 8000)
-    assert lines[0]["event"] == "ready"
-    assert not lines[0]["resumed"]
-    assert lines[0]["keep"] == "all"
-    assert [line["channel"] for line in lines_of(lines, "end")] == names
 
 
 def test_no_window_spans_a_gap_that_the_client_tells(serve, small, call):
@@ -109,7 +99,6 @@ def test_a_client_that_sends_nothing_is_told_after_the_idle_time(judge):
         line = json.loads(client.recv())
     assert line["event"] == "error"
     assert "nothing came for 0.3 s" in line["message"]
-    assert "`idle`" in line["message"]
 
 
 def test_pages_of_an_allowed_site_may_connect(judge):
@@ -118,12 +107,6 @@ def test_pages_of_an_allowed_site_may_connect(judge):
             assert started(client)[0]["event"] == "ready"
         with pytest.raises(InvalidStatus, match="403"):
             connect(url, origin="https://other.example")
-
-
-def test_a_name_that_is_allowed_is_answered(serve):
-    with socket.create_connection(address_of(serve()), PATIENCE) as connection:
-        with connect("ws://lab.example", sock=connection) as client:
-            assert started(client)[0]["event"] == "ready"
 
 
 def test_a_lost_call_is_resumed_within_30_s(serve, small, call):
@@ -146,17 +129,6 @@ def test_a_call_that_has_ended_is_not_resumed(serve):
     assert again[0]["session"] != lines[0]["session"]
 
 
-def test_a_lost_call_is_not_resumed_with_other_audio(serve):
-    url = serve()
-    with connect(url) as client:
-        lines = started(client)
-        lose(client)
-    time.sleep(0.3)
-    with connect(url) as client:
-        say(client, **{**START, "rate": 8000}, session=lines[0]["session"])
-        assert "had another rate" in rest_or_closed(client)[0]["message"]
-
-
 def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     url = serve()
     with connect(url) as lost:
@@ -168,26 +140,6 @@ def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     assert [line["event"] for line in resumed].count("end") == 1
 
 
-def test_a_call_lost_before_its_first_line_can_be_resumed(serve, call, monkeypatch, capfd):
-    """As long as the connection is lost before the line `ready`, the session is kept."""
-    url = serve()
-    lines = lines_until_lost(url, call)
-    send = server_module._send
-
-    def lose_and_send(connection, line):
-        lose(connection)
-        time.sleep(0.1)
-        send(connection, line)
-
-    with monkeypatch.context() as patch, connect(url) as client:
-        patch.setattr(server_module, "_send", lose_and_send)
-        say(client, **START, session=lines[0]["session"])
-        assert rest_or_closed(client) == []
-    time.sleep(0.3)
-    assert resume(url, lines)[0]["resumed"]
-    assert capfd.readouterr().err == ""
-
-
 def test_a_call_lost_for_longer_begins_again(serve, call, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
@@ -197,39 +149,24 @@ def test_a_call_lost_for_longer_begins_again(serve, call, monkeypatch):
     assert not resume(url, lines)[0]["resumed"]
 
 
-def deep(client):
-    client.send("[" * 60000)
-
-
-def send_file(client, num_bytes):
-    """The header of a WAV file behind some bytes of audio."""
+def send_file(client):
+    """Send the header of a WAV file as audio."""
     say(client, **START)
-    client.send(bytes(num_bytes))
     client.send(b"RIFF\xff\xff\xff\xffWAVEfmt " + bytes(640))
 
 
 GARBAGE = {
     "no start": (lambda client: client.send(b"\0" * 640), "the first message must be text such as"),
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
-    "deep": (deep, "nested more than"),
-    "long": (lambda client: client.send(json.dumps({**START, "session": "x" * 70000})), "at most 65536 characters"),
-    "unknown key": (lambda client: say(client, **START, volume=3), "volume: Extra inputs are not permitted"),
-    "unknown encoding": (lambda client: say(client, event="start", rate=8000, encoding="mp3"), "encoding"),
-    "wrong rate": (lambda client: say(client, event="start", rate=1), "rate"),
-    "channels": (lambda client: say(client, **START, channels=3), "name each channel with `names`"),
-    "names": (
-        lambda client: say(client, **START, channels=2, names=["a"]),
-        "`names` must have a different name for each of 2 channels",
-    ),
-    "a file": (lambda client: send_file(client, 0), "the header of an audio file (WAV)"),
-    "a file in pieces": (lambda client: send_file(client, 9999), "the header of an audio file (WAV)"),
+    "no names of channels": (lambda client: say(client, **START, channels=3), "name each channel with `names`"),
+    "a file": (send_file, "the header of an audio file (WAV)"),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
     "twice": (lambda client: (say(client, **START), say(client, **START)), "was started already"),
 }
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_a_message_that_is_not_understood_ends_the_call(serve, kind):
+def test_a_message_that_is_not_understood_ends_the_call_with_a_reason(serve, kind):
     act, message = GARBAGE[kind]
     with connect(serve()) as client:
         act(client)
@@ -239,7 +176,7 @@ def test_a_message_that_is_not_understood_ends_the_call(serve, kind):
         assert client.close_code == 1008
 
 
-def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch, caplog):
+def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch):
     url = serve()
     with connect(url) as client:
         started(client)
@@ -248,7 +185,6 @@ def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypa
             send_rest(client, call)
             rest_or_closed(client)
         assert client.close_code == 1011
-        assert "ZeroDivisionError" in caplog.text
     assert_served(url, small, call)
 
 
@@ -269,56 +205,14 @@ def test_a_client_above_the_limit_is_refused(serve, call):
     assert call_of(url, call[0].tobytes())[-1]["event"] == "end"
 
 
-def start_before(seconds, client, monkeypatch):
-    """Start a session, and from then on let the server wait only so long for a message."""
-    assert started(client)[0]["event"] == "ready"
-    monkeypatch.setattr(server_module, "MAX_SILENCE", seconds)
-    say(client, event="gap", seconds=1)  # ends the wait that began before
-
-
-def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
-    with connect(serve(), compression=None) as client:
-        start_before(0.5, client, monkeypatch)
-        content = Frame(Opcode.BINARY, bytes(4000)).serialize(mask=True)
-        with suppress(OSError):
-            for first in range(0, 100, 2):
-                client.socket.sendall(content[first : first + 2])
-                time.sleep(0.02)
-        events = [json.loads(client.recv()) for _ in range(2)]
-        assert events[-1]["event"] == "error"
-        assert "nothing came for 0.5 s" in events[-1]["message"]
-        lose(client)
-
-
-def test_a_killed_server_has_forgotten_its_calls(listen_folder, small, call):
-    with server_process(listen_folder) as (server, url), connect(url) as client:
-        lines = started(client)
-        server.kill()
-        assert rest_or_closed(client) == []
-        assert client.close_code == 1006
-    with server_process(listen_folder) as (_, url):
-        again = resume(url, lines, call[0].tobytes())
-        assert not again[0]["resumed"]
-        assert again[0]["session"] != lines[0]["session"]
-        assert windows(again) == expected(small, call[0])
-
-
-def test_a_connection_that_sends_nothing_is_closed(serve, monkeypatch):
-    with connect(serve()) as client:
-        start_before(0.2, client, monkeypatch)
-        assert [line["event"] for line in rest_or_closed(client)] == ["end", "error"]
-
-
 def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
-    with serving(judge(keep="all")) as (url, server), connect(url) as client, connect(url) as idle:
+    with serving(judge(keep="all")) as (url, server), connect(url) as client:
         lines = lines_of_first(client, call)
         server.stop()
         lines += rest_or_closed(client)
         assert windows(lines) == expected(small, call[0, :FIRST])
         assert lines[-1]["event"] == "end"
         assert client.close_code == 1001
-        rest_or_closed(idle)
-        assert idle.close_code == 1001
 
 
 def address_of(url):
@@ -326,66 +220,12 @@ def address_of(url):
     return host, int(port)
 
 
-def test_no_session_begins_after_the_end(judge):
-    """Neither of a client that comes, nor of one that has come; even while another session does not end."""
-    with serving(judge()) as (url, server), connect(url) as early:
-        never_ending = Listening(session_of(judge()), [])
-        server._running["never ending"] = never_ending, None
-        try:
-            server.stop()
-            wait(lambda: never_ending._is_stopped)
-            with pytest.raises(InvalidStatus, match="503"):
-                connect(url)
-            say(early, **START)
-            assert [line["event"] for line in rest_or_closed(early)] == ["ready", "end"]
-            assert early.close_code == 1001
-        finally:
-            del server._running["never ending"]
-
-
 def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
-    """Neither one that comes, nor one whose call is under way."""
     url = serve()
-    with connect(url) as client, ExitStack() as strangers:
-        send_first(client, call)
+    with ExitStack() as strangers:
         for _ in range(200):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
         assert_served(url, small, call)
-        send_rest(client, call)
-        assert windows(rest(client)) == expected(small, call[0])
-
-
-def test_a_client_is_not_cut_off_before_it_has_its_last_lines(serve, call, monkeypatch):
-    close = ServerConnection.close
-    were_served = []
-
-    def closed(connection, *arguments):
-        were_served.append(connection.socket in Listener.served)
-        close(connection, *arguments)
-
-    monkeypatch.setattr(ServerConnection, "close", closed)
-    call_of(serve(), call[0].tobytes())
-    assert were_served[0]
-
-
-@pytest.mark.slow
-def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, small, call):
-    limited = ["bash", "-c", 'ulimit -n 128; exec "$@"', "limited"]
-    with server_process(listen_folder, before=limited) as (process, url), ExitStack() as strangers:
-        for _ in range(300):
-            strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
-        assert_served(url, small, call)
-        strangers.close()
-        assert_served(url, small, call)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
-        assert process.stderr.read() == "more than 16 connections: idle ones are closed\n"
-
-
-def test_more_clients_than_descriptors_are_refused(monkeypatch):
-    monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
-    with input_error("`clients` must be at most 32, not 33, because this process may open only"):
-        server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
 def never_reads(url, until):
@@ -406,15 +246,6 @@ def test_a_client_that_never_reads_is_closed(serve, monkeypatch):
     assert never_reads(serve(), threading.Event())
 
 
-def vanishes(url, until):
-    while not until.is_set():
-        with suppress(ConnectionClosed, OSError, TimeoutError), connect(url) as client:
-            say(client, **START)
-            client.send(bytes(6400))
-            lose(client)
-            until.wait(0.05)
-
-
 def sends_garbage(url, until):
     while not until.is_set():
         with suppress(ConnectionClosed, OSError, TimeoutError), connect(url) as client:
@@ -426,9 +257,9 @@ def sends_garbage(url, until):
 
 def test_clients_do_not_change_the_lines_of_each_other(serve, small, call, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 3.0)
-    url = serve(clients=8)  # clients that are gone count until the server has noticed
+    url = serve()
     until = threading.Event()
-    callers = [threading.Thread(target=act, args=(url, until)) for act in (never_reads, vanishes, sends_garbage)]
+    callers = [threading.Thread(target=act, args=(url, until)) for act in (never_reads, sends_garbage)]
     for caller in callers:
         caller.start()
     try:
@@ -443,12 +274,7 @@ def test_clients_do_not_change_the_lines_of_each_other(serve, small, call, monke
     assert not any(caller.is_alive() for caller in callers)
 
 
-def test_an_address_that_cannot_be_served_is_one_line(refused, listen_folder):
-    for words in ("here", "1:2:x", "70000"):
-        refused(
-            ["listen", "--serve", words, "--model", listen_folder / "small.pth"],
-            f"--serve must be a port, or HOST:PORT, not '{words}'",
-        )
+def test_a_port_that_is_not_free_is_refused(refused, listen_folder):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         refused(

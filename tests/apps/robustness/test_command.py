@@ -23,16 +23,12 @@ def computing(on_dev, spectral_detector, tmp_path):
 def test_the_command_reports_each_condition(computing, tmp_path, command):
     out = tmp_path / "out"
     words = f"{computing} white:5 gain"
-    status, printed, err = command(words)
+    status, printed, _ = command(words)
     rows = [line.split()[0] for line in printed.splitlines() if line.startswith(("clean ", "white", "gain"))]
     assert status == 0
     assert rows[0] == "clean"
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
-    assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
-    result = read_json(out / "report.json")
-    assert result["corpus"] == "asvspoof2019_la"
-    assert result["phase"] == "dev"
-    source = result["sources"]["clean"]
+    source = read_json(out / "report.json")["sources"]["clean"]
     assert source["checkpoint"] == f"{tmp_path}/detector.pth"
     assert source["protocol"] == "4sec"
 

@@ -9,7 +9,6 @@ from builders import input_error
 from builders.files import read_json
 
 from nes2net import metrics
-from nes2net.apps.robustness.plots import families_of
 from nes2net.apps.robustness.robustness import CLEAN, evaluate_robustness
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.evaluation.page import Pages, html_page
@@ -85,13 +84,6 @@ def test_a_shift_of_all_scores_only_moves_them_past_the_threshold(case):
     assert abs(clean_row["miss"].value - clean_row["false_alarm"].value) < 0.02  # the threshold of the EER
 
 
-def test_families_of_conditions_are_sorted_by_damage(case):
-    trials, paths, _ = case
-    _, *rows = evaluated(trials, paths).rows("conditions")
-    by_family = {name: [row.labels["condition"] for row in family] for name, family in families_of(rows).items()}
-    assert [*by_family.items()] == [("mp3", ["mp3:8", "mp3:64"]), ("telephone", ["telephone"])]  # by damage
-
-
 def test_an_operating_point_chooses_the_threshold(case):
     trials, paths, scores = case
     spoof = np.sort([score for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF])
@@ -137,11 +129,6 @@ def test_a_score_of_no_trial_is_named(case):
 def test_every_form_of_a_result_has_its_conditions(case, tmp_path):
     trials, paths, _ = case
     result = evaluated(trials, paths, failed={"noise": "needs musan"}, num_available=2000)
-    first, second, third = result.lines[-3:]
-    assert first.startswith("Most damaging to the EER: mp3:8 (+")
-    assert "telephone has the highest half total error rate" in second
-    assert "of bona fide trials are missed" in second
-    assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
     text = result.text()
     assert "150 of 2,000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
     assert "no figures of noise: needs musan" in text
@@ -156,19 +143,25 @@ def test_every_form_of_a_result_has_its_conditions(case, tmp_path):
     assert saved["failed"] == {"noise": "needs musan"}
 
 
+def test_the_report_names_the_most_damaging_condition(case):
+    trials, paths, _ = case
+    first, second, third = evaluated(trials, paths).lines[-3:]
+    assert first.startswith("Most damaging to the EER: mp3:8 (+")
+    assert "telephone has the highest half total error rate" in second
+    assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
+
+
 def test_without_a_certain_difference_no_condition_is_called_damaging(case):
     trials, paths, scores = case
     noise = 0.3 * np.random.default_rng(0).normal(size=150)
     margin = np.array([3 * (trial.label == BONAFIDE) for trial in trials])
-    for changes, is_certain, last in ((noise, False, "0 lower it."), (margin, True, "1 lower it (mp3:8).")):
+    for changes, is_certain in ((noise, False), (margin, True)):
         save(paths["mp3:8"], trials, scores[CLEAN] + changes)
         result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
         _, row = result.rows("conditions")
         assert (row["p_value"].value < 0.05) == is_certain
         assert (row["difference"].value > 0) != is_certain
         assert "Most damaging" not in result.text()
-        assert result.lines[-3].startswith("No condition raises the EER for certain.")
-        assert result.lines[-1].endswith(last)
 
 
 def test_the_page_orders_conditions_by_damage(case):
@@ -178,14 +171,9 @@ def test_the_page_orders_conditions_by_damage(case):
     order = ["clean", "mp3:8", "mp3:64", "telephone"]
     (plot,) = re.findall(r'<svg role="img".*?</svg>', page, re.DOTALL)
     assert [text for text in re.findall(r">([^<>]+)</text>", plot) if text in order] == order
-    assert f"mp3:8: EER {100 * row_of(result, 'mp3:8')['eer'].value:.1f} %, HTER" in plot
-    assert "dotted are the clean trials" in page
-    assert "the report says on which trials it was chosen" in page
-    assert "operating point eer of the clean trials" in page
     names = re.findall(r'<span class="name">(\S+?)</span>', page.partition("By damage")[2])
     by_damage = [row.labels["condition"] for row in result.rows("conditions")]
     assert [name for name in names if name in order][:4] == by_damage
-    assert all(f"<dt>{term}" in page for term in ("EER", "95 % interval", "condition"))
 
 
 def test_the_page_is_the_same_again_and_runs_and_loads_nothing(case):

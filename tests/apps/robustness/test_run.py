@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 from builders import input_error
-from builders.files import read_json, write
+from builders.files import write
 
 from nes2net import InputError
 from nes2net.apps.robustness import run as robustness
@@ -80,7 +80,6 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     assert report_of(again, torn) == report_of(result, uninterrupted)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
     assert report_of(run(planned(corpus), uninterrupted), uninterrupted) == report_of(again, torn)
-    assert read_json(uninterrupted / "scores" / "white_5.txt.json")["condition"] == "white:5"
 
 
 def test_noise_of_an_utterance_does_not_depend_on_the_others(run, corpus, tmp_path):
@@ -118,8 +117,6 @@ def test_a_condition_that_fails_does_not_end_the_run(run, corpus, tmp_path):
     assert "not one of 12 utterances" in header["failed"]["babble:5"]
     assert list(header["left_out"]) == [planned(root).trials[5].id]
     assert header["num_bonafide"] + header["num_spoof"] == 11
-    with input_error("no condition has scores, so nothing can be compared: correct this and run again .babble:5"):
-        run(replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out")
 
 
 def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
@@ -134,15 +131,13 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path):
     run(planned(corpus, ["gain:-20"]), tmp_path)
     assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
 
-    def refused(message, folder=tmp_path, num_samples=8000, **options):
+    def refused(message, **options):
         with input_error(message):
-            run(planned(corpus, **options), folder, num_samples=num_samples)
+            run(planned(corpus, **options), tmp_path)
 
     refused(r"gain_-20\.txt was made by another run or program \(another transform\): pass `overwrite=True`", seed=1)
     refused(r"another run or program \(another trials\)", num_trials=6)
-    refused("another num_samples", num_samples=None)
     assert run(planned(corpus, seed=1), tmp_path, overwrite=True)
-    refused("is a file: name a folder", tmp_path / "scores" / "clean.txt")
 
 
 def test_a_run_by_torchrun_is_refused(run, corpus, tmp_path, monkeypatch):
@@ -170,9 +165,7 @@ def test_the_plan_lists_its_trials_and_conditions(corpus):
     assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(planned.names)
     assert len(planned.names) >= 40
     assert planned.left_out["noise"].startswith("needs musan")
-    first, *words = planned.words()
-    assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
-    assert {"  white:20", "  white:0", "  telephone"} < set(words)
+    assert planned.words()[0].startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
 
 
 def test_trials_without_labels_are_refused(tmp_path):

@@ -119,7 +119,6 @@ def test_a_finished_collection_does_not_start_ray(tmp_path, monkeypatch, capsys,
     assert main(command) == 1
     assert "1 of 2 recordings have scores" in capsys.readouterr().out
     assert (tmp_path / "s.txt").read_text() == "a 1.0\n"
-    refused([*command, "--retry-errors"], how_to_install("scale"))
     refused([*command, "--batch-size", "3"], how_to_install("scale"))
     os.utime(model, (1, 1))
     refused(command, how_to_install("scale"))

@@ -1,6 +1,5 @@
 """Decoding and scoring of pieces as the processes of Ray do it; Ray itself is in test_collection.py."""
 
-import math
 from types import SimpleNamespace
 
 import fsspec
@@ -50,7 +49,6 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
         assert scores == read_scores(tmp_path / "s.txt")[1].tolist()
     else:  # batches of equal lengths are searched in a piece, there among more utterances
         assert scores == pytest.approx(read_scores(tmp_path / "s.txt")[1], abs=1e-6)
-    assert [row["seconds"] for row in rows[:5]] == [0.2, 0.3, pytest.approx(0.4, abs=1e-3), 0.2, None]
     assert list(rows[0]) == ["id", "address", "path", "label", "notes", "seconds", "score", "error"]
 
 
@@ -69,15 +67,9 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
 
 
 def test_the_facts_of_a_detector_are_read_by_a_worker(spectral_detector, tmp_path):
-    def facts_of(name, num_samples):
-        return facts_here(Model(str(tmp_path / name), "cpu"), num_samples, None, Resources(), Scores())
-
     spectral_detector.save(tmp_path / "model")
-    facts = facts_of("model", "auto")
+    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources(), Scores())
     computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
     assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
     assert facts.batch_size == 8
     assert facts.reader.num_samples == 64600
-    assert math.isfinite(facts.record["threads"])
-    assert "at least 1" in facts_of("model", 0)
-    assert str(tmp_path / "nothing") in facts_of("nothing", 0)

@@ -86,7 +86,6 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
 
     desk = Desk(detector, folder, limits, decider)
     listener = listening_socket("127.0.0.1", range(0, 1))
-    listener.most = 500
     server = _Server(uvicorn_config(build(desk, "small.pth")), desk, StopSignals())
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -17,10 +17,7 @@ async def read(request):
 
 @pytest.fixture
 def client():
-    async def fail(request):
-        raise ZeroDivisionError
-
-    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"]), Route("/fails", fail)])
+    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"])])
     frames = ["https://huggingface.co"]
     app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(Admitted(1000)), frames=frames)
     return TestClient(app, base_url="http://127.0.0.1:7860")
@@ -38,17 +35,6 @@ def test_only_names_of_this_machine_are_answered(client):
         assert "--allow-name" in answer.json()["error"], host
 
 
-def test_a_page_of_another_site_may_not_ask(client):
-    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null", "http://["):
-        answer = client.post("/", headers={"origin": origin})
-        assert answer.status_code == 403
-        assert "another site" in answer.json()["error"]
-        assert "proxy_set_header Host $http_host" in answer.json()["error"]
-    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
-    assert client.post("/", headers={"origin": "http://127.0.0.1:7860"}).status_code == 200
-    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
-
-
 def test_the_browser_may_load_nothing_from_elsewhere(client):
     headers = client.get("/").headers
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
@@ -63,13 +49,6 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length
     assert answer.status_code == 413
     assert answer.json()["error"] == "too large: send at most 1.0 kB at once"
-    form = {"file": ("a.wav", bytes(500))}
-    assert int(client.post("/", files=form).text) > 500
-
-
-def test_an_error_of_the_application_is_not_hidden(client):
-    with pytest.raises(ZeroDivisionError):
-        client.get("/fails")
 
 
 async def tell(request):

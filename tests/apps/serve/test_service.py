@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import signal
 import socket
 import subprocess
 import threading
@@ -19,7 +18,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.apps.serve.observing import logging_as, tell
-from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions import Decider
 
 pytestmark = needs_serve
@@ -55,10 +53,7 @@ def test_while_the_detector_is_loaded_the_server_says_so():
             answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
             assert answer.status_code == 503
             assert "is being loaded" in answer.json()["error"]
-            large = httpx.post(f"{url}/api/score", files={"file": bytes(3_000_000)}, timeout=PATIENCE)
-            assert large.status_code == 503
-            assert large.headers["retry-after"]
-            assert httpx.get(url, headers={"host": "evil.example"}, timeout=PATIENCE).status_code == 421
+            assert answer.headers["retry-after"]
         with socket.create_connection(listener.getsockname()):  # the socket is open for the next server
             listener.accept()[0].close()
 
@@ -69,10 +64,8 @@ def test_the_health_check_of_the_image_passes(client):
 
 
 def test_a_stopping_service_only_finishes_what_runs(serving, small, speech, paused_scoring):
-    """As after SIGTERM."""
     begun, may_go_on = paused_scoring
     client, desk = serving()
-    assert client.get("/health").json() == {"status": "ready", "model": "small.pth"}
     answers = []
     running = threading.Thread(target=lambda: answers.append(send(client, speech / "talk.wav")))
     running.start()
@@ -83,8 +76,6 @@ def test_a_stopping_service_only_finishes_what_runs(serving, small, speech, paus
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
     assert refused.status_code == 503
     assert "being stopped" in refused.json()["error"]
-    assert refused.headers["retry-after"]
-    assert client.post("/page/score", files={"file": wav()}).status_code == 503
     may_go_on.set()
     running.join(PATIENCE)
     assert answers[0].json()["score"] == small.score(speech / "talk.wav")
@@ -98,24 +89,6 @@ def test_a_stopping_service_only_finishes_what_runs(serving, small, speech, paus
     wait(is_gone)
 
 
-def test_only_the_second_sigterm_ends_the_service_at_once(small, tmp_path):
-    from nes2net.apps.serve.server import _Server, uvicorn_config
-
-    desk = Desk(small, tmp_path)
-    server = _Server(uvicorn_config(None), desk, StopSignals())
-    level = logging.getLogger("uvicorn.error").level
-    try:
-        server.handle_exit(signal.SIGTERM, None)
-        assert desk.is_finishing
-        assert not server.should_exit
-        assert not desk._closed.is_set()
-        server.handle_exit(signal.SIGTERM, None)
-        assert server.should_exit
-        assert desk._closed.is_set()
-    finally:
-        logging.getLogger("uvicorn.error").setLevel(level)
-
-
 def samples(text):
     """Name and labels of each sample of ``/metrics`` → value."""
     samples = {}
@@ -125,7 +98,7 @@ def samples(text):
     return samples
 
 
-def test_metrics_count_every_request(serving, speech, paused_scoring):
+def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
     begun, may_go_on = paused_scoring
     client, _ = serving(Limits(waiting=1))
     running = threading.Thread(target=send, args=[client, speech / "talk.wav"])
@@ -137,10 +110,8 @@ def test_metrics_count_every_request(serving, speech, paused_scoring):
     may_go_on.set()
     running.join(PATIENCE)
     send(client, speech / "notes.txt")
-    client.get("/metrics", headers={"host": "evil.example"})
     client.get("/heard/secret")
     answer = client.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=")
     assert "secret" not in answer.text
     counts = samples(answer.text)
     assert counts["nes2net_recordings_total", "scored"] == counts["nes2net_recordings_total", "NotDecoded"] == 1
@@ -149,14 +120,10 @@ def test_metrics_count_every_request(serving, speech, paused_scoring):
     assert counts["nes2net_waiting_seconds_count",] == counts["nes2net_scoring_seconds_count",] == 2
     assert counts["nes2net_requests_total", "/api/score", "200"] == 1
     assert counts["nes2net_requests_total", "/api/score", "422"] == 1
-    assert (
-        counts["nes2net_requests_total", "/metrics", "421"] == counts["nes2net_requests_total", "/heard/", "404"] == 1
-    )
-    assert counts["process_resident_memory_bytes",] > 0
+    assert counts["nes2net_requests_total", "/heard/", "404"] == 1
 
 
 def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys):
-    """Of libraries too."""
     desk = Desk(small, tmp_path)
     with logging_as("json"):
         desk.score(speech / "talk.wav", "secret.wav")
@@ -164,30 +131,17 @@ def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys
             desk.score(speech / "notes.txt", "secret.txt")
         tell("ready", "text", url="http://localhost")
         logging.getLogger("library").warning("two\nlines \x1b[2J")
-        try:
-            raise ZeroDivisionError
-        except ZeroDivisionError:
-            logging.getLogger("library").exception("fails")
     out, err = capsys.readouterr()
     assert out == ""
     assert "secret" not in err
     assert "\x1b" not in err
     lines = [json.loads(line) for line in err.splitlines()]
-    assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message", "message"]
+    assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message"]
     assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
     assert lines[1]["outcome"] == "NotDecoded"
     assert "not a recording" in lines[1]["error"]
     assert lines[2]["url"] == "http://localhost"
     assert lines[3]["message"] == "two\nlines \x1b[2J"
-    assert "ZeroDivisionError" in lines[4]["traceback"]
-
-
-def test_the_log_of_text_has_no_line_for_a_recording(small, speech, tmp_path, capsys):
-    desk = Desk(small, tmp_path)
-    with logging_as("text"):
-        desk.score(speech / "talk.wav", "a.wav")
-        tell("ready", "is served", url="http://localhost")
-    assert capsys.readouterr() == ("is served\n", "")
 
 
 def answers_of(client, path, **options):
@@ -220,10 +174,8 @@ def test_every_answer_has_the_form_of_the_description(serving, tmp_path, speech,
         (tmp_path / "silence.wav", {}),
         (speech / "notes.txt", {}),
         (speech / "talk.wav", {"params": {"judgement": "embeddings"}}),
-        (speech / "talk.wav", {"params": {"judgement": "embedings"}}),
         (speech / "talk.wav", {"params": {"judgement": "frames"}}),
         (speech / "talk.wav", {"params": {"channel": "x"}}),
-        (speech / "talk.wav", {"params": {"channel": 7}}),
         (speech / "talk.wav", {"headers": {"origin": "http://evil.example"}}),
         (speech / "talk.wav", {"headers": {"host": "evil.example"}}),
         (REPOSITORY / "docs" / "images" / "serve.png", {}),

@@ -65,11 +65,6 @@ def test_the_mean_distance_of_no_boundaries_is_nan():
     assert np.isnan(match_boundaries([], [], []).mean_distance)
 
 
-def test_a_tolerance_of_0_is_refused():
-    with input_error("`tolerance` must be above 0 seconds, not 0"):
-        match_boundaries([[]], [[]], [1.0], tolerance=0)
-
-
 def test_a_segment_behind_the_end_is_refused():
     with input_error(r"utterance 0: a segment from 0.5 to 2.0 s is not within its 1.0 s"):
         overlap_of_segments([[("spoof", 0.5, 2.0)]], [[]], [1.0])

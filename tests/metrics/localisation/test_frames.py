@@ -1,6 +1,6 @@
 """Labels and scores on other time axes: the published ones, plain implementations, and what is refused."""
 
-from builders import input_error, zoo
+from builders import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -54,20 +54,6 @@ of_any_frames = given(st.lists(st.integers(-9, 9), min_size=1, max_size=40), st.
 
 
 @of_any_frames
-def test_the_score_of_a_coarser_frame_reduces_a_window(values, factor):
-    windows = [values[i : i + factor] for i in range(0, len(values), factor)]
-    for how, reduced in PLAIN.items():
-        assert_allclose(coarsen_scores(values, factor, how), [reduced(w) for w in windows], atol=1e-12)
-
-
-@of_any_frames
-def test_a_pooled_label_is_the_lowest_of_a_full_window(values, factor):
-    starts = range(0, len(values) - factor + 1, factor)
-    full_windows = [min(values[start : start + factor]) for start in starts] or [min(values)]
-    assert pool_labels(values, factor).tolist() == full_windows
-
-
-@of_any_frames
 def test_scores_that_were_refined_are_coarsened_to_themselves(values, factor):
     assert coarsen_scores(refine_scores(values, factor), factor).tolist() == values
 
@@ -76,11 +62,3 @@ def test_scores_that_were_refined_are_coarsened_to_themselves(values, factor):
 def test_scores_and_labels_are_cut_to_the_shorter_row(values, factor):
     scores, labels = align(values, values[: factor + 1])
     assert scores.tolist() == labels.tolist() == values[: factor + 1]
-
-
-def test_empty_rows_of_frames_are_refused():
-    for function in (pool_labels, coarsen_scores, refine_scores):
-        with input_error(r"of frames must be a vector \(T,\) of at least one frame, not of shape \(0,\)"):
-            function([], 2)
-        with input_error("factor.? must be at least 1, the number of frames in a longer frame, not 0"):
-            function([1], 0)

@@ -1,7 +1,6 @@
 """Bootstrap intervals over utterances: those of the metric itself on every resample."""
 
 from contextlib import suppress
-from functools import partial
 
 import numpy as np
 import pytest
@@ -67,18 +66,12 @@ def test_scores_that_never_reach_equal_rates_have_an_interval():
     assert interval == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
 
 
-def test_wrong_input_of_intervals_is_refused():
+def test_an_interval_needs_frames_of_both_classes():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04)
-    for message, interval, *arguments in (
-        ("`num_resamples` must be at least 1, not 0", partial(range_eer_interval, num_resamples=0), [utterance], 20),
-        ("`confidence` must be between 0 and 1", partial(range_eer_interval, confidence=1.5), [utterance], 20),
-        ("there are no spoofed frames or seconds", range_eer_interval, [utterance._replace(segments=[])], 20),
-        ("there are no bona fide frames or seconds", point_eer_interval, [[1.0]], [[0]]),
-        ("1 of 2 frame scores are NaN", point_eer_interval, [[1.0, np.nan]], [[0, 1]]),
-        ("expected sums .* of at least one utterance", interval_of_sums, [], sum),
-    ):
-        with input_error(message):
-            interval(*arguments)
+    with input_error("there are no spoofed frames or seconds"):
+        range_eer_interval([utterance._replace(segments=[])], 20)
+    with input_error("there are no bona fide frames or seconds"):
+        point_eer_interval([[1.0]], [[0]])
 
 
 def test_undefined_figures_are_omitted():

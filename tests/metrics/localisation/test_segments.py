@@ -47,12 +47,6 @@ def test_a_segment_with_an_unknown_label_is_refused():
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
 
 
-def test_an_impossible_resolution_is_refused():
-    for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
-        with input_error("`resolution_ms` must be above 0|`duration` must be a number of seconds"):
-            frame_labels([], resolution, duration)
-
-
 def test_a_label_without_a_new_one_is_refused():
     with input_error("there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

@@ -8,7 +8,6 @@ from builders import golden_backends as gb
 from nes2net import create_backend
 from nes2net.training.losses import P2SGrad
 
-NAME = "multires_gmlp_f128_l2"
 SMALL = {"feature_dim": 128, "num_layers": 2, "gmlp_layers": 1, "max_frames": 64}
 #: Published name of a scale → ms.
 MS_OF = {str(factor): 10.0 * factor for factor in (2, 4, 8, 16, 32, 64)}

@@ -40,7 +40,6 @@ def test_high_scores_throughout_are_a_bona_fide_recording():
     assert decided.low_windows.num_windows == 0
     assert decided.low_windows.expected == pytest.approx(1.0, abs=0.01)
     assert decided.shortest_found == 8.0
-    assert decided.words[1:] == ["nothing stands out", "a fake part shorter than 8 s would mostly be missed"]
 
 
 def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
@@ -51,11 +50,7 @@ def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
     assert decided.in_part
     assert decided.llr > 0 > decided.stretch.llr
     assert decided.stretch.stands_out
-    assert "1:20–1:32 speaks against bona fide" in decided.words[1]
-    row = decided.row()
-    assert row["along"]["stretch"]["start"] == 80.0
-    assert row["along"]["stretch"]["stands_out"]
-    assert "windows" not in row
+    assert decided.row()["along"]["stretch"]["start"] == 80.0
 
 
 def test_a_recording_that_is_fake_throughout_is_not_called_fake_in_part():
@@ -180,10 +175,3 @@ def test_without_the_trials_of_the_calibration_no_fake_part_is_looked_for():
     assert decided.stretch is None
     assert decided.shortest_found is None
     assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}
-
-
-def test_chance_is_simulated_for_recordings_of_two_hours():
-    """As for several recordings of at most 1,000 windows."""
-    decided = decide_along(STRONG, 3.0, track(np.full(1800, 3.0)))
-    assert decided.decision == "bonafide"
-    assert decided.stretch.p_value == 1.0

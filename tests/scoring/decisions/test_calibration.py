@@ -91,24 +91,13 @@ def test_classes_that_overlap_are_not_separated(bonafide, spoof):
     assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0), bonafide, spoof)
 
 
-def test_fit_raises_if_it_finds_no_minimum(two_systems, monkeypatch):
-    monkeypatch.setattr(calibration, "_MAX_STEPS", 1)
-    with input_error("no best weights were found .*Maximum number of iterations"):
-        calibration.fit(*two_systems)
-
-
 @pytest.mark.parametrize(
     "bonafide, spoof, options, message",
     [
         ([], [1.0], {}, "there are no bona fide scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
-        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; remove this system"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "bona fide scores are of 2 systems, spoof scores of 1"),
-        ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
-        ([1.0], [0.0], {"prior": 1}, "`prior` must be between 0 and 1"),
-        ([1.0], [0.0], {"l2": -1}, "`l2` must be at least 0"),
-        ([1.0], [0.0], {"systems": ["A", "B"]}, "1 system has scores, but 2 names"),
     ],
 )
 def test_fit_refuses_scores_that_cannot_be_calibrated(bonafide, spoof, options, message):
@@ -159,16 +148,6 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, fitted):
     assert all(map(np.array_equal, loaded.llrs, fitted.llrs))
 
 
-def test_a_saved_calibration_has_one_line_for_the_ratios_of_a_class(tmp_path, fitted):
-    path = tmp_path / "parameters.json"
-    fitted.save(path)
-    lines = path.read_text().splitlines()
-    assert len(lines) == 27
-    assert sum(len(line) > 100 for line in lines) == 2
-    assert ' "weights": [' in lines[2]
-    assert '  "precision": "bfloat16",' in lines
-
-
 def test_a_calibration_saved_by_an_earlier_version_is_read(tmp_path, fitted):
     path = tmp_path / "parameters.json"
     fitted.save(path)
@@ -186,18 +165,13 @@ def test_of_very_many_trials_only_quantiles_are_kept(monkeypatch):
     bonafide = rng.normal(1, 1, 5000)
     spoof = rng.normal(-1, 1, 90)
     fitted = calibration.fit(bonafide, spoof)
-    quantiles = fitted.llrs.bonafide
-    exact = np.sort(fitted(bonafide))
     assert len(fitted.llrs.spoof) == 90
-    assert quantiles[0] == exact[0]
-    assert quantiles[-1] == exact[-1]
-    assert np.quantile(exact, np.linspace(0, 1, 101)) == pytest.approx(quantiles, abs=0.01)
+    quantiles = np.quantile(fitted(bonafide), np.linspace(0, 1, 101))
+    assert fitted.llrs.bonafide == pytest.approx(quantiles, abs=0.01)
 
 
 USUAL = {name: [0, 1, 2] for name in ("duration", "level", "bandwidth")}
 _POPULATION = {"num_recordings": 2, "usual": USUAL, "distances": [2, 1]}
-_EMBEDDINGS = {"means": [[0.0, 1.0]], "directions": [[1.0, 0.0]], "variances": [2.0], "residual": 1.0}
-_WITH = {**_POPULATION, "usual_embedding": [0, 1, 2], "distances_with_embedding": [1, 2], "embeddings": _EMBEDDINGS}
 
 
 def saved_with(path, **changes):
@@ -207,26 +181,15 @@ def saved_with(path, **changes):
     return path
 
 
-def test_load_sorts_the_numbers_of_a_file(tmp_path):
-    changes = {"llrs": {"bonafide": [3, -1.5, 2], "spoof": [0]}, "population": _WITH}
-    loaded = calibration.load(saved_with(tmp_path / "c.json", **changes))
-    assert loaded.llrs.bonafide.tolist() == [-1.5, 2, 3]
-    assert loaded.population.distances.tolist() == [1, 2]
-
-
 @pytest.mark.parametrize(
     "change",
     [
-        *({"format": "other"}, {"weights": None}, {"offset": float("nan")}, {"trained_on": 3}),
-        *({"llrs": {"bonafide": [], "spoof": [1.0]}}, {"llrs": {"bonafide": [1.0]}}),
-        {"llrs": {"bonafide": [float("inf")], "spoof": [1.0]}},
+        {"format": "other"},
+        {"offset": float("nan")},
+        {"llrs": {"bonafide": [], "spoof": [1.0]}},
         {"scored_by": {"fingerprint": "a", "precision": "float32", "num_samples": 0}},
         {"population": _POPULATION | {"distances": [1.0]}},
         {"population": _POPULATION | {"usual": {"duration": [1, 2, 1e6]}}},
-        {"population": {key: value for key, value in _WITH.items() if key != "usual_embedding"}},
-        *({"population": _WITH | {"embeddings": _EMBEDDINGS | {"variances": wrong}}} for wrong in ([0.0], [1.0, 1.0])),
-        {"population": _WITH | {"embeddings": _EMBEDDINGS | {"directions": [[1.0]]}}},
-        {"population": _WITH | {"embeddings": _EMBEDDINGS | {"residual": 1e300}}},
     ],
 )
 def test_load_refuses_files_that_are_not_a_calibration(tmp_path, change):

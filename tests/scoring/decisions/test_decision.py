@@ -1,6 +1,5 @@
 """Decisions: ratio, probability, threshold, what they rest on, and recordings that are not decided."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -84,8 +83,6 @@ def test_clipping_halves_the_ratio_of_a_score():
         decision_of_clipped = decider(score, traits)
         assert decision_of_clipped.llr == decision.llr / 2
         assert decision_of_clipped.decision == expected
-        assert decision_of_clipped.probability == decider.probability(decision.llr / 2)
-        assert decision_of_clipped.reason == (traits.clipping if expected == CANNOT_TELL else None)
 
 
 def test_ratios_are_bounded_by_the_trials_of_the_calibration():
@@ -93,15 +90,11 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
     rng = np.random.default_rng(0)
     separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
     decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"), abstain=0)
-    assert separated.largest_llr == pytest.approx(np.log(41))
     assert decider.basis()["largest_llr"] == pytest.approx(np.log(41))
     high_score = decider(1000.0)
     assert high_score.llr == pytest.approx(np.log(41))
     assert high_score.probability == pytest.approx(41 / 42)
-    assert high_score.decision == "bonafide"
     assert high_score.llr < replace(decider, unbounded=True)(1000.0).llr
-    assert "±3.714" in decider.describe()[1]
-    assert "±" not in replace(decider, unbounded=True).describe()[1]
     assert replace(separated, llrs=None).largest_llr == math.inf
 
 
@@ -109,33 +102,16 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
 def test_there_is_no_score_threshold_if_no_score_reaches_the_threshold(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
-    assert json.dumps(decider.basis(), allow_nan=False)
-    assert "a score of" not in decider.describe()[0]
     assert decider(0.5).decision == "spoof"
 
 
-@pytest.fixture
-def decider_of_a_corpus():
-    corpus_facts = {"corpus": "a\x1b[2J", "phase": "dev", "num_bonafide": 4, "num_spoof": 4}
-    corpus_facts["date"] = "2026-01-02T03:04:05+00:00"
-    calibration = replace(CALIBRATION, trained_on=corpus_facts, scored_by=ScoredBy("0123456789abcdef", "float32", None))
-    return Decider(calibration, 0.25)
-
-
-def test_the_basis_of_decisions_names_prior_detector_and_corpus(decider_of_a_corpus):
-    basis = decider_of_a_corpus.basis()
+def test_the_basis_of_decisions_names_prior_detector_and_corpus():
+    scored_by = ScoredBy("0123456789abcdef", "float32", None)
+    basis = Decider(replace(CALIBRATION, trained_on={"corpus": "a"}, scored_by=scored_by), 0.25).basis()
     assert basis["operating_point"] == "cost:1,1,0.25"
     assert basis["prior"] == 0.25
     assert basis["detector"] == "0123456789abcdef"
-    assert basis["corpus"] == "a\x1b[2J"
-    assert "figures" not in basis
-
-
-def test_the_calibration_is_described_in_one_line_without_control_characters(decider_of_a_corpus):
-    *_, line = decider_of_a_corpus.describe()
-    assert line == (
-        "calibration: a\\x1b[2J, phase dev, 4 bona fide and 4 spoofed trials, 2026-01-02, detector 0123456789ab"
-    )
+    assert basis["corpus"] == "a"
 
 
 rng = np.random.default_rng(0)
@@ -171,17 +147,11 @@ def test_a_recording_is_not_decided_if_its_p_value_is_at_most_abstain(abstain, d
     assert Decider(WITH_RECORDINGS, abstain=abstain)(1.0, QUIET).decision == decision
 
 
-@pytest.mark.parametrize(
-    "weights, settings, message",
-    [
-        (None, {"prior": 1.0}, "`prior`"),
-        (None, {"abstain": 1.0}, "`abstain` must be a share from 0 to below 1, not 1"),
-        (None, {"operating_point": OperatingPoint("fa", rate=0.1)}, "use a rate of at least 25 %"),
-        ((1.0, 2.0), {}, "fuses 2 systems"),
-        ((1.0,), {"operating_point": OperatingPoint("eer")}, "holds no scores"),
-    ],
-)
-def test_settings_that_do_not_fit_the_calibration_are_refused(weights, settings, message):
-    calibration = LinearCalibration(weights, 0.0, 0.5, 1e-6, tuple("ab"[: len(weights)])) if weights else CALIBRATION
-    with input_error(message):
-        Decider(calibration, **settings)
+def test_a_rate_below_one_trial_of_the_calibration_is_refused():
+    with input_error("use a rate of at least 25 %"):
+        Decider(CALIBRATION, operating_point=OperatingPoint("fa", rate=0.1))
+
+
+def test_a_calibration_of_two_systems_decides_on_no_single_score():
+    with input_error("fuses 2 systems"):
+        Decider(LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")))

@@ -78,13 +78,8 @@ def test_verification_scores_equal_the_golden_numbers():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda _: decisions.known_scores([[1.0]]), "at least two classes"),
         (lambda _: decisions.known_scores([[1.0, np.nan]]), "of 1 are not finite"),
-        (lambda _: decisions.known_scores([[1.0, 2.0]], "msp"), "log_odds"),
-        (lambda _: decisions.known_scores([[1.0, 2.0]], "energy", 0.0), "above 0"),
         (lambda reference: reference.scores([[1.0]]), "`of` its backend"),
-        (lambda reference: reference.scores([[1.0, 2.0, 3.0]], k=13), "from 1 to 12"),
-        (lambda reference: reference.scores([[1.0, 2.0, 3.0]], "nsd"), "needs the logits"),
         (lambda _: decisions.verification_scores([[1.0, 2.0]], [[[1.0]]]), "enrolled models of 1"),
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],

@@ -73,19 +73,6 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
     assert c_miss * posterior == pytest.approx(c_fa * (1 - posterior))
 
 
-def test_the_bayes_threshold_of_equal_costs_is_no_negative_zero():
-    assert str(OperatingPoint("cost").threshold(None)) == "0.0"
-
-
-@pytest.mark.parametrize("number", [3, 30, 100, 236, 300])
-def test_the_least_rate_that_the_refusal_names_is_accepted(number):
-    llrs = Llrs(np.arange(number), np.arange(number))
-    with input_error("less than one trial") as refused:
-        OperatingPoint("fa", rate=1e-6).threshold(llrs)
-    rate = str(refused.value).split("at least ")[1].split(" %")[0]
-    assert math.isfinite(OperatingPoint.parse(f"fa:{rate}%").threshold(llrs))
-
-
 @pytest.mark.parametrize("offset", [0.0, 0.3, -700.0])
 @pytest.mark.parametrize("point", ["eer", "fa:25%", "miss:10%", "cost:1,10,0.95"])
 def test_the_printed_thresholds_admit_what_the_decider_admits(point, offset):

@@ -12,7 +12,7 @@ from scipy.signal import butter, sosfilt
 
 from nes2net.data.audio.read import load_audio, stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE, to_mono_16k
-from nes2net.scoring.decisions import Decider, calibration
+from nes2net.scoring.decisions import calibration
 from nes2net.scoring.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
 
 
@@ -57,12 +57,6 @@ def test_a_single_sample_has_a_duration_and_a_level():
     assert measure([0.5])[:2] == (1 / SAMPLE_RATE, pytest.approx(20 * np.log10(0.5)))
 
 
-@pytest.mark.parametrize("samples, message", [([], "no samples"), (np.zeros((2, 8)), "one channel")])
-def test_traits_require_one_channel_with_samples(samples, message):
-    with input_error(message):
-        measure(samples)
-
-
 @pytest.mark.parametrize("floor", [None, -50, -35])
 def test_bandwidth_tells_telephone_speech_in_spite_of_white_noise(floor):
     speech = tilted()
@@ -83,13 +77,10 @@ def test_bandwidth_tells_real_telephone_recordings_from_others(shared):
     """FSDD was recorded at 8 kHz."""
     folder = shared / "real" / "audio"
     narrow = [measure(load_audio(path)).bandwidth for path in sorted((folder / "fsdd").glob("*.flac"))[::4]]
-    assert narrow
     assert 3500 < min(narrow)
     assert max(narrow) < 4100
-    wide = [load_audio(path) for path in sorted((folder / "mozilla_tts_ljspeech").glob("*.flac"))[:3]]
-    wide += [load_audio(path) for path in sorted((folder / "nsf_arctic").glob("*.flac"))[:6]]
-    assert min(measure(waveform).bandwidth for waveform in wide) > 4500
-    assert all(3500 < measure(telephone(waveform)).bandwidth < 4100 for waveform in wide)
+    wide = [measure(load_audio(path)).bandwidth for path in sorted((folder / "nsf_arctic").glob("*.flac"))[:6]]
+    assert min(wide) > 4500
 
 
 def test_traits_of_a_stream_equal_those_of_the_whole_recording(tmp_path):
@@ -143,7 +134,6 @@ TYPICAL = Traits(3.0, -20.0, 7480.0, np.zeros(16))
     "trait, value, reason",
     [
         ("bandwidth", 3400.0, r"its bandwidth, 3\.4 kHz, is unusual .* \(7\.5 to 7\.5 kHz\)"),
-        ("level", -70.0, "its level, -70.0 dBFS, is unusual"),
         ("duration", 200.0, r"its duration, 200\.0 s, is unusual .* \(\d\.\d to \d"),
         ("embedding", np.full(16, 9.0), "its embedding is unlike the embeddings of the calibration's recordings"),
     ],
@@ -158,11 +148,6 @@ def test_the_reason_of_an_unusual_recording_names_the_trait(narrow_population, t
 def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow_population):
     assert narrow_population.typicality(TYPICAL).p_value > 0.5
     assert narrow_population.typicality(TYPICAL._replace(embedding=None)).p_value > 0.5
-
-
-def test_an_embedding_of_another_size_is_refused(narrow_population):
-    with input_error("expected an embedding of 16 numbers"):
-        narrow_population.typicality(TYPICAL._replace(embedding=np.zeros(4)))
 
 
 def test_the_distance_of_embeddings_is_that_of_mahalanobis():
@@ -186,7 +171,7 @@ FITTED = calibration.fit([1.0, 2.0, 0.4], [0.0, 0.5])
 EQUAL_RECORDINGS = [Traits(4.0, -20.0, 7000.0, np.ones(3))] * 12
 
 
-def test_of_equal_recordings_only_the_same_is_usual():
+def test_among_equal_recordings_only_an_equal_one_is_usual():
     population = Population.fit(EQUAL_RECORDINGS, [True] * 12)
     assert population.typicality(EQUAL_RECORDINGS[0]).p_value == 1
     assert population.typicality(Traits(4.0, -20.0, 4000.0, np.ones(3))).p_value == 1 / 13
@@ -196,12 +181,6 @@ def test_of_equal_recordings_only_the_same_is_usual():
 def test_nine_recordings_are_too_few():
     with input_error("9 recordings are too few"):
         Population.fit(EQUAL_RECORDINGS[:9], [True] * 9)
-
-
-def test_embeddings_that_are_not_finite_are_refused():
-    not_finite = EQUAL_RECORDINGS[0]._replace(embedding=np.array([0, 0, np.nan]))
-    with input_error("not finite"):
-        Population.fit([*EQUAL_RECORDINGS, not_finite], [True] * 13)
 
 
 @pytest.mark.parametrize("size", [0, 1, 40])
@@ -215,11 +194,3 @@ def test_a_saved_population_finds_the_same_recordings_unusual(tmp_path, size):
     expected = list(map(population.typicality, further_traits))
     assert list(map(loaded.population.typicality, further_traits)) == expected
     assert (tmp_path / "c.json").stat().st_size < 30_000
-
-
-def test_a_decider_notes_why_it_cannot_tell_unusual_recordings():
-    assert "not measured" in Decider(FITTED).note
-    assert Decider(FITTED, abstain=0).note is None
-    with_population = Decider(replace(FITTED, population=Population.fit(EQUAL_RECORDINGS, [True] * 12)))
-    assert "12 recordings are too few for `abstain` 0.01" in with_population.note
-    assert replace(with_population, abstain=0.1).note is None
