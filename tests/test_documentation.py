@@ -207,6 +207,30 @@ def test_every_chapter_is_in_the_manual_of_the_readme():
     assert title_by_page == {page: title for page, title in chapters.items() if page != "index.md"}
 
 
+def test_counts_of_parts_on_the_pages_are_those_of_the_registries():
+    """Numbers of two digits and more, as in "29 corpora", on every page but the history."""
+    from nes2net.data.registry import corpora
+    from nes2net.models.registry import backends, frontends
+    from nes2net.training.recipes.reading import packaged_recipes
+
+    published_corpora = [name for name in corpora.names() if not corpora.get(name).user_defined]
+    numbers = {
+        "back-ends": len(backends.names()),
+        "corpora": len(published_corpora),
+        "front-ends": len(frontends.names()),
+        "recipes": len(packaged_recipes()),
+    }
+    count = re.compile(rf"\b(\d{{2,}})\s+({'|'.join(numbers)})\b")
+    counted = set()
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        for number, kind in count.findall(text(page)):
+            assert int(number) == numbers[kind], f"{page.name}: {number} {kind}"
+            counted.add(kind)
+    assert {"back-ends", "corpora", "recipes"} <= counted
+
+
 def test_the_command_of_the_readme_prints_what_is_shown(shared, tmp_path, monkeypatch, capsys):
     from nes2net.cli.main import main
 

@@ -1,16 +1,18 @@
-"""Embeddings (.npy with its list of ids, Parquet)."""
+"""Embeddings (.npy with its list of ids, Parquet) and results of `nes2net scale`."""
 
 from __future__ import annotations
 
+import json
 import struct
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.files import write
+from builders.files import write, write_json
 from builders.hostile import Case
 from builders.hostile.making import maker, pipe
+from nes2net.apps.scale.results import to_score_file
 from nes2net.scoring.embeddings import Embeddings
 
 IDS = [f"t{number}" for number in range(60)]
@@ -18,10 +20,15 @@ ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype("<f4")
 CASES = []
 _NO_ARRAY = r"e\.npy is not a file of embeddings or is damaged \(.*\); copy it and its list again, or embed again"
 _NO_TABLE = r"e\.parquet is not a file of embeddings or is damaged \("
+_NO_RESULT = r"a\.parquet is not a result of `nes2net scale` or is damaged \(.*\); remove it, and run the same"
 
 
 def _read_embeddings(path):
     return len(list(Embeddings().read(path)))
+
+
+def _join(folder):
+    return to_score_file(folder, folder / "scores.txt").done
 
 
 # Arrays
@@ -117,3 +124,52 @@ _MANY_IDS = [f"t{number}" for number in range(10**5)]
 _EQUAL_ROWS = pa.array([[1.0] * 2000] * 10**5)
 _add_table("10^5 equal rows", "refused to save memory and time", id=_MANY_IDS, embedding=_EQUAL_ROWS)
 CASES.append(Case("table: a pipe", pipe("e.parquet"), _read_embeddings, _NO_TABLE))
+
+
+# Results
+
+
+class _Results:
+    """The folder of results of one shard: its record, and the facts and columns of its Parquet file."""
+
+    def __init__(self):
+        self.record = {"run": {"model": "x"}, "total": 2, "scored": 1, "failures": {}}
+        self.facts = {"shard": "a", "run": {}, "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
+        self.columns = {"id": ["u1", "u2"], "score": [0.5, None], "error": [None, "bad"]}
+        self.further_facts = {}
+
+    def write(self, folder):
+        """Write the folder; a column of None is left out."""
+        write_json(folder / "scale.json", self.record)
+        facts = {"nes2net": json.dumps(self.facts), **self.further_facts}
+        table = _table_of(self.columns).replace_schema_metadata(facts)
+        pq.write_table(table, folder / "a.parquet")
+        return folder
+
+
+def _add_results(name, says, change):
+    results = _Results()
+    change(results)
+    CASES.append(Case(f"results: {name}", results.write, _join, says))
+
+
+def _add_column(name, column, values, says=_NO_RESULT):
+    _add_results(name, says, lambda results: results.columns.update({column: values}))
+
+
+def _add_metadata(results):
+    """Add 7 MB of metadata."""
+    results.further_facts = {f"key{number}": "x" for number in range(300_000)}
+
+
+_add_results("as it should be", None, str)
+_add_results("7 MB of metadata", "refused to save memory and time", _add_metadata)
+_add_column("an id of null", "id", ["u1", None])
+_add_column("an id that no score file can have", "id", ["a b", "c"], "the id 'a b'")
+_add_column("a score of NaN", "score", [float("nan"), None])
+_add_column("scores of texts", "score", ["x", None])
+_add_column("scores of lists", "score", [[1.0, 2.0], None])
+_add_column("no ids", "id", None)
+_add_results("facts that are a list", _NO_RESULT, lambda results: setattr(results, "facts", []))
+_add_results("endless seconds", _NO_RESULT, lambda results: results.facts.update(seconds=1.7e308))
+_add_results("an unknown judgement", "judgement", lambda results: results.record.update(judgement={"name": "x"}))
