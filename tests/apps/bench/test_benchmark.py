@@ -22,7 +22,7 @@ def test_utterances_audio_and_operations_of_each_stage_are_counted(detector, tmp
     assert frontend.flops + backend.flops == end.flops == 4 * counted
 
 
-def test_a_row_of_the_table_has_utterances_and_seconds_of_audio_in_a_second(detector):
+def test_a_row_of_the_table_has_utterances_and_seconds_of_audio_per_second(detector):
     stage = Stage("a stage", list, utterances=4, audio=16.0)
     row = speed_table([Measured(stage, 0.5)], 1e9, detector)[2]
     assert [cell.strip() for cell in row.split("|")[1:4]] == ["a stage", "8.00", "32.0"]

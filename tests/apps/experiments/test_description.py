@@ -6,43 +6,31 @@ from pathlib import Path
 import pytest
 from builders import input_error
 from builders.experiments import experiment_file
-from builders.files import folder, write
+from builders.files import write
 from conftest import REPOSITORY
 
-from nes2net.apps.experiments.description import PACKAGED, load_experiment, packaged_experiments
+from nes2net.apps.experiments.description import PACKAGED, load_experiment
 from nes2net.apps.experiments.plan import plan_experiment
 
 WILD = {"corpus": "in_the_wild"}
 
 
-def test_the_nearest_value_of_a_place_is_used(tmp_path, monkeypatch):
-    path = experiment_file(tmp_path, Path("of_file"), out="~/${where}", places={"data": "of_file", "where": "there"})
-    monkeypatch.setenv("HOME", "/home/me")
-    experiment = load_experiment(path)
-    assert experiment.overrides["data.root"] == "of_file"
-    assert experiment.evaluate[0].root == "of_file/release_in_the_wild"
-    assert experiment.out == "/home/me/there"
+def test_a_place_has_the_value_of_the_command_or_of_the_environment_or_of_the_file(tmp_path, monkeypatch):
+    path = experiment_file(tmp_path, Path("of_file"))
+    assert load_experiment(path).evaluate[0].root == "of_file/release_in_the_wild"
     monkeypatch.setenv("data", "of_environment")
     assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
-    assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
+    assert load_experiment(path, ["data=of_command"]).evaluate[0].root == "of_command/release_in_the_wild"
 
 
-def test_wrong_places_and_files_of_an_experiment_are_refused(tmp_path):
-    path = experiment_file(tmp_path, tmp_path)
-    silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
-    for name, key, message in (
-        (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
-        (path, ["data"], "`set` must be of the form NAME=VALUE, not 'data'"),
-        (silent, [], r"has no value for \$\{data\}: add `set` data=VALUE"),
-        (
-            "nes2net_x_2018",
-            [],
-            "is neither a YAML file nor the name of a packaged experiment; did you mean 'nes2net_x_2019'",
-        ),
-        (write(tmp_path / "list.yaml", "[1]"), [], r"must be a mapping with keys such as name and seeds, not \[1\]"),
-    ):
-        with input_error(message):
-            load_experiment(name, key)
+def test_a_misspelt_place_of_an_experiment_gets_the_nearest(tmp_path):
+    with input_error("has no place 'dat'; did you mean 'data'"):
+        load_experiment(experiment_file(tmp_path, tmp_path), ["dat=x"])
+
+
+def test_a_misspelt_name_of_a_packaged_experiment_gets_the_nearest():
+    with input_error("did you mean 'nes2net_x_2019'"):
+        load_experiment("nes2net_x_2018")
 
 
 def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
@@ -76,22 +64,13 @@ def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
     "changes, problem",
     [
         ({"seed": [1]}, "there is no key 'seed'; did you mean 'seeds'?"),
-        ({"seeds": []}, "seeds: List should have at least 1 item"),
         ({"seeds": [1, 1]}, "the seed 1 is named twice"),
-        ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, not '1'"),
-        ({"name": "a/b"}, "name: String should match pattern"),
         ({"averages": [0]}, "averages.0.best: Input should be greater than or equal to 1"),
-        ({"averages": [{"best": 1, "by": "luck"}]}, "averages.0.by: String should match pattern"),
-        ({"metrics": ["cllr"]}, "metrics.0: Input should be 'eer', 'min_tdcf' or 'min_dcf', not 'cllr'"),
-        ({"evaluate": [{"corpus": "asvspoof2021"}]}, "unknown corpus 'asvspoof2021'; did you mean 'asvspoof2021_"),
         ({"evaluate": [{**WILD, "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
-        ({"evaluate": [{**WILD, "sample": 5}]}, "evaluate.0: there is no key 'sample'; did you mean 'samples'"),
         ({"evaluate": [{**WILD, "protocol": "full", "samples": 5}]}, "evaluate.0: samples requires protocol 4sec"),
         ({"evaluate": [WILD] * 2}, "the evaluation set in_the_wild is named twice"),
         ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides or grid"),
-        ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr 1 is named twice"),
         ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in both overrides and grid"),
-        ({"slurm": {"minutes": 0}}, "slurm.minutes: Input should be greater than or equal to 1"),
     ],
     ids=str,
 )
@@ -114,11 +93,6 @@ def test_packaged_experiments_can_be_planned(path, tmp_path):
     plan = plan_experiment(experiment, tmp_path)
     assert len(plan.runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
     assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
-
-
-def test_packaged_experiments_have_the_names_of_their_files():
-    names = sorted(path.stem for path in PACKAGED.glob("*.yaml"))
-    assert sorted(packaged_experiments()) == [load_experiment(name).name for name in names] == names
 
 
 def test_packaged_experiments_have_the_averages_protocols_and_seeds_of_the_papers():

@@ -76,7 +76,7 @@ def test_a_released_file_has_an_architecture_of_its_rows(system, differences_of)
     assert differences_of(shapes_of(*RELEASED[system]), rows_of(system)) == []
 
 
-def test_the_files_of_nes2net_x_may_have_one_output(differences_of):
+def test_files_of_nes2net_x_with_one_output_have_the_architecture_of_their_rows(differences_of):
     rows = []
     for system in RELEASED:
         if system.startswith("nes2net_x"):

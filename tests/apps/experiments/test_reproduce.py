@@ -8,8 +8,7 @@ import pytest
 import torch
 import yaml
 from builders.experiments import ROW as PUBLISHED
-from builders.files import folder as new_folder
-from builders.files import read_json, write, write_scores
+from builders.files import read_json, write
 from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
 from conftest import REPOSITORY, load_detector, seeded_detector
 
@@ -20,8 +19,6 @@ from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
-from nes2net.lib.findings import Finding
-from nes2net.models.checkpoints.state_dict import load_state_dict, save_state_dict
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import find_row, published_rows
 from nes2net.scoring.score_file import read_scores
@@ -37,9 +34,9 @@ WILD = {"id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None
 NES2NET_X = {"frontend": SPECTRUM | {"num_bins": 32}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
 
 
-def write_rows(folder: Path, *rows: dict) -> Path:
-    systems = {f"row {number}": {"results": {"own": row}} for number, row in enumerate(rows)}
-    table = {"title": "Rows", "columns": {"own": "own"}, "systems": systems}
+def write_row(folder: Path, row: dict) -> Path:
+    """Write a table of one published result."""
+    table = {"title": "Rows", "columns": {"own": "own"}, "systems": {"Tiny": {"results": {"own": row}}}}
     path = folder / f"rows{len(list(folder.glob('rows*')))}.yaml"  # a file is read once
     return write(path, yaml.safe_dump({"tests": {"own": {}}, "tables": [table]}))
 
@@ -62,7 +59,7 @@ def reproduce(corpus, register_corpus, tmp_path, output):
 
     def run(*flags, checkpoint=None, data=corpus, out="out", status=0, **changes):
         row = {**ROW, **changes}
-        words = ["experiment", "reproduce", row["id"], "--data", data, "--rows", write_rows(tmp_path, row)]
+        words = ["experiment", "reproduce", row["id"], "--data", data, "--rows", write_row(tmp_path, row)]
         words += ["--out", tmp_path / out, "--workers", 0, "--resamples", 10, *flags]
         if checkpoint is not None:
             words += ["--checkpoint", checkpoint]
@@ -109,15 +106,6 @@ def test_rows_that_train_differently_have_different_run_folders(recipes):
     assert len(tags) > 8
 
 
-def test_the_list_marks_the_eleven_of_the_paper(output):
-    """Nes2Net and Nes2Net-X in the comparison tables of 2021 LA, 2021 DF and In-the-Wild."""
-    lines = output("experiment reproduce").out.splitlines()
-    marked = [line.split()[0] for line in lines if " the paper's own " in line]
-    assert len(marked) == 11
-    systems = {id.partition("-")[0].removeprefix("nes2net") for id in marked}
-    assert systems == {"", "_x", "_x_mean3", "_x_mean5", "_val", "_x_val", "_x_val_aug"}
-
-
 TRAINING = {"or, in place of training, a checkpoint"}
 TRAINING |= {f"{kind} of ASVspoof 2019 LA {split}" for kind in ("protocol", "audio") for split in ("train", "dev")}
 
@@ -133,54 +121,26 @@ def test_rows_record_the_two_deviations_of_the_published_code():
 @pytest.mark.parametrize(
     "id, expected",
     [
-        ("slim-2021_df", {"checkpoint", "keys of ASVspoof 2021 DF"}),
         ("nes2net_x-2021_df", {"keys of ASVspoof 2021 DF", "pre-training of xlsr_300m", *TRAINING}),
         ("ockd-in_the_wild", {"trained teacher", *TRAINING}),
     ],
 )
-def test_everything_that_is_missing_is_listed_at_once(id, expected, workdir, output):
+def test_everything_that_is_missing_is_listed_before_anything_begins(id, expected, workdir, output):
     printed = output(f"experiment reproduce {id} --data {workdir}/none", 2)
-    row = find_row(id, ROWS)
-    assert printed.out == f"{row.describe()}\n"
-    head, *items = " ".join(printed.err.split()).split(" - ")
-    subjects = [item.partition(": ")[0] for item in items]
-    tested = corpora.get(row.corpus)
-    assert head == f"missing, {len(subjects)} in all:"
-    assert set(subjects) == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
-    checkpoint = row.checkpoint or "no published checkpoint is known"
-    for obtain in (tested.obtain["audio"], tested.obtain["protocol"], checkpoint, f"{workdir}/none"):
-        assert any(obtain in item for item in items)
-    assert "or name its folder with --protocols" in items[subjects.index(f"protocol of {tested.title} eval")]
-    assert list(workdir.iterdir()) == []  # nothing was begun
+    _, *items = " ".join(printed.err.split()).split(" - ")
+    tested = corpora.get(find_row(id, ROWS).corpus)
+    subjects = {item.partition(": ")[0] for item in items}
+    assert subjects == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
+    for how_to_obtain in (tested.obtain["audio"], tested.obtain["protocol"]):
+        assert any(how_to_obtain in item for item in items)
+    assert list(workdir.iterdir()) == []
 
 
-def missing_of(id: str, data: Path, checkpoint: Path | None = None, **changes) -> list[Finding]:
-    """What is missing for a row."""
-    row = replace(find_row(id, ROWS), **changes)
-    return find_missing(row, Paths(data, data.parent / "out", checkpoint=checkpoint))
-
-
-def subjects_of(findings: list[Finding]) -> list[str]:
-    return [finding.subject for finding in findings]
-
-
-@pytest.mark.parametrize("id", sorted({row.recipe or row.corpus: row.id for row in ROWS}.values()))
-def test_each_file_that_a_row_lacks_is_named_once(id, tmp_path):
-    missing = missing_of(id, tmp_path)
-    assert len(set(subjects_of(missing))) == len(missing) >= 3
-    assert all(finding.problem for finding in missing)
-
-
-def test_a_checkpoint_needs_no_training_data(tmp_path):
-    row = "nes2net_x-2021_la"
-    file = tmp_path / "none.pth"
-    missing = missing_of(row, tmp_path, file)
+def test_with_a_checkpoint_only_data_of_the_test_is_missing(tmp_path):
+    paths = Paths(tmp_path, tmp_path / "out", checkpoint=write(tmp_path / "some.pth"))
+    missing = find_missing(find_row("nes2net_x-2021_la", ROWS), paths)
     tested = ["protocol of ASVspoof 2021 LA eval", "audio of ASVspoof 2021 LA eval", "keys of ASVspoof 2021 LA"]
-    assert subjects_of(missing) == ["checkpoint", *tested]
-    assert missing[0].problem == f"{file} not found"
-    assert missing[0].remedy.endswith("has no checkpoint of this result")
-    write(file)
-    assert subjects_of(missing_of(row, tmp_path, file)) == tested
+    assert [finding.subject for finding in missing] == tested
 
 
 @pytest.fixture
@@ -189,31 +149,10 @@ def data(corpus, tmp_path):
     return shutil.copytree(corpus, tmp_path / "DB")
 
 
-def test_missing_audio_files_are_counted_and_named(data, checkpoint):
-    for number in (1000001, 1000004):
-        (data / "ASVspoof2021_LA_eval" / "flac" / f"LA_E_{number}.flac").unlink()
-    (finding,) = missing_of("nes2net_x-2021_la", data, checkpoint)
-    assert finding.subject == "audio of ASVspoof 2021 LA eval"
-    assert "2 of 12 files are missing in " in finding.problem
-    assert "LA_E_1000001.flac, LA_E_1000004.flac" in finding.problem
-
-
-def test_a_wrong_protocol_is_named(data, checkpoint):
-    assert missing_of("sls-in_the_wild", data, checkpoint) == []
-    write(data / "release_in_the_wild" / "meta.csv", "file,speaker,label\n0.wav,A,real\n")
-    (finding,) = missing_of("sls-in_the_wild", data, checkpoint)
-    assert finding.subject == "protocol of In-the-Wild eval"
-    assert "unknown label 'real'" in finding.problem
-
-
 def test_a_corpus_may_lie_in_a_folder_of_its_name(corpus, tmp_path):
     (tmp_path / "asvspoof2021_la").symlink_to(corpus)
-    assert subjects_of(missing_of("aasist-2021_la", tmp_path)) == ["checkpoint"]
-
-
-def test_an_unknown_corpus_of_a_row_is_named(tmp_path, checkpoint):
-    missing = missing_of("aasist-2021_la", tmp_path, checkpoint, corpus="asvspoof2031")
-    assert subjects_of(missing) == ["corpus asvspoof2031"]
+    (missing,) = find_missing(find_row("aasist-2021_la", ROWS), Paths(tmp_path, tmp_path / "out"))
+    assert missing.subject == "checkpoint"
 
 
 def test_training_needs_every_file(recipe, data):
@@ -226,16 +165,12 @@ def test_training_needs_every_file(recipe, data):
     assert missing_for_training(tiny, "tiny") == [replace(missing, spares_some=False)]
 
 
-@pytest.mark.parametrize(
-    "frontend, remedy",
-    [("wav2vec2", "get it from its authors"), ("xlsr_300m", "get xlsr2_300m.pt from https://")],
-)
-def test_a_missing_file_of_pre_training_is_named_with_its_source(recipe, corpus, tmp_path, frontend, remedy):
-    model = {"frontend": frontend, "backend": "asp_mlp"}
+def test_a_missing_file_of_pre_training_is_named_with_its_source(recipe, corpus, tmp_path):
+    model = {"frontend": "xlsr_300m", "backend": "asp_mlp"}
     without_file = recipe(model=model, data={"root": str(corpus)}, ssl_checkpoint=str(tmp_path / "none.pt"))
     (missing,) = missing_for_training(without_file, "tiny")
-    assert missing.subject == f"pre-training of {frontend}"
-    assert missing.remedy.startswith(remedy)
+    assert missing.subject == "pre-training of xlsr_300m"
+    assert missing.remedy.startswith("get xlsr2_300m.pt from https://")
 
 
 def test_a_checkpoint_is_judged_by_the_published_figures(reproduce, checkpoint, score_of, tmp_path):
@@ -249,8 +184,6 @@ def test_a_checkpoint_is_judged_by_the_published_figures(reproduce, checkpoint, 
     assert f"against the published single best, 12.34 %: {judge(12.34, low, high)}" in out
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
     assert "not checked: the architecture: the row names no model" in out
-    assert "Tiny" in (tmp_path / "out" / "report.html").read_text()
-    assert result["on"]["system"] == "Tiny"
 
 
 def test_finished_work_is_not_done_again(reproduce, checkpoint, tmp_path):
@@ -298,31 +231,19 @@ def test_a_row_is_scored_in_train_mode_only_if_its_figure_was(corpus, reproduce,
 
 
 def test_missing_files_leave_a_partial_result_if_it_is_allowed(data, reproduce, checkpoint):
-    row = {"data": data, "checkpoint": checkpoint, "min_tdcf": 0.2557}
+    row = {"data": data, "checkpoint": checkpoint}
     (data / "ASVspoof2021_LA_eval" / "flac" / "LA_E_1000001.flac").unlink()
     reproduce(status=2, **row)
     out, error = reproduce("--allow-partial", status=1, **row)
-    assert "warning: the result will be partial" in error
     assert "1 of 12 files are missing in" in error
     assert "PARTIAL: rests on 11 of 12 trials" in out
-    assert "min t-DCF  published 0.2557   measured " in out
     assert "no verdict, for" in out
-
-
-def test_without_any_audio_file_there_is_no_partial_result(data, reproduce, checkpoint):
-    for path in (data / "ASVspoof2021_LA_eval" / "flac").iterdir():
-        path.unlink()
-    error = reproduce("--allow-partial", data=data, checkpoint=checkpoint, status=2).err
-    assert "missing, 1 in all:" in error
 
 
 def test_only_the_same_architecture_gets_a_verdict(reproduce, checkpoint):
     out = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM).out
     assert "against the published single best, 12.34 %: " in out
-    assert "not checked" not in out
     out = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM, status=1).out
-    assert "measured   " in out
-    assert "no verdict, for measured and published figures cannot be compared:\n" in out
     assert "\n- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear" in out
     assert "against the published" not in out
 
@@ -344,46 +265,28 @@ def released(monkeypatch, tmp_path):
     return write_file
 
 
-ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
-NOT_CHECKED = "not checked: whether the checkpoint is the file that was released for this row"
-
-
 @pytest.mark.parametrize(
-    "num_logits, changes, status, words",
+    "num_logits, status, words",
     [
-        (1, {}, 0, "against the published single best, 12.34 %: "),
-        (2, {}, 0, "against the published single best, 12.34 %: "),
-        (3, {}, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
-        (1, {"released": {}}, 1, "- no checkpoint of this row was released, and this file records no training"),
-        (1, {"released": ADDRESSES}, 0, NOT_CHECKED),
+        (1, 0, "against the published single best, 12.34 %: "),
+        (3, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
     ],
 )
-def test_a_bare_file_is_judged_if_the_row_names_its_architecture(
-    reproduce, released, num_logits, changes, status, words
-):
-    """The nearest architecture is named otherwise; which file was released cannot be told."""
-    models = ["tiny_two", "tiny_one"]
-    out = reproduce(checkpoint=released(num_logits), model=models, status=status, **changes).out
+def test_a_bare_file_is_judged_if_the_row_names_its_architecture(reproduce, released, num_logits, status, words):
+    """The nearest architecture is named otherwise."""
+    out = reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"], status=status).out
     assert words in out
-    assert "measured   " in out
 
 
-def test_a_released_score_file_checks_its_row_without_audio(corpus, tmp_path, output):
-    """By the command that `nes2net info` and the list of what is missing print."""
-    row = find_row("nes2net_x-2021_df", ROWS)
-    command = row.obtain.partition("needs no audio: ")[2]
-    assert command == "nes2net evaluate asvspoof2021_df SCORES --keys KEYS"
-    keys = corpus / "keys"
-    rows = [line.split() for line in (keys / "DF" / "CM" / "trial_metadata.txt").read_text().splitlines()]
-    # The format of the published programs. One of six spoofed utterances has the highest score.
-    scores = {}
-    for number, words in enumerate(rows):
-        scores[words[1]] = number + 100 * (words[5] == "bonafide")
-    first_spoof = next(words[1] for words in rows if words[5] == "spoof")
-    scores[first_spoof] = 1000
-    file = write_scores(tmp_path / "theirs.txt", scores)
-    words = command.removeprefix("nes2net ").replace("SCORES", str(file)).replace("KEYS", str(keys))
-    assert " 16.667 " in output(f"{words} --resamples 10").out
+def test_a_bare_file_is_not_judged_by_a_row_without_a_released_checkpoint(reproduce, released):
+    out = reproduce(checkpoint=released(1), model="tiny_one", released={}, status=1).out
+    assert "- no checkpoint of this row was released, and this file records no training" in out
+
+
+def test_the_verdict_on_a_bare_file_says_that_it_may_not_be_the_released_one(reproduce, released):
+    addresses = {"checkpoint": "https://files/1", "scores": "https://files/2"}
+    out = reproduce(checkpoint=released(1), model="tiny_one", released=addresses).out
+    assert "not checked: whether the checkpoint is the file that was released for this row" in out
 
 
 @pytest.fixture
@@ -410,15 +313,13 @@ def score_of(corpus, tmp_path):
 
 
 def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_of, tmp_path):
-    """It lies beside the folders of the rows. Each row takes its epoch or its average."""
-    out = reproduce(out="single", **tiny_recipe).out
-    assert "deviation" not in out
+    """Each row takes its epoch or its average."""
+    reproduce(out="single", **tiny_recipe)
     (folder,) = (tmp_path / "training").glob("*algo5*")
     (best,) = best_epochs(folder, 1, "val_loss_wo_aug")
     score_of(folder / f"epoch_{best}.pth", "single")
     trained_at = (folder / "history.json").stat().st_mtime_ns
-    out = reproduce(out="averaged", average=2, **tiny_recipe).out
-    assert "is trained already, 3 epochs" in out
+    reproduce(out="averaged", average=2, **tiny_recipe)
     assert (folder / "history.json").stat().st_mtime_ns == trained_at
     average = folder / "Averaged_Model_IDs_{}_{}.pth".format(*best_epochs(folder, 2, "val_loss_wo_aug"))
     score_of(average, "averaged")
@@ -441,12 +342,6 @@ def test_a_run_folder_gives_the_epoch_or_the_average_of_the_row(reproduce, run_f
     score_of(average_run(run_folder, epochs, "legacy").path, "averaged")
 
 
-def test_a_run_folder_without_a_history_is_refused(reproduce, run_folder):
-    (run_folder / "history.json").unlink()
-    error = reproduce(checkpoint=run_folder, status=2).err
-    assert "has no history.json, which training writes: name the epochs with --checkpoint" in error
-
-
 AS_PUBLISHED = (
     "3 checkpoints averaged as the published code does, without the first, with the second twice (deviation 1)"
 )
@@ -458,7 +353,6 @@ AVERAGED = {"average": 3, "average_mode": "legacy"}
     [
         ("mean", [1, 2, 3], AVERAGED, f"the true mean of 3 checkpoints instead of {AS_PUBLISHED}"),
         ("legacy", [1, 2], AVERAGED, f"{AS_PUBLISHED.replace('3', '2', 1)} instead of {AS_PUBLISHED}"),
-        ("mean", [1], AVERAGED, f"a single epoch instead of {AS_PUBLISHED}"),
         ("mean", [1, 2], {}, "the true mean of 2 checkpoints instead of a single epoch"),
     ],
 )
@@ -473,58 +367,9 @@ def test_an_averaged_row_is_judged_by_an_average_as_published(reproduce, run_fol
     assert f"\nthe published figure is of {AS_PUBLISHED}" in out
 
 
-def test_a_file_replaces_a_link_of_its_name(reproduce, checkpoint, tmp_path):
-    elsewhere = write(tmp_path / "elsewhere", "precious")
-    out = new_folder(tmp_path / "out")
-    links = [out / name for name in ("report.html", "report.json", "scores.txt")]
-    for link in links:
-        link.symlink_to(elsewhere)
-    reproduce("--overwrite", checkpoint=checkpoint)
-    assert elsewhere.read_text() == "precious"
-    assert not any(link.is_symlink() for link in links)
-
-
-@pytest.mark.parametrize("name", ["training", "training/logs"])
-def test_no_training_is_written_through_a_linked_folder(reproduce, tiny_recipe, tmp_path, name):
-    elsewhere = new_folder(tmp_path / "elsewhere")
-    link = tmp_path / name
-    link.parent.mkdir(exist_ok=True)
-    link.symlink_to(elsewhere)
-    error = reproduce(status=2, **tiny_recipe).err
-    assert f"{name}: is a link" in error
-    assert list(elsewhere.iterdir()) == []
-
-
-def test_a_record_of_an_average_may_hold_anything(reproduce, checkpoint):
-    weights = load_state_dict(checkpoint)
-    model = load_detector(checkpoint).config
-    save_state_dict(weights, checkpoint, model=model, average={"sha256": 5, "mode": 7})
-    out = reproduce(checkpoint=checkpoint, status=1).out
-    assert "- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
-
-
-def test_flags_of_training_are_refused_beside_a_checkpoint(reproduce, checkpoint):
-    error = reproduce("--recipe", "asvspoof2019_nes2net_x", checkpoint=checkpoint, status=2).err
-    assert "--recipe and --checkpoint exclude each other" in error
-
-
 @pytest.mark.parametrize(
     "published, words",
     [(1.65, "within"), (1.50, "within"), (1.495, "within"), (1.49, "worse"), (1.805, "within"), (1.81, "better")],
 )
 def test_a_figure_is_judged_against_the_published_one(published, words):
     assert judge(published, 1.50, 1.80).startswith(words)
-
-
-def test_wrong_arguments_of_reproduce_are_one_line(tmp_path, refused):
-    bad = write(tmp_path / "bad.yaml", "[")
-    text = write(tmp_path / "text.yaml", "text")
-    for arguments, message in (
-        (["nes2net_x-2021_lx", "--data=."], "no published row 'nes2net_x-2021_lx'; did you mean 'nes2net_x-2021_la'"),
-        (["nes2net_x-2021_la"], "name the folder of all corpora with --data"),
-        (["a", "--rows", tmp_path / "none.yaml"], "cannot be read"),
-        (["a", "--rows", bad], "is not valid YAML"),
-        (["a", "--rows", text], "a mapping with notes, tests and tables is expected, found str"),
-        (["a", "--rows", write_rows(tmp_path, ROW, ROW)], "two rows have the id"),
-    ):
-        refused(["experiment", "reproduce", *arguments], message)

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from builders import PATIENCE, input_error
+from builders import PATIENCE
 
 from nes2net.apps.experiments.plan import Task
 from nes2net.apps.experiments.running import do_in_processes
@@ -29,40 +29,20 @@ def test_only_tasks_that_need_a_failed_one_are_skipped(tmp_path):
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """What each of several tasks said of its GPU, its threads and its time, by name."""
+    """What each of several tasks said of its GPU and its time, by name."""
     folder = tmp_path_factory.mktemp("logs")
-    say = python(
-        "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("OMP_NUM_THREADS", raising=False)
-        assert do_in_processes(TASKS, lambda _: say, folder, num_processes=2, gpus=["4", "6"]) == []
+    say = python("import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], time.time_ns())")
+    assert do_in_processes(TASKS, lambda _: say, folder, num_processes=2, gpus=["4", "6"]) == []
     return {path.stem: path.read_text().split() for path in folder.glob("*.log")}
 
 
 def test_a_task_begins_after_the_one_that_it_needs(logs):
-    assert int(logs["a"][2]) < int(logs["a_then"][2])
+    assert int(logs["a"][1]) < int(logs["a_then"][1])
 
 
 def test_each_process_has_one_of_the_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
     assert logs["a"][0] == "4"
-
-
-def test_each_process_has_at_least_one_thread(logs):
-    assert all(int(threads) >= 1 for _, threads, _ in logs.values())
-
-
-def test_a_task_whose_need_is_not_planned_begins_at_once(tmp_path):
-    assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
-
-
-def test_no_log_is_written_through_a_link(tmp_path):
-    (tmp_path / "elsewhere").write_text("old")
-    (tmp_path / "a.log").symlink_to("elsewhere")
-    with input_error(r"a\.log: is a link"):
-        do_in_processes(TASKS[:1], lambda _: python("print('new')"), tmp_path, num_processes=1)
-    assert (tmp_path / "elsewhere").read_text() == "old"
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])

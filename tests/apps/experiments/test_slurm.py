@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from builders import input_error
 from builders.experiments import experiment_file
 from builders.files import read_json, write
 from builders.scripts import python
@@ -82,12 +81,6 @@ def test_only_failed_jobs_are_submitted_again(submitted, cluster):
     assert submitted(slice(1, 2)) == {"evaluate_seed1_best1": "500", "table": "600"}
 
 
-def test_a_machine_without_slurm_is_named(submitted, monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    with input_error("the jobs cannot be submitted .*; is this a machine of the cluster?"):
-        submitted()
-
-
 def test_a_failed_command_fails_its_job():
     TaskCommand([sys.executable, "-c", "pass"])()
     with pytest.raises(RuntimeError, match="exit status 3 of "):
@@ -108,7 +101,7 @@ def test_a_command_whose_time_is_over_is_queued_again(tmp_path):
 
 
 @pytest.mark.weekly
-def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
+def test_submitit_runs_every_job_of_an_experiment_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
     words = ["experiment", "run", path, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--on", "slurm"]
     python("-m", "nes2net", *words, cwd=REPOSITORY)

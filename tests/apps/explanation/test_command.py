@@ -6,7 +6,6 @@ import pytest
 import soundfile
 from builders import hears_a_tone
 from builders.files import read_json
-from PIL import Image
 
 
 @pytest.fixture
@@ -17,32 +16,22 @@ def explain(workdir, output):
     return lambda words, status=0: output(f"explain {words} --model detector.pth --device cpu --draws 5", status)
 
 
-def test_explain_prints_the_relevance(explain):
+def test_explain_prints_the_strongest_band_and_a_check_of_the_relevance(explain):
     printed = explain("tone.wav --out out").out
-    assert "explained by occlusion; absence is noise of the recording's floor" in printed
     assert "3000–3500 Hz" in printed
     assert "towards spoof" in printed
-    assert "DO NOT TRUST" not in printed
-    assert "no part changes the score" not in printed
     assert "check: without the most relevant tenth of time the score changes by" in printed
 
 
-def test_explain_writes_a_picture_with_the_relevance(tmp_path, explain):
-    explain("tone.wav --out out")
-    with Image.open(tmp_path / "out" / "tone.png") as picture:
-        assert picture.size == (1210, 704)
-    data = read_json(tmp_path / "out" / "tone.json")
-    assert data["strongest_bands"][0]["start"] == 3000
-    assert data["checks"][0]["of"] == "time"
-    assert len(data["relevance"]["cells"]) == 16
-    assert data["layers"] is None
-    printed = explain("tone.wav --out out --picture svg --json").out
-    assert json.loads(printed) | {"file": data["file"]} == data  # the same explanation again
-    assert (tmp_path / "out" / "tone.svg").read_text().startswith("<?xml")
+def test_explain_writes_a_picture_and_the_printed_data(tmp_path, explain):
+    printed = json.loads(explain("tone.wav --out out --json").out)
+    assert (tmp_path / "out" / "tone.png").read_bytes().startswith(b"\x89PNG")
+    assert read_json(tmp_path / "out" / "tone.json") == printed
+    assert printed["strongest_bands"][0]["start"] == 3000
 
 
 def test_explain_uses_the_method_and_the_part_that_are_asked_for(explain):
-    printed = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4").out
+    printed = explain("tone.wav --method integrated_gradients --start 0.2 --steps 2").out
     assert "s from 0.20 s on explained by integrated gradients" in printed
     assert "relevance adds up to" in printed
 

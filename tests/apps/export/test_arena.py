@@ -85,20 +85,9 @@ def test_audio_that_the_contract_excludes_is_converted(model, recordings, spectr
 
 def test_audio_that_cannot_be_converted_is_refused(model, recordings):
     audio = recordings["u0"]
-    for wrong, says in (
-        ((audio * 32767).astype(np.int16), "whole numbers"),
-        (np.full(16000, np.nan, np.float32), "NaN"),
-        (np.zeros(0, np.float32), "no samples"),
-        (np.zeros((2, 3, 4), np.float32), "give one recording"),
-    ):
+    for wrong, says in (((audio * 32767).astype(np.int16), "whole numbers"), (np.full_like(audio, np.nan), "NaN")):
         with input_error(says):
             model.score_batch([audio, wrong], [16000, 16000])
-    with input_error("2 recordings with 1 sample rate"):
-        model.score_batch([audio, audio], [16000])
-
-
-def test_an_empty_batch_has_no_scores(model):
-    assert model.score_batch([], []) == []
 
 
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
@@ -113,9 +102,7 @@ def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoin
 @pytest.fixture
 def write(checkpoint, tmp_path, output):
     """A function that writes the folder ``out``: what is printed."""
-    return lambda *more, status=0: output(
-        ["export", checkpoint, "--to", "arena", "--out", tmp_path / "out", *more], status
-    )
+    return lambda *more: output(["export", checkpoint, "--to", "arena", "--out", tmp_path / "out", *more]).out
 
 
 def system_in(folder):
@@ -126,34 +113,20 @@ def system_in(folder):
 URLS = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
 
 
-def test_a_description_without_addresses_does_not_pass_the_check(write, spectral_detector, tmp_path, output):
+def test_a_description_without_addresses_does_not_pass_the_check(write, tmp_path, output):
     out = tmp_path / "out"
-    printed = write().out
-    system = system_in(out)
-    assert "lacks system.code, system.checkpoint" in printed
-    assert "arena_model:Model" in printed
-    assert (system["name"], system["slug"]) == ("lps + asp_mlp", "lps-asp-mlp")
-    assert system["params_millions"] == round(sum(p.numel() for p in spectral_detector.parameters()) / 1e6, 4)
-    assert "the first 64,600 samples" in system["description"]
-    assert "no paper" in printed
-    assert "paper" not in system
+    assert "lacks system.code, system.checkpoint" in write()
     assert "fill in system.code, system.checkpoint" in output(f"export {out} --to arena --check", 2).err
 
 
-def test_a_full_description_passes_the_check(write, tmp_path, output):
+def test_a_full_description_passes_the_check(write, spectral_detector, tmp_path, output):
     out = tmp_path / "out"
-    assert "lacks" not in write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *URLS).out
+    assert "lacks" not in write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *URLS)
     output(f"export {out} --to arena --check")
     system = system_in(out)
-    assert system["paper"]["arxiv_id"] == "2504.05657"
     assert system["slug"] == "mine-2"
-    assert "eprint = {2504.05657}" in system["paper"]["bibtex"]
-
-
-def test_a_folder_for_the_arena_is_replaced_only_by_overwrite(write):
-    write()
-    assert "--overwrite" in write(status=2).err
-    write("--overwrite")
+    assert system["params_millions"] == round(sum(p.numel() for p in spectral_detector.parameters()) / 1e6, 4)
+    assert system["paper"]["arxiv_id"] == "2504.05657"
 
 
 def test_each_wrong_fact_of_a_description_is_named(write, tmp_path):
@@ -161,27 +134,21 @@ def test_each_wrong_fact_of_a_description_is_named(write, tmp_path):
     write(*URLS)
     system = system_in(out)
     for content, says in (
-        ({"system": system | {"code": None}}, "fill in system.code"),
         ({"system": system | {"slug": "No Slug"}}, "system.slug"),
         ({"system": system | {"params_millions": "many"}}, "system.params_millions"),
         ({"system": system | {"paper": {"arxiv_id": "2504.05657"}}}, "system.paper.url"),
-        *((wrong, "the Arena does not accept this system") for wrong in ([], {"system": 3}, {})),
+        ([], "the Arena does not accept this system"),
     ):
         (out / "meta.yaml").write_text(yaml.safe_dump(content))
         with input_error(says):
             check_meta(out)
 
 
-def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(checkpoint, tmp_path, refused):
-    for flags, message in (
-        ("--name a --slug A_b", "slug"),
-        ("--arxiv paper.pdf", "arxiv_id"),
-        ("--code-url here", "system.code"),
-        ("--batch-size 0", "--batch-size must be at least 1"),
-        ("--check", "--check and --out exclude each other"),
-    ):
-        refused(f"export {checkpoint} --to arena --out {tmp_path}/out {flags}", message)
-        assert not (tmp_path / "out").exists()
+def test_an_arxiv_number_that_the_arena_would_refuse_is_refused_before_anything_is_written(
+    checkpoint, tmp_path, refused
+):
+    refused(f"export {checkpoint} --to arena --out {tmp_path}/out --arxiv paper.pdf", "arxiv_id")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_detector):
@@ -225,7 +192,7 @@ def scored_by_nes2net(checkpoint, tmp_path, output):
     return score
 
 
-@pytest.mark.parametrize("length", [[], ["--samples", "full"], ["--samples", "20000"]])
+@pytest.mark.parametrize("length", [[], ["--samples", "full"]])
 def test_a_model_driven_as_by_the_client_has_the_scores_of_nes2net_score(
     client, write, scored_by_nes2net, recordings, tmp_path, length
 ):
@@ -233,7 +200,6 @@ def test_a_model_driven_as_by_the_client_has_the_scores_of_nes2net_score(
     write("--batch-size", "3", *length)
     model = loaded(tmp_path / "out")
     by_model = {}
-    assert (model.name, model.expected_sample_rate, model.batch_size) == ("lps + asp_mlp", 16000, 3)
     model.load()
     for start in range(0, len(recordings), model.batch_size):
         chunk = dict(itertools.islice(recordings.items(), start, start + model.batch_size))

@@ -39,15 +39,11 @@ def home(tmp_path, monkeypatch):
 
 def test_the_result_of_a_set_with_both_classes_has_the_eer_and_the_digest_of_its_scores(home, output):
     cache_set(home, SET, [1, 0, 1, 0])
-    out = output(f"export system --to arena --scores scores.txt --corpus {SET}").out
+    output(f"export system --to arena --scores scores.txt --corpus {SET}")
     folder = home / "system" / ".eval_results" / "SpeechAntiSpoofingBenchmarks" / "Tiny"
-    assert "result.yaml" in out
     result = yaml.safe_load((folder / "result.yaml").read_text())
-    assert result["schema_version"] == 1
-    assert result["system"] == {"name": "Mine", "slug": "mine", "paper": {"arxiv_id": "2504.05657"}}
     assert result["dataset"] == {"id": "SpeechAntiSpoofingBenchmarks/Tiny", "revision": COMMIT, "split": "test"}
     assert result["scores"] == {"eer_percent": 0.0, "n_trials": 4, "n_skipped": 0}
-    assert result["arena"]["system_url"].endswith("SpeechAntiSpoofingArena?system=mine")
     scores = (folder / "scores.txt").read_bytes()
     assert scores == b"u0 -1.0\nu1 1.5\nu2 0.5\nu3 2.0\n"
     artifact = result["artifact"]
@@ -66,19 +62,9 @@ def test_a_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice
     assert scores == {"srr_complement": 50.0, "n_trials": 4, "n_skipped": 0}
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            "--scores scores.txt --corpus in_the_wild",
-            "the Arena only accepts scores of sets of the hub, not of in_the_wild: use hub:OWNER/NAME",
-        ),
-        ("--scores scores.txt", "--corpus"),
-        (f"--corpus {SET}", "--scores"),
-    ],
-)
-def test_an_incomplete_request_for_a_result_is_refused(home, refused, words, message):
-    refused(f"export system --to arena {words}", message)
+def test_a_result_of_another_corpus_than_a_set_of_the_hub_is_refused(home, refused):
+    message = "the Arena only accepts scores of sets of the hub, not of in_the_wild: use hub:OWNER/NAME"
+    refused("export system --to arena --scores scores.txt --corpus in_the_wild", message)
     assert not (home / "system" / ".eval_results").exists()
 
 

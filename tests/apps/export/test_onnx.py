@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,11 +21,9 @@ from nes2net import Detector
 from nes2net.apps.export import onnx as onnx_engine
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.installation import how_to_install
 from nes2net.models import registry
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.decisions import load
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores
 
@@ -132,13 +128,10 @@ def test_a_spectrum_of_the_first_samples_is_exported_with_equal_logits(tmp_path,
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
 
-def test_a_spectrum_of_another_form_is_not_translated_to_onnx():
+def test_a_spectrum_of_a_window_shorter_than_n_fft_is_not_translated_to_onnx():
     stft = translations()[torch.ops.aten.stft.default]
-    waveform = SimpleNamespace(shape=(800,))
-    batch = SimpleNamespace(shape=(2, 800))
-    for x, window, normalized in ((waveform, None, False), (batch, 256, False), (batch, None, True)):
-        with pytest.raises(NotImplementedError, match="it must be B×N, win_length equal to n_fft"):
-            stft(x, 512, 160, window, None, normalized)
+    with pytest.raises(NotImplementedError, match="it must be B×N, win_length equal to n_fft"):
+        stft(SimpleNamespace(shape=(2, 800)), 512, 160, 256, None, False)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +164,7 @@ def assert_loads_in_silence(path: Path, capfd) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_loading_a_file_prints_nothing(file, capfd):
+def test_loading_an_exported_file_prints_nothing(file, capfd):
     assert_loads_in_silence(file, capfd)
 
 
@@ -191,12 +184,7 @@ def test_an_exported_detector_has_no_train_mode(exported, corpus, tmp_path):
         judge_trials(exported, trials, tmp_path / "s", Scores(), settings=settings)
 
 
-def test_the_file_describes_its_detector(detector, file, exported, output):
-    printed = output(["info", file]).out
-    assert "detector exported to ONNX" in printed
-    assert "samples at 16 kHz" in printed
-    assert "nes2net_x" in printed
-    assert exported.description["config"] == json.loads(json.dumps(detector.config))
+def test_an_exported_file_describes_its_detector(detector, exported):
     assert exported.description["fingerprint"] == detector.fingerprint()
     assert exported.provenance.to_dict() == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
     assert Detector.from_config(exported.config).config == detector.config
@@ -212,7 +200,7 @@ def test_the_file_describes_its_detector(detector, file, exported, output):
     assert exported.description.items() >= audio.items()
 
 
-def test_the_graph_has_only_standard_operators(file):
+def test_an_exported_graph_has_only_standard_operators(file):
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
@@ -222,7 +210,7 @@ def test_the_graph_has_only_standard_operators(file):
     assert not model.functions
 
 
-def test_the_file_names_no_folder_of_this_machine(file):
+def test_an_exported_file_names_no_folder_of_this_machine(file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
@@ -329,25 +317,11 @@ def test_predict_gives_the_rows_of_the_checkpoint(export_folder, predicted):
         assert row == expected
 
 
-def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, predicted, output):
-    for kind, seeds in (("real", range(6)), ("fake", range(6, 12))):
-        Path(kind).mkdir()
-        for seed in seeds:
-            soundfile.write(f"{kind}/{seed}.wav", 0.4 * voice(seed, 1), 16000)
-    (advice,) = re.findall("#   nes2net (calibrate .*)", output("predict 1.wav --model detector.onnx").out)
-    advice = advice.replace("REAL", "real").replace("FAKE", "fake")
-    output(f"{advice} --allow-inverted --workers 0")
-    assert not load("c.json").population.has_embeddings
-    assert all("decision" in row for row in predicted("detector.onnx --calibration c.json"))
-
-
 def test_unsupported_uses_of_an_exported_detector_are_refused(export_folder, refused):
     for words, message in (
         ("--judgement frames", "('nes2net_x') scores recordings, not their segments: use a checkpoint"),
         ("--judgement embeddings", "makes no embeddings: use the checkpoint"),
-        ("--architecture AASIST", "holds its architecture and all its weights: remove --architecture and --base"),
         ("--dtype bfloat16", "detector.onnx computes only in float32, not in bfloat16: remove --dtype"),
-        ("--device tpu9", "unknown device 'tpu9'"),
     ):
         refused(f"predict 1.wav --model detector.onnx {words}", message)
     refused("explain 1.wav --model detector.onnx --out e.png", "exported to ONNX, which only scores")
@@ -355,37 +329,15 @@ def test_unsupported_uses_of_an_exported_detector_are_refused(export_folder, ref
 
 def test_files_that_are_not_an_exported_detector_are_refused(file, corpus, workdir, refused):
     Path("cut.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    Path("empty.onnx").touch()
     foreign = onnx.load(file)
     del foreign.metadata_props[:]
     onnx.save(foreign, "other.onnx")
     for model, message in (
-        ("none.onnx", "none.onnx not found"),
         ("cut.onnx", "cut.onnx is not an ONNX file or is damaged"),
-        ("empty.onnx", "empty.onnx is empty, not an ONNX file"),
         ("other.onnx", "other.onnx is not a detector of this toolkit"),
     ):
         refused(f"score asvspoof2021_la {corpus} --model {model} --out scores.txt", message)
         assert not Path("scores.txt").exists()
-    with input_error("detector.pth is not an ONNX file: give the name of one that ends in .onnx"):
-        OnnxDetector("detector.pth")
-
-
-@pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
-def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
-    monkeypatch.setitem(sys.modules, module, None)
-    with input_error(re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
-        OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
-
-
-def test_a_wrong_suffix_or_precision_is_refused_before_anything_is_exported(detector, tmp_path):
-    for exported, name, message in (
-        (detector, "d.pt", r"d\.pt has the wrong suffix: choose a name that ends in \.onnx"),
-        (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
-    ):
-        with input_error(message):
-            export_onnx(exported, tmp_path / name)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, monkeypatch):
@@ -426,11 +378,6 @@ def noise(batch: int, samples: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_loading_an_int8_file_prints_nothing(int8_file, capfd):
-    assert_loads_in_silence(int8_file, capfd)
-
-
-@pytest.mark.slow
 def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
@@ -449,33 +396,27 @@ def test_int8_scores_do_not_depend_on_the_batch(int8_file):
 
 
 @pytest.mark.slow
-def test_an_int8_file_says_that_it_is_quantised(exported, int8_file, output):
+def test_an_int8_file_describes_that_it_is_quantised(exported, int8_file):
     quantised = OnnxDetector(int8_file)
     assert (quantised.description["quantize"], quantised.precision) == ("int8", "int8")
     assert (exported.description["quantize"], exported.precision) == (None, "float32")
-    assert quantised.description["fingerprint"] == exported.description["fingerprint"]
-    assert "quantised to int8" in output(["info", int8_file]).out
 
 
 @pytest.mark.slow
 def test_only_products_of_the_transformer_are_computed_in_int8(int8_file):
     model = onnx.load(int8_file)
-    onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("MatMulInteger") == 6 * TRANSFORMER["encoder_layers"]  # four of attention, two of the rest
     assert "ConvInteger" not in kinds
-    assert {node.domain for node in model.graph.node} == {""}
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    products = [weights[node.input[1]] for node in model.graph.node if node.op_type == "MatMulInteger"]
-    assert {tensor.data_type for tensor in products} == {onnx.TensorProto.INT8}
-    largest = max(abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() for tensor in products)
-    assert largest <= 64  # 7 bits: two products with 8 bits of activations fit into 16 bits
-    producer_by_output = {name: node for node in model.graph.node for name in node.output}
-    last = producer_by_output["logits"]
-    # Back to the product of the last layer, whose weights have other names in other versions.
-    while not last.op_type.startswith(("MatMul", "Gemm")):
-        last = producer_by_output[next(name for name in last.input if name in producer_by_output)]
-    assert weights[last.input[1]].data_type == onnx.TensorProto.FLOAT
+
+
+@pytest.mark.slow
+def test_int8_weights_have_7_bits(int8_file):
+    """Two products with 8 bits of activations fit into 16 bits."""
+    graph = onnx.load(int8_file).graph
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    products = [weights[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger"]
+    assert max(abs(product.astype(int)).max() for product in products) <= 64
 
 
 @pytest.mark.slow
@@ -491,23 +432,17 @@ def test_an_int8_file_has_its_weights_beside_it_only_if_it_is_too_large_itself(t
         torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
 
 
-def test_a_detector_that_cannot_be_quantised_is_not_exported(tmp_path, monkeypatch):
+def test_a_detector_without_linear_layers_is_not_exported_to_int8(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
     with input_error("front-end 'lps' has no linear layers to quantise: remove `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 
 
 @pytest.mark.slow
-def test_files_that_cannot_be_quantised_are_refused(detector, tmp_path, monkeypatch):
-    speech = create("wav2vec2_small", "asp_mlp")
-    out = tmp_path / "d.onnx"
+def test_a_detector_whose_int8_scores_differ_too_much_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
-    for exported, to, method, message in (
-        (detector, "onnx", "int4", "`quantize` must be 'int8' or None, not 'int4'"),
-        (speech, "onnx", "int8", "this detector needs float32, so remove `quantize`"),
-    ):
-        with input_error(message):
-            export(exported, to, out.with_suffix(f".{to}"), quantize=method)
+    with input_error("this detector needs float32, so remove `quantize`"):
+        export(create("wav2vec2_small", "asp_mlp"), "onnx", tmp_path / "d.onnx", quantize="int8")
     assert not list(tmp_path.iterdir())
 
 
@@ -566,11 +501,6 @@ def test_the_program_of_the_manual_scores_as_torch(tmp_path, monkeypatch):
     subprocess.run([*compile_it, *libraries, "-o", tmp_path / "score"], check=True)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
 
-    def score(path: Path, samples: np.ndarray, status: int = 0) -> subprocess.CompletedProcess:
-        done = subprocess.run([tmp_path / "score", path], input=samples.tobytes(), capture_output=True)
-        assert done.returncode == status, done.stderr
-        return done
-
     monkeypatch.setitem(FRONTENDS, "wav2vec2", {**TRANSFORMER, "pre_emphasis": 0.97})
     emphasised = create("wav2vec2", "asp_mlp")
     utterance_detector = create("lps", "asp_mlp")
@@ -579,9 +509,5 @@ def test_the_program_of_the_manual_scores_as_torch(tmp_path, monkeypatch):
         path = export_onnx(detector, tmp_path / f"{name}.onnx")
         for num_samples in (100, 9000, 40_000):
             samples = (0.1 * np.random.default_rng(num_samples).standard_normal(num_samples)).astype(np.float32)
-            done = score(path, samples)
+            done = subprocess.run([tmp_path / "score", path], input=samples.tobytes(), capture_output=True, check=True)
             assert float(done.stdout) == pytest.approx(detector.score(samples, 16_000), abs=TOLERANCE)
-            assert done.stderr == b""
-    assert score(path, np.zeros(0), status=1).stderr == b"score: no samples on standard input\n"
-    (tmp_path / "empty.onnx").touch()
-    score(tmp_path / "empty.onnx", np.zeros(4000, np.float32), status=1)

@@ -1,7 +1,5 @@
 """`nes2net info FILE`: a readable summary of every kind of file."""
 
-import shutil
-
 import pytest
 import torch
 import yaml
@@ -27,30 +25,21 @@ def run(corpus, tmp_path_factory):
     return run_folder
 
 
-def test_info_describes_a_checkpoint_of_a_run(run, info):
-    text = " ".join(info(run / "epoch_2.pth").split())
+def test_info_describes_the_training_of_a_checkpoint(run, info):
     sheet = info(run / "epoch_2.pth", "--json")
-    for line in (
-        "detector checkpoint of this package",
-        "all there, none left over",
-        "2 of 2",
-        "trained on asvspoof2019_la (ASVspoof 2019 LA), from",
-    ):
-        assert line in text
-    assert {row["part"] for row in sheet["parts"]} == {"front-end", "aggregation", "back-end", "total"}
+    assert "detector checkpoint of this package" in sheet["title"]
+    assert sheet["epoch"] == "2 of 2"
+    assert sheet["trained on"].startswith("asvspoof2019_la (ASVspoof 2019 LA), from")
     options = {row["option"]: row["value"] for row in sheet["options of the parts that differ from their defaults"]}
     assert options["n_fft"] == 128
     assert "hop_length" not in options
     assert "train.epochs" in {row["key"] for row in sheet["keys of the recipe that differ from the defaults"]}
-    assert len(sheet["SHA-256"]) == 64
-    assert any("predict" in line for line in sheet["next"])
 
 
 def test_info_describes_every_file_of_a_run(run, tmp_path, info, output):
     sheet = info(run, "--json")
     assert sheet["title"].endswith(": run folder")
     assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
-    assert sheet["checkpoints"] == "epoch_1.pth, epoch_2.pth"
     assert "train.epochs" in info(run / "recipe.yaml")
     for name, title in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
         assert title in " ".join(info(run / name).split())
@@ -58,16 +47,8 @@ def test_info_describes_every_file_of_a_run(run, tmp_path, info, output):
     assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
 
 
-def test_info_names_the_next_command_for_a_run_only_if_its_epochs_are_there(run, tmp_path, info):
-    folder = shutil.copytree(run, tmp_path / "run of mine")
-    assert info(folder, "--json")["next"][0] == f"nes2net average '{folder}'"
-    (folder / "epoch_1.pth").unlink()
-    assert info(folder, "--json")["next"][0].startswith("nes2net info ")
-
-
-def test_info_describes_the_folder_of_a_detector(spectral_detector, tmp_path, info):
+def test_info_describes_the_folder_of_a_detector_whose_back_end_is_a_name(spectral_detector, tmp_path, info):
     export(spectral_detector, "safetensors", tmp_path / "folder")
-    assert "detector folder" in info(tmp_path / "folder")
     config = tmp_path / "folder" / "config.yaml"
     described = yaml.safe_load(config.read_text())
     described["model"]["backend"] = described["model"]["backend"]["name"]
@@ -80,11 +61,10 @@ def test_info_describes_an_onnx_file(tmp_path, info):
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     sheet = info(tmp_path / "d.onnx", "--json")
     assert "exported to ONNX" in sheet["title"]
-    assert sheet["next"][1].startswith("nes2net predict")
     assert sheet["parts"]
 
 
-def test_info_knows_a_published_checkpoint(tmp_path, info):
+def test_info_names_the_published_result_of_a_published_checkpoint(tmp_path, info):
     torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
     sheet = info(tmp_path / "published.pth")
     assert "0.83 %" in sheet
@@ -101,10 +81,11 @@ def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info, outp
     assert sheet["checkpoint"].endswith("epoch_2.pth")
     assert sheet["epoch"] == "2 of 2"
     assert sheet["utterances"] == "the first 8,000 samples"
-    assert f"nes2net evaluate asvspoof2019_la {scores}" in info(scores)
-    assert "record of a score file" in " ".join(info(f"{scores}.json").split())
-    assert "what made the scores is not known" in info(shutil.copy(scores, tmp_path / "lone.txt"))
     assert "are too good" in sheet["warning"][0]
+
+
+def test_info_tells_that_what_made_scores_without_a_record_is_not_known(tmp_path, info):
+    assert "what made the scores is not known" in info(write(tmp_path / "lone.txt", "a 1.0\nb -1.0\n"))
 
 
 def test_info_counts_the_repeated_ids_of_a_score_file(tmp_path, info):
@@ -112,46 +93,27 @@ def test_info_counts_the_repeated_ids_of_a_score_file(tmp_path, info):
     assert info(scores, "--json")["repeated"] == "2 lines repeat an id"
 
 
-def test_records_of_strangers_are_not_trusted(run, tmp_path, info, output):
+def test_no_command_of_a_record_stands_in_the_next_command(tmp_path, info):
     scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
-    for changes in (
-        {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
-        {"run": {"num_samples": "x"}},
-        {"checkpoint": {"average": {"of": 5}}},
-        {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
-    ):
-        write_record(scores, **changes)
-        assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
-        assert "\x9b" not in output(["info", scores, "--json"]).out
+    write_record(scores, corpus={"name": "$(touch pwned)", "protocol": "eval"})
+    assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
 
 
-def test_control_characters_of_files_are_not_printed(run, tmp_path, command):
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    recipe["data"]["root"] = "\x1b[2Jgone\x1b]0;title\x07"
-    for name, text in (("r.yaml", yaml.safe_dump(recipe)), ("s.txt", "a\x1b[2J 1.0\n")):
-        (tmp_path / name).write_text(text)
-        _, out, err = command(["info", tmp_path / name])
-        assert not {"\x1b", "\x07"} & {*out, *err}
+def test_control_characters_of_a_recipe_are_not_printed(tmp_path, output):
+    printed = output(["info", write(tmp_path / "r.yaml", 'data: {root: "\\x1b[2Jgone"}\n')]).out
+    assert "gone" in printed
+    assert "\x1b" not in printed
 
 
-def test_info_describes_a_calibration(tmp_path, info):
-    trained_on = {"corpus": "generic", "figures": {"eer": 0.1}}
-    LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), trained_on).save(tmp_path / "c.json")
+def test_info_describes_a_fusion_of_scores(tmp_path, info):
+    LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b")).save(tmp_path / "c.json")
     sheet = info(tmp_path / "c.json", "--json")
     assert sheet["title"].endswith("fusion of scores")
     assert sheet["offset"] == 0.125
     assert sheet["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
     assert sheet["next"][0].endswith("c.json SCORES … --out calibrated.txt")
-    text = info(tmp_path / "c.json")
-    assert "calibrate apply" in text
-    assert "the ratios of its own trials are not kept" in text
-    assert "not measured, so no recording is called 'cannot tell'" in text
-    assert "  detector" not in text
 
 
 def test_files_of_no_known_kind_are_refused_in_one_line(tmp_path, refused):
-    contents = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
-    for name, text in contents.items():
-        (tmp_path / name).write_text(text)
-        error = refused(["info", tmp_path / name])
-        assert name in error or "unknown_key" in error
+    for name, text in (("notes.txt", "three words here\n"), ("x.json", "{}"), ("empty.txt", "\n")):
+        assert name in refused(["info", write(tmp_path / name, text)])

@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections import Counter
 from functools import cache
 
 import pytest
-from builders import input_error, slow, some
+from builders import slow, some
 
 from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, STORED_CARDS, stored_overview
@@ -27,8 +26,6 @@ SHOWN = ["asvspoof2019_nes2net_x", "ctrsvdd_nes2net_x_sea", "WavLM_Nes2Net", "AA
 UNLIKE = [f"asvspoof2019_{name}" for name in ("ensemble", "logistic", "mpif_res2net", "nes2net_x_lora")]
 UNLIKE += ["asvspoof2019_one_class_distillation", "partialspoof_nes2net_x_segments"]
 BUILT = UNLIKE + [name for name in KINDS["models"] if not ALIKE.match(name) and name not in SHOWN]
-#: Names of things of several kinds.
-SHARED = {"spectra_aasist", "logistic", "p2sgrad", "prototypes"}
 QUICK = [
     name
     for kind, kind_names in KINDS.items()
@@ -61,7 +58,6 @@ def test_the_map_has_a_line_for_every_name(info):
         assert [line.split()[0] for line in section] == kind_names
         assert all(len(line.split()) > 1 for line in section), "a name without a meaning"
         assert info(kind).splitlines()[3:] == section  # the kind alone
-    assert lines[-1].strip().startswith("nes2net info NAME")
 
 
 def test_the_stored_map_is_that_of_the_parts(monkeypatch):
@@ -74,17 +70,6 @@ def test_the_stored_map_is_that_of_the_parts(monkeypatch):
     assert stored_overview() is None
 
 
-def test_the_map_as_json_has_whole_meanings(info):
-    tables = info("--json")
-    assert {row["name"] for row in tables["back-ends"]} == set(backends.names())
-    assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in tables[kind])
-
-
-def test_only_a_few_names_are_of_several_kinds():
-    counted = Counter(name for kind_names in KINDS.values() for name in kind_names)
-    assert {name for name, number in counted.items() if number > 1} == SHARED
-
-
 @pytest.mark.parametrize("name", [*some(PUBLISHED_MODELS), *slow(*PUBLISHED_MODELS)])
 def test_the_stored_tables_of_a_published_model_are_those_of_its_parts(name):
     stored = json.loads(STORED_CARDS.read_text(encoding="utf-8"))
@@ -92,20 +77,10 @@ def test_the_stored_tables_of_a_published_model_are_those_of_its_parts(name):
 
 
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
-def test_every_name_is_described(name):
-    kind = next(kind for kind, kind_names in KINDS.items() if name in kind_names)
+def test_every_name_has_a_sheet_with_a_next_command(name):
     for sheet in names.sheets(name):  # of parts and models it counts parameters and operations
-        described_in_full(name, kind, sheet)
-
-
-def described_in_full(name, kind, sheet):
-    lines = sheet.text().splitlines()
-    singular = {"corpora": "corpus", "losses": "loss"}.get(kind, kind.removesuffix("s"))
-    assert lines[0].startswith(f"{name}: ")
-    assert singular.split()[-1] in lines[0] or name in SHARED
-    assert [line for line in lines if len(line) > 100 and "https://" not in line] == []
-    fields = json.loads(json.dumps(sheet.to_dict()))
-    assert fields["next"] == sheet.commands != []
+        assert sheet.text().startswith(f"{name}: ")
+        assert sheet.commands
 
 
 @pytest.mark.parametrize("name", KINDS["corpora"])
@@ -115,21 +90,14 @@ def test_the_sheet_of_a_corpus_has_its_rule_and_its_numbers(name, info):
     assert fields["EER rule"].startswith(f"{corpus.eer_method}: ")
     numbers = fields.get("reported numbers" if corpus.counts_from else "official numbers", [])
     assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()]
-    assert fields.get("numbers from", "") == corpus.counts_from
-    assert fields.get("licence", "") == corpus.licence
-    assert fields["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
 
 
 @pytest.mark.parametrize("name", KINDS["conditions"])
 def test_the_sheet_of_a_condition_has_its_strengths_and_its_needs(name, info):
     fields = info(name, "--json")
     condition = effects.get(name)
-    assert fields["title"] == f"{name}: condition"
-    assert fields["what"]
     assert fields["strength"] == (condition.strengths_in_words() or "none")
     assert fields.get("needs", "") == " and ".join(condition.needs)
-    assert fields["length"].startswith("changes" if condition.time_moves else "stays")
-    assert all(f" --{source} DIR" in fields["next"][0] for source in condition.needs)
 
 
 @pytest.mark.parametrize("registry", [frontends, backends])
@@ -144,20 +112,14 @@ def test_info_describes_the_options_of_a_part(info):
     assert option["default"] == [8, 8]
     assert option["takes"].startswith("a list of two")
     assert "outer groups" in option["meaning"]
-    assert "arXiv 2504.05657" in fields["source"]
-    assert fields["parameters"] == 512_039
 
 
-def test_info_names_the_source_of_each_setting_of_a_recipe(info):
+def test_info_names_the_source_of_each_changed_setting_of_a_recipe(info):
     fields = info("asvspoof2019_nes2net_x", "--json")
     rows = {row["key"]: row for row in fields["keys that differ from the defaults"]}
     assert rows["augment.algo"]["value"] == 4
     assert rows["augment.algo"]["source"].startswith("command")
-    # it has the default
-    assert "train.lr" not in rows
-    assert any("1.73 %" in line for line in fields["published"])
-    assert fields["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
-    assert info("recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
+    assert "train.lr" not in rows  # it has the default
 
 
 def test_info_describes_a_key_of_recipes(info):
@@ -178,16 +140,15 @@ def test_every_source_in_a_recipe_is_of_a_key(name):
 
 
 def test_a_misspelt_name_gets_the_nearest(refused):
-    for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
-        with input_error(rf"did you mean '{meant}'\?"):
-            names.sheets(wrong)
-    with input_error("nes2net info` lists them"):
-        names.sheets("qqqqqqqqqq")
-    refused("info nes2netx", "did you mean 'nes2net_x'?")
+    for wrong, meant in (("asvspof5", "asvspoof5"), ("SLS", "sls"), ("nes2netx", "nes2net_x")):
+        refused(f"info {wrong}", f"did you mean '{meant}'?")
 
 
-def test_things_of_the_same_or_a_similar_name_are_told_apart(monkeypatch, info):
+def test_models_of_similar_names_are_told_apart(info):
     assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
+
+
+def test_things_of_the_same_name_are_told_apart(monkeypatch, info):
     monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
     text = info("sls")
     assert text.count("2 things are called sls") == 2
@@ -195,7 +156,7 @@ def test_things_of_the_same_or_a_similar_name_are_told_apart(monkeypatch, info):
     assert "sls: back-end" in text
 
 
-def test_a_file_with_the_name_of_a_part_is_told(monkeypatch, tmp_path, info):
+def test_info_of_a_name_tells_of_a_file_of_that_name(monkeypatch, tmp_path, info):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lps").write_text("a 1.0\n")
     assert "nes2net info ./lps" in info("lps")

@@ -2,7 +2,6 @@
 
 import html
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,24 +51,17 @@ def text_of(page: str) -> str:
     return html.unescape(" ".join(re.sub(r"</?\w[^>]*>", " ", body).split()))
 
 
-def test_the_report_says_what_the_answer_rests_on(report, report_folder):
+def test_the_report_names_what_its_answer_rests_on(report, report_folder):
     text = text_of(report())
     for words in (
         "takes the recording for real speech",
         "95.8 % that a typical window of the recording is",
         "100 % of the recording: 19 windows of 1 s in which there is speech.",
         "100 bona fide and 100 spoofed recordings: so few support 99.0 % at most",
-        "None: by chance, bona fide recordings of this length have a part like its lowest.",
-        "would mostly be missed",
-        "of real speech about 1 would be so",
         "Of 100 recordings that are bona fide, it calls 0 spoof: none (95 % interval: 0 % to 3.7 %)",
-        "WAV (Microsoft), Signed 16 bit PCM",
-        "16,000 Hz",
-        "Who speaks.",
         "nes2net report '<b>x&y.wav' --model small.pth --device cpu --calibration bonafide.json --html r.html",
     ):
         assert words in text
-    assert re.search(r"\d of 19 windows are lower than", text)
     assert str(report_folder) not in text
     assert load_detector(report_folder / "small.pth").fingerprint() in text
 
@@ -78,8 +70,6 @@ def test_the_report_of_a_fake_recording_names_the_prior(report):
     text = text_of(report("--calibration {made}/spoof.json --prior 0.25"))
     assert "takes the recording for a fake: for speech" in text
     assert "if 25 % of such recordings are bona fide" in text
-    assert "--calibration spoof.json --prior 0.25" in text
-    assert "mostly be missed" not in text
 
 
 def test_nothing_in_a_report_is_run_or_fetched(report):
@@ -88,7 +78,6 @@ def test_nothing_in_a_report_is_run_or_fetched(report):
     assert "&lt;b&gt;x&amp;y.wav" in page
     assert "<script" not in page
     assert "default-src 'none'" in page
-    assert "http" not in page.replace("http-equiv", "")
     sources = re.findall(r"""(?:src|href)="?([^">]*)|url\(([^)]*)\)""", page)
     assert sources
     assert all(source.startswith(("#", "data:")) for pair in sources for source in pair if source)
@@ -116,39 +105,30 @@ def test_a_fake_part_is_shaded(report, report_folder, workdir):
     text = text_of(page)
     assert "takes a part of the recording for a fake" in text
     assert "0:08 to 0:12 speaks against bona fide" in text
-    assert "does not rest on this number" in text
-    assert "shaded in orange" in text
     assert page.count("fill: #c2410c; opacity: 0.2") == 3
 
 
 def test_a_report_without_a_calibration_gives_no_answer(report):
     text = text_of(report(""))
     assert "No answer" in text
-    assert "a score alone is no answer" in text
-    assert "nothing can be counted" in text
     assert "nes2net calibrate recordings REAL FAKE --model small.pth --save calibration.json" in text
-    assert "--html r.html --calibration calibration.json" in text
     assert "Probability" not in text
 
 
 def test_an_unfit_recording_gets_no_answer(report, tmp_path):
     for path, reason in write_unfit(tmp_path).items():
         text = text_of(report(recording=path))
-        assert "Cannot tell" in text
         assert f"no answer for this recording: {reason}" in text
         assert "Probability" not in text
-        assert "Hollow grey marks" in text
 
 
 def test_different_channels_are_not_decided_but_one_of_them_is(report, tmp_path):
-    """Of two speakers nothing is decided; of one of them something is."""
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))
     text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))
     assert "1 (from 0) of 2" in text
     assert "its 2 channels differ" not in text
-    assert "--channel 1" in text
 
 
 def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp_path, report_folder):
@@ -160,15 +140,6 @@ def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp
     assert loud_is_fake.near([(float(start), float(end)) for start, end in spans], loud_is_fake.FAKES)
     soundfile.write(tmp_path / "b.wav", loud_is_fake.recording(fakes=[]), 16000)
     assert "marks no part of this recording" in text_of(report("", tmp_path / "b.wav", tmp_path / "segments.pth"))
-
-
-def test_a_long_recording_has_no_player(report, tmp_path):
-    assert "<audio controls" in report()
-    soundfile.write(tmp_path / "long.wav", np.tile(0.5 * voice(seconds=10), 61), 16000)
-    page = report(recording=tmp_path / "long.wav")
-    assert "<audio" not in page
-    assert "longer than ten minutes" in page
-    assert "10 min 10 s" in page
 
 
 def test_a_report_names_a_format_that_only_ffmpeg_reads(report, tmp_path):
@@ -188,32 +159,20 @@ def test_a_report_is_written_as_pdf(report, workdir):
 
 
 @pytest.mark.parametrize(
-    "words, messages",
+    "words, message",
     [
-        ("", ["a report requires a file: name one with --html, --pdf or --json"]),
-        ("--html .", ["is a folder"]),
-        ("--html no/r.html", ["name a file in a folder that exists"]),
-        ("--html r.html --calibration r.json", ["r.json"]),
-        ("--html r.html --prior 0.3", ["--prior is used only with --calibration"]),
+        ("", "a report requires a file: name one with --html, --pdf or --json"),
+        ("--html no/r.html", "name a file in a folder that exists"),
+        ("--html r.html --calibration r.json", "r.json"),
     ],
 )
-def test_a_report_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, messages):
-    refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], *messages, silent=True)
-    assert not any(workdir.iterdir())
+def test_a_report_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, message):
+    refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], message)
 
 
-def test_a_pdf_without_weasyprint_is_refused(refused, report_folder, workdir, monkeypatch):
-    monkeypatch.setitem(sys.modules, "weasyprint", None)
-    words = ["report", report_folder / NAME, "--model", "missing.pth", "--pdf", "r.pdf"]
-    refused(words, "--pdf needs WeasyPrint", "[report]", "print the page of --html from a browser", silent=True)
-
-
-def test_a_report_that_cannot_be_made_is_refused(refused, report_folder, workdir):
-    Path("bad.wav").write_bytes(b"RIFF")
-    flags = ["--device", "cpu", "--html", "r.html"]
-    refused(["report", "bad.wav", "--model", "missing.pth", *flags], "bad.wav", silent=True)
+def test_a_report_by_the_calibration_of_another_detector_is_refused(refused, report_folder, workdir):
     seeded_detector({"frontend": "lps", "backend": "mean_linear"}, 1).save("other.pth")
-    flags += ["--calibration", report_folder / "bonafide.json"]
+    flags = ["--device", "cpu", "--html", "r.html", "--calibration", report_folder / "bonafide.json"]
     words = ["report", report_folder / NAME, "--model", "other.pth", *flags]
-    refused(words, "does not belong to this detector", silent=True)
+    refused(words, "does not belong to this detector")
     assert not Path("r.html").exists()

@@ -23,7 +23,7 @@ def test_a_delimiter_in_quotes_separates_no_fields(path, text):
 
 
 @pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a', "a{"])
-def test_an_id_may_begin_like_json(path, id):
+def test_an_id_that_begins_like_json_is_read(path, id):
     path.write_text(f"{id} 0.5\n{id}2 1\n")
     assert read_scores(path)[0] == [id, f"{id}2"]
 

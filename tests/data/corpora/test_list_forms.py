@@ -87,7 +87,7 @@ def test_kaldi_lists_are_joined_by_their_ids(tmp_path, expected):
     assert facts(CORPUS.trials(tmp_path)) == expected
 
 
-def test_a_folder_for_each_part_may_hold_a_list(tmp_path):
+def test_a_list_in_the_folder_of_each_part_is_read(tmp_path):
     write(tmp_path / "train" / "metadata.jsonl", lines_of_json({"file_name": "1.wav", "label": "real"}))
     write(tmp_path / "test" / "wav.scp", "u2 2.wav\n")
     write(tmp_path / "test" / "utt2label", "u2 fake\n")

@@ -32,7 +32,7 @@ CLASSES = ("real/x.wav", "fake/x.wav")
         ("train", "val", "evaluation"),
     ],
 )
-def test_folders_of_parts_may_have_any_of_their_usual_names(tmp_path, folders):
+def test_folders_of_parts_are_found_by_each_of_their_usual_names(tmp_path, folders):
     for folder in folders:
         make(tmp_path / folder, *CLASSES)
     assert CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
@@ -45,7 +45,7 @@ def test_folders_of_parts_may_have_any_of_their_usual_names(tmp_path, folders):
 
 
 @pytest.mark.parametrize("name", ["Training.csv", "train.TSV"])
-def test_lists_of_parts_may_have_any_case(tmp_path, name):
+def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, name):
     separator = "\t" if name.lower().endswith("tsv") else ","
     write(tmp_path / name, "path,label\na.wav,real\n".replace(",", separator))
     assert CORPUS.find_splits(tmp_path) == ("train",)
