@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from builders import input_error
 from builders.files import read_json, write, write_scores
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
@@ -41,11 +40,6 @@ def labels(tmp_path, monkeypatch):
     return Labels("generic", "list.csv", "dev")
 
 
-def test_calibration_from_python_tells_what_it_was_learned_from(labels):
-    done = calibrate(labels, ["dev.txt"])
-    assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
-
-
 def test_a_calibration_applied_to_its_own_trials_is_noted(labels):
     done = calibrate(labels, ["dev.txt"])
     applied = apply_calibration(done.calibration, ["dev.txt"], "ours.txt", labels=labels, learned_from=labels)
@@ -53,22 +47,13 @@ def test_a_calibration_applied_to_its_own_trials_is_noted(labels):
     assert "120 of the trials to evaluate were trained on" in applied.notes[0]
 
 
-def test_embed_recordings_uses_the_score_length_of_training(spectral_detector, corpus, tmp_path, capsys):
+def test_embed_recordings_uses_the_score_length_of_training(spectral_detector, corpus, tmp_path):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.provenance = Provenance.read({"recipe": {"data": {"num_samples": 9000}}})
     out = tmp_path / "e.npy"
     settings = ScoringSettings(num_workers=0)
-    result = embed_recordings(spectral_detector, trials, out, Embeddings("backend"), settings=settings)
-    assert (result.done, result.what) == (4, f"embeddings of {np.load(out).shape[1]} numbers")
-    record = read_json(tmp_path / "e.npy.json")
-    assert record["run"]["num_samples"] == 9000
-    assert record["run"]["embedding"] == "backend"
-    assert "9,000" in capsys.readouterr().err
-
-
-def test_backend_embeddings_of_a_layer_are_refused():
-    with input_error("remove it with `of` backend"):
-        Embeddings("backend", 1)
+    embed_recordings(spectral_detector, trials, out, Embeddings("backend"), settings=settings)
+    assert read_json(tmp_path / "e.npy.json")["run"]["num_samples"] == 9000
 
 
 @pytest.fixture
@@ -94,10 +79,8 @@ RULED = "{name: frames, resolution_ms: 20, hysteresis: 0, min_duration: 0.5}"
     [
         ({}, []),
         ({"settings": JudgingSettings(16000)}, ["--samples", "16000"]),
-        ({"settings": JudgingSettings(None)}, ["--samples", "full"]),
         ({"settings": JudgingSettings(along=Along(hop=0.25), track=True)}, ["--track", "--hop", "0.25"]),
         ({"decider": Cutoff(0.4)}, ["--threshold", "0.4"]),
-        ({"judgement": "frames", "decider": Cutoff(0.4)}, ["--judgement", "frames", "--threshold", "0.4"]),
         ({"judgement": LONE, "decider": Cutoff(0.45)}, ["--judgement", RULED, "--threshold", "0.45"]),
     ],
 )
@@ -116,11 +99,6 @@ def test_predict_returns_the_fake_stretches(files, detector):
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
         assert len(judged.frames) == 150
-
-
-def test_a_wrong_hop_is_refused_before_anything_is_scored(files, detector):
-    with input_error("`hop` must be a positive number"):
-        predict(detector, files, settings=JudgingSettings(along=Along(hop=0.0)))
 
 
 def test_score_corpus_writes_the_scores_and_the_record_of_the_command(corpus, spectral_detector, tmp_path, capsys):

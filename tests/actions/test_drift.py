@@ -1,15 +1,13 @@
 """New recordings against those of a calibration: drift is named by its trait, and is rarely found where there is none."""
 
 import json
-import os
-import re
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from builders import input_error
-from builders.dated_voices import MONDAY, write_voices
+from builders.dated_voices import write_voices
 from builders.small_parts import SPECTRAL_MODEL
 from builders.unfit import write_unfit
 from scipy.signal import firwin, lfilter
@@ -21,14 +19,10 @@ from nes2net.actions.drift_plot import plot_drift
 from nes2net.scoring.decisions.calibration import fit, load
 
 
-def small_detector(seed=0):
-    torch.manual_seed(seed)
-    return Detector.from_config(SPECTRAL_MODEL)
-
-
 @pytest.fixture(scope="module")
 def detector():
-    return small_detector()
+    torch.manual_seed(0)
+    return Detector.from_config(SPECTRAL_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +61,6 @@ def test_recordings_like_those_of_the_calibration_are_no_drift(drift_of, tmp_pat
         assert compared == ["llr", "duration", "level", "bandwidth", "embedding", "all traits", "unfit"]
         assert not drift.found
         assert not drift.too_few
-        assert "no drift was found" in drift.result.text()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +69,6 @@ def test_recordings_like_those_of_the_calibration_are_no_drift(drift_of, tmp_pat
 def test_the_trait_that_changed_is_reported_as_drift(drift_of, voices, change, trait):
     drift = drift_of(voices(20, 30, change))
     assert trait in names(drift)
-    assert "all traits" in names(drift)
     assert f"drift: {trait}: " in drift.result.text()
     (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == trait]
     low, high = row["outside"].interval
@@ -113,7 +105,6 @@ def test_a_few_unfit_recordings_are_counted_as_remarks(drift_of, folder_of_unfit
     remarks = {row.labels["remark"]: row.value("number") for row in drift.result.rows("remarks")}
     expected = {"silence": 2, "constant samples": 1, "a steady sound": 1, "channels that cancel": 1}
     assert expected.items() <= remarks.items()
-    assert "other" not in remarks
     assert "unfit" not in names(drift)
     assert drift.result.header["cannot_tell"] >= 5 / 65
 
@@ -132,18 +123,12 @@ def test_recordings_are_grouped_by_the_day_of_their_files(drift_of, voices):
     assert all(row.value("number") == 2 for row in rows)
     llrs = [recording.values["llr"] for recording in days.recordings if recording.modified.day == 2]
     assert rows[0].value("llr") == pytest.approx(np.mean(llrs))
-    assert len(llrs) == 2
 
 
 def test_recordings_are_grouped_by_calendar_week(drift_of, voices):
     folder = voices(40, 20)
     weeks = drift_of(folder, by="week").result.rows("over time")
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
-
-
-def test_without_by_recordings_are_not_grouped(drift_of, voices):
-    folder = voices(40, 20)
-    assert not drift_of(folder, by="none").result.rows("over time")
 
 
 def test_drift_of_the_same_recordings_has_the_same_result_and_picture(drift_of, voices, tmp_path):
@@ -154,15 +139,6 @@ def test_drift_of_the_same_recordings_has_the_same_result_and_picture(drift_of, 
         plot_drift(tmp_path / f"{number}.png", drift)
         results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
     assert results[0] == results[1]
-    assert results[0][1].startswith(b"\x89PNG")
-
-
-def test_each_recording_has_its_path_with_its_time_of_modification(drift_of, voices):
-    folder = voices(50, 20)
-    result = drift_of(folder).result.to_dict()
-    row = result["recordings"][0]
-    assert row["file"] == str(folder / "0.wav")
-    assert row["modified"] == "2026-03-02T12:00:00+00:00"
 
 
 def test_too_few_recordings_are_reported(drift_of, voices):
@@ -186,32 +162,12 @@ def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(vo
     assert drift.result.text().startswith("too few to tell\n")
     assert "level" in drift.result.header["too_few_for"]
     assert "3 recordings are too few to show drift of " in drift.result.warnings[0]
-    plot_drift(tmp_path / "drift.svg", drift)
-    picture = (tmp_path / "drift.svg").read_text()
-    assert "100 % outside of the usual range, 22 % expected: too few to tell" in picture
-
-
-def test_the_time_axis_of_files_that_changed_within_a_second_has_no_fractions_of_seconds(drift_of, voices, tmp_path):
-    folder = voices(50, 3)
-    for number, path in enumerate(sorted(folder.iterdir())):
-        os.utime(path, (MONDAY + 287.8 + number / 10,) * 2)
-    plot_drift(tmp_path / "drift.svg", drift_of(folder))
-    labels = re.findall(r"<!-- (.*?) -->", (tmp_path / "drift.svg").read_text())
-    assert "12:00" in labels
-    assert [label for label in labels if re.search(r":\d\d\.\d", label)] == []
 
 
 def test_a_calibration_of_too_few_recordings_is_refused(detector, voices):
     folder = voices(70, 1)
     with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
-
-
-def test_a_calibration_of_several_systems_is_refused(detector, voices):
-    folder = voices(70, 1)
-    two = fit(np.eye(2), -np.eye(2))
-    with input_error("the calibration fuses 2 systems"):
-        measure_drift(detector, two, [folder])
 
 
 def test_drift_of_no_readable_file_is_refused(drift_of, tmp_path):

@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-import torch
-import torch.distributed as dist
-
 from nes2net.training import loop
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe
@@ -75,9 +72,7 @@ def main(folder: str, runs: list[str]):
                 ended.append("")
             except Exception as error:
                 ended.append(f"{type(error).__name__}: {error}")
-    backend = dist.group.WORLD._get_backend(torch.device("cpu"))
-    patience = backend.options._timeout.total_seconds()
-    report = json.dumps({"ended": ended, "written": written, "patience": patience})
+    report = json.dumps({"ended": ended, "written": written})
     Path(folder, f"rank{RANK}.json").write_text(report)
 
 

@@ -394,8 +394,6 @@ eval A_B/COZYVOICE2/A_B_1.wav spoof speaker=A_B attack=COZYVOICE2
         {"protocol.txt": _FAMOUS_FIGURES},
         malformed=[
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\tA_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE/NAME.wav"),
-            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\ta/../A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
-            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\t/A_B/A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
         ],
     ),
     "partialedit": Miniature(
@@ -413,7 +411,6 @@ eval E2/p226/p226_002_edited_partial_16k.wav spoof attack=E2 speaker=p226
         },
         malformed=[
             ("PartialEdit_E1E2.csv", "E1/p225/x.wav,0.1,0.2\n", "line 3: expected a file, start and end of each region"),
-            ("PartialEdit_E1E2.csv", "E1/x.wav,0.1,0.2,0.3\n", "line 3: expected a file SUBSET/SPEAKER/NAME.wav"),
             ("PartialEdit_E1E2.csv", "E1/../x.wav,0.1,0.2,0.3\n", "line 3: .* cannot be a recording of the corpus"),
             ("PartialEdit_E1E2.csv", "E1/p225/x.wav,0.1,end,0.3\n", "line 3: .*end"),
         ],

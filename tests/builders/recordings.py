@@ -47,10 +47,10 @@ def refused(path, message, content=None, readers=READERS):
             reader(path)
 
 
-def wav(samples, riff=None, data=None, behind=b"", before=b"", channels=1, bits=16):
+def wav(samples, riff=None, data=None, behind=b"", before=b"", channels=1):
     """A WAV file of the bytes ``samples``, whose header may state other sizes (``riff``, ``data``)."""
-    frame = channels * bits // 8
-    chunks = b"fmt " + struct.pack("<IHHIIHH", 16, 1, channels, 16000, 16000 * frame, frame, bits) + before
+    frame = 2 * channels
+    chunks = b"fmt " + struct.pack("<IHHIIHH", 16, 1, channels, 16000, 16000 * frame, frame, 16) + before
     chunks += b"data" + struct.pack("<I", len(samples) if data is None else data) + samples + behind
     return b"RIFF" + struct.pack("<I", len(chunks) + 4 if riff is None else riff) + b"WAVE" + chunks
 

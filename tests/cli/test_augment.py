@@ -30,7 +30,7 @@ def written(folder):
     return waveform
 
 
-def test_the_waveform_is_that_of_training(trials, tmp_path, output):
+def test_augment_writes_the_waveform_of_training(trials, tmp_path, output):
     musan = str(noise_folders.make_musan(tmp_path))
     rir = str(noise_folders.make_rirs(tmp_path))
     noise = NoiseAugmentation(musan, rir)
@@ -60,41 +60,29 @@ def test_the_waveform_is_that_of_training(trials, tmp_path, output):
     assert "nothing was changed" in outputs  # probability 0.5: some epochs draw no noise
 
 
-def test_a_full_scale_sine_is_at_0_db():
-    sine = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
-    levels = spectrogram_db(sine)
-    half = spectrogram_db(0.5 * sine)
-    assert levels.shape == (257, 126)
-    assert np.argmax(levels[:, 60]) == 32  # 1000 Hz at 31.25 Hz a row
-    assert levels[32, 60] == pytest.approx(0, abs=0.01)
-    assert half[32, 60] == pytest.approx(20 * np.log10(0.5), abs=0.01)
+def test_a_sine_of_half_scale_is_at_minus_6_db():
+    half = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    # 1000 Hz at 31.25 Hz a row
+    assert spectrogram_db(half)[32, 60] == pytest.approx(20 * np.log10(0.5), abs=0.01)
 
 
-def test_existing_files_are_kept(trials, tmp_path, output, refused):
+def test_existing_files_are_replaced_only_by_overwrite(trials, tmp_path, output, refused):
     words = f"augment {trials[0].path} --algo 2 --out {tmp_path}"
     output(words)
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"mine")
     refused(words, "exists: add --overwrite", file.name)
-    refused(f"{words} --plot")  # the missing picture is not written either
     assert file.read_bytes() == b"mine"
-    assert list(tmp_path.iterdir()) == [file]
     output(f"{words} --overwrite")
     assert len(written(tmp_path)) > 0
-    assert list(tmp_path.iterdir()) == [file]
 
 
-def test_wrong_input_of_augment_is_one_line(workdir, refused):
+def test_augment_without_an_effect_or_its_folder_writes_nothing(workdir, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
-    (workdir / "text.wav").write_text("no audio")
     for arguments, message in (
-        ("none.wav --algo 4", "none.wav not found"),
         ("a.wav", "nothing to do: choose --algo 1 to 11"),
         ("a.wav --condition noise:3", "name its folder with --musan"),
         ("a.wav --condition alaw --musan none", "--musan changes nothing, because no --condition needs it"),
-        ("a.wav --algo 12", "--algo must be a whole number from 0 to 11, not 12"),
-        ("a.wav --rir . --noise-probability 3", "--noise-probability must be a number from 0 to 1, not 3.0"),
-        ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ):
         refused(f"augment --out o {arguments}", message)
         assert not (workdir / "o").exists()

@@ -29,8 +29,6 @@ def test_average_without_a_choice_lists_what_could_be_averaged(folder, command):
     rows = lines[head + 1 : head + 7]
     starred = [[int(line.split()[0]) for line in rows if len(line) > end and line[end] == "*"] for end in ends]
     assert starred == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
-    assert "10.000 (5.00–20.00)" in rows[0]
-    assert "val_loss_wo_aug" in lines[head]
     commands = [shlex.split(line) for line in lines[head + 8 :]]
     assert commands == [["nes2net", "average", str(folder), *f"--{name}".split()] for name in names]
     assert status == 2

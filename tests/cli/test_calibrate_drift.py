@@ -1,7 +1,5 @@
 """`nes2net calibrate drift`: its exit status tells cron whether the calibration still holds."""
 
-import json
-
 import pytest
 import torch
 from builders.dated_voices import write_voices
@@ -47,11 +45,7 @@ def test_without_drift_the_status_is_0(drift):
 
 
 def test_drift_has_status_3(drift):
-    out = drift("loud", status=3).out
-    assert out.startswith("drift: ")
-    assert "drift: level: 100 % of the recordings lie outside of" in out
-    assert "median" in out
-    assert "95 % interval" in out
+    assert "drift: level: 100 % of the recordings lie outside of" in drift("loud", status=3).out
 
 
 def test_the_result_of_drift_is_saved_and_drawn(drift, tmp_path):
@@ -64,34 +58,18 @@ def test_the_result_of_drift_is_saved_and_drawn(drift, tmp_path):
     assert "<svg" in (tmp_path / "drift.svg").read_text()
 
 
-def test_json_prints_the_result_that_is_saved(drift, tmp_path):
-    drift("loud --save OUT/drift.json", status=3)
-    out = drift("loud --json", status=3).out
-    assert json.loads(out) == read_json(tmp_path / "drift.json")
-
-
-def test_incomplete_drift_has_status_1(drift, tmp_path):
+def test_too_few_recordings_or_failed_files_have_status_1(drift, tmp_path):
     err = drift("few", status=1).err
     assert "warning: 1 recording is too few to show drift at --alpha 0.01: use at least" in err
-    (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")
-    out, err = drift("same OUT", status=1)
-    assert "20 recordings" in out
-    assert "1 file failed: " in err
-    assert "bro\\nken.wav: " in err
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    assert "1 file failed: " in drift("same OUT", status=1).err
     drift("loud OUT", status=3)  # drift is the more urgent news
 
 
-def test_flags_and_files_that_do_not_fit_drift_are_refused(folder, monkeypatch, refused):
+def test_drift_refuses_another_detector_and_a_result_over_the_calibration(folder, monkeypatch, refused):
     monkeypatch.chdir(folder)
     for words, message in (
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),
-        ("c.json same --model d.pth --alpha 0", "--alpha must be between 0 and 1, not 0"),
-        (
-            "c.json same --model d.pth --plot drift.jpg",
-            "--plot requires a file that ends in .png, .svg or .pdf, not drift.jpg",
-        ),
-        ("c.json same --model d.pth --plot x.png --save x.png", "x.png is named for two outputs"),
         ("c.json same --model d.pth --save c.json", "c.json is one of the files that are read"),
-        ("d.pth same --model d.pth", "d.pth"),
     ):
         refused(f"calibrate drift {words}", message)

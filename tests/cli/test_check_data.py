@@ -20,7 +20,7 @@ def check(command):
 OFFICIALLY = "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fide, 22,800 spoofed) attack A01 2"
 
 
-def test_a_whole_corpus_lacks_nothing(every_corpus, check):
+def test_the_check_of_a_whole_corpus_finds_nothing_missing(every_corpus, check):
     for name, subfolder, expected in (
         ("asvspoof2019_la", ".", OFFICIALLY),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
@@ -52,7 +52,7 @@ def test_missing_files_of_a_corpus_are_listed(every_corpus, tmp_path, check):
         assert message in text
 
 
-def test_a_selection_is_not_the_official_corpus(every_corpus, check):
+def test_a_selection_fails_the_check_unless_subset_is_given(every_corpus, check):
     status, text = check("in_the_wild", every_corpus)
     assert status == 1
     assert "4 trials instead of 31,779" in text

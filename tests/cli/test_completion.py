@@ -9,7 +9,7 @@ from nes2net.training.recipes.reading import packaged_recipes
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_offers_the_words_that_fit(tmp_path, output):
+def test_bash_completes_commands_names_values_and_files(tmp_path, output):
     """What bash offers for the last word of each line, in one shell."""
     for name in ("scores.txt", "detector.pth", "own.yaml"):
         (tmp_path / name).touch()

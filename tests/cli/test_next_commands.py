@@ -34,20 +34,6 @@ def test_keys_near_the_folder_of_the_audio_are_found(database, tmp_path, folder_
     assert (keys_folder / keys.relative_to(keys_folder)).is_dir()
 
 
-def test_missing_keys_are_a_placeholder_with_their_source(database):
-    command = after("asvspoof2021_la", database)
-    assert command.startswith("nes2net evaluate asvspoof2021_la s.txt --keys KEYS  # KEYS: get https://")
-    assert shlex.split(command, comments=True)[-1] == "KEYS"
-
-
-def test_labels_of_a_protocol_are_found_where_the_protocol_is(database, tmp_path):
-    protocols = database / "LA" / "ASVspoof_LA_cm_protocols"
-    folder = "nes2net evaluate asvspoof2019_la s.txt --keys"
-    assert after("asvspoof2019_la", database, "dev") == f"{folder} {database} --phase dev"
-    moved = shutil.move(protocols, tmp_path / "protocols")
-    assert after("asvspoof2019_la", database, "dev", protocols=moved) == f"{folder} {moved} --phase dev"
-
-
 def test_recordings_without_labels_are_not_evaluated_next(tmp_path):
     unlabelled = write(tmp_path / "list.csv", "path\na.wav\nb.wav\n")
     assert after_scoring("generic", unlabelled, "eval", "s.txt") == []

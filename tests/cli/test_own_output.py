@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch, spectral_detector):
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_file_of_scores_is_read_by_evaluate_and_calibrate(folder, command, output, writer, reader):
+def test_every_written_score_file_is_read_by_evaluate_and_calibrate(folder, command, output, writer, reader):
     if writer == "calibrate":
         fit = "calibrate fit generic first.txt --keys list.csv --phase all --allow-partial --save c.json"
         output(fit)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import shutil
 import sys
 from dataclasses import replace
@@ -18,9 +17,7 @@ from builders.voices import voice
 from conftest import load_detector, seeded_detector
 
 from nes2net import Detector
-from nes2net.lib import progress
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
-from nes2net.scoring.track_plot import BONAFIDE
 
 FILES = ["speech/a.wav", "speech/b.flac", "speech/more/c.WAV"]
 
@@ -69,73 +66,34 @@ def close(score):
     return pytest.approx(score, abs=1e-6)
 
 
-def test_a_repeated_recording_has_a_remark(rows):
-    (repeated, cut), _ = rows("speech/b.flac", "speech/a.wav", "--samples", "16000")
-    heard = "in training the detector hears 4.04 s at a time"
-    assert repeated["remark"] == f"lasts 0.50 s, repeated to 1.00 s; {heard}"
-    assert "remark" not in cut
-
-
 def test_the_table_has_the_scores_in_the_order_of_files(predict, detector):
     out, err = predict("speech")
     assert not err
     titles, *lines = table(out)
-    meaning, *advice = out.splitlines()[4:]
-    assert meaning == "# score: higher means more bona fide; it is no probability"
-    assert advice[1] == "#   nes2net calibrate recordings REAL FAKE --model model.pth --save c.json"
     assert titles.split() == ["file", "score", "duration"]
     for line, file, seconds in zip(lines, FILES, ("1.50", "0.50", "1.50"), strict=True):
         assert line.split()[:4] == [file, f"{detector.score(file):.4f}", seconds, "s"]
-    assert lines[1].endswith("lasts 0.50 s; in training the detector hears 4.04 s at a time")
 
 
-def test_a_track_has_the_windows_of_score_track(predict, rows, detector):
-    words = [FILES[0], "--track", "--window", "0.5", "--hop", "0.25"]
-    (row,), _ = rows(*words)
+def test_a_track_has_the_windows_of_score_track(rows, detector):
+    (row,), _ = rows(FILES[0], "--track", "--window", "0.5", "--hop", "0.25")
     track = detector.score_track(FILES[0], window=0.5, hop=0.25)
     assert row["score"] == close(detector.score(FILES[0]))
     assert row["times"] == pytest.approx(track.times.tolist())
     assert row["scores"] == close(track.scores.tolist())
-    _, line, *windows = table(predict(*words).out)
-    assert line.endswith("5 windows of 0.5 s were scored along it, too")
-    assert [line.split()[:3] for line in windows] == [["at", f"{time:.2f}", "s"] for time in track.times]
 
 
-def test_a_calibration_applies_to_each_window_of_a_track(predict, rows, calibrations):
-    words = [FILES[0], "--track", "--window", "0.5", "--calibration", calibrations / "known.json"]
-    (row,), _ = rows(*words)
+def test_a_calibration_applies_to_each_window_of_a_track(rows, calibrations):
+    (row,), _ = rows(FILES[0], "--track", "--window", "0.5", "--calibration", calibrations / "known.json")
     decider = Decider(load(calibrations / "known.json"))
     scores = np.float32(row["scores"])
     assert row["llrs"] == decider.llrs(scores).tolist()
     assert row["probabilities"] == decider.probabilities(scores).tolist()
-    _, _, *windows = table(predict(*words).out)
-    assert [float(line.split()[4]) for line in windows] == pytest.approx(row["llrs"], abs=5e-5)
 
 
-def test_a_picture_shades_the_sides_of_its_threshold(predict, calibrations, tmp_path):
-    """The axis of a calibrated picture is the ratio."""
-    calibrated = ["--calibration", calibrations / "known.json", "--operating-point", "cost:1,1,0.2"]
-    for flags, expected in (
-        (["--window", "0.5"], set()),
-        (["--threshold", "0"], {"threshold 0", "score"}),
-        (calibrated, {"threshold 1.386", "log-likelihood ratio"}),
-    ):
-        picture = tmp_path / "a.svg"
-        out, err = predict("speech/a.wav", "--plot", picture, *flags)
-        assert err == f"wrote {picture}\n"
-        assert len(table(out)) == 2, "windows without --track"
-        text = picture.read_text().lower()
-        assert (BONAFIDE in text) is bool(expected)
-        assert expected <= set(re.findall("<!-- (.*?) -->", text))
-
-
-def test_recordings_of_the_same_name_have_pictures_of_their_own(predict, speech_folder, tmp_path, monkeypatch):
-    """Each is announced after the table."""
+def test_recordings_of_the_same_name_have_pictures_of_their_own(predict, speech_folder, tmp_path):
     namesake = shutil.copy(speech_folder / FILES[0], tmp_path)
-    monkeypatch.setattr(sys, "stderr", sys.stdout)
-    out = predict(FILES[0], namesake, FILES[0], "--plot", tmp_path / "pictures").out
-    first_words = [line.split()[0] for line in table(out)[1:]]
-    assert first_words == [FILES[0], namesake, FILES[0], *["wrote"] * 3]
+    predict(FILES[0], namesake, "--plot", tmp_path / "pictures")
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 
@@ -150,20 +108,17 @@ def test_flags_that_show_more_never_change_a_score(rows, calibrations, tmp_path)
                 assert len(row["times"]) == len(row["scores"]) == row["windows"]
 
 
-def test_the_row_has_the_share_that_was_judged(predict, rows, calibrations, speech_folder):
-    words = ["long.flac", "--calibration", calibrations / "second.json"]
-    (row,), _ = rows(*words)
+def test_the_row_has_the_share_that_was_judged(rows, calibrations):
+    (row,), _ = rows("long.flac", "--calibration", calibrations / "second.json")
     assert row["judged"] == 1 / 121
     assert row["along"]["rests_on"] == 1
-    assert "decided along 100 % of it (121 windows of 1 s)" in table(predict(*words).out)[1]
-    assert "0.83 % of it was judged" in table(predict("long.flac", "--samples", "16000").out)[1]
     assert rows("long.flac", "--samples", "full")[0][0]["judged"] == 1
     gaps = rows("long.flac", "--hop", "40.375")[0][0]
     assert gaps["method"] == "track"
     assert gaps["judged"] == pytest.approx(4 * 4.0375 / 121)
 
 
-def test_different_channels_are_not_decided_together_but_each(predict, rows, detector, calibrations, tmp_path):
+def test_different_channels_are_only_decided_each_by_itself(rows, detector, calibrations, tmp_path):
     """A real voice beside another one is no score of either; each channel has one."""
     voices = [voice(1, 3.0), voice(2, 3.0)]
     stereo = tmp_path / "call.wav"
@@ -179,8 +134,6 @@ def test_different_channels_are_not_decided_together_but_each(predict, rows, det
     assert all(row["decision"] != CANNOT_TELL for row in channel_rows)
     left, right = (detector.score(samples, 16000) for samples in voices)
     assert [row["score"] for row in channel_rows] == close([left, right, left])
-    lines = table(predict(stereo, mono, "--channel", "each", "--track", "--window", "1").out)
-    assert [line.split()[:2] for line in lines if "call.wav" in line] == [[str(stereo), f"[{n}]"] for n in (0, 1)]
 
 
 def test_a_channel_that_a_recording_lacks_is_an_error_of_its_row(rows):
@@ -189,12 +142,11 @@ def test_a_channel_that_a_recording_lacks_is_an_error_of_its_row(rows):
 
 def test_a_csv_table_has_a_row_for_each_recording_even_an_unreadable_one(predict, rows, calibrations, tmp_path):
     words = ["long.flac", tmp_path / "=gone.wav", "--calibration", calibrations / "second.json"]
-    out, err = predict(*words, "--csv", status=1)
+    out = predict(*words, "--csv", status=1).out
     json_rows, _ = rows(*words, status=1)
     table = list(csv.DictReader(out.splitlines()))
-    assert "1 of 2 files" in err
     assert float(table[0]["llr"]) == json_rows[0]["llr"]
-    assert float(table[0]["rests_on"]) == json_rows[0]["along"]["rests_on"] == 1.0
+    assert float(table[0]["rests_on"]) == json_rows[0]["along"]["rests_on"]
     assert (table[1]["score"], table[1]["error"]) == ("", "not found")
 
 
@@ -209,28 +161,12 @@ def test_a_recording_below_the_threshold_is_spoof(rows, tmp_path):
         assert silent["reason"] == "digital silence"
 
 
-def test_the_table_explains_the_threshold(predict):
-    out = predict("speech/a.wav", "--threshold", "0").out
-    assert table(out)[0].split() == ["file", "score", "duration", "decision"]
-    assert "# decision: bona fide from a score of 0 on, the --threshold that you gave" in out
-
-
 def test_an_unfit_recording_has_no_probability(rows, calibrations, tmp_path):
     reasons = write_unfit(tmp_path)
     unfit_rows, _ = rows(*reasons, "--calibration", calibrations / "known.json", "--abstain", "0", "--track")
     for row, reason in zip(unfit_rows, reasons.values(), strict=True):
         assert (row["llr"], row["probability"], row["decision"]) == (None, None, CANNOT_TELL)
-        assert "llrs" not in row
         assert row["reason"].startswith(reason)
-        assert row["remark"].startswith(reason)
-
-
-def test_the_table_says_why_a_recording_is_unfit(predict, calibrations, tmp_path):
-    reasons = write_unfit(tmp_path)
-    lines = table(predict(*reasons, "--calibration", calibrations / "known.json").out)[1:]
-    for line, reason in zip(lines, reasons.values(), strict=True):
-        assert re.search("– +– +cannot tell", line)
-        assert reason in line
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
@@ -239,16 +175,11 @@ def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, dete
     if suffix == "mp3":  # only decoding tells its length
         path = tmp_path / "long.mp3"
         soundfile.write(path, soundfile.read(speech_folder / "long.flac")[0], 16000)
-    (first, long, last), err = rows("speech/a.wav", path, "speech/b.flac", "--hop", "4")
-    assert err.count("\n") == 1
+    (long,), err = rows(path, "--hop", "4")
     assert f"long.{suffix} lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
-    for row in (first, last):
-        assert row["method"] == "whole"
-        assert row["score"] == close(detector.score(row["file"]))
     track = detector.score_track(path, hop=4)
     assert long["score"] == close(track.score)
-    assert long["duration"] == track.duration
-    facts = {"file": str(path), "method": "track", "window": 64600 / 16000, "hop": 4.0, "windows": len(track)}
+    facts = {"method": "track", "window": 64600 / 16000, "hop": 4.0, "windows": len(track)}
     assert long | facts == long
     start, end, lowest = track.lowest
     assert long["lowest"] == close({"score": lowest, "start": start, "end": end})
@@ -304,51 +235,50 @@ def calibrations(detector, tmp_path_factory):
     return folder
 
 
-def test_rows_and_table_have_the_decisions_of_python(predict, rows, detector, calibrations):
-    """Rows and table have what Python computes, of short and of long recordings."""
+def test_rows_have_the_decisions_of_python(rows, detector, calibrations):
+    """Of a short and of a long recording."""
     path = calibrations / "known.json"
     point = "cost:1,10,0.95"
     words = ["speech/a.wav", "long.flac", "--hop", "4", "--calibration", path, "--prior", "0.9"]
     words += ["--operating-point", point]
-    file_rows, err = rows(*words)
+    file_rows, _ = rows(*words)
     decider = Decider(load(path), 0.9, OperatingPoint.parse(point))
     scores = [detector.score("speech/a.wav"), detector.score_track("long.flac", hop=4).score]
-    assert "its score is the mean over windows" in err
     for row, score in zip(file_rows, scores):
         expected = decider(row["score"]).row()
         assert row["score"] == close(score)
         assert {key: row[key] for key in expected} == expected
         assert row["basis"] == json.loads(json.dumps(decider.basis()))
         assert row["calibration"] == str(path)
-    out = predict(*words).out
-    titles, *lines = table(out)
-    assert "calibrate recordings" not in out
-    assert f"3 bona fide and 4 spoofed trials, 2026-01-02, detector {detector.fingerprint()[:12]}" in out
+
+
+def test_the_table_has_the_figures_and_the_decision_of_the_row(predict, rows, calibrations):
+    words = ["speech/a.wav", "--calibration", calibrations / "known.json"]
+    (row,), _ = rows(*words)
+    titles, line = table(predict(*words).out)
     assert titles.split() == ["file", "score", "duration", "llr", "probability", "decision"]
-    for line, row in zip(lines, file_rows):
-        shown = [f"{row['score']:.4f}", f"{row['duration']:.2f}", "s", f"{row['llr']:.4f}", f"{row['probability']:.4f}"]
-        assert line.split()[1:7] == [*shown, row["decision"]]
+    shown = [f"{row['score']:.4f}", f"{row['duration']:.2f}", "s", f"{row['llr']:.4f}", f"{row['probability']:.4f}"]
+    assert line.split()[1:7] == [*shown, row["decision"]]
 
 
 @pytest.mark.parametrize("name, unlike", [("population", "its level, -50.0 dBFS"), ("embeddings", "its embedding")])
-def test_a_recording_unlike_the_calibration_is_not_decided(
-    predict, rows, calibrations, speech_folder, tmp_path, name, unlike
-):
-    """The same recording, but for 30 dB less, and one in a batch as alone."""
+def test_a_recording_unlike_the_calibration_is_not_decided(rows, calibrations, speech_folder, tmp_path, name, unlike):
+    """It is 30 dB below the recordings of the calibration; --abstain 0 decides on every recording."""
     samples = soundfile.read(speech_folder / "speech" / "a.wav")[0]
-    files = [tmp_path / f"{n}.wav" for n in range(3)]
-    flags = ["--calibration", calibrations / f"{name}.json"]
-    for file, factor in zip(files, (1, 10 ** (-30 / 20), 1.01)):
-        soundfile.write(file, samples * factor, 16000, subtype="FLOAT")
-    file_rows, _ = rows(*files, *flags, "--abstain", "0.05")
-    assert file_rows[1]["decision"] == CANNOT_TELL
-    assert file_rows[1]["p_value"] < 0.05
-    assert unlike in file_rows[1]["reason"]
-    if name == "population":
-        assert all(row["decision"] != CANNOT_TELL for row in file_rows[::2])
-    *_, line = table(predict(files[1], *flags, "--abstain", "0.05").out)
-    assert line.endswith(file_rows[1]["reason"])
-    (row,), _ = rows(files[1], *flags, "--abstain", "0")
+    quiet = tmp_path / "quiet.wav"
+    soundfile.write(quiet, samples * 10 ** (-30 / 20), 16000, subtype="FLOAT")
+    words = ["--calibration", calibrations / f"{name}.json", "--abstain"]
+    (row,), _ = rows(quiet, *words, "0.05")
+    assert row["decision"] == CANNOT_TELL
+    assert row["p_value"] < 0.05
+    assert unlike in row["reason"]
+    (row,), _ = rows(quiet, *words, "0")
+    assert row["decision"] != CANNOT_TELL
+
+
+def test_a_recording_like_the_calibration_is_decided(rows, calibrations):
+    flags = ["--calibration", calibrations / "population.json", "--abstain", "0.05"]
+    (row,), _ = rows("speech/a.wav", *flags)
     assert row["decision"] != CANNOT_TELL
 
 
@@ -358,14 +288,10 @@ def test_a_calibration_of_too_few_recordings_for_abstain_is_noted(predict, calib
     assert "'s 40 recordings are too few for --abstain 0.01" in predict("speech/a.wav", *flags).out
 
 
-def test_as_many_samples_are_scored_as_in_the_calibration(predict, rows, calibrations, detector):
-    words = ["speech/a.wav", "--calibration", calibrations / "second.json"]
-    (row,), _ = rows(*words)
+def test_as_many_samples_are_scored_as_in_the_calibration(rows, calibrations, detector):
+    (row,), _ = rows("speech/a.wav", "--calibration", calibrations / "second.json")
     assert (row["method"], row["samples"]) == ("beginning", 16000)
     assert row["score"] == close(detector.score("speech/a.wav", num_samples=16000))
-    out = predict(*words).out
-    assert re.search("the first 1.00 s of each recording are scored .*, as for the calibration", out)
-    assert "less certain" not in out
 
 
 def test_a_calibration_of_other_scores_is_noted(predict, calibrations):
@@ -410,17 +336,8 @@ def test_an_hour_takes_no_more_memory_than_minutes(speech_folder, flags, shown):
     assert peak < 1.5e9
 
 
-def test_long_work_is_announced_with_a_faster_hop(predict, monkeypatch):
-    """The default hop follows the length of the recording; the advice names it."""
-    monkeypatch.setenv(progress.SECONDS, "1e9")
-    monkeypatch.setattr(progress, "_FIRST", 0.0)  # seconds of work that are announced
-    advice = re.compile(r"about \S+ \S+ for 2 seconds; a --hop above 2.02 s takes less")
-    assert advice.search(predict(FILES[0], "--track").err)
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-@pytest.mark.parametrize("how", [["--json"], [], ["--track", "--json"], ["--samples", "64600", "--json"]])
-def test_files_that_cannot_be_scored_are_named(predict, speech_folder, tmp_path, how):
+def test_files_that_cannot_be_scored_are_named(predict, speech_folder, tmp_path):
     """Each is named with a reason, nothing is waited for, and the recordings are scored; others' files are skipped."""
     folder = tmp_path / "folder"
     below = folder / "below"
@@ -436,20 +353,13 @@ def test_files_that_cannot_be_scored_are_named(predict, speech_folder, tmp_path,
     (folder / "round.ogg").symlink_to(folder / "round.ogg")
     shutil.copy(recording, folder / "z\x1b[2J\nz.wav")
     (folder / "zz\x1b[2J\nz.wav").write_text("no audio at all")
-    out, err = predict(folder, "none.wav", *how, status=1)
+    out, err = predict(folder, "none.wav", status=1)
     assert err == "7 of 9 files could not be scored: see their errors\n"
     reasons = ["", "is cut off: its header announces 24,000 samples, 10,000 are there", "not a regular file"]
     reasons += ["not found", "not a regular file", "cannot be opened", "", "read by neither", "not found"]
-    if how:
-        json_rows = [json.loads(line) for line in out.splitlines()]
-        errors = [row.get("error", "") for row in json_rows]
-        assert ["score" in row for row in json_rows] == [not reason for reason in reasons]
-        assert all(reason in error for error, reason in zip(errors, reasons, strict=True))
-    else:
-        lines = table(out)[1:]
-        assert all(reason in line for line, reason in zip(lines, reasons, strict=True))
-        assert all(line.isprintable() for line in lines)
-        assert "\\x1b[2J\\nz.wav" in lines[6]
+    lines = table(out)[1:]
+    assert all(reason in line for line, reason in zip(lines, reasons, strict=True))
+    assert all(line.isprintable() for line in lines)
 
 
 OTHER = "the calibration does not belong to this detector: it was learned from scores of "
@@ -458,13 +368,8 @@ OTHER = "the calibration does not belong to this detector: it was learned from s
 def test_wrong_input_of_predict_is_one_line(refused, speech_folder, calibrations, monkeypatch):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
-        ("--csv --json", ["--csv"]),
-        ("--channel left", ["--channel"]),
-        ("--channel each --plot pictures", ["--channel"]),
         ("--samples all", ["--samples must be a number of at least 1, 4sec or full, not 'all'"]),
         ("--hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
-        ("--samples 16000 --hop 1", ["--window and --hop would change nothing", "add --track"]),
-        ("--threshold nan", ["--threshold must be a number, not nan"]),
         ("speech --plot a.png", ["there are 4 recordings: name a folder"]),
         ("empty", ["empty: holds no audio files"]),
         ("--calibration {}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),
@@ -472,11 +377,6 @@ def test_wrong_input_of_predict_is_one_line(refused, speech_folder, calibrations
             "--calibration {}/frames.json",
             ["was learned from scores of frames of 20 ms, not of recordings", "--judgement"],
         ),
-        (
-            "--calibration {}/known.json --threshold 0 --plot a.png",
-            ["--threshold and --calibration exclude each other"],
-        ),
-        ("--prior 0.1", ["--prior is used only with --calibration: remove it"]),
         ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored
     ):
         files = "" if words.startswith("none.wav") else "speech/a.wav"

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from builders.files import read_json
 
-from nes2net.cli.main import build_parser
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.scoring.calibrated import COLUMNS
-from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.journal import Journal, Row, stamp
 from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
@@ -51,13 +49,12 @@ def score(corpus, spectral_detector, workdir, command):
     return run
 
 
-def test_decide_writes_a_table_beside_the_scores(score, tmp_path):
+def test_decisions_of_a_calibration_are_written_beside_the_scores(score, tmp_path):
     score("")
     before = (tmp_path / "dev.txt").read_bytes()
     flags = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"
-    rows, record, out, err = score(flags)
+    rows, record, *_ = score(flags)
     assert (tmp_path / "dev.txt").read_bytes() == before
-    assert "complete already" in out
     decider = Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
     ids, scores = read_scores("dev.txt")
     assert [row["id"] for row in rows] == ids
@@ -71,9 +68,6 @@ def test_decide_writes_a_table_beside_the_scores(score, tmp_path):
     assert record["calibration"] == "plain.json"
     counts = record["counts"]
     assert counts == {name: sum(row["decision"] == name for row in rows) for name in counts}
-    assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
-    assert "the operating point cost:1,10,0.5" in out
-    assert "none is called 'cannot tell' for being unlike" in err
 
 
 def test_complete_decisions_are_not_written_again(score, tmp_path):
@@ -84,21 +78,7 @@ def test_complete_decisions_are_not_written_again(score, tmp_path):
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
 
 
-def test_another_prior_is_another_table(score):
-    rows = score("--calibration plain.json --prior 0.2")[0]
-    other_rows = score("--calibration plain.json --prior 0.5")[0]
-    assert [row["llr"] for row in other_rows] == [row["llr"] for row in rows]
-    assert [row["probability"] for row in other_rows] != [row["probability"] for row in rows]
-
-
-def test_without_flags_the_settings_are_those_of_python():
-    parsed = vars(build_parser().parse_args("score in_the_wild DB --model m.pth --out s.txt --crop random".split()))
-    settings = ScoringSettings()
-    for name in ("crop_seed", "padding", "peak_normalize"):
-        assert parsed[name] == getattr(settings, name)
-
-
-def test_recordings_are_measured_once(score, corpus, workdir):
+def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(score, corpus, workdir):
     """What an interrupted run measured is taken from its file: here a level that no recording has."""
     flags = "--calibration measured.json --abstain 0.1"
     rows, record, *_ = score(flags)
@@ -114,14 +94,11 @@ def test_recordings_are_measured_once(score, corpus, workdir):
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
     (workdir / "dev.txt.decisions.json").write_text("{}")
-    again, record, *_ = score(flags)
+    again = score(flags)[0]
     assert again[1]["decision"] == CANNOT_TELL
     assert "its level, -110.0 dB" in again[1]["reason"]
     assert [again[0], *again[2:]] == [rows[0], *rows[2:]]
-    assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again)
     assert not path.exists()
-    (workdir / "dev.txt.decisions.csv").write_text("edited")
-    assert score(flags)[0] == rows
 
 
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path):
@@ -131,8 +108,6 @@ def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_pa
             "--calibration plain.json --segments",
             "--calibration decides only on scores of recordings, not on scores of frames",
         ),
-        ("--calibration plain.json --operating-point fa:1%", "less than one trial"),
-        ("--abstain 0", "--abstain is used only with --calibration"),
     ):
         assert message in score(flags, status=2)[3]
         assert not (tmp_path / "dev.txt").exists()

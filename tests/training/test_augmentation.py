@@ -22,27 +22,10 @@ def test_the_legacy_stream_is_that_of_the_seed():
     assert stream({"rng": "legacy"}, seed=9).rng.random() == np.random.RandomState(9).random()
 
 
-def test_the_legacy_stream_warns_that_workers_are_not_used(capsys):
-    stream({"rng": "legacy"}, data={"num_workers": 0})
-    assert capsys.readouterr() == ("", "")
-    stream({"rng": "legacy"})
-    assert capsys.readouterr().err.count("`data.num_workers` is not used") == 1
-
-
 @pytest.mark.parametrize("key", OTHER_EFFECTS)
 def test_the_published_order_with_other_effects_is_refused(key):
     with input_error(f"`augment.rng` and `augment.{key}` exclude each other"):
         stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
-
-
-def test_the_published_order_with_random_crops_is_refused():
-    with input_error("`augment.rng` and `data.crop` exclude each other"):
-        stream({"rng": "legacy"}, data={"crop": "random"})
-
-
-def test_the_published_order_without_rawboost_is_refused():
-    with input_error("`augment.rng` is used only with `augment.algo`"):
-        stream({"rng": "legacy", "algo": 0})
 
 
 def test_several_processes_are_refused_the_published_order():

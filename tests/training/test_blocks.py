@@ -1,13 +1,10 @@
 """Training in the order of blocks: the order, resuming to the bit, shards elsewhere, and their faults."""
 
-import multiprocessing
-import os
 import shutil
-import signal
 
 import numpy as np
 import pytest
-from builders import PATIENCE, input_error, slow
+from builders import slow
 from builders.remote_stores import http_store, packed, s3_store, series, use_own_parts
 from builders.runs import assert_same_run, refused, same, state_of, stop
 
@@ -76,11 +73,6 @@ def test_the_cap_of_a_speaker_holds_in_the_order_of_blocks():
     assert (np.bincount(np.array(speakers)[drawn]) == 12).all()
 
 
-def test_pieces_and_blocks_exclude_each_other(recipe):
-    with input_error(r"`data\.order=blocks` by another rule: remove one of them"):
-        recipe(data={"order": "blocks", "crop": "pieces", "min_piece": 2000})
-
-
 @pytest.fixture(scope="module")
 def folder(corpus, tmp_path_factory):
     return packed(corpus, tmp_path_factory.mktemp("shards"), shard_bytes=60_000, group_bytes=30_000)
@@ -137,39 +129,6 @@ def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder):
         for moment in ((1, 0), (1, 2), (2, 1)):
             stop(runs("torn", num_workers=1, **roots), *moment)
         assert_same_run(train(runs("torn", **roots)), uninterrupted)
-
-
-def kill(recipe, *moment):
-    """Train in a process that is killed (kill −9) before a step."""
-
-    def seed_step(seed, *present_moment):
-        if present_moment[:2] == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-        before(seed, *present_moment)
-
-    before = loop.seed_step
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "seed_step", seed_step)
-        process = multiprocessing.get_context("fork").Process(target=train, args=(recipe,))
-        process.start()
-        process.join(PATIENCE)
-    assert process.exitcode == -signal.SIGKILL
-
-
-@pytest.mark.weekly
-@pytest.mark.parametrize("place", ["local", "remote"])
-@pytest.mark.parametrize("interrupt", [stop, kill])
-def test_a_run_interrupted_at_twenty_steps_resumes_to_the_same_end(recipe, runs, folder, place, interrupt):
-    with http_store(folder) as web:
-        roots = {"root": str(folder / "parquet")}
-        if place == "remote":
-            roots = split_roots(web.address, folder, "parquet")
-        options = recipe(train={"epochs": 12, "batch_size": 6, "save_every_minutes": 0.0}).train
-        uninterrupted = train(runs("uninterrupted", **roots).model_copy(update={"train": options}))
-        torn = runs("torn", **roots).model_copy(update={"train": options})
-        for step in range(20):
-            interrupt(torn, 1 + step // 2, step % 2)
-        assert same_weights(train(torn), uninterrupted)
 
 
 def test_a_resumed_run_fetches_only_the_blocks_that_it_still_needs(folder):

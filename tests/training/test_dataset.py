@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 import yaml
-from builders import PATIENCE, input_error, noise_folders
-from builders.runs import folder_of, refused, same, stop
+from builders import input_error, noise_folders
+from builders.runs import refused, same
 from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.cache import AudioCache
@@ -26,7 +26,6 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib import workers as workers_module
 from nes2net.lib.workers import usable_workers
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
@@ -83,29 +82,21 @@ def inputs_of(loader):
     return [batch.part.inputs for batch in loader]
 
 
-def heard(dataset, workers, epoch=1):
-    loader = training_loader(dataset, EpochBatches(len(dataset), 4, dataset.seed, True), workers, False)
-    loader.batch_sampler.epoch = epoch
-    return inputs_of(loader)
+def heard(dataset, workers):
+    return inputs_of(training_loader(dataset, EpochBatches(len(dataset), 4, dataset.seed, True), workers, False))
 
 
 def test_an_utterance_is_augmented_alike_whatever_the_workers_and_the_order(trials, folders):
-    """Nothing is drawn from the global stream, which weights and dropout use."""
     conditions = conditions_of(("babble:5", "mp3:16"), trials, folders)
     effects = [NoiseAugmentation(**folders, probability=0.8), RawBoost(5), conditions]
     dataset = TrainingSet(Examples(trials), 4000, effects, seed=3, crop="random")
-    before = torch.get_rng_state()
     alone = heard(dataset, 0)
     helped = heard(dataset, 2)
-    assert torch.equal(torch.get_rng_state(), before)
     assert len(alone) == len(trials) // 4
     assert all(torch.equal(a, b) for a, b in zip(alone, helped))
     backwards = [dataset[1, index].waveform for index in reversed(range(len(trials)))][::-1]
     rows = {tuple(row[:50].tolist()) for batch in alone for row in batch}
     assert rows <= {tuple(waveform[:50].tolist()) for waveform in backwards}
-    assert not any(torch.equal(a, b) for a, b in zip(alone, heard(dataset, 0, epoch=2)))
-    subset = TrainingSet(Examples(trials[5:]), 4000, dataset.augmentation.effects, seed=3, crop="random")
-    assert torch.equal(subset[1, 2].waveform, backwards[7])  # what other trials there are does not matter
 
 
 def first_example(trials, *effects):
@@ -122,14 +113,6 @@ def test_a_damaged_recording_of_an_effect_is_an_error_and_a_missing_one_is_lost(
     assert "2.wav was read by neither" in first_example(trials, babble).error
     (tmp_path / "2.wav").unlink()
     assert "2.wav is not there any more" in first_example(trials, babble).lost
-
-
-def test_a_silent_impulse_response_is_an_error(trials, tmp_path):
-    soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
-    silent = first_example(trials, NoiseAugmentation(rir=tmp_path, probability=1))
-    assert silent.waveform is None
-    assert f"utterance '{trials[0].id}': " in silent.error
-    assert "silent.wav is silent" in silent.error
 
 
 def fails(path, *_):
@@ -163,12 +146,11 @@ def test_a_trial_without_a_label_is_refused(trials):
 def test_whole_utterances_are_augmented_whole(trials):
     waveform = load_audio(trials[0].path)
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
-    for expected, options in ((waveform, {}), (boosted, {"effects": [RawBoost(5)], "part": "dev"})):
-        whole_utterances = TrainingSet(Examples(trials), None, **options)
-        assert_array_equal(whole_utterances[2, 0].waveform.numpy(), expected)
+    whole_utterances = TrainingSet(Examples(trials), None, [RawBoost(5)], part="dev")
+    assert_array_equal(whole_utterances[2, 0].waveform.numpy(), boosted)
 
 
-def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, folders, tmp_path, monkeypatch):
+def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, tmp_path, monkeypatch):
     heads = [head_crop(load_audio(trial.path), 4000) for trial in trials]
     monkeypatch.setattr(dataset_module, "load_audio", None)
     cache = AudioCache(tmp_path)
@@ -176,10 +158,6 @@ def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, folde
         dataset = TrainingSet(Examples(trials), 4000, **options)
         for index, head in enumerate(heads):
             assert_array_equal(dataset[1, index].waveform.numpy(), head)
-    other_effects = (RawBoost(5), DrawnSpeed(0.9, 1.1), NoiseAugmentation(**folders, probability=1))
-    for options in (*({"effects": [effect]} for effect in other_effects), {"crop": "random"}, {"num_samples": None}):
-        with pytest.raises(TypeError, match="not callable"):
-            TrainingSet(Examples(trials), **{"num_samples": 4000, **options})[1, 0]
 
 
 def test_workers_share_the_processors_of_the_machine(monkeypatch):
@@ -187,25 +165,17 @@ def test_workers_share_the_processors_of_the_machine(monkeypatch):
     assert [usable_workers(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     assert [usable_workers(n) for n in (0, 1, 3)] == [0, 1, 2]
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
-    assert usable_workers(4) == 1
 
 
-def test_workers_ignore_signals_that_end_the_main_process(trials, monkeypatch):
+def test_workers_ignore_signals_that_end_the_main_process(trials):
     dataset = TrainingSet(Examples(trials), 8000, [RawBoost(5)])
     loader = training_loader(dataset, EpochBatches(len(trials), 2, 0, True), 2, False)
     batches = iter(loader)
     first = [next(batches), next(batches)]  # one of each worker, so that both are under way
-    workers = loader.worker_processes
-    for worker in workers:
+    for worker in loader.worker_processes:
         os.kill(worker.pid, signal.SIGINT)
         os.kill(worker.pid, signal.SIGTERM)
     assert len(first) + len(list(batches)) == len(trials) // 2
-    monkeypatch.setattr(workers_module, "_LOOK", PATIENCE)  # workers have as long to end by themselves
-    del batches, loader
-    for worker in workers:
-        worker.join(PATIENCE)
-        assert worker.exitcode == 0
 
 
 @pytest.mark.parametrize("algo, accumulate", [(4, 1), (10, 1), (8, 2)])
@@ -251,7 +221,6 @@ def test_speed_noise_and_random_crop_are_used_only_in_training(recipe, trials, d
 def test_conditions_that_move_the_audio_in_time_are_refused_with_labels_of_frames(recipe, trials):
     for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
         values = recipe(augment={"conditions": ["alaw", name]})
-        assert [effect.probability for effect in training_effects(values, trials, None)] == [0.5]
         with input_error(f"'{name}' .*which `segments.resolutions` does not follow"):
             training_effects(values, trials, None, labelled=True)
 
@@ -272,24 +241,17 @@ def test_a_run_resumes_with_moved_but_not_with_other_noise_settings(recipe, fold
     folder = train(values(**folders))
     (tmp_path / "moved").symlink_to(folders["musan"])
     assert train(values(**{**folders, "musan": str(tmp_path / "moved")})) == folder
-    for augment, key in (({"rir": folders["rir"]}, "musan"), ({**folders, "noise_probability": 0.4}, "noise_prob")):
-        refused(values(**augment), rf"was made by another run or program \(another augment\.{key}")
+    louder = values(**folders, noise_probability=0.4)
+    refused(louder, r"was made by another run or program \(another augment\.noise_prob")
 
 
-def test_a_run_resumes_from_before_a_key_was_there(recipe, folders):
+def test_a_run_whose_recipe_lacks_a_newer_key_resumes(recipe, folders):
     values = recipe(augment=folders, train={"epochs": 1})
     folder = train(values)
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
     del stored["augment"]["noise_probability"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump(stored))
     assert train(values) == folder
-
-
-def test_a_run_with_a_wrong_recipe_in_its_folder_does_not_resume(recipe):
-    values = recipe()
-    stop(values, 1, 0)
-    (folder_of(values) / "recipe.yaml").write_text("augment: {musn: 3}")
-    refused(values, r"recipe\.yaml cannot be used \(unknown key 'augment\.musn'.*move the folder")
 
 
 PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
@@ -323,13 +285,6 @@ def test_batches_of_pieces_are_the_same_whatever_the_workers_and_the_cache(recip
     assert all(same(inputs, heard[0]) for inputs in heard[1:])
 
 
-def test_the_longest_pieces_validate_first(recipe, trials):
-    values = recipe(data=PIECES)
-    (loader,) = development_batches(values, list_examples(values.data, trials), None).values()
-    sizes = [size for _, size in loader.dataset.examples.excerpts]
-    assert sizes == sorted(sizes, reverse=True)
-
-
 def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_path):
     data = recipe(data=PIECES).data
     (tmp_path / "bad.flac").write_bytes(b"no audio")
@@ -338,18 +293,10 @@ def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_
     pieces = list_examples(data, [*bad, *trials])
     assert pieces.trials == list_examples(data, trials).trials
     assert [name in error for name, error in zip(("bad.flac", "empty.wav"), pieces.errors, strict=True)] == [True, True]
-    with input_error(r"the development set needs pieces.*2 of 2 files.*bad\.flac"):
-        list_examples(data, bad, "development")
 
 
 def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
-    values = recipe(data=PIECES)
     soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
     short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
-    pieces = list_examples(values.data, short)
+    pieces = list_examples(recipe(data=PIECES).data, short)
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
-    for batch in training_batches(values, pieces, None):
-        inputs = batch.part.inputs
-        assert inputs.shape[1] == 3000
-        assert (inputs[:, 100:] == 0).all()
-        assert (inputs[:, :100] == 0.5).all()

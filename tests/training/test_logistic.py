@@ -1,7 +1,5 @@
 """Logistic regression as a run of training: scikit-learn's scores, an ordinary run folder, resumed."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -80,22 +78,15 @@ def test_the_scale_of_the_dimensions_does_not_matter(c):
     assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
-def test_only_the_last_layer_is_trained(probe, small_model, corpus, trials, tmp_path, capsys):
-    """A bad file is omitted."""
-    copy = shutil.copytree(corpus, tmp_path / "copy")
-    (copy / trials[0].path.relative_to(corpus)).write_bytes(b"fLaC")
+def test_only_the_last_layer_is_trained(probe, small_model):
     model = {"frontend": small_model["frontend"], "aggregation": "weighted_sum"}
-    folder = train(probe(model=model, data={"root": str(copy), "num_samples": 4000}), device="cpu")
+    folder = train(probe(model=model, data={"num_samples": 4000}), device="cpu")
     seed_everything(probe().seed)
     before = Detector.from_config({**model, "backend": {"name": "logistic", "num_logits": 1}}).state_dict()
     after = detector_of(folder).state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert {name.split(".")[-1] for name in changed} == {"weight", "bias"}
     assert len(changed) == 2
-    printed = capsys.readouterr()
-    assert " parameters, 65 of them trained (" in printed.out
-    assert f"failed: {trials[0].id}" in printed.err
-    assert len(np.load(folder / EMBEDDINGS_FILE)) == 11
 
 
 def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
@@ -128,35 +119,19 @@ def test_an_interrupted_run_resumes_without_embedding_again(probe, monkeypatch):
     assert same(*(dict(detector_of(folder).state_dict()) for folder in (train(recipe, device="cpu"), uninterrupted)))
 
 
-#: Its row 0 is bona fide.
-CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2, "hidden_dim": 8}
-
-
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"augment": {"algo": 4}}, "remove the section augment"),
-        ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
-        (
-            {"data": {"crop": "random", "num_samples": 8000}},
-            "`data.crop` and `train.optimizer=logistic` exclude each other",
-        ),
         ({"train": {"optimizer": "adam"}}, "whole utterances, needs `train.optimizer=logistic`"),
-        ({"validation": {"mode": "train"}}, "`validation.mode` and `train.optimizer=logistic` exclude each other"),
         (
             {"model": {"backend": {"name": "logistic", "num_logits": 3}}},
             "but `model.backend` has spoof_1, spoof_2, bonafide",
         ),
-        ({"train": {"loss": "cross_entropy"}}, "needs 2 logits, the back-end gives 1"),
-        ({"model": {"backend": CLASSIFICATION}}, "linear last layer"),
         ({"model": {"backend": {"name": "logistic", "head": "cosine"}}}, "linear last layer"),
     ],
 )
-def test_settings_that_a_probe_cannot_use_are_refused_before_anything_is_embedded(
-    probe, small_model, changes, message, tmp_path
-):
-    if changes.get("model", {}).get("backend") == CLASSIFICATION:
-        changes["model"]["frontend"] = small_model["frontend"]
+def test_settings_that_a_probe_cannot_use_are_refused_before_anything_is_embedded(probe, changes, message, tmp_path):
     with input_error(message):
         train(probe(**changes), device="cpu")
     assert not list(tmp_path.rglob("*.npy"))

@@ -105,20 +105,6 @@ def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
     assert not rates
 
 
-def test_without_a_decay_all_layers_have_one_rate(small_model):
-    plain = create_optimizer(Detector.from_config(small_model).parameters(), TrainConfig(lr=1.0))
-    set_learning_rate(plain, 8.0)
-    assert [group["lr"] for group in plain.param_groups] == [8.0]
-    assert "factor" not in plain.param_groups[0]
-
-
-def test_a_back_end_after_a_frozen_front_end_has_the_full_rate(small_model):
-    detector = Detector.from_config(small_model)
-    detector.frontend.requires_grad_(False)
-    (group_of_backend,) = parameter_groups(detector, detector.backend.parameters(), 0.5)
-    assert group_of_backend["factor"] == 1.0
-
-
 @pytest.mark.parametrize("name, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_the_optimiser_is_the_named_one(name, kind):
     train = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5, adam_betas=[0.8, 0.9], adam_eps=1e-3, amsgrad=True)

@@ -1,11 +1,9 @@
 """An interrupted run resumes to the same weights, bit for bit, on one device in float32."""
 
-import errno
 import os
 import random
 import shutil
 import signal
-import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -13,10 +11,10 @@ from multiprocessing import get_context
 import pytest
 import torch
 import yaml
-from builders import PATIENCE, genuine_checkpoint, input_error, slow
+from builders import PATIENCE, input_error, slow
 from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, state_of, stop, weights_of
 
-from nes2net import Detector, create_frontend
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
@@ -25,7 +23,6 @@ from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
-from nes2net.training.resume_file import _check_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -107,30 +104,24 @@ def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, whole_run, name):
     assert_same_run(train(runs("torn", **changes)), whole_run)
 
 
-def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path, capsys):
-    """Two corpora train, balanced and capped, and two validate. Their folders may move, their weights must stay."""
+def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path):
+    """Two corpora train, balanced and capped, and two validate. Their folders may move."""
 
-    def run(name, root=corpus, weight=2, cap=3):
-        la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": weight}
+    def run(name, root=corpus):
+        la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": 2}
         wild = {"name": "in_the_wild", "root": str(root), "train_split": "eval", "dev_split": None}
         dev_only = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
         data = {"root": None, "corpora": [la, wild, dev_only], "balance": ["corpus", "class"], "epoch_size": 14}
         validation = {"select_on": "eer", "over": "worst"}
-        return runs(name, model={}, data={**data, "speaker_cap": cap}, validation=validation, train={"accumulate": 2})
+        return runs(name, model={}, data={**data, "speaker_cap": 3}, validation=validation, train={"accumulate": 2})
 
     whole_run = train(run("whole"))
-    printed = capsys.readouterr().out
-    assert "training trials: 24 (12 bona fide, 12 spoof)\n  la: 12 (6 bona fide" in printed
-    assert "an epoch draws 14 of the training trials" in printed
-    assert "development corpora after epoch" in printed
     for moment in ((1, 1), (2, 0)):
         stop(run("torn"), *moment)
-    for wrong, key in (({"weight": 1}, "corpora.weight"), ({"cap": 4}, "speaker_cap")):
-        refused(run("torn", **wrong), rf"was made by another run or program \(another data\.{key}")
     assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole_run)
 
 
-def test_checkpoints_and_averages_name_what_their_run_started_from(runs, whole_run, capsys):
+def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_from(runs, whole_run):
     """So scoring can say what their detectors have seen."""
     start = min(whole_run.glob("epoch_*.pth"))
     recipe = runs("torn", train={"init_from": str(start), "epochs": 1})
@@ -144,12 +135,10 @@ def test_checkpoints_and_averages_name_what_their_run_started_from(runs, whole_r
         Provenance.read(first).only_training_data(with_paths).to_dict() for with_paths in (True, False)
     )
     assert starts == [[saved_start], [saved_start], [shared]]
-    main(["info", str(folder / "epoch_1.pth")])
-    assert f"started from {first['recipe']['name']} " in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("mode", ["eval", *slow("train")])
-def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, whole_run, drawn_curves, mode):
+def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, whole_run, mode):
     """The run stops at once, because the epoch's training is saved already.
 
     In train mode it forgets what the batch statistics have learnt of the development set by then.
@@ -169,7 +158,6 @@ def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, who
         patch.setattr(loop.Validator, "_loss_and_figures", stopped)
         train(torn)
     assert place_of(folder_of(torn)) == (2, 3)
-    assert (folder_of(torn) / "curves.png").read_bytes().startswith(b"\x89PNG")  # of what there is so far
     assert_same_run(train(torn), whole_run)
 
 
@@ -216,41 +204,17 @@ def test_a_run_without_a_usable_file_ends(recipe, corpus, tmp_path):
     assert not (folder_of(damaged) / "resume.pt").exists()
 
 
-OTHER_DETECTORS = [
-    ("lps", "frontend", {"n_fft": 256}),
-    ("lps", "backend", {"score_rule": "difference"}),
-    ("wav2vec2", "frontend", {"normalize": True}),
-    ("wav2vec2", "aggregation", {"name": "weighted_sum"}),
-    ("file", "frontend", {"encoder_attention_heads": 1}),
-    ("file", "frontend", {"repeat_last": True}),
-    ("start", "frontend", {"encoder_attention_heads": 1}),
-    ("start", "backend", {"score_rule": "difference"}),
-]
-
-
-@pytest.mark.parametrize("kind, part_name, changes", OTHER_DETECTORS)
-def test_a_run_resumes_only_the_detector_of_its_recipe(recipe, small_model, tmp_path, kind, part_name, changes):
+@pytest.mark.parametrize(
+    "part_name, changes", [("frontend", {"n_fft": 256}), ("backend", {"score_rule": "difference"})]
+)
+def test_a_run_resumes_only_the_detector_of_its_recipe(recipe, part_name, changes):
     """Another one may have tensors of the same shapes."""
     values = recipe()
-    if kind == "wav2vec2":
-        values = recipe(model=small_model)
-    if kind == "file":
-        frontend = create_frontend(**small_model["frontend"], pretraining_heads=True)
-        genuine_checkpoint.write(frontend, tmp_path / "ssl.pt")
-        model = {**small_model, "frontend": {"name": "wav2vec2"}}
-        values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"))
-    if kind == "start":
-        Detector.from_config(small_model).save(tmp_path / "start.pth")
-        start = {"init_from": str(tmp_path / "start.pth")}
-        values = recipe(model=small_model, train=start, ssl_checkpoint="none.pt")
     folder = stop(values, 1, 1)
-    intact = (folder / "resume.pt").read_bytes()
     state = state_of(folder)
     state["model"][part_name].update(changes)
     torch.save(state, folder / "resume.pt")
     refused(values, rf"resume\.pt does not hold the detector of the recipe \(another {part_name}\): copy it again")
-    (folder / "resume.pt").write_bytes(intact)
-    assert train(values) == folder
 
 
 class Cut(BaseException):
@@ -316,7 +280,7 @@ def command_of(recipe, tmp_path):
     return ["train", str(path), "--device", "cpu"]
 
 
-def test_a_disk_that_fails_or_is_full_keeps_the_last_save(runs, whole_run, monkeypatch, tmp_path, capsys):
+def test_a_full_disk_keeps_the_last_save(runs, whole_run, tmp_path, capsys):
     """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
@@ -325,15 +289,6 @@ def test_a_disk_that_fails_or_is_full_keeps_the_last_save(runs, whole_run, monke
     before = resume.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fails(self):
-        raise OSError(errno.EIO, "", str(self.selection.folder / "resume.pt"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.RunState, "save", fails)
-        assert main(command) == 75
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
-    assert "resume.pt cannot be written (Input/output error)" in line
-    assert "the same command resumes" in line
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         assert main(command) == 75
@@ -342,7 +297,6 @@ def test_a_disk_that_fails_or_is_full_keeps_the_last_save(runs, whole_run, monke
     line = capsys.readouterr().err.splitlines()[-1]
     assert "cannot be written" in line
     assert "the same command resumes" in line
-    assert " MB" in line
     assert resume.read_bytes() == before
     assert not list(resume.parent.glob(".*.tmp"))
     assert_same_run(train(torn), whole_run)
@@ -402,21 +356,12 @@ def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, whole_run, monkeyp
     folder = folder_of(torn)
     assert process.exitcode == -signal.SIGKILL
     assert place_of(folder) == (2, 1)
-    assert (folder / "base.pth").is_file() == bool(changes)
     assert bool(list(folder.glob(".*.tmp"))) == amid_a_save
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
     assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole_run)
-    events = EventAccumulator(str(folder)).Reload()  # logs are beside the checkpoints here
-    assert [e.step for e in events.Scalars("loss")] == [1, 2]
 
 
-def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch, tmp_path):
-    """As the system does if memory runs out: training stops with the last save.
-
-    Settings that change no result may differ.
-    """
+def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch):
+    """As the system does if memory runs out: training stops with the last save."""
     values = {"save_every_minutes": 0.0}
     original = TrainingSet.prepare
     torn = runs("torn", train=values, data={"num_workers": 1})
@@ -431,8 +376,7 @@ def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, 
         patch.setattr(TrainingSet, "prepare", prepare)
         train(torn)
     assert place_of(folder_of(torn))[0] == 2
-    unrelated_options = {"save_every_minutes": 1.0, "activation_checkpointing": True}
-    assert_same_run(train(runs("torn", data={"cache": str(tmp_path / "cache")}, train=unrelated_options)), whole_run)
+    assert_same_run(train(torn), whole_run)
 
 
 def test_a_folder_in_use_is_refused(recipe):
@@ -451,12 +395,3 @@ def test_a_resume_file_of_another_version_is_refused(recipe):
     for version in (3, 99):
         torch.save({"version": version}, folder / "resume.pt")
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")
-
-
-def test_words_of_a_saved_generator_have_32_bits():
-    """Any of them can be 0."""
-    words = torch.tensor([0, 1, 2**32 - 1])
-    assert _check_32_bit_words(words) is words
-    for wrong in (words - 1, words + 1, words.int(), words[None]):
-        with pytest.raises(ValueError, match="whole numbers of 32 bits"):
-            _check_32_bit_words(wrong)

@@ -29,20 +29,10 @@ def put(recipe, path, value):
     torch.save(content, folder / "resume.pt")
 
 
-def moments_of(recipe, name):
-    return state_of(folder_of(recipe))["optimizer"]["state"][0][name]
-
-
 @pytest.mark.parametrize("step", [-1.0, 1e30, float("inf")])
 def test_an_impossible_number_of_steps_is_refused(stopped, step):
     put(stopped, "optimizer.state.0.step", torch.tensor(step))
     refused(stopped, r"resume\.pt does not fit this run \(optimizer; (impossible value|not finite): 0\.step\)")
-
-
-def test_a_second_moment_below_0_is_refused(stopped):
-    moments = moments_of(stopped, "exp_avg_sq")
-    put(stopped, "optimizer.state.0.exp_avg_sq", torch.full_like(moments, -1.0))
-    refused(stopped, r"impossible value: 0\.exp_avg_sq")
 
 
 @pytest.mark.parametrize("path", ["progress.seconds", "progress.lr", "selection.0.seconds", "selection.0.lr"])
@@ -50,12 +40,6 @@ def test_a_second_moment_below_0_is_refused(stopped):
 def test_impossible_numbers_of_a_resume_file_are_refused(stopped, path, value):
     put(stopped, path, value)
     refused(stopped, r"resume\.pt is not the state of a run")
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.5])
-def test_an_eer_that_is_not_a_fraction_is_refused(stopped, value):
-    put(stopped, "selection.0.val_eer_wo_aug", value)
-    refused(stopped, r"resume\.pt is not the state of a run .*val_eer_wo_aug")
 
 
 def history(folder, **facts):
@@ -69,13 +53,9 @@ def history(folder, **facts):
     "facts",
     [
         {"seconds": 1.7e308},
-        {"seconds": -1.0},
         {"loss": 1.7e308},
-        {"val_loss_wo_aug": -1.7e308},
         {"val_loss_wo_aug": 10**400},
         {"val_eer_wo_aug": -0.5},
-        {"val_eer_wo_aug/a/b": 5.0},
-        {"val_loss_w_aug": "0.5"},
     ],
 )
 def test_impossible_numbers_of_a_history_are_refused(tmp_path, facts):
@@ -88,8 +68,8 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
     assert history(tmp_path, **facts) == [{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}]
 
 
-@pytest.mark.parametrize("key", ["val_loss_w_aug", "improved", "seconds", "val_eer_wo_aug_low"])
+@pytest.mark.parametrize("key", ["val_loss_w_aug", "seconds"])
 def test_epochs_are_ranked_only_by_a_value_of_the_development_set(tmp_path, key):
-    history(tmp_path, improved=True, seconds=1.0, val_eer_wo_aug_low=0.1)
+    history(tmp_path, seconds=1.0)
     with input_error("`by` is one of the values of"):
         best_epochs(tmp_path, 1, key)

@@ -5,23 +5,21 @@ import shutil
 import pytest
 import torch
 import yaml
-from builders import assert_near, genuine_checkpoint, input_error
-from builders.runs import refused, same, state_of, stop, weights_of
+from builders import assert_near, genuine_checkpoint
+from builders.runs import refused, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import training_in_words, uses_in_words
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.models.provenance import Provenance
 from nes2net.training import run
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
-from nes2net.training.start import without_needless_checkpoint
 
 
-def test_a_run_writes_checkpoints_recipe_and_logs(recipe, corpus, capsys, tmp_path):
+def test_a_run_writes_checkpoints_recipe_logs_and_curves(recipe, corpus, drawn_curves, capsys, tmp_path):
     """A bad file is named once and omitted."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
@@ -31,20 +29,15 @@ def test_a_run_writes_checkpoints_recipe_and_logs(recipe, corpus, capsys, tmp_pa
     record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     assert record["recipe"] == values.to_dict()
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.to_readable_dict()
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
-    printed = capsys.readouterr()
-    assert "training trials: 12 (6 bona fide, 6 spoof)" in printed.out
-    lines = [line.split(" - ")[0] for line in printed.out.splitlines() if line.startswith("epoch ") and " - " in line]
-    assert lines == ["epoch 1", "epoch 2"]
-    assert printed.err.count("LA_T_1000002.flac was read by neither") == 1
+    assert capsys.readouterr().err.count("LA_T_1000002.flac was read by neither") == 1
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "logs" / folder.name)).Reload()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
-    for name in ("loss", "val_loss_w_aug"):
-        assert events.Scalars(name)[0].value == pytest.approx(record[name])
 
 
 def test_progress_shows_no_loss_before_that_of_the_first_step_is_read(recipe, monkeypatch):
@@ -69,26 +62,14 @@ def test_a_checkpoint_tells_on_which_trials_it_was_trained(recipe, corpus):
     assert line.endswith(f"say nothing: it was trained on {small} {name} train")
     (line,) = uses_in_words(record, name, "dev", trials=dev_part)
     assert "are too good: its epoch was selected on" in line
-    (line,) = uses_in_words(record, name, "train", trials={"trials": 25380, "ids_sha256": "0", "official": True})
-    assert line.endswith(f"may say nothing: it was trained on {small} {name} train, which may share trials with these")
-    another_part = {**train_part, "ids_sha256": "0"}
-    assert uses_in_words(record, name, "train", trials=another_part) == []
-    assert len(uses_in_words(record, name, "train", corpus, trials=another_part)) == 1  # in the same folder
-    copy = record.only_training_data(folders=False)
-    assert training_in_words(copy) == training_in_words(record)
-    assert len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
 
 
-def test_a_finished_run_is_not_trained_again(recipe, drawn_curves, capsys):
+def test_a_finished_run_is_not_trained_again(recipe, capsys):
     folder = train(recipe(train={"epochs": 1}))
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert train(recipe(train={"epochs": 1})) == folder
     assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert "is trained already, 1 epoch\n" in capsys.readouterr().out
-    (folder / "curves.png").unlink()  # as where the run was killed after its last save
-    train(recipe(train={"epochs": 1}))
-    assert "minDCF_wo_aug" in capsys.readouterr().out
-    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -106,7 +87,7 @@ def test_a_recipe_chooses_whether_algorithms_are_deterministic(recipe, monkeypat
     assert weights == [(deterministic, deterministic)]
 
 
-def test_a_run_resumes_without_the_pre_training_file(recipe, small_model, tmp_path, capsys):
+def test_a_run_resumes_without_the_pre_training_file(recipe, small_model, tmp_path):
     """It keeps the options of that file, whatever the recipe says."""
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
@@ -118,78 +99,56 @@ def test_a_run_resumes_without_the_pre_training_file(recipe, small_model, tmp_pa
     saved_frontend = read_record(load_state_dict(train(values) / "epoch_1.pth"))["model"]["frontend"]
     assert saved_frontend["dropout"] == 0.125
     assert saved_frontend["feature_grad_mult"] == 0.5
-    assert "note: the options of the front-end are those in" in capsys.readouterr().err
 
 
-def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, small_model, capsys):
-    """A note says so; another one says that zeros fill up the hidden states."""
-    model = {"frontend": {"name": "lps", "num_bins": 30}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    folder = train(recipe(model=model, ssl_checkpoint="xlsr2_300m.pt", train={"epochs": 1}), "cpu")
+def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, capsys):
+    folder = train(recipe(ssl_checkpoint="xlsr2_300m.pt", train={"epochs": 1}), "cpu")
     assert load_recipe(folder / "recipe.yaml").ssl_checkpoint is None
-    without_needless_checkpoint(recipe(model=small_model, ssl_checkpoint="xlsr2_300m.pt"))
-    printed = capsys.readouterr()
-    for name in ("lps", "wav2vec2_small"):
-        note = f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
-        assert printed.err.count(note) == 1
-    assert "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads" in printed.out
+    note = "note: front-end 'lps' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
+    assert capsys.readouterr().err.count(note) == 1
 
 
 def test_a_folder_of_another_run_is_refused(recipe):
-    """Another seed has a folder of its own, and other weights."""
-    values = recipe(train={"epochs": 1})
-    folder = train(values)
-    folder_of_other = train(recipe(train={"epochs": 1}, seed=2))
-    assert not same(weights_of(folder), weights_of(folder_of_other))
-    file = folder / "recipe.yaml"
+    file = train(recipe(train={"epochs": 1})) / "recipe.yaml"
     another = recipe(train={"epochs": 1, "weight_decay": 0.1})
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
         refused(another, r"another run or program .*train\.weight_decay\): .* `comment`")
-    train(values)
-    assert yaml.safe_load(file.read_text()) == values.to_readable_dict()
+
+
+def test_a_folder_of_checkpoints_without_a_recipe_is_refused(recipe):
+    values = recipe(train={"epochs": 1})
+    folder = train(values)
     for name in ("recipe.yaml", "resume.pt"):
         (folder / name).unlink()
     refused(values, r"holds checkpoints but no recipe\.yaml")
-
-
-PIECES = {"crop": "pieces", "min_piece": 2000}
-NOWHERE = {"root": "/nowhere"}
-MIX = {"specmix": {}}
-NOTHING = "front-end 'lps' has nothing to train: remove `train.{}`"
-LAYERS = "no transformer layers: remove `train.{}`"
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"data": {"root": None}}, "where is the corpus.*`data.root`"),
-        ({"data": NOWHERE}, "not found"),
-        ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
-        ({"train": {"accumulate": 4}}, r"a part of a step has a single utterance.*lower `train\.accumulate`"),
-        ({"train": {"lr": 1e30}}, r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"),
-        ({"train": {"freeze_frontend": True}}, NOTHING.format("freeze_frontend")),
-        ({"train": {"freeze_frontend_epochs": 1}}, NOTHING.format("freeze_frontend_epochs")),
-        ({"train": {"activation_checkpointing": True}}, "no transformer layers"),
-        ({"train": {"adapt": {"kind": "lora"}}, "data": NOWHERE}, LAYERS.format("adapt")),
-        ({"train": {"freeze_layers": 0}, "data": NOWHERE}, LAYERS.format("freeze_layers")),
-        ({"train": {"layer_decay": 0.9}, "data": NOWHERE}, LAYERS.format("layer_decay")),
+        ({"train": {"freeze_frontend": True}}, "front-end 'lps' has nothing to train: remove `train.freeze_frontend`"),
+        ({"train": {"adapt": {"kind": "lora"}}}, "no transformer layers: remove `train.adapt`"),
         ({"augment": {"musan": "none"}}, "MUSAN folder none not found"),
-        ({"augment": {"conditions": ["mp3:8"], "rir": "none"}}, "`augment.rir` changes nothing, because no `augment.c"),
-        ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
-        ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
-        ({"augment": MIX, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands"),
-        ({"augment": MIX, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
+        (
+            {"augment": {"conditions": ["cut:1"]}, "data": {"crop": "pieces", "min_piece": 2000}},
+            "'cut:1' .*which `data.crop=pieces` does not follow",
+        ),
+        ({"augment": {"specmix": {}}, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
-        ({"model": {"frontend": "mms_1b"}}, r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from"),
         ({"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2"}}, r"none\.pt not found"),
         ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
-        ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),
     ],
 )
 def test_wrong_recipes_are_refused_and_leave_nothing_behind(recipe, changes, message, tmp_path):
     refused(recipe(**changes), message)
-    late = {"lr", "accumulate"} & changes.get("train", {}).keys()
-    assert late or "logs" in changes or not (tmp_path / "models").exists()
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(recipe):
+    message = r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"
+    refused(recipe(train={"lr": 1e30}), message)
 
 
 def test_a_run_starts_from_the_weights_and_options_of_init_from(recipe, small_model):
@@ -208,24 +167,16 @@ def test_a_run_starts_from_the_weights_and_options_of_init_from(recipe, small_mo
             assert_near(trained[key], start[key], 1e-29)
 
 
-def test_batch_statistics_of_an_average_are_estimated_on_training_batches(recipe, capsys):
-    """On pieces, as the run is trained; whole utterances validate it."""
+def test_batch_statistics_of_an_average_are_estimated_on_training_batches(recipe):
+    """On pieces, as the run is trained."""
     data = {"crop": "pieces", "min_piece": 2000}
-    validation = {"whole_utterances": True}
-    folder = train(recipe(train={"epochs": 1}, data=data, validation=validation))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].endswith(", pieces of recordings")
-    assert lines[2] == "development trials: 12 (6 bona fide, 6 spoof)"
+    folder = train(recipe(train={"epochs": 1}, data=data))
     plain = load_state_dict(average_run(folder, last=1).path)
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
-    for number in (0, -1, 10**6):
-        with input_error("`batch_norm_batches` must be from 1 to 10, the batches"):
-            average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
     assert statistics
     assert all(not torch.equal(plain[k], renewed[k]) for k in statistics if k.endswith("running_mean"))
     assert all(torch.equal(plain[k], renewed[k]) for k in plain.keys() - statistics)
     assert {int(renewed[k]) for k in statistics if k.endswith("tracked")} == {2}
-    assert Detector.from_pretrained(target, "cpu").config == read_record(plain)["model"]

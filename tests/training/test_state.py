@@ -61,19 +61,9 @@ class HeadsInAList(Task):
         return ListedHeads(detector, self.recipe)
 
 
-class WholeFrontEnd(LevelObjective):
-    def trained_parameters(self):
-        return [parameter.requires_grad_() for parameter in self.parameters()]
-
-
-class BaseToo(Task):
-    def objective(self, detector):
-        return WholeFrontEnd(detector, self.recipe)
-
-
 @pytest.fixture(autouse=True)
 def _own_tasks(monkeypatch):
-    for task in (Level, HeadsInAList, BaseToo):
+    for task in (Level, HeadsInAList):
         monkeypatch.setitem(tasks._table, task.__name__, f"{__name__}:{task.__name__}")
 
 
@@ -107,25 +97,9 @@ def test_an_objective_with_further_weights_does_not_declare_all_of_them_used(sma
     assert not LevelObjective(detector, Recipe()).uses_all_weights
 
 
-def test_the_tensors_that_an_objective_adds_are_printed(recipe, capsys):
-    train(recipe(train={"task": "Level", "epochs": 1}), "cpu")
-    printed = capsys.readouterr().out
-    assert "detector: lps + last + asp_mlp, 5,639 parameters with level.weight, level.bias, mean of the obj" in printed
-
-
 def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
     message = r"tensors that resume\.pt does not hold, one of \(1, 2\), .*one of \(5, 7\): make them parameters"
     refused(recipe(train={"task": "HeadsInAList"}), message, "cpu")
-
-
-def test_a_task_that_trains_a_frozen_base_is_refused(recipe, small_model):
-    adapt = {"kind": "lora", "rank": 2}
-    values = recipe(model=small_model, train={"task": "BaseToo", "adapt": adapt})
-    refused(
-        values,
-        r"does not hold, detector\.frontend\.model\..*: .*remove the weights that `train\.adapt` freezes",
-        "cpu",
-    )
 
 
 @pytest.mark.parametrize(

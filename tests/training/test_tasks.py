@@ -25,7 +25,6 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
     "settings, name",
     [
         ({}, "Task"),
-        ({"train": {"task": "utterance"}}, "Task"),
         (SEGMENTS, "Segments"),
         ({**SEGMENTS, "train": {"task": {"name": "segments"}}}, "Segments"),
         (SCORES, "Fusion"),
@@ -43,8 +42,6 @@ def test_the_settings_choose_the_task(settings, name):
         ({**SEGMENTS, **SCORES}, "require several tasks, fusion and segments: keep the settings of only one"),
         ({**SEGMENTS, "train": {"task": "utterance"}}, "require several tasks, segments and utterance"),
         ({"train": {"task": "rank"}}, "unknown task 'rank'"),
-        ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "`train.task` has no option 'recipe'"),
-        ({"train": {"task": {"margin": 1}}}, "`train.task` has no name"),
     ],
 )
 def test_settings_that_choose_no_task_are_refused(settings, message):
@@ -86,16 +83,12 @@ class Speakers(Task):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
-def test_a_task_of_named_classes_trains_and_validates_by_its_own_measure(recipe, monkeypatch, capsys, loss):
+def test_a_task_of_named_classes_trains_and_validates_by_its_own_measure(recipe, monkeypatch, loss):
     """Its checkpoints tell the posteriors of its classes."""
     monkeypatch.setitem(tasks._table, "speakers", f"{__name__}:Speakers")
     changes = {"train": {"task": "speakers", "loss": loss, "batch_size": 2}, "validation": {"select_on": "class_error"}}
     values = recipe(**changes)
     folder = train(values, "cpu")
-    printed = capsys.readouterr().out
-    assert "- val_class_error_wo_aug: " in printed
-    assert "error_wo_aug %" in printed
-    assert "EER" not in printed
     assert measures_of(folder) == (ERROR,)
     path = average_run(folder, [row["epoch"] for row in history_of(folder) if row["improved"]]).path
     detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
@@ -107,17 +100,9 @@ def test_a_task_of_named_classes_trains_and_validates_by_its_own_measure(recipe,
         posteriors = detector.posteriors(torch.from_numpy(np.stack(clips)))
     wrong = [names[posterior] != trial.speaker for posterior, trial in zip(posteriors.argmax(1), trials, strict=True)]
     assert history_of(folder)[0]["val_class_error_wo_aug"] == np.mean(wrong)
-    if loss == "am_softmax":
-        assert detector.config["backend"]["head"] == {"name": "cosine", "scale": 30.0}
 
 
 def test_a_detector_of_other_classes_than_the_task_is_refused(recipe):
     values = recipe(model={"backend": {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4}})
     with input_error("the training set has the classes spoof, bonafide, but `model.backend` has spoof_1, spoof_2, sp"):
         train(values, "cpu")
-
-
-def test_a_measure_that_the_task_does_not_offer_is_refused():
-    wrong = recipe_from_dict({"validation": {"select_on": "min_dfc"}})
-    with input_error("loss, train_loss, eer, min_dcf in the task 'utterance', not 'min_dfc'; did you"):
-        create_task(wrong)

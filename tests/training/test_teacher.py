@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from builders import input_error, small_parts
-from builders.runs import history_of, refused, same, state_of, stop, weights_of
+from builders.runs import history_of, refused, same, stop, weights_of
 
 from nes2net import Detector
 from nes2net.data.audio.read import load_audio
@@ -56,17 +56,13 @@ def test_only_the_student_is_trained_and_only_on_bona_fide_speech(student, teach
     folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
     printed = capsys.readouterr().out
     assert "training trials: 6 (6 bona fide, 0 spoof)" in printed
-    assert "development trials: 12 (6 bona fide" in printed
     trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
         last = teacher.backend.last_layer_name
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(half.state_dict()), original)
-    assert trained_detector.provenance.to_dict()["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
     trained = sum(p.numel() for half in halves(trained_detector, "student") for p in half.parameters())
     assert f" parameters, {trained:,} of them trained" in printed
-    moments = state_of(folder)["optimizer"]["state"]
-    assert sum(moment["exp_avg"].numel() for moment in moments.values()) <= trained
     bonafide = [trial for trial in dev_trials if trial.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 4000)).float() for t in bonafide])
     with torch.inference_mode():
@@ -114,9 +110,6 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     task = create_task(student(data={"root": str(copy)}))
     protocol.write_text("".join(line for line in lines if line.endswith("bonafide\n")))
     assert [trial.target for trial in task.trials("train")] == [1] * 6
-    protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
-    with input_error("the training set needs trials labelled bonafide, but the labels of its 0 trials are: none"):
-        task.trials("train")
 
 
 def test_a_list_without_a_split_is_refused(student, corpus):
@@ -130,27 +123,12 @@ def test_a_list_without_a_split_is_refused(student, corpus):
     "changes, message",
     [
         ({"task": {"teacher": None}}, "no teacher is named: name the checkpoint .* with `train.task.teacher`"),
-        ({"task": {"teacher": "none.pth"}}, "none.pth"),
-        ({"task": {"distance": "mae"}}, "task 'distillation': distance must be one of cosine, mse, not 'mae'"),
-        (
-            {"train": {"init_from": "a.pth"}},
-            "holds teacher and student: remove `train.init_from` or `train.task.teacher`",
-        ),
         ({"augment": {"latent": {}}}, "the task distillation trains only on bona fide ones: remove it"),
         ({"model": {**model(), "backend": BACKEND}}, "and a student: set `model.frontend.name=teacher_student`"),
         ({"train": {"loss": "focal"}}, "`train.loss` changes nothing in the task distillation"),
-        ({"train": {"adapt": {}}}, "`train.adapt` cannot be used in the task distillation"),
         (
             {"model": model(backend={**BACKEND, "hidden_dim": 4})},
             "`model.backend.backend.hidden_dim` is 4 in the recipe and 8",
-        ),
-        (
-            {"model": model(backend="aasist")},
-            "`model.backend.backend.name` is 'aasist' in the recipe and 'asp_mlp' in the file",
-        ),
-        (
-            {"model": model(encoder_layers=3)},
-            "`model.frontend.teacher.encoder_layers` is 3 in the recipe and 2 in the file",
         ),
         ({"model": model(student=None)}, "start as a copy of the teacher and have nothing to learn"),
     ],

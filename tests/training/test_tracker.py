@@ -4,7 +4,6 @@ import sys
 from unittest import mock
 
 import pytest
-from builders import input_error
 from builders.files import read_json
 from builders.runs import folder_of, history_of, refused
 
@@ -47,11 +46,8 @@ def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
     assert client.get_run(id).info.status == "KILLED"
     assert train(recipe(tracker="mlflow", data={"num_workers": 1})) == folder  # MLflow takes no new value of it
     run = client.get_run(id)
-    assert run.info.run_name == folder.name
     assert run.info.status == "FINISHED"
-    assert client.get_experiment(run.info.experiment_id).name == "nes2net"
     assert run.data.params["train.lr"] == "0.001"
-    assert run.data.params["train.epochs"] == "2"
     for name in ("loss", "val_loss_wo_aug", "val_eer_wo_aug", "lr"):
         logged = [(m.step, m.value) for m in client.get_metric_history(id, name)]
         assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history_of(folder)]
@@ -97,9 +93,3 @@ def test_a_library_that_is_not_installed_is_refused(recipe, monkeypatch):
     with pytest.raises(MissingLibrary, match=r"`tracker=wandb` needs a library .*: pip install wandb"):
         train(recipe(tracker="wandb"))
     assert not folder_of(recipe()).parent.exists()
-
-
-def test_a_damaged_file_of_ids_is_refused(recipe, tmp_path):
-    (tmp_path / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
-    with input_error("remove it"):
-        tracker.start_tracker(recipe(tracker="mlflow"), tmp_path, print)

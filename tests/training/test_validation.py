@@ -22,7 +22,7 @@ from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import Selection
-from nes2net.training.validation import Validator, _BatchResult, is_due
+from nes2net.training.validation import Validator, is_due
 
 GOLDEN = golden.read("losses_schedules_names")
 # 12 trials: the last batch has two
@@ -67,10 +67,6 @@ def waveforms_of(trials):
 
 def targets_of(trials):
     return torch.tensor([trial.target for trial in trials])
-
-
-def with_speakers(trials):
-    return [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
 
 
 def damaged(trials, folder, which):
@@ -167,7 +163,7 @@ def test_corpora_with_one_rule_for_the_eer_are_pooled_by_it(detector, trials, ee
 
 @pytest.mark.parametrize("num_failed, is_by_speaker", [(0, True), (1, False)])
 def test_the_interval_draws_speakers_unless_files_failed(trials, num_failed, is_by_speaker):
-    trials = with_speakers(trials)
+    trials = [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
     targets = targets_of(trials).numpy()
     scores = np.random.default_rng(0).normal(targets, 1)
     speakers = np.array([trial.speaker for trial in trials])
@@ -178,30 +174,6 @@ def test_the_interval_draws_speakers_unless_files_failed(trials, num_failed, is_
     rates = error_rates(validated, 1, {"la": "asvspoof"}, 1234)
     interval = rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]
     assert (interval == expected) is is_by_speaker
-
-
-def test_the_interval_draws_no_speakers_if_files_cannot_be_read(detector, trials, tmp_path):
-    """It is not known whose scores are missing."""
-    trials = damaged([replace(trial, speaker=None) for trial in trials], tmp_path, {0})
-    values = make(detector, trials, recipe_of()).run(1)
-    assert same(make(detector, with_speakers(trials), recipe_of()).run(1), values)
-
-
-def test_results_are_put_into_the_order_of_the_set(detector, trials, monkeypatch):
-    """Whatever order they arrive in; the interval draws from scores in the order of trials."""
-    validator = make(detector, trials, recipe_of())
-    results = [_BatchResult(None, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
-    monkeypatch.setattr(validator, "_run_pass", lambda *arguments: (results, [], []))
-    order = []
-
-    def keep_order(name, batch_results, *arguments):
-        for batch_result in batch_results:
-            order.extend(batch_result.trial_indices)
-        return {}
-
-    monkeypatch.setattr(validator, "_loss_and_figures", keep_order)
-    validator.run(1)
-    assert order == [0, 1, 2, 3, 4]
 
 
 def test_damaged_files_are_omitted_and_named_once(detector, trials, tmp_path, capsys):
@@ -265,8 +237,6 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector, trials, precision):
-    """The checkpoint has float32 weights in any case."""
-
     def validated(**sections):
         recipe = recipe_of(**sections)
         return make(detector, trials, recipe).run(1)
@@ -278,9 +248,6 @@ def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector,
     assert same(in_the_runs, in_its_own)
     assert same(in_float32, plain)
     assert same(in_its_own, plain) == (precision == "fp32")
-    assert in_its_own["val_loss_wo_aug"] == pytest.approx(plain["val_loss_wo_aug"], rel=0.02)
-    types = {weight.dtype for weight in detector.parameters()}
-    assert types == {torch.float32}
 
 
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
@@ -300,15 +267,9 @@ def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, f
         assert same(computed, expected)
 
 
-@pytest.mark.parametrize("sections", [{"batch_size": BATCH + 1}, {"batch_size": 2 * BATCH, "mode": "train"}])
-def test_wrong_batch_sizes_of_validation_are_refused(sections):
+def test_a_validation_batch_of_incomplete_groups_is_refused():
     with input_error(r"several groups of `train.batch_size` \(5\) at once"):
-        recipe_of(validation=sections)
-
-
-def test_a_precision_that_the_device_lacks_is_refused(detector, trials):
-    with input_error("`validation.precision=tf32` needs CUDA, not cpu"):
-        make(detector, trials, recipe_of(validation={"precision": "tf32"}))
+        recipe_of(validation={"batch_size": BATCH + 1})
 
 
 def test_larger_batches_are_refused_if_the_front_end_normalises_over_them(trials):

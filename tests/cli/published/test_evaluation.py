@@ -54,16 +54,6 @@ def test_missing_asv_scores_are_named(g200, script):
     assert "ASVTorch_Kaldi/score.txt, keys/LA/ASV/ASVtorch_kaldi/score.txt" in stderr
 
 
-def test_trials_without_a_score_are_listed(g200, script):
-    stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval", status=1).err
-    assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
-
-
-def test_scores_that_are_not_finite_are_listed(g200, script):
-    stderr = script("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval", status=1).err
-    assert stderr.splitlines()[0] == "bad_nan_LA.txt: 1 with a score that is not finite: LA_E_1000045"
-
-
 FIRST = "LA_E_1000001"
 CHECK = "CHECK: submission has 150 of 200 expected trials.\n"
 APPENDED = f"error: edited.txt: 1 scored more than once (was a run appended to another?): {FIRST}\n"
@@ -111,23 +101,3 @@ def test_scores_whose_negation_changes_nothing_are_warned_of(workdir, script):
         "WARNING: your classifier might not work correctly, we checked if negating your scores gives different "
         "min t-DCF - it does not. Are all values the same?"
     )
-
-
-@pytest.fixture
-def incomplete_scores(g200):
-    """The command that evaluates 198 of 200 trials of In-the-Wild."""
-    lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
-    write(g200.folder / "edited.txt", lines[:-2])
-    return "python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv"
-
-
-def test_in_the_wild_is_not_evaluated_if_scores_are_missing(incomplete_scores, script):
-    stdout, stderr = script(incomplete_scores, status=2)
-    assert stdout == ""
-    assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
-
-
-def test_allow_partial_evaluates_the_trials_that_have_scores(incomplete_scores, script):
-    stdout, stderr = script(f"{incomplete_scores} --allow-partial")
-    assert stdout[:7] == "EER: 0."
-    assert stderr.startswith("partial: rests on 198 of 200 trials")

@@ -29,7 +29,7 @@ def test_all_256_bytes_of_g711_decode_as_the_standard_says(encoding):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_raw_audio_may_be_cut_at_any_byte(channels):
+def test_raw_audio_cut_at_any_byte_gives_the_same_samples(channels):
     samples = SAMPLES[:channels]
     floats = samples.astype(np.float32) / 32768
     contents = {"s16le": samples.T.tobytes()}
@@ -56,7 +56,7 @@ def test_raw_audio_is_read_from_any_source_of_bytes(tmp_path):
     sources[-1].close()
 
 
-def test_a_pipe_gives_what_has_arrived():
+def test_samples_from_a_pipe_are_given_as_they_arrive():
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as reader, open(write_end, "wb", buffering=0) as writer:
         blocks = RawAudio(reader, 16000).blocks()
@@ -94,6 +94,15 @@ def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
     with input_error(rf"has the header of an audio file \({KINDS.get(name, name)}\)"):
         for first in range(0, len(content), size):
             decoder.push(content[first : first + size])
+
+
+@pytest.mark.parametrize("name", ["WAV", "OGG", "webm"])
+def test_the_header_of_a_file_between_samples_is_refused(files, name):
+    decoder = PcmDecoder("s16le")
+    decoder.push(SAMPLES.tobytes())
+    decoder.push(files[name][:5])
+    with input_error("has the header of an audio file"):
+        decoder.push(files[name][5:640])
 
 
 @pytest.mark.parametrize("encoding", ["s16le", "s16be", "f32le", "mulaw", "alaw"])

@@ -40,9 +40,6 @@ TELEPHONE = soxr.resample(soxr.resample(voices.voice(), RATE, 8000), 8000, 44100
         (voices.voice(), ""),
         (NOISE, "a steady sound"),
         (tone(50), "a steady sound"),  # not clipped
-        (tone(440), "a steady sound"),
-        (tone(1000), "a steady sound"),
-        (tone(350) / 2 + tone(440) / 3, "a steady sound"),  # to dial at
         (np.where(TIME % 1 < 0.5, tone(425), 0), "a steady sound"),  # engaged
         (tone(440) * LEVEL, "no voice"),
         (NOISE * LEVEL, "no voice"),

@@ -49,7 +49,7 @@ def test_the_rate_in_the_header_of_opus_changes_no_sample(ogg_opus, rate):
 
 
 @pytest.mark.parametrize("num_samples", [-100, 1, 24, 100, 312, 5000, 480_000, 2**40])
-def test_opus_may_begin_at_any_granule_position(tmp_path, ogg_opus, num_samples):
+def test_the_first_granule_position_of_opus_changes_no_sample(tmp_path, ogg_opus, num_samples):
     content = ogg_opus.read_bytes()
     waveform = load_audio(ogg_opus)
     later = tmp_path / "later.ogg"
@@ -129,7 +129,7 @@ def test_a_missing_page_of_vorbis_is_noticed(tmp_path):
 @pytest.mark.parametrize("container", ["matroska", "flv"])
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
 @pytest.mark.parametrize("delay", [100, 160_000])
-def test_the_time_stamps_of_a_recording_may_begin_late(tmp_path, container, codec, delay):
+def test_a_late_first_time_stamp_changes_no_sample(tmp_path, container, codec, delay):
     """Its header then states when it ends."""
     path = tmp_path / "noise"
     rate = 44100 if container == "flv" else 16000  # FLV has no MP3 of 16 kHz
@@ -165,7 +165,7 @@ LATIN_1_TITLE = "Gr\xfc\xdfe ".encode("latin-1")
         "caf pcm_s16le s16",
     ],
 )
-def test_tags_may_have_any_encoding(tmp_path, kind):
+def test_tags_in_another_encoding_change_no_sample(tmp_path, kind):
     """Title, artist, names of streams and chapters, and the name of the file: none of them is used."""
     container, codec, sample_format = kind.split()
     path = tmp_path / os.fsdecode(b"caf\xe9")

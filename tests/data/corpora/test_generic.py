@@ -89,7 +89,7 @@ def test_folders_of_classes_give_labelled_trials(tmp_path, split_folder, split):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
-def test_columns_may_have_other_names_or_delimiters(tmp_path, delimiter):
+def test_a_list_with_other_delimiters_and_usual_column_names_is_read(tmp_path, delimiter):
     text = "utt_id,file_path,label\nx,a.wav,pristine\ny,b.wav,generated\n"
     path = write(tmp_path / "list.csv", text.replace(",", delimiter))
     trials = [(trial.id, trial.path, trial.label) for trial in CORPUS.trials(path)]

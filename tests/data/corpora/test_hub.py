@@ -1,11 +1,10 @@
 """Data sets of the hub as corpora, from a server on this machine and from the folder that huggingface_hub keeps."""
 
-import json
 import shutil
 
 import pytest
 from builders import input_error
-from builders.files import write
+from builders.files import read_json, write
 from builders.hub_server import COMMIT, make_cache, serving, use_cache
 
 from nes2net.cli.main import main
@@ -32,18 +31,26 @@ def offline(tmp_path, monkeypatch):
     return tmp_path / "hf"
 
 
-def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(corpus, packed, spectral_detector, tmp_path, offline):
+@pytest.fixture
+def scored_by_name(packed, spectral_detector, tmp_path, offline):
+    """The scores of a set of the hub that `nes2net score` wrote."""
     make_cache(offline, "owner/set", packed)
     spectral_detector.save(tmp_path / "model.pth")
+    out = tmp_path / "by_command.txt"
+    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
+    assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", str(out)]) == 0
+    return out
+
+
+def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(corpus, scored_by_name, spectral_detector, tmp_path):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
     settings = ScoringSettings(num_samples=8000, batch_size=3, num_workers=0)
     judge_trials(spectral_detector, trials, tmp_path / "files.txt", Scores(), settings=settings)
-    out = str(tmp_path / "by_command.txt")
-    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
-    assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
-    assert (tmp_path / "by_command.txt").read_bytes() == (tmp_path / "files.txt").read_bytes()
-    recorded_corpus = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
+    assert scored_by_name.read_bytes() == (tmp_path / "files.txt").read_bytes()
+
+
+def test_the_revision_of_a_set_of_the_hub_is_recorded_beside_its_scores(scored_by_name):
+    recorded_corpus = read_json(scored_by_name.with_suffix(".txt.json"))["corpus"]
     assert recorded_corpus["name"] == "hub:owner/set"
     assert recorded_corpus["revision"] == COMMIT
 

@@ -101,7 +101,7 @@ def test_a_subset_is_drawn_by_its_seed():
     assert stratified_subset(TRIALS, 20, 1) == stratified_subset(TRIALS, 20, 1) != stratified_subset(TRIALS, 20, 2)
 
 
-def test_a_subset_may_be_all_trials():
+def test_a_subset_of_at_least_all_trials_is_all_of_them():
     assert stratified_subset(TRIALS, 80) == TRIALS
     assert stratified_subset(TRIALS, 1000) == TRIALS
 

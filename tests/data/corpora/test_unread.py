@@ -32,7 +32,7 @@ CLASSES = ("real/x.wav", "fake/x.wav")
         ("train", "val", "evaluation"),
     ],
 )
-def test_folders_of_parts_may_have_any_of_their_usual_names(tmp_path, folders):
+def test_folders_of_parts_are_found_by_each_of_their_usual_names(tmp_path, folders):
     for folder in folders:
         make(tmp_path / folder, *CLASSES)
     assert CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
@@ -45,7 +45,7 @@ def test_folders_of_parts_may_have_any_of_their_usual_names(tmp_path, folders):
 
 
 @pytest.mark.parametrize("name", ["Training.csv", "train.TSV"])
-def test_lists_of_parts_may_have_any_case(tmp_path, name):
+def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, name):
     separator = "\t" if name.lower().endswith("tsv") else ","
     write(tmp_path / name, "path,label\na.wav,real\n".replace(",", separator))
     assert CORPUS.find_splits(tmp_path) == ("train",)
@@ -81,6 +81,13 @@ def test_folders_beside_a_single_list_are_not_read(tmp_path):
     make(tmp_path, *CLASSES, "clips/a.wav")
     write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")
     assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
+
+
+def test_a_list_beside_the_list_that_is_read_is_named(tmp_path):
+    make(tmp_path, "a.wav")
+    write(tmp_path / "train.csv", "path,label\na.wav,real\n")
+    write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
+    assert unread(tmp_path) == ["metadata.csv"]
 
 
 def test_columns_that_only_group_trials_are_named(tmp_path):

@@ -56,16 +56,10 @@ def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
 
 @each_loss
 def test_a_mixed_label_of_one_class_is_that_class(name, options):
-    """The numerator of most losses is linear in the shares."""
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
     one_hot = torch.nn.functional.one_hot(HARD, 2).float()
-    mixed = [
-        parts_of(criterion, outputs, q)[0] for q in (HARD, one_hot, 1 - one_hot, one_hot.flip(1) / 2 + one_hot / 2)
-    ]
-    assert_close(mixed[1], mixed[0])
-    if name in ("cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "oc_softmax", "prototypes"):
-        assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
+    assert_close(parts_of(criterion, outputs, one_hot), parts_of(criterion, outputs, HARD))
 
 
 @each_loss
@@ -98,7 +92,6 @@ def test_a_frame_without_a_label_does_not_change_the_loss(name):
     of_all = parts_of(criterion, torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
     for sums, expected in zip(of_all, parts_of(criterion, logits, labels)):
         assert_close(sums, expected)
-    assert_close(parts_of(criterion, logits, labels)[1], parts_of(criterion, logits, labels.argmax(1))[1])
 
 
 @pytest.mark.parametrize("name", losses.names())
@@ -114,7 +107,7 @@ def test_another_number_of_logits_is_refused(name):
     "name", ["cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "p2sgrad", "cosine_error"]
 )
 def test_losses_of_several_classes_learn_them(name):
-    """Bona fide is the last class. The posteriors are those of the softmax that was trained."""
+    """The posteriors are those of the softmax that was trained."""
     names = ["A01", "A02", "A03", "bonafide"]
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4, "classes": names}
     torch.manual_seed(0)
@@ -132,38 +125,16 @@ def test_losses_of_several_classes_learn_them(name):
     posteriors = backend.posteriors(logits)
     assert backend.classes == tuple(names)
     assert torch.equal(posteriors.argmax(1), targets)
-    shares = torch.nn.functional.one_hot(targets, 4).float()
-    outputs = embeddings if criterion.takes_embeddings else logits
-    assert_close(parts_of(criterion, outputs, shares)[0], parts_of(criterion, outputs, targets)[0])
-    if name in ("cross_entropy", "am_softmax", "aam_softmax"):
-        assert (posteriors.max(1).values > 0.9).all()
-        scores = backend.scores(logits)
-        assert scores[targets == 3].min() > scores[targets != 3].max()
 
 
 @pytest.mark.parametrize(
     "loss, message",
     [
         ({"name": "focal", "gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'"),
-        (
-            {"name": "am_softmax", "margin": ["duration", 1]},
-            r"margin must be a number of at least 0, or \[duration, slope",
-        ),
-        (
-            {"name": "cross_entropy", "class_weights": [1]},
-            "class_weights must be a list of a number above 0 for each class",
-        ),
         ({"name": "cross_entropy", "class_weights": [1, 2, 3]}, "a weight for each of 2 classes, not 3 weights"),
-        (
-            {"name": "angular_softmax", "margin": 0},
-            "'angular_softmax': margin must be a whole number of at least 1, not 0",
-        ),
-        ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min must be at most lambda_max"),
-        ({"name": "angular_softmax", "head": 0}, "`train.loss` has no option 'head'"),
-        ({"name": ["focal"]}, "`train.loss` has no name"),
         ("vocal", "unknown loss 'vocal'; did you mean 'focal'"),
     ],
 )
-def test_wrong_losses_are_refused(loss, message):
+def test_a_misspelt_or_misfit_option_of_a_loss_is_refused(loss, message):
     with input_error(message):
-        create_loss(loss, loss_of("angular_softmax" if "angular" in str(loss) else "cross_entropy")[1])
+        create_loss(loss, loss_of("cross_entropy")[1])

@@ -28,14 +28,6 @@ def test_focal_loss_and_weighted_cross_entropy_equal_the_published(name, criteri
     assert_near(logits.grad, expected, 1e-12)
 
 
-LOGIT = torch.tensor([[0.7]])
-
-
-def test_a_smoothed_label_is_a_mixed_label_of_focal_loss():
-    smoothed = BinaryFocal(label_smoothing=0.1)(LOGIT, torch.tensor([0]))
-    assert smoothed.item() == pytest.approx(BinaryFocal()(LOGIT, torch.tensor([[0.95, 0.05]])).item(), rel=1e-6)
-
-
 def test_focal_loss_of_certain_logits_is_finite():
     certain = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(certain, torch.tensor([1, 0, 0]))
@@ -92,11 +84,3 @@ def test_cross_entropy_of_smoothed_labels_equals_pytorchs():
     targets = torch.tensor([0, 1, 2, 2, 0])
     smoothed = WeightedCrossEntropy(label_smoothing=0.15, num_classes=3)(logits, targets)
     assert_close(smoothed, torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.15))
-
-
-def test_smoothed_one_hot_labels_weigh_as_labels_of_classes():
-    logits = torch.randn(5, 3, dtype=torch.float64)
-    targets = torch.tensor([0, 1, 2, 2, 0])
-    shares = torch.nn.functional.one_hot(targets, 3)
-    criterion = WeightedCrossEntropy((1.0, 2.0, 3.0), label_smoothing=0.15, num_classes=3)
-    assert_close(criterion(logits, shares), criterion(logits, targets))

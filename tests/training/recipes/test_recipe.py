@@ -63,35 +63,17 @@ def test_numbers_of_yaml_and_overrides_are_read_as_numbers(path):
     assert recipe.model["aggregation"] == {"name": "b", "x": 1e-3, "y": "1:30", "z": True, "w": "2026-11-20"}
 
 
-@pytest.mark.parametrize("keep", ["all", "last,best,3", "last, 2"])
-def test_keep_is_kept_as_it_was_written(path, keep):
-    assert load_recipe(path, [f"train.keep={keep}"]).train.keep == keep
-
-
-#: Settings that change nothing in a front-end that is never trained.
-FROZEN = (
-    *(("freeze_frontend_epochs", 2), ("activation_checkpointing", "true"), ("freeze_layers", 1)),
-    *(("adapt", "{kind: lora}"), ("layer_decay", 0.9)),
-)
-
-
 @pytest.mark.parametrize(
     "override, message",
     [
         # unknown keys, and the nearest
         ("train.zzz=1", r"'train.zzz' in .* known: .*, … \(\d+ in all; `nes2net info recipe train` lists them\)"),
         ("train.learning_rate=1", r"did you mean 'train.lr'\? Known: "),
-        ("data.database_path=DB", r"did you mean 'data.root'\? Known: "),
-        ("self=1", "unknown key 'self' in the recipe"),
         ("trian.lr=1", r"unknown key 'trian' in the recipe; did you mean 'train'\?"),
-        ("epochs=3", r"unknown key 'epochs' in the recipe; did you mean 'train.epochs'\?"),
         ("train.patience=3", r"key 'train.patience' in the recipe; did you mean 'validation.patience'\?"),
         # other types and words
         ("seed", "not of the form key=value"),
-        ("train=3", "train must be a mapping of keys, not 3"),
-        ("train.lr.max=1", "`train.lr` must be a number above 0, not {'max': 1}"),
         ("train.lr=true", "`train.lr` must be a number above 0, not True"),
-        ("train.compile=1", "`train.compile` must be true or false, not 1"),
         ("train.optimizer=adamm", r"must be one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
         ("train.keep=best,all", "`train.keep` must be improved, all, or any of last, best and a number"),
         # keys that would change nothing
@@ -99,46 +81,25 @@ FROZEN = (
             "train.min_lr=1e-9",
             "only with `train.schedule=cosine` or `train.schedule=cosine_epochs`, not with `train.schedule=constant`",
         ),
-        ("train.t_max=4", "`train.t_max` is used only with `train.schedule=cosine_epochs`"),
         (
             "validation.epochs=around_minima",
             "`validation.epochs` is used only with `train.schedule=cosine_epochs`, not with",
         ),
         ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
-        ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
-        ("augment.condition_probability=0.3", "`augment.condition_probability` is used only with `augment.conditions`"),
         ("augment.parameters={P: 5, SNRmin: 3}", "`augment.parameters` is used only with `augment.algo`"),
         ("train={warmup_epochs: 5, schedule: cosine_epochs}", r"must be below `train.t_max` \(5\), which counts them"),
         (
             "train={warmup_epochs: 1, warmup_steps: 9, schedule: cosine_epochs}",
             "`train.warmup_steps` and `train.warmup_epochs` exclude each other",
         ),
-        (
-            "train={warmup_from_zero: true, schedule: cosine_epochs}",
-            "`train.warmup_from_zero` is used only with `train.warmup_epochs`",
-        ),
-        ("train={schedule: step, warmup_epochs: 1}", "`train.warmup_epochs` is used only with"),
-        ("train={decay_factor: 0.3, schedule: cosine_epochs}", "`train.decay_factor` is used only with"),
-        *((f"train={{freeze_frontend: true, {key}: {value}}}", f"{key}` is used only with") for key, value in FROZEN),
-        ("train={adapt: {}, freeze_layers: 0}", "is used only with `train.adapt=null`, not with `train.adapt={}`"),
-        ("train={layer_decay: 0.9, optimizer: logistic}", "not with `train.optimizer=logistic`"),
+        ("train={freeze_frontend: true, layer_decay: 0.9}", "`train.layer_decay` is used only with"),
         ("train.frontend_mode=train", "`train.frontend_mode` is used only with `train.freeze_frontend=true` or"),
         # out of range
-        ("augment.conditions=mp3:16", "`augment.conditions` must be "),
-        ("augment.speed=[0.1, 1]", r"`augment.speed` must be a list of two numbers from 0.5 to 2, or null, not \[0"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` must be the lowest and the highest speed, in this order"),
         ("train.lr=1e999", "`train.lr` must be a number above 0, not inf"),
         ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` must be from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        (
-            "data.num_samples=9600001",
-            "`data.num_samples` must be a whole number from 1 to 9600000, or null, not 9600001",
-        ),
-        ("validation.patience=0", "`validation.patience` must be a whole number of at least 1, or null, not 0"),
         ("seed=0x8000000000000000", r"`seed` must be a whole number from 0 to below 2\^63, not 9223"),
-        ("train.adam_betas=[0, 1]", r"`train.adam_betas` must be a list of two .* below 1, not \[0, 1\]"),
         ("comment=a/../../../esc", "`comment` must be a part of a folder's name, without /"),
-        ("name=a\\b", "`name` must be a part of a folder's name"),
-        ('comment="a\\nb"', "`comment` must be a part of a folder's name"),
         ("model={a: &x [1], b: *x}", "aliases and tags are not allowed"),
     ],
 )
@@ -157,11 +118,6 @@ def test_a_wrong_override_is_refused_in_a_short_message(path, override, message)
         (["train.loss=focal", "train.loss.label_smoothing=0.1"], {"name": "focal", "label_smoothing": 0.1}),
         (["train.loss.name=am_softmax"], {"name": "am_softmax", "scale": 15, "margin": 0.9}),
         (["train.loss.margin=0.3"], {"name": "am_softmax", "scale": 15, "margin": 0.3}),
-        (["train.loss.name='am_softmax'"], {"name": "am_softmax", "scale": 15, "margin": 0.9}),
-        (
-            ["train.loss.name=aam_softmax", "train.loss.name=am_softmax"],
-            {"name": "am_softmax", "scale": 15, "margin": 0.9},
-        ),
     ],
 )
 def test_a_part_that_an_override_gives_another_name_has_no_options_of_the_old_part(path, overrides, loss):
@@ -183,17 +139,13 @@ def test_a_new_name_of_a_part_within_a_part_keeps_the_options_around_it(path):
     assert recipe.data.corpora[0].root == "DB"
 
 
-@pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10", "\udcff"])
+@pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10"])
 def test_text_that_looks_like_a_number_stays_text(path, text):
-    """In a file, on the command line, and after the recipe was saved. A path need not be Unicode."""
-    if text.isprintable():
-        path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
-        recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
-        texts = (recipe.date, recipe.data.corpora[0].root, recipe.comment, recipe.name, recipe.augment.musan)
-        assert texts == (text,) * 5
-    else:
-        recipe = load_recipe(path, [f"data.root={text}"])
-        assert recipe.data.corpora[0].root == text
+    """In a file, on the command line, and after the recipe was saved."""
+    path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
+    recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
+    texts = (recipe.date, recipe.data.corpora[0].root, recipe.comment, recipe.name, recipe.augment.musan)
+    assert texts == (text,) * 5
     path.write_text(yaml.safe_dump(recipe.to_readable_dict(), sort_keys=False, allow_unicode=True))
     assert load_recipe(path) == recipe
 
@@ -264,19 +216,6 @@ def test_about_and_sources_change_no_run(path):
     assert load_recipe(path) == Recipe(seed=3)
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("about: 5", "`about` must be a list of texts, not 5"),
-        ("sources: [seed]", r"`sources` must be a mapping of keys to texts, not \['seed'\]"),
-    ],
-)
-def test_notes_of_another_type_are_refused(path, text, message):
-    path.write_text(text)
-    with input_error(message):
-        load_recipe(path)
-
-
 @pytest.mark.parametrize("base", ["asvspoof2019_nes2net_x", "asvspoof5_aasist"])
 def test_a_recipe_builds_on_a_packaged_one_by_its_name(path, base):
     """The packaged one may have a base itself."""
@@ -299,17 +238,12 @@ def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
 
 
 def test_a_wrong_base_is_refused(path):
-    no_names = [
-        (base, "must be the name of a packaged recipe, or of a file beside it without its folder, not")
-        for base in ("", "[]", "../other.yaml", "sub/plain.yaml")
-    ]
     for name, text in (("plain", "seed: 3\n"), ("with_base", "base: plain.yaml\n")):
         Path(f"{name}.yaml").write_text(text)
     for base, message in (
-        *no_names,
+        ("../other.yaml", "must be the name of a packaged recipe, or of a file beside it without its folder, not"),
         ("with_base.yaml", r"with_base\.yaml, which has a base itself: name 'plain\.yaml' as base"),
         ("none.yaml", r"recipe\.yaml builds on .*none\.yaml, which is not there"),
-        ("asvspoof2019_nes2net", "base must be a packaged recipe, or a file beside it; did you mean"),
     ):
         path.write_text(f"base: {base}\n")
         with input_error(message):
@@ -350,17 +284,6 @@ def test_a_file_hides_the_packaged_recipe_of_its_name_but_a_folder_does_not(path
     assert load_recipe("asvspoof5_nes2net_x").name == "mine"
 
 
-def test_an_unknown_recipe_is_answered_with_the_nearest(path):
-    pattern = r"recipe {} is neither a YAML file nor a packaged recipe{}nown: .*, … \(.* `nes2net info` lists them\)$"
-    for recipe, meant in (
-        ("asvspoof2019_nes2net", r"; did you mean 'asvspoof2019_nes2net_x'\? K"),
-        ("configs/asvspoof5_aasist.yaml", r"; did you mean 'asvspoof5_aasist'\? K"),
-        ("zzz.yaml", "; k"),
-    ):
-        with input_error(pattern.format(recipe, meant)):
-            load_recipe(recipe)
-
-
 def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
@@ -371,13 +294,6 @@ def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
         path.write_bytes(content)
         with input_error(rf"recipe\.yaml.*{message}"):
             load_recipe(path)
-
-
-def test_an_error_does_not_repeat_large_values():
-    for values in ({"seed": "x" * 10**6}, {"x" * 10**6: 1}, {"train": [1] * 10**6}):
-        with input_error() as error:
-            Recipe(**values)
-        assert len(str(error.value)) < 1000
 
 
 def test_the_choices_of_keys_are_those_that_training_has():
@@ -435,36 +351,17 @@ def test_the_short_form_of_one_corpus_is_read_as_a_list(short, listed, root):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"alias": "la"}, {"weight": 2}, TRAINS, {"train_split": None}], ids=lambda changes: next(iter(changes))
-)
-def test_corpora_that_the_short_form_cannot_write_stay_a_list(changes):
-    data = DataConfig(corpora=[LA | changes, *([DF] if None in changes.values() else [])])
-    assert data.to_readable_dict() == data.model_dump()
-    assert data.corpora[0].model_dump() in data.to_readable_dict()["corpora"]
-    assert data.key_of(data.corpora[0], "root") == f"data.corpora.{data.corpora[0].called}.root"
-
-
-@pytest.mark.parametrize(
     "overrides, message",
     [
         ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
-        ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
         (["data.corpora=[{name: generic}, {name: generic}]"], "several of `data.corpora` are called generic.*`alias`"),
-        (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` must be a name of letters"),
         (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),
-        (["data.corpora=[{root: DB}]"], r"a mapping of `data\.corpora\[\]` has no `name`"),
-        (["data.corpora=[a]"], r"`data\.corpora` must be a list of mappings with `name`"),
         (["data.corpora=[{name: a, train_split: null, dev_split: null}]"], "a .* neither trains nor validates"),
         (
             ["data.corpora=[{name: a, train_split: null, weight: 2}]"],
             "weight` and `.*train_split=null` exclude each other",
         ),
-        (
-            ["data.corpora=[{name: a, dev_split: null, dev_phase: eval}]"],
-            "dev_phase` and `.*dev_split=null` exclude each other",
-        ),
         (["data.corpora=[{name: a, dev_split: null}]"], "none of `data.corpora` validates"),
-        (["data.corpora=[{name: a, train_split: null}]"], "none of `data.corpora` trains"),
         ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b': name one of asvspoof2019_la, Fake.Set"),
         (["data.balance=[class]", "data.crop=pieces"], "`data.crop=pieces` makes batches by the length of pieces"),
         (
@@ -472,57 +369,9 @@ def test_corpora_that_the_short_form_cannot_write_stay_a_list(changes):
             "`validation.over` is used only with .*, not with `validation.select_on=loss`",
         ),
         ([TWO, "data.train_scores=[a]", "data.dev_scores=[b]"], "scores of one corpus each: remove them, or let"),
-        (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* as many of both, not 1 and 0"),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
-        (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "exclude each other"),
     ],
 )
 def test_keys_that_contradict_a_list_of_corpora_are_refused(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
-
-
-def test_a_key_of_a_corpus_without_a_list_is_refused():
-    with input_error("`data.corpora` is not set: use keys such as `data.root`"):
-        load_recipe("asvspoof2019_nes2net_x", ["data.corpora.b.root=DB"])
-
-
-#: Keys that only an optimiser with gradient steps uses, and a value that is not the default.
-KEYS_OF_STEPS = {
-    "drop_last": False,
-    "adam_betas": [0.8, 0.9],
-    "adam_eps": 1e-3,
-    "amsgrad": True,
-    "warmup_steps": 5,
-    "plateau_patience": 3,
-    "max_grad_norm": 1.0,
-    "freeze_layers": 2,
-    "layer_decay": 0.5,
-    "adapt": {"kind": "bitfit"},
-}
-#: Further keys: they mean the same with every optimiser, other keys decide whether they are used, or `optimizer` says
-#: that they have no effect.
-OTHER_KEYS = (
-    "graph lr weight_decay schedule epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
-    "warmup_from_zero task loss precision deterministic activation_checkpointing compile freeze_frontend_epochs "
-    "freeze_frontend frontend_mode init_from keep save_every_minutes"
-)
-
-
-def test_keys_of_gradient_steps_are_refused_with_logistic_regression():
-    assert {*KEYS_OF_STEPS, *OTHER_KEYS.split()} == set(TrainConfig.model_fields)
-    for key, value in KEYS_OF_STEPS.items():
-        with input_error(f"`train.{key}` is used only with .*, not with `train.optimizer=logistic`"):
-            TrainConfig(optimizer="logistic", **{key: value})
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_keys_of_gradient_steps_are_accepted_with_an_optimizer_of_steps(optimizer):
-    for key, value in KEYS_OF_STEPS.items():
-        assert getattr(TrainConfig(optimizer=optimizer, **{key: value}), key) == value
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_the_key_of_logistic_regression_is_refused_with_an_optimizer_of_steps(optimizer):
-    with input_error("`train.logistic_c` is used only with"):
-        TrainConfig(optimizer=optimizer, logistic_c=2.0)
