@@ -139,8 +139,8 @@ def test_the_oldest_of_too_many_states_are_removed(restart, call, tmp_path, monk
     os.utime(oldest, (0, time.time() - 10))
     interrupted(url, call)
     restart()
-    (kept,) = state_files(tmp_path)
-    assert kept != oldest
+    (remaining_file,) = state_files(tmp_path)
+    assert remaining_file != oldest
 
 
 class Evil:
