@@ -225,9 +225,6 @@ def test_paired_draws_find_a_difference_between_systems_with_overlapping_interva
     assert low < result.difference < high < 0
     first_interval, second_interval = (bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems)
     assert first_interval[1] > second_interval[0]  # the two intervals overlap
-    mirrored = compare_systems(metric, second, first, num_resamples=120)
-    assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15)
-    assert mirrored.p_value == result.p_value
 
 
 def test_systems_with_the_same_eer_have_a_p_value_of_1(two_systems):

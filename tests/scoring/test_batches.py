@@ -22,6 +22,7 @@ from nes2net.lib.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches
+from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -204,20 +205,32 @@ def test_a_worker_gets_only_a_few_batches_at_a_time(utterances):
         assert len(told) <= number + 4
 
 
+def test_a_file_without_a_readable_header_is_planned_by_its_size(tmp_path):
+    """As a negative number."""
+    (tmp_path / "a.wav").write_text("no audio")
+    lengths = header_length(WaveformReader(None))
+    assert lengths(Trial("a", tmp_path / "a.wav")) == -2 - len("no audio")
+    assert lengths(Trial("b", tmp_path / "none.wav")) == -1
+
+
 def test_a_batch_with_wrong_headers_is_split_by_length_without_its_bad_files(tmp_path):
     trials = [Trial(name, tmp_path / f"{name}.wav") for name in "abcde"] + [Trial("f", None)]
     for trial, length in zip(trials, (5000, 5000, 7000)):
         soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
     trials[3].path.write_text("no audio")
-    reading = WaveformReader(None)
-    lengths = header_length(reading)
-    assert [lengths(t) for t in trials] == [5000, 5000, 7000, -2 - len("no audio"), -1, -1]
-    (batch,) = read_batches(Plan(6).batches(trials), reading, num_workers=0)
+    (batch,) = read_batches(Plan(6).batches(trials), WaveformReader(None), num_workers=0)
     groups = [(group.ids, group.waveforms.shape) for group in batch.groups]
     assert groups == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
     assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
     assert list(batch.failures) == ["d", "e", "f"]
     assert "not found" in batch.failures["e"]
+
+
+def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
+    """A negative length stands for the size of its file."""
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, np.zeros(24000), 48000)
+    assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size
 
 
 def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
@@ -244,6 +257,11 @@ def test_batches_ahead_do_not_change_scores(detector, utterances):
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
+
+
+def test_a_gpu_gets_larger_batches():
+    assert default_batch_size(CPU) == 8
+    assert default_batch_size(GPU) == 64
 
 
 @pytest.mark.parametrize(

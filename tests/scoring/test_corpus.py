@@ -117,9 +117,7 @@ def test_a_file_of_another_run_is_replaced_only_if_asked(score, spectral_detecto
     another_detector = Detector.from_config(spectral_detector.config).eval()
     with input_error("another run"):
         score(detector=another_detector)
-    result = score(detector=another_detector, overwrite=True)
-    assert result.done == 12
-    assert not result.already_complete
+    assert not score(detector=another_detector, overwrite=True).already_complete
 
 
 def test_a_complete_run_removes_journals_that_it_left_when_killed(score, out):
@@ -166,6 +164,22 @@ def test_the_same_command_scores_only_the_files_that_were_repaired(score, bad, t
 def test_the_first_bad_file_raises_if_asked(score, bad):
     with input_error(bad[0].id):
         score(on_error="raise")
+
+
+def test_bad_files_of_an_earlier_run_raise_if_asked(score, bad):
+    score()
+    with input_error(bad[0].id):
+        score(on_error="raise")
+
+
+def test_scores_are_kept_if_their_file_cannot_be_written(score, out):
+    record = out.with_name("s.txt.json")
+    record.mkdir(parents=True)  # as on a disk that is full after the journal
+    with input_error(r"s\.txt: cannot be written \(.*\); all scores are kept in"):
+        score()
+    record.rmdir()
+    score()
+    assert read_json(record)["kept_from_earlier_runs"] == 12
 
 
 def test_an_empty_list_of_trials_is_refused(score):

@@ -28,11 +28,6 @@ def test_the_published_order_with_other_effects_is_refused(key):
         stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
 
 
-def test_the_published_order_without_rawboost_is_refused():
-    with input_error("`augment.rng` is used only with `augment.algo`"):
-        stream({"rng": "legacy", "algo": 0})
-
-
 def test_several_processes_are_refused_the_published_order():
     with input_error("2 processes cannot share"):
         stream({"rng": "legacy"}, 2)

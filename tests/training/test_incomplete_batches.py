@@ -49,10 +49,6 @@ def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
     assert sorted(chain.from_iterable(batches)) == list(range(23))
 
 
-def test_parts_of_the_last_batch_are_as_large_as_others():
-    assert sizes_of_steps(25, 10, StepShare(0, 1, 4)) == [[3, 3, 2, 2], [3, 3, 2, 2], [3, 2]]
-
-
 def test_each_process_gets_equally_many_parts_and_none_is_empty():
     assert sizes_of_steps(25, 10, StepShare(0, 2, 3)) == [[2, 2, 1], [2, 2, 1], [2, 1]]
     assert sizes_of_steps(25, 10, StepShare(1, 2, 3)) == [[2, 2, 1], [2, 2, 1], [1, 1]]

@@ -134,13 +134,3 @@ def test_pieces_of_similar_length_share_a_batch(piece_batches):
     assert (np.diff(numbers[:, 0]) < 0).any()
     assert (np.diff(blocks) < 0).any()
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
-
-
-def test_each_epoch_omits_other_pieces_of_full_length():
-    batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
-    ever_omitted = set()
-    for number in range(1, 40):
-        omitted = set(range(50)).difference(*epoch(batches, number))
-        assert len(omitted) == 2
-        ever_omitted |= omitted
-    assert len(ever_omitted) > 30

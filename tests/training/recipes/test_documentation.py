@@ -88,10 +88,3 @@ def test_the_schema_accepts_every_packaged_recipe(wrong, name):
 )
 def test_the_schema_accepts_what_recipes_accept(wrong, text, wrong_keys):
     assert wrong(yaml.safe_load(text)) == wrong_keys
-
-
-def test_a_packaged_recipe_names_the_schema_beside_it():
-    for path in PACKAGED.glob("*.yaml"):
-        mark, _, schema = path.read_text(encoding="utf-8").splitlines()[0].partition("=")
-        assert mark == "# yaml-language-server: $schema"
-        assert (path.parent / schema).read_bytes() == SCHEMA.read_bytes()

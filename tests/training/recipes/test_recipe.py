@@ -284,17 +284,6 @@ def test_a_file_hides_the_packaged_recipe_of_its_name_but_a_folder_does_not(path
     assert load_recipe("asvspoof5_nes2net_x").name == "mine"
 
 
-def test_an_unknown_recipe_is_answered_with_the_nearest(path):
-    pattern = r"recipe {} is neither a YAML file nor a packaged recipe{}nown: .*, … \(.* `nes2net info` lists them\)$"
-    for recipe, meant in (
-        ("asvspoof2019_nes2net", r"; did you mean 'asvspoof2019_nes2net_x'\? K"),
-        ("configs/asvspoof5_aasist.yaml", r"; did you mean 'asvspoof5_aasist'\? K"),
-        ("zzz.yaml", "; k"),
-    ):
-        with input_error(pattern.format(recipe, meant)):
-            load_recipe(recipe)
-
-
 def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
@@ -362,16 +351,6 @@ def test_the_short_form_of_one_corpus_is_read_as_a_list(short, listed, root):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"alias": "la"}, {"weight": 2}, TRAINS, {"train_split": None}], ids=lambda changes: next(iter(changes))
-)
-def test_corpora_that_the_short_form_cannot_write_stay_a_list(changes):
-    data = DataConfig(corpora=[LA | changes, *([DF] if None in changes.values() else [])])
-    assert data.to_readable_dict() == data.model_dump()
-    assert data.corpora[0].model_dump() in data.to_readable_dict()["corpora"]
-    assert data.key_of(data.corpora[0], "root") == f"data.corpora.{data.corpora[0].called}.root"
-
-
-@pytest.mark.parametrize(
     "overrides, message",
     [
         ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
@@ -396,32 +375,3 @@ def test_corpora_that_the_short_form_cannot_write_stay_a_list(changes):
 def test_keys_that_contradict_a_list_of_corpora_are_refused(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
-
-
-#: Keys that only an optimiser with gradient steps uses, and a value that is not the default.
-KEYS_OF_STEPS = {
-    "drop_last": False,
-    "adam_betas": [0.8, 0.9],
-    "adam_eps": 1e-3,
-    "amsgrad": True,
-    "warmup_steps": 5,
-    "plateau_patience": 3,
-    "max_grad_norm": 1.0,
-    "freeze_layers": 2,
-    "layer_decay": 0.5,
-    "adapt": {"kind": "bitfit"},
-}
-#: Further keys: they mean the same with every optimiser, other keys decide whether they are used, or `optimizer` says
-#: that they have no effect.
-OTHER_KEYS = (
-    "graph lr weight_decay schedule epochs batch_size accumulate optimizer logistic_c min_lr t_max decay_epochs decay_factor warmup_epochs "
-    "warmup_from_zero task loss precision deterministic activation_checkpointing compile freeze_frontend_epochs "
-    "freeze_frontend frontend_mode init_from keep save_every_minutes"
-)
-
-
-def test_keys_of_gradient_steps_are_refused_with_logistic_regression():
-    assert {*KEYS_OF_STEPS, *OTHER_KEYS.split()} == set(TrainConfig.model_fields)
-    for key, value in KEYS_OF_STEPS.items():
-        with input_error(f"`train.{key}` is used only with .*, not with `train.optimizer=logistic`"):
-            TrainConfig(optimizer="logistic", **{key: value})
