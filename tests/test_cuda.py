@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from _harness import generated_trials  # of scripts/benchmarks
 from builders.runs import assert_same_run, state_of, stop
 from builders.systems import samples_of, systems
@@ -147,6 +148,11 @@ def rounds_products():
     return not torch.equal(x @ torch.eye(256, device="cuda"), x)
 
 
+def rounds_convolutions():
+    x = torch.full((8, 64, 32, 32), 1 + 2.0**-12, device="cuda")
+    return not torch.equal(F.conv2d(x, torch.eye(64, device="cuda")[:, :, None, None]), x)
+
+
 @needs_cuda
 def test_float32_is_not_rounded_while_scoring(detector):
     """Whatever the process chose before; its choice is restored."""
@@ -159,6 +165,7 @@ def test_float32_is_not_rounded_while_scoring(detector):
         assert rounds_products()
         with scoring_mode(detector), scoring_mode(detector):
             assert not rounds_products()
+            assert not rounds_convolutions()
             # torch.compile reads the old switch, which raises if it disagrees with the new ones.
             assert not torch.backends.cuda.matmul.allow_tf32
         assert rounds_products()

@@ -17,7 +17,6 @@ from nes2net import Detector
 from nes2net.apps.info.identify import identify
 from nes2net.lib.devices import choose_device
 from nes2net.models.checkpoints.fairseq import to_transformers
-from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.models.loading import read_architecture, recognise
 from nes2net.models.provenance import Provenance
@@ -305,14 +304,6 @@ def test_a_very_short_recording_is_repeated(small_model):
         short = np.array([0.1, -0.1, 0.2], np.float32)
         assert detector(torch.zeros(1, detector.min_samples)).shape == (1, 2)
         assert detector.score(short, 16000) == detector.score(short, 16000, num_samples=detector.min_samples)
-
-
-def test_wavlm_inside_s3prl_is_found():
-    state_dict = published_detector("WavLM_Nes2Net").state_dict()
-    for wrapper in ("ssl_model.upstream.model.", "ssl_model.model.upstream.model.", "ssl_model.featurizer.m."):
-        wrapped = {k.replace("ssl_model.model.", wrapper): v for k, v in state_dict.items()}
-        assert set(unwrap_frontend(wrapped)) == set(state_dict)
-        assert not recognise(wrapped)["WavLM_Nes2Net"]
 
 
 def older_weight_norm(name):

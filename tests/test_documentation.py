@@ -199,22 +199,36 @@ def test_blocks_of_python_run_or_compile():
                 exec(code, {})
 
 
-def declared_extras():
-    declared = text(REPOSITORY / "pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    return re.findall(r"^(\w+) = \[", declared, re.MULTILINE)
-
-
-def test_the_page_of_installation_lists_every_extra():
-    table = text(REPOSITORY / "docs" / "install.md").partition("| extra | for |")[2].partition("\n\n")[0]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(declared_extras())
-
-
 def test_every_chapter_is_in_the_manual_of_the_readme():
     """Under its own title."""
     manual = text(REPOSITORY / "README.md").partition("## Manual")[2]
     title_by_page = {page: title for title, page in re.findall(r"\[([^\]]+)\]\(docs/([\w-]+\.md)\)", manual)}
     chapters = {page.name: HEADING.search(text(page))[1] for page in PAGES if page.parent == REPOSITORY / "docs"}
     assert title_by_page == {page: title for page, title in chapters.items() if page != "index.md"}
+
+
+def test_counts_of_parts_on_the_pages_are_those_of_the_registries():
+    """Numbers of two digits and more, as in "29 corpora", on every page but the history."""
+    from nes2net.data.registry import corpora
+    from nes2net.models.registry import backends, frontends
+    from nes2net.training.recipes.reading import packaged_recipes
+
+    published_corpora = [name for name in corpora.names() if not corpora.get(name).user_defined]
+    numbers = {
+        "back-ends": len(backends.names()),
+        "corpora": len(published_corpora),
+        "front-ends": len(frontends.names()),
+        "recipes": len(packaged_recipes()),
+    }
+    count = re.compile(rf"\b(\d{{2,}})\s+({'|'.join(numbers)})\b")
+    counted = set()
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        for number, kind in count.findall(text(page)):
+            assert int(number) == numbers[kind], f"{page.name}: {number} {kind}"
+            counted.add(kind)
+    assert {"back-ends", "corpora", "recipes"} <= counted
 
 
 def test_the_command_of_the_readme_prints_what_is_shown(shared, tmp_path, monkeypatch, capsys):

@@ -4,7 +4,10 @@ import ast
 import re
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
 
+from builders.strangers import REGISTRIES
 from conftest import REPOSITORY, repository_text
 
 PACKAGE = REPOSITORY / "nes2net"
@@ -140,10 +143,27 @@ def module_of(name):
     return name.rpartition(".")[0]
 
 
+def arrows():
+    """Which district imports or names which; the face and the door count, the version does not."""
+    pairs = set()
+    for path in MODULES:
+        above = district(dotted(path))
+        for _, name in own_imports(path) + own_names(path):
+            below = district(name)
+            if above != below and VERSION not in (above, below):
+                pairs.add((above, below))
+    return pairs
+
+
 def test_the_manual_lists_every_package():
     districts = {district(dotted(path)) for path in MODULES}
     assert districts - {FACE, DOOR, VERSION} == set(NUMBERS)
     assert sorted(NUMBERS.values()) == list(range(11))
+
+
+def test_the_package_has_at_most_16_entries():
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 16
 
 
 def runs_up(above, below):
@@ -162,6 +182,26 @@ def test_no_package_imports_one_above_it():
             if runs_up(district(module), district(name)):
                 wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
+
+
+def test_at_most_80_pairs_of_packages_import_each_other():
+    assert len(arrows()) <= 80
+
+
+def test_these_tests_see_what_every_registry_names():
+    """Whatever its table is made of."""
+    for registry in REGISTRIES.values():
+        for name in registry.names(installed=False):
+            module = registry.target(name).partition(":")[0].removeprefix("nes2net.")
+            (path,) = [
+                path for path in MODULES if path.stem == "registry" and registry in vars(table_of(path)).values()
+            ]
+            texts = {text for _, text in own_names(path)}
+            assert any(f"{module}.".startswith(f"{text}.") for text in texts), f"{path}: {module}"
+
+
+def table_of(path):
+    return import_module(f"nes2net.{dotted(path)}")
 
 
 def test_nothing_imports_an_app():
@@ -205,6 +245,15 @@ def test_an_import_inside_a_function_says_why():
             if not REASON.search(text):
                 silent.append(f"{dotted(path)}, line {node.lineno}: {lines[node.lineno - 1].strip()}")
     assert silent == []
+
+
+def test_folders_of_tests_are_named_like_the_packages():
+    """`nes2net/a/b.py` is tested in `tests/a/test_b.py`; further tests of a district may stand beside it."""
+    tests = Path(__file__).parent
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path()}
+    assert {folder.parts[0] for folder in folders} <= {*NUMBERS, "scripts", "builders"}
+    tested_apps = {folder.parts[1] for folder in folders if folder.parts[0] == "apps"}
+    assert tested_apps <= {path.name for path in (PACKAGE / "apps").iterdir()}
 
 
 def opens_for_writing(call):

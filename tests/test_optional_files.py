@@ -18,7 +18,6 @@ from nes2net.lib.files import is_absent
 from nes2net.models.card import CardFile
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.segment_file import read_segment_scores
-from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.resume_file import read_resume_file
 from nes2net.training.run_folder import check_recipe
@@ -73,15 +72,3 @@ def test_a_link_to_nothing_or_a_folder_in_place_of_an_optional_file_is_an_error(
         path.mkdir()
     with input_error(name):
         read(tmp_path)
-
-
-def test_a_link_to_nothing_is_not_read_as_the_packaged_recipe_of_its_name(tmp_path, monkeypatch):
-    """A folder of this name, such as that of the results, does not hide the recipe."""
-    monkeypatch.chdir(tmp_path)
-    path = Path("asvspoof2019_nes2net_x")
-    path.mkdir()
-    load_recipe(path)
-    path.rmdir()
-    path.symlink_to("nowhere")
-    with input_error(f"{path}: cannot be read"):
-        load_recipe(path)

@@ -52,6 +52,12 @@ def folder_of_voices(folder: Path, files: int = 20, speakers: int = 4) -> Path:
     return folder
 
 
+def contents(out: Path) -> dict[str, bytes]:
+    """The content of each file below ``out`` by its path."""
+    paths = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
+
+
 def recording(number: int = 0) -> recordings.Recording:
     """A recording that is not there, of one of two speakers of a role."""
     is_evaluated = number < 156 * 3 + 50

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 from _gpu_train import as_in_a_run
 from simulated import rules
 from simulated.checks import Workspace
@@ -168,6 +169,16 @@ def not_finite(graph: str) -> dict[str, Any]:
     return {"changed": sorted(changed), "message": message, "utterances": ", ".join(names)}
 
 
+def drawing_on_the_cpu() -> list[str]:
+    """The lines about a front-end from elsewhere that draws random numbers on the CPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_of(recipe_of({"model": SMALL}, Path(folder)), Path(folder), "cuda")
+        trainer.objective.register_forward_hook(lambda *of_call: of_call[-1] * torch.rand(()).item())
+        with told(trainer) as lines:
+            list(steps_of(trainer, range(4), {}))
+        return lines
+
+
 def undeclared() -> str:
     """The error of a loss from elsewhere that changes although it does not say so."""
     with tempfile.TemporaryDirectory() as folder:
@@ -226,6 +237,7 @@ def main():
             print(name, precision, outcomes[f"{name}, {precision}"], file=sys.stderr, flush=True)
     outcomes["resumed"] = {precision: resumed(precision) for precision in precisions}
     outcomes["not finite"] = {graph: not_finite(graph) for graph in ("auto", "never")}
+    outcomes["drawing on the CPU"] = drawing_on_the_cpu()
     outcomes["undeclared"] = undeclared()
     outcomes["runs"] = {precision: whole_runs(precision) for precision in precisions}
     Path(file).write_text(json.dumps(outcomes), encoding="utf-8")

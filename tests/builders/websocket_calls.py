@@ -87,11 +87,11 @@ def call_of(url, content, step=640, **start):
 
 
 @contextmanager
-def server_process(listen_folder, *options):
-    """A server in a process of its own; gives the process and its address."""
+def server_process(listen_folder, *options, before=()):
+    """A server in a process of its own, started by the words ``before``; gives the process and its address."""
     settings = ["--window", WINDOW, "--hop", HOP, "--keep", "all", "--device", "cpu"]
     command = [sys.executable, "-m", "nes2net", "listen", "--serve", 0, "--model", listen_folder / "small.pth"]
-    words = [*command, *settings, *options]
+    words = [*before, *command, *settings, *options]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(list(map(str, words)), **output) as process:
         try:

@@ -126,6 +126,13 @@ def test_only_an_output_that_a_person_names_is_written_through_a_link(tmp_path, 
     assert (tmp_path / "link").read_text() == "newer"
 
 
+def test_a_temporary_file_is_not_written_through_a_link(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
+    (tmp_path / ".a.guessed.tmp").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a"):
+        raise AssertionError("nothing is written")
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_lock_and_a_log_are_not_written_through_a_link(tmp_path, exists):
     """Whether it leads to a file or to none."""

@@ -2,12 +2,14 @@
 
 import hashlib
 import random
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from builders import input_error
 from builders.http_server import running
 
+from nes2net.lib import http_files
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.http_files import HttpFiles, RemoteFile
 
@@ -145,6 +147,7 @@ def test_a_damaged_partial_file_is_fetched_again(fetch, tmp_path):
         ({"statuses": [403]}, None, r"refuses it \(403 Forbidden\); it may ask for a login"),
         ({}, 2_000_000, r"announces 3,000,000 bytes, but 2,000,000 were published"),
         ({"announced": 10**17}, None, r"needs 100000\.0 TB, and .* are free; make room"),
+        ({"extra_headers": {"Content-Encoding": "gzip"}}, None, "the server compresses the file"),
     ],
 )
 def test_permanent_errors_of_a_server_are_not_retried(server, fetch, pauses, tmp_path, fault, size, message):
@@ -153,6 +156,14 @@ def test_permanent_errors_of_a_server_are_not_retried(server, fetch, pauses, tmp
         fetch(size)
     assert pauses == []
     assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
+
+
+def test_a_file_without_end_is_refused(server, fetch, tmp_path, monkeypatch):
+    monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    server.extra_headers = {"Content-Length": ""}
+    with input_error("sends more than the 2,000,000 bytes announced or possible"):
+        fetch()
+    assert not (tmp_path / "a.bin.part").exists()
 
 
 def test_a_busy_server_is_asked_again_as_late_as_it_says(server, fetch, pauses, tmp_path):

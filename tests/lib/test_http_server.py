@@ -1,7 +1,9 @@
 """Where a server listens, and by which names it is known."""
 
+import resource
 import socket
 import threading
+from contextlib import contextmanager
 
 import pytest
 from builders import PATIENCE, input_error, wait
@@ -81,6 +83,35 @@ def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):
     thread.join(PATIENCE)
     assert len(accepted) == 1
     assert not is_cut(later)
+
+
+@contextmanager
+def no_free_descriptor():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))  # whichever file is closed meanwhile, 0 stays open
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_without_a_free_descriptor_a_connection_waits(listener, caplog):
+    client = socket.create_connection(listener.getsockname(), PATIENCE)
+    accepted = []
+    thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
+    with no_free_descriptor():
+        thread.start()
+        wait(lambda: caplog.messages)
+        assert accepted == []
+    thread.join(PATIENCE)
+    assert accepted[0][1] == client.getsockname()
+
+
+def test_without_a_descriptor_a_socket_that_does_not_block_raises_what_asyncio_expects(listener):
+    listener.setblocking(False)
+    with socket.create_connection(listener.getsockname(), PATIENCE), no_free_descriptor():
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_accepting_ends_when_the_socket_is_closed(listener):

@@ -2,6 +2,7 @@
 
 from mmap import mmap
 
+import pytest
 import torch
 from builders import input_error
 
@@ -17,3 +18,10 @@ def test_a_lack_of_memory_is_reported_in_one_line():
         with input_error("too large for it") as caught, enough_memory(lambda: "too large for it"):
             take()
         assert is_out_of_memory(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError("a")])
+def test_another_error_is_not_taken_for_a_lack_of_memory(error):
+    with pytest.raises(type(error)) as caught, enough_memory(lambda: "too large for it"):
+        raise error
+    assert caught.value is error

@@ -150,6 +150,26 @@ def test_a_signal_ends_waiting_for_hanging_workers(soon):
     assert not set(readers) & set(active_children())
 
 
+def test_a_signal_before_waiting_ends_waiting_for_hanging_workers(soon):
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer():
+        os.kill(os.getpid(), signal.SIGTERM)
+        numbers(loader(Numbers(0, hang)))
+
+
+def test_a_worker_may_end_while_signal_handlers_are_restored(monkeypatch):
+    """A handler that stayed would raise whenever any process of this one ends."""
+    before = signal.getsignal(signal.SIGCHLD)
+    put = signal.signal
+
+    def put_after_a_death(*arguments):
+        os.kill(os.getpid(), signal.SIGCHLD)
+        put(*arguments)
+
+    with workers._watch_workers_and_signals(lambda: pytest.fail("it is watched no more")):
+        monkeypatch.setattr(signal, "signal", put_after_a_death)
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
 def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
     with StopRequests() as stop:

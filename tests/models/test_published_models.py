@@ -21,6 +21,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.registry import create_frontend
 from nes2net.scoring.score_length import samples_to_score
 
 #: Row → kind in the manifest of AntiDeepfake.
@@ -149,6 +150,28 @@ def test_a_published_detector_scores_as_many_samples_as_its_authors(small_publis
     assert detector.score(waveform, 16000) == expected != detector.score(waveform, 16000, num_samples=None)
 
 
+def test_score_files_reads_as_many_samples_of_a_published_detector_as_its_authors(small_published, tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(70_000), 16000)
+    detector = Detector.from_pretrained(small_published("df_arena_500m"), "cpu")
+    ((_, score),) = detector.score_files([tmp_path / "a.wav"])
+    assert score == pytest.approx(detector.score(tmp_path / "a.wav", num_samples=64_600), abs=1e-6)
+
+
+def test_a_window_of_a_track_is_as_long_as_a_published_detector_reads(small_published):
+    detector = Detector.from_pretrained(small_published("xlsr_mambo_3_hydra_n3"), "cpu")
+    assert detector.score_track(np.ones(70_000), 16000).window == 66_800 / 16000
+
+
+def test_an_unknown_crop_is_refused(spectral_detector):
+    with input_error("`crop` must be 'head' or 'random', not 'tail'"):
+        spectral_detector.score(np.ones(9000), 16000, num_samples=8000, crop="tail")
+
+
+def test_a_random_crop_of_a_whole_recording_is_refused(spectral_detector):
+    with input_error("only works with `num_samples`"):
+        spectral_detector.score(np.ones(9000), 16000, num_samples=None, crop="random")
+
+
 @pytest.fixture
 def scored(small_published, corpus, tmp_path, monkeypatch, capsys):
     """A function that scores by a published model; it returns the record, the warnings and the scores."""
@@ -234,6 +257,18 @@ def test_files_of_spoof_superb_may_lack_the_encoder(pretrained, tmp_path):
         assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
     with input_error("lacks the front-end, which was frozen: name its pre-training file with"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=full_config)
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("spoof_superb")])
+def test_every_system_of_spoof_superb_repeats_the_last_frame_as_s3prl(name):
+    """Up to ⌈64,600 / 320⌉ frames, here of a small network."""
+    options = {key: value for key, value in PUBLISHED[name].config["frontend"].items() if key != "name"}
+    small = {"encoder_layers": 1, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 48, "pretraining_heads": False}
+    frontend = create_frontend("wav2vec2", **small, **options).eval()
+    with torch.inference_mode():
+        frames = frontend(torch.randn(1, 64_600))[-1]
+    assert frames.shape[1] == 202
+    assert torch.equal(frames[:, 201], frames[:, 200])
 
 
 @pytest.mark.weekly

@@ -16,6 +16,7 @@ from nes2net.lib.files import sha256_of
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.published_models import PUBLISHED
+from nes2net.training.averaging import average_files
 
 UNKNOWN = "architecture of AASIST, weights unknown"
 
@@ -71,6 +72,16 @@ def test_a_copy_keeps_the_claim_only_with_its_tensors(random_aasist, monkeypatch
     changed = {key: tensor + 1 if key == "out_layer.bias" else tensor for key, tensor in saved.items()}
     save_state_dict(changed, "changed.pth", **read_record(saved))
     assert Detector.from_pretrained("changed.pth", "cpu").provenance.to_dict() == {"architecture_of": "AASIST"}
+
+
+def test_an_average_with_published_weights_claims_only_their_architecture(random_aasist, monkeypatch):
+    make_known(monkeypatch, random_aasist)
+    Detector.from_pretrained(random_aasist, "cpu").save("copy.pth")
+    torch.save(create_backend("raw_aasist").state_dict(), "another.pth")
+    average_files(["copy.pth", "another.pth"], "average.pth")
+    provenance = Detector.from_pretrained("average.pth", "cpu").provenance
+    assert provenance.architecture_of == "AASIST"
+    assert not provenance.published_model
 
 
 @pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])

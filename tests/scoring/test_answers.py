@@ -1,11 +1,12 @@
 """The same recording gets the same kind of answer from Python, the command line, the page and a live channel."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import soundfile
-from builders import hears_a_tone, loud_is_fake, slow
+from builders import hears_a_tone, input_error, loud_is_fake, slow
 from builders.all_kinds import NAMES, NUM_FAST, write
 from builders.answers import ENTRANCES, MAX_SECONDS, MIN_SECONDS, by_telephone, listened, predicted, speech, write_clips
 from builders.files import read_json
@@ -82,6 +83,14 @@ def test_nothing_is_decided_on_a_call_that_is_unlike_the_calibration(clips_folde
     assert "calibration's recordings" in answer.reason
 
 
+def test_a_call_unlike_the_calibration_is_told_to_be_calibrated_on_telephone_calls(clips_folder):
+    lines = listened(clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
+    assert lines[1]["event"] == "unjudged"
+    assert lines[1]["message"] == (
+        "calls like this are unlike the calibration's recordings, so they are not decided: calibrate on telephone calls"
+    )
+
+
 def test_a_channel_tells_once_that_it_was_not_judged_for_ten_seconds(clips_folder, tmp_path):
     """Again after it was judged."""
     talk = speech(8.0, None, 11)
@@ -143,6 +152,20 @@ def test_command_report_service_and_python_give_the_same_answer(clips_folder, tm
     assert shared_facts(of_report) == row
     decision = shared_facts(detector.decide(path, decider).row())
     assert decision.items() <= row.items()
+
+
+def test_command_service_and_python_refuse_a_damaged_file_for_the_same_reason(clips_folder, tmp_path, capsys):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, speech(3.0), 16000)
+    path.write_bytes(path.read_bytes()[:20000])
+    words = ["predict", path, "--model", clips_folder / "tone.pth", "--device", "cpu", "--json"]
+    assert main(list(map(str, words))) == 1
+    reason = re.escape(json.loads(capsys.readouterr().out)["error"])
+    detector = hears_a_tone.detector()
+    with input_error(reason):
+        detector.score(path)
+    with input_error(reason):
+        Desk(detector, tmp_path).score(path, path.name)
 
 
 @of_every_kind

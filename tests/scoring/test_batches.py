@@ -22,6 +22,7 @@ from nes2net.lib.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches
+from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -225,6 +226,13 @@ def test_a_batch_with_wrong_headers_is_split_by_length_without_its_bad_files(tmp
     assert "not found" in batch.failures["e"]
 
 
+def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
+    """A negative length stands for the size of its file."""
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, np.zeros(24000), 48000)
+    assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size
+
+
 def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
@@ -249,6 +257,11 @@ def test_batches_ahead_do_not_change_scores(detector, utterances):
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
+
+
+def test_a_gpu_gets_larger_batches():
+    assert default_batch_size(CPU) == 8
+    assert default_batch_size(GPU) == 64
 
 
 @pytest.mark.parametrize(

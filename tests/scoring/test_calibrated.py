@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from builders import input_error, loud_is_fake
 from builders.scored import score_trials
 from builders.sounds import sounds
-from builders.unfit import LOUD, write_unfit
+from builders.unfit import LOUD, UNFIT, write_unfit
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.models.provenance import Provenance
@@ -48,6 +49,12 @@ def test_a_short_recording_is_decided_by_its_score(spectral_detector, calibratio
         expected = replace(decider(score), judged=1.0)
         assert spectral_detector.decide(second, decider, 16000) == expected
         assert spectral_detector.decide(tmp_path / "a.wav", decider) == expected
+
+
+def test_samples_at_another_rate_are_decided_by_their_score(spectral_detector, calibration, speech):
+    halves = np.repeat(speech[:16000], 2)
+    decision = spectral_detector.decide(halves, calibration, 32000)
+    assert decision.score == pytest.approx(spectral_detector.score(halves, 32000))
 
 
 def test_a_calibration_of_whole_recordings_decides_by_the_score_of_the_whole(spectral_detector, calibration, speech):
@@ -103,6 +110,11 @@ def test_an_unfit_recording_is_not_decided_by_python_whatever_abstain_is(spectra
         assert decision.llr is None
 
 
+def test_channels_in_a_tensor_that_cancel_each_other_are_not_decided(spectral_detector):
+    opposite = torch.from_numpy(UNFIT["opposite"][0].T)
+    assert spectral_detector.decide(opposite, FITTED, 16000).decision == CANNOT_TELL
+
+
 @pytest.mark.parametrize("seconds", [1.0, 4.0])
 def test_sounds_that_are_no_speech_are_not_decided(spectral_detector, seconds):
     """By their beginning or along their length."""
@@ -111,6 +123,16 @@ def test_sounds_that_are_no_speech_are_not_decided(spectral_detector, seconds):
     for name, samples in sounds().items():
         decision = spectral_detector.decide(samples, decider, 16000)
         assert (decision.decision, decision.probability) == (CANNOT_TELL, None), name
+
+
+def test_the_table_quotes_an_id_that_a_spreadsheet_would_compute(spectral_detector, tmp_path):
+    soundfile.write(tmp_path / "voice.wav", LOUD, 16000)
+    trials = [Trial("=1+1", tmp_path / "voice.wav")]
+    (tmp_path / "scores.txt").write_text("=1+1 -0.5\n")
+    decider = Decider(FITTED)
+    table = decide_trials(spectral_detector, decider, trials, tmp_path / "scores.txt", num_samples=None, num_workers=0)
+    (row,) = csv.DictReader(table.path.read_text().splitlines())
+    assert row["id"] == "'=1+1"
 
 
 def test_traits_are_measured_before_a_short_recording_is_repeated(spectral_detector, calibration, speech):

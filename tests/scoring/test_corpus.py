@@ -166,6 +166,22 @@ def test_the_first_bad_file_raises_if_asked(score, bad):
         score(on_error="raise")
 
 
+def test_bad_files_of_an_earlier_run_raise_if_asked(score, bad):
+    score()
+    with input_error(bad[0].id):
+        score(on_error="raise")
+
+
+def test_scores_are_kept_if_their_file_cannot_be_written(score, out):
+    record = out.with_name("s.txt.json")
+    record.mkdir(parents=True)  # as on a disk that is full after the journal
+    with input_error(r"s\.txt: cannot be written \(.*\); all scores are kept in"):
+        score()
+    record.rmdir()
+    score()
+    assert read_json(record)["kept_from_earlier_runs"] == 12
+
+
 def test_an_empty_list_of_trials_is_refused(score):
     with input_error("no trials"):
         score([])

@@ -139,6 +139,21 @@ def test_with_overwrite_others_a_run_resumes_its_own_file_and_replaces_others(de
     assert len(np.load(tmp_path / "e.npy")) == 4
 
 
+def test_a_file_of_another_layer_is_refused(detector, trials, tmp_path):
+    embed(detector, trials[:2], tmp_path / "e.npy", num_samples=8000)
+    with input_error(r"another embedding.*: pass `overwrite=True`"):
+        embed(detector, trials[:2], tmp_path / "e.npy", layer="all", num_samples=8000)
+
+
+def test_a_file_that_cannot_be_read_has_neither_id_nor_row(detector, trials, tmp_path):
+    good = [trials[0], trials[2]]
+    bad = replace(trials[1], path=tmp_path / "gone.flac")
+    for name, rows in (("good.npy", good), ("e.npy", [good[0], bad, good[1]])):
+        embed(detector, rows, tmp_path / name, num_samples=8000)
+    assert_allclose(np.load(tmp_path / "e.npy"), np.load(tmp_path / "good.npy"), atol=1e-6)
+    assert (tmp_path / "e.npy.csv").read_text() == (tmp_path / "good.npy.csv").read_text()
+
+
 def test_a_file_of_another_format_or_without_its_library_is_refused(detector, trials, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with input_error(r"pip install .*\[parquet\]"):

@@ -3,6 +3,7 @@
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -47,12 +48,16 @@ def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_sample
     assert [score for _, score in pairs] == pytest.approx(expected, abs=1e-6)
 
 
-def test_of_endless_paths_only_a_few_batches_are_read_ahead(detector, recordings):
+@pytest.mark.parametrize("num_bytes, num_files", [(1 << 29, 2 * 6), (1, 1)])
+def test_of_endless_paths_only_a_few_batches_and_bytes_are_read_ahead(
+    detector, recordings, monkeypatch, num_bytes, num_files
+):
+    monkeypatch.setattr("nes2net.scoring.files._AHEAD_BYTES", num_bytes)
     num_requested = itertools.count()
     paths = (path for path, _ in zip(itertools.cycle(recordings), num_requested))
     with closing(detector.score_files(paths, batch_size=2)) as scores:
         assert len(list(itertools.islice(scores, 30))) == 30
-    assert next(num_requested) <= 30 + 2 * 6
+    assert next(num_requested) <= 30 + num_files
 
 
 def test_the_first_bad_file_raises_after_the_scores_of_those_before_it(detector, recordings, tmp_path):
@@ -109,6 +114,15 @@ def test_several_threads_get_the_scores_of_one(detector, recordings):
         assert all(scores_of_thread == pytest.approx(expected, abs=1e-6) for scores_of_thread in lists)
         assert all(module.training == training for module in detector.modules())
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
+
+
+def test_scoring_uses_a_forward_that_was_replaced_in_evaluation_mode(detector, waveform):
+    """As Accelerate replaces it by a method."""
+    expected = detector.score(waveform, 16000)
+    modes = []
+    detector.forward = MethodType(lambda self, x: modes.append(self.training) or type(self).forward(self, x), detector)
+    assert detector.train().score(waveform, 16000) == expected
+    assert modes == [False]
 
 
 def test_samples_that_cannot_be_scored_are_refused(detector):

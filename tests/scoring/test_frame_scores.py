@@ -162,6 +162,12 @@ def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, record
         several.frame_scores(recording, 16000, resolution_ms=30)
 
 
+def test_a_back_end_that_declares_wrong_resolutions_is_refused(several, recording, monkeypatch):
+    monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
+    with input_error("correct the resolutions that its back-end declares"):
+        several.frame_scores(recording, 16000)
+
+
 # Of a corpus
 
 SECONDS = (0.5, 0.01, 1.37, 0.5, 31.2, 0.3, 1.37, 0.5)
@@ -216,6 +222,12 @@ def test_scores_of_recordings_are_not_written_into_a_file_of_frames(spectral, tr
     score(spectral, trials[:2], tmp_path / "f.txt")
     with input_error("another resolution_ms"):
         score_trials(spectral, trials[:2], tmp_path / "f.txt", num_samples=None)
+
+
+@pytest.mark.parametrize("options", [{"num_samples": 8000}, {"padding": "zeros"}])
+def test_frames_are_scored_in_whole_recordings_only(spectral, trials, tmp_path, options):
+    with input_error("remove `num_samples`, `padding` and the transform"):
+        score(spectral, trials, tmp_path / "f.txt", **options)
 
 
 def test_a_detector_without_segments_scores_no_frames_of_a_corpus(spectral_detector, trials, tmp_path):

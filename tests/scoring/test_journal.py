@@ -61,6 +61,14 @@ def test_damaged_lines_of_a_journal_are_skipped(journal_of_scores):
     assert read_back(journal_of_scores) == (SCORES_BY_ID, FAILURES)
 
 
+@needs_fork
+def test_a_pipe_with_the_name_of_a_journal_is_not_opened(tmp_path):
+    """That would wait for ever."""
+    os.mkfifo(tmp_path / "s.partial.1")
+    with input_error(r"s\.partial\.1: is not a regular file"):
+        read_back(tmp_path / "s")
+
+
 def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path):
     (tmp_path / "elsewhere").touch()
     (tmp_path / "s.partial").symlink_to("elsewhere")

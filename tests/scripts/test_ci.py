@@ -9,8 +9,6 @@ import pytest
 from builders.files import write
 from conftest import REPOSITORY
 
-import nes2net
-
 #: Stands for scripts/test.sh: appends where it runs, what it may see of the clone's surroundings, and its arguments.
 TEST = r"""
 set -u
@@ -66,10 +64,3 @@ def test_only_tests_that_have_not_passed_run_again(tmp_path):
         summaries.append(done.stdout.splitlines()[-1].partition(" in ")[0])
     assert passed_file.read_text() == "tests/builders/test_golden.py::test_the_folder_stays_small\n"
     assert summaries == ["1 passed, 3 skipped", "3 skipped, 1 deselected"]
-
-
-def test_programs_use_the_package_beside_these_tests(tmp_path):
-    """An environment may hold a link to another clone."""
-    command = [sys.executable, "-c", "import nes2net; print(nes2net.__file__)"]
-    printed = subprocess.check_output(command, cwd=tmp_path, text=True).strip()
-    assert Path(printed) == Path(nes2net.__file__) == REPOSITORY / "nes2net" / "__init__.py"

@@ -36,6 +36,13 @@ def test_a_run_writes_a_card_that_the_hub_reads(recipe):
     assert str(folder.parent) not in card.text
 
 
+def test_the_card_of_a_run_states_the_terms_of_its_training_data(recipe):
+    text = (train(recipe(train={"epochs": 1})) / "README.md").read_text()
+    terms = "- trials in the layout of ASVspoof 2019 LA: not known here. ASVspoof 2019 LA itself is under ODC-By 1.0"
+    assert terms in text
+    assert "licence of these weights is not" in text
+
+
 def test_an_evaluation_adds_its_figures_to_the_card_once(recipe, corpus, tmp_path):
     """The user's text and licence stay."""
     folder = train(recipe(train={"epochs": 1}))

@@ -120,12 +120,16 @@ def test_a_margin_by_duration_follows_the_length_of_the_batch(seconds):
         assert_close(loss, loss_values[0])
 
 
-def test_recomputed_activations_change_no_gradient(model_with_dropout):
+@pytest.mark.parametrize("frontend", ["wav2vec2_small", "wavlm"])
+def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend):
     """Dropout draws the same numbers again. Less is kept for the backward pass."""
+    config = {**model_with_dropout["frontend"], "name": frontend}
+    if frontend == "wavlm":
+        config |= {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
     waveforms = 0.1 * torch.randn(2, 8000)
     targets = torch.tensor([0, 1])
     torch.manual_seed(0)
-    detector = Detector.from_config(model_with_dropout)
+    detector = Detector.from_config({**model_with_dropout, "frontend": config})
     objective = Objective(detector, Recipe())
     gradients = []
     sizes = []
@@ -142,6 +146,13 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout):
         gradients.append({name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None})
     assert same(*gradients)
     assert sizes[1] < sizes[0]
+
+
+def test_recomputing_activations_keeps_the_names_of_weights(small_model):
+    detector = Detector.from_config(small_model)
+    names = list(detector.state_dict())
+    detector.frontend.checkpoint_activations()
+    assert list(detector.state_dict()) == names
 
 
 def begun(model, **settings):
@@ -181,6 +192,15 @@ def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first):
     assert {top for name in trained for top in tops if top in name} == set(tops)
     assert all(any(top in name for top in tops) for name in trained)
     assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
+
+
+def test_freeze_layers_trains_no_weight_that_its_front_end_froze(small_model):
+    detector = Detector.from_config(small_model)
+    *_, top_layer = detector.frontend.transformer_layers
+    frozen_weight = next(top_layer.parameters()).requires_grad_(False)
+    Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))
+    assert not frozen_weight.requires_grad
+    assert any(weight.requires_grad for weight in top_layer.parameters())
 
 
 def test_weights_that_are_declared_used_have_gradients(tmp_path):

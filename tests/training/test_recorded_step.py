@@ -87,6 +87,12 @@ def test_a_step_that_is_not_finite_changes_no_weight(outcomes, graph):
 
 
 @pytest.mark.slow
+def test_a_detector_that_draws_on_the_cpu_is_trained_without_a_graph(outcomes):
+    reason = "the computation draws random numbers on the CPU"
+    assert outcomes["drawing on the CPU"] == [f"steps are not captured as a CUDA graph, because {reason}"]
+
+
+@pytest.mark.slow
 def test_a_loss_that_changes_but_does_not_declare_it_ends_the_run(outcomes):
     assert "cannot be recorded as a CUDA graph" in outcomes["undeclared"]
     assert "`train.graph=never`" in outcomes["undeclared"]

@@ -340,6 +340,12 @@ def test_files_that_are_not_an_exported_detector_are_refused(file, corpus, workd
         assert not Path("scores.txt").exists()
 
 
+def test_a_detector_in_bfloat16_is_not_exported_to_onnx(tmp_path):
+    with input_error(r"bfloat16: call detector\.cpu\(\)\.float\(\) first"):
+        export_onnx(create("lfcc", "asp_mlp").bfloat16(), tmp_path / "d.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, monkeypatch):
     def write_file_instead(_detector, _description, path, _num_traced):
         shutil.copy(file, path)

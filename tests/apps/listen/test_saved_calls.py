@@ -131,6 +131,18 @@ def test_an_old_state_is_removed(restart, call, tmp_path):
     assert state_files(tmp_path) == []
 
 
+def test_the_oldest_of_too_many_states_are_removed(restart, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_calls, "_MAX_FILES", 1)
+    url = restart()
+    interrupted(url, call)
+    (oldest,) = state_files(tmp_path)
+    os.utime(oldest, (0, time.time() - 10))
+    interrupted(url, call)
+    restart()
+    (remaining_file,) = state_files(tmp_path)
+    assert remaining_file != oldest
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, ("state/evil",)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
@@ -27,13 +27,16 @@ from builders.websocket_calls import (
     say,
     send_first,
     send_rest,
+    server_process,
     windows_around,
 )
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection
 
 from nes2net.apps.listen import server as server_module
 from nes2net.data.audio.pcm import RawAudio
+from nes2net.lib.http_server import Listener
 
 
 def lines_until_lost(url, call):
@@ -129,6 +132,17 @@ def test_a_call_that_has_ended_is_not_resumed(serve):
     assert again[0]["session"] != lines[0]["session"]
 
 
+def test_a_lost_call_is_not_resumed_with_audio_of_another_rate(serve):
+    url = serve()
+    with connect(url) as client:
+        lines = started(client)
+        lose(client)
+    time.sleep(0.3)
+    with connect(url) as client:
+        say(client, **{**START, "rate": 8000}, session=lines[0]["session"])
+        assert "had another rate" in rest_or_closed(client)[0]["message"]
+
+
 def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     url = serve()
     with connect(url) as lost:
@@ -158,6 +172,8 @@ def send_file(client):
 GARBAGE = {
     "no start": (lambda client: client.send(b"\0" * 640), "the first message must be text such as"),
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
+    "deep JSON": (lambda client: client.send("[" * 60000), "nested more than"),
+    "long text": (lambda client: say(client, **START, session="x" * 70000), "at most 65536 characters"),
     "no names of channels": (lambda client: say(client, **START, channels=3), "name each channel with `names`"),
     "a file": (send_file, "the header of an audio file (WAV)"),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
@@ -193,6 +209,13 @@ def test_compression_is_not_offered(serve):
         assert client.response.headers.get("Sec-WebSocket-Extensions") is None
 
 
+def test_a_huge_frame_is_refused_by_its_stated_length(serve):
+    with connect(serve(), compression=None) as client:
+        client.socket.sendall(b"\x82\xff" + (1 << 62).to_bytes(8) + bytes(4))
+        rest_or_closed(client)
+        assert client.close_code == 1009
+
+
 def test_a_client_above_the_limit_is_refused(serve, call):
     url = serve(clients=1)
     with connect(url) as first:
@@ -226,6 +249,47 @@ def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
         for _ in range(200):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
         assert_served(url, small, call)
+
+
+def test_strangers_do_not_cut_off_a_call_under_way(serve, small, call):
+    url = serve()
+    with connect(url) as client, ExitStack() as strangers:
+        lines = lines_of_first(client, call)
+        for _ in range(200):
+            strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
+        send_rest(client, call)
+        assert windows(lines + rest(client)) == expected(small, call[0])
+
+
+def test_a_client_is_not_cut_off_before_it_has_its_last_lines(serve, call, monkeypatch):
+    """A connection that is not served may be cut off for a new one."""
+    close = ServerConnection.close
+    were_served = []
+
+    def closed(connection, *arguments):
+        were_served.append(connection.socket in Listener.served)
+        close(connection, *arguments)
+
+    monkeypatch.setattr(ServerConnection, "close", closed)
+    call_of(serve(), call[0].tobytes())
+    assert were_served[0]
+
+
+@pytest.mark.slow
+def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, small, call):
+    limited = ["bash", "-c", 'ulimit -n 128; exec "$@"', "limited"]
+    with server_process(listen_folder, before=limited) as (_, url), ExitStack() as strangers:
+        for _ in range(300):
+            strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
+        assert_served(url, small, call)
+        strangers.close()
+        assert_served(url, small, call)
+
+
+def test_more_clients_than_descriptors_are_refused(monkeypatch):
+    monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
+    with input_error("`clients` must be at most 32, not 33, because this process may open only"):
+        server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
 def never_reads(url, until):

@@ -4,9 +4,10 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import input_error
 from builders.collection import flac, write_shard
 
-from nes2net.apps.scale.reading import pieces_of
+from nes2net.apps.scale.reading import fetch, pieces_of
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import packed
 from nes2net.data.corpora import shards
@@ -81,3 +82,11 @@ def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
     assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [2] * 5 + [0]
     monkeypatch.setattr("nes2net.apps.scale.reading._MAX_PIECE_BYTES", 1)
     assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [1] * 10 + [0]
+
+
+def test_a_url_is_read_up_to_a_number_of_bytes(monkeypatch):
+    fsspec.filesystem("memory").pipe("/a.flac", b"abcd")
+    assert fetch("memory://a.flac").content == b"abcd"
+    monkeypatch.setattr(packed, "MAX_BYTES", 3)
+    with input_error("4 bytes; at most 3 bytes"):
+        fetch("memory://a.flac")

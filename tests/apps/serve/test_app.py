@@ -1,9 +1,13 @@
 """The API and the page's routes, over HTTP on the real server."""
 
+import socket
+from contextlib import ExitStack
+from http.client import HTTPConnection
+
 import numpy as np
 import pytest
 import soundfile
-from builders import needs_serve, wait
+from builders import PATIENCE, needs_serve, wait
 from builders.page_requests import answers, begun, left, lines, send, wav
 from builders.voices import voice
 
@@ -111,6 +115,24 @@ def test_one_recording_is_scored_at_a_time(client, desk, second, path):
     assert answer.status_code == 422
     assert answer.json()["error"] == "only one recording is scored at a time: send only one form field, named file"
     assert left(desk) == []
+
+
+def test_connections_that_wait_after_an_answer_keep_nobody_out(client):
+    with ExitStack() as strangers:
+        for _ in range(700):
+            stranger = strangers.enter_context(socket.create_connection(("127.0.0.1", client.base_url.port), PATIENCE))
+            stranger.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert stranger.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_is_slow_with_the_head_of_a_second_request_is_cut_off(client, monkeypatch):
+    monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
+    connection = HTTPConnection("127.0.0.1", client.base_url.port, timeout=PATIENCE)
+    connection.request("GET", "/health")
+    assert connection.getresponse().read()
+    connection.sock.sendall(b"GET /health HTTP/1.1\r\n")
+    assert connection.sock.recv(1) == b""  # the end of the connection
+    connection.close()
 
 
 def test_a_body_may_take_longer_than_a_head(client, monkeypatch):

@@ -3,6 +3,7 @@
 After every attack, the attacked server answers as before.
 """
 
+import gzip
 import socket
 from contextlib import suppress
 
@@ -119,6 +120,19 @@ def test_a_slow_upload_is_cut_off(serving, monkeypatch):
     monkeypatch.undo()
     assert client.get("/health").status_code == 200
     assert left(desk) == []
+
+
+@TARGETS
+def test_a_huge_head_is_refused(ports, target):
+    port = ports[target]
+    assert exchange(port, request(target, port, X="y" * 2_000_000)) in (400, 431, None)
+    assert exchange(port, request(target, port)) == well(target)
+
+
+def test_a_compressed_request_is_not_decompressed(ports):
+    port = ports["http"]
+    body = gzip.compress(PART + wav() + b"\r\n--B--\r\n")
+    assert exchange(port, request("http", port, body, Content_Encoding="gzip")) == 422
 
 
 def test_no_more_is_decoded_of_a_recording_than_the_longest_that_is_taken(serving, tmp_path):

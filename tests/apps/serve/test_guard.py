@@ -91,3 +91,10 @@ def test_a_boundary_is_passed_on_if_it_can_be_one(boundary):
     kind = f'multipart/form-data; boundary="{boundary}"'.encode()
     assert client.post("/", headers={"content-type": kind}).status_code == 422
     assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200
+
+
+def test_an_error_of_the_application_is_not_hidden():
+    app = Starlette(routes=[Route("/", lambda request: 1 / 0)])
+    app.add_middleware(Guard, names=[], admit=lambda *_: nullcontext(Admitted()))
+    with pytest.raises(ZeroDivisionError):
+        TestClient(app, base_url="http://127.0.0.1").get("/")

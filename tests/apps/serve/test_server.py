@@ -15,7 +15,8 @@ from builders import PATIENCE, needs_serve
 from builders.page_requests import lines, send, wav
 
 from nes2net.apps.export.formats import export
-from nes2net.apps.serve.desk import Limits
+from nes2net.apps.serve import server
+from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.cli.main import build_parser
 from nes2net.lib.installation import how_to_install
 from nes2net.scoring.decisions.calibration import LinearCalibration
@@ -57,6 +58,25 @@ def test_a_server_runs_until_ctrl_c_or_the_end_of_the_terminal(started, speech, 
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out.strip(), err) == ended
     assert not list(tmp_path.iterdir())
+
+
+class SendsSigterm:
+    """Python drops the errors that a signal raises while an object is destroyed."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@needs_serve
+def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch):
+    def interrupted(*arguments):
+        SendsSigterm()
+        return Desk(*arguments)
+
+    monkeypatch.setattr(server, "Desk", interrupted)
+    monkeypatch.setattr(server._Server, "run", lambda *_, **__: pytest.fail("the server was started"))
+    status, _, _ = command(["serve", "--model", model, "--device", "cpu"])
+    assert status == 143
 
 
 @pytest.mark.slow

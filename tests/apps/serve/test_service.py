@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -18,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.apps.serve.observing import logging_as, tell
+from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions import Decider
 
 pytestmark = needs_serve
@@ -87,6 +89,17 @@ def test_a_stopping_service_only_finishes_what_runs(serving, small, speech, paus
             return True
 
     wait(is_gone)
+
+
+def test_the_second_sigterm_ends_the_service_at_once(small, tmp_path, monkeypatch):
+    from nes2net.apps.serve.server import _Server, uvicorn_config
+
+    monkeypatch.setattr(logging.Logger, "setLevel", lambda *_: None)
+    server = _Server(uvicorn_config(None), Desk(small, tmp_path), StopSignals())
+    server.handle_exit(signal.SIGTERM, None)
+    assert not server.should_exit
+    server.handle_exit(signal.SIGTERM, None)
+    assert server.should_exit
 
 
 def samples(text):

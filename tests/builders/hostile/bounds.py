@@ -1,4 +1,4 @@
-"""Small files that take endless time or memory to read: tar, RawBoost and ONNX."""
+"""Small files that take endless time or memory to read: tar, Parquet, RawBoost and ONNX."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ def _list_trials(path):
 
 # Tar members of a negative size
 
+_OCTAL = b"%011o\0"
 _END = bytes(1024)  # two empty blocks end a tar file
 
 
-def _header(name, size=b"", kind=tarfile.REGTYPE):
-    """Make the header of a tar member; ``size`` replaces the field of the size."""
+def _header(name, size=b"", kind=tarfile.REGTYPE, real_size=b""):
+    """Make the header of a tar member.
+
+    Args:
+        size: replaces the field of the size.
+        real_size: replaces the size of the whole file in the header of a sparse file.
+    """
     entry = tarfile.TarInfo(name)
     entry.type = kind
     header = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
     header[124 : 124 + len(size)] = size
+    header[483 : 483 + len(real_size)] = real_size
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header)
@@ -47,7 +54,7 @@ def _pax_header(size):
     """Make a PAX header that states the size of the member behind it."""
     record = b" size=%d\n" % size
     record = b"%d" % (len(record) + 2) + record
-    return _header("pax", b"%011o\0" % len(record), tarfile.XHDTYPE) + record.ljust(512, b"\0")
+    return _header("pax", _OCTAL % len(record), tarfile.XHDTYPE) + record.ljust(512, b"\0")
 
 
 @maker
@@ -70,6 +77,80 @@ def _add_tar(name, content):
 
 _add_tar("base 256", _header("b.wav") + _header("a.wav", _negative(-512)))
 _add_tar("PAX", _header("b.wav") + _pax_header(-2048) + _header("a.wav"))
+_add_tar("one byte", _header("b.wav") + _header("a.wav", _negative(-1)))
+_add_tar("the first member", _header("a.wav", _negative(-512)))
+_add_tar("a sparse file", _header("b.wav") + _header("a.wav", _negative(-512), tarfile.GNUTYPE_SPARSE, _OCTAL % 100))
+
+
+# Columns of Parquet that share their pages
+
+_I32 = 5
+_I64 = 6
+_BINARY = 8
+_LIST = 9
+_STRUCT = 12
+
+
+def _varint(number):
+    """Write a number of Thrift: 7 bits a byte, the lowest bits first."""
+    content = b""
+    while number > 127:
+        content += bytes([number & 127 | 128])
+        number >>= 7
+    return content + bytes([number])
+
+
+def _thrift(kind, value):
+    """Write a value in Thrift's compact protocol; a list is (kind, items), a struct a list of (id, kind, value)."""
+    if kind in (_I32, _I64):
+        return _varint(value << 1)
+    if kind == _BINARY:
+        return _varint(len(value)) + value
+    content = b""
+    if kind == _LIST:
+        kind_of_items, items = value
+        content = bytes([0xF0 | kind_of_items]) + _varint(len(items))
+        for item in items:
+            content += _thrift(kind_of_items, item)
+        return content
+    last = 0
+    for number, kind_of_field, field in value:
+        content += bytes([(number - last) << 4 | kind_of_field])
+        content += _thrift(kind_of_field, field)
+        last = number
+    return content + b"\0"
+
+
+def _chunk(name, num_bytes):
+    """Describe a column chunk of ten texts, whose pages begin after the mark of the file."""
+    encodings = (_I32, [0])
+    path = (_BINARY, [name])
+    fields = [(1, _I32, 6), (2, _LIST, encodings), (3, _LIST, path), (4, _I32, 0), (5, _I64, 10)]
+    fields += [(6, _I64, num_bytes), (7, _I64, num_bytes), (9, _I64, 4)]
+    return [(2, _I64, 4), (3, _STRUCT, fields)]
+
+
+def _shared_pages(folder):
+    """A Parquet file of 140 kB whose 900 columns have the same 20,000 page headers."""
+    pages = b"\x25\0\x15\0\0" * 20_000  # no bytes, compressed and decompressed
+    names = [b"audio", *(b"c%d" % number for number in range(900))]
+    schema = [[(4, _BINARY, b"schema"), (5, _I32, len(names))]]
+    chunks = []
+    for name in names:
+        described = [(1, _I32, 6), (3, _I32, 1), (4, _BINARY, name)]
+        if name != b"audio":
+            described.append((6, _I32, 0))
+        schema.append(described)
+        chunks.append(_chunk(name, len(pages)))
+    group = [(1, _LIST, (_STRUCT, chunks)), (2, _I64, 0), (3, _I64, 10)]
+    footer = [(1, _I32, 2), (2, _LIST, (_STRUCT, schema)), (3, _I64, 10), (4, _LIST, (_STRUCT, [group]))]
+    content = _thrift(_STRUCT, footer)
+    path = folder / "test-0.parquet"
+    path.write_bytes(b"PAR1" + pages + content + len(content).to_bytes(4, "little") + b"PAR1")
+    return path
+
+
+CASES.append(Case("columns that share their pages", _shared_pages, _list_trials, "grows to 134.2 MB of pages"))
 
 
 # Parameters of RawBoost

@@ -1,4 +1,4 @@
-"""Protocols, keys, CSV lists, score files and calibrations."""
+"""Protocols, keys, CSV lists, score files, segments and calibrations."""
 
 from __future__ import annotations
 
@@ -69,10 +69,29 @@ def _calibration(**changed):
     return json.dumps({**_CALIBRATION, **changed})
 
 
+def _rttm_of(path):
+    from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
+
+    for segments in read_rttm(path).values():
+        return range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer
+    return None
+
+
 def _npy(content):
     program = content if isinstance(content, bytes) else pickle.dumps(content, 4)
     header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + program
+
+
+class _Array:
+    """Pickled as an array of any shape, of a byte."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+    def __reduce__(self):
+        reconstruct = np.zeros(0).__reduce__()[0]
+        return reconstruct, (np.ndarray, (0,), b"b"), (1, self.shape, np.dtype("u1"), False, b"1")
 
 
 _LISTS = {
@@ -98,7 +117,12 @@ _CALIBRATIONS = {
         "most 2500000 items",
     ),
 }
+_RTTM = {
+    "controls": ("\x1b[2J a 1 0 1 <NA> <NA> spoof <NA> <NA>\n", r"expected SPEAKER .* found '\\x1b\[2J'"),
+    "300,000 segments": (lambda: b"SPEAKER a 1 0.5 1 <NA> <NA> spoof <NA> <NA>\n" * 300_000, None),
+}
 _ARRAYS = {
+    "shape of huge numbers": (lambda: _npy({"a": _Array((1 << 20_000,) * 20)}), "impossible shape"),
     "very many memos": (lambda: _npy(b"\x80\x04K\x01" + b"\x94" * 50_000_000 + b"."), "20,000,000 are accepted"),
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }
@@ -121,6 +145,7 @@ CASES = [
         _applied,
         "2 of 2 log-likelihood ratios",
     ),
+    *cases(_rttm_of, each_written("a.rttm", _RTTM), "rttm: "),
     *cases(_arrays_of, each_written("a.npy", _ARRAYS), "arrays: "),
     Case("arrays: 1 GB", sparse("a.npy", 1 << 30), _arrays_of, "is longer than"),
 ]

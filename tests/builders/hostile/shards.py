@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import tarfile
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from builders import shards
-from builders.hostile import Case, cases
+from builders.hostile import Case, cases, nes2net
 from builders.hostile.making import maker, written
 from builders.recordings import noise
 from nes2net.data.audio.packed import is_there
@@ -26,6 +28,20 @@ def _flac():
     return file.getvalue()
 
 
+def _rows(count=6, **changes):
+    columns = {
+        "path": [f"u{i}.flac" for i in range(count)],
+        "audio": [(_flac(), f"u{i}.flac") for i in range(count)],
+        "label": [i % 2 for i in range(count)],
+        "notes": [json.dumps({"utterance_id": f"u{i}"}) for i in range(count)],
+    }
+    return shards.table({**columns, **changes})
+
+
+def _table(folder, **changes):
+    return shards.write_parquet(folder / "test-0.parquet", _rows(**changes))
+
+
 @maker
 def _parquet(folder, columns, **options):
     """A Parquet file of a few megabytes."""
@@ -36,22 +52,14 @@ def _parquet(folder, columns, **options):
     return path
 
 
-def _repeating(rows, size=1):
-    """A recording of ``size`` bytes in every row, but once in the file."""
-
-    def columns():
-        numbers = pa.array(np.zeros(rows, np.int32))
-        recording = pa.array([b"A" * size], pa.binary())
-        return {"audio": pa.DictionaryArray.from_arrays(numbers, recording), "notes": ["{}"] * rows}
-
-    return _parquet(columns)
+def _repeated(value, rows):
+    """``value`` in every row, but once in the file."""
+    kind = pa.binary() if isinstance(value, bytes) else None
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value], kind))
 
 
-def _deep_notes(folder):
-    """A Parquet file whose third row has deep notes."""
-    deep = "[" * 10_000 + "]" * 10_000
-    rows = shards.table({"audio": [(_flac(), "u.flac")] * 3, "notes": ["{}", "{}", deep]})
-    return shards.write_parquet(folder / "test-0.parquet", rows)
+def _repeating(rows, audio=1, notes="{}"):
+    return _parquet(lambda: {"audio": _repeated(b"A" * audio, rows), "notes": _repeated(notes, rows)})
 
 
 def _alike():
@@ -84,6 +92,20 @@ def _arrow(folder, batches, rows, size):
     return path
 
 
+def _deltas(folder):
+    """An Arrow stream whose dictionary of 20 MB grows by a word a thousand times, and is copied for each."""
+    path = folder / "data-0.arrow"
+    words = pa.array([f"{number}{'a' * 200}" for number in range(100_000)])
+    schema = pa.schema([("audio", pa.binary()), ("label", pa.dictionary(pa.int32(), pa.string()))])
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema, options=options) as writer:
+        for number in range(1000):
+            dictionary = pa.concat_arrays([words, pa.array([f"b{more}" for more in range(number)], pa.string())])
+            label = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), dictionary)
+            writer.write_batch(pa.record_batch([pa.array([b"x"], pa.binary()), label], schema=schema))
+    return path
+
+
 @maker
 def _raw_tar(folder, *entries):
     """A tar file of members with these properties of :class:`tarfile.TarInfo`, with a recording in each file."""
@@ -99,11 +121,12 @@ def _raw_tar(folder, *entries):
     return path
 
 
-def _offsets(folder):
-    """An Arrow stream in which the offsets of the notes reach far beyond their data, and back."""
+@maker
+def _offsets(folder, column):
+    """An Arrow stream in which the offsets of a column reach far beyond its data, and back."""
     rows = pa.table({"audio": pa.array([b"xy", b"z"], pa.binary()), "notes": ["{}", "{}"]})
     path = shards.write_arrow(folder / "data-0.arrow", rows)
-    unchanged_fields = struct.pack("<3i", 0, 2, 4)
+    unchanged_fields = struct.pack("<3i", 0, *((2, 3) if column == "audio" else (2, 4)))
     content = path.read_bytes()
     assert content.count(unchanged_fields) == 1
     path.write_bytes(content.replace(unchanged_fields, struct.pack("<3i", 0, 2_000_000_000, 1_000_000_000)))
@@ -126,9 +149,15 @@ def _first_row(path):
     return len(load_audio(first))
 
 
+def _checked(path):
+    return nes2net("data", "check", "shards", path if path.is_dir() else path.parent)
+
+
+_WIDE = '{"a": "\U0001f600' + "b" * 250_000 + '"}'
 _REFUSED = "refused to save memory and time: it grows to "
 _ROWS = {
     "audio of 10^6 times 1 MB": (_repeating(10**6, 1 << 20), r"[12]\d\d.\d MB of rows"),
+    "a value of 160 MB, 8 times": (_repeating(8, 160 << 20), "167.8 MB of pages"),
     "values of 1 MB that begin alike": (
         _parquet(_alike, use_dictionary=False, column_encoding={"audio": "DELTA_BYTE_ARRAY"}),
         r"1\d\d.\d MB of rows",
@@ -136,9 +165,15 @@ _ROWS = {
     "40 compressed batches of 100 MB": (_arrow(40, 1, 100 << 20), "209.7 MB of rows"),
 }
 _LISTS = {
+    "wide texts, 10^3 times": (_repeating(10**3, notes=_WIDE), "13.* MB of text beside"),
     "10^6 rows": (_repeating(10**6), "100,096 rows"),
     "a footer of 3 MB": (_footer(b"\x19\xfc\xc0\x84\x3d" + b"\x26\0\0" * 10**6), "768.0 MB of footer"),
     "10^7 empty rows in a batch": (_arrow(1, 10**7, 0), "10,000,001 rows"),
+    "a dictionary that is copied for each batch": (_deltas, r".* of dictionaries"),
+}
+_NOTES = {
+    "10,000 deep": ("[" * 10_000 + "]" * 10_000, "row 2: the notes: .* more than 100 deep"),
+    "20 MB": (json.dumps({"a": "b" * 20_000_000}), "row 2: the notes are not JSON .20,000,0.. characters, more than"),
 }
 _KINDS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)
 _NO_FILES = [
@@ -147,13 +182,23 @@ _NO_FILES = [
 ]
 
 
+def _changed(column, good, value):
+    """A Parquet file with ``value`` in the third row of ``column``."""
+    return partial(_table, **{column: [good, good, value, good, good, good]})
+
+
+_COLUMNS = {f"c{number}": range(6) for number in range(1100)}
+
 CASES = [
     *cases(_first_row, {name: (make, _REFUSED + says) for name, (make, says) in _ROWS.items()}),
     *cases(_listed, {name: (make, _REFUSED + says) for name, (make, says) in _LISTS.items()}),
     Case("10^9 column chunks", _footer(b"\x19\xfc\x80\x94\xeb\xdc\x03"), _listed, "cut off or damaged"),
-    Case("offsets of notes beyond the data", _offsets, _listed, "data-0.arrow"),
-    Case("deep notes", _deep_notes, _listed, "row 2: the notes: .* more than 100 deep"),
+    Case("1,100 columns", partial(_table, **_COLUMNS), _listed, "test-0.* has 1,104 columns"),
+    Case("offsets of audio beyond the data", _offsets("audio"), _first_row, "data-0.arrow"),
+    Case("offsets of notes beyond the data", _offsets("notes"), _listed, "data-0.arrow"),
+    *cases(_listed, _NOTES, "notes: ", partial(_changed, "notes", "{}")),
     Case("tar members that are no files", _raw_tar(*_NO_FILES), _decoded, None),
     Case("an absolute tar member", _raw_tar({"name": "/tmp/a.flac"}), _decoded, "an absolute name, '/tmp/a.flac'"),
     Case("a tar member twice", _raw_tar(*[{"name": "a.flac"}] * 2), _decoded, "'a.flac' is in it more than once"),
+    Case("data check of a cut shard", written("test-0.parquet", b"PAR1"), _checked, None),
 ]

@@ -153,6 +153,18 @@ def test_files_left_by_killed_processes_are_removed(audio, tmp_path):
         assert sorted(entry.parent.iterdir()) == sorted([entry, other_file, being_written])
 
 
+def test_a_linked_folder_of_entries_is_left_alone(audio, tmp_path):
+    recording = audio / "16bit.wav"
+    entry = AudioCache(tmp_path / "cache").entry(recording)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    leftover = elsewhere / f".{entry.name}.12.tmp"
+    leftover.touch()
+    entry.parent.symlink_to(elsewhere)
+    AudioCache(tmp_path / "cache").load(recording)
+    assert list(elsewhere.iterdir()) == [leftover]
+
+
 def _load_all(folder, names):
     cache = AudioCache(folder)
     return [float(np.abs(cache.load(name)).sum()) for name in names for _ in range(3)]

@@ -1,5 +1,6 @@
 """WAV, MP4, Matroska, FLV and ASF: files that are whole in spite of odd headers, and files that were cut off or damaged."""
 
+import io
 import struct
 
 import numpy as np
@@ -9,7 +10,7 @@ from builders.recordings import READERS, bw64, encode, noise, read_every_way, re
 from numpy.random import default_rng
 
 from nes2net.data.audio import containers
-from nes2net.data.audio.containers import matroska_fault, mp4_fault, states_duration
+from nes2net.data.audio.containers import matroska_fault, mp4_fault, riff_fault, states_duration
 from nes2net.data.audio.read import count_samples, load_audio, stream_audio
 
 LIST = b"LIST" + struct.pack("<I", 12) + b"INFOISFT" + bytes(4)
@@ -113,6 +114,18 @@ def test_wav_files_with_too_few_samples_are_refused_as_cut_off(tmp_path):
         refused(path, f"cut off: its header announces {announced}", content, [load_audio])
 
 
+def test_a_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
+    reads = []
+
+    class Zeros(io.BytesIO):
+        def read(self, *size):
+            reads.append(size)
+            return super().read(*size)
+
+    assert riff_fault(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + bytes(1 << 20))) is None
+    assert len(reads) < 25_000
+
+
 # ---- FLV
 
 
@@ -127,6 +140,16 @@ def test_samples_of_pcm_are_not_counted_as_frames(tmp_path, monkeypatch, codec, 
     monkeypatch.setattr(containers, "_MAX_ENTRIES", 30000)
     assert found(mp4_fault, path) is None
     assert len(read_every_way(path)) == 40000
+
+
+def test_a_table_of_more_blocks_of_pcm_than_ffmpeg_can_hold_is_a_fault(tmp_path):
+    path = tmp_path / "noise.mov"
+    encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16")
+    content = bytearray(path.read_bytes())
+    offset = content.index(b"stsc") + 16
+    content[offset : offset + 4] = struct.pack(">I", 0xF0000000)
+    path.write_bytes(content)
+    assert found(mp4_fault, path).startswith("announces 25,165,824 blocks of PCM in")
 
 
 def test_every_cut_within_the_last_fragment_is_noticed(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from builders.recordings import encode, noise, read_every_way, refused
 
+from nes2net.data.audio.frames import exceeds_length, read_flac_header
 from nes2net.data.audio.read import count_samples, load_audio, measure_audio
 
 TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
@@ -44,6 +45,19 @@ def test_a_whole_flac_file_needs_no_second_decoder(tmp_path, length):
     for rate in SAMPLE_RATES:
         soundfile.write(path, noise(length), rate)
         assert not measure_audio(path).second_decoder
+
+
+@pytest.mark.parametrize("length", FRAME_LENGTHS[1:])
+def test_a_file_with_one_sample_more_than_its_header_says_exceeds_it(tmp_path, length):
+    """libsndfile would not read that sample."""
+    path = tmp_path / "noise.flac"
+    for rate in SAMPLE_RATES:
+        soundfile.write(path, noise(length), rate)
+        content = bytearray(path.read_bytes())
+        content[22:26] = (length - 1).to_bytes(4, "big")
+        path.write_bytes(content)
+        with open(path, "rb") as file:
+            assert exceeds_length(file, read_flac_header(file))
 
 
 def test_the_md5_sum_is_compared_when_a_file_is_measured(flac):

@@ -15,6 +15,7 @@ from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.packed import RecordingBytes, is_there, shard_of, size_of
 from nes2net.data.audio.read import count_samples, load_audio, measure_audio, stated_length
 from nes2net.scoring.journal import stamp
+from nes2net.training.dataset import LostFile, check_readable
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,15 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
         path.parent.write_bytes(path.parent.read_bytes()[:-100])
         with input_error("row 0 of"):
             load_audio(path)
+
+
+def test_a_recording_whose_shard_was_removed_while_open_is_lost(files, tmp_path):
+    """A run stops then; a damaged recording is skipped."""
+    path = shards.write_arrow(tmp_path / "x.arrow", shards.table({"audio": [(files[0].read_bytes(), "a.flac")]})) / "0"
+    load_audio(path)
+    path.parent.unlink()
+    with pytest.raises(LostFile):
+        check_readable(path)
 
 
 def test_few_row_groups_are_held_in_memory(addresses, monkeypatch):

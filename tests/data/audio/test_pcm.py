@@ -96,6 +96,15 @@ def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
             decoder.push(content[first : first + size])
 
 
+@pytest.mark.parametrize("name", ["WAV", "OGG", "webm"])
+def test_the_header_of_a_file_between_samples_is_refused(files, name):
+    decoder = PcmDecoder("s16le")
+    decoder.push(SAMPLES.tobytes())
+    decoder.push(files[name][:5])
+    with input_error("has the header of an audio file"):
+        decoder.push(files[name][5:640])
+
+
 @pytest.mark.parametrize("encoding", ["s16le", "s16be", "f32le", "mulaw", "alaw"])
 def test_audio_is_not_mistaken_for_a_file(encoding):
     """Silence, noise, a tone and all bytes, in pieces."""

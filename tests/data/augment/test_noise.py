@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import NoiseAugmentation
 from nes2net.data.augment.noise import add_noise, draw_excerpt
 from nes2net.data.augment.rooms import reverberate
-from nes2net.data.augment.sources import find_impulse_responses, find_noises
+from nes2net.data.augment.sources import NoiseFile, find_impulse_responses, find_noises
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -136,6 +137,11 @@ def test_the_only_noise_folder_is_always_used(musan, rirs):
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
+def test_noise_of_probability_0_changes_no_waveform(musan, rirs):
+    x = white(8000)
+    assert NoiseAugmentation(musan, rirs, 0)(x, default_rng(0)) is x
+
+
 def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
@@ -145,6 +151,18 @@ def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     for seed in range(8):
         x = white(5000, seed=seed)
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
+
+
+def test_only_the_excerpt_of_a_noise_file_is_read(tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(4_800_000, np.int16), 16000)
+    tracemalloc.start()
+    try:
+        draw_excerpt(NoiseFile(path, 4_800_000), 16000, default_rng(0))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # bytes; the file is 19 million as float32
 
 
 # ---- folders
@@ -179,6 +197,14 @@ def test_a_musan_with_too_few_speech_files_is_refused(musan, tmp_path):
         NoiseAugmentation(tmp_path / "m")
 
 
+@pytest.mark.parametrize("content, message", [(b"no audio", "was read by neither"), (b"", "is empty")])
+def test_a_musan_with_a_file_without_audio_is_refused_at_the_start(musan, tmp_path, content, message):
+    shutil.copytree(musan, tmp_path / "m")
+    (tmp_path / "m" / "music" / "added.wav").write_bytes(content)
+    with input_error(rf"added\.wav {message}"):
+        NoiseAugmentation(tmp_path / "m")
+
+
 def test_a_missing_musan_is_refused(tmp_path):
     with input_error("MUSAN folder .* not found; .*openslr.org/17"):
         NoiseAugmentation(tmp_path / "m")
@@ -187,6 +213,12 @@ def test_a_missing_musan_is_refused(tmp_path):
 def test_a_folder_without_impulse_responses_is_refused(tmp_path, rirs):
     shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")
     with input_error("has no audio files of impulse responses"):
+        NoiseAugmentation(rir=tmp_path)
+
+
+def test_an_impulse_response_without_samples_is_refused_at_the_start(tmp_path):
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    with input_error(r"empty\.wav has no samples"):
         NoiseAugmentation(rir=tmp_path)
 
 

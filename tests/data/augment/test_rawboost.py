@@ -217,3 +217,9 @@ def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
 def test_waveforms_and_settings_that_rawboost_cannot_use_are_refused(x, parameters, expected):
     with input_error(expected):
         rawboost(x, 0, default_rng(0), **parameters)
+
+
+@pytest.mark.parametrize("algo", [-1, 12, 2.5])
+def test_an_unknown_algorithm_of_rawboost_is_refused(algo):
+    with input_error("an integer from 0 to 11"):
+        rawboost(noise(100), algo, default_rng(0))

@@ -186,6 +186,12 @@ def test_check_predicts_whether_training_is_possible(tmp_path, splits, labels, t
         check_unseen(data, read_trials(data, "train"), read_trials(data, "dev"))
 
 
+def test_training_is_possible_in_part_if_a_recording_cannot_be_read(copy):
+    truncate(copy / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000001.flac")
+    tasks = dict(check("asvspoof2019_la", copy, decode=True).tasks())
+    assert tasks["train"] == "in part: 1 of 4 files cannot be read, and are skipped"
+
+
 def test_missing_keys_are_named(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
     problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there (looked for ")
@@ -227,6 +233,14 @@ def test_missing_labels_of_segments_are_named(copy):
     bonafide, *spoofed = segments
     np.save(file, {name: segments[name] for name in spoofed})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
+
+
+def test_labels_of_segments_that_contradict_the_protocol_are_named(copy):
+    file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
+    bonafide, *_ = segments = np.load(file, allow_pickle=True).item()
+    np.save(file, {**segments, bonafide: np.full(40, "0")})
+    problem, _ = one_problem("partialspoof", copy, "dev: labels of 10 ms of dev: ")
+    assert f"{bonafide} (bonafide, some of it" in problem
 
 
 def test_segments_of_a_list_are_counted(copy):

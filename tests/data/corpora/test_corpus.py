@@ -65,6 +65,7 @@ MALFORMED = {
         ("1 a - - spoof\n1 b - spoof\n", r"txt, line 2: expected 5 fields \(speaker, .*\), found 4"),
         ("1 a - - bona-fide\n", "line 1: unknown label 'bona-fide'; expected one of bonafide, spoof"),
         ("1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
+        ("1 a\\b - - spoof\n", "cannot be an utterance id"),
         ("1 a - - bonafide\n1 a - - bonafide\n", "1 utterance more than once: a"),
         ("\n\n", "holds no trials"),
         (LABELS, "line 1: expected 5 fields"),  # not taken for labels alone

@@ -1,10 +1,13 @@
-"""`nes2net data download` fetches no set of the hub through a link in its folder."""
+"""`nes2net data download` fetches and unpacks nothing through a link in its folder."""
 
 import dataclasses
+import io
+import zipfile
 
 import pytest
 from builders import input_error
 from builders.files import write
+from builders.http_server import running
 from builders.hub_server import serving
 
 from nes2net.data.corpora import in_the_wild
@@ -13,17 +16,38 @@ from nes2net.data.corpora.download import fetch_all, plan_downloads
 from nes2net.lib.http_files import HttpFiles
 
 
-@pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
-def test_a_set_of_the_hub_is_not_downloaded_through_a_link(tmp_path, monkeypatch, name):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    link = tmp_path / "out" / name
-    link.parent.mkdir(parents=True)
-    link.symlink_to(elsewhere)
-    write(tmp_path / "set" / "data" / "test.parquet", "PAR1")
-    corpus = dataclasses.replace(in_the_wild.CORPUS, counts={}, key_digests={}, downloads=(Download(url="hub:o/n"),))
-    with serving(monkeypatch, {"o/n": tmp_path / "set"}), HttpFiles(lambda seconds: None) as client:
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder to which links lead."""
+    (tmp_path / "elsewhere").mkdir()
+    return tmp_path / "elsewhere"
+
+
+def refuse_through_link(download, out, name, elsewhere):
+    """Check that ``download`` writes nothing through the link ``name`` of the folder ``out``."""
+    (out / name).parent.mkdir(parents=True)
+    (out / name).symlink_to(elsewhere)
+    corpus = dataclasses.replace(in_the_wild.CORPUS, counts={}, key_digests={}, downloads=(download,))
+    with HttpFiles(lambda seconds: None) as client:
         plan = plan_downloads(corpus, client)
         with input_error(f"{name}: is a link"):
-            fetch_all(plan, tmp_path / "out", client)
+            fetch_all(plan, out, client)
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
+def test_a_set_of_the_hub_is_not_downloaded_through_a_link(tmp_path, monkeypatch, elsewhere, name):
+    write(tmp_path / "set" / "data" / "test.parquet", "PAR1")
+    with serving(monkeypatch, {"o/n": tmp_path / "set"}):
+        refuse_through_link(Download(url="hub:o/n"), tmp_path / "out", name, elsewhere)
+
+
+@pytest.mark.parametrize("name, options", [("eval", {"unpack": "eval"}), ("below", {"name": "below/keys.zip"})])
+def test_an_archive_is_not_unpacked_through_a_link(tmp_path, elsewhere, name, options):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("keys/key.txt", b"key")
+    with running() as server:
+        server.pages["/keys.zip"] = content.getvalue()
+        download = Download(url=f"{server.address}/keys.zip", what="keys", **options)
+        refuse_through_link(download, tmp_path / "out", name, elsewhere)

@@ -9,6 +9,7 @@ from builders.files import folder, write
 from builders.miniature_corpora import CORPORA, make
 
 from nes2net import metrics
+from nes2net.actions.calibration import Labels, calibrate
 from nes2net.data.corpora import ctrsvdd
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import Counts
@@ -148,14 +149,27 @@ def test_the_test_set_of_ctrsvdd_has_trials_without_labels(tmp_path):
     assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
 
 
-def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
+@pytest.fixture
+def ctrsvdd_scores(tmp_path):
+    """Scores of 40 trials of CtrSVDD, beside their key, and the EER by the rule of its published figures."""
     ends = ("A09 deepfake", "- bonafide")
     write(tmp_path / "test.txt", "".join(f"kiritan s CtrSVDD_{n} - {ends[n % 2]}\n" for n in range(40)))
     scores = np.random.default_rng(0).permutation(40)
     score_file = write(tmp_path / "scores.txt", "".join(f"CtrSVDD_{n} {score}\n" for n, score in enumerate(scores)))
     expected, _ = metrics.compute_eer(scores[1::2], scores[::2], "sklearn")
     assert expected != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]
+    return score_file, expected
+
+
+def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
+    score_file, expected = ctrsvdd_scores
     assert evaluate_systems("ctrsvdd", score_file, tmp_path, num_resamples=10)["eer"].value == expected
+
+
+def test_a_calibration_on_ctrsvdd_states_the_eer_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
+    score_file, expected = ctrsvdd_scores
+    (_, figures), _ = calibrate(Labels("ctrsvdd", tmp_path, "eval"), [score_file], allow_inverted=True).rows
+    assert figures["eer"] == expected
 
 
 @pytest.fixture

@@ -15,6 +15,13 @@ def path(tmp_path):
     return tmp_path / "scores.txt"
 
 
+@pytest.mark.parametrize("text", ['"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
+def test_a_delimiter_in_quotes_separates_no_fields(path, text):
+    path.write_text(text)
+    with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
+        read_scores(path)
+
+
 @pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a', "a{"])
 def test_an_id_that_begins_like_json_is_read(path, id):
     path.write_text(f"{id} 0.5\n{id}2 1\n")
@@ -118,6 +125,12 @@ def test_a_file_of_labels_is_read_as_the_key_of_every_phase(labels, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
+
+
+@of_every_corpus
+def test_an_unknown_phase_of_a_file_of_labels_is_refused(labels, name):
+    with input_error("has no phase 'x'"):
+        corpora.get(name).keys(labels, "x")
 
 
 @of_every_corpus

@@ -72,6 +72,14 @@ def test_a_cut_off_gzip_file_is_an_error(tmp_path):
         CORPUS.trials(path)
 
 
+def test_a_gzip_file_that_grows_beyond_the_limit_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("nes2net.lib.text_files.MAX_BYTES", 1000)
+    path = tmp_path / "cuts.jsonl.gz"
+    path.write_bytes(gzip.compress(b" " * 2000))
+    with input_error("1,000 bytes when decompressed"):
+        CORPUS.trials(path)
+
+
 def test_kaldi_lists_are_joined_by_their_ids(tmp_path, expected):
     write(tmp_path / "wav.scp", "u1 a/1.wav\nu2 a/2.wav\n")
     write(tmp_path / "utt2label", "u2 fake\nu1 real\n")

@@ -111,6 +111,13 @@ def test_a_trial_without_its_recording_is_not_packed(dev_trials, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_recording_without_a_suffix_of_audio_is_not_packed_into_a_tar_file(tmp_path):
+    """As it would not be found there."""
+    (tmp_path / "odd.bin").write_bytes(b"x")
+    with input_error("by a suffix of audio, which 1 do not have: odd"):
+        pack.pack({"dev": [Trial("odd", tmp_path / "odd.bin")]}, tmp_path / "out", title="x", format="tar")
+
+
 def test_a_folder_with_other_files_is_not_packed_into(dev_trials, tmp_path):
     (tmp_path / "notes.txt").touch()
     with input_error("is not empty: name another folder"):

@@ -78,3 +78,11 @@ def test_utterances_that_the_rttm_file_lacks_are_named(tmp_path):
     write(tmp_path / "reco2dur", f"{DURATIONS}CON_E_1 1\n")
     with input_error("rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):
         partialspoof.segments(tmp_path, "eval", uncovered="spoof")
+
+
+def test_segments_that_contradict_the_protocol_are_refused(tmp_path):
+    write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
+    write(tmp_path / "reco2dur", DURATIONS)
+    write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF.replace("- - bonafide", "- CON spoof"))
+    with input_error(r"than the segments: LA_E_2834763 \(spoof, none of it spoof\)"):
+        partialspoof.segments(tmp_path, "eval")

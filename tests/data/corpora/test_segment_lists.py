@@ -1,5 +1,7 @@
 """Corpora whose lists state segments: segments, labels of frames, and lists that contradict themselves."""
 
+from builders import input_error
+from builders.files import write
 from builders.miniature_corpora import CORPORA, make
 
 from nes2net.data.corpora import llamapartialspoof, partialedit
@@ -36,3 +38,9 @@ def test_segments_of_llamapartialspoof_are_read_from_both_lists(tmp_path):
         Segment("bonafide", 0.0, 0.03),
         Segment("spoof", 0.03, 0.1),
     ]
+
+
+def test_segments_that_contradict_the_label_of_their_utterance_are_refused(tmp_path):
+    write(tmp_path / "label_R01TTS.0.a.txt", "x 0.1 bonafide 0.0-0.1-spoof\n")
+    with input_error(r"another label than the segments: x \(bonafide, some of it spoof\)"):
+        llamapartialspoof.CORPUS.segments(tmp_path, "eval")

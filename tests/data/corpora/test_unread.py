@@ -83,6 +83,13 @@ def test_folders_beside_a_single_list_are_not_read(tmp_path):
     assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
 
 
+def test_a_list_beside_the_list_that_is_read_is_named(tmp_path):
+    make(tmp_path, "a.wav")
+    write(tmp_path / "train.csv", "path,label\na.wav,real\n")
+    write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
+    assert unread(tmp_path) == ["metadata.csv"]
+
+
 def test_columns_that_only_group_trials_are_named(tmp_path):
     make(tmp_path, "a.wav")
     write(tmp_path / "list.csv", "path,class,Speaker,target\na.wav,real,Ann,1\n")

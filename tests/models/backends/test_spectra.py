@@ -58,6 +58,15 @@ def test_the_kan_layer_equals_the_published_code(name):
     assert_near(output, case["output_f64"], 1e-9)
 
 
+def test_coefficients_give_splines_their_values_at_the_knots():
+    """The first weights of a layer are drawn as such values."""
+    layer = KanLinear(3, 2, grid_size=5, spline_order=3).double()
+    values = torch.randn(6, 3, 2, dtype=torch.float64)
+    bases = layer.bases(layer.grid[0, 3:8].unsqueeze(1).expand(-1, 3))
+    splines = torch.einsum("kig,oig->kio", bases, layer.coefficients(values))
+    assert_near(splines, values[:-1], 1e-9)  # the last knot begins the next cell
+
+
 def test_splines_are_zero_beyond_the_grid():
     assert not KanLinear(5, 3).bases(torch.full((1, 5), 9.0)).any()
 

@@ -79,12 +79,22 @@ def test_the_published_mode_refuses_weights_of_checkpoints(paths):
     refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
 
 
+def test_an_unknown_mode_of_averaging_is_refused(paths):
+    refused(paths, "mode must be one of mean, legacy, not 'median'", mode="median")
+
+
 def test_checkpoints_with_tensors_of_other_names_are_refused(paths, tmp_path):
     renamed = state(0)
     renamed["v"] = renamed.pop("half")
     path = tmp_path / "renamed.pth"
     torch.save(renamed, path)
     refused([paths[0], path], r"renamed\.pth.*missing: half; left over: v")
+
+
+def test_counters_of_different_types_are_refused_in_both_orders(tmp_path):
+    long, short = write(tmp_path, [{"n": torch.tensor(1)}, {"n": torch.tensor(1).int()}])
+    refused([long, short], "n int32 where int64 is needed")
+    refused([short, long], "n int64 where int32 is needed")
 
 
 @pytest.mark.parametrize("weights", [[1, -1, 1], [1, math.nan, 1], [1, 2], [0, 0, 0]])

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.models.checkpoints.averaging import average_checkpoints
-from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.loading import Checkpoint
 
 WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
@@ -148,6 +148,12 @@ def test_trained_parts_with_different_bases_are_not_averaged(another_file, tmp_p
 def test_another_base_is_refused(another_file, tmp_path):
     with input_error("other.pth is not the base of .*lora.pth"):
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
+
+
+def test_a_trained_part_without_a_record_of_its_base_is_refused(trained, tmp_path):
+    save_state_dict(load_state_dict(tmp_path / "lora.pth"), tmp_path / "bare.pth", model=trained.config)
+    with input_error("bare.pth holds only the trained part .* no record of its base"):
+        Detector.from_pretrained(tmp_path / "bare.pth", "cpu", base=tmp_path / "base.pth")
 
 
 def test_a_checkpoint_of_a_detector_without_a_base_holds_all_tensors(small_model, tmp_path):

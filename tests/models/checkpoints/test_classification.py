@@ -94,6 +94,14 @@ def test_a_choice_of_the_bona_fide_class_that_is_missing_or_wrong_is_refused(tmp
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=fake")
 
 
+def test_the_name_of_a_class_in_an_advice_is_quoted_for_the_shell(tmp_path):
+    """A stranger chose the name, and a user copies the advice."""
+    folder_of("Wav2Vec2", tmp_path, ("voice A", "$(touch owned)"))
+    with input_error() as error:
+        Detector.from_pretrained(tmp_path, "cpu")
+    assert "`config='bonafide=$(touch owned)'`" in str(error.value)
+
+
 def test_several_spoofed_classes_have_names(tmp_path):
     model = folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
     detector = Detector.from_pretrained(tmp_path, "cpu")

@@ -134,6 +134,15 @@ def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name):
             create_frontend("wavlm", tmp_path)
 
 
+@pytest.mark.parametrize("name", [PREPROCESSOR, PROCESSOR])
+def test_a_preprocessor_file_that_is_a_broken_link_is_not_taken_for_a_missing_one(tmp_path, name):
+    """As in the cache of a hub whose file was removed: the default may be another normalisation."""
+    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
+    (tmp_path / name).symlink_to("nowhere")
+    with input_error(f"{name}: cannot be read"):
+        create_frontend("wavlm", tmp_path)
+
+
 def test_weights_that_cannot_be_read_are_not_replaced_by_others(tmp_path):
     model = library_model("WavLMModel", BASE)
     model.save_pretrained(tmp_path)

@@ -101,6 +101,16 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
     assert read_json(model.record)["revision"] == file_path.parent.name
 
 
+def test_a_file_of_the_hub_that_was_damaged_is_refused(assets, tmp_path, monkeypatch):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "model.safetensors").write_bytes(CONTENT)
+    model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"))
+    with serving(monkeypatch, {"owner/name": tmp_path / "served"}, kind="model"):
+        model.fetch_if_missing().resolve().write_bytes(b"damaged")
+    with input_error("the one stated by the hub is"):
+        model.fetch_if_missing()
+
+
 def test_a_folder_of_the_hub_is_found_only_with_its_weights(assets, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from nes2net import create_frontend
 from nes2net.models.frontends.adaptation import adapt, check_adaptation, merge
+from nes2net.models.frontends.onednn import OneDNNLinear
 
 #: Front-ends with transformer layers.
 FRONTENDS = {name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "w2v_bert2", "whisper")}
@@ -149,6 +150,11 @@ def test_lora_equals_the_formula_of_the_paper():
     weight, bias, a, b = (tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B"))
     x = torch.randn(3, 32)
     assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
+
+
+def test_the_base_of_an_adapted_layer_keeps_its_fast_product():
+    frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora"})
+    assert type(frontend.transformer_layers[0].attention.q_proj.get_base_layer()) is OneDNNLinear
 
 
 @pytest.mark.parametrize(

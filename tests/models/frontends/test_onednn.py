@@ -10,6 +10,7 @@ from torch.func import hessian, jacfwd, jacrev, vmap
 from torch.testing import assert_close
 
 from nes2net import create_frontend
+from nes2net.lib.flops import count_flops
 from nes2net.models.frontends import onednn
 from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.models.frontends.ssl import SMALL
@@ -117,3 +118,12 @@ def test_every_layer_of_a_front_end_runs_in_onednn(products, monkeypatch):
     assert len(products) == 1 + 6 * SMALL["encoder_layers"]
     monkeypatch.setattr(onednn, "_product", None)
     assert_near(frames, frontend(waveform)[-1].detach(), 1e-5)
+
+
+@needs_onednn
+def test_operations_in_onednn_are_counted_as_in_pytorch(monkeypatch):
+    frontend = create_frontend("wav2vec2", **SMALL)
+    waveform = torch.randn(1, 8000)
+    counted = count_flops(frontend, waveform)
+    monkeypatch.setattr(onednn, "_product", None)
+    assert counted == count_flops(frontend, waveform) > 0

@@ -91,6 +91,12 @@ def test_classes_that_overlap_are_not_separated(bonafide, spoof):
     assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0), bonafide, spoof)
 
 
+def test_fit_raises_if_it_finds_no_minimum(two_systems, monkeypatch):
+    monkeypatch.setattr(calibration, "_MAX_STEPS", 1)
+    with input_error("no best weights were found .*Maximum number of iterations"):
+        calibration.fit(*two_systems)
+
+
 @pytest.mark.parametrize(
     "bonafide, spoof, options, message",
     [
@@ -179,6 +185,11 @@ def saved_with(path, **changes):
     calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
     write_json(path, read_json(path) | changes)
     return path
+
+
+def test_load_sorts_the_ratios_of_a_file(tmp_path):
+    path = saved_with(tmp_path / "c.json", llrs={"bonafide": [3, -1.5, 2], "spoof": [0]})
+    assert calibration.load(path).llrs.bonafide.tolist() == [-1.5, 2, 3]
 
 
 @pytest.mark.parametrize(

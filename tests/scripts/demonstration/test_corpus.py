@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 from builders import tiny_corpus
-from builders.demonstration import RATE, SIZES, folder_of_voices, recording, speech_like
-from demonstration import build, channel, codecs, cues, plan, synthesis
+from builders.demonstration import RATE, SIZES, contents, folder_of_voices, recording, speech_like
+from demonstration import build, channel, codecs, cues, plan, recordings, synthesis
 
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
 
@@ -70,6 +70,38 @@ def test_the_parts_to_evaluate_have_the_layout_of_2021_and_every_attack(built):
 
 
 @pytest.mark.slow
+def test_the_part_in_the_wild_has_the_layout_of_in_the_wild(built):
+    wild = in_the_wild.CORPUS.trials(built)
+    assert {t.label for t in wild} == {"bonafide", "spoof"}
+    assert sorted(int(t.id) for t in wild) == list(range(len(wild)))
+    check_audio(wild)
+
+
+@pytest.mark.slow
+def test_an_interrupted_build_continues_with_two_processes_to_the_same_corpus(built, tmp_path, monkeypatch):
+    out = tmp_path / "corpus"
+    bonafide = built.parent / "voices"
+    rendered = []
+    real = build.render
+
+    def render(clip, human, work, seed):
+        if len(rendered) == 10:
+            raise KeyboardInterrupt
+        rendered.append(clip.id)
+        return real(clip, human, work, seed)
+
+    monkeypatch.setattr(build, "render", render)
+    with pytest.raises(KeyboardInterrupt):
+        build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+    monkeypatch.undo()
+    times_before = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
+    assert len(times_before) == 10
+    build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES)
+    assert times_before == {p: p.stat().st_mtime_ns for p in times_before}
+    assert contents(out) == contents(built)
+
+
+@pytest.mark.slow
 def test_evaluation_speakers_are_kept_apart(built):
     learnt = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(built, split)}
     evaluated = [*in_the_wild.CORPUS.trials(built), *asvspoof2021_la.CORPUS.keys(built / "keys")]
@@ -117,6 +149,15 @@ def test_codecs_are_as_frequent_in_both_classes(planned):
         spoof = [clip.codec for clip in clips if not clip.is_human]
         for codec in set(human):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
+
+
+def test_speakers_of_own_recordings_are_named_by_folder_and_some_kept_apart(tmp_path):
+    """With two speakers, none is kept apart for evaluation."""
+    voices = recordings.own_recordings(folder_of_voices(tmp_path / "four", 3, 4), seed=0)
+    by_voice = {r.path.parent.name: (r.speaker, r.role) for r in voices}
+    assert len(set(by_voice.values())) == 4 == len(by_voice)
+    assert {role for _, role in by_voice.values()} == {"train", "eval"}
+    assert {r.role for r in recordings.own_recordings(folder_of_voices(tmp_path / "two", 3, 2), seed=0)} == {"any"}
 
 
 def test_the_check_of_cues_finds_an_uneven_noise(tmp_path):

@@ -1,0 +1,69 @@
+"""`info`, the help and the site write what is declared: no sentence of a docstring or comment is read besides."""
+
+import json
+
+import pytest
+from builders import slow
+from builders.declared_only import WORD, copy_without_prose
+from builders.scripts import python
+from conftest import REPOSITORY
+
+#: Writes all that the facts of parts, corpora, metrics, recipes and commands become, as JSON. Its arguments are the
+#: names that `info` describes, or none for all.
+WRITE = """
+import json, sys
+from pathlib import Path
+
+root = Path.cwd()
+sys.path.insert(0, str(root / "scripts" / "site"))
+import commands, corpora, part_options, recipe_keys
+
+from nes2net.apps.info import names
+from nes2net.cli.main import build_parser
+from nes2net.training.recipes.documentation import describe, json_schema
+
+kinds = names.names()
+wanted = sys.argv[1:] or [name for known in kinds.values() for name in known]
+written = {
+    "overview": names.overview().to_dict(),
+    "help": {name: parser.format_help() for name, parser in build_parser().commands().items()},
+    "keys": describe(),
+    "schema": json_schema(),
+    "site": [commands.page(), part_options.page(), recipe_keys.page(), corpora.table()],
+}
+for name in wanted:
+    sheets = names.sheets(name)
+    written[f"info {name}"] = [sheet.text().replace(str(root), "") for sheet in sheets]
+    written[f"info {name} --json"] = [sheet.to_dict() for sheet in sheets]
+print(json.dumps(written, default=str).replace(json.dumps(str(root))[1:-1], ""))
+"""
+SOME = "nes2net_x sea lfcc focal segments angular classes generic asvspoof5 mp3 predict calibrate "
+SOME += "asvspoof2019_gf nes2net_x-2021_df"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copy")
+    copy_without_prose(REPOSITORY, folder)
+    return folder
+
+
+def written(folder, words):
+    variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}
+    return json.loads(python("-c", WRITE, *words, cwd=folder, **variables))
+
+
+def test_the_copy_of_the_package_has_no_prose(copy):
+    module = (copy / "nes2net" / "models" / "backends" / "mamba.py").read_text(encoding="utf-8")
+    assert module.startswith(f"'{WORD}'\n")
+    assert "XLSR-Mamba: two columns of Mamba blocks" in module
+    assert "The scan is plain PyTorch" not in module
+
+
+@pytest.mark.parametrize("words", [SOME.split(), *slow(([],))])
+def test_no_output_depends_on_prose(copy, words):
+    of_package = written(REPOSITORY, words)
+    of_copy = written(copy, words)
+    assert of_copy.keys() == of_package.keys()
+    for name, text in of_package.items():
+        assert of_copy[name] == text, name
