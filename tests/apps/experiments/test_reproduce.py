@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 from builders.experiments import ROW as PUBLISHED
-from builders.files import read_json, write
+from builders.files import folder as new_folder
+from builders.files import read_json, write, write_scores
 from builders.small_parts import SPECTRAL_MODEL, SPECTRUM
 from conftest import REPOSITORY, load_detector, seeded_detector
 
@@ -19,6 +20,7 @@ from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
+from nes2net.models.checkpoints.state_dict import load_state_dict, save_state_dict
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import find_row, published_rows
 from nes2net.scoring.score_file import read_scores
@@ -137,6 +139,14 @@ def test_everything_that_is_missing_is_listed_before_anything_begins(id, expecte
 def data(corpus, tmp_path):
     """A copy of the corpora, to damage."""
     return shutil.copytree(corpus, tmp_path / "DB")
+
+
+def test_a_malformed_protocol_is_named_before_anything_begins(data, checkpoint, tmp_path):
+    write(data / "release_in_the_wild" / "meta.csv", "file,speaker,label\n0.wav,A,real\n")
+    paths = Paths(data, tmp_path / "out", checkpoint=checkpoint)
+    (finding,) = find_missing(find_row("sls-in_the_wild", ROWS), paths)
+    assert finding.subject == "protocol of In-the-Wild eval"
+    assert "unknown label 'real'" in finding.problem
 
 
 def test_a_corpus_may_lie_in_a_folder_of_its_name(corpus, tmp_path):
@@ -271,6 +281,17 @@ def test_the_verdict_on_a_bare_file_says_that_it_may_not_be_the_released_one(rep
     assert "not checked: whether the checkpoint is the file that was released for this row" in out
 
 
+def test_the_command_for_a_released_score_file_evaluates_it_without_audio(corpus, tmp_path, output):
+    command = find_row("nes2net_x-2021_df", ROWS).obtain.partition("needs no audio: nes2net ")[2]
+    rows = [line.split() for line in (corpus / "keys" / "DF" / "CM" / "trial_metadata.txt").read_text().splitlines()]
+    # One of six spoofed utterances has the highest score.
+    scores = {row[1]: number + 100 * (row[5] == "bonafide") for number, row in enumerate(rows)}
+    scores[next(row[1] for row in rows if row[5] == "spoof")] = 1000
+    file = write_scores(tmp_path / "theirs.txt", scores)
+    words = command.replace("SCORES", str(file)).replace("KEYS", str(corpus / "keys"))
+    assert " 16.667 " in output(f"{words} --resamples 10").out
+
+
 @pytest.fixture
 def tiny_recipe(tmp_path):
     """Fields of a row whose recipe trains in a second."""
@@ -343,10 +364,42 @@ def test_no_verdict_for_another_average_than_that_of_the_row(mode, ids, row, mea
     assert f"- the checkpoint is {measured}" in out
 
 
+def test_no_verdict_for_a_single_epoch_if_the_row_is_averaged(reproduce, run_folder):
+    out = reproduce(checkpoint=run_folder / "epoch_1.pth", status=1, **AVERAGED).out
+    assert f"- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
+
+
 def test_an_averaged_row_is_judged_by_an_average_as_published(reproduce, run_folder):
     average = average_run(run_folder, [1, 2, 3], "legacy").path
     out = reproduce(checkpoint=average, **AVERAGED).out
     assert f"\nthe published figure is of {AS_PUBLISHED}" in out
+
+
+def test_a_record_of_an_average_may_hold_anything(reproduce, checkpoint):
+    model = load_detector(checkpoint).config
+    save_state_dict(load_state_dict(checkpoint), checkpoint, model=model, average={"sha256": 5, "mode": 7})
+    out = reproduce(checkpoint=checkpoint, status=1).out
+    assert "- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
+
+
+def test_a_reproduction_writes_no_file_through_a_link(reproduce, checkpoint, tmp_path):
+    elsewhere = write(tmp_path / "elsewhere", "precious")
+    out = new_folder(tmp_path / "out")
+    for name in ("report.html", "report.json", "scores.txt"):
+        (out / name).symlink_to(elsewhere)
+    reproduce("--overwrite", checkpoint=checkpoint)
+    assert elsewhere.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["training", "training/logs"])
+def test_a_reproduction_does_not_train_in_a_linked_folder(reproduce, tiny_recipe, tmp_path, name):
+    elsewhere = new_folder(tmp_path / "elsewhere")
+    link = tmp_path / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    error = reproduce(status=2, **tiny_recipe).err
+    assert f"{name}: is a link" in error
+    assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,11 @@ def test_audio_that_cannot_be_converted_is_refused(model, recordings):
             model.score_batch([audio, wrong], [16000, 16000])
 
 
+def test_each_recording_of_a_batch_needs_a_sample_rate(model, recordings):
+    with input_error("2 recordings with 1 sample rate"):
+        model.score_batch([recordings["u0"], recordings["u1"]], [16000])
+
+
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
     monkeypatch.setattr("nes2net.scoring.kernel.depends_on_batch", lambda scorer: True)
     model = model_of(checkpoint, num_samples=16000)

@@ -110,6 +110,14 @@ def test_a_saved_classifier_is_exported_with_the_names_of_the_classes_of_a_detec
     assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
+@pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, [0, 1], {"a": [], "b": 0}])
+def test_impossible_class_numbers_of_a_record_are_ignored(tmp_path, numbers):
+    folder_of("Wav2Vec2", tmp_path / "source")
+    load_detector(tmp_path / "source").save(tmp_path / "saved", class_numbers=numbers)
+    facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
+    assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("projection_dim", [None, 8])
 @pytest.mark.parametrize("aggregation", ["last", "weighted_sum"])
@@ -180,11 +188,13 @@ def hub(tmp_path, monkeypatch):
             pass
 
         def create_repo(self, name, private, exist_ok):
+            assert exist_ok
             return f"hub/{name}"
 
         def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns):
             temporary_files = [".config.yaml.1f.tmp", "frontend/.a.1f.tmp", ".a.onnx.1f.tmp/a.onnx"]
-            assert list(filter_repo_objects(temporary_files, ignore_patterns=ignore_patterns)) == []
+            uploaded = filter_repo_objects(["config.yaml", *temporary_files], ignore_patterns=ignore_patterns)
+            assert list(uploaded) == ["config.yaml"]
             shutil.copytree(folder_path, f"hub/{repo_id}")
 
     def snapshot_download(name, allow_patterns, revision):
@@ -205,3 +215,15 @@ def test_a_detector_is_loaded_from_the_repository_to_which_it_was_pushed(detecto
     assert uploaded == ["README.md", "config.yaml", "model.safetensors"]
     pulled = load_detector("somebody/detector")
     assert all(torch.equal(a, b) for a, b in zip(pulled.state_dict().values(), detector.state_dict().values()))
+
+
+def test_a_refusal_of_the_hub_is_one_line(detector, monkeypatch):
+    from huggingface_hub.errors import HFValidationError
+
+    def refuse(*_, **__):
+        raise HFValidationError("Repo id must be in the form 'owner/name'\nmore")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
+    message = r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
+    with input_error(message):
+        detector.push_to_hub("a/b/c")

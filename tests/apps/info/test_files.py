@@ -90,6 +90,20 @@ def test_no_command_of_a_record_stands_in_the_next_command(tmp_path, info):
     assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"run": {"num_samples": "x"}, "corpus": 5},
+        {"checkpoint": {"average": {"of": 5}}},
+        {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
+    ],
+)
+def test_a_record_of_wrong_types_does_not_keep_info_from_describing_its_scores(facts, tmp_path, info):
+    scores = write(tmp_path / "s.txt", "a 1.0\nb -1.0\n")
+    write_record(scores, **facts)
+    assert info(scores, "--json")["trials"] == 2
+
+
 def test_control_characters_of_a_recipe_are_not_printed(tmp_path, output):
     printed = output(["info", write(tmp_path / "r.yaml", 'data: {root: "\\x1b[2Jgone"}\n')]).out
     assert "gone" in printed
