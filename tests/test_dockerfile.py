@@ -45,6 +45,14 @@ def test_an_image_does_not_run_as_root(steps, target):
     assert dict(dockerfile.stages_for(steps, target)[target])["USER"] == "1000"
 
 
+def test_the_serving_image_can_start_both_services(steps):
+    """`nes2net listen` at the port of the health check, as the manual starts it."""
+    installed = dict(dockerfile.stages_for(steps, "serve")["server-environment"])["RUN"]
+    assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
+    command = "--entrypoint nes2net nes2net-serve \\\n  listen --serve 0.0.0.0:7860 "
+    assert command in repository_text("docs/install.md")
+
+
 def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
     stages = dockerfile.stages_for(steps, "serve")
     assert list(stages) == ["python", "torch", "server-environment", "serve"]

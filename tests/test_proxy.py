@@ -1,5 +1,6 @@
 """docs/examples/nginx.conf and Caddyfile, by the real nginx and Caddy: TLS, tokens, WebSocket channels and host names."""
 
+import base64
 import json
 import re
 import shutil
@@ -22,6 +23,7 @@ from conftest import REPOSITORY, load_detector
 
 pytest.importorskip("websockets")
 
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 pytestmark = [pytest.mark.slow, needs_serve]
@@ -145,10 +147,10 @@ def get(proxy, path, host=NAME, headers=TOKEN):
         return client.send(request)
 
 
-def channel(proxy):
+def channel(proxy, headers=TOKEN):
     port, trusted = proxy
     tcp = socket.create_connection(("127.0.0.1", port), PATIENCE)
-    return connect(f"wss://{NAME}:{port}/calls", sock=tcp, ssl=trusted, additional_headers=TOKEN, compression=None)
+    return connect(f"wss://{NAME}:{port}/calls", sock=tcp, ssl=trusted, additional_headers=headers, compression=None)
 
 
 def test_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
@@ -160,6 +162,17 @@ def test_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
         client.send(json.dumps({"event": "stop"}))
         lines = [json.loads(line) for line in client]
     assert windows(lines) == expected(load_detector(folder / "small.pth"), samples)
+
+
+def test_a_channel_with_a_wrong_token_is_refused(proxy):
+    with pytest.raises(InvalidStatus, match="401"):
+        channel(proxy, {"Authorization": "Bearer wrong"})
+
+
+def test_a_browser_with_the_password_gets_the_page(proxy):
+    password = base64.b64encode(b"nes2net:change-this-token").decode()
+    answer = get(proxy, "/", headers={"Authorization": f"Basic {password}"})
+    assert "<title>" in answer.text
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic wrong"}])

@@ -172,6 +172,16 @@ def test_a_failed_job_stops_only_those_that_need_it(folder, corpus, run):
     assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in out
 
 
+def test_an_unexpected_error_fails_only_its_job(folder, corpus, run):
+    reports = folder / "out/reports/seed1/best1"
+    shutil.rmtree(reports)
+    reports.write_text("")
+    (folder / "out/reports/seed2/best2/wild.json").unlink()
+    err = run(experiment_file(folder, corpus), status=1).err
+    assert "evaluate seed1 best1 wild: exit status 1: FileExistsError" in err
+    assert (folder / "out/reports/seed2/best2/wild.json").is_file()
+
+
 def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     error = run(path, "--set", f"data={tmp_path / 'none'}", "train.init_from=none.pth", status=2).err

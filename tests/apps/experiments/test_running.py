@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 
 from nes2net.apps.experiments.plan import Task
 from nes2net.apps.experiments.running import do_in_processes
@@ -43,6 +43,14 @@ def test_a_task_begins_after_the_one_that_it_needs(logs):
 def test_each_process_has_one_of_the_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
     assert logs["a"][0] == "4"
+
+
+def test_no_log_is_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").write_text("old")
+    (tmp_path / "a.log").symlink_to("elsewhere")
+    with input_error(r"a\.log: is a link"):
+        do_in_processes(TASKS[:1], lambda _: python("print('new')"), tmp_path, num_processes=1)
+    assert (tmp_path / "elsewhere").read_text() == "old"
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])

@@ -178,6 +178,11 @@ def test_settings_by_which_a_recording_cannot_be_explained_are_refused():
             explained(detector, samples, **options)
 
 
+def test_at_most_30_s_are_explained_at_once():
+    with input_error("longer than 30 s.*`start` and `duration`"):
+        explained(hears_a_tone.detector(), np.tile(hears_a_tone.recording(), 31))
+
+
 def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
     """cuDNN computes none of a layer in eval mode; explaining drops nothing out and restores the mode."""
     forward = torch.nn.LSTM.forward

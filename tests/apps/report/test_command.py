@@ -142,6 +142,12 @@ def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp
     assert "marks no part of this recording" in text_of(report("", tmp_path / "b.wav", tmp_path / "segments.pth"))
 
 
+def test_a_recording_of_more_than_ten_minutes_cannot_be_played_in_the_page(report, tmp_path):
+    assert "<audio" in report()
+    soundfile.write(tmp_path / "long.wav", np.tile(0.5 * voice(seconds=10), 61), 16000)
+    assert "<audio" not in report(recording=tmp_path / "long.wav")
+
+
 def test_a_report_names_a_format_that_only_ffmpeg_reads(report, tmp_path):
     """Its title is Latin-1."""
     path = tmp_path / "a.m4a"
@@ -175,4 +181,10 @@ def test_a_report_by_the_calibration_of_another_detector_is_refused(refused, rep
     flags = ["--device", "cpu", "--html", "r.html", "--calibration", report_folder / "bonafide.json"]
     words = ["report", report_folder / NAME, "--model", "other.pth", *flags]
     refused(words, "does not belong to this detector")
+    assert not Path("r.html").exists()
+
+
+def test_a_recording_that_cannot_be_read_is_named_and_has_no_report(refused, workdir):
+    Path("bad.wav").write_bytes(b"RIFF")
+    refused("report bad.wav --model missing.pth --html r.html", "bad.wav")
     assert not Path("r.html").exists()

@@ -116,6 +116,7 @@ _FILES = {
     "FLAC that announces 2^36 samples": (_patched("FLAC", 21, b"\xff" * 5), "68,719,476,735 samples", tuple(_READERS)),
     "WAV of 1,000 channels": (partial(_wav, channels=1000, samples=80000), None, ("score", "excerpt", "load")),
     "WAV of 0 channels": (partial(_wav, channels=0), "silence", ("score",)),
+    "WAV of 999 Hz": (partial(_wav, rate=999, samples=10**6), "to 1,000,000 Hz", ("score",)),
     "WAV of 1,000,001 Hz": (partial(_wav, rate=1_000_001, samples=10**6), "to 1,000,000 Hz", ("score",)),
     "WAV that announces 2 GB": (partial(_wav, announced=0x7FFFEF00), "cut off", ("score", "stream")),
     "BW64 that announces 2^60 bytes": (partial(_wav, announced=_HUGE, form="BW64"), "cut off", ("score", "stream")),

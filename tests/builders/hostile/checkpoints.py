@@ -46,6 +46,10 @@ def _numbers_as_keys():
     return b"\x80\x02}(" + b"".join(b"J%sK\x00" % struct.pack("<i", number) for number in range(200_000)) + b"u."
 
 
+def _classes():
+    return b"\x80\x02" + b"".join(b"cmine\nC%d\n0" % number for number in range(2000)) + b"}."
+
+
 def _tensors():
     """400,000 names of one tensor; torch.save itself would take minutes for so many tensors."""
     names = b"".join(b"X\x08\0\0\0w%07dh\x00" % number for number in range(400_000))
@@ -56,6 +60,7 @@ _PICKLES = {
     "numbers as keys": (_numbers_as_keys, "more than 100,000 of its keys are numbers"),
     "copies of a list": (_often(b"cbuiltins\nlist\nh\x00\x85R0"), "6,000,000 are accepted"),
     "copies of arguments": (_often(b"cmine\nOwn\nh\x00R0", _TUPLE_OF_100_000), "6,000,000 are accepted"),
+    "many classes": (_classes, "names more than 1,000 classes"),
     "very many memos and records": (
         lambda: b"\x80\x04]" + b"\x94" * 1_000_000 + b"cmine\nOwn\n)R" * 130_000 + b"}.",
         "6,000,000 are accepted",
@@ -73,6 +78,7 @@ def _doubled():
 
 _RECORDS = {
     "doubled lists": (_doubled(), "its metadata is nested more than"),
+    "200,000 values": (list(range(200_000)), "its metadata was refused .* 100,001 values"),
     "a megabyte as a key": ({"x" * 2 * 10**6: 1}, "its metadata was refused .* MB of values"),
 }
 
