@@ -62,7 +62,7 @@ def said(capsys):
 
 
 def test_the_twilio_bridge_scores_two_tracks_with_a_hole(bridge, small, call, tmp_path, capsys):
-    """Two tracks in turn, with a hole of half a second in one of them; numbers are texts."""
+    """The tracks come in turn, half a second of one is missing, and Twilio sends numbers as strings."""
     url, ended = bridge("twilio")
     tracks = {name: mulaw(channel, tmp_path) for name, channel in zip(("inbound", "outbound"), call[:, :16000])}
     numbers = map(str, range(1, 10_000))

@@ -25,7 +25,7 @@ def error_of(refused, listen_folder):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_a_window_or_hop_without_a_length_is_refused(error_of, source, flag, number):
+def test_a_window_or_hop_that_is_no_positive_time_is_refused(error_of, source, flag, number):
     message = f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
     assert error_of(source, f"{flag}={number}") == message
 

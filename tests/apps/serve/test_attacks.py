@@ -74,7 +74,7 @@ def well(target):
 
 
 @TARGETS
-def test_requests_of_other_sites_and_names_are_refused(ports, target):
+def test_only_requests_of_this_site_and_to_its_names_are_answered(ports, target):
     port = ports[target]
     for status, headers in (
         (403, {"Origin": "null"}),
@@ -135,7 +135,7 @@ def test_a_compressed_request_is_not_decompressed(ports):
     assert exchange(port, request("http", port, body, Content_Encoding="gzip")) == 422
 
 
-def test_no_more_is_decoded_of_a_recording_than_the_longest_that_is_taken(serving, tmp_path):
+def test_a_recording_that_hides_its_length_is_refused_as_too_long(serving, tmp_path):
     client, desk = serving(Limits(max_duration=60))
     hours = tmp_path / "hours.flac"
     soundfile.write(hours, np.zeros(8000 * 3600 * 2, np.int16), 8000)

@@ -12,7 +12,7 @@ from nes2net.apps.serve.decoding import NotDecoded, decode
 from nes2net.data.audio.read import load_audio
 
 
-def test_the_samples_are_those_that_are_scored(speech, tmp_path, monkeypatch):
+def test_the_decoded_file_and_that_of_the_player_have_the_scored_samples(speech, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "multiprocessing", multiprocessing)  # by a process as the server starts it
     decoded = tmp_path / "whole.wav"
     heard = tmp_path / "heard.wav"

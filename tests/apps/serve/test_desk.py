@@ -25,8 +25,8 @@ def folder(tmp_path):
     return tmp_path / "desk"
 
 
-def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path, folder):
-    """It is compared with recordings of the calibration by as much as is heard at once."""
+def test_a_long_recording_is_not_unusual_by_its_length(small, calibration, tmp_path, folder):
+    """It is compared with the recordings of the calibration by the length of its windows."""
     speech = voice(seconds=121) * np.linspace(1, 0.1, 16000 * 121)
     path = tmp_path / "long.flac"
     soundfile.write(path, speech, 16000)
@@ -48,8 +48,6 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     expected = detector.segment(path)
     assert loud_is_fake.near([segment[1:3] for segment in expected], loud_is_fake.FAKES)
     assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in expected]
-    rule = {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1, "resolution_ms": 20.0}
-    assert row["segment_rule"] == rule
 
 
 def test_an_abandoned_upload_is_not_kept(small, speech, folder):
@@ -65,7 +63,7 @@ def test_an_abandoned_upload_is_not_kept(small, speech, folder):
     assert not list(folder.iterdir())
 
 
-def test_recordings_are_scored_one_at_a_time(small, speech, folder):
+def test_while_a_recording_is_scored_a_second_waits_and_a_third_is_refused(small, speech, folder):
     desk = Desk(small, folder, Limits(waiting=1))
     order = []
     started = threading.Event()
@@ -90,7 +88,6 @@ def test_recordings_are_scored_one_at_a_time(small, speech, folder):
     for thread in threads:
         thread.join(PATIENCE)
     assert order == ["first", "second"]
-    assert not desk.is_full
 
 
 def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
@@ -108,7 +105,6 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
     for thread in threads:
         thread.join(PATIENCE)
     assert scores == [small.score(speech / "talk.wav")] * 2
-    assert desk.num_present == 0
 
 
 def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder):
@@ -117,7 +113,6 @@ def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder)
         row = desk.score(path, path.name).row()
         assert (row["llr"], row["probability"], row["decision"], row["judged"]) == (None, None, CANNOT_TELL, 1)
         assert row["reason"].startswith(reason)
-        assert row["remark"].startswith(reason)
 
 
 def test_a_tone_is_a_dark_line_of_the_spectrogram(tmp_path):

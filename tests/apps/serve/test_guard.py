@@ -23,7 +23,7 @@ def client():
     return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
-def test_only_names_of_this_machine_are_answered(client):
+def test_only_requests_to_names_of_this_machine_are_answered(client):
     """A page of evil.example, whose name was made to lead here, sends a foreign name."""
     hosts = ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
     foreign = ["evil.example", "127.0.0.1.evil.example:7860", "localhost.evil.example", "", "[", "lab.example@evil"]
@@ -40,7 +40,10 @@ def test_the_browser_may_load_nothing_from_elsewhere(client):
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
     assert headers["content-security-policy"].endswith("frame-ancestors 'self' https://huggingface.co")
     assert "http" not in headers["content-security-policy"].partition("frame-ancestors")[0]
-    assert "access-control-allow-origin" not in headers
+
+
+def test_pages_of_other_sites_may_not_read_answers(client):
+    assert "access-control-allow-origin" not in client.get("/").headers
 
 
 def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
@@ -76,14 +79,14 @@ def test_the_application_gets_only_headers_that_are_known():
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "a;b", 'a\\"b', "ä"])
-def test_a_boundary_is_passed_on_if_it_can_be_one(boundary):
+def test_a_form_with_an_invalid_boundary_is_refused(boundary):
     client = client_of(Admitted(1000))
     kind = f'multipart/form-data; boundary="{boundary}"'.encode()
     assert client.post("/", headers={"content-type": kind}).status_code == 422
     assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200
 
 
-def test_an_error_of_the_application_is_not_hidden():
+def test_the_guard_passes_errors_of_the_application_on():
     app = Starlette(routes=[Route("/", lambda request: 1 / 0)])
     app.add_middleware(Guard, names=[], admit=lambda *_: nullcontext(Admitted()))
     with pytest.raises(ZeroDivisionError):

@@ -40,5 +40,4 @@ def test_a_decision_has_the_usual_scores_of_the_calibration(serving, speech, cal
     decider = Decider(replace(calibration, llrs=llrs))
     client, _ = serving(decider=decider)
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
-    assert answer["verdict"] in ("bona fide", "spoof")
     assert answer["usual"] == list(decider.usual_scores)

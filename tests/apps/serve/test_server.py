@@ -67,7 +67,7 @@ class SendsSigterm:
 
 
 @needs_serve
-def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch):
+def test_a_signal_that_comes_while_the_server_starts_ends_it(command, model, monkeypatch):
     def interrupted(*arguments):
         SendsSigterm()
         return Desk(*arguments)
@@ -81,14 +81,20 @@ def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch):
 @pytest.mark.slow
 @needs_serve
 @POSIX
-def test_a_server_on_all_addresses_answers_to_its_names_and_warns(started):
-    process, address = started("--host", "0.0.0.0", "--allow-name", "lab.example")
+def test_a_server_on_all_addresses_answers_to_its_names(started):
+    _, address = started("--host", "0.0.0.0", "--allow-name", "lab.example")
     url = f"http://127.0.0.1:{address.rpartition(':')[2]}/health"
     for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
         assert httpx.get(url, headers={"host": host}, timeout=PATIENCE).status_code == status
+
+
+@pytest.mark.slow
+@needs_serve
+@POSIX
+def test_a_server_on_all_addresses_warns_that_there_is_no_password(started):
+    process, address = started("--host", "0.0.0.0")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
     assert f"warning: everyone who can reach {address} can use this page; there is no password" in err
 
 
@@ -99,9 +105,7 @@ def test_an_exported_detector_is_served(started, speech, small, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     _, address = started(model=export(small, "onnx", tmp_path / "small.onnx"))
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        info = client.get("/api/info").json()
         row = send(client, speech / "talk.wav").json()
-    assert (info["model"], info["precision"], info["finds_segments"]) == ("small.onnx", "float32", False)
     assert row["score"] == pytest.approx(small.score(speech / "talk.wav"), abs=1e-4)
     assert row["scores"] == pytest.approx(small.score_track(speech / "talk.wav", hop=row["hop"]).scores, abs=1e-4)
 
@@ -119,6 +123,6 @@ def test_options_that_serve_cannot_use_are_refused(model, tmp_path, refused):
             refused(f"serve --model {model} {words}", message, silent=True)
 
 
-def test_the_limits_of_the_command_are_those_of_python():
+def test_the_default_limits_of_the_command_are_those_of_python():
     flags = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
     assert {name: flags[name] for name in vars(Limits())} == vars(Limits())
