@@ -40,10 +40,8 @@ def eer_by_brute_force(bonafide, spoof):
 
 @given(tied_scores, tied_scores)
 def test_the_eer_of_the_hull_equals_brute_force(bonafide, spoof):
-    eer, threshold = compute_eer(bonafide, spoof, "rocch")
+    eer, _ = compute_eer(bonafide, spoof, "rocch")
     assert eer == pytest.approx(eer_by_brute_force(bonafide, spoof), abs=1e-12)
-    assert min(bonafide + spoof) <= threshold <= max(bonafide + spoof)
-    assert eer <= compute_eer(bonafide, spoof, "roc")[0] + 1e-12
 
 
 def test_the_threshold_of_the_hull_is_interpolated_along_the_edge():
