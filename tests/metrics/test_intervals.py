@@ -76,7 +76,7 @@ def test_the_wilson_interval_equals_that_of_scipy(hits, number, confidence):
 
 @pytest.mark.parametrize("unit", ["trials", "speakers", "attacks", "both"])
 @pytest.mark.parametrize("name", QUICK)
-def test_quick_draws_of_many_trials_equal_the_metric_of_each_resample(name, unit):
+def test_the_quick_computation_of_draws_equals_the_metric_of_each_resample(name, unit):
     *classes, speakers = drawn(2)
     classes = [np.round(scores, 1) for scores in classes]
     metric = QUICK[name]

@@ -242,7 +242,7 @@ def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
         WaveformReader(20000).read(path)
 
 
-def test_batches_ahead_do_not_change_scores(detector, utterances):
+def test_batches_that_are_started_ahead_have_the_same_scores(detector, utterances):
     """On a GPU the next batch is started before the scores of one are waited for."""
     results = []
     for ahead in (0, 1, 9):

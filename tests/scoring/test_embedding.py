@@ -127,7 +127,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
-def test_with_overwrite_others_a_run_resumes_its_own_file_and_replaces_others(detector, trials, tmp_path):
+def test_with_overwrite_others_a_run_keeps_its_own_file_and_replaces_others(detector, trials, tmp_path):
     def run(count):
         return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite="others")
 

@@ -139,7 +139,7 @@ def test_samples_that_cannot_be_scored_are_refused(detector):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_a_file_object_is_scored_once_and_then_refused_until_it_is_rewound(detector, waveform, tmp_path, suffix):
+def test_a_file_object_is_scored_as_its_path_and_refused_once_it_is_at_its_end(detector, waveform, tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, waveform, 16000, subtype="PCM_16")
     with open(path, "rb") as file:

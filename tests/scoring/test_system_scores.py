@@ -47,7 +47,7 @@ def test_scores_of_other_systems_are_found_by_id_and_normalised_by_their_ranges(
     assert second.system_scores == pytest.approx((0.5, 0.5))
 
 
-def test_by_the_rule_test_the_ranges_of_the_files_are_used(files):
+def test_by_the_rule_named_test_the_ranges_of_the_files_are_used(files):
     assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
     assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, ranges_of(files))
 

@@ -27,7 +27,7 @@ def two_systems():
     return rng.normal(1, 1, (6000, 2)) * unit + 3, rng.normal(-1, 1, (9000, 2)) * unit + 3
 
 
-def test_fusion_improves_every_figure_of_its_systems(two_systems):
+def test_a_fusion_is_calibrated_and_better_than_each_of_its_systems(two_systems):
     before = calibration.figures(*(scores[:, 1] for scores in two_systems))
     after = calibration.figures(*map(calibration.fit(*two_systems), two_systems))
     assert after["act_dcf"] < after["min_dcf"] + 0.02

@@ -71,7 +71,7 @@ def test_a_score_outside_of_few_scores_of_the_calibration_is_decided():
     assert replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
 
 
-def test_clipping_halves_the_ratio_of_a_score():
+def test_clipping_halves_the_ratio_of_a_score_before_it_is_decided():
     traits = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
     rng = np.random.default_rng(0)
     decider = Decider(

@@ -34,7 +34,7 @@ def test_the_threshold_of_development_trials_and_p_values_are_the_golden_ones():
     assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
 
 
-def test_a_threshold_is_read_back_from_a_checkpoint():
+def test_a_threshold_is_read_back_from_its_dictionary():
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"])
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 

@@ -149,7 +149,7 @@ def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow
 
 
 def test_the_distance_of_embeddings_is_that_of_mahalanobis():
-    """With all directions but one kept, it is the distance by the covariance within the classes."""
+    """By the covariance within the classes, whose directions are all kept but one."""
     rng = np.random.default_rng(0)
     mixed = rng.normal(0, 1, (4, 4))
     classes = np.arange(500) < 300
