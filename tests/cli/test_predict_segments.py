@@ -48,10 +48,8 @@ def predict(speech_folder, monkeypatch, output):
 
 
 def test_a_row_has_the_segments_with_the_settings(predict):
-    files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
-    out = predict(*files, "--json", status=1).out
-    first, second, third = map(json.loads, out.splitlines())
-    assert "is cut off: its header announces 48,000 samples" in third["error"]
+    out = predict("speech/a.wav", "speech/b.flac", "--json").out
+    first, second = map(json.loads, out.splitlines())
     facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
     facts |= {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}
     assert first | facts == first

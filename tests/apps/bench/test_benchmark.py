@@ -12,9 +12,8 @@ from nes2net.lib.flops import count_flops
 def test_utterances_audio_and_operations_of_each_stage_are_counted(detector, tmp_path):
     file = tmp_path / "speech.wav"
     soundfile.write(file, np.zeros(24000), 16000)
-    measured, product = measure(detector, [file, file], 8000, [4], 1)
+    measured, _ = measure(detector, [file, file], 8000, [4], 1)
     decode, frontend, backend, end = (stage for stage, _ in measured)
-    assert product > 0
     assert (decode.utterances, decode.audio, decode.flops) == (2, 3.0, None)
     assert (frontend.utterances, frontend.audio) == (4, 2.0)
     assert (end.utterances, end.audio) == (4, 2.0)

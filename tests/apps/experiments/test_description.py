@@ -13,7 +13,7 @@ from nes2net.apps.experiments.description import PACKAGED, load_experiment
 from nes2net.apps.experiments.plan import plan_experiment
 
 
-def test_a_place_has_the_value_of_the_command_or_of_the_environment_or_of_the_file(tmp_path, monkeypatch):
+def test_a_place_is_read_from_the_command_before_the_environment_before_the_file(tmp_path, monkeypatch):
     path = experiment_file(tmp_path, Path("of_file"))
     assert load_experiment(path).evaluate[0].root == "of_file/release_in_the_wild"
     monkeypatch.setenv("data", "of_environment")
@@ -29,10 +29,14 @@ def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch
     assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
 
 
-def test_overrides_of_the_command_come_on_top(tmp_path):
+def test_overrides_of_the_command_come_on_top_of_those_of_the_file(tmp_path):
     path = experiment_file(tmp_path, tmp_path)
-    experiment = load_experiment(path, overrides=["train.epochs=7"], slurm=["partition=gpu", "minutes=5"])
-    assert (experiment.overrides["train.epochs"], experiment.overrides["train.batch_size"]) == (7, 4)
+    overrides = load_experiment(path, overrides=["train.epochs=7"]).overrides
+    assert (overrides["train.epochs"], overrides["train.batch_size"]) == (7, 4)
+
+
+def test_settings_of_slurm_may_come_from_the_command(tmp_path):
+    experiment = load_experiment(experiment_file(tmp_path, tmp_path), slurm=["partition=gpu", "minutes=5"])
     assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
 
 
@@ -58,7 +62,7 @@ def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
     ],
     ids=str,
 )
-def test_a_wrong_value_in_the_file_is_refused_in_one_line(tmp_path, changes, problem):
+def test_an_impossible_value_in_the_file_is_refused_by_the_name_of_the_file(tmp_path, changes, problem):
     path = experiment_file(tmp_path, tmp_path, **changes)
     with input_error() as caught:
         load_experiment(path)

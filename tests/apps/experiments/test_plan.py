@@ -63,6 +63,6 @@ def test_a_set_of_a_corpus_that_is_never_left_out_is_refused(tmp_path):
         planned(tmp_path, overrides=CORPORA, leave_one_out=True, evaluate=with_2021)
 
 
-def test_two_runs_of_one_folder_are_refused(tmp_path):
+def test_two_runs_that_would_write_one_folder_are_refused(tmp_path):
     with input_error("two runs of experiment .* would write the same folder: list each value"):
         planned(tmp_path, grid={"date": [1, "1"]})

@@ -36,9 +36,6 @@ def explanation(method):
 
 
 def test_the_relevance_is_where_the_cue_is(explanation):
-    detector = hears_a_tone.detector()
-    samples = hears_a_tone.recording(0.4, seed=99)
-    assert explanation.score == pytest.approx(detector.score(samples, 16000), abs=1e-5)
     (stretch, *_), (band, *_) = explanation.relevance.stretches(), explanation.relevance.strongest_bands()
     assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11)
     assert band[:2] == (3000, 3500)
@@ -78,8 +75,8 @@ def transformer():
     return small_transformer()
 
 
-def test_relevance_by_gradients_adds_up(transformer):
-    """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
+def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_baseline(transformer):
+    """Over time and over bands it is the sum of the cells."""
     samples = hears_a_tone.recording(0.1, seconds=0.5)
     explanation = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
     cells = explanation.relevance.cells
@@ -91,7 +88,7 @@ def test_relevance_by_gradients_adds_up(transformer):
     assert abs(explanation.difference) > 1e-3  # there was something to add up
 
 
-def test_the_explained_part_begins_at_start():
+def test_the_explained_part_has_the_given_start_and_duration():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
     explanation = explained(detector, samples, start=0.3, duration=0.5, draws=1)
@@ -110,7 +107,7 @@ def test_a_short_recording_is_repeated_as_in_scoring():
 
 
 def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
-    """It has the relevance of time and bands."""
+    """It has the relevance of time and bands that stays."""
     shown = []
     counts = []
     options = {
@@ -183,8 +180,8 @@ def test_at_most_30_s_are_explained_at_once():
         explained(hears_a_tone.detector(), np.tile(hears_a_tone.recording(), 31))
 
 
-def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
-    """cuDNN computes none of a layer in eval mode; explaining drops nothing out and restores the mode."""
+def test_gradients_of_recurrent_layers_are_computed_in_training_mode_without_dropout(monkeypatch):
+    """cuDNN computes no others; the mode and the dropout are restored."""
     forward = torch.nn.LSTM.forward
 
     def ruled(self, x, state=None):

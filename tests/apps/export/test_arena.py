@@ -73,7 +73,7 @@ def test_a_model_scores_only_while_it_is_loaded(checkpoint, recordings):
     assert score_of(model, audio) == score
 
 
-def test_audio_that_the_contract_excludes_is_converted(model, recordings, spectral_detector):
+def test_audio_of_another_type_rate_or_number_of_channels_is_converted(model, recordings, spectral_detector):
     audio = recordings["u0"]
     alone = score_of(model, audio)
     assert score_of(model, audio.astype(np.float64)) == alone
@@ -119,16 +119,19 @@ URLS = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https:/
 
 
 def test_a_description_without_addresses_does_not_pass_the_check(write, tmp_path, output):
-    out = tmp_path / "out"
-    assert "lacks system.code, system.checkpoint" in write()
-    assert "fill in system.code, system.checkpoint" in output(f"export {out} --to arena --check", 2).err
+    write()
+    error = output(f"export {tmp_path}/out --to arena --check", 2).err
+    assert "fill in system.code, system.checkpoint" in error
 
 
-def test_a_full_description_passes_the_check(write, spectral_detector, tmp_path, output):
-    out = tmp_path / "out"
-    assert "lacks" not in write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *URLS)
-    output(f"export {out} --to arena --check")
-    system = system_in(out)
+def test_a_full_description_passes_the_check(write, tmp_path, output):
+    write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *URLS)
+    output(f"export {tmp_path}/out --to arena --check")
+
+
+def test_the_description_has_the_name_the_size_and_the_paper_of_the_system(write, spectral_detector, tmp_path):
+    write("--name", 'Mine: "2"\\', "--arxiv", "2504.05657")
+    system = system_in(tmp_path / "out")
     assert system["slug"] == "mine-2"
     assert system["params_millions"] == round(sum(p.numel() for p in spectral_detector.parameters()) / 1e6, 4)
     assert system["paper"]["arxiv_id"] == "2504.05657"

@@ -1,7 +1,6 @@
 """Exported detectors give the same logits, here and in the library of each format."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,13 +210,11 @@ def hub(tmp_path, monkeypatch):
 def test_a_detector_is_loaded_from_the_repository_to_which_it_was_pushed(detector, hub, output):
     detector.save("in.pth")
     assert "pushed to hub/somebody/detector" in output("export in.pth --push somebody/detector").out
-    uploaded = sorted(p.name for p in Path("hub/somebody/detector").iterdir())
-    assert uploaded == ["README.md", "config.yaml", "model.safetensors"]
     pulled = load_detector("somebody/detector")
     assert all(torch.equal(a, b) for a, b in zip(pulled.state_dict().values(), detector.state_dict().values()))
 
 
-def test_a_refusal_of_the_hub_is_one_line(detector, monkeypatch):
+def test_a_refusal_of_the_hub_is_told_in_one_line(detector, monkeypatch):
     from huggingface_hub.errors import HFValidationError
 
     def refuse(*_, **__):

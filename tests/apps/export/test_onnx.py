@@ -316,13 +316,12 @@ def noise(batch: int, samples: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
+def test_int8_scores_are_near_those_of_float32(detector, int8_file):
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
     with torch.inference_mode():
         difference = (exported(waveforms) - detector(waveforms)).abs().max().item()
     assert 1e-6 < difference < 0.02
-    assert int8_file.stat().st_size < 0.7 * file.stat().st_size
 
 
 @pytest.mark.slow
@@ -401,7 +400,7 @@ def headers() -> Path | None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for docs/examples/score.cpp")
 @pytest.mark.skipif(headers() is None, reason="no headers of ONNX Runtime: set ONNXRUNTIME_INCLUDE")
 def test_the_program_of_the_manual_scores_as_torch(tmp_path, monkeypatch):
-    """With pre-emphasis, and cropped or repeated to the samples of its training; or whole, or repeated to the shortest."""
+    """One detector has pre-emphasis and a fixed length, the other scores whole utterances."""
     (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
     (tmp_path / "libonnxruntime.so.1").symlink_to(library)  # the name by which the program asks for it
     compile_it = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", REPOSITORY / "docs" / "examples" / "score.cpp"]

@@ -28,11 +28,14 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_list_has_every_model(output, home):
+def test_the_list_has_models_with_their_figures_and_licences(output, home):
     out = output("models").out
     for text in ("AASIST-L", "antideepfake_xlsr_2b", "df_arena_1b", "0.83 %", "CC BY-NC-SA 4.0", "xlsr_300m"):
         assert text in out
-    # Those that may be used commercially come first, and of them the newest.
+
+
+def test_the_list_begins_with_the_newest_models_for_commercial_use(output, home):
+    out = output("models").out
     assert out.index("spectra_aasist") < out.index("AASIST-L") < out.index("antideepfake_w2v_small")
 
 
@@ -46,12 +49,11 @@ def test_an_unknown_model_is_answered_with_the_nearest(refused, home):
     refused("predict a.wav --model aasist", "checkpoint aasist not found; did you mean 'AASIST'?")
 
 
-def test_a_model_that_cannot_be_downloaded_is_named(output, refused, home):
-    assert "README of github.com/Liu-Tianchi" in output("models Nes2Net-X").out
+def test_a_model_that_cannot_be_downloaded_is_refused_with_a_reason(refused, home):
     refused("predict a.wav --model wav2vec2_Nes2Net_X", "cannot be downloaded by a program", "--model")
 
 
-def test_cards_have_the_addresses_of_released_files(output, home):
+def test_models_and_info_show_the_addresses_of_released_files(output, home):
     by_hand = json.loads(output("models --json").out)["by hand"]
     (first_goal,) = [detector for detector in by_hand if detector["result"] == "nes2net_x-2021_df"]
     cards = [" ".join(output(words).out.split()) for words in ("models Nes2Net-X", "info nes2net_x-2021_df")]
@@ -77,7 +79,6 @@ def test_a_published_detector_is_fetched_once_by_its_name(output, home, monkeypa
         assert "fetched" not in err
         assert len(server.fetched()) == 1
     detector = load_detector("AASIST-L")
-    assert detector.provenance.to_dict() == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
 
 

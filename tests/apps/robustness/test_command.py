@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from builders.files import read_json
 
 from nes2net.scoring.decisions import ScoredBy, fit
 
@@ -20,17 +19,12 @@ def computing(on_dev, spectral_detector, tmp_path):
     return f"{on_dev} {flags} --resamples 20 --conditions"
 
 
-def test_the_command_reports_each_condition(computing, tmp_path, command):
-    out = tmp_path / "out"
-    words = f"{computing} white:5 gain"
-    status, printed, _ = command(words)
+def test_the_command_reports_each_condition(computing, command):
+    status, printed, _ = command(f"{computing} white:5 gain")
     rows = [line.split()[0] for line in printed.splitlines() if line.startswith(("clean ", "white", "gain"))]
     assert status == 0
     assert rows[0] == "clean"
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
-    source = read_json(out / "report.json")["sources"]["clean"]
-    assert source["checkpoint"] == f"{tmp_path}/detector.pth"
-    assert source["protocol"] == "4sec"
 
 
 def test_the_threshold_of_a_calibration_is_used(computing, spectral_detector, tmp_path, output):

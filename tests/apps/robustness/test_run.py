@@ -77,11 +77,15 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     assert files_of(torn) == files_of(uninterrupted)
     assert len(files_of(uninterrupted)) == 4
     assert report_of(again, torn) == report_of(result, uninterrupted)
+
+
+def test_a_finished_run_is_not_scored_again(run, corpus, tmp_path, monkeypatch):
+    result = run(planned(corpus, ["gain:-20"]), tmp_path)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
-    assert report_of(run(planned(corpus), uninterrupted), uninterrupted) == report_of(again, torn)
+    assert conditions_of(run(planned(corpus, ["gain:-20"]), tmp_path)) == conditions_of(result)
 
 
-def test_noise_of_an_utterance_does_not_depend_on_the_others(run, corpus, tmp_path):
+def test_noise_of_an_utterance_depends_only_on_the_utterance_and_the_seed(run, corpus, tmp_path):
     orders = []
     for number, (conditions, options) in enumerate(
         ((["white:5"], {}), (["pink:5", "white:5"], {"num_trials": 8}), (["white:5"], {"seed": 1}))
@@ -109,15 +113,15 @@ def test_a_condition_that_fails_does_not_end_the_run(run, corpus, tmp_path):
     assert header["num_bonafide"] + header["num_spoof"] == 11
 
 
-def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
-    """It is no fault of the condition, and the same command goes on."""
+def test_a_full_disk_ends_the_run_and_the_same_command_continues_it(run, corpus, tmp_path, monkeypatch):
+    """It is no fault of the condition."""
     with monkeypatch.context() as patch, input_error("^No space left$"):
         patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
         run(planned(corpus, ["white:0"]), tmp_path)
     assert conditions_of(run(planned(corpus, ["white:0"]), tmp_path)) == ["white:0"]
 
 
-def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path):
+def test_a_folder_is_continued_only_by_a_run_with_its_settings_and_trials(run, corpus, tmp_path):
     run(planned(corpus, ["gain:-20"]), tmp_path)
     assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
 
@@ -130,8 +134,7 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path):
     assert run(planned(corpus, seed=1), tmp_path, overwrite=True)
 
 
-def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus):
-    """Those of ASVspoof 2021 have their labels in a key beside."""
+def test_drawn_trials_of_asvspoof2021_have_the_labels_of_its_keys(corpus):
     la = Part("asvspoof2021_la", corpus)
     keys = corpus / "keys"
     planned = robustness.plan(la, Suite(keys=keys, num_trials=6))
@@ -143,8 +146,8 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus):
     assert len(planned.sources.speech) == 6
 
 
-def test_whole_utterances_have_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):
-    """Their lengths are those after the change, whatever their headers say."""
+def test_whole_utterances_are_scored_in_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):
+    """Whatever their headers say."""
     result = run(planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, num_samples=None)
     assert len(conditions_of(result)) == 2
     scores = read_scores(tmp_path / "scores" / "cut_0.5.txt")[1]

@@ -75,3 +75,11 @@ def test_a_recording_that_ended_a_worker_is_not_tried_again(Worker, small, speec
     assert answers(tmp_path / "done")["good.wav.json"]["score"] == 1.5
     assert (tmp_path / "done" / "good.wav").exists()
     assert len(answers(tmp_path / "failed")) == 1
+
+
+def test_a_worker_leaves_the_recordings_of_another(Worker, small, tmp_path):
+    Worker(tmp_path, small, "a")
+    recording = tmp_path / "claimed" / "a" / "a.wav"
+    recording.touch()
+    Worker(tmp_path, small, "b")
+    assert recording.exists()
