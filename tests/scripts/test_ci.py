@@ -35,7 +35,7 @@ def repository(tmp_path):
 
 
 def test_the_readmes_command_runs_first_in_a_fresh_clone_without_its_surroundings(repository, tmp_path):
-    """The rest runs in the repository, after what passed in the clone."""
+    """The second call, in the repository, omits the tests that passed in the clone."""
     calls = tmp_path / "calls.txt"
     environment = {**os.environ, "CALLS": str(calls), "TMPDIR": str(tmp_path)}
     for name in ("NES2NET_SHARED", "PYTHONPATH", "VENV"):
