@@ -130,7 +130,8 @@ def test_every_parameter_in_use_gets_a_gradient(name):
         else:
             assert parameter.grad is not None, f"{key} gets no gradient"
             assert parameter.grad.isfinite().all(), key
-            assert parameter.ndim == 1 or parameter.grad.abs().sum() > 0, f"{key} gets a gradient of zero"
+            if parameter.ndim > 1:
+                assert parameter.grad.any(), f"{key} gets a gradient of zero"
 
 
 @every_backend

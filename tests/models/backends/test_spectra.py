@@ -81,7 +81,7 @@ def test_the_detector_has_the_tensors_of_the_released_files(name, row):
 
 
 @every_release
-def test_the_facts_of_a_detector_are_those_of_its_released_file(name, row):
+def test_the_stated_size_digest_and_parameters_are_those_of_the_released_file(name, row):
     entry, _ = zoo.manifest("spectra", name)
     published = PUBLISHED[row]
     assert published.parameters == entry["parameters"]
@@ -101,7 +101,7 @@ def whole_detector(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["spectra_detector_aasist", "spectra_detector_ecapa"])
-def test_a_published_file_scores_as_published(name, tmp_path):
+def test_a_published_file_gives_the_published_logits_and_score(name, tmp_path):
     detector, file = whole_detector(name, tmp_path)
     num_samples = file["config"]["num_samples"]
     for case in file["cases"].values():
@@ -138,7 +138,7 @@ def test_explanations_score_the_emphasised_recording(tmp_path):
     assert Subject(detector, waveform).score() == pytest.approx(detector.score(waveform, 16000), abs=1e-5)
 
 
-def test_an_exported_onnx_file_keeps_the_pre_emphasis(tmp_path):
+def test_an_exported_onnx_file_scores_the_emphasised_recording(tmp_path):
     pytest.importorskip("onnx")
     detector, file = whole_detector("spectra_detector_ecapa", tmp_path)
     export_onnx(detector, tmp_path / "d.onnx")

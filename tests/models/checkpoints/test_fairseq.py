@@ -28,7 +28,7 @@ EXPRESSIONS = (
     ],
 )
 @pytest.mark.parametrize("packing", ["cfg", "args"])
-def test_configurations_that_would_take_for_ever_to_read_are_refused_and_described(
+def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
     tmp_path, capsys, packing, layers, message
 ):
     path = tmp_path / "evil.pt"

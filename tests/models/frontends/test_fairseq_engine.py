@@ -42,7 +42,7 @@ every_configuration = pytest.mark.parametrize("options", CONFIGURATIONS.values()
 
 
 @every_configuration
-def test_both_engines_have_the_same_options_and_tensors(fairseq, options):
+def test_the_engine_of_fairseq_has_the_options_and_tensors_of_the_default_one(fairseq, options):
     toolkit, original = both_engines(options)
     assert toolkit.config == original.config
     expected = toolkit.state_dict()
@@ -51,7 +51,7 @@ def test_both_engines_have_the_same_options_and_tensors(fairseq, options):
 
 
 @every_configuration
-def test_both_engines_compute_the_same_hidden_states(fairseq, options):
+def test_the_engine_of_fairseq_computes_the_hidden_states_of_the_default_one(fairseq, options):
     toolkit, original = both_engines(options)
     for samples, final_norm in product((4000, 8000, 8300), (True, False)):
         waveform = 0.1 * torch.randn(2, samples)
@@ -66,7 +66,7 @@ def test_both_engines_compute_the_same_hidden_states(fairseq, options):
 
 
 @every_configuration
-def test_both_engines_compute_the_same_gradients(fairseq, options):
+def test_the_engine_of_fairseq_computes_the_gradients_of_the_default_one(fairseq, options):
     toolkit, original = both_engines({**options, "feature_grad_mult": 0.1})
     waveform = 0.1 * torch.randn(2, 8300)
     weights = torch.randn(toolkit.out_dim)
