@@ -12,6 +12,7 @@ from builders.files import read_json, write
 from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
 
+from nes2net.actions import calibration as calibration_actions
 from nes2net.actions import scoring
 from nes2net.actions.calibration import calibrate
 from nes2net.actions.evaluation import evaluate
@@ -120,6 +121,15 @@ def test_the_digest_of_a_calibration_is_of_the_scores_that_were_read(folder, mon
     assert sha256(scores) != used_scores
 
 
+def test_scores_that_change_while_a_calibration_is_applied_are_refused(folder, monkeypatch):
+    scores = folder / "scores.txt"
+    learned = calibrate(labels_of(folder), [scores]).calibration
+    before(monkeypatch, calibration_actions, "unlabelled_scores", scores)
+    with input_error(CHANGED):
+        calibration_actions.apply_calibration(learned, [scores], folder / "out.txt")
+    assert not (folder / "out.txt").exists()
+
+
 @pytest.fixture
 def recording(tmp_path, monkeypatch):
     """A recording in the current folder, beside a small detector and a calibration."""
@@ -131,6 +141,13 @@ def recording(tmp_path, monkeypatch):
 
 
 REPORT = "report talk.wav --model small.pth --calibration bonafide.json --device cpu --html r.html"
+
+
+def test_a_recording_that_changes_while_it_is_reported_is_refused(recording, monkeypatch, capsys):
+    before(monkeypatch, Loading, "load", recording)
+    assert main(REPORT.split()) == 2
+    assert f"talk.wav: {CHANGED}" in capsys.readouterr().err
+    assert not Path("r.html").exists()
 
 
 def test_the_digest_of_a_report_is_of_the_calibration_that_was_loaded(recording, monkeypatch):

@@ -170,6 +170,12 @@ def test_a_calibration_of_too_few_recordings_is_refused(detector, voices):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])
 
 
+def test_drift_from_a_calibration_of_several_systems_is_refused(detector, voices):
+    folder = voices(70, 1)
+    with input_error("the calibration fuses 2 systems"):
+        measure_drift(detector, fit(np.eye(2), -np.eye(2)), [folder])
+
+
 def test_drift_of_no_readable_file_is_refused(drift_of, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     with input_error("none of 1 file could be compared: name other recordings; .*broken.wav"):

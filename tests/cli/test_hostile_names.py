@@ -11,6 +11,9 @@ from builders.voices import voice
 from nes2net import Detector
 from nes2net.data.corpora.trial import Trial, class_names
 from nes2net.models.provenance import Provenance
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.start import build_detector
+from nes2net.training.tasks.task import Task
 
 EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav  9.9  3 s  bonafide"
 SMALL = {"frontend": SPECTRUM, "backend": {"name": "mean_linear"}}
@@ -74,13 +77,22 @@ def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_
 UNPRINTABLE = ["A\tB", "A\nB", "A\x1b[2J"]
 
 
+def tracing(name):
+    return {**TRACING, "backend": {**TRACING["backend"], "classes": [name, "B", "bonafide"]}}
+
+
 @pytest.mark.parametrize("name", UNPRINTABLE)
 def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(name, recording, tmp_path, output):
-    backend = {**TRACING["backend"], "classes": [name, "B", "bonafide"]}
-    Detector.from_config({**TRACING, "backend": backend}).save(tmp_path / "d.pth")
+    Detector.from_config(tracing(name)).save(tmp_path / "d.pth")
     out, err = output(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"], status=2)
     assert out == ""
     assert f"a class of {tmp_path}/d.pth has the name {name!r}: remove tabs" in err
+
+
+def test_a_recipe_with_an_unprintable_class_is_refused_before_training(tmp_path):
+    recipe = Recipe(model=tracing("A\tB"))
+    with input_error("`model.backend.classes` has the name .*: remove tabs"):
+        build_detector(recipe, tmp_path, None, Task(recipe))
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)

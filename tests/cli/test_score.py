@@ -78,6 +78,12 @@ def test_complete_decisions_are_not_written_again(score, tmp_path):
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
 
 
+def test_decisions_of_another_prior_are_written_anew(score):
+    rows = score("--calibration plain.json --prior 0.2")[0]
+    other_rows = score("--calibration plain.json --prior 0.5")[0]
+    assert [row["probability"] for row in other_rows] != [row["probability"] for row in rows]
+
+
 def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(score, corpus, workdir):
     """What an interrupted run measured is taken from its file: here a level that no recording has."""
     flags = "--calibration measured.json --abstain 0.1"

@@ -61,6 +61,16 @@ def test_any_refusal_of_the_system_is_one_line_that_names_the_path(scored, capsy
     assert "'file/below' cannot be read or written: Not a directory; name another path" in error
 
 
+def test_a_folder_that_somebody_else_makes_meanwhile_stays(scored):
+    """The folder has the name of a value, here the part of the corpus."""
+
+    def command(_args):
+        os.mkdir("all")
+
+    run(command, build_parser(), EVALUATE)
+    assert Path("all").is_dir()
+
+
 @pytest.fixture
 def detector(tmp_path, monkeypatch):
     """A detector and a recording in the current folder."""

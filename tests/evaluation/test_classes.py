@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 from builders import input_error
-from builders.files import read_json, write, write_json
+from builders.files import read_json, write, write_json, write_record
 from builders.runs import history_of
 from builders.small_parts import SPECTRUM
 from conftest import load_detector
@@ -20,6 +20,7 @@ from numpy.random import default_rng
 
 from nes2net import Detector, decisions, metrics
 from nes2net.actions.evaluation import evaluate
+from nes2net.actions.known_classes import known_classes
 from nes2net.actions.prediction import predict
 from nes2net.cli.main import main
 from nes2net.evaluation.classes import Classes
@@ -132,6 +133,15 @@ def evaluated(scored, labels):
 
 def table_of(file):
     return ScoreFile.of(file).judgement.table(file)
+
+
+def write_posteriors(file, table):
+    """Write the posteriors of the logits of a table of classes."""
+    posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)
+    lines = ["\t".join(["utterance", *table.names])]
+    for id, row in zip(table.ids, posteriors.tolist()):
+        lines.append("\t".join([id, *map(repr, row)]))
+    return write(file, lines)
 
 
 @pytest.fixture(scope="module")
@@ -339,6 +349,22 @@ def test_embeddings_of_training_require_labels_or_a_record(embedded):
         compared(embedded)
 
 
+def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_logits(embedded):
+    expected = compared(embedded)
+    shutil.copy(embedded / "eval.npy.csv", embedded / "classes.npy.csv")
+    np.save(embedded / "classes.npy", np.ones_like(np.load(embedded / "eval.npy")))
+    assert compared(embedded) == expected
+
+
+def test_posteriors_have_no_nsd(embedded):
+    """NSD needs the sum of exponentials of the logits, which posteriors do not tell, although training has logits."""
+    scores = write_posteriors(embedded / "classes.tsv", table_of(embedded / "classes.tsv"))
+    record = read_json(embedded / "classes.tsv.json")
+    record.pop("sha256", None)
+    write_record(scores, **record)
+    assert "nsd" not in compared(embedded)
+
+
 def test_bona_fide_counts_as_unknown_if_asked_for(evaluated):
     result = evaluated(bonafide_unknown=True)
     assert result.header["num_unknown"] == 24
@@ -417,6 +443,15 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
 
 
+def test_an_enrolled_model_of_two_classes_is_refused(embeddings, tones, tmp_path):
+    training, evaluation = embeddings
+    header, *lines = tones.read_text().splitlines()
+    rows = [f"{line},{'one' if line.startswith('train') else ''}" for line in lines]
+    key = write(tmp_path / "key.csv", [f"{header},enrolment_models", *rows])
+    with input_error("a model must have examples of only one vocoder"):
+        evaluate(Labels("generic", key, "eval"), [evaluation], reference=(training,))
+
+
 def test_page_and_json_have_the_confusions_of_classes(result, tmp_path):
     Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
     facts = read_json(tmp_path / "page.json")
@@ -488,6 +523,13 @@ def test_calibrate_classes_finds_the_threshold_of_equal_errors(average, dev_logi
     assert gaps[threshold] == min(gaps.values())
 
 
+def test_equal_errors_require_trials_of_unknown_classes(dev_logits, tones, tmp_path):
+    rows = tones.read_text().splitlines()
+    known_only = write(tmp_path / "known.csv", [row for row in rows if "_5000_" not in row and "_0_" not in row])
+    with input_error("all trials are of known classes"):
+        known_classes(Labels("generic", known_only, "dev"), dev_logits, equal_errors=True, allow_partial=True)
+
+
 def test_known_classes_of_another_detector_are_refused(average, calibrate_classes):
     known_file = calibrate_classes()
     known_file.write_text(known_file.read_text().replace("A lower", "A"))
@@ -496,12 +538,7 @@ def test_known_classes_of_another_detector_are_refused(average, calibrate_classe
 
 
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
-    table = table_of(scored)
-    posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)
-    lines = ["\t".join(["utterance", *table.names])]
-    for id, row in zip(table.ids, posteriors.tolist()):
-        lines.append("\t".join([id, *map(repr, row)]))
-    file = write(tmp_path / "posteriors.tsv", lines)
+    file = write_posteriors(tmp_path / "posteriors.tsv", table_of(scored))
     labels = Labels("generic", write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack")), "eval")
     result = evaluate(labels, [file])
     assert [row.labels["score"] for row in result.rows("open")] == ["log_odds", "sme"]

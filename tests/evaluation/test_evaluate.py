@@ -281,6 +281,14 @@ def test_a_comparison_draws_speakers_and_attacks_if_there_are_five_attacks(tmp_p
         assert f"bootstrap over {compared}," in evaluate(paths).text()
 
 
+def test_attacks_are_drawn_if_they_are_asked_for(tmp_path):
+    kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 12))]
+    rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
+    scores = write_scores(tmp_path / "a.txt", {id: hash_of(id) for _, id, *_ in rows})
+    result = evaluate_systems("asvspoof2021_la", scores, la_key(tmp_path, rows), num_resamples=50, draw="attacks")
+    assert "bootstrap over 5 attacks," in result.text()
+
+
 def hash_of(text):
     """A number in [0, 1) that depends on ``text``."""
     return zlib.crc32(text.encode()) % 1000 / 1000
@@ -293,6 +301,21 @@ def test_equal_scores_are_noted_instead_of_a_min_tdcf(tmp_path):
     assert case.results["evaluate_2021_LA:eval"]["values"]["eer"] == 1
     assert any("three distinct values" in note for note in result.notes)
     assert result.notes[-1] == "all trials have the same score, 0.25, so no rate here tells the classes apart"
+
+
+def test_rows_of_a_breakdown_have_at_most_200_draws(tmp_path):
+    folder = make_case(tmp_path)
+    result = evaluate_systems("asvspoof2021_la", folder / "good.txt", folder, num_resamples=201)
+    assert result.header["num_row_resamples"] == 200
+
+
+def test_only_the_first_500_rows_have_intervals(tmp_path):
+    """A list may have hundreds of columns with hundreds of values each."""
+    rows = [f"{n},{('real', 'fake')[n % 2]},{n // 40},{n // 40},{n // 40}" for n in range(8000)]
+    scores = {str(n): n % 7 for n in range(8000)}
+    result = of_list(tmp_path, rows, scores, columns="path,label,a,b,c", num_resamples=2)
+    for name, has_interval in (("a", True), ("b", True), ("c", False)):
+        assert {row["eer"].interval is not None for row in result.rows(f"by {name}")} == {has_interval}
 
 
 # Over several corpora

@@ -229,6 +229,7 @@ def test_the_page_is_self_contained(pages):
     assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
     assert all(value[0] == "#" for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "data"))
     assert not re.search(r"@import|url\((?!#)", text)
+    assert "content=\"default-src 'none'" in text
 
 
 def test_scores_of_any_shape_are_drawn(tmp_path):

@@ -247,3 +247,13 @@ def test_a_warning_names_the_list_that_the_calibration_was_learned_on(tmp_path):
     for name, (scores, key) in files.items():
         report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
         assert any("learned on trials of" in line for line in report.warnings) == (name == "own")
+
+
+def test_equal_ids_in_the_lists_of_development_and_test_are_warned_of(tmp_path):
+    """They need not be the same recordings."""
+    ids = [str(number) for number in range(60)]
+    dev_scores, dev_key = list_with_scores(tmp_path, "dev", ids)
+    scores, key = list_with_scores(tmp_path, "test", [*ids, "new"])
+    source = ThresholdSource([str(dev_scores)], str(dev_key), dev_phase="all")
+    report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
+    assert any("have ids of development" in line for line in report.warnings)

@@ -51,6 +51,20 @@ def test_only_the_adapter_and_the_back_end_are_trained_and_saved(detector, start
     assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
 
 
+def test_an_adapted_run_resumes_only_with_the_detector_that_it_started_from(detector, start, recipe):
+    values = recipe({"adapt": LORA, "init_from": start})
+    train(values)
+    Detector.from_config(detector.config).save(start)
+    refused(values, r"is not the base of .*resume\.pt: the SHA-256 .* restore the file of `train.init_from`$")
+
+
+def test_a_resume_file_of_an_adapted_run_without_a_base_is_refused(start, recipe):
+    values = recipe({"adapt": LORA, "init_from": start})
+    folder = train(values)
+    torch.save({key: value for key, value in state_of(folder).items() if key != "base"}, folder / "resume.pt")
+    refused(values, r"resume\.pt does not fit this run \(it does not name its base\)")
+
+
 def test_an_adapted_run_resumes_only_with_the_pre_training_file_of_its_base(recipe, small_model, tmp_path):
     """Its pre-training file may move, but no other one may take its place."""
     options = {key: value for key, value in small_model["frontend"].items() if key != "name"}

@@ -13,12 +13,13 @@ from nes2net.training.run import train
 
 
 def evaluate(folder, corpus, tmp_path, checkpoint):
-    """Score the training part, and evaluate it with ``--card``."""
+    """Score the training part, and evaluate it with ``--card``; returns the words of the evaluation."""
     scores = tmp_path / f"{checkpoint}.txt"
     title = f"asvspoof2019_la {corpus}"
     assert main(f"score {title} --split train --model {folder / checkpoint} --device cpu --out {scores}".split()) == 0
     evaluation = f"evaluate asvspoof2019_la {scores} --keys {corpus} --phase train --resamples 40 --card {folder}"
     assert main(evaluation.split()) == 0
+    return evaluation
 
 
 def test_a_run_writes_a_card_that_the_hub_reads(recipe):
@@ -55,6 +56,27 @@ def test_an_evaluation_adds_its_figures_to_the_card_once(recipe, corpus, tmp_pat
     assert [figure.dataset_split for figure in card.data.eval_results] == ["dev", "dev", "train"]
     assert card.data.license == "mit"
     assert card.text.endswith("Our own *words*.\n")
+
+
+def test_figures_of_another_checkpoint_are_not_added_to_a_card(recipe, corpus, tmp_path, capsys):
+    """Here the file of the same name has changed since it was scored."""
+    folder = train(recipe(train={"epochs": 1}))
+    evaluation = evaluate(folder, corpus, tmp_path, "epoch_1.pth")
+    before = (folder / "card.json").read_text()
+    other_run = train(recipe(train={"epochs": 1}, seed=2))
+    (folder / "epoch_1.pth").write_bytes((other_run / "epoch_1.pth").read_bytes())
+    assert main(evaluation.split()) == 2
+    assert "has no such checkpoint: name its folder with --card" in capsys.readouterr().err
+    assert (folder / "card.json").read_text() == before
+
+
+def test_an_exported_checkpoint_has_only_its_own_figures_in_its_card(recipe, corpus, tmp_path):
+    folder = train(recipe(train={"keep": "all"}))
+    evaluate(folder, corpus, tmp_path, "epoch_1.pth")
+    for name, splits in (("epoch_1.pth", {"dev", "train"}), ("epoch_2.pth", {"dev"})):
+        export(Detector.from_pretrained(folder / name, "cpu"), "safetensors", tmp_path / "out")
+        figures = ModelCard.load(tmp_path / "out" / "README.md").data.eval_results
+        assert {figure.dataset_split for figure in figures} == splits
 
 
 def test_text_of_a_checkpoint_is_escaped_in_its_card(recipe, detector, tmp_path):

@@ -115,6 +115,11 @@ def test_a_damaged_recording_of_an_effect_is_an_error_and_a_missing_one_is_lost(
     assert "2.wav is not there any more" in first_example(trials, babble).lost
 
 
+def test_a_silent_impulse_response_is_an_error(trials, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
+    assert "silent.wav is silent" in first_example(trials, NoiseAugmentation(rir=tmp_path, probability=1)).error
+
+
 def fails(path, *_):
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 
@@ -158,6 +163,17 @@ def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, tmp_p
         dataset = TrainingSet(Examples(trials), 4000, **options)
         for index, head in enumerate(heads):
             assert_array_equal(dataset[1, index].waveform.numpy(), head)
+
+
+def test_whole_recordings_are_decoded_if_their_heads_are_not_enough(trials, folders):
+    noise = NoiseAugmentation(**folders, probability=1)
+    for options in (
+        {"crop": "random"},
+        {"num_samples": None},
+        *({"effects": [effect]} for effect in (RawBoost(5), DrawnSpeed(0.9, 1.1), noise)),
+    ):
+        dataset = TrainingSet(Examples(trials), **{"num_samples": 4000, **options})
+        assert dataset.samples_to_read is None
 
 
 def test_workers_share_the_processors_of_the_machine(monkeypatch):
@@ -300,3 +316,13 @@ def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
     short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
     pieces = list_examples(recipe(data=PIECES).data, short)
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
+
+
+def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros(recipe, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
+    short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+    values = recipe(data=PIECES)
+    batch = inputs_of(training_batches(values, list_examples(values.data, short), None))[0]
+    assert batch.shape[1] == 3000
+    assert (batch[:, :100] == 0.5).all()
+    assert (batch[:, 100:] == 0).all()

@@ -64,6 +64,12 @@ def test_fewer_utterances_than_processes_are_refused():
     EpochBatches(21, 10, 1, True, share)
 
 
+def test_the_last_batch_has_the_pieces_that_are_otherwise_dropped():
+    steps = indices_of(EpochBatches(30, 4, 3, True, lengths=list(range(100, 130)), drop_last=False))
+    assert [len(step) for step in steps] == [4] * 7 + [2]
+    assert sorted(chain.from_iterable(steps)) == list(range(30))
+
+
 def test_a_balance_holds_in_an_incomplete_batch():
     groups = ["a"] * 40 + ["b"] * 12
     balance = Balance(52, [Level(groups)])

@@ -1,5 +1,7 @@
 """Logistic regression as a run of training: scikit-learn's scores, an ordinary run folder, resumed."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,17 @@ def test_only_the_last_layer_is_trained(probe, small_model):
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert {name.split(".")[-1] for name in changed} == {"weight", "bias"}
     assert len(changed) == 2
+
+
+def test_labels_stay_with_their_embeddings_if_a_file_cannot_be_read(probe, corpus, trials, tmp_path):
+    copy = shutil.copytree(corpus, tmp_path / "copy")
+    (copy / trials[0].path.relative_to(corpus)).write_bytes(b"fLaC")
+    folder = train(probe(data={"root": str(copy)}), device="cpu")
+    embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
+    targets = np.array([trial.target for trial in trials[1:]])
+    weight, bias, _ = fit_logistic(embeddings, targets, 1e6)
+    scores = [detector_of(folder).score(trial.path) for trial in trials[1:]]
+    assert_allclose(scores, embeddings @ weight + bias, rtol=1e-3, atol=1e-3)
 
 
 def test_two_logits_differ_by_the_log_odds(probe, dev_trials):

@@ -1,12 +1,15 @@
 """An interrupted run resumes to the same weights, bit for bit, on one device in float32."""
 
+import errno
 import os
 import random
 import shutil
 import signal
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +26,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
+from nes2net.training.resume_file import _check_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -302,6 +306,18 @@ def test_a_full_disk_keeps_the_last_save(runs, whole_run, tmp_path, capsys):
     assert_same_run(train(torn), whole_run)
 
 
+def test_a_disk_that_fails_ends_the_run_as_one_that_can_be_resumed(runs, whole_run, monkeypatch, tmp_path):
+    torn = runs("torn")
+
+    def fail(self):
+        raise OSError(errno.EIO, "", str(self.selection.folder / "resume.pt"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.RunState, "save", fail)
+        assert main(command_of(torn, tmp_path)) == 75
+    assert_same_run(train(torn), whole_run)
+
+
 def test_a_run_whose_data_went_away_resumes_when_it_is_back(runs, whole_run, corpus, monkeypatch, tmp_path, capsys):
     """It ends while the files are away, with the last save."""
     root = shutil.copytree(corpus, tmp_path / "mounted")
@@ -360,6 +376,17 @@ def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, whole_run, monkeyp
     assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole_run)
 
 
+def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    values = recipe()
+    with cut(loop.RunState, "save", lambda state: state.progress.epoch == 3):
+        train(values)
+    time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
+    events = EventAccumulator(str(Path(values.logs) / train(values).name)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
 def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch):
     """As the system does if memory runs out: training stops with the last save."""
     values = {"save_every_minutes": 0.0}
@@ -395,3 +422,12 @@ def test_a_resume_file_of_another_version_is_refused(recipe):
     for version in (3, 99):
         torch.save({"version": version}, folder / "resume.pt")
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")
+
+
+def test_words_of_a_saved_generator_have_32_bits():
+    """Any of them can be 0."""
+    words = torch.tensor([0, 1, 2**32 - 1])
+    assert _check_32_bit_words(words) is words
+    for wrong in (words - 1, words + 1, words.int(), words[None]):
+        with pytest.raises(ValueError, match="whole numbers of 32 bits"):
+            _check_32_bit_words(wrong)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import assert_near, genuine_checkpoint
-from builders.runs import refused, state_of, stop, weights_of
+from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.data.registry import corpora
@@ -106,6 +106,11 @@ def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe,
     assert load_recipe(folder / "recipe.yaml").ssl_checkpoint is None
     note = "note: front-end 'lps' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
     assert capsys.readouterr().err.count(note) == 1
+
+
+def test_another_seed_trains_other_weights(recipe):
+    first, second = (weights_of(train(recipe(train={"epochs": 1}, seed=seed))) for seed in (1, 2))
+    assert not same(first, second)
 
 
 def test_a_folder_of_another_run_is_refused(recipe):

@@ -134,3 +134,17 @@ def test_pieces_of_similar_length_share_a_batch(piece_batches):
     assert (np.diff(numbers[:, 0]) < 0).any()
     assert (np.diff(blocks) < 0).any()
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
+
+
+def test_pieces_differ_between_epochs_and_are_the_same_after_resuming(piece_batches):
+    steps = numbered(piece_batches)
+    assert numbered(piece_batches, start=30) == steps[30:]
+    assert numbered(piece_batches, 2) != steps
+
+
+def test_each_epoch_omits_other_pieces():
+    batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
+    ever_omitted = set()
+    for number in range(1, 40):
+        ever_omitted |= set(range(50)).difference(*epoch(batches, number))
+    assert len(ever_omitted) > 30

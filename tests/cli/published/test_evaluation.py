@@ -87,6 +87,14 @@ def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script)
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
 
 
+def test_in_the_wild_is_not_evaluated_if_scores_are_missing(g200, script):
+    lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
+    write(g200.folder / "edited.txt", lines[:-2])
+    stdout, stderr = script("python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv", status=2)
+    assert stdout == ""
+    assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
+
+
 def test_scores_whose_negation_changes_nothing_are_warned_of(workdir, script):
     def lines(letter, labels):
         return "".join(f"s {letter}{n} none loc_tx x {label} notrim eval\n" for n, label in enumerate(labels))
