@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from builders.files import write
+
 SAMPLE_RATE = 16000
 #: Path below the root → frequency in Hz, a multiple of 10.
 TONES = {
@@ -25,8 +27,7 @@ def make_musan(root: Path) -> Path:
     """Write ``TONES`` to ``root/musan``, with text files beside them as in MUSAN."""
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     for name, frequency in TONES.items():
-        path = root / "musan" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = write(root / "musan" / name)
         soundfile.write(path, 0.3 * np.sin(2 * np.pi * frequency * time), SAMPLE_RATE)
         (path.parent / "LICENSE").write_text("tones")
         (path.parent / f"._{path.name}").write_bytes(b"resource fork")
@@ -46,7 +47,5 @@ def make_rirs(root: Path) -> Path:
         "pointsource_noises/noise-free-sound-0000.wav": rng.standard_normal(8000) * 0.1,
     }
     for name, samples in files.items():
-        path = root / "RIRS_NOISES" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
+        soundfile.write(write(root / "RIRS_NOISES" / name), samples, SAMPLE_RATE, subtype="FLOAT")
     return root / "RIRS_NOISES"

@@ -6,17 +6,16 @@ import hashlib
 import json
 import os
 import re
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 from urllib.parse import unquote
 
 import pytest
 
+from builders.http_server import Handler, in_thread
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.pack import FORMATS, pack
 from nes2net.lib import remote
@@ -31,7 +30,6 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
-        self.latency = 0.0  # seconds
         self.fault = lambda method, path: 0  # status instead of the file, 0 for none
         self.cut = False  # break off in the middle of each answer
         self.pages = {}  # beside the files
@@ -39,8 +37,7 @@ class Server(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     disable_nagle_algorithm = True
     server: Server
 
@@ -49,7 +46,6 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(self.path)
         span = self.headers.get("Range", "")
         server.requests.append((self.command, path, span))
-        time.sleep(server.latency)
         file = server.folder / path.partition("/resolve/main/")[2] if "/resolve/" in path else server.folder / path[1:]
         page = server.pages.get(path.partition("?")[0])
         status = server.fault(self.command, path) or (200 if page or file.is_file() else 404)
@@ -59,22 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
         if status == 200 and match:
             content = content[int(match[1]) : int(match[2]) + 1]
             status = 206
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{tag}"')
-        self.end_headers()
+        self.answer(status, {"Content-Length": str(len(content)), "ETag": f'"{tag}"'})
         if self.command == "GET":
             self.wfile.write(content[: len(content) // 2] if server.cut else content)
             self.close_connection = server.cut
 
-    do_HEAD = do_GET
-
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.do_GET()
-
-    def log_message(self, *_):
-        pass
 
 
 def packed(corpus: Path, folder: Path, shard_bytes: int = 200_000, group_bytes: int = 100_000) -> Path:
@@ -92,12 +80,8 @@ def series(folder: Path, format: str, split: str = "train") -> str:
     return names[0].replace("00000", f"{{00000..{len(names) - 1:05d}}}", 1)
 
 
-@contextmanager
-def http_store(folder: Path) -> Iterator[Server]:
-    with Server(folder) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
+def http_store(folder: Path) -> AbstractContextManager[Server]:
+    return in_thread(Server(folder))
 
 
 @contextmanager

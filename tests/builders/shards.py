@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builders.files import write
+
 AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 #: What ``datasets`` says of the Arena's columns.
 ARENA = {
@@ -37,15 +39,13 @@ def table(columns: Mapping[str, Sequence[Any]], features: Mapping[str, Any] | No
 
 def write_parquet(path: Path, rows: pa.Table, rows_in_group: int = 2) -> Path:
     """Write a Parquet file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path, row_group_size=rows_in_group)
+    pq.write_table(rows, write(path), row_group_size=rows_in_group)
     return path
 
 
 def write_arrow(path: Path, rows: pa.Table, rows_in_batch: int = 2, *, stream: bool = True) -> Path:
     """Write an Arrow stream, as ``save_to_disk`` does, or an Arrow file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pa.OSFile(str(path), "wb") as sink:
+    with pa.OSFile(str(write(path)), "wb") as sink:
         with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, rows.schema) as writer:
             writer.write_table(rows, rows_in_batch)
     return path
@@ -53,8 +53,7 @@ def write_arrow(path: Path, rows: pa.Table, rows_in_batch: int = 2, *, stream: b
 
 def write_tar(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
     """Write a tar file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as archive:
+    with tarfile.open(write(path), mode) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)

@@ -126,20 +126,7 @@ def scored_batch() -> dict[str, int]:
 #: Faults that only a second device shows, in what is computed of features, and how it refuses them.
 FAULTS = {
     "CPU": (lambda x: x + torch.arange(x.shape[2]), "aten.add.Tensor mixes tensors of the CPU and of the device"),
-    "numpy": (lambda x: x * float(x.detach().numpy().max()), "can't convert a tensor of the device to numpy"),
     "a running sum": (lambda x: x.cumsum(1), "aten.cumsum.default has no deterministic CUDA kernel"),
-    "reflected ends": (
-        lambda x: torch.nn.functional.pad(x.mT, (1, 1), mode="reflect").mT,
-        "aten.reflection_pad1d_backward.default has no deterministic CUDA kernel",
-    ),
-    "a generator": (
-        lambda x: x + torch.rand(x.shape, generator=torch.Generator(), device=x.device),
-        "draws on the device by a generator of the CPU",
-    ),
-    "a recurrent layer in eval mode": (
-        lambda x: torch.nn.LSTM(x.shape[2], 4).to(x.device).eval()(x)[0],
-        "RNN backward can only be called in training mode",
-    ),
     "numbers asked for in a loop": (lambda x: x * sum(value.item() for value in x[0, :, 0]), "25 waits"),
 }
 

@@ -136,5 +136,4 @@ def _asv(folder):
 
 
 def _write(path, clip):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(clip, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+    soundfile.write(write(path), np.clip(clip, -1, 1), SAMPLE_RATE, subtype="PCM_16")

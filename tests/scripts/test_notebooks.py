@@ -41,11 +41,3 @@ def test_a_notebook_gives_the_same_kinds_of_output_as_are_stored(path, folder, m
 
     stored = nbformat.read(path, as_version=4)
     assert joined(kinds(run(folder / path.name))) == joined(kinds(stored))
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_stored_notebook_has_no_trace_of_the_machine_that_ran_it(path):
-    text = path.read_text(encoding="utf-8")
-    assert "/home/" not in text
-    assert str(REPOSITORY) not in text
-    assert "stderr" not in text

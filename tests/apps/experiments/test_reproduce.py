@@ -81,8 +81,7 @@ def test_every_row_is_listed_with_its_figures(output):
     lines = output("experiment reproduce").out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
-    for words in ("XLS-R + Nes2Net-X, single", "1.65 %, mean 1.91", "2504.05657"):
-        assert words in nes2net
+    assert "1.65 %, mean 1.91" in nes2net
 
 
 def test_every_row_is_of_a_split_of_its_corpus():
@@ -133,16 +132,7 @@ def test_everything_that_is_missing_is_listed_before_anything_begins(id, expecte
     tested = corpora.get(find_row(id, ROWS).corpus)
     subjects = {item.partition(": ")[0] for item in items}
     assert subjects == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
-    for how_to_obtain in (tested.obtain["audio"], tested.obtain["protocol"]):
-        assert any(how_to_obtain in item for item in items)
     assert list(workdir.iterdir()) == []
-
-
-def test_with_a_checkpoint_only_data_of_the_test_is_missing(tmp_path):
-    paths = Paths(tmp_path, tmp_path / "out", checkpoint=write(tmp_path / "some.pth"))
-    missing = find_missing(find_row("nes2net_x-2021_la", ROWS), paths)
-    tested = ["protocol of ASVspoof 2021 LA eval", "audio of ASVspoof 2021 LA eval", "keys of ASVspoof 2021 LA"]
-    assert [finding.subject for finding in missing] == tested
 
 
 @pytest.fixture
@@ -173,14 +163,6 @@ def test_training_needs_every_file(recipe, data):
     assert "1 of 12 files are missing in " in missing.problem
     tiny = recipe(data={"root": str(data)})
     assert missing_for_training(tiny, "tiny") == [replace(missing, spares_some=False)]
-
-
-def test_a_missing_file_of_pre_training_is_named_with_its_source(recipe, corpus, tmp_path):
-    model = {"frontend": "xlsr_300m", "backend": "asp_mlp"}
-    without_file = recipe(model=model, data={"root": str(corpus)}, ssl_checkpoint=str(tmp_path / "none.pt"))
-    (missing,) = missing_for_training(without_file, "tiny")
-    assert missing.subject == "pre-training of xlsr_300m"
-    assert missing.remedy.startswith("get xlsr2_300m.pt from https://")
 
 
 def test_a_checkpoint_is_judged_by_the_published_figures(reproduce, checkpoint, score_of, tmp_path):

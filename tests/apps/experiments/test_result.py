@@ -1,13 +1,11 @@
 """Best, mean and deviation over seeds, and the tables of an experiment."""
 
-import json
 from statistics import stdev
 
 import pytest
 
 from nes2net.apps.experiments.description import Experiment
 from nes2net.apps.experiments.result import Measured, SystemOnSet, comparability_notes, experiment_result
-from nes2net.evaluation.page import Pages
 from nes2net.evaluation.writers import grid
 
 
@@ -44,13 +42,6 @@ def texts(table):
     return [[cell.text_with_details for cell in row] for row in grid(table).rows]
 
 
-def test_the_table_has_the_best_and_the_mean_of_each_system_on_each_set(result):
-    eer, dcf, *_ = result.tables
-    assert grid(eer).head == ["system", "LA", "DF"]
-    assert texts(eer) == [["single", "1.73 (mean 1.89)", "1.00"], ["3 <averaged>", "1.66", "–"]]
-    assert texts(dcf)[0] == ["single", "0.0346 (mean 0.0379)", "0.0200"]
-
-
 def test_the_details_have_the_figures_over_seeds_of_each_set(result):
     deviation = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}"
     trials = ["6", "1\u202f200"]
@@ -81,28 +72,3 @@ def test_results_that_cannot_be_compared_are_named(measurements):
         "LA: a partial result, because scores are missing: seed2",
     ]
     assert comparability_notes(measurements) == []
-
-
-def written(result, folder):
-    """The texts of the result as HTML, JSON, LaTeX and Markdown."""
-    paths = [folder / name for name in ("table.html", "table.json", "table.tex", "table.md")]
-    Pages(*paths).write(result)
-    return [path.read_text() for path in paths]
-
-
-def test_every_form_of_the_table_escapes_its_text(result, tmp_path):
-    page, _, _, markdown = written(result, tmp_path)
-    assert "<b>&" not in page
-    assert "Title &amp; &lt;b&gt;" in page
-    assert 'href="reports/seed1/a%20b.html"' in page
-    assert "<script" not in page
-    assert "Note: a \\*note\\*." in markdown
-
-
-def test_every_form_of_the_table_marks_the_best(result, tmp_path):
-    _, data, latex, markdown = written(result, tmp_path)
-    tables = json.loads(data)["tables"]
-    assert tables[0]["rows"][0]["best_seed"] == {"value": 2}
-    assert "**1.66**" in markdown
-    assert r"\textbf{1.66}" in latex
-    assert r"single & 1.73 (mean 1.89) & 1.00 \\" in latex

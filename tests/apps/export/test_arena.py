@@ -12,7 +12,7 @@ import yaml
 from builders import input_error
 
 from nes2net import Detector
-from nes2net.apps.export.arena import ArenaModel, check_meta
+from nes2net.apps.export.arena import ArenaModel
 from nes2net.models.card import arxiv_number
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.score_file import read_scores
@@ -132,28 +132,6 @@ def test_a_full_description_passes_the_check(write, spectral_detector, tmp_path,
     assert system["slug"] == "mine-2"
     assert system["params_millions"] == round(sum(p.numel() for p in spectral_detector.parameters()) / 1e6, 4)
     assert system["paper"]["arxiv_id"] == "2504.05657"
-
-
-def test_each_wrong_fact_of_a_description_is_named(write, tmp_path):
-    out = tmp_path / "out"
-    write(*URLS)
-    system = system_in(out)
-    for content, says in (
-        ({"system": system | {"slug": "No Slug"}}, "system.slug"),
-        ({"system": system | {"params_millions": "many"}}, "system.params_millions"),
-        ({"system": system | {"paper": {"arxiv_id": "2504.05657"}}}, "system.paper.url"),
-        ([], "the Arena does not accept this system"),
-    ):
-        (out / "meta.yaml").write_text(yaml.safe_dump(content))
-        with input_error(says):
-            check_meta(out)
-
-
-def test_an_arxiv_number_that_the_arena_would_refuse_is_refused_before_anything_is_written(
-    checkpoint, tmp_path, refused
-):
-    refused(f"export {checkpoint} --to arena --out {tmp_path}/out --arxiv paper.pdf", "arxiv_id")
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_detector):

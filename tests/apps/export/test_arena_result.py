@@ -66,8 +66,3 @@ def test_a_result_of_another_corpus_than_a_set_of_the_hub_is_refused(home, refus
     message = "the Arena only accepts scores of sets of the hub, not of in_the_wild: use hub:OWNER/NAME"
     refused("export system --to arena --scores scores.txt --corpus in_the_wild", message)
     assert not (home / "system" / ".eval_results").exists()
-
-
-def test_an_incomplete_description_of_the_system_is_refused(home, refused):
-    write(home / "system" / "meta.yaml", yaml.safe_dump({"system": {**SYSTEM, "code": None}}))
-    refused(f"export system --to arena --scores scores.txt --corpus {SET}", "system.code")

@@ -15,19 +15,6 @@ def source(spectral_detector, workdir):
     return workdir / "in.pth"
 
 
-def test_flags_of_export_that_are_missing_or_without_effect_are_refused_before_loading(
-    source, workdir, refused, monkeypatch
-):
-    monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
-    for words, message in (
-        ("--to hf", "--to and --out"),
-        ("--to pth --out out.pth --quantize int8", "--quantize is used only with --to onnx"),
-        ("--to onnx --out out.pth", "choose a name that ends in .onnx"),
-    ):
-        refused(f"export in.pth {words}", message)
-    assert list(workdir.iterdir()) == [source]
-
-
 def test_an_existing_export_is_replaced_only_by_overwrite(source, workdir, output, refused):
     words = "export in.pth --to safetensors --out out"
     output(words)
@@ -68,11 +55,6 @@ def test_an_adapted_detector_is_merged_with_its_base(adapted_detector, small_mod
     assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), adapted_detector(waveform), atol=1e-6, rtol=0)
-
-
-def test_a_detector_without_a_base_is_not_merged(source, refused):
-    message = "this detector holds all its tensors, so there is nothing to"
-    refused("export in.pth --to merged --out merged.pth", message)
 
 
 def test_an_exported_average_of_adapted_detectors_is_merged(adapted_detector, output):

@@ -84,15 +84,6 @@ def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info, outp
     assert "are too good" in sheet["warning"][0]
 
 
-def test_info_tells_that_what_made_scores_without_a_record_is_not_known(tmp_path, info):
-    assert "what made the scores is not known" in info(write(tmp_path / "lone.txt", "a 1.0\nb -1.0\n"))
-
-
-def test_info_counts_the_repeated_ids_of_a_score_file(tmp_path, info):
-    scores = write(tmp_path / "s.txt", "a 1.0\nb -1.0\na 1.0\na 2.0\n")
-    assert info(scores, "--json")["repeated"] == "2 lines repeat an id"
-
-
 def test_no_command_of_a_record_stands_in_the_next_command(tmp_path, info):
     scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
     write_record(scores, corpus={"name": "$(touch pwned)", "protocol": "eval"})

@@ -7,11 +7,6 @@ from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.apps.info.identify import identify
 from nes2net.models.checkpoints.state_dict import save_state_dict
-from nes2net.training.objective import Objective
-from nes2net.training.optimisation import create_optimizer
-from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.selection import Selection
-from nes2net.training.state import Progress, RunState
 
 
 def test_pre_training_files_are_identified_in_each_packing(pretrained):
@@ -60,28 +55,6 @@ def test_a_wrong_record_of_the_model_is_an_error_with_the_file(tmp_path):
         for read in (identify, Detector.from_pretrained):
             with input_error(r"odd\.pth"):
                 read(tmp_path / "odd.pth")
-
-
-def test_a_resume_file_is_identified(detector, tmp_path):
-    recipe = Recipe(model=detector.config)
-    optimizer = create_optimizer(detector.parameters(), recipe.train)
-    selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
-    objective = Objective(detector, recipe)
-    RunState(recipe, {}, objective, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
-    identity = identify(tmp_path / "resume.pt")
-    assert identity.kind == "resume file of a training run, in epoch 5, step 7"
-    assert identity.config == detector.config
-    assert not identity.misfit
-    assert identity.provenance.to_dict()["recipe"] == recipe.to_dict()
-
-
-def test_files_without_weights_are_refused(tmp_path):
-    torch.save({"lr": 0.1}, tmp_path / "y.pth")
-    (tmp_path / "empty").mkdir()
-    no_tensors = r"y\.pth holds no state dict: .*found a dictionary with 'lr'"
-    for name, message in (("y.pth", no_tensors), ("empty", "is not a folder of a detector")):
-        with input_error(message):
-            identify(tmp_path / name)
 
 
 def test_weights_without_a_known_architecture_are_of_an_unknown_model(tmp_path):

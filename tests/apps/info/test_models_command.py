@@ -41,10 +41,6 @@ def test_the_list_as_json_has_the_training_corpora_of_each_model(output, home):
     assert detectors["AASIST"]["trained_on"] == ["asvspoof2019_la:train"]
 
 
-def test_a_card_says_whether_the_file_is_here(output, home):
-    assert "on this machine          no" in output("models AASIST").out
-
-
 def test_an_unknown_model_is_answered_with_the_nearest(refused, home):
     refused("models aasist", "there is no model 'aasist'; did you mean 'AASIST'?")
     refused("predict a.wav --model aasist", "checkpoint aasist not found; did you mean 'AASIST'?")
@@ -53,22 +49,6 @@ def test_an_unknown_model_is_answered_with_the_nearest(refused, home):
 def test_a_model_that_cannot_be_downloaded_is_named(output, refused, home):
     assert "README of github.com/Liu-Tianchi" in output("models Nes2Net-X").out
     refused("predict a.wav --model wav2vec2_Nes2Net_X", "cannot be downloaded by a program", "--model")
-
-
-def test_without_a_model_a_first_one_is_advised(refused, home):
-    refused("predict a.wav", "--model", "AASIST (1.3 MB): a first try")
-
-
-def test_the_list_says_which_result_each_released_file_is_of(output, home):
-    lines = output("models").out.splitlines()
-    for result, figure, files in (
-        ("nes2net_x-2021_df", "1.65", "checkpoint, scores"),
-        ("nes2net_x_val_aug-in_the_wild", "5.15", "checkpoint, scores"),
-        ("nes2net_x-2021_la", "1.73", "–"),
-    ):
-        (line,) = [line for line in lines if line.startswith(f"  {result} ")]
-        assert line.split("  ")[-1].strip() == files
-        assert f" {figure} " in line
 
 
 def test_cards_have_the_addresses_of_released_files(output, home):

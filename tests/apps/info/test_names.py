@@ -10,7 +10,7 @@ from builders import slow, some
 from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, STORED_CARDS, stored_overview
 from nes2net.apps.info.part_options import option_rows
-from nes2net.data.registry import corpora, effects
+from nes2net.data.registry import corpora
 from nes2net.lib.options import options_of
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED_MODELS
@@ -92,14 +92,6 @@ def test_the_sheet_of_a_corpus_has_its_rule_and_its_numbers(name, info):
     assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()]
 
 
-@pytest.mark.parametrize("name", KINDS["conditions"])
-def test_the_sheet_of_a_condition_has_its_strengths_and_its_needs(name, info):
-    fields = info(name, "--json")
-    condition = effects.get(name)
-    assert fields["strength"] == (condition.strengths_in_words() or "none")
-    assert fields.get("needs", "") == " and ".join(condition.needs)
-
-
 @pytest.mark.parametrize("registry", [frontends, backends])
 def test_every_option_has_a_meaning(registry):
     for name in registry.names():
@@ -142,22 +134,3 @@ def test_every_source_in_a_recipe_is_of_a_key(name):
 def test_a_misspelt_name_gets_the_nearest(refused):
     for wrong, meant in (("asvspof5", "asvspoof5"), ("SLS", "sls"), ("nes2netx", "nes2net_x")):
         refused(f"info {wrong}", f"did you mean '{meant}'?")
-
-
-def test_models_of_similar_names_are_told_apart(info):
-    assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
-
-
-def test_things_of_the_same_name_are_told_apart(monkeypatch, info):
-    monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
-    text = info("sls")
-    assert text.count("2 things are called sls") == 2
-    assert "sls: front-end" in text
-    assert "sls: back-end" in text
-
-
-def test_info_of_a_name_tells_of_a_file_of_that_name(monkeypatch, tmp_path, info):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "lps").write_text("a 1.0\n")
-    assert "nes2net info ./lps" in info("lps")
-    assert "lps: score file" in info("./lps")

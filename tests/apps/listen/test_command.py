@@ -19,7 +19,6 @@ from builders.live import HOP, WINDOW, expected, lines_of, windows
 
 from nes2net.apps.listen.sources import open_source
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.lib.installation import how_to_install
 
 OPTIONS = ["--device", "cpu", "--window", WINDOW, "--hop", HOP]
 
@@ -161,8 +160,3 @@ def test_lost_samples_of_the_microphone_are_a_gap_by_the_clock(monkeypatch):
     assert [float(block.samples[0, 0]) for block in blocks] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert [block.time is None for block in blocks] == [True, True, False, True]
     assert blocks[2].time >= 0.4
-
-
-def test_without_websockets_the_extra_is_named(refused, listen_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "websockets", None)
-    refused(["listen", "--serve", "7861", "--model", listen_folder / "small.pth"], how_to_install("listen"))

@@ -1,12 +1,9 @@
 """What whoever runs `nes2net listen --serve` asks it: health and metrics."""
 
-import re
-
 import httpx
 import pytest
 from builders import PATIENCE
 from builders.live import expected
-from conftest import repository_text
 
 pytest.importorskip("websockets")
 pytest.importorskip("prometheus_client")
@@ -75,11 +72,3 @@ def test_metrics_count_what_was_scored(serve, small, call):
     assert counts["nes2net_calls_total", "1000"] == 1
     assert counts["nes2net_calls_present",] == 0
     assert counts["nes2net_lag_seconds_count",] == len(expected(small, call[0]))
-
-
-def test_every_metric_is_described_in_the_manual(serve):
-    page = repository_text("docs/listen.md")
-    manual_names = set(re.findall(r"^\| `(nes2net_\w+)` \|", page, re.M))
-    families = {name.removesuffix("_total") for name, *_ in metrics(serve()) if name.startswith("nes2net_")}
-    families = {name for name in families if not name.endswith(("_bucket", "_sum", "_created", "_count"))}
-    assert families <= {name.removesuffix("_total") for name in manual_names}

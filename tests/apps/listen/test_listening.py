@@ -2,17 +2,14 @@
 
 import gc
 import json
-import re
 import threading
 import time
 import tracemalloc
-from collections import defaultdict
 
 import numpy as np
 import pytest
 from builders import PATIENCE, input_error
 from builders.live import WINDOW, expected, heard, judge_of, lines_of, session_of, windows
-from conftest import repository_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,35 +129,6 @@ def test_the_rule_for_windows_without_speech_changes_no_other_window(judge, call
         assert [skipped.get(key) for key in keys] == [weighed.get(key) for key in keys]
     assert not any("speech" in line or "reason" in line for line in lines["none"])
     assert lines["skip"][-1]["skipped"] == sum(silent)
-
-
-def test_lines_have_the_keys_of_the_manual(judge, calls_it_spoof, music, call, monkeypatch, small):
-    """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
-    page = repository_text("docs/listen.md")
-    named = r"`\w+`(?: \([^|)]*\))?"
-    rows = re.findall(rf"^\| ({named}(?:, {named})*)(?: with a calibration)? \| (.*) \|$", page, re.MULTILINE)
-    keys = defaultdict(set)
-    for events, row in rows:
-        for event in re.findall(r"`(\w+)`", events):
-            keys[event] |= set(re.findall(r"`(\w+)`", row))
-    scores = small.scores
-    calls = []
-
-    def fail_once(waveform, *arguments):
-        calls.append(waveform)
-        return scores(waveform) * (np.nan if len(calls) == 2 else 1)
-
-    monkeypatch.setattr(small, "scores", fail_once)
-    blocks = [Block(call[:1]), Block(music[:, :48000]), Block(call[:1], 9.0)]
-    session = session_of(judge(calls_it_spoof))
-    assert set(session.ready) <= {"event", *keys["ready"]}
-    lines = list(Listening(session, blocks).lines())
-    lines += heard(judge(keep="latest", max_behind=0.5), [Block(call[:1])])  # a second comes at once
-    events = {line["event"] for line in lines}
-    assert {"score", "alarm", "clear", "silence", "gap", "skipped", "end"} <= events
-    for line in lines:
-        assert set(line) <= {"event", *keys[line["event"]]}, line
-    assert {"event", *keys["end"]} == set(lines_of(lines, "end")[0]) | {"real_time_factor"}
 
 
 def test_wrong_samples_end_a_call_after_its_last_lines(judge, small, call):

@@ -31,12 +31,6 @@ def test_a_window_or_hop_without_a_length_is_refused(error_of, source, flag, num
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_max_behind_of_0_is_refused(error_of, source):
-    error = error_of(source, "--max-behind", "0")
-    assert error == "nes2net: error: --max-behind must be at least 0.001, not 0.0\n"
-
-
-@pytest.mark.parametrize("source", SOURCES)
 def test_a_detector_of_source_tracing_is_refused(error_of, source, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     error = error_of(source, model=tracing)

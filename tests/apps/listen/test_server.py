@@ -174,10 +174,8 @@ GARBAGE = {
     "no JSON": (lambda client: client.send("hello"), "is not understood"),
     "deep JSON": (lambda client: client.send("[" * 60000), "nested more than"),
     "long text": (lambda client: say(client, **START, session="x" * 70000), "at most 65536 characters"),
-    "no names of channels": (lambda client: say(client, **START, channels=3), "name each channel with `names`"),
     "a file": (send_file, "the header of an audio file (WAV)"),
     "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
-    "twice": (lambda client: (say(client, **START), say(client, **START)), "was started already"),
 }
 
 
@@ -336,13 +334,3 @@ def test_clients_do_not_change_the_lines_of_each_other(serve, small, call, monke
         for caller in callers:
             caller.join(PATIENCE)
     assert not any(caller.is_alive() for caller in callers)
-
-
-def test_a_port_that_is_not_free_is_refused(refused, listen_folder):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        refused(
-            ["listen", "--serve", port, "--model", listen_folder / "small.pth"],
-            f"port {port} of 127.0.0.1",
-            "another --serve",
-        )

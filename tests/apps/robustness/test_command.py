@@ -33,28 +33,21 @@ def test_the_command_reports_each_condition(computing, tmp_path, command):
     assert source["protocol"] == "4sec"
 
 
-WORDS = "gain:-20 --operating-point cost:1,10,0.5 --calibration {}.json"
-
-
-@pytest.fixture
-def of_detector(spectral_detector, tmp_path, monkeypatch):
-    """What the calibration own.json was learned from; other.json is of another detector."""
-    monkeypatch.chdir(tmp_path)
+def test_the_threshold_of_a_calibration_is_used(computing, spectral_detector, tmp_path, output):
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
-    of_detector = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
-    for name, scored_by in (("own", of_detector), ("other", replace(of_detector, fingerprint="0" * 64))):
-        replace(calibration, scored_by=scored_by).save(tmp_path / f"{name}.json")
-    return of_detector
+    replace(calibration, scored_by=scored_by).save(tmp_path / "c.json")
+    out = output(f"{computing} gain:-20 --operating-point cost:1,10,0.5 --calibration {tmp_path}/c.json").out
+    assert "operating point cost:1,10,0.5 of the calibration" in out
 
 
-def test_a_threshold_that_cannot_be_chosen_is_refused_before_scoring(computing, of_detector, tmp_path, refused):
-    refused(f"{computing} {WORDS.format('other')}", "the calibration does not belong to this detector")
+def test_a_threshold_that_cannot_be_chosen_is_refused_before_scoring(computing, tmp_path, refused):
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_threshold_of_a_calibration_is_used(computing, of_detector, tmp_path, output):
-    out = output(f"{computing} {WORDS.format('own')}").out
-    assert "operating point cost:1,10,0.5 of the calibration" in out
-    result = read_json(tmp_path / "out" / "report.json")
-    assert result["calibration"]["detector"] == of_detector.fingerprint
+def test_a_calibration_of_another_detector_is_refused_before_scoring(computing, tmp_path, refused):
+    calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
+    replace(calibration, scored_by=ScoredBy("0" * 64, "float32", 8000)).save(tmp_path / "c.json")
+    refused(f"{computing} gain:-20 --calibration {tmp_path}/c.json", "calibration does not belong to this detector")
+    assert not (tmp_path / "out").exists()

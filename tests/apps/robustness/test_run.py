@@ -6,7 +6,6 @@ from unittest import mock
 
 import pytest
 from builders import input_error
-from builders.files import write
 
 from nes2net import InputError
 from nes2net.apps.robustness import run as robustness
@@ -96,15 +95,6 @@ def test_noise_of_an_utterance_does_not_depend_on_the_others(run, corpus, tmp_pa
         assert abs(score - other_seed[id]) > 1e-6
 
 
-def test_conditions_that_are_repeated_or_lack_recordings_are_refused(corpus):
-    for conditions, message in (
-        (["white:5", "white"], "'white:5' is named twice"),
-        (["gain", "noise:5"], "condition 'noise:5': needs MUSAN"),
-    ):
-        with input_error(message):
-            planned(corpus, conditions)
-
-
 def test_a_condition_that_fails_does_not_end_the_run(run, corpus, tmp_path):
     root = shutil.copytree(corpus, tmp_path / "corpus")
     bad = planned(root).trials[5].path
@@ -140,13 +130,6 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path):
     assert run(planned(corpus, seed=1), tmp_path, overwrite=True)
 
 
-def test_a_run_by_torchrun_is_refused(run, corpus, tmp_path, monkeypatch):
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
-    with input_error("start it without torchrun"):
-        run(planned(corpus), tmp_path)
-
-
 def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus):
     """Those of ASVspoof 2021 have their labels in a key beside."""
     la = Part("asvspoof2021_la", corpus)
@@ -158,20 +141,6 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus):
     of_subset = {trial.path for trial in planned.trials if trial.label == BONAFIDE}
     assert of_subset < set(planned.sources.speech)
     assert len(planned.sources.speech) == 6
-
-
-def test_the_plan_lists_its_trials_and_conditions(corpus):
-    planned = robustness.plan(Part("asvspoof2021_la", corpus), Suite(keys=corpus / "keys", num_trials=6))
-    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(planned.names)
-    assert len(planned.names) >= 40
-    assert planned.left_out["noise"].startswith("needs musan")
-    assert planned.words()[0].startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
-
-
-def test_trials_without_labels_are_refused(tmp_path):
-    heard, listed = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
-    with input_error("no trial of .* has a label of phase 'eval': name the folder of the"):
-        robustness.plan(Part("generic", heard), Suite(keys=listed))
 
 
 def test_whole_utterances_have_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):

@@ -55,14 +55,6 @@ def test_the_player_gets_its_file_once(client, desk, speech):
     wait(lambda: not left(desk))  # the file is removed after it was sent
 
 
-def test_other_addresses_and_methods_are_not_found(client):
-    for name in ("index.html", "page/score", "redoc", "api/score"):
-        answer = client.get(f"/{name}")
-        assert answer.status_code == 404, name
-        assert answer.json()["error"].startswith("nothing is at this address")
-    assert client.post("/api/info").status_code == 404
-
-
 def test_the_page_is_three_files_that_no_browser_keeps(client):
     """What a browser keeps might belong to another version."""
     for name, kind in (("", "text/html"), ("page.css", "text/css"), ("page.js", "text/javascript")):
@@ -95,17 +87,6 @@ def test_a_parameter_that_would_have_no_effect_is_refused(client, desk, query):
         f"?{query[:100]} is not understood: expected track, channel, judgement here"
     )
     assert left(desk) == []
-
-
-ROUTES = ["/health", "/metrics", "/api/info", "/docs", "/openapi.json"]
-
-
-@pytest.mark.parametrize("path", ROUTES)
-def test_routes_answer_head_requests(client, path):
-    head = client.head(path)
-    assert head.status_code == 200
-    assert head.headers["content-type"] == client.get(path).headers["content-type"]
-    assert head.content == b""
 
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])

@@ -6,13 +6,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from builders import loud_is_fake
 from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of, title_of
 from builders.page_requests import wav
-from builders.voices import voice
 
 from nes2net.apps.serve.desk import Limits
 from nes2net.scoring.decisions import Decider
@@ -76,15 +74,6 @@ def test_the_card_says_why_a_recording_is_not_decided(page, serving, speech, cal
     assert "Why: its level" in text
 
 
-def test_the_box_scores_each_channel_by_itself(page, client, tmp_path):
-    soundfile.write(tmp_path / "call.wav", np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
-    page.goto(str(client.base_url))
-    page.check("#each")
-    page.set_input_files("#files", str(tmp_path / "call.wav"))
-    page.wait_for_selector("#table tr:nth-child(2)")
-    assert [row[0] for row in rows_of(page)] == ["call.wav, channel 0", "call.wav, channel 1"]
-
-
 def test_a_refused_upload_is_an_error_of_the_file(page, serving):
     client, _ = serving(Limits(max_size=1))
     drop(page, client, ("large.wav", wav(80)))
@@ -113,18 +102,3 @@ def test_synthetic_vowels_are_scored_without_a_recording(page, client):
     card_of(page)
     assert title_of(page) == "synthetic vowels.wav"
     assert audio(page, "duration") == 6
-
-
-def test_a_long_track_is_thinned_to_medians(page, client):
-    page.goto(str(client.base_url))
-    scores = np.random.default_rng(0).standard_normal(7000)
-    track = {"times": (2 + 0.5 * np.arange(7000)).tolist(), "scores": scores.tolist(), "duration": 3504}
-    points = page.evaluate("thinned", track)
-    times = [point["time"] for point in points]
-    assert len(points) == 402
-    assert times == sorted(times)
-    assert [times[0], times[-1]] == [0, 3504]
-    assert min(point["low"] for point in points) == scores.min()
-    assert max(point["high"] for point in points) == scores.max()
-    group = sorted(scores[:17])  # 7000 windows in 400 groups
-    assert points[1]["middle"] == group[8]

@@ -5,9 +5,6 @@ import re
 import runpy
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -80,19 +77,3 @@ def test_a_recording_that_ended_a_worker_is_not_tried_again(Worker, small, speec
     assert answers(tmp_path / "done")["good.wav.json"]["score"] == 1.5
     assert (tmp_path / "done" / "good.wav").exists()
     assert len(answers(tmp_path / "failed")) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
-def test_the_program_ends_at_sigterm(model, speech, tmp_path):
-    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, model, "a"])
-    try:
-        wait((tmp_path / "in").is_dir)
-        shutil.copy(speech / "talk.wav", tmp_path / "talk.wav")
-        (tmp_path / "talk.wav").rename(tmp_path / "in" / "talk.wav")
-        wait((tmp_path / "done" / "talk.wav").exists)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait() == 0
-    finally:
-        process.kill()
-        process.wait()

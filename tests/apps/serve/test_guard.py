@@ -53,7 +53,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
 
 async def tell(request):
     headers = {name: value for name, value in request.headers.items() if name != "host"}
-    return JSONResponse({"method": request.method, "query": request.url.query, "headers": headers})
+    return JSONResponse({"headers": headers})
 
 
 def client_of(admitted):
@@ -62,27 +62,17 @@ def client_of(admitted):
     return TestClient(app, base_url="http://lab.example")
 
 
-def asked(admitted, path="/", **headers):
-    """What the application gets of a request."""
-    answer = client_of(admitted).post(path, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
 def test_the_application_gets_only_headers_that_are_known():
     """It may keep what it gets."""
     foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
     headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
-    assert asked(Admitted(), **foreign, **headers)["headers"] == {
+    answer = client_of(Admitted()).post("/", headers=foreign | headers)
+    assert answer.json()["headers"] == {
         "accept": "y" * 1000,
         "accept-encoding": "gzip",
         "content-length": "0",
         "content-type": "a/b",
     }
-
-
-def test_other_parameters_are_ignored_where_they_do_no_harm():
-    assert asked(Admitted(parameters=("a", "b")), f"/?b={'x' * 200}&c=3&&d")["query"] == f"b={'x' * 100}"
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "a;b", 'a\\"b', "ä"])

@@ -35,17 +35,6 @@ def test_without_a_calibration_there_is_no_decision(client):
     assert cells == {"file", "score", "duration", "judged", "remark"}
 
 
-def test_the_answer_says_why_a_recording_is_not_decided(serving, speech, calibration, quiet_population):
-    decider = Decider(replace(calibration, population=quiet_population), 0.3, abstain=0.05)
-    client, _ = serving(decider=decider)
-    (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
-    assert answer["verdict"] == "cannot tell"
-    cells = answer["columns"]
-    assert cells["decision"] == "cannot tell"
-    assert cells["reason"] == answer["row"]["reason"]
-    assert cells["p_value"] < 0.05
-
-
 def test_a_decision_has_the_usual_scores_of_the_calibration(serving, speech, calibration):
     llrs = Llrs(np.linspace(1, 3, 40), np.linspace(-3, -1, 40))
     decider = Decider(replace(calibration, llrs=llrs))

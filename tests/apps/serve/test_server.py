@@ -18,7 +18,6 @@ from nes2net.apps.export.formats import export
 from nes2net.apps.serve import server
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.cli.main import build_parser
-from nes2net.lib.installation import how_to_install
 from nes2net.scoring.decisions.calibration import LinearCalibration
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
@@ -118,12 +117,6 @@ def test_options_that_serve_cannot_use_are_refused(model, tmp_path, refused):
             ("--max-duration 0", "--max-duration must be from 0.001 to 43200, not 0"),
         ):
             refused(f"serve --model {model} {words}", message, silent=True)
-
-
-@pytest.mark.parametrize("library", ["fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn"])
-def test_missing_libraries_of_serve_are_named(model, monkeypatch, refused, library):
-    monkeypatch.setitem(sys.modules, library, None)
-    refused(["serve", "--model", model], how_to_install("serve"))
 
 
 def test_the_limits_of_the_command_are_those_of_python():

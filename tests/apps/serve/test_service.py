@@ -2,17 +2,15 @@
 
 import json
 import logging
-import re
 import signal
 import socket
 import subprocess
 import threading
-from http import HTTPStatus
 
 import httpx
 import jsonschema
 import pytest
-from builders import PATIENCE, dockerfile, input_error, loud_is_fake, needs_serve, wait
+from builders import PATIENCE, dockerfile, input_error, needs_serve, wait
 from builders.page_requests import send, wav
 from conftest import REPOSITORY, repository_text
 from prometheus_client.parser import text_string_to_metric_families
@@ -197,21 +195,3 @@ def test_every_answer_has_the_form_of_the_description(serving, tmp_path, speech,
         jsonschema.validate(answer.json(), of_score[answer.status_code])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**answer.json(), "other": 1}, of_score[answer.status_code])
-
-
-def test_fake_stretches_are_as_described(tmp_path, serving):
-    import soundfile
-
-    client, desk = serving()
-    desk.detector = loud_is_fake.detector()
-    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
-    answer = send(client, tmp_path / "a.wav")
-    assert answer.json()["segments"]
-    jsonschema.validate(answer.json(), answers_of(client, "/api/score")[200])
-
-
-def test_the_description_has_the_statuses_of_the_manual(client):
-    page = repository_text("docs/serve.md")
-    table = page.partition("| status | for |")[2].partition("\n\n")[0]
-    in_manual = {int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")}
-    assert in_manual - {HTTPStatus.NOT_FOUND} == set(answers_of(client, "/api/score")) - {HTTPStatus.OK}

@@ -28,7 +28,7 @@ def test_crops_from_the_start_equal_the_published_ones(num_samples):
         assert_array_equal(head_crop(np.arange(length), num_samples), np.cumsum(reference[name]))
 
 
-def test_an_empty_utterance_is_named():
+def test_an_empty_utterance_is_named_by_every_crop():
     rng = default_rng(0)
     for crop in (head_crop, *(partial(crop, rng=rng) for crop in (random_crop, random_tiled_crop))):
         with input_error("LA_T_1 has no samples"):
@@ -37,7 +37,7 @@ def test_an_empty_utterance_is_named():
 
 @pytest.mark.parametrize("length", [1, 3, 6, 7])
 def test_random_crops_of_a_short_utterance_repeat_it(length):
-    """At exactly the length asked for the published ASVspoof 5 code fails (deviation 15)."""
+    """Also one of exactly the length asked for, on which the published ASVspoof 5 code fails (deviation 15)."""
     for seed in range(5):
         rng = default_rng(seed)
         assert_array_equal(random_crop(np.arange(length), 7, rng), head_crop(np.arange(length), 7))
@@ -66,8 +66,7 @@ def test_ctrsvdd_crops_equal_the_published_ones():
         assert published.rand() == reference[f"{name}_next"]
 
 
-def test_asvspoof5_crops_equal_the_published_ones_but_for_the_last_start():
-    """The same draw gives the same crop; here one more start can be drawn."""
+def test_asvspoof5_crops_equal_the_published_ones_of_the_same_start():
     reference = golden.read("pad_indices")
     for name, length, _ in golden_cases(reference, "a5rand"):
         published = np.cumsum(reference[name])
@@ -85,6 +84,7 @@ def test_asvspoof5_crops_equal_the_published_ones_but_for_the_last_start():
     ],
 )
 def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length, number, min_draws):
+    """As published, a tiled crop of a longer utterance never has its last sample."""
     starts = np.bincount([crop(np.arange(length), 7, default_rng(seed))[0] for seed in range(700)])
     assert len(starts) == number
     assert starts.min() > min_draws

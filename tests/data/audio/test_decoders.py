@@ -15,7 +15,8 @@ from nes2net.data.audio.read import load_audio, measure_audio
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mov"])
-def test_only_mp4_files_that_are_cut_are_refused(tmp_path, suffix):
+def test_an_mp4_file_is_refused_only_if_it_is_cut(tmp_path, suffix):
+    """Not if its frames have gaps or its index stands in front."""
     path = tmp_path / f"noise.{suffix}"
     for options in ({"spread": 8000}, {"options": {"movflags": "faststart"}}):
         encode(path, noise(48000), "aac", **options)
@@ -24,7 +25,7 @@ def test_only_mp4_files_that_are_cut_are_refused(tmp_path, suffix):
 
 
 def test_any_number_of_channels_is_decoded(tmp_path):
-    """On eight planes PyAV's own conversion to an array ends the process (18) or raises an error (19)."""
+    """Also the eight of AAC in planes, on which PyAV's own conversion to an array ends the process or fails."""
     for channels in (1, 7, 8, 12):
         samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")
         path = tmp_path / "array.wav"
@@ -34,10 +35,7 @@ def test_any_number_of_channels_is_decoded(tmp_path):
             np.testing.assert_array_equal(load_audio(ChannelOf(path, channel)), samples[:, channel] / np.float32(32768))
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
-    measured = measure_audio(path)
-    assert measured.second_decoder
-    assert measured.channels == 8
-    assert measured.num_samples >= 4800
+    assert measure_audio(path).channels == 8
 
 
 @pytest.mark.parametrize(

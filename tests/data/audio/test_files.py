@@ -25,7 +25,7 @@ def test_folders_are_searched_for_every_format_that_can_be_read(tmp_path, suffix
     assert recordings_below(tmp_path) == expand_folders([str(tmp_path)]) == [path]
 
 
-def test_a_line_counts_the_skipped_files_of_a_folder(tmp_path, capsys):
+def test_the_skipped_files_of_a_folder_are_counted_in_one_line(tmp_path, capsys):
     for name in ("a.wav", "b.AMR", "notes.txt", "a.dat", "b.dat", "unnamed", ".hidden"):
         (tmp_path / name).touch()
     assert [path.name for path in expand_folders([str(tmp_path)])] == ["a.wav", "b.AMR"]

@@ -7,7 +7,7 @@ from builders.recordings import encode, noise
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net import InputError
-from nes2net.data.audio.read import count_samples, load_audio, measure_audio, stream_audio, to_mono_16k
+from nes2net.data.audio.read import count_samples, load_audio, stream_audio, to_mono_16k
 
 RATE = 16000
 SAMPLES = noise(12000)
@@ -81,16 +81,13 @@ def test_flac_with_samples_beyond_16_bits_is_read_with_ffmpeg(tmp_path):
     which is often wrong.
     """
     path = tmp_path / "speech.flac"
-    for height, refused in ((30000, False), (34000, True)):
-        values = np.round(height * SINE).astype(int)
-        for md5 in MD5_SUMS:
-            path.write_bytes(one_frame_of_flac(values, md5))
-            if refused:
-                with pytest.raises(RuntimeError):
-                    soundfile.read(path)
-            assert measure_audio(path).second_decoder == (refused or any(md5))
-            wrapped = (values + 32768) % 65536 - 32768
-            assert_array_equal(read(path), wrapped / np.float32(32768))
+    values = np.round(34000 * SINE).astype(int)
+    wrapped = (values + 32768) % 65536 - 32768
+    for md5 in MD5_SUMS:
+        path.write_bytes(one_frame_of_flac(values, md5))
+        with pytest.raises(RuntimeError):
+            soundfile.read(path)
+        assert_array_equal(read(path), wrapped / np.float32(32768))
 
 
 def one_frame_of_flac(values, md5):
@@ -125,7 +122,7 @@ def cyclic_redundancy(data, polynomial, width):
 @pytest.mark.parametrize(
     "kind, first, end", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
 )
-def test_every_flipped_byte_of_flac_is_noticed(tmp_path, kind, first, end):
+def test_no_flipped_byte_of_flac_changes_a_sample_unnoticed(tmp_path, kind, first, end):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
     path = tmp_path / "flipped.audio"
     rng = np.random.default_rng(1)
@@ -150,7 +147,7 @@ def test_every_flipped_byte_of_flac_is_noticed(tmp_path, kind, first, end):
     assert refused > 60
 
 
-def test_a_wrong_checksum_is_refused_unless_the_md5_sum_shows_intact_samples(tmp_path):
+def test_a_wrong_checksum_of_flac_is_refused_unless_the_md5_sum_shows_intact_samples(tmp_path):
     """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
     path = tmp_path / "damaged.flac"
     soundfile.write(path, SAMPLES, RATE)

@@ -57,7 +57,7 @@ def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind):
 
 
 @pytest.mark.parametrize("kind", SHARDS)
-def test_a_recording_in_a_shard_has_its_own_size_and_the_stamp_of_the_shard(files, addresses, kind):
+def test_a_recording_in_a_shard_has_the_size_of_its_file_and_the_time_stamp_of_the_shard(files, addresses, kind):
     for file, source in zip(files, addresses[kind]):
         shard, _ = shard_of(source)
         assert size_of(source) == size_of(file)
@@ -72,13 +72,13 @@ def test_the_cache_gives_the_samples_of_a_recording_in_a_shard(files, addresses,
             assert_array_equal(cache.load(source), load_audio(file))
 
 
-def test_a_missing_member_of_a_shard_is_not_there(addresses):
+def test_is_there_is_false_for_a_member_that_a_tar_file_lacks(addresses):
     first = addresses["x.tar"][0]
     assert not is_there(first.parents[1] / "none.flac")
 
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
-def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
+def test_is_there_is_false_for_a_row_that_a_shard_lacks(addresses, row):
     assert not is_there(addresses["x.parquet"][0].with_name(row))
 
 
@@ -115,6 +115,7 @@ def test_a_missing_row_of_a_shard_is_named(addresses):
 
 
 def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
+    """Also if the new one is damaged."""
     tables = [shards.table({"audio": [(file.read_bytes(), file.name)]}) for file in files[:2]]
     for name, write in (("x.parquet", shards.write_parquet), ("x.arrow", shards.write_arrow)):
         for file, rows in zip(files, tables):
@@ -125,8 +126,8 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
             load_audio(path)
 
 
-def test_a_recording_whose_shard_was_removed_while_open_is_lost(files, tmp_path):
-    """A run stops then; a damaged recording is skipped."""
+def test_a_shard_removed_while_open_is_reported_as_lost_not_as_damaged(files, tmp_path):
+    """`LostFile` stops a run, which would skip a damaged recording."""
     path = shards.write_arrow(tmp_path / "x.arrow", shards.table({"audio": [(files[0].read_bytes(), "a.flac")]})) / "0"
     load_audio(path)
     path.parent.unlink()
@@ -134,8 +135,8 @@ def test_a_recording_whose_shard_was_removed_while_open_is_lost(files, tmp_path)
         check_readable(path)
 
 
-def test_few_row_groups_are_held_in_memory(addresses, monkeypatch):
-    """A row group is read once for its rows in order, and as many are kept as `_KEPT_BYTES` allow."""
+def test_row_groups_are_kept_in_memory_up_to_a_limit(addresses, monkeypatch):
+    """As many are kept as `_KEPT_BYTES` allow, and at least one, so that rows in order read their group once."""
     read = []
     original = packed._Table._read
     monkeypatch.setattr(packed._Table, "_read", lambda self, group: read.append(group) or original(self, group))
@@ -151,7 +152,7 @@ def test_few_row_groups_are_held_in_memory(addresses, monkeypatch):
     assert read == [0, 1, 2, 0, 1]
 
 
-def test_shards_are_read_in_a_forked_process(addresses):
+def test_shards_are_read_in_a_process_forked_while_a_thread_reads_one(addresses):
     path = addresses["x.parquet"][0]
     load_audio(path)
     with packed._state.turn, multiprocessing.get_context("fork").Pool(1) as pool:  # turn of a thread that it lacks

@@ -23,13 +23,13 @@ def decoded(contents, encoding, channels=1):
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
-def test_all_256_bytes_of_g711_decode_as_the_standard_says(encoding):
+def test_all_256_bytes_of_g711_decode_to_the_values_of_the_standard(encoding):
     expected = np.array(golden.read("tracing/g711")[encoding]) / 32768
     assert decoded([bytes(range(256))], encoding)[0].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_raw_audio_cut_at_any_byte_gives_the_same_samples(channels):
+def test_raw_audio_decodes_alike_wherever_its_bytes_are_cut(channels):
     samples = SAMPLES[:channels]
     floats = samples.astype(np.float32) / 32768
     contents = {"s16le": samples.T.tobytes()}
@@ -88,7 +88,7 @@ FILES = ["WAV", "RF64", "AIFF", "CAF", "FLAC", "OGG", "MP3", "AU", "webm", "mkv"
 
 @pytest.mark.parametrize("size", [1, 7, 640, 10**6])
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
+def test_an_audio_file_is_refused_as_raw_audio_however_its_bytes_are_cut(files, name, size):
     content = files[name]
     decoder = PcmDecoder("mulaw")
     with input_error(rf"has the header of an audio file \({KINDS.get(name, name)}\)"):
@@ -97,7 +97,7 @@ def test_a_file_is_not_decoded_as_samples_however_it_is_cut(files, name, size):
 
 
 @pytest.mark.parametrize("name", ["WAV", "OGG", "webm"])
-def test_the_header_of_a_file_between_samples_is_refused(files, name):
+def test_the_header_of_an_audio_file_between_raw_samples_is_refused(files, name):
     decoder = PcmDecoder("s16le")
     decoder.push(SAMPLES.tobytes())
     decoder.push(files[name][:5])
@@ -106,7 +106,7 @@ def test_the_header_of_a_file_between_samples_is_refused(files, name):
 
 
 @pytest.mark.parametrize("encoding", ["s16le", "s16be", "f32le", "mulaw", "alaw"])
-def test_audio_is_not_mistaken_for_a_file(encoding):
+def test_raw_audio_is_not_mistaken_for_an_audio_file(encoding):
     """Silence, noise, a tone and all bytes, in pieces."""
     tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
     noise = default_rng(0).bytes(300_000)

@@ -114,7 +114,7 @@ def test_a_recording_with_nan_or_infinite_samples_is_refused(tmp_path, value):
     refused(tmp_path / "x.wav", r"x\.wav holds NaN", readers=(load_audio, lambda path: load_excerpt(path, 1, 2)))
 
 
-def test_one_channel_can_be_chosen(tmp_path):
+def test_one_channel_can_be_read_instead_of_the_mean_of_all(tmp_path):
     samples = default_rng(0).uniform(-0.5, 0.5, (1000, 3)).astype(np.float32)
     soundfile.write(tmp_path / "three.wav", samples, 16000, subtype="FLOAT")
     assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
@@ -123,7 +123,7 @@ def test_one_channel_can_be_chosen(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
-def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypatch, suffix):
+def test_a_recording_longer_than_allowed_is_refused_before_its_end_is_read(tmp_path, monkeypatch, suffix):
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 4000)
     path = tmp_path / f"recording.{suffix}"
     soundfile.write(path, noise(), 16000)
@@ -153,7 +153,7 @@ def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypat
      ("WAV IMA_ADPCM 1", (16000,)), ("WAV IMA_ADPCM 2", (48000,)), ("FFmpeg aac 2", (16000,))],
 )  # fmt: skip
 def test_parts_of_a_recording_have_the_samples_of_the_whole(tmp_path, monkeypatch, kind, rates):
-    """But excerpts at another rate, which are resampled by themselves."""
+    """Excerpts at another rate differ by at most 1e-6, because they are resampled by themselves."""
     file_format, subtype, channels = kind.split()
     for rate in rates:
         path = tmp_path / f"noise_{rate}"

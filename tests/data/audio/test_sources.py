@@ -58,7 +58,7 @@ def test_a_detector_scores_blocks_or_raw_audio_like_their_waveform(spectral_dete
         assert spectral_detector.score(make(), rate) == score
 
 
-def test_sources_that_are_not_audio_are_refused(samples):
+def test_blocks_without_a_rate_without_samples_or_with_nan_are_refused(samples):
     wrong = samples.copy()
     wrong[1, 6000] = np.nan
     for source, rate, message in (

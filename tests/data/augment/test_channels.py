@@ -13,6 +13,7 @@ def sine(frequency, num_samples=16000):
 
 @pytest.mark.parametrize("cutoff", [3400.0, 4000.0, 7500.0])
 def test_a_low_pass_keeps_what_is_below_its_cutoff_and_removes_what_is_above(cutoff):
+    """At the cut-off itself, half of the amplitude is left."""
     below = sine(cutoff - 400)
     above = sine(min(cutoff + 400, 7990))
     middle = slice(200, -200)
@@ -33,7 +34,7 @@ def test_a_low_pass_keeps_the_length_and_type_of_a_waveform(num_samples, dtype):
 
 
 @pytest.mark.parametrize("band", CUTOFFS)
-def test_the_cut_off_is_drawn_in_the_band_for_a_share_of_the_utterances(band):
+def test_a_share_of_the_utterances_is_filtered_at_a_cut_off_drawn_from_the_band(band):
     low, high = CUTOFFS[band]
     impulse = np.zeros(8000, np.float32)
     impulse[4000] = 1

@@ -37,8 +37,11 @@ def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
     assert [t.id for t in CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
     assert [t.id for t in CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
     assert [t.phase for t in CORPUS.keys(train)] == ["train"]
+
+
+def test_a_protocol_of_another_name_is_the_key_of_every_phase(tmp_path):
     own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
-    assert [t.phase for t in CORPUS.keys(own_protocol, "dev")] == [None, None]
+    assert [t.id for t in CORPUS.keys(own_protocol, "dev")] == ["LA_E_1", "LA_E_2"]
 
 
 def test_a_phase_without_keys_is_refused(tmp_path):

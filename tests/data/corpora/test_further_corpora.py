@@ -21,7 +21,7 @@ of_every_corpus = pytest.mark.parametrize("name", CORPORA)
 
 
 @of_every_corpus
-def test_further_corpora_give_their_trials(tmp_path, name):
+def test_further_corpora_give_their_trials_and_keys(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
     make(tmp_path, mini)
@@ -46,10 +46,6 @@ def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
         without = {"train", "validate"}  # of a detector of bona fide
     assert check.complete
     assert {task for task, verdict in check.tasks() if "no" in verdict} == without
-    for split in check.splits:
-        assert bool(split.notes) == bool(corpus.counts_from and corpus.counts.get(split.split))
-        if corpus.beside:
-            assert not split.extra  # recordings of another track
 
 
 def without_last_recording(name, root):
@@ -91,7 +87,7 @@ def test_a_malformed_line_of_a_list_is_named(tmp_path, name, path, line, message
             read(tmp_path, mini.split)
 
 
-def test_the_counts_of_another_edition_are_official_too():
+def test_the_official_counts_are_those_of_the_edition_that_fits():
     corpus = corpora.get("wavefake")
     official = corpus.official_counts("eval", Counts(136085, 18100, 117985))
     assert official == corpus.editions["the paper"]["eval"]
@@ -101,11 +97,8 @@ def test_the_counts_of_another_edition_are_official_too():
 def test_counts_of_a_paper_are_only_a_note(tmp_path):
     make(tmp_path, CORPORA["dfadd"])
     paper = corpora.get("dfadd")
-    official = replace(paper, counts_from="")
     key = paper.keys(tmp_path, "eval")
     assert paper.differences_from_official(key, "eval") is None
-    differences = ["2 trials instead of 3,755", "1 bona fide instead of 755", "1 spoofed instead of 3,000"]
-    assert official.differences_from_official(key, "eval") == differences
     assert "3,755" in check_corpus(paper, tmp_path, splits=["eval"]).splits[0].notes[0]
 
 
@@ -183,11 +176,9 @@ def tracing_protocols(tmp_path):
     return folder
 
 
-def test_mlaad_tracing_protocols_say_what_training_has_seen(tracing_protocols):
-    """Only the files of `fine` do."""
+def test_fine_protocols_of_mlaad_tell_whether_training_has_seen_language_and_model(tracing_protocols):
     trials = corpora.get("mlaad").keys(tracing_protocols, "eval")
     assert [(trial.get("language_seen"), trial.get("model_seen")) for trial in trials] == [(None, None), ("no", "yes")]
-    assert {trial.attack for trial in trials} == {"tts_models/en/vits"}
 
 
 def test_a_repeated_row_of_an_mlaad_tracing_protocol_is_one_trial(tracing_protocols, capsys):

@@ -39,14 +39,13 @@ def test_a_list_may_lie_beside_the_folder_of_its_recordings(tmp_path):
 
 
 def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
-    """Lists may name files anywhere: they are their user's own, and what they name is decoded as audio only."""
+    """Its paths may lead anywhere, as the list is the user's own."""
     rows = "/data/x.wav,spoof,utterance 1,A1\n../y.wav,,,\n"
     file = write(tmp_path / "mine.csv", f"path,label,id,attack\n{rows}")
     trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("../y", tmp_path / "../y.wav")]
     for split in ("train", "dev", "eval", "all"):
         assert CORPUS.trials(file, split) == trials
     assert CORPUS.find_splits(file) == ("all",)
-    assert CORPUS.keys(file) == trials[:1]
 
 
 def test_the_only_list_of_a_folder_is_its_protocol(tmp_path):
@@ -159,9 +158,6 @@ def test_segments_are_read_from_the_rttm_file_beside_the_list(tmp_path, name):
             "b": [Segment("bonafide", 0.0, 1.01)],
             "c": [Segment("spoof", 0.0, 1.02)],
         }
-    labels = CORPUS.segment_labels(tmp_path, "dev", 20)
-    assert labels["sub/a%20b"].tolist() == [1] * 15 + [0] * 8 + [1] * 27
-    assert labels["b"].tolist() == [1] * 50
 
 
 @pytest.fixture
@@ -184,7 +180,7 @@ def test_durations_are_read_from_reco2dur(list_folder):
     assert generic.segments(list_folder, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
 
 
-def test_segments_that_do_not_fit_the_list_are_refused(list_folder):
+def test_segments_that_contradict_the_list_or_are_not_in_it_are_refused(list_folder):
     write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
     contradiction = "1 utterance has another label .*dev .bonafide, some of it"
     for segments, split, message in (

@@ -67,7 +67,7 @@ def test_a_decimal_comma_is_named(path, text):
         ("path,label\na.wav,spoof\n", "separated by commas.; rename one of its columns to score"),
     ],
 )
-def test_a_header_without_scores_is_called_a_header(path, text, message):
+def test_a_header_without_a_column_of_scores_is_shown_with_the_columns_to_rename(path, text, message):
     path.write_text(text)
     with input_error(f"scores.txt: no column of scores in the header .*{message}") as error:
         ScoreFile.of(path).judgement.scores(path)

@@ -53,7 +53,7 @@ def facts(trials):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_of_other_toolkits_are_read(tmp_path, expected, name):
+def test_lists_of_other_toolkits_give_the_same_trials_as_a_csv_list(tmp_path, expected, name):
     path = write(tmp_path / name, LISTS[name])
     assert facts(CORPUS.trials(path)) == expected
     assert facts(CORPUS.trials(tmp_path)) == expected
@@ -150,7 +150,7 @@ def textgrid_of_praat(folder):
 
 
 @pytest.mark.parametrize("write_labels", [audacity_labels, textgrid_of_praat])
-def test_label_files_beside_the_recordings_state_the_parts(tmp_path, write_labels):
+def test_label_files_of_audacity_or_praat_give_the_segments_of_a_recording(tmp_path, write_labels):
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / name, np.zeros(16000, dtype=np.float32), 16000)
     write(tmp_path / "list.csv", "path,label\na.wav,fake\nb.wav,real\n")

@@ -37,21 +37,35 @@ def written(folder, content):
     return folder / "a.npy"
 
 
-@pytest.mark.parametrize("protocol", [None, *range(2, pickle.HIGHEST_PROTOCOL + 1)])
-def test_a_dictionary_is_read_as_by_numpy(tmp_path, protocol):
-    """As NumPy saves it, and by every protocol of pickles."""
-    content = ARRAYS | ({} if protocol is None else {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]})
-    if protocol is None:
-        np.save(tmp_path / "a.npy", content)
-    else:
-        written(tmp_path, OBJECT + pickle.dumps(np.array(content, object), protocol))
-    arrays = read_npy_dictionary(tmp_path / "a.npy")
-    assert arrays.keys() == content.keys()
+def assert_same_arrays(arrays):
+    assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
         assert arrays[name].dtype == array.dtype
-    for name in content.keys() - ARRAYS.keys():
-        assert list(arrays[name]) == ["0", "1"]
+
+
+def test_a_dictionary_that_numpy_saved_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", ARRAYS)
+    assert_same_arrays(read_npy_dictionary(tmp_path / "a.npy"))
+
+
+of_every_protocol = pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+
+
+def pickled_dictionary(folder, content, protocol):
+    return read_npy_dictionary(written(folder, OBJECT + pickle.dumps(np.array(content, object), protocol)))
+
+
+@of_every_protocol
+def test_a_dictionary_is_read_by_every_protocol_of_pickles(tmp_path, protocol):
+    assert_same_arrays(pickled_dictionary(tmp_path, ARRAYS, protocol))
+
+
+@of_every_protocol
+def test_lists_of_a_dictionary_are_read_as_arrays(tmp_path, protocol):
+    content = {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]}
+    for values in pickled_dictionary(tmp_path, content, protocol).values():
+        assert list(values) == ["0", "1"]
 
 
 class Runs:

@@ -135,5 +135,4 @@ def test_an_id_that_would_leave_the_archive_is_escaped_in_the_name_of_its_member
     trial = dev_trials[0]
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
     (packed,) = CORPUS.trials(tmp_path / "all")
-    assert packed.label == "spoof"
     assert packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")

@@ -22,7 +22,6 @@ def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
         Trial("LA_E_2834763", audio / "LA_E_2834763.wav", "bonafide", "LA_0039", phase=split),
         Trial("CON_E_0033629", audio / "CON_E_0033629.wav", "spoof", "LA_0014", "CON", phase=split),
     ]
-    assert [t.label for t in partialspoof.CORPUS.keys(protocols, split)] == ["bonafide", "spoof"]
 
 
 @pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
@@ -33,13 +32,14 @@ def test_segment_labels_of_each_resolution_are_read(tmp_path, resolution, name):
         labels = partialspoof.segment_labels(root, "dev", resolution)
         values_by_id = {name: list(values) for name, values in labels.items()}
         assert values_by_id == {"CON_D_1": [1, 0, 0, 1], "LA_D_2": [1], "LA_D_3": [1, 0]}
-        for values in labels.values():
-            assert values.dtype == np.uint8
 
 
-def test_files_without_segment_labels_are_refused(tmp_path):
+def test_segment_labels_of_an_unknown_resolution_are_refused(tmp_path):
     with input_error("no labels of 30 ms; choose one of 10, 20, 40, 80, 160, 320, 640"):
         partialspoof.segment_labels(tmp_path, "dev", 30)
+
+
+def test_a_missing_file_of_segment_labels_is_named(tmp_path):
     with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
         partialspoof.segment_labels(tmp_path, "dev", 40)
 

@@ -32,15 +32,13 @@ def assert_same_trials(address, local):
     assert blocks.tolist() == local_blocks.tolist()
     assert size_of(trials[3].path) == size_of(local[3].path)
     assert status_of(trials[3].path).size == status_of(local[3].path).size
-    return trials
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_shards_on_an_http_server_give_the_local_trials(folder, format):
     local = CORPUS.trials(folder / format, "train")
     with http_store(folder) as web:
-        trials = assert_same_trials(f"{web.address}/{series(folder, format)}", local)
-        assert str(trials[0].path).startswith("http:/127")
+        assert_same_trials(f"{web.address}/{series(folder, format)}", local)
 
 
 def test_a_missing_shard_of_a_series_is_named(folder):

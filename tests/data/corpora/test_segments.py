@@ -9,7 +9,7 @@ from builders.files import write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.data.corpora.segments import any_spoof, check_labels, covering_segments, fill_gaps, labels_of
+from nes2net.data.corpora.segments import check_labels, covering_segments, fill_gaps, labels_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.metrics.localisation import Segment, pool_labels, read_rttm, rttm_text
 
@@ -47,7 +47,6 @@ def test_time_between_spoofed_segments_is_bona_fide(tmp_path):
     segments = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
     assert [s[:3] for s in segments["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
     assert segments["b"] == [("spoof", 0, 0.9, None)]
-    assert any_spoof(segments) == {"a": True, "b": True}
 
 
 def test_the_frame_at_the_end_has_the_label_of_its_segment():
@@ -59,7 +58,6 @@ def test_time_without_segment_needs_a_label_if_a_file_has_bona_fide_segments(tmp
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
     with input_error(r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
         read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
-    assert any_spoof(read_segments(both, {"a": 1.5, "b": 0.9}, LABELS, "spoof")) == {"a": True, "b": False}
     assert labels_of(read_segments(both, {"a": 1.5}, LABELS, "spoof"), 10)["a"].tolist() == [0] * 150
 
 

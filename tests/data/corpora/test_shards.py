@@ -116,7 +116,6 @@ def test_files_of_a_webdataset_are_joined_by_their_stem(tmp_path):
             ("utt4.flac", None, {}),
         )
     ]
-    assert check_corpus(CORPUS, tmp_path).complete
 
 
 WRONG_TABLES = [
@@ -185,7 +184,6 @@ def damaged_shards(tmp_path):
 def test_a_damaged_shard_is_named(damaged_shards):
     for path in damaged_shards:
         refused_shards(path, f"shard {path} cannot be read .*cut off or damaged")
-        assert not check_corpus(CORPUS, path.parent, splits=["all"]).complete
 
 
 def test_shards_of_several_kinds_are_refused(damaged_shards, tmp_path):

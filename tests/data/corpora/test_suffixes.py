@@ -44,7 +44,7 @@ def test_recordings_that_differ_in_the_case_of_the_suffix_are_refused_without_a_
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_that_are_not_read_are_named(tmp_path, capsys):
+def test_recordings_of_another_suffix_are_counted_in_a_note(tmp_path, capsys):
     for name in ("0.wav", "1.flac", "2.FLAC", "3.mp3", "README", "notes.txt", "._0.wav"):
         write(tmp_path / name)
     CORPUS.trials(tmp_path)

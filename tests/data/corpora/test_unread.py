@@ -90,12 +90,11 @@ def test_a_list_beside_the_list_that_is_read_is_named(tmp_path):
     assert unread(tmp_path) == ["metadata.csv"]
 
 
-def test_columns_that_only_group_trials_are_named(tmp_path):
+def test_columns_that_only_group_trials_are_named_and_not_taken_for_labels(tmp_path):
     make(tmp_path, "a.wav")
     write(tmp_path / "list.csv", "path,class,Speaker,target\na.wav,real,Ann,1\n")
     (split_check,) = check_corpus(CORPUS, tmp_path).splits
     assert split_check.notes == ["columns that only group the trials: class, target"]
-    assert split_check.scoring == "yes"
     assert split_check.training == "no: its labels are not there"
 
 
