@@ -36,7 +36,7 @@ def test_corpora_and_their_classes_have_equal_shares_of_each_batch_and_of_the_ep
         assert abs(halves[0].sum() - halves[1].sum()) <= 1
 
 
-def test_weights_are_shares_of_the_draws():
+def test_weights_of_corpora_are_their_shares_of_the_draws():
     batches = order(Balance(300, [Level(CORPUS, {"a": 2.0, "b": 1.5})], draws=7000), 10)
     draws = counts(batches, CORPUS, "a")  # 40/7 of 10
     assert set(draws.tolist()) == {5, 6}

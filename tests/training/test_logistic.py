@@ -77,7 +77,7 @@ def test_a_fit_is_that_of_scikit_learn_whatever_the_scale_of_the_dimensions(c):
     assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
-def test_only_the_last_layer_is_trained(probe, small_model):
+def test_only_the_last_layer_of_a_probe_is_trained(probe, small_model):
     model = {"frontend": small_model["frontend"], "aggregation": "weighted_sum"}
     folder = train(probe(model=model, data={"num_samples": 4000}), device="cpu")
     seed_everything(probe().seed)

@@ -109,7 +109,7 @@ def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, whole_run, name):
 
 
 def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path):
-    """Two corpora train, balanced and capped, and two validate. Their folders may move."""
+    """Two corpora train, balanced and capped, and two validate. The run resumes after their folder was moved."""
 
     def run(name, root=corpus):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": 2}
@@ -253,7 +253,7 @@ def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypat
     assert [path.name for path in train(values).glob("*.pth")] == ["epoch_1.pth"]
 
 
-def test_a_run_cut_off_between_the_files_of_an_epoch_ends_it_again_alike(runs):
+def test_a_run_cut_off_between_the_files_of_an_epoch_ends_that_epoch_alike(runs):
     """Before any of the writes that end an epoch."""
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
     whole_run = train(runs("whole", train=schedule))
@@ -404,7 +404,7 @@ def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, 
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_folder_in_use_is_refused(recipe):
+def test_a_folder_in_which_another_process_trains_is_refused(recipe):
     pytest.importorskip("fcntl")
     values = recipe(train={"epochs": 1})
     folder = train(values)

@@ -60,7 +60,7 @@ def write_run(selection, recipe):
     with_checkpoints(selection.folder, *range(1, len(selection.history) + 1))
 
 
-def test_by_default_the_losses_of_both_passes_select():
+def test_by_default_the_losses_of_all_passes_of_a_validation_select():
     assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
     assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
@@ -97,7 +97,7 @@ def test_of_equal_epochs_the_recipe_chooses_the_best(tmp_path, ties, best):
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [2, 3, 4]), ("first", [1, 2, 3])])
-def test_offered_averages_rank_equal_epochs_as_the_recipe(tmp_path, ties, expected):
+def test_averages_offered_after_training_rank_equal_epochs_as_the_recipe_says(tmp_path, ties, expected):
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 4)
     write_run(selection, f"validation: {{ties: {ties}}}")
@@ -162,7 +162,7 @@ def test_a_checkpoint_of_no_epoch_of_the_run_is_not_removed(tmp_path):
     assert saved_epochs(tmp_path) == [8, 99]
 
 
-def test_a_run_ends_when_its_patience_does(recipe):
+def test_a_run_ends_when_its_patience_is_over(recipe):
     settings = {"epochs": 12, "batch_size": 6}
     folder = train(recipe(train=settings, validation={"select_on": "min_dcf", "patience": 2}), "cpu")
     minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]

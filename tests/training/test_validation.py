@@ -215,7 +215,7 @@ TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
 def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
-    """As published for GF, LGF and LLGF. The loss is that of a training pass without steps, in a single process."""
+    """As published for GF, LGF and LLGF. The loss is that of a training pass without steps."""
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
     detector_copy = deepcopy(detector).train()
@@ -238,8 +238,7 @@ def test_train_mode_is_refused_in_several_processes(detector, trials):
         Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe)
 
 
-def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_dropout):
-    """What was drawn before does not matter."""
+def test_dropout_in_validation_draws_by_the_epoch_whatever_was_drawn_before(trials, model_with_dropout):
     detector = Detector.from_config(model_with_dropout)
     validator = make(detector, trials, recipe_of(**TRAIN_MODE))
     loss_values = []

@@ -102,7 +102,7 @@ def test_a_frame_without_a_label_does_not_change_the_loss(name):
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_another_number_of_logits_is_refused(name):
+def test_a_loss_refuses_another_number_of_logits_than_its_own(name):
     number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
     with input_error(f"num_logits(=| must be ){number}|at least {number}"):
