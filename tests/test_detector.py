@@ -14,7 +14,6 @@ from conftest import load_detector
 from torch.testing import assert_close
 
 from nes2net import Detector
-from nes2net.apps.info.identify import identify
 from nes2net.lib.devices import choose_device
 from nes2net.models.checkpoints.fairseq import to_transformers
 from nes2net.models.checkpoints.state_dict import save_state_dict
@@ -52,14 +51,18 @@ ALIKE = (
 )
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_the_tensors_of_a_published_model_have_the_published_names_and_shapes(name):
+    tensors = published_detector(name).state_dict()
+    encoder = {"wav2vec2": "xlsr300m_fairseq", "WavLM": "wavlm_large_unilm"}.get(name.partition("_")[0])
+    published = {f"ssl_model.model.{key}": shape for key, shape in (manifest(encoder) if encoder else {}).items()}
+    assert {key: list(tensor.shape) for key, tensor in tensors.items()} == published | manifest(HEADS[name])
+
+
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
 def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
     """In full size, on the meta device, and in the layout of its published file."""
     tensors = published_detector(name).state_dict()
-    if name in HEADS:
-        encoder = {"wav2vec2": "xlsr300m_fairseq", "WavLM": "wavlm_large_unilm"}.get(name.partition("_")[0])
-        published = {f"ssl_model.model.{key}": shape for key, shape in (manifest(encoder) if encoder else {}).items()}
-        assert {key: list(tensor.shape) for key, tensor in tensors.items()} == published | manifest(HEADS[name])
     layouts = {
         "antideepfake": antideepfake_names,
         "df": df_arena_names,
@@ -71,7 +74,7 @@ def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
     assert set(fitting) == next((alike for alike in ALIKE if name in alike), {name})
 
 
-def test_a_published_checkpoint_needs_only_its_architecture(detector, small_model, waveform, tmp_path):
+def test_a_published_checkpoint_is_loaded_with_its_architecture_as_config(detector, small_model, waveform, tmp_path):
     """A bare state dict of other code, with DataParallel's prefix and without a front-end file."""
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
     again = load_detector(tmp_path / "published.pth", config=small_model)
@@ -82,7 +85,7 @@ def test_a_published_checkpoint_needs_only_its_architecture(detector, small_mode
 def test_a_prefix_before_all_names_of_a_file_is_removed(
     detector, spectral_detector, small_model, waveform, tmp_path, prefix
 ):
-    """A prefix that the detector has itself stays."""
+    """The second detector's own names share a prefix, which stays."""
     path = tmp_path / "theirs.pth"
     prefixed = Detector.from_config({**spectral_detector.config, "backend": "mean_linear"}).eval()
     assert {name.partition(".")[0] for name in prefixed.state_dict()} == {"proj_fc"}
@@ -91,10 +94,13 @@ def test_a_prefix_before_all_names_of_a_file_is_removed(
             torch.save({"epoch": 3, "net": {f"{before}{k}": v for k, v in each.state_dict().items()}}, path)
             again = load_detector(path, config=config)
             assert again.score(waveform, 16000) == each.score(waveform, 16000)
+
+
+@pytest.mark.parametrize("prefix", ["net.", "model.detector."])
+def test_a_published_model_is_recognised_despite_a_prefix(tmp_path, prefix):
     light = Detector.from_config("AASIST-L")
-    torch.save({"net": {f"{prefix}{k}": v for k, v in light.state_dict().items()}}, path)
-    assert identify(path).models == ["AASIST-L"]
-    assert load_detector(path).config == light.config
+    torch.save({"net": {f"{prefix}{k}": v for k, v in light.state_dict().items()}}, tmp_path / "theirs.pth")
+    assert load_detector(tmp_path / "theirs.pth").config == light.config
 
 
 def test_weights_that_are_not_numbers_are_refused(detector, tmp_path):
@@ -129,14 +135,21 @@ def test_a_device_that_is_not_available_is_refused(name):
 
 
 def test_a_file_and_its_samples_have_the_same_score(detector, waveform, tmp_path):
-    """In eval mode, which does not outlast the call."""
     soundfile.write(tmp_path / "speech.wav", waveform, 16000, subtype="FLOAT")
-    score = detector.score(waveform, 16000)
-    assert detector.train().score(tmp_path / "speech.wav") == score
-    assert detector.training
+    assert detector.score(tmp_path / "speech.wav") == detector.score(waveform, 16000)
+
+
+def test_the_score_of_two_logits_is_the_second(detector, waveform):
     with torch.inference_mode():
-        # With several threads the last digit depends on where the samples lie in memory.
-        assert detector.eval()(torch.from_numpy(waveform)[None])[0, 1].item() == pytest.approx(score, abs=1e-6)
+        logits = detector(torch.from_numpy(waveform)[None])
+    # With several threads the last digit depends on where the samples lie in memory.
+    assert detector.score(waveform, 16000) == pytest.approx(logits[0, 1].item(), abs=1e-6)
+
+
+def test_a_detector_in_train_mode_scores_in_eval_mode_and_stays_in_train_mode(detector, waveform):
+    score = detector.score(waveform, 16000)
+    assert detector.train().score(waveform, 16000) == score
+    assert detector.training
 
 
 def test_the_mean_of_the_channels_is_scored(detector, waveform):
@@ -144,7 +157,7 @@ def test_the_mean_of_the_channels_is_scored(detector, waveform):
     assert detector.score(stereo, 16000) == pytest.approx(detector.score(waveform, 16000), abs=1e-5)
 
 
-def test_a_waveform_of_another_rate_is_resampled(detector, waveform):
+def test_the_score_of_samples_depends_on_their_rate(detector, waveform):
     assert detector.score(np.repeat(waveform, 2), sample_rate=32000) != detector.score(waveform, 16000)
 
 
@@ -184,7 +197,7 @@ def test_a_precision_that_the_device_lacks_is_refused_before_the_file_is_read():
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
     ],
 )
-def test_a_wrong_configuration_is_refused(config, message):
+def test_a_configuration_with_an_unknown_name_is_refused(config, message):
     with input_error(message):
         Detector.from_config(config)
 
@@ -197,11 +210,12 @@ def quantised(detector, tmp_path):
 
 
 def test_an_int8_detector_scores_about_the_same(detector, quantised, waveform):
-    """Its fingerprint is that of the weights that it was made from."""
     assert quantised.precision == "int8"
     assert quantised.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.02)
+
+
+def test_an_int8_detector_has_the_fingerprint_of_the_one_it_was_made_from(detector, quantised):
     assert quantised.fingerprint() == detector.fingerprint()
-    assert quantised.set_precision("int8") is quantised
 
 
 def test_an_int8_detector_cannot_be_converted_saved_or_moved(quantised, tmp_path):
@@ -222,18 +236,27 @@ def frame_detector(small_model):
     return Detector.from_config({**small_model, "backend": backend}).eval()
 
 
-def test_scores_of_segments_are_differences_of_their_logits(frame_detector):
+def test_scores_of_segments_can_be_differences_of_their_logits(frame_detector):
     waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
-    assert frame_detector.resolutions == (16.0,)
     with torch.inference_mode():
         (logits,) = frame_detector.segment_logits(waveforms).values()
         scores = frame_detector.segment_scores(waveforms)
-        assert list(scores) == [16.0]
-        assert torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
-        assert scores[16.0].shape[1] == frame_detector.hidden_states(waveforms)[0].shape[1]
-        assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
+    assert list(scores) == [16.0]
+    assert torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
+
+
+def test_the_lowest_segment_can_be_the_score_of_the_utterance(frame_detector):
+    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert_close(frame_detector.scores(waveforms), frame_detector.segment_scores(waveforms)[16.0].amin(1))
+
+
+def test_a_compiled_detector_has_the_same_scores_of_segments(frame_detector):
+    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = frame_detector.segment_scores(waveforms)
         frame_detector.compile(backend="eager")
-        assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
+        assert_close(frame_detector.segment_scores(waveforms), expected)
 
 
 def test_a_back_end_without_scores_of_segments_is_named(spectral_detector):
@@ -244,8 +267,8 @@ def test_a_back_end_without_scores_of_segments_is_named(spectral_detector):
 FRAMES_OF_70_MS = {"name": "lps", "n_fft": 254, "hop_length": 1120, "num_bins": 128}
 
 
-def test_the_duration_of_a_frame_is_a_multiple_of_10_ms():
-    """And not 70.00000000000001 ms."""
+def test_a_frame_of_70_ms_lasts_exactly_70_ms():
+    """Not 70.00000000000001 ms, as in plain floating-point arithmetic."""
     assert Detector.from_config({"frontend": FRAMES_OF_70_MS, "backend": "asp_mlp"}).frame_ms == 70
 
 
@@ -259,10 +282,16 @@ def test_the_duration_of_a_frame_is_a_multiple_of_10_ms():
     ],
 )
 def test_back_ends_made_for_segments_count_as_trained_on_them(backend, trained):
+    assert Detector.from_config({"frontend": FRAMES_OF_70_MS, "backend": backend}).trained_on_segments is trained
+
+
+@pytest.mark.parametrize("pool, resolutions, trained", [("mean", [70], True), (None, [], False)])
+def test_the_recipe_of_a_detector_decides_whether_it_was_trained_on_segments(pool, resolutions, trained):
+    """Not its back-end."""
+    backend = {"name": "mean_linear", "pool": pool}
     detector = Detector.from_config({"frontend": FRAMES_OF_70_MS, "backend": backend})
+    detector.provenance = Provenance.read({"recipe": {"segments": {"resolutions": resolutions}}})
     assert detector.trained_on_segments is trained
-    detector.provenance = Provenance.read({"recipe": {"segments": {"resolutions": [] if trained else [70]}}})
-    assert detector.trained_on_segments is not trained
 
 
 @pytest.mark.parametrize("name", sorted({*frontend_families(), "cut off"} - {"waveform"}))  # a waveform has no frames
@@ -286,11 +315,9 @@ def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(
     loaded = Detector.from_pretrained(tmp_path / "d.pth", "cpu", precision)
     with torch.inference_mode():
         exact, reduced = (d.segment_scores(waveforms)[16.0] for d in (frame_detector, loaded))
-        lowest = loaded.scores(waveforms)
     assert reduced.dtype == torch.float32
     assert len(set(reduced.flatten().tolist())) == reduced.numel()
     assert (reduced - exact).abs().max() < tolerance * exact.abs().max()
-    assert_close(lowest, reduced.amin(1), rtol=0, atol=1e-6)
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):
@@ -302,7 +329,6 @@ def test_a_very_short_recording_is_repeated(small_model):
     for backend in ("aasist", {"name": "nes2net_x", "nes_ratio": [4, 4]}):
         detector = Detector.from_config({**small_model, "backend": backend}).eval()
         short = np.array([0.1, -0.1, 0.2], np.float32)
-        assert detector(torch.zeros(1, detector.min_samples)).shape == (1, 2)
         assert detector.score(short, 16000) == detector.score(short, 16000, num_samples=detector.min_samples)
 
 
@@ -412,7 +438,9 @@ def test_a_file_in_a_published_layout_is_loaded_unless_a_tensor_is_left_over(
         load_detector(tmp_path / "published.ckpt", config=config)
 
 
-def test_a_checkpoint_without_its_architecture_needs_one_that_fits_alone(detector, tmp_path, monkeypatch):
+def test_a_checkpoint_without_its_architecture_is_loaded_if_exactly_one_published_model_fits(
+    detector, tmp_path, monkeypatch
+):
     torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
     with input_error(r"fits no published model.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")

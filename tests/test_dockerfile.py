@@ -56,12 +56,11 @@ def test_the_serving_image_can_start_both_services(steps):
 def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
     stages = dockerfile.stages_for(steps, "serve")
     assert list(stages) == ["python", "torch", "server-environment", "serve"]
-    assert "full" in dockerfile.stages_for(steps, None)
     assert "packages.sh" not in str(stages)
     assert "environment.sh" not in str(stages)
 
 
-def test_no_golden_file_is_ignored(patterns):
+def test_no_golden_file_is_left_out_of_the_image(patterns):
     golden = [path for path in (REPOSITORY / "tests" / "golden").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     lost = [path for path in golden if dockerfile.ignored(path.relative_to(REPOSITORY), patterns)]
     assert lost == []

@@ -77,7 +77,6 @@ def test_scoring_with_aasist_imports_no_library_of_transformers_or_training(tmp_
     soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
     printed, modules = imported_by(MAIN, *"predict a.wav --model model.pth --device cpu".split(), cwd=tmp_path)
     assert printed[-1] == "0"
-    assert "architecture of AASIST-L" in "".join(printed)  # recognised by its shapes
     assert modules.isdisjoint({"transformers", "torch._dynamo", "sympy", "peft", "accelerate", "scipy", "sklearn"})
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 

@@ -220,10 +220,6 @@ def test_a_detector_is_trained_averaged_scored_and_evaluated_with_only_the_wheel
     evaluate = ["asvspoof2021_la", "scores.txt", "--keys", corpus / "keys", "--html", "report.html"]
     assert "EER" in user("nes2net", "evaluate", *evaluate, "--resamples", "20")
     assert "<style>" in (user.folder / "report.html").read_text()
-    published = ["published", "evaluate_2021_LA", "scores.txt", corpus / "keys", "eval"]
-    assert user("nes2net", *published).startswith("min_tDCF: ")
-    assert "usage: nes2net published main" in user("nes2net", "published", "main", "--help")
-    assert "nes2net_x-2021_df" in user("nes2net", "experiment", "reproduce")
 
 
 @pytest.mark.slow

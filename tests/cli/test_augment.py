@@ -49,18 +49,15 @@ def test_augment_writes_the_waveform_of_training(trials, tmp_path, output):
         (f"--algo 3 --musan {musan} --noise-probability 1", [everywhere, RawBoost(3)], {}, 1),
         (f"{as_named} --musan {musan} --speech {musan}/speech --algo 2", [RawBoost(2), *conditions], {}, 1),
     ]
-    outputs = ""
     for number, (words, effects, options, epoch) in enumerate(cases):
         index = number % len(trials)
         out = tmp_path / str(number)
-        printed = output(["augment", trials[index].path, *words.split(), "--out", out]).out
+        output(["augment", trials[index].path, *words.split(), "--out", out])
         training = TrainingSet(Examples(trials), effects=effects, **{"num_samples": None, "seed": 1234} | options)
         np.testing.assert_array_equal(written(out), training[epoch, index].waveform.numpy())
-        outputs += printed
-    assert "nothing was changed" in outputs  # probability 0.5: some epochs draw no noise
 
 
-def test_a_sine_of_half_scale_is_at_minus_6_db():
+def test_a_sine_of_half_scale_is_at_minus_6_db_in_the_spectrogram():
     half = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
     # 1000 Hz at 31.25 Hz a row
     assert spectrogram_db(half)[32, 60] == pytest.approx(20 * np.log10(0.5), abs=0.01)
@@ -77,7 +74,7 @@ def test_existing_files_are_replaced_only_by_overwrite(trials, tmp_path, output,
     assert len(written(tmp_path)) > 0
 
 
-def test_augment_without_an_effect_or_its_folder_writes_nothing(workdir, refused):
+def test_missing_and_unused_flags_of_augment_are_refused_and_nothing_is_written(workdir, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
     for arguments, message in (
         ("a.wav", "nothing to do: choose --algo 1 to 11"),

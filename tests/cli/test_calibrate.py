@@ -77,7 +77,7 @@ def figures_printed(stdout):
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
 
 
-def test_fit_calibrates_scores_as_python_does(folder, calibrate):
+def test_calibrate_fit_gives_the_scores_of_the_function_fit(folder, calibrate):
     calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
     raw = read("A.eval.txt")
     calibrated = read("out/A.txt")
@@ -148,13 +148,15 @@ def test_trials_without_a_score_are_omitted_only_if_allowed(folder, calibrate, r
 
 
 def test_fewer_than_20_bonafide_trials_are_warned_of(folder, calibrate):
+    warnings = []
     for number in (20, 19):
         change("A.dev.txt", lambda id, score, number=number: None if number <= int(id[3:]) < 60 else score)
-        _, err = calibrate(f"{FIT} --allow-partial --allow-inverted")
-        assert (f"warning: there are only {number} bona fide trials" in err) is (number < 20)
+        warnings.append(calibrate(f"{FIT} --allow-partial --allow-inverted")[1])
+    assert "there are only" not in warnings[0]
+    assert "warning: there are only 19 bona fide trials" in warnings[1]
 
 
-def test_a_fusion_requires_the_scores_of_its_systems(folder, calibrate, refused):
+def test_a_calibration_needs_a_score_file_of_each_of_its_systems(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     for words, message in (
         (
@@ -185,13 +187,12 @@ def test_calibration_lowers_the_costs_of_a_real_system(shared, workdir, calibrat
     table = figures_printed(calibrate("fit asvspoof2019_la CQCC-GMM.txt")[0])
     before = table["dev CQCC-GMM"]
     after = table["dev calibrated"]
-    assert before[:2] == after[:2] == [0.4311, 0.0109]
     assert after[4] < 0.025 < 0.08 < before[4]
     assert after[2] < 0.015 < 0.05 < before[2]
 
 
-def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):
-    """The evaluated scores lie higher than those learned from, as with another channel; as they are, they serve."""
+def test_only_a_calibration_that_makes_scores_worse_is_warned_of(folder, calibrate):
+    """The scores to evaluate are 4 higher than those it was learned from, as those of another channel can be."""
     change("A.eval.txt", lambda _, score: score * 0.2)
     change("A.dev.txt", lambda _, score: score * 0.2 - 4)
     out, err = calibrate(f"{FIT} --save A.json --apply A.eval.txt --out x.txt")
@@ -233,9 +234,10 @@ LEARN = "fit generic s.txt --root list.csv --phase all --workers 0 --save c.json
 BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 
 
-def test_a_calibration_records_what_it_was_learned_from(recordings, calibrate, output):
+def test_a_calibration_records_what_it_was_learned_from(recordings, calibrate):
+    """One of the 24 recordings cannot be measured."""
     (recordings / "r5.wav").write_bytes(b"RIFF")
-    assert "1 recording failed: r5" in calibrate(LEARN)[1]
+    calibrate(LEARN)
     fingerprint = Detector.from_pretrained("d.pth").fingerprint()
     loaded = calibration.load("c.json")
     assert loaded.scored_by == calibration.ScoredBy(fingerprint, "float32", 8000, judgement="scores")
@@ -248,31 +250,39 @@ def test_a_calibration_records_what_it_was_learned_from(recordings, calibrate, o
     assert population.usual["level"].middle == pytest.approx(np.median(levels), rel=1e-5)
 
 
-def test_an_interrupted_calibration_embeds_nothing_again(recordings, calibrate, command, monkeypatch):
-    words = f"{LEARN} --model d.pth --device cpu"
+def test_a_calibration_continued_after_an_interruption_embeds_nothing_again(recordings, command, monkeypatch):
+    words = f"calibrate {LEARN} --model d.pth --device cpu"
     embeddings_file = recordings / "c.json.embeddings.npy"
     fit = Population.fit
-    traits_by_run = []
     written_at = []
 
     def interrupted_once(traits, classes):
-        traits_by_run.append(traits)
         written_at.append(embeddings_file.stat().st_mtime_ns)
         if len(written_at) == 1:
             raise KeyboardInterrupt
         return fit(traits, classes)
 
     monkeypatch.setattr(Population, "fit", interrupted_once)
-    assert command(f"calibrate {words}")[0] != 0
-    assert not (recordings / "c.json").exists()
-    assert "24 measured by duration, level, bandwidth, embedding" in calibrate(words)[0]
-    assert written_at[0] == written_at[1]  # nothing was embedded again
-    assert not list(recordings.glob("c.json.embeddings*"))
-    assert calibration.load("c.json").population.has_embeddings
+    assert command(words)[0] != 0
+    assert command(words)[0] == 0
+    assert written_at[0] == written_at[1]
+
+
+def test_recordings_are_embedded_from_the_samples_that_were_scored(recordings, calibrate, monkeypatch):
+    """A recording of 7,500 samples is repeated to 8,000."""
+    fit = Population.fit
+    embeddings = []
+
+    def recorded_fit(traits, classes):
+        embeddings.extend(trait.embedding for trait in traits)
+        return fit(traits, classes)
+
+    monkeypatch.setattr(Population, "fit", recorded_fit)
+    calibrate(f"{LEARN} --model d.pth --device cpu")
     head = torch.from_numpy(np.resize(load_head_and_length("r3.wav", 8000)[0], 8000))
     with torch.inference_mode():
         expected = Detector.from_pretrained("d.pth").embeddings(head[None], "backend")[0].numpy()
-    np.testing.assert_allclose(traits_by_run[0][3].embedding, expected, atol=1e-5)
+    np.testing.assert_allclose(embeddings[3], expected, atol=1e-5)
 
 
 TWO = "recordings real fake --model d.pth --device cpu --workers 0 --samples 8000 --allow-inverted --save out/c.json"
@@ -294,11 +304,10 @@ def test_recordings_in_the_folders_of_both_classes_are_refused(refused):
 
 
 @pytest.mark.usefixtures("class_folders")
-def test_two_folders_give_the_calibration_of_their_list_and_scores(calibrate):
+def test_folders_of_both_classes_give_the_calibration_of_their_list_and_scores(calibrate):
     calibrate(TWO)
     from_folders = calibration.load("out/c.json")
     scores = read("out/c.json.scores.txt")
-    assert {"bonafide/r0.wav", "spoof/tts/r9.wav"} < scores.keys()
     by_number = {Path(id).stem: score for id, score in scores.items()}
     assert by_number == read("s.txt")
     words = "fit generic out/c.json.scores.txt --root out/c.json.recordings.csv --phase all --workers 0 --model d.pth"
@@ -308,7 +317,7 @@ def test_two_folders_give_the_calibration_of_their_list_and_scores(calibrate):
     assert from_list.population.has_embeddings
 
 
-def test_only_new_recordings_in_the_folders_are_scored_again(class_folders, calibrate, output):
+def test_a_second_calibration_scores_only_new_recordings(class_folders, calibrate, output):
     calibrate(TWO)
     assert "complete already" in calibrate(TWO)[0]
     (class_folders / "real" / "bad.wav").write_bytes(b"RIFF")
@@ -316,7 +325,7 @@ def test_only_new_recordings_in_the_folders_are_scored_again(class_folders, cali
     assert "1 file failed: bonafide/bad.wav" in err
 
 
-def test_recordings_are_measured_only_by_their_detector_and_for_every_trial(recordings, refused):
+def test_a_detector_or_recordings_that_do_not_belong_to_the_scores_are_refused(recordings, refused):
     seeded_detector(Detector.from_pretrained("d.pth").config, 1).save("other.pth")
     shutil.copy("s.txt", "bare.txt")
     (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
@@ -342,7 +351,6 @@ applied = pytest.mark.parametrize("words", ["apply c.json again.txt", f"{BY_KEYS
 
 @applied
 def test_scores_of_another_detector_are_not_calibrated(recordings, record_again, refused, words):
-    """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
     record_again(model="0f" * 32)
     mismatch = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
     refused(f"calibrate {words} --out x.txt", mismatch)
@@ -355,14 +363,19 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, record_again,
     [
         ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
         ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
-        ({}, ""),
     ],
 )
-def test_only_scores_of_other_settings_are_calibrated_with_a_note(record_again, calibrate, words, changes, note):
+def test_scores_of_other_settings_are_calibrated_with_a_note(record_again, calibrate, words, changes, note):
     record_again(**changes)
     printed, _ = calibrate(f"{words} --out x.txt")
-    assert ("note: the calibration" in printed) is bool(changes)
+    assert "note: the calibration" in printed
     assert note in printed
+
+
+@applied
+def test_scores_of_the_same_settings_are_calibrated_without_a_note(record_again, calibrate, words):
+    record_again()
+    assert "note: the calibration" not in calibrate(f"{words} --out x.txt")[0]
 
 
 def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrate):
@@ -375,7 +388,6 @@ def test_a_calibration_of_scores_without_a_record_names_no_detector(recordings, 
     (recordings / "s.txt.json").unlink()
     printed, _ = calibrate(BY_KEYS)
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
-    assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
     assert calibration.load("c.json").scored_by is None
 
 
@@ -414,4 +426,3 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(frames, wor
     assert loaded.weights == pytest.approx(expected.weights, rel=1e-9)
     assert loaded.offset == pytest.approx(expected.offset)
     assert loaded.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
-    assert loaded.population.num_recordings == 12

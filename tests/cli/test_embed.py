@@ -42,25 +42,27 @@ def test_embed_writes_the_embeddings_of_a_corpus(spectral_detector, dev, corpus,
     np.testing.assert_allclose(np.load(out)[3], expected, atol=1e-5)
     record = read_json(tmp_path / "dev.npy.json")
     assert record["corpus"] == {"name": "asvspoof2019_la", "root": str(corpus), "split": "dev"}
-    assert "is complete already" in embed(*words).out
 
 
-def test_a_front_end_alone_embeds_files(corpus, tmp_path, embed):
-    folder = corpus / "ASVspoof2019_LA_dev" / "flac"
-    bad = tmp_path / "a b, bad.wav"
+FRONTEND = ("--frontend", "{name: lps, n_fft: 128, num_bins: 20}", "--samples", 8000)
+
+
+def test_a_front_end_alone_embeds_the_files_of_a_folder(corpus, tmp_path, embed):
     out = tmp_path / "files.npy"
-    bad.write_bytes(b"RIFF")
-    words = ("--files", folder, next(folder.glob("*.flac")), bad)  # one of them twice
-    words += ("--frontend", "{name: lps, n_fft: 128, num_bins: 20}", "--samples", 8000, "--out", out)
-    printed, err = embed(*words, status=1)
-    assert "12 of 13 embeddings of 20 numbers" in printed
-    assert "1 file failed" in err
-    assert bad.name in err
+    embed("--files", corpus / "ASVspoof2019_LA_dev" / "flac", *FRONTEND, "--out", out)
     assert np.load(out).shape == (12, 20)
-    assert np.load(out).std() > 0
 
 
-def test_a_file_of_pre_training_embeds_files(dev, small_model, tmp_path, embed):
+def test_a_file_that_cannot_be_embedded_is_named(corpus, tmp_path, embed):
+    bad = tmp_path / "a b, bad.wav"
+    bad.write_bytes(b"RIFF")
+    assert (
+        bad.name
+        in embed("--files", corpus / "ASVspoof2019_LA_dev", bad, *FRONTEND, "--out", tmp_path / "bad.npy", status=1).err
+    )
+
+
+def test_embed_reads_a_front_end_from_a_checkpoint_of_pre_training(dev, small_model, tmp_path, embed):
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2_small", **options, pretraining_heads=True)

@@ -19,8 +19,7 @@ def parsers():
     return main, {f"nes2net {name}": parser for name, parser in main.commands().items()}, published
 
 
-def test_every_example_is_accepted(parsers):
-    """It is one command, which may go on in a second line."""
+def test_the_example_of_each_command_is_accepted(parsers):
     main, commands, published = parsers
     for name, parser in {"nes2net": main, **commands, **published}.items():
         words = shlex.split(parser.example.replace("\\\n", " ").splitlines()[0].partition(" > ")[0])
@@ -33,7 +32,7 @@ def test_every_example_is_accepted(parsers):
 
 
 def test_help_is_one_page_that_begins_with_an_example(parsers, monkeypatch):
-    """Of 80 columns; one of more than a dozen options is found in a group, by what it is about."""
+    """A page has 80 columns and 60 lines; if there are more than twelve options, the others stand in named groups."""
     monkeypatch.setenv("COLUMNS", "80")
     main, commands, published = parsers
     for name, parser in {"nes2net": main, **commands, **published}.items():

@@ -32,14 +32,14 @@ def recording(tmp_path):
 
 
 def check_lines(printed):
-    """Each line of a table begins with a name or a mark, and no line is a stranger's."""
+    """The hostile name is printed, with its control characters escaped, and begins no line of its own."""
     assert "owned" in printed
     assert printed.replace("\n", "").isprintable()
     assert not any(line.startswith("talk.wav") for line in printed.split("\n"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_names_in_a_checkpoint_stay_on_their_line(recipe, recording, tmp_path, output):
+def test_control_characters_of_names_in_a_checkpoint_are_escaped(recipe, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.provenance = Provenance.read({"recipe": recipe})
     detector.save(tmp_path / "d.pth")
@@ -61,7 +61,7 @@ def calibration_of(detector):
 
 
 @pytest.mark.parametrize("command_name", ["predict", "apply"])
-def test_names_in_a_calibration_stay_on_their_line(command_name, recording, tmp_path, output):
+def test_control_characters_of_names_in_a_calibration_are_escaped(command_name, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.save(tmp_path / "d.pth")
     calibration = tmp_path / "c.json"

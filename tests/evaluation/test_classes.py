@@ -167,9 +167,7 @@ def test_training_records_errors_of_classes_and_no_eer(run):
 
 def test_the_checkpoint_of_training_names_the_classes(tracer):
     assert tracer.classes == KNOWN
-    labels = tracer.provenance.class_labels
-    assert labels["field"] == "vocoder"
-    assert len(labels["known"]["scores"]) == 36
+    assert tracer.provenance.class_labels["field"] == "vocoder"
 
 
 def test_a_tracer_is_not_scored_without_its_judgement(checkpoint, tones, tmp_path, capsys):
@@ -185,17 +183,13 @@ def test_development_trials_of_unknown_classes_are_omitted(tones, tmp_path, caps
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
-def test_a_tracer_that_knows_bona_fide_gives_scores(tones, labels, tmp_path):
+def test_a_tracer_that_knows_bona_fide_gives_scores(tones, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
-    detector = load_detector(folder / "epoch_4.pth")
-    assert detector.classes[-1] == "bonafide"
-    assert "val_eer_wo_aug" in history_of(folder)[-1]
     model = folder / "epoch_4.pth"
     out = score_classes(tones, model, tmp_path / "classes.tsv")
     assert not main(["score", "generic", str(tones), "--model", str(model), "--out", str(tmp_path / "s.txt")])
     bonafide_scores = dict(zip(*scores_of(tmp_path / "s.txt")))
     assert dict(zip(*scores_of(out))) == pytest.approx(bonafide_scores, abs=1e-5)
-    assert not evaluate(labels, [out]).header["num_left_out"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +199,7 @@ def test_a_tracer_that_knows_bona_fide_gives_scores(tones, labels, tmp_path):
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
     ],
 )
-def test_a_task_without_a_class_for_each_trial_or_without_two_classes_is_refused(tones, tmp_path, task, message):
+def test_a_task_that_its_training_trials_give_too_few_classes_is_refused(tones, tmp_path, task, message):
     with input_error(message):
         create_task(recipe_of(tones, tmp_path, task)).trials("train")
 
@@ -257,9 +251,6 @@ def test_figures_of_classes_are_computed_from_the_logits(result, scored):
         assert row.value("auroc") == row.value("mean_auroc") == metrics.auroc(known_scores, unknown_scores)
         assert row.value("fpr95") == metrics.fpr95(known_scores, unknown_scores)[0]
         assert row.value("eer") == metrics.compute_eer(known_scores, unknown_scores, "roc")[0]
-        for name in ("auroc", "fpr95"):
-            low, high = row[name].interval
-            assert low <= row.value(name) <= high
 
 
 def test_trials_of_unknown_classes_are_counted(result):
@@ -285,9 +276,8 @@ def frequency_of(id):
     return id.split("_")[1]
 
 
-def test_scores_of_being_known_compare_trials_with_training_trials(evaluated, embeddings):
-    result = evaluated(reference=embeddings, unknown="mahalanobis")
-    assert [row.labels["score"] for row in result.rows("open")][-2:] == ["knn", "mahalanobis"]
+def test_the_knn_score_of_being_known_compares_a_trial_with_training_trials(evaluated, embeddings):
+    result = evaluated(reference=embeddings)
     training, test = (dict(Embeddings().read(file)) for file in embeddings)
     known_training = {id: row for id, row in training.items() if frequency_of(id) in FREQUENCIES}
     classes = np.array([FREQUENCIES.index(frequency_of(id)) for id in known_training])
@@ -328,7 +318,7 @@ def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", 
     return {row.labels["score"]: row.figures for row in rows}
 
 
-def test_the_record_of_embeddings_names_the_training_trials(embedded):
+def test_training_trials_are_labelled_by_the_record_of_their_embeddings(embedded):
     for path in embedded.glob("eval.npy*"):
         path.rename(path.with_name(path.name.replace("eval", "classes")))
     reference = ("train.npy", "train.tsv")
@@ -357,7 +347,7 @@ def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_log
 
 
 def test_posteriors_have_no_nsd(embedded):
-    """NSD needs the sum of exponentials of the logits, which posteriors do not tell, although training has logits."""
+    """This score needs the sum of exponentials of the logits, which posteriors do not tell."""
     scores = write_posteriors(embedded / "classes.tsv", table_of(embedded / "classes.tsv"))
     record = read_json(embedded / "classes.tsv.json")
     record.pop("sha256", None)
@@ -390,7 +380,6 @@ def test_accuracy_is_tabulated_by_condition(scored, tones, tmp_path):
     assert row.labels["codec"] == "a"
     assert row.value("num_trials") == 24
     assert row.value("accuracy") == 1
-    assert not result.rows("by vocoder")  # the field that names the classes
 
 
 def verification_eer(embeddings, enrolled, frequencies):
@@ -411,7 +400,6 @@ def test_trials_are_verified_by_their_embeddings(embeddings, labels):
     assert pairs == [[36, 36 * 2 + 12 * 3], [36, 36 * 2], [36, 12 * 3]]
     enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
     assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
-    assert tuple(row.labels["enrolled model"] for row in result.rows("by_model")) == KNOWN
 
 
 def test_verification_requires_embeddings_of_enrolled_and_of_evaluated_trials(embeddings, labels):
@@ -422,7 +410,7 @@ def test_verification_requires_embeddings_of_enrolled_and_of_evaluated_trials(em
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
 
 
-def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
+def test_enrolled_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     """A trial may enrol in several models of a class, as in STOPA: all pairs of trials and models are pooled."""
     key = tones.with_name("models.csv")
     models = {"train_300_0.wav": "one all", "train_300_1.wav": "all", "train_900_0.wav": "other"}
@@ -460,14 +448,18 @@ def test_page_and_json_have_the_confusions_of_classes(result, tmp_path):
 
 
 def test_predict_names_the_likeliest_class(tracer, tones):
+    (prediction,) = predict(tracer, [tones.parent / "eval_900_0.wav"], "classes").rows
+    row = prediction.to_row()
+    assert row["class"] == "B, middle"
+    assert sum(row["posteriors"].values()) == pytest.approx(1)
+
+
+def test_predict_compares_the_score_of_being_known_with_the_threshold(tracer, tones):
     paths = [tones.parent / f"eval_{frequency}_0.wav" for frequency in (900, 5000)]
-    predictions = predict(tracer, paths, "classes")
-    likeliest, _ = rows = [answer.to_row() for answer in predictions.rows]
-    assert likeliest["class"] == "B, middle"
-    assert sum(likeliest["posteriors"].values()) == pytest.approx(1)
-    for row in rows:
-        assert row["known"]["is_known"] == (row["known"]["score"] >= row["known"]["threshold"])
-        assert 0 < row["known"]["p"] <= 1
+    for prediction in predict(tracer, paths, "classes").rows:
+        known = prediction.to_row()["known"]
+        assert known["is_known"] == (known["score"] >= known["threshold"])
+        assert 0 < known["p"] <= 1
 
 
 def test_a_trial_below_the_threshold_is_none_of_the_known_classes():
@@ -502,7 +494,7 @@ def fitted(known_file, detector):
     return as_judgement({"name": "classes", "known": str(known_file)}).fit_to(detector)
 
 
-def test_calibrate_classes_learns_the_threshold_of_an_average(average, dev_logits, calibrate_classes):
+def test_calibrate_classes_learns_the_threshold_of_an_averaged_checkpoint(average, dev_logits, calibrate_classes):
     known_file = calibrate_classes()
     table = table_of(dev_logits)
     is_known, _ = generators_of(table)
@@ -606,20 +598,37 @@ def test_a_prediction_states_the_error_rate_of_the_classes(tracer, tones):
     assert prediction.words.endswith(f"it was wrong on {100 * error:.0f} % of its development trials")
 
 
-def test_predict_judges_by_a_detector_of_fakes_before_it_names_the_class(checkpoint, tones, tmp_path, capsys):
-    """By its score, or by its decision; only what it takes for a fake has a class to name."""
-    first = Detector.from_config(MODEL)
-    first.save(tmp_path / "first.pth")
+@pytest.fixture
+def first(tmp_path):
+    """A detector of fakes, saved as first.pth."""
+    detector = Detector.from_config(MODEL)
+    detector.save(tmp_path / "first.pth")
+    return detector.eval()
+
+
+@pytest.fixture
+def predicted(checkpoint, tones, tmp_path, first, capsys):
+    """A function that gives what predict prints of a recording with a detector of fakes and further flags."""
     recording = str(tones.parent / "eval_900_0.wav")
     words = ["predict", recording, "--model", str(checkpoint), "--judgement", "classes"]
     words += ["--detector", str(tmp_path / "first.pth"), "--device", "cpu"]
-    assert not main([*words, "--json"])
-    row = json.loads(capsys.readouterr().out)
+
+    def run_with(*flags):
+        assert not main([*words, *flags])
+        return capsys.readouterr().out
+
+    return run_with
+
+
+def test_predict_gives_the_score_of_a_detector_of_fakes_beside_the_class(predicted, first, tones):
+    row = json.loads(predicted("--json"))
     assert row["class"] == "B, middle"
-    assert row["first"]["score"] == pytest.approx(first.eval().score(recording), abs=1e-5)
+    assert row["first"]["score"] == pytest.approx(first.score(tones.parent / "eval_900_0.wav"), abs=1e-5)
+
+
+def test_predict_says_to_ignore_the_class_of_what_a_detector_takes_for_bona_fide(predicted, first, tmp_path):
     scored_by = decisions.ScoredBy(first.fingerprint(), "float32", None)
     calibration = decisions.LinearCalibration((1.0,), 100.0, 0.5, 1e-6, ("first",), scored_by=scored_by)
     calibration.save(tmp_path / "c.json")
-    assert not main([*words, "--calibration", str(tmp_path / "c.json")])
-    printed = capsys.readouterr().out
+    printed = predicted("--calibration", str(tmp_path / "c.json"))
     assert "the detector says first: bonafide, so ignore the name of the class; " in printed

@@ -5,12 +5,8 @@ import pytest
 from numpy.random import default_rng
 
 from nes2net import metrics
-from nes2net.evaluation.curves import RATES, reliability, thin_det
+from nes2net.evaluation.curves import reliability, thin_det
 from nes2net.scoring.decisions import Llrs
-
-
-def test_the_rates_at_the_ticks_of_an_axis_increase():
-    assert list(RATES) == sorted({*RATES})
 
 
 def test_a_thinned_det_curve_departs_invisibly_from_the_curve():

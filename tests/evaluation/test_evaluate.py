@@ -45,15 +45,12 @@ def test_2021_la_has_the_figures_of_the_published_program(case, phase):
     assert num_bonafide == published["n_bona"]
     assert num_spoof == published["n_spoof"]
     assert result["num_expected"].value == num_bonafide + num_spoof
-    for name in ("by attack", "by codec", "by attack and codec"):
-        assert sum(row.value("num_spoof") for row in result.rows(name)) == num_spoof
 
 
 def test_2021_df_has_the_eer_of_the_published_program(case):
     published = case.results["evaluate_2021_DF:eval"]["values"]
     result = evaluate_systems("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=5)
     assert result["eer"].value == exactly(published["eer"])
-    assert "min_tdcf" not in result.rows("systems")[0].figures
 
 
 def test_in_the_wild_has_the_eer_of_the_published_program(case):
@@ -173,7 +170,7 @@ def test_trials_are_broken_down_by_any_field():
     assert rows_by("codec") == []
 
 
-def test_further_columns_of_several_values_are_tabulated(tmp_path):
+def test_a_further_column_of_a_list_is_tabulated_if_it_has_several_values(tmp_path):
     rows = ["a,real,kitchen,x", "b,fake,kitchen,x", "c,fake,hall,x"]
     result = of_list(tmp_path, rows, {"a": 1, "b": 0, "c": 2}, columns="path,label,room,codec")
     assert [row.labels["room"] for row in result.rows("by room")] == ["hall", "kitchen"]
@@ -248,7 +245,7 @@ def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
             evaluate_systems(corpus, scores, keys, "dev", num_resamples=5)
 
 
-def test_interval_is_over_speakers_if_there_are_enough(tmp_path):
+def test_interval_is_over_speakers_if_there_are_at_least_ten(tmp_path):
     for num_speakers, unit in ((9, "18 trials"), (10, "10 speakers")):
         rows = []
         scores = {}
@@ -267,7 +264,7 @@ def test_interval_is_over_trials_if_a_speaker_is_not_known(tmp_path):
 
 
 def test_a_comparison_draws_speakers_and_attacks_if_there_are_five_attacks(tmp_path):
-    """Of fewer attacks, it draws only speakers; so do the figures of one system."""
+    """Of fewer attacks, it draws only speakers."""
     for num_attacks, compared in ((4, "10 speakers"), (5, "10 speakers × 5 attacks")):
         kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 7 + num_attacks))]
         rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
@@ -276,17 +273,18 @@ def test_a_comparison_draws_speakers_and_attacks_if_there_are_five_attacks(tmp_p
         for name in "ab":
             scores = {id: hash_of(name + id) + 0.4 * (kind == "bonafide") for _, id, _, kind in rows}
             paths.append(write_scores(tmp_path / f"{name}.txt", scores))
-        evaluate = partial(evaluate_systems, "asvspoof2021_la", keys_path=key, num_resamples=50)
-        assert "bootstrap over 10 speakers," in evaluate(paths[0]).text()
-        assert f"bootstrap over {compared}," in evaluate(paths).text()
+        result = evaluate_systems("asvspoof2021_la", paths, key, num_resamples=50)
+        assert f"bootstrap over {compared}," in result.text()
 
 
-def test_attacks_are_drawn_if_they_are_asked_for(tmp_path):
+def test_attacks_of_one_system_are_drawn_only_if_they_are_asked_for(tmp_path):
     kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 12))]
     rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
     scores = write_scores(tmp_path / "a.txt", {id: hash_of(id) for _, id, *_ in rows})
-    result = evaluate_systems("asvspoof2021_la", scores, la_key(tmp_path, rows), num_resamples=50, draw="attacks")
-    assert "bootstrap over 5 attacks," in result.text()
+    key = la_key(tmp_path, rows)
+    for draw, unit in (("auto", "10 speakers"), ("attacks", "5 attacks")):
+        result = evaluate_systems("asvspoof2021_la", scores, key, num_resamples=50, draw=draw)
+        assert f"bootstrap over {unit}," in result.text()
 
 
 def hash_of(text):
@@ -295,10 +293,8 @@ def hash_of(text):
 
 
 def test_equal_scores_are_noted_instead_of_a_min_tdcf(tmp_path):
-    case = golden_metrics.load("all_equal", tmp_path)
+    golden_metrics.load("all_equal", tmp_path)
     result = evaluate_systems("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
-    assert result["eer"].value == 1
-    assert case.results["evaluate_2021_LA:eval"]["values"]["eer"] == 1
     assert any("three distinct values" in note for note in result.notes)
     assert result.notes[-1] == "all trials have the same score, 0.25, so no rate here tells the classes apart"
 
@@ -309,7 +305,7 @@ def test_rows_of_a_breakdown_have_at_most_200_draws(tmp_path):
     assert result.header["num_row_resamples"] == 200
 
 
-def test_only_the_first_500_rows_have_intervals(tmp_path):
+def test_only_the_first_500_rows_of_breakdowns_have_intervals(tmp_path):
     """A list may have hundreds of columns with hundreds of values each."""
     rows = [f"{n},{('real', 'fake')[n % 2]},{n // 40},{n // 40},{n // 40}" for n in range(8000)]
     scores = {str(n): n % 7 for n in range(8000)}
@@ -344,9 +340,8 @@ def test_figures_over_corpora_are_computed_from_the_trials_of_each():
     assert summary.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
 
 
-@pytest.mark.parametrize(("num_errors", "says"), [(13, "no better than chance"), (19, "negate the scores")])
-def test_scores_are_called_reversed_only_if_the_interval_lies_above_50_percent(tmp_path, num_errors, says):
-    """Of 24 trials of each class, so many lie on the wrong side of 0: an EER of 54.2 %, and of 79.2 %."""
+def with_errors(tmp_path, num_errors):
+    """The result of 24 trials of each class, so many of which lie on the wrong side of 0."""
     rows = []
     scores = {}
     for number in range(48):
@@ -354,19 +349,26 @@ def test_scores_are_called_reversed_only_if_the_interval_lies_above_50_percent(t
         is_wrong = number // 2 < num_errors
         rows.append(f"{number},{label}")
         scores[str(number)] = 1 if (label == "real") != is_wrong else -1
-    result = of_list(tmp_path, rows, scores, num_resamples=100)
-    low, _ = result["eer"].interval
-    assert result["eer"].value == num_errors / 24
-    is_reversed = says == "negate the scores"
-    assert (low > 0.5) == is_reversed
-    assert [note for note in result.notes if "50 %" in note and says in note]
-    assert ("negate the scores" in result.text()) == is_reversed
+    return of_list(tmp_path, rows, scores, num_resamples=100)
 
 
-def test_figures_of_scores_that_may_not_be_calibrated_have_no_mark(tmp_path):
+def test_scores_are_called_reversed_if_the_interval_lies_above_50_percent(tmp_path):
+    result = with_errors(tmp_path, 19)
+    assert result["eer"].interval[0] > 0.5
+    assert any("50 %" in note and "negate the scores" in note for note in result.notes)
+
+
+def test_scores_are_called_no_better_than_chance_if_the_interval_holds_50_percent(tmp_path):
+    """They are not called reversed, although their EER is 54.2 %."""
+    result = with_errors(tmp_path, 13)
+    assert result["eer"].interval[0] < 0.5
+    assert any("50 %" in note and "no better than chance" in note for note in result.notes)
+    assert "negate the scores" not in result.text()
+
+
+def test_figures_of_calibration_are_not_marked_as_the_best(tmp_path):
     folder = make_case(tmp_path)
     result = evaluate_systems("asvspoof2021_la", [folder / "good.txt", folder / "useless.txt"], folder)
-    assert result.rows("systems")[0]["eer"].is_best
     for row in result.rows("calibration"):
         for figure in row.figures.values():
             assert not figure.is_best
@@ -377,4 +379,3 @@ def test_tables_for_papers_name_no_folders(tmp_path):
     result = evaluate_systems("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
     for text in (result.latex(), result.markdown()):
         assert str(tmp_path) not in text
-        assert "min t-DCF is computed with the ASV scores of trial" in text.replace("\\_", "_")

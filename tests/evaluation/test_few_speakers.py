@@ -35,5 +35,5 @@ def test_every_form_of_a_result_notes_the_small_number_of_speakers(tmp_path):
 
 
 @pytest.mark.parametrize("num_speakers, draw", [(15, "auto"), (9, "auto"), (11, "trials")])
-def test_enough_speakers_need_no_note(tmp_path, num_speakers, draw):
+def test_there_is_no_note_unless_few_speakers_are_drawn(tmp_path, num_speakers, draw):
     assert "speakers are drawn" not in result_of(tmp_path, num_speakers, draw=draw).text()

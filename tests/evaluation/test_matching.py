@@ -66,7 +66,7 @@ def test_a_score_file_without_any_trial_of_the_key_is_refused():
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 
 
-def test_keys_without_labels_or_without_trials_of_the_phase_are_refused():
+def test_a_key_without_labelled_trials_of_the_phase_is_refused():
     for trials, phase, message in (
         ([Trial("t0")], None, "1 trial has no label in the key: t0; use a key with labels"),
         (KEY, "dev", "no trials in phase 'dev'; the key has eval, progress"),

@@ -11,7 +11,6 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
-from nes2net.evaluation.page import html_page
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
 from nes2net.scoring.decisions import Decider, LinearCalibration
 from nes2net.scoring.score_file import read_scores
@@ -62,7 +61,6 @@ def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, nam
     from scipy.stats import binomtest
 
     report = report_of(case, name, "one", "two")
-    assert report.rows("systems") == []
     for system, facts, row in zip(("one", "two"), report.header["transfers"], report.rows(measure)):
         wrong = errors_of(case, name, system, facts["basis"])
         assert row["wrong"].value == wrong.sum()
@@ -87,16 +85,14 @@ def test_a_score_at_the_threshold_is_accepted():
     assert row["num_trials"].value == 2
 
 
-def test_a_set_of_one_class_can_be_evaluated_beside_one_of_both(case):
+def test_a_set_of_one_class_has_the_same_figures_beside_a_set_of_both(case):
     spoof, both = (
         SetFiles("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
         for name in ("spoof", "both")
     )
-    report = report_of(case, "both", "one", further_sets=[spoof] * 2)
+    report = report_of(case, "both", "one", further_sets=[spoof])
     reverse = report_of(case, "spoof", "one", further_sets=[both])
-    assert [row.labels["set"] for row in report.rows("one_minus_srr")] == ["generic, all (1)", "generic, all (2)"]
     assert report.rows("one_minus_srr")[0].figures == reverse.rows("one_minus_srr")[0].figures
-    assert "1 − SRR" in html_page(report)
     assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -116,13 +115,20 @@ def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_plac
     assert 'y1="75.0"' in svg
 
 
-def test_the_page_calls_a_partial_result_partial(case, tmp_path):
+@pytest.fixture
+def partial_report(case, tmp_path):
     lines = (case / "good.txt").read_text().splitlines(keepends=True)
     scores = write(tmp_path / "part.txt", "".join(lines[:-7]))
-    report = evaluated("asvspoof2021_la", case, scores, case / "worse.txt", allow_partial=True)
-    page = Page(html_page(report))
+    return evaluated("asvspoof2021_la", case, scores, case / "worse.txt", allow_partial=True)
+
+
+def test_the_page_calls_a_partial_result_partial(partial_report):
+    page = Page(html_page(partial_report))
     assert "part: PARTIAL: rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
-    assert report.rows("differences")[0].value("num_trials") == 233
+
+
+def test_systems_are_compared_on_the_trials_that_both_have_scored(partial_report):
+    assert partial_report.rows("differences")[0].value("num_trials") == 233
 
 
 def test_an_infinite_threshold_is_null_in_the_json(tmp_path):
@@ -157,7 +163,6 @@ def test_the_speaker_verification_system_is_named(tmp_path, register_corpus):
     asv = write(tmp_path / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", "".join(lines))
     scores = write(tmp_path / "s.txt", "".join(f"u{n} {n * 7 % 11 + 5 * (n % 2)}\n" for n in range(40)))
     report = evaluated("asvspoof2019_la", tmp_path, scores)
-    assert report.header["systems"][0]["asv_counts"] == (10, 10, 10)
     assert f"with the ASV scores of {asv}" in Page(html_page(report)).text
     register_corpus("small", replace(asvspoof2019_la.CORPUS, asv_counts={"eval": (10, 10, 10)}))
     assert "with the organisers’ ASV system" in html_page(evaluated("small", tmp_path, scores))
@@ -173,12 +178,6 @@ def test_the_same_result_is_written_in_the_same_bytes(several, pages, case, tmp_
     text = (tmp_path / "0.json").read_text()
     assert (tmp_path / "1.html").read_text() == pages[1]
     assert (tmp_path / "1.json").read_text() == text
-
-
-def test_the_json_holds_every_table_of_the_result(several):
-    data = several.to_dict()
-    names = {table["name"] for table in data["tables"]}
-    assert {"systems", "by attack", "by codec", "by attack and codec"} <= names
 
 
 def test_the_result_has_the_hashes_of_its_inputs(single, case):
@@ -232,7 +231,7 @@ def test_the_page_is_self_contained(pages):
     assert "content=\"default-src 'none'" in text
 
 
-def test_scores_of_any_shape_are_drawn(tmp_path):
+def test_equal_separated_huge_and_tiny_scores_are_drawn(tmp_path):
     key = write(tmp_path / "key.csv", "path,label\nu0,real\nu1,real\nu2,real\nu3,fake\nu4,fake\nu5,fake\n")
     shapes = {"equal": "0 0 0 0 0 0", "separated": "5 6 7 -5 -6 -7", "huge": "1e300 1e299 0 -1e300 1 2"}
     shapes["tiny"] = "1e-300 2e-300 3e-300 0 1e-301 2e-301"
@@ -242,8 +241,6 @@ def test_scores_of_any_shape_are_drawn(tmp_path):
         paths.append(write(tmp_path / f"{name}.txt", rows))
     report = evaluated("generic", key, *paths)
     assert Page(html_page(report)).attributes.count(("svg", "role", "img")) == 1 + len(shapes)
-    for row in report.rows("systems"):
-        assert math.isfinite(row["eer"].value)
 
 
 # Names

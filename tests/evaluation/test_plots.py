@@ -18,17 +18,17 @@ def histograms(result):
     return [plot.svg for plot in plots]
 
 
-def test_the_axis_holds_all_of_few_scores():
+def test_a_histogram_of_few_scores_shows_all():
     assert score_range([np.array([1.0, 2, 3]), np.array([-1.0, 0])]) == (-1, 3)
 
 
-def test_the_axis_omits_the_extremes_of_many_scores():
+def test_a_histogram_of_many_scores_omits_the_extremes():
     many = [RNG.normal(size=100_000), RNG.normal(5, 1, 100_000)]
     low, high = score_range(many)
     assert (np.mean(many[0] < low), np.mean(many[1] > high)) == pytest.approx((0.001, 0.001), abs=1e-4)
 
 
-def test_equal_scores_have_an_axis():
+def test_a_histogram_of_equal_scores_has_an_axis_around_them():
     low, high = score_range([np.ones(3), np.ones(4)])
     assert low < 1 < high
 

@@ -77,7 +77,7 @@ def progress(shared, tmp_path_factory):
 def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progress, tmp_path, capsys):
     scores = [str(progress / f"{name}.txt") for name in ("LFCC-LCNN", "LFCC-GMM")]
     keys = ["--keys", str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")]
-    flags = [*keys, "--phase", "progress", "--allow-partial", "--html", str(tmp_path / "report.html")]
+    flags = [*keys, "--phase", "progress", "--allow-partial"]
     systems = evaluated(tmp_path, "asvspoof2021_la", *scores, *flags)
     eers = {name: f"{100 * system['eer']:.6f}" for name, system in systems.items()}
     assert eers == {"LFCC-LCNN": "8.898042", "LFCC-GMM": "21.126859"}
@@ -87,9 +87,6 @@ def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progre
     printed = capsys.readouterr().out
     assert re.search(r"^LFCC-LCNN +8\.898 ", printed, re.MULTILINE)
     assert re.search(r"^LFCC-GMM +21\.127 ", printed, re.MULTILINE)
-    assert "phase progress: " in printed
-    assert "rests on all 16,464 trials; 165,102 scored but not in the key" in printed
-    assert "rests on all 16,464 trials" in (tmp_path / "report.html").read_text()
 
 
 @pytest.fixture
@@ -105,7 +102,7 @@ def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, ca
     assert "not to eval; ask for --phase progress" in error
 
 
-def test_the_command_gives_the_published_figure_of_in_the_wild(shared, tmp_path, capsys):
+def test_the_command_gives_the_published_figures_of_in_the_wild_by_both_rules(shared, tmp_path, capsys):
     source = shared / "real" / "scores" / "in_the_wild"
     key = [line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt")]
     write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},,{row[-1]}\n" for row in key))

@@ -16,7 +16,7 @@ SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
 
 def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, tmp_path):
-    """The interval of its difference from the next one is below 0; of few resamples there is none, nor of equal figures."""
+    """It is if the interval of its difference from the next figure, of at least 40 resamples, lies below 0."""
 
     def marks(result, name, table="systems"):
         return [row[name].is_best for row in result.rows(table)]
@@ -66,7 +66,7 @@ def test_the_smallest_measurable_p_value_is_shown_as_a_bound():
     assert "≤ 0.002" in markdown([table])
 
 
-def test_nothing_is_marked_for_one_system_or_other_trials(single, case, tmp_path):
+def test_nothing_is_marked_as_the_best_of_one_system_or_of_systems_with_other_trials(single, case, tmp_path):
     partial_scores = write(
         tmp_path / "part.txt", "".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7])
     )

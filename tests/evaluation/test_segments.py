@@ -68,10 +68,7 @@ def test_rates_of_frame_scores_equal_the_golden_numbers(golden_corpus, name):
 
 def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
     result = evaluate_segments(*golden_corpus("a20", with_segments=False), num_resamples=2)
-    eer = zoo.read("localisation_point_eer")["a20"]["eer"][1]
-    own_resolution = next(row for row in result.rows("rates") if row.labels["scores"] == "own")
     assert result.header["truth"] == "labels of 10 ms"
-    assert own_resolution["eer"].value == pytest.approx(eer, abs=1e-12)
     with_segments = zoo.read("localisation_range_eer")["a20"]["exact"]["eer"]
     assert result.rows("rates")[-1]["eer"].value == pytest.approx(with_segments, abs=0.01)
 
@@ -140,10 +137,9 @@ def test_the_command_writes_the_rates_of_frames(golden_corpus, tmp_path, capsys)
     page = tmp_path / "r.html"
     data = tmp_path / "r.json"
     common = f"evaluate {corpus} {scores} --keys {root} --resamples 5"
-    assert main(f"{common} --threshold 0.1 --html {page} --json {data}".split()) == 0
+    assert main(f"{common} --html {page} --json {data}".split()) == 0
     out = capsys.readouterr().out
     assert re.search(r"^40 ms +own +\d+\.\d{3} ", out, re.MULTILINE)
-    assert re.search(r"^the threshold asked for +0\.1 +0\.", out, re.MULTILINE)
     rates = read_json(data)["tables"][0]["rows"]
     assert rates[-1]["on"]["of"] == "seconds"
     assert 0 < rates[-1]["eer"]["value"] < 1

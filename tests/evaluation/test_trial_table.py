@@ -19,7 +19,6 @@ def key():
 
 
 def test_values_of_a_column_are_numbered_in_their_order(key):
-    assert TrialTable.of(key) is key == TRIALS
     assert key.column("attack").numbers.tolist() == [1, 0, -1]
     assert key.column("attack").values == ["A07", "A08"]
     assert key.column("room").numbers.tolist() == [0, -1, -1]
@@ -28,17 +27,13 @@ def test_values_of_a_column_are_numbered_in_their_order(key):
 def test_a_subset_of_a_key_keeps_the_numbers_of_its_values(key):
     partial_key = key.take(np.array([2, 0]))
     assert partial_key == [TRIALS[2], TRIALS[0]]
-    assert partial_key.rows.tolist() == [2, 0]
-    assert partial_key.position_of == {"c": 0, "a": 1}
     assert partial_key.column("attack").numbers.tolist() == [-1, 1]
-    assert partial_key.take(np.array([1])).rows.tolist() == [0]  # positions in the key
 
 
 def test_trials_with_a_value_are_found_in_a_subset(key):
     partial_key = key.take(np.array([2, 0]))
     assert partial_key.column("attack").where("A08").tolist() == [False, True]
     assert not partial_key.column("attack").where("A19").any()
-    assert partial_key.column("attack").count(np.ones(2, bool)) == 1
 
 
 def test_a_trial_without_a_phase_is_in_every_phase(key):

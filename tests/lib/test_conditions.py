@@ -58,6 +58,6 @@ def test_flags_that_may_be_combined_are_accepted(run, words):
         ),
     ],
 )
-def test_a_flag_that_excludes_another_or_would_do_nothing_is_refused(run, words, message):
+def test_a_flag_whose_declared_condition_is_not_met_is_refused(run, words, message):
     with input_error(message):
         run(words)

@@ -7,8 +7,7 @@ import torch
 from nes2net.lib.cuda_graph import Replayed
 
 
-def test_a_compiled_detector_can_be_copied(spectral_detector):
-    """Its recordings stay behind, and the copy computes with its own weights."""
+def test_a_copy_of_a_compiled_detector_computes_with_its_own_weights(spectral_detector):
     spectral_detector._replayed = Replayed(spectral_detector._scores)
     twin = copy.deepcopy(spectral_detector)
     with torch.no_grad():
@@ -19,7 +18,7 @@ def test_a_compiled_detector_can_be_copied(spectral_detector):
 
 
 def test_recorded_graphs_are_dropped_when_the_weights_are_replaced(spectral_detector):
-    """They know where in memory the weights were."""
+    """A graph holds the addresses of the weights in memory."""
     changes = [
         lambda: spectral_detector.to(torch.float64),
         lambda: spectral_detector.load_state_dict(spectral_detector.state_dict(), assign=True),

@@ -56,14 +56,13 @@ def done(monkeypatch):
     return done
 
 
-def test_the_bytes_of_a_file_are_on_the_disk_before_its_name_and_this_before_the_return(tmp_path, done):
+def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_afterwards(tmp_path, done):
     write_text(tmp_path / "history.json", "[]")
-    assert (tmp_path / "history.json").read_text() == "[]"
     assert ".history.json." in done[0]
     assert done[1:] == ["replaced", str(tmp_path.resolve())]
 
 
-def test_the_names_of_a_series_wait_for_the_file_after_it(tmp_path, done):
+def test_the_folder_of_a_file_in_a_series_is_flushed_only_with_the_next_file(tmp_path, done):
     with replacing(tmp_path / "shard.parquet", durable=True, in_series=True) as temporary:
         temporary.write_bytes(b"1")
     assert ".shard.parquet." in done[0]
@@ -72,9 +71,12 @@ def test_the_names_of_a_series_wait_for_the_file_after_it(tmp_path, done):
     assert done[-1] == str(tmp_path.resolve())
 
 
-def test_an_output_is_checked_before_it_is_written(tmp_path):
+def test_the_check_of_an_output_writes_nothing(tmp_path):
     check_writable(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_check_of_an_output_refuses_what_cannot_be_written(tmp_path):
     with input_error(r"is a folder; name a file to write"):
         check_writable(tmp_path)
     with input_error(r"cannot be written \(No such file or directory\); name a file in a folder"):
@@ -82,7 +84,7 @@ def test_an_output_is_checked_before_it_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("special, linked", [(device, False), (pipe, True), (bound_socket, False)])
-def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked):
+def test_a_file_does_not_replace_a_device_a_pipe_or_a_socket(tmp_path, monkeypatch, special, linked):
     monkeypatch.chdir(tmp_path)  # the name of a socket is short
     device = special(Path("special"))
     path = tmp_path / "link" if linked else tmp_path / "special"
@@ -113,7 +115,7 @@ def test_text_is_written_to_a_pipe(tmp_path):
 
 @pytest.mark.parametrize("target", ["file", "missing"])
 def test_only_an_output_that_a_person_names_is_written_through_a_link(tmp_path, target):
-    """In a folder, which may come from elsewhere, the link is replaced and its target untouched."""
+    """``write_text`` writes files that the program names: it replaces the link and leaves its target."""
     (tmp_path / "file").write_text("old")
     (tmp_path / "link").symlink_to(target)
     check_writable(tmp_path / "link", stream=True)
@@ -135,7 +137,7 @@ def test_a_temporary_file_is_not_written_through_a_link(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_lock_and_a_log_are_not_written_through_a_link(tmp_path, exists):
-    """Whether it leads to a file or to none."""
+    """The link leads to a file, or to nothing."""
     elsewhere = tmp_path / "elsewhere"
     link = tmp_path / "link"
     if exists:
@@ -163,40 +165,61 @@ def write_in_a_folder(path):
         yield
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("write", [write_a_file, write_in_a_folder])
-def test_temporary_files_of_killed_processes_are_removed(tmp_path, write):
-    """What a living process writes stays, and so does what belongs to other files, or is a link."""
-    target = tmp_path / "a.[1].pth"
+def killed_while_writing(write, path):
+    """The temporary file or folder of a killed process that was writing ``path``."""
+    before = set(path.parent.iterdir())
+    child = os.fork()
+    if not child:
+        killed = write(path)
+        next(killed)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (temporary,) = set(path.parent.iterdir()) - before
+    return temporary
+
+
+has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+each_writer = pytest.mark.parametrize("write", [write_a_file, write_in_a_folder])
+
+
+@has_fork
+@each_writer
+def test_the_next_write_removes_the_temporary_files_of_killed_processes(tmp_path, write):
+    """Only those of the same file, and no link with such a name."""
+    temporary = killed_while_writing(write, tmp_path / "a.[1].pth")
+    of_another_file = killed_while_writing(write, tmp_path / "a")
     link = tmp_path / ".a.[1].pth.12ab.tmp"
-    for path in (target, tmp_path / "a"):
-        child = os.fork()
-        if not child:
-            killed = write(path)
-            next(killed)
-            os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(child, 0)
     link.symlink_to("a")
-    other_files = {path for path in tmp_path.iterdir() if path == link or path.name.count(".") == 3}
-    assert len(other_files) == 2
-    assert len(os.listdir(tmp_path)) == 3
-    living = write(target)
-    next(living)
-    (own_file,) = set(tmp_path.iterdir()) - other_files
-    list(write(target))
-    assert own_file.exists()
-    list(living)
-    assert {path for path in tmp_path.iterdir() if path != target} == other_files
+    list(write(tmp_path / "a.[1].pth"))
+    assert not temporary.exists()
+    assert of_another_file.exists()
+    assert link.is_symlink()
+
+
+@has_fork
+@each_writer
+def test_temporary_files_of_all_outputs_in_a_folder_can_be_removed(tmp_path, write):
+    for name in ("a", "b"):
+        killed_while_writing(write, tmp_path / name)
     remove_leftovers(tmp_path)
-    assert {path for path in tmp_path.iterdir() if path != target} == {link}
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_json_holds_no_number_that_json_does_not_have():
+@each_writer
+def test_the_temporary_file_of_a_living_process_stays(tmp_path, write):
+    living = write(tmp_path / "a.pth")
+    next(living)
+    (temporary,) = tmp_path.iterdir()
+    list(write(tmp_path / "a.pth"))
+    assert temporary.exists()
+
+
+def test_json_has_null_in_place_of_nan_and_infinity():
     content = {"a": [float("nan"), {"b": float("-inf")}], "c": 1 / 3, "d": None, "ä": True}
     assert json.loads(json_text(content)) == {"a": [None, {"b": None}], "c": 1 / 3, "d": None, "ä": True}
 
 
-def test_a_file_is_read_up_to_a_length(tmp_path):
+def test_a_file_longer_than_the_limit_is_refused(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)
@@ -204,7 +227,7 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
         read_bounded(path, 999, "give the path of a list")
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path):
+def test_files_that_cannot_be_read_are_refused_with_the_reason(tmp_path):
     with input_error("No such file"):
         read_bounded(tmp_path / "none", 100)
     with input_error("is longer than 100 bytes"):

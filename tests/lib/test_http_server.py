@@ -11,7 +11,7 @@ from builders import PATIENCE, input_error, wait
 from nes2net.lib.http_server import Listener, address_of, is_loopback, listening_socket, names_at
 
 
-def test_a_server_has_the_names_by_which_it_can_be_reached():
+def test_a_server_that_other_machines_can_reach_has_the_names_of_its_machine():
     hostname = socket.gethostname()
     assert names_at("127.0.0.1") == []
     assert names_at("::1") == []
@@ -26,13 +26,20 @@ def test_loopback_addresses_are_recognised():
     assert not is_loopback("0.0.0.0")
 
 
-def test_the_first_free_port_is_taken():
+@pytest.fixture
+def busy_port():
     with socket.create_server(("127.0.0.1", 0)) as busy_socket:
-        port = busy_socket.getsockname()[1]
-        with input_error(rf"port {port} of 127.0.0.1 is not free \("):
-            listening_socket("127.0.0.1", range(port, port + 1))
-        with listening_socket("127.0.0.1", range(port, port + 20)) as listener:
-            assert port < listener.getsockname()[1] < port + 20
+        yield busy_socket.getsockname()[1]
+
+
+def test_a_port_of_another_program_is_refused(busy_port):
+    with input_error(rf"port {busy_port} of 127.0.0.1 is not free \("):
+        listening_socket("127.0.0.1", range(busy_port, busy_port + 1))
+
+
+def test_the_first_free_port_of_a_range_is_taken(busy_port):
+    with listening_socket("127.0.0.1", range(busy_port, busy_port + 20)) as listener:
+        assert busy_port < listener.getsockname()[1] < busy_port + 20
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def is_cut(client):
         return False
 
 
-def test_a_connection_too_many_cuts_the_oldest_that_asks_for_nothing(listener, caplog):
+def test_one_connection_too_many_closes_the_oldest_idle_one(listener, caplog):
     pairs = [connected(listener) for _ in range(3)]
     Listener.served.add(pairs[0][1])
     pairs.append(connected(listener))
@@ -69,7 +76,7 @@ def test_a_connection_too_many_cuts_the_oldest_that_asks_for_nothing(listener, c
     assert caplog.messages == ["more than 3 connections: idle ones are closed"]
 
 
-def test_a_connection_too_many_is_closed_if_all_others_are_served(listener):
+def test_one_connection_too_many_is_closed_only_while_all_others_are_served(listener):
     pairs = [connected(listener) for _ in range(3)]
     for _, connection in pairs:
         Listener.served.add(connection)
@@ -107,7 +114,8 @@ def test_without_a_free_descriptor_a_connection_waits(listener, caplog):
     assert accepted[0][1] == client.getsockname()
 
 
-def test_without_a_descriptor_a_socket_that_does_not_block_raises_what_asyncio_expects(listener):
+def test_without_a_free_descriptor_a_socket_that_does_not_block_raises_blocking_io_error(listener):
+    """asyncio expects this error."""
     listener.setblocking(False)
     with socket.create_connection(listener.getsockname(), PATIENCE), no_free_descriptor():
         with pytest.raises(BlockingIOError):

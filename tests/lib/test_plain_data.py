@@ -33,11 +33,11 @@ def test_plain_data_is_accepted():
         ([object()], "a value of type object"),
     ],
 )
-def test_values_that_are_not_plain_or_too_many_are_refused(value, message):
+def test_values_beyond_the_limits_of_plain_data_are_refused(value, message):
     with input_error(f"^this (has|is|was) {message}"):
         check_plain(value, "this")
 
 
-def test_json_is_read_as_it_stands(tmp_path):
+def test_json_after_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": [1, 2.5, "x", null, true]}')
     assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, "x", None, True]}

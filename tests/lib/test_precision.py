@@ -23,7 +23,7 @@ def settings():
 
 
 @pytest.mark.parametrize("program_precision", ["medium", "high"])
-def test_exact_float32_overrides_the_settings_of_the_program(settings, program_precision):
+def test_exact_float32_overrides_the_settings_of_the_program_until_it_ends(settings, program_precision):
     """On processors with bfloat16 products a program may have allowed them for float32."""
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
@@ -38,7 +38,7 @@ def test_exact_float32_overrides_the_settings_of_the_program(settings, program_p
     assert torch.equal(x @ x, rounded)
 
 
-def test_the_old_settings_agree_with_the_new_ones(settings):
+def test_the_old_float32_settings_of_pytorch_agree_with_the_new_ones(settings):
     """torch.compile reads the old settings, kernels the new ones; PyTorch raises if they contradict each other."""
     for other_precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
         with float32_products(other_precision):
@@ -47,7 +47,7 @@ def test_the_old_settings_agree_with_the_new_ones(settings):
             assert torch.backends.cuda.matmul.allow_tf32 == (other_precision == "tf32")
 
 
-def test_the_most_exact_precision_of_all_threads_prevails():
+def test_the_most_exact_precision_that_a_running_thread_needs_prevails():
     before = float32_settings()
     entered = threading.Event()
     leave = threading.Event()

@@ -45,7 +45,7 @@ def gets(store):
     return [span for method, _, span in store.requests if method == "GET"]
 
 
-def test_a_file_object_reads_blocks_once(store, address):
+def test_a_block_of_a_remote_file_is_fetched_once(store, address):
     file = open_remote(address, 1000)
     assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
     assert file.seek(-50, 2) == len(CONTENT) - 50
@@ -57,7 +57,7 @@ def test_a_file_object_reads_blocks_once(store, address):
     assert len(gets(store)) == 4  # from the folder
 
 
-def test_a_file_object_fetches_the_parts_that_it_shall_hold_once(store, address):
+def test_parts_that_a_file_object_shall_hold_are_fetched_once(store, address):
     """A large part comes by one request, a small one with its block."""
     file = open_remote(address, 1000)
     file.hold([(10, 4000), (5100, 20), (5200, 30)])
@@ -102,7 +102,7 @@ def test_the_folder_of_an_address_has_no_file_name():
 
 @pytest.mark.parametrize("status", [0, 429, 503])
 def test_a_failed_request_is_tried_again(store, address, status):
-    """Answers that break off in the middle give nothing to the reader."""
+    """Status 0: an answer that breaks off in the middle."""
     failures = iter([True, True])
     status_of(address)
 
@@ -115,7 +115,7 @@ def test_a_failed_request_is_tried_again(store, address, status):
     assert len(gets(store)) in (2, 3)
 
 
-def test_a_remote_file_that_cannot_be_fetched_is_named(store, address):
+def test_a_remote_file_that_is_missing_or_that_the_server_cannot_give_is_named_as_unreachable(store, address):
     status_of(address)
     store.fault = lambda method, path: 503
     with pytest.raises(Unreachable, match=rf"{address} cannot be read at present \(status 503.*tried 3 times"):
@@ -127,24 +127,23 @@ def test_a_remote_file_that_cannot_be_fetched_is_named(store, address):
         fetch(address, 0, 10)
 
 
-def test_a_file_that_is_refused_is_wrong_input(store, address):
+def test_a_file_that_the_server_refuses_to_give_is_wrong_input(store, address):
     store.fault = lambda method, path: 403
     with input_error("cannot be read .status 403"):
         status_of(address)
 
 
 @pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT + b"x"])
-def test_a_file_that_was_replaced_is_an_error(store, address, content):
+def test_a_file_that_was_replaced_is_an_error_until_it_is_listed_again(store, address, content):
     assert fetch(address, 0, 10) == CONTENT[:10]
     (store.folder / "a.bin").write_bytes(content)
-    assert fetch(address, 0, 10) == CONTENT[:10]  # of the listed file
     with pytest.raises(ChangedFile, match=rf"{address} has changed since it was listed \(size and tag 10240:"):
         fetch(address, 10, 10)
     remote.forget(address)
     assert fetch(address, 0, 10) == content[:10]
 
 
-def test_the_folder_keeps_what_was_used_last_within_its_bound(store, address, tmp_path, monkeypatch):
+def test_the_cache_folder_keeps_the_latest_parts_within_its_bound(store, address, tmp_path, monkeypatch):
     folder = use_own_parts(monkeypatch, tmp_path / "bounded", cache_bytes=3000)
     for start in range(0, 10_000, 500):
         assert fetch(address, start, 500) == CONTENT[start : start + 500]
@@ -156,8 +155,7 @@ def test_the_folder_keeps_what_was_used_last_within_its_bound(store, address, tm
     assert len(gets(store)) == number + 1
 
 
-def test_processes_that_were_forked_do_not_disturb_their_parent(address):
-    """The parent still gets answers on the connections that it had before."""
+def test_a_forked_process_leaves_the_connections_of_its_parent_usable(address):
     fetch(address, 0, 10)
     process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, 10, 10))
     process.start()
@@ -168,8 +166,8 @@ def test_processes_that_were_forked_do_not_disturb_their_parent(address):
     signal.alarm(0)
 
 
-def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(address):
-    """As the list of the members of a tar file, which is made of many blocks."""
+def test_reading_a_cached_part_may_fetch_other_parts_of_the_file(address):
+    """It does not wait for its own lock; the list of members of a tar file is made of many blocks."""
 
     def read():
         return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))

@@ -32,7 +32,7 @@ def test_a_warning_of_a_library_is_logged_once_a_minute(log_as, caplog, monkeypa
     assert caplog.messages == ["a stranger sent 0", "another line of the program", "a stranger sent 5"]
 
 
-def test_a_traceback_is_logged_once(log_as, caplog):
+def test_a_repeated_traceback_is_logged_once(log_as, caplog):
     logger = log_as("nes2net.traceback")
     for _ in range(3):
         try:
@@ -42,7 +42,7 @@ def test_a_traceback_is_logged_once(log_as, caplog):
     assert len(caplog.records) == 1
 
 
-def test_messages_of_the_package_are_never_dropped(log_as, caplog):
+def test_messages_of_the_package_without_a_traceback_are_never_dropped(log_as, caplog):
     logger = log_as("nes2net.notes")
     logger.setLevel(logging.INFO)
     for note in ("one", "two"):

@@ -49,7 +49,7 @@ def script(folder, text):
     return [sys.executable, str(write(folder / "programs" / "program.py", dedent(text)))]
 
 
-def test_decoding_processes_use_the_package_not_the_current_folder(corpus, tmp_path):
+def test_decoding_processes_use_no_code_of_the_current_folder(corpus, tmp_path):
     assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
     text = """
     from pathlib import Path
@@ -81,13 +81,13 @@ def test_processes_of_an_experiment_use_no_code_of_the_current_folder(corpus, tm
 
 
 @pytest.mark.parametrize("start", [["-m", "nes2net"], ["-c", MAIN]])
-def test_a_program_that_python_starts_in_the_folder_imports_no_more_from_there(corpus, start):
+def test_nes2net_imports_nothing_more_from_a_folder_in_which_python_starts_it(corpus, start):
     for module in ("multiprocessing", "nes2net"):  # Python itself imports these from there, before nes2net can object
         (corpus / f"{module}.py").unlink()
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
 
 
-def test_drawing_uses_the_users_settings_of_matplotlib_not_the_folders(corpus, tmp_path):
+def test_drawing_uses_the_matplotlib_settings_of_the_user_not_of_the_current_folder(corpus, tmp_path):
     text = """
     import numpy
     from pathlib import Path

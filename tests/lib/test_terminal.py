@@ -11,7 +11,7 @@ EVIL = "\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
 ESCAPED = r"\x1b]0;owned\x07\x9b2J\ntalk.wav\t9.9\u202e"
 
 
-def test_each_line_is_printed_as_one_line(capsys):
+def test_control_characters_in_a_printed_line_are_escaped(capsys):
     say(f"# detector: {EVIL}", "–  全角")
     say(EVIL, file=sys.stderr)
     printed = capsys.readouterr()
@@ -19,7 +19,7 @@ def test_each_line_is_printed_as_one_line(capsys):
     assert printed.err == f"{ESCAPED}\n"
 
 
-def test_each_message_is_printed_on_one_line(capsys):
+def test_control_characters_in_a_message_are_escaped(capsys):
     print_note(EVIL)
     print_warnings([EVIL])
     say_written(EVIL, beside_data=True)

@@ -62,7 +62,15 @@ def test_unpacking_again_replaces_only_damaged_files(tmp_path, make, options):
     assert (out / "set/list.txt").stat().st_mtime_ns == stamp  # what is there is left
 
 
-LEADING_OUT = ("../a.txt", "set/../../a.txt", "/a.txt", "..\\a.txt", "C:/a.txt", "\\\\host\\a.txt")
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("name", ["../a.txt", "set/../../a.txt", "/a.txt", "..\\a.txt", "C:/a.txt", "\\\\host\\a.txt"])
+def test_members_that_lead_out_of_the_folder_are_refused(tmp_path, make, name):
+    archive = make(tmp_path / "a.archive", {"ok": b"1", name: b"2"})
+    with input_error("is a path that leads out of the folder: refused"):
+        unpack_beside(archive)
+    assert set(content_of(tmp_path)) <= {"a.archive", "out/ok"}
+
+
 GROWS = r"refused to save .*{}, .*no archive of recordings grows like that"
 
 
@@ -70,18 +78,16 @@ GROWS = r"refused to save .*{}, .*no archive of recordings grows like that"
 @pytest.mark.parametrize(
     "files, message",
     [
-        *(({name: b"2"}, "is a path that leads out of the folder: refused") for name in LEADING_OUT),
         ({str(n): bytes(3_000_000) for n in range(3)}, GROWS.format("of members")),
         ({str(n): b"" for n in range(200)}, GROWS.format("101 members")),
     ],
 )
-def test_dangerous_members_of_an_archive_are_refused(tmp_path, make, files, message, monkeypatch):
+def test_an_archive_that_grows_too_much_is_refused(tmp_path, make, files, message, monkeypatch):
     monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 1_000_000)
     monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
-    archive = make(tmp_path / "a.archive", {"ok": b"1", **files})
+    archive = make(tmp_path / "a.archive", files)
     with input_error(message):
         unpack_beside(archive)
-    assert set(content_of(tmp_path)) <= {"a.archive", "out/ok", *(f"out/{name}" for name in files if name.isdigit())}
 
 
 @pytest.mark.parametrize(
@@ -105,8 +111,6 @@ def test_nothing_is_unpacked_into_a_linked_folder(tmp_path, make):
     with input_error("set: is a link"):
         unpack_beside(archive)
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    linked.unlink()
-    assert unpack_beside(archive) == 3
 
 
 def header(name, kind=tarfile.REGTYPE, size=0):
@@ -133,23 +137,33 @@ TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100
         ([header("a"), header("a/b")], "a file stands where a folder is needed.*Remove it; if .*a.tar.gz holds both"),
     ],
 )
-def test_hostile_tar_files_are_refused(tmp_path, entries, message):
+def test_tar_files_that_cannot_be_unpacked_safely_are_refused(tmp_path, entries, message):
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
         file.writelines([*entries, bytes(1024)])
     with input_error(message):
         unpack_beside(tmp_path / "a.tar.gz")
 
 
+def cut_off(content):
+    return content[:250_000]
+
+
+def with_another_byte(content):
+    return content[:300_000] + bytes([content[300_000] ^ 1]) + content[300_001:]
+
+
 @pytest.mark.parametrize(
-    "make, options",
-    [(make_zip, {}), (make_zip, None), *((make_tar, {"mode": mode}) for mode in ("w", "w:gz", "w:bz2", "w:xz"))],
+    "make, options, damage",
+    [
+        (make_zip, {}, cut_off),
+        (make_zip, {}, with_another_byte),
+        *((make_tar, {"mode": mode}, cut_off) for mode in ("w", "w:gz", "w:bz2", "w:xz")),
+    ],
 )
-def test_a_damaged_archive_is_named(tmp_path, make, options):
-    """It was cut off, or holds another byte in a member, of which no file is left."""
-    archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options or {})
-    content = bytearray(archive.read_bytes())
-    content[300_000] ^= options is None
-    archive.write_bytes(content if options is None else content[:250_000])
+def test_a_damaged_archive_is_named(tmp_path, make, options, damage):
+    """No file of the damaged member is left."""
+    archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options)
+    archive.write_bytes(damage(archive.read_bytes()))
     with input_error(r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
         unpack_beside(archive)
     assert set(content_of(tmp_path / "out")) <= {"b.bin"}

@@ -71,7 +71,7 @@ def test_a_cost_of_0_is_refused():
         compute_min_dcf([1.0, 2.0], [0.0], c_fa=0)
 
 
-def test_min_tdcf_refuses_scores_that_have_none():
+def test_min_tdcf_refuses_scores_for_which_it_has_no_value():
     _, nontarget, spoofed = ASV
     for classes, asv, version, message in (
         (([1.0, np.inf], [0.0, 0.5]), ASV, 2021, "1 of 4 scores are infinite"),

@@ -76,7 +76,7 @@ def test_the_wilson_interval_equals_that_of_scipy(hits, number, confidence):
 
 @pytest.mark.parametrize("unit", ["trials", "speakers", "attacks", "both"])
 @pytest.mark.parametrize("name", QUICK)
-def test_quick_draws_of_many_trials_equal_the_metric_of_each_resample(name, unit):
+def test_the_quick_computation_of_draws_equals_the_metric_of_each_resample(name, unit):
     *classes, speakers = drawn(2)
     classes = [np.round(scores, 1) for scores in classes]
     metric = QUICK[name]
@@ -122,8 +122,8 @@ def test_an_interval_widens_with_its_confidence(interval):
 
 
 @pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
-def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide, num_spoof):
-    """With one or two errors too."""
+def test_intervals_of_95_percent_cover_the_true_eer_in_about_95_of_100_samples(distance, num_bonafide, num_spoof):
+    """Also of samples with only one or two errors."""
     true_eer = NormalDist().cdf(-distance / 2)
     covered = 0
     for seed in range(100):
@@ -149,7 +149,7 @@ def test_copies_of_trials_do_not_narrow_an_interval_over_groups():
 
 
 def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
-    """Few attacks are spread; costs above 1 must not let a share exceed 1."""
+    """The draws of few attacks are spread: those of Cllr beyond 1, those of min Cllr never."""
     rng = default_rng(0)
     bonafide = 9 * rng.normal(0.5, 1, 60)
     spoof = 9 * rng.normal(0, 1, 60)
@@ -168,8 +168,7 @@ def test_an_interval_over_groups_covers_the_truth_of_new_groups():
     assert (covered["trials"] <= 42).all()
 
 
-def test_intervals_of_few_errors_are_at_least_binomial():
-    """Of many errors they are as wide as the draws, of few at least as wide as those of so many trials."""
+def test_an_interval_of_many_errors_is_that_of_the_draws_not_of_the_number_of_trials():
     rng = default_rng(0)
     many = rng.binomial(4000, 0.2, 20000) / 4000
     low, high = rate_interval(0.2, many, 4000)
@@ -177,6 +176,9 @@ def test_intervals_of_few_errors_are_at_least_binomial():
     assert rate_interval(0.2, many, 1000) == pytest.approx((low, high), rel=0.01)  # draws tell more
     clustered = rng.binomial(400, 0.2, 20000) / 400
     assert rate_interval(0.2, clustered, 4000) == pytest.approx(wilson_interval(0.2, 400), rel=0.01)
+
+
+def test_an_interval_of_few_errors_is_the_binomial_one():
     for rate in (0.0, 1.0, 0.01):
         assert rate_interval(rate, np.full(50, rate), 100) == wilson_interval(rate, 100)
 
@@ -239,8 +241,6 @@ def test_p_values_are_never_0():
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = compare_systems(compute_cllr, *systems, num_resamples=99)
     assert result.p_value == pytest.approx(2 / 100)
-    assert result.first < 0.01
-    assert result.second == pytest.approx(1)
 
 
 def test_resamples_without_a_difference_count_half_on_each_side():
@@ -249,8 +249,7 @@ def test_resamples_without_a_difference_count_half_on_each_side():
     assert two_sided_p(np.zeros(9)) == 1
 
 
-def test_speakers_are_drawn_for_both_systems(two_systems):
-    """Their trials are alike in all but the noise of the second system."""
+def test_a_comparison_may_draw_speakers_instead_of_trials(two_systems):
     groups = {"bonafide_groups": np.arange(800) % 40, "spoof_groups": np.arange(1200) % 40}
     rule = compute_eer
     clustered, alone = (

@@ -40,7 +40,6 @@ def classes():
 
 
 def test_draws_of_rates_equal_those_of_trials_drawn_by_hand(classes):
-    """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
     drawn = []
     bootstrap = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
     for number in range(50):

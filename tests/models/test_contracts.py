@@ -199,17 +199,18 @@ def test_entry_points_of_built_in_parts_keep_the_contract():
 
 
 def test_a_part_that_is_too_large_is_skipped_with_a_notice(capsys):
-    small = create_backend("nes2net_x", feature_dim=128, nes_ratio=[4, 4])
-    check_built_in(small, check_backend, 2)
-    assert capsys.readouterr().err == ""
     check_built_in(create_backend("mean_linear", feature_dim=65_536, num_logits=200), check_backend, 200)
     assert "part 'test' is too large to be checked before it is used" in capsys.readouterr().err
 
 
-def test_files_name_the_packages_of_their_parts(package, command, monkeypatch):  # noqa: F811
-    """So that a reader of a file says which package is needed, if it is not installed."""
+@pytest.fixture
+def checkpoint(package, command) -> Path:  # noqa: F811
+    """A checkpoint of a detector whose parts are of another package."""
     assert command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")[0] == 0
-    checkpoint = next(package.glob("run/*/epoch_1.pth"))
+    return next(package.glob("run/*/epoch_1.pth"))
+
+
+def test_checkpoints_and_records_of_scores_name_the_packages_of_their_parts(checkpoint, command):  # noqa: F811
     assert command(f"score good_corpus tones --model {checkpoint} --out rows.tsv --judgement good_rows")[0] == 0
     record = read_json(Path("rows.tsv.json"))
     assert record["packages"] == dict.fromkeys(
@@ -226,6 +227,9 @@ def test_files_name_the_packages_of_their_parts(package, command, monkeypatch): 
         ),
         PACKAGE,
     )
+
+
+def test_a_checkpoint_is_refused_without_the_package_of_its_parts(package, checkpoint, command, monkeypatch):  # noqa: F811
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package / "site")])
     forget_packages(monkeypatch)
     needed = ", which no installed package provides; it was part of faulty-parts 1.2: pip install faulty-parts"

@@ -22,7 +22,7 @@ def twins() -> Detector:
 
 
 def test_the_score_is_the_mean_of_two_cosines(twins):
-    """Written out from the two detectors of which it consists."""
+    """Those of teacher and student, in front-end and back-end; the logits are it and its negative."""
     waveform = 0.1 * torch.randn(3, 16000)
     halves = []
     for half in ("teacher", "student"):
@@ -30,12 +30,11 @@ def test_the_score_is_the_mean_of_two_cosines(twins):
         halves.append((state.mean(1), getattr(twins.backend, half).embed(state)))
     expected = torch.stack([F.cosine_similarity(a, b, dim=1) for a, b in zip(*halves)]).mean(0)
     assert_close(twins.scores(waveform), expected)
-    assert twins.score_rule == "cosine"
     logits = twins(waveform)
     assert_close(logits, torch.stack([-expected, expected], 1))
 
 
-def test_without_the_level_of_the_front_end_the_score_is_the_cosine_of_the_back_ends():
+def test_with_frontend_level_false_the_score_is_the_cosine_of_the_back_ends_alone():
     """With a spectrum its cosine is 1, so that the order of the scores is the same without it."""
     scores = []
     frontend = {"name": "teacher_student", "teacher": LPS}
@@ -63,14 +62,14 @@ def test_the_teacher_is_never_trained(twins):
     assert all("student" in key for key in moved)
 
 
-def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
+def test_the_student_has_the_options_of_the_teacher_and_by_default_at_most_6_layers():
     frontend = create_frontend("teacher_student", teacher={**TEACHER, "encoder_layers": 8})
     assert frontend.config["student"] == {**frontend.config["teacher"], "encoder_layers": 6}
     smaller = create_frontend("teacher_student", teacher=TEACHER)
     assert smaller.config["student"] == smaller.config["teacher"]
 
 
-def test_the_last_state_of_teacher_and_student_is_the_second():
+def test_the_front_end_of_two_gives_only_its_second_state_if_one_layer_is_asked_for():
     frontend = create_frontend("teacher_student", teacher=TEACHER)
     (last,) = frontend(torch.zeros(1, 8000))
     assert torch.equal(last, frontend(torch.zeros(1, 8000), layers="all")[1])
@@ -86,7 +85,7 @@ def test_the_last_state_of_teacher_and_student_is_the_second():
         ({"teacher": LPS, "student": TEACHER}, "only the front-end of the student has weights"),
     ],
 )
-def test_front_ends_that_do_not_fit_are_refused(options, message):
+def test_front_ends_that_cannot_be_teacher_and_student_are_refused(options, message):
     with input_error(message):
         create_frontend("teacher_student", **options)
 
@@ -99,11 +98,11 @@ def test_front_ends_that_do_not_fit_are_refused(options, message):
         ({"num_logits": 1}, "num_logits must be 2, the negative and the positive similarity, not 1"),
     ],
 )
-def test_back_ends_that_do_not_fit_are_refused(options, message):
+def test_back_ends_that_cannot_be_teacher_and_student_are_refused(options, message):
     with input_error(message):
         create_backend("one_class_distillation", feature_dim=64, **options)
 
 
-def test_a_front_end_of_one_hidden_state_is_refused():
+def test_one_class_distillation_refuses_a_front_end_of_one_hidden_state():
     with input_error("reads 2 hidden states, and front-end 'lps' gives 1"):
         Detector.from_config({"frontend": LPS, "backend": MODEL["backend"]})

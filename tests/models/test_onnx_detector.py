@@ -9,13 +9,13 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
-def test_cuda_computes_in_whole_float32_without_a_search_for_each_length():
+def test_cuda_is_used_without_tf32_and_without_a_search_for_each_length():
     for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
         options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
         assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
 
 
-def test_the_cpu_is_used_unless_another_device_is_available():
+def test_the_cpu_alone_is_used_if_it_is_chosen_or_no_other_device_is_available():
     for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
         assert providers(device, available) == [CPU]
 

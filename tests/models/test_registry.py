@@ -33,7 +33,7 @@ def test_every_option_is_declared(registry):
 
 
 @pytest.mark.parametrize("registry, name", PARTS)
-def test_every_option_accepts_only_its_values(registry, name):
+def test_every_option_refuses_values_that_its_declaration_does_not_allow(registry, name):
     factory = registry.get(name)
     kind = registry.kind
     for option, declaration in options_of(factory).items():
@@ -45,19 +45,18 @@ def test_every_option_accepts_only_its_values(registry, name):
         assert len(wrong) >= len(WRONG) - (3 if option in free else 0), option
         message = f"^{kind} '{name}': {option} must be {re.escape(declaration.takes)}, not "
         for value in wrong:
-            with input_error(message) as error:
+            with input_error(message):
                 CREATE[kind](name, **{option: value})
-            assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("kind", CREATE)
-def test_values_that_are_wrong_or_do_not_go_together_are_refused(kind):
+def test_values_out_of_range_or_in_conflict_are_refused_with_the_reason(kind):
     path = Path(__file__).with_name("refused_options.yaml")
     for name, options, message in yaml.safe_load(path.read_text(encoding="utf-8"))[kind]:
         with torch.device("meta"), input_error(message):
             CREATE[kind](name, **options)
 
 
-def test_parts_that_start_from_a_pre_training_file_are_recognised():
+def test_front_ends_that_start_from_a_pre_training_file_are_recognised():
     for name, takes in (("wav2vec2", True), ("xlsr_300m", True), ("lps", False), ("waveform", False)):
         assert takes_checkpoint(name) is takes

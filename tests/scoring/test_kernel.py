@@ -8,7 +8,7 @@ import torch
 from builders import PATIENCE, input_error
 
 from nes2net import Detector, InputError
-from nes2net.scoring.kernel import score_batch, score_or_raise, scoring_mode, start
+from nes2net.scoring.kernel import score_batch, scoring_mode, start
 
 
 @pytest.fixture
@@ -112,11 +112,9 @@ def test_a_waveform_without_a_score_has_a_reason(detector):
     assert [first, second, last] == other_scores
     assert not_finite.startswith("the detector's score is nan")
     assert "do not fit into the memory of cpu" in too_large
-    with input_error("do not fit into the memory"):
-        score_or_raise(detector, x)
 
 
-def test_each_waveform_of_a_batch_that_the_detector_refuses_has_the_reason(detector):
+def test_a_batch_that_the_detector_refuses_has_its_reason_for_each_waveform(detector):
     first, second = score_batch(detector, waveforms(2)[:, :100])
     assert "too short" in first
     assert "too short" in second

@@ -48,7 +48,7 @@ def test_the_device_and_compiling_identify_a_run(spectral_detector):
     assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != plain
 
 
-def test_facts_become_plain_json():
+def test_the_facts_of_a_record_become_plain_json():
     facts = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
     assert plain(facts) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
     assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
@@ -63,7 +63,6 @@ def read(path, max_bytes):
 
 
 def test_the_facts_of_a_record_are_read(tmp_path):
-    assert read(tmp_path / "s.json", 1) is None
     record = read(write(tmp_path / "s.json", json.dumps({**RECORD, "further": [1.5, {"x": None}]})), 1)
     assert record.run == RECORD["run"]
     assert record.failures == {"a": "not found"}

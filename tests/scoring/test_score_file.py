@@ -122,7 +122,7 @@ def test_the_score_of_a_recording_that_failed_is_read_as_nan(path):
         '{"file": "a", "label": "LABEL_0", "score": 0.9}\n{"file": "b", "label": "LABEL_1", "score": 0.5}\n',
     ],
 )
-def test_scores_of_the_predicted_class_are_doubted(path, text, capsys):
+def test_scores_that_look_like_the_probability_of_the_label_beside_them_are_warned_of(path, text, capsys):
     path.write_text(text)
     scores_of(path)
     printed = capsys.readouterr().err
@@ -139,7 +139,7 @@ def test_scores_of_the_predicted_class_are_doubted(path, text, capsys):
         "a 0.9\nb 0.8\n",
     ],
 )
-def test_scores_that_are_not_of_the_predicted_class_are_not_doubted(path, text, capsys):
+def test_scores_that_are_not_the_probability_of_a_label_beside_them_are_not_warned_of(path, text, capsys):
     path.write_text(text)
     scores_of(path)
     assert capsys.readouterr().err == ""

@@ -71,7 +71,7 @@ CUTS = {
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("seconds", [0.6 * WINDOW, WINDOW, 0.93])
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, batch_size):
+def test_scores_do_not_depend_on_the_sizes_of_the_blocks_pushed(spectral_detector, rate, seconds, batch_size):
     """To the last bit, they are those of score_track on the whole, and so is the remark."""
     samples = noise(seconds, rate, channels=2)
     track = spectral_detector.score_track(samples, rate, **OPTIONS, batch_size=batch_size)
@@ -88,15 +88,13 @@ def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, ba
 def test_a_window_is_scored_as_soon_as_it_is_complete(spectral_detector):
     samples = noise(1.0)[0]
     stream = spectral_detector.stream(16000, **OPTIONS)
+    blocks_with_a_window = []
     for number in range(50):
-        windows = stream.push(samples[number * 320 : (number + 1) * 320])
-        arrived = (number + 1) * 0.02
-        assert len(windows) == (arrived >= WINDOW - 1e-9 and number % 5 == 2)
-        for window in windows:
+        for window in stream.push(samples[number * 320 : (number + 1) * 320]):
+            blocks_with_a_window.append(number)
             first = round(window.start * 16000)
-            assert window.end - window.start == pytest.approx(WINDOW)
-            assert arrived - 0.02 < window.end <= arrived + 1e-9
             assert window.score == spectral_detector.score(samples[first : first + 4000], 16000)
+    assert blocks_with_a_window == list(range(12, 50, 5))  # of 20 ms: those that hold 0.25 s, 0.35 s, …
 
 
 def test_with_pre_emphasis_a_window_has_the_score_of_its_samples_alone(small_model):
@@ -129,7 +127,6 @@ def test_no_window_spans_a_hole(spectral_detector, rate):
     behind = noise(0.5, rate, seed=1)[0]
     stream = spectral_detector.stream(rate, **OPTIONS, batch_size=2)
     windows = stream.push(before, time=100.0)
-    assert stream.now == pytest.approx(100.62, abs=1e-4)
     windows += stream.push(behind, time=103.5) + stream.finish()
     expected = []
     for start, samples in ((100.0, before), (103.5, behind)):

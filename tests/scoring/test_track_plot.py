@@ -50,7 +50,6 @@ def test_columns_hold_the_quantiles_of_all_scores_in_turn():
         for share, quantile_row in quantiles.items():
             assert quantile_row[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
     assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
-    assert len(track_plot.column_quantiles(track_of(scores[:5], 60.0))[0]) == 1
 
 
 def test_strange_file_names_are_drawn_as_text(quiet, tmp_path):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 from builders import input_error
-from builders.files import read_json
 from builders.scored import score_trials
 
 from nes2net import InputError
@@ -56,15 +55,11 @@ def test_the_transform_gets_the_whole_recording_before_it_is_cut(
         assert scores[trial.id] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_transform_belongs_to_the_run(spectral_detector, trials, tmp_path):
+def test_a_file_made_with_a_transform_is_refused_with_another_or_none(spectral_detector, trials, tmp_path):
     def score(name, transform):
         return score_trials(spectral_detector, trials, tmp_path / name, transform=transform)
 
-    finished = score("s.txt", Reversed())
-    record = read_json(finished.record_path)
-    assert record["run"]["transform"] == "reversed"
-    again = score("s.txt", Reversed())
-    assert again.already_complete
+    score("s.txt", Reversed())
     for transform in (Reversed("another"), None):
         with input_error("another transform"):
             score("s.txt", transform)
@@ -96,24 +91,20 @@ def scores_in(path):
     return dict(zip(ids, scores))
 
 
-def scored(detector, trials, out, **options):
-    """The scores of ``trials``, and what identifies the run in their record."""
-    finished = score_trials(detector, trials, out, **options)
-    record = read_json(finished.record_path)
-    return scores_in(out), record["run"]
-
-
 ZEROS = {"padding": "zeros"}
 PEAK = {"peak_normalize": "recording"}
 
 
 @pytest.mark.parametrize("options", [ZEROS, PEAK, {**ZEROS, **PEAK}], ids="-".join)
-def test_padding_and_peak_are_applied_to_a_corpus_as_to_a_file(spectral_detector, trials, tmp_path, options):
+def test_padding_and_peak_normalisation_are_applied_to_a_corpus_as_to_a_file(
+    spectral_detector, trials, tmp_path, options
+):
     """And as the changed waveform itself."""
     longest = 0
     for trial in trials:
         longest = max(longest, len(load_audio(trial.path)))
-    scores, _ = scored(spectral_detector, trials, tmp_path / "s", num_samples=longest, **options)
+    score_trials(spectral_detector, trials, tmp_path / "s", num_samples=longest, **options)
+    scores = scores_in(tmp_path / "s")
     for trial in trials:
         waveform = load_audio(trial.path)
         if "peak_normalize" in options:
@@ -127,12 +118,13 @@ def test_padding_and_peak_are_applied_to_a_corpus_as_to_a_file(spectral_detector
 
 
 @pytest.mark.parametrize("options", [ZEROS, PEAK], ids="-".join)
-def test_padding_and_peak_belong_to_the_run(spectral_detector, trials, tmp_path, options):
-    _, identity = scored(spectral_detector, trials, tmp_path / "s")
-    assert not {"padding", "peak_normalize"} & identity.keys()
+def test_a_file_made_without_padding_or_peak_normalisation_is_refused_with_it(
+    spectral_detector, trials, tmp_path, options
+):
+    score_trials(spectral_detector, trials, tmp_path / "s")
     (option,) = options
     with input_error(f"another {option}"):
-        scored(spectral_detector, trials, tmp_path / "s", **options)
+        score_trials(spectral_detector, trials, tmp_path / "s", **options)
 
 
 LOUD_END = [0, 0.25, -0.125, 0, -0.5, 0.5]
@@ -149,7 +141,9 @@ LOUD_END = [0, 0.25, -0.125, 0, -0.5, 0.5]
         ([0, 0], 3, {"padding": "zeros", "peak_normalize": "recording"}, [0, 0, 0]),
     ],
 )
-def test_padding_and_peak_change_the_samples_that_are_scored(tmp_path, samples, num_samples, options, expected):
+def test_samples_are_padded_and_normalised_to_their_peak_as_asked_for(
+    tmp_path, samples, num_samples, options, expected
+):
     waveform = np.array(samples, np.float32)
     soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
     reader = WaveformReader(num_samples, min_samples=8, **options)
@@ -163,6 +157,6 @@ def test_padding_and_peak_change_the_samples_that_are_scored(tmp_path, samples, 
         ({"padding": "zeros", "num_samples": 10**12}, "would be filled up to 1,000,000,000,000 samples"),
     ],
 )
-def test_unknown_values_and_too_many_zeros_are_refused(spectral_detector, options, message):
+def test_padding_that_is_unknown_or_too_long_is_refused(spectral_detector, options, message):
     with input_error(message):
         spectral_detector.score(np.zeros(9, np.float32), 16000, **options)

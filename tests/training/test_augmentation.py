@@ -14,11 +14,11 @@ def stream(augment, world_size=1, **sections):
     return augmentation_stream(recipe_from_dict({"augment": {"algo": 4, **augment}, **sections}), world_size)
 
 
-def test_by_default_no_stream_is_shared():
+def test_by_default_utterances_share_no_random_stream():
     assert stream({}, 8) is None
 
 
-def test_the_legacy_stream_is_that_of_the_seed():
+def test_the_legacy_stream_starts_from_the_seed_of_the_recipe():
     assert stream({"rng": "legacy"}, seed=9).rng.random() == np.random.RandomState(9).random()
 
 
@@ -28,6 +28,6 @@ def test_the_published_order_with_other_effects_is_refused(key):
         stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
 
 
-def test_several_processes_are_refused_the_published_order():
+def test_the_published_order_in_several_processes_is_refused():
     with input_error("2 processes cannot share"):
         stream({"rng": "legacy"}, 2)

@@ -25,9 +25,8 @@ def counts(batches, groups, name):
 
 
 @pytest.mark.parametrize("batch_size", [12, 13, 3])
-def test_each_batch_has_equal_shares_up_to_one(batch_size):
+def test_corpora_and_their_classes_have_equal_shares_of_each_batch_and_of_the_epoch_up_to_one(batch_size):
     batches = order(Balance(300, [Level(CORPUS), Level(CLASS)], draws=3000), batch_size)
-    assert batches.shape == (3000 // batch_size, batch_size)
     for group in ("a", "b"):
         draws = counts(batches, CORPUS, group)
         assert set(draws.tolist()) <= {batch_size // 2, -(-batch_size // 2)}
@@ -37,7 +36,7 @@ def test_each_batch_has_equal_shares_up_to_one(batch_size):
         assert abs(halves[0].sum() - halves[1].sum()) <= 1
 
 
-def test_weights_are_shares_of_the_draws():
+def test_weights_of_corpora_are_their_shares_of_the_draws():
     batches = order(Balance(300, [Level(CORPUS, {"a": 2.0, "b": 1.5})], draws=7000), 10)
     draws = counts(batches, CORPUS, "a")  # 40/7 of 10
     assert set(draws.tolist()) == {5, 6}
@@ -45,8 +44,8 @@ def test_weights_are_shares_of_the_draws():
     assert abs(np.cumsum(draws) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
 
 
-def test_items_come_in_turn():
-    """Each is drawn equally often up to one, and twice in a batch only if its group is smaller than its share."""
+def test_items_of_a_group_come_in_turn():
+    """Each is drawn equally often up to one, and none twice in a batch."""
     batches = order(BY_CORPUS_AND_CLASS, 12)
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
@@ -63,17 +62,24 @@ def test_more_groups_than_a_batch_has_items_come_in_turn():
     assert all(len(set(batch)) == 31 for batch in drawn.tolist())
 
 
-def test_a_speaker_has_at_most_as_many_utterances_as_the_cap():
-    speakers = ["loud"] * 100 + ["quiet"] * 3 + [None] * 10
-    balance = Balance(113, speakers=speakers, speaker_cap=5)
-    assert balance.draws == 5 + 3 + 10
+SPEAKERS = ["loud"] * 100 + ["quiet"] * 3 + [None] * 10
+
+
+def test_only_a_speaker_with_more_utterances_than_the_cap_is_capped():
+    drawn = set(order(Balance(113, speakers=SPEAKERS, speaker_cap=5), 18).ravel().tolist())
+    assert len(drawn) == 18
+    assert drawn >= set(range(100, 113))
+
+
+def test_each_epoch_draws_other_utterances_of_a_capped_speaker():
+    balance = Balance(113, speakers=SPEAKERS, speaker_cap=5)
     epochs = [set(order(balance, 18, epoch).ravel().tolist()) for epoch in range(1, 40)]
-    for epoch in epochs:
-        assert len(epoch) == 18
-        assert epoch >= set(range(100, 113))
-    assert len(set().union(*epochs)) > 90  # each epoch draws others of the loud one
-    capped = order(Balance(113, [Level(speakers)], speakers=speakers, speaker_cap=5, draws=300), 10)
-    assert len(set(capped.ravel().tolist()) & set(range(100))) == 5  # again and again the same of this epoch
+    assert len(set().union(*epochs)) > 90
+
+
+def test_a_capped_speaker_with_a_larger_share_has_the_same_few_utterances_again():
+    capped = order(Balance(113, [Level(SPEAKERS)], speakers=SPEAKERS, speaker_cap=5, draws=300), 10)
+    assert len(set(capped.ravel().tolist()) & set(range(100))) == 5
 
 
 TRIALS = [
@@ -113,8 +119,11 @@ def test_an_epoch_without_settings_is_not_balanced():
     assert balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
 
 
-def test_an_epoch_draws_its_size_or_what_the_cap_leaves():
+def test_an_epoch_has_the_size_of_the_recipe():
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
+
+
+def test_an_epoch_without_a_size_draws_what_the_cap_leaves():
     assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
 
 
@@ -123,11 +132,10 @@ def test_a_balance_by_a_fact_that_no_trial_states_is_refused():
         balance_of(DataConfig(balance=["codec"]), TRIALS)
 
 
-def test_other_groups_or_trials_have_another_digest():
-    """A run does not resume with them."""
+def test_balances_of_other_settings_or_trials_have_other_digests():
     by_class = DataConfig(balance=["class"])
-    unaffected = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
-    digests = [balance_of(data, TRIALS).digest() for data in (by_class, *unaffected)]
+    other_settings = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
+    digests = [balance_of(data, TRIALS).digest() for data in (by_class, *other_settings)]
     digests.append(balance_of(by_class, TRIALS[::-1]).digest())
     assert len(set(digests)) == 4
     assert digests[0] == balance_of(by_class, TRIALS).digest()

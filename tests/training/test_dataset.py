@@ -12,7 +12,7 @@ import soundfile
 import torch
 import yaml
 from builders import input_error, noise_folders
-from builders.runs import refused, same
+from builders.runs import same
 from numpy.testing import assert_array_equal
 
 from nes2net.data.audio.cache import AudioCache
@@ -53,28 +53,21 @@ def stream(seed, epoch, name):
 
 
 def test_the_effects_of_an_utterance_draw_in_their_order_from_one_stream(trials, folders):
-    """Speed, noise, RawBoost, condition, filter, crop. A condition may leave an utterance unchanged."""
+    """Speed, noise, RawBoost, condition, filter, crop."""
     noise = NoiseAugmentation(**folders, probability=1)
     fir = LowPass("wide", probability=1.0)
     names = ("mp3:16", "white:10", "babble:5", "noise:5", "rir", "cut:0.3", "speed:1.05")
     conditions = conditions_of(names, trials, folders)
     effects = [DrawnSpeed(0.8, 1.2), noise, RawBoost(4), conditions, fir]
     dataset = TrainingSet(Examples(trials), 4000, effects, seed=5, crop="random")
-    unchanged = 0
     for epoch, index in ((1, 0), (1, 7), (4, 7), (2, 1), (2, 2), (2, 3)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
         boosted = noise(DrawnSpeed(0.8, 1.2)(load_audio(trial.path), rng), rng)
         boosted = rawboost(boosted, 4, rng).astype(np.float32)
         expected = conditions(boosted, rng)
-        unchanged += expected is boosted
         expected = random_crop(fir(expected, rng), 4000, rng).astype(np.float32)
-        example = dataset[epoch, index]
-        assert example.target == trial.target
-        assert example.error is None
-        assert example.waveform.dtype == torch.float32
-        assert_array_equal(example.waveform.numpy(), expected)
-    assert 0 < unchanged < 6
+        assert_array_equal(dataset[epoch, index].waveform.numpy(), expected)
 
 
 def inputs_of(loader):
@@ -104,18 +97,20 @@ def first_example(trials, *effects):
     return TrainingSet(Examples(trials), 8000, effects)[1, 0]
 
 
-def test_a_damaged_recording_of_an_effect_is_an_error_and_a_missing_one_is_lost(trials, tmp_path):
-    soundfile.write(tmp_path / "2.wav", np.full(100, 0.1), 16000)
-    babble = OneOf([create_condition("babble:5", Sources(speech=[tmp_path / "2.wav"] * 4))], 1.0)
-    assert first_example(trials, babble).error is None
-    assert first_example(trials, babble).lost is None
+def babble_of(path):
+    return OneOf([create_condition("babble:5", Sources(speech=[path] * 4))], 1.0)
+
+
+def test_an_utterance_is_skipped_if_a_recording_of_its_effect_is_damaged(trials, tmp_path):
     (tmp_path / "2.wav").write_text("damaged")
-    assert "2.wav was read by neither" in first_example(trials, babble).error
-    (tmp_path / "2.wav").unlink()
-    assert "2.wav is not there any more" in first_example(trials, babble).lost
+    assert "2.wav was read by neither" in first_example(trials, babble_of(tmp_path / "2.wav")).error
 
 
-def test_a_silent_impulse_response_is_an_error(trials, tmp_path):
+def test_a_run_ends_if_a_recording_of_an_effect_is_missing(trials, tmp_path):
+    assert "2.wav is not there any more" in first_example(trials, babble_of(tmp_path / "2.wav")).lost
+
+
+def test_an_utterance_is_skipped_if_its_impulse_response_is_silent(trials, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
     assert "silent.wav is silent" in first_example(trials, NoiseAugmentation(rir=tmp_path, probability=1)).error
 
@@ -137,7 +132,7 @@ def test_a_recording_that_cannot_be_read_is_tried_again(trials, monkeypatch):
     assert failed == [trials[0].path] * 2
 
 
-def test_a_recording_that_cannot_be_read_twice_is_lost(trials, monkeypatch):
+def test_a_run_ends_at_a_recording_that_cannot_be_read_twice(trials, monkeypatch):
     for name in ("load_head", "open_recording"):
         monkeypatch.setattr(dataset_module, name, fails)
     assert "cannot be read at present (Too many open files)" in first_example(trials).lost
@@ -176,7 +171,7 @@ def test_whole_recordings_are_decoded_if_their_heads_are_not_enough(trials, fold
         assert dataset.samples_to_read is None
 
 
-def test_workers_share_the_processors_of_the_machine(monkeypatch):
+def test_processes_share_the_processors_of_the_machine_for_their_workers(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [usable_workers(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
@@ -201,7 +196,6 @@ def test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_readin
     train_loader = training_loader(TrainingSet(Examples(trials), 8000, effects), batches, 2, False)
     dev_set = TrainingSet(Examples(dev_trials), 8000, effects, part="dev")
     dev_loader = training_loader(dev_set, EpochBatches(len(dev_trials), 5, 77, False), 2, False)
-    assert train_loader.num_workers == 0
     np.random.seed(77)
     random.seed(77)
     for epoch in (1, 2):
@@ -214,7 +208,7 @@ def test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_readin
                 assert_array_equal(row.numpy(), head_crop(boosted, 8000).astype(np.float32))
 
 
-def test_speed_noise_and_random_crop_are_used_only_in_training(recipe, trials, dev_trials, folders):
+def test_speed_noise_conditions_and_random_crops_are_used_only_in_training(recipe, trials, dev_trials, folders):
     def batches(augment=(), data=()):
         values = recipe(augment={"algo": 5, **dict(augment)}, data=dict(data))
         training = training_batches(values, list_examples(values.data, trials), None)
@@ -241,24 +235,20 @@ def test_conditions_that_move_the_audio_in_time_are_refused_with_labels_of_frame
             training_effects(values, trials, None, labelled=True)
 
 
-def test_a_reverberation_has_no_delay_with_labels_of_frames(recipe, trials, tmp_path):
+def test_a_reverberation_has_no_delay_only_with_labels_of_frames(recipe, trials, tmp_path):
     soundfile.write(tmp_path / "late.wav", np.eye(1, 400, 300)[0], 16000)
     values = recipe(augment={"rir": str(tmp_path), "noise_probability": 1})
-    for labelled in (False, True):
+    for labelled, place in ((False, 1300), (True, 1000)):
         (effect,) = training_effects(values, trials, None, labelled=labelled)
         click = effect(np.eye(1, 4000, 1000, dtype=np.float32)[0], np.random.default_rng(0))
-        assert np.abs(click).argmax() == (1000 if labelled else 1300)
+        assert np.abs(click).argmax() == place
 
 
-def test_a_run_resumes_with_moved_but_not_with_other_noise_settings(recipe, folders, tmp_path):
-    def values(**augment):
-        return recipe(augment=augment, train={"epochs": 1})
-
-    folder = train(values(**folders))
+def test_a_run_resumes_after_its_noise_was_moved(recipe, folders, tmp_path):
+    folder = train(recipe(augment=folders, train={"epochs": 1}))
     (tmp_path / "moved").symlink_to(folders["musan"])
-    assert train(values(**{**folders, "musan": str(tmp_path / "moved")})) == folder
-    louder = values(**folders, noise_probability=0.4)
-    refused(louder, r"was made by another run or program \(another augment\.noise_prob")
+    moved = {**folders, "musan": str(tmp_path / "moved")}
+    assert train(recipe(augment=moved, train={"epochs": 1})) == folder
 
 
 def test_a_run_whose_recipe_lacks_a_newer_key_resumes(recipe, folders):
@@ -287,7 +277,6 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
     dataset = TrainingSet(pieces, 8000, crop="pieces")
     for index, piece in enumerate(expected.values()):
         assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
-    assert not pieces.errors
 
 
 def test_batches_of_pieces_are_the_same_whatever_the_workers_and_the_cache(recipe, trials, tmp_path):

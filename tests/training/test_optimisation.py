@@ -106,7 +106,7 @@ def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
 
 
 @pytest.mark.parametrize("name, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
-def test_the_optimiser_is_the_named_one(name, kind):
+def test_the_optimiser_and_its_options_are_those_of_the_recipe(name, kind):
     train = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5, adam_betas=[0.8, 0.9], adam_eps=1e-3, amsgrad=True)
     optimizer = create_optimizer([nn.Parameter(torch.ones(1))], train)
     options = {"lr": 0.1, "weight_decay": 0.5, "betas": (0.8, 0.9), "eps": 1e-3, "amsgrad": True}

@@ -16,7 +16,7 @@ def test_waiting_with_as_many_workers_as_possible_advises_a_cache():
     assert "keep decoded audio with" in message
 
 
-def test_waiting_with_a_cache_and_all_workers_names_the_limit():
+def test_waiting_with_a_cache_and_all_workers_names_the_disk_or_the_augmentation_as_the_limit():
     message = advice(0.5, 2, most=2, cached=True)
     assert "the disk or the augmentation is the limit" in message
 

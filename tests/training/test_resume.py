@@ -109,7 +109,7 @@ def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, whole_run, name):
 
 
 def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path):
-    """Two corpora train, balanced and capped, and two validate. Their folders may move."""
+    """Two corpora train, balanced and capped, and two validate. The run resumes after their folder was moved."""
 
     def run(name, root=corpus):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": 2}
@@ -126,7 +126,7 @@ def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_p
 
 
 def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_from(runs, whole_run):
-    """So scoring can say what their detectors have seen."""
+    """One that is saved for others to use names it without paths."""
     start = min(whole_run.glob("epoch_*.pth"))
     recipe = runs("torn", train={"init_from": str(start), "epochs": 1})
     stop(recipe, 1, 1)
@@ -205,7 +205,6 @@ def test_a_run_without_a_usable_file_ends(recipe, corpus, tmp_path):
         file.write_bytes(b"no audio")
     with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
         train(damaged)
-    assert not (folder_of(damaged) / "resume.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +239,7 @@ def cut(owner, name, when):
         yield
 
 
-def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypatch, capsys):
+def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypatch):
     """An epoch validated again after an interruption may not be the best any more.
 
     On a GPU, for example, its digits may differ.
@@ -251,16 +250,11 @@ def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypat
     monkeypatch.setattr(loop.Validator, "run", lambda self, *arguments: {"val_loss_wo_aug": next(losses), **fixed})
     with cut(loop.RunState, "save", lambda state: state.progress.epoch == 3):
         train(values)
-    capsys.readouterr()
     assert [path.name for path in train(values).glob("*.pth")] == ["epoch_1.pth"]
-    assert "saved" not in capsys.readouterr().out
 
 
-def test_a_run_cut_off_between_the_files_of_an_epoch_ends_it_again_alike(runs):
-    """Before any of the writes that end an epoch.
-
-    The learning rate of an epoch is that of its steps, not of the next epoch, as before.
-    """
+def test_a_run_cut_off_between_the_files_of_an_epoch_ends_that_epoch_alike(runs):
+    """Before any of the writes that end an epoch."""
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
     whole_run = train(runs("whole", train=schedule))
     torn = runs("torn", train=schedule)
@@ -275,7 +269,11 @@ def test_a_run_cut_off_between_the_files_of_an_epoch_ends_it_again_alike(runs):
     with cut(Selection, "remove_files", lambda selection: selection.is_done):
         train(torn)
     assert_same_run(train(torn), whole_run)  # nothing is left but to remove what is not to be kept
-    assert [row["lr"] for row in history_of(whole_run)] == pytest.approx([1e-3, 5e-4], abs=1e-12)
+
+
+def test_the_history_has_the_learning_rate_of_the_steps_of_each_epoch(recipe):
+    folder = train(recipe(train={"schedule": "cosine_epochs", "t_max": 2}))
+    assert [row["lr"] for row in history_of(folder)] == pytest.approx([1e-3, 5e-4], abs=1e-12)
 
 
 def command_of(recipe, tmp_path):
@@ -406,14 +404,13 @@ def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, 
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_folder_in_use_is_refused(recipe):
+def test_a_folder_in_which_another_process_trains_is_refused(recipe):
     pytest.importorskip("fcntl")
     values = recipe(train={"epochs": 1})
     folder = train(values)
     with exclusive_lock(folder / ".lock", ""), ProcessPoolExecutor(1, get_context("fork")) as executor:
         with input_error("another process is training in .*`comment`"):
             executor.submit(train, values).result(PATIENCE)
-    train(values)
 
 
 def test_a_resume_file_of_another_version_is_refused(recipe):

@@ -20,14 +20,16 @@ def epoch(batches, number=1):
 
 
 def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
+    """The permutation belongs to the seed and the epoch."""
     batches = EpochBatches(23, 5, seed=7, shuffle=True)
-    first = epoch(batches)
-    second = epoch(batches, 2)
-    assert [len(b) for b in first] == [5] * 4
     assert len(batches) == 4
-    assert first == epoch(EpochBatches(23, 5, seed=7, shuffle=True)) != second
-    assert first != epoch(EpochBatches(23, 5, seed=8, shuffle=True))
-    assert [i for b in first for i in b] == np.random.default_rng([7, 0]).permutation(23)[:20].tolist()
+    for number in (1, 2):
+        permutation = np.random.default_rng([7, number - 1]).permutation(23)[:20]
+        assert epoch(batches, number) == permutation.reshape(4, 5).tolist()
+
+
+def test_each_item_of_a_batch_comes_with_the_number_of_its_epoch():
+    batches = EpochBatches(23, 5, seed=7, shuffle=True)
     batches.epoch = 3
     assert {number for batch_part in batches for number, _ in batch_part} == {3}
 
@@ -85,7 +87,6 @@ def test_each_step_has_one_length_in_all_parts_and_processes():
     steps = shares_of_steps(world_size=1, accumulate=1)
     assert shares_of_steps(world_size=3, accumulate=1) == steps
     assert shares_of_steps(world_size=1, accumulate=3) == steps
-    assert [[index for index, _ in step] for step in steps] == epoch(EpochBatches(900, 3, 3, True))
     lengths = np.array([[length for _, length in step] for step in steps])
     assert (lengths == lengths[:, :1]).all()
 
@@ -98,10 +99,14 @@ def test_lengths_are_drawn_evenly():
     assert counts.sum() == 300
 
 
-def test_lengths_differ_between_epochs_and_are_the_same_after_resuming():
+def test_lengths_are_the_same_after_resuming():
+    batches = EpochBatches(900, 3, 3, True, **CHUNKS)
+    assert numbered(batches, start=250) == numbered(batches)[250:]
+
+
+def test_lengths_differ_between_epochs():
     batches = EpochBatches(900, 3, 3, True, **CHUNKS)
     steps = numbered(batches)
-    assert numbered(batches, start=250) == steps[250:]
     of_second_epoch = numbered(batches, 2)
     assert [step[0][1] for step in of_second_epoch] != [step[0][1] for step in steps]
 
@@ -136,10 +141,12 @@ def test_pieces_of_similar_length_share_a_batch(piece_batches):
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
 
 
-def test_pieces_differ_between_epochs_and_are_the_same_after_resuming(piece_batches):
-    steps = numbered(piece_batches)
-    assert numbered(piece_batches, start=30) == steps[30:]
-    assert numbered(piece_batches, 2) != steps
+def test_batches_of_pieces_differ_between_epochs(piece_batches):
+    assert numbered(piece_batches, 2) != numbered(piece_batches)
+
+
+def test_batches_of_pieces_are_the_same_after_resuming(piece_batches):
+    assert numbered(piece_batches, start=30) == numbered(piece_batches)[30:]
 
 
 def test_each_epoch_omits_other_pieces():

@@ -41,12 +41,15 @@ def due(last, t_max=5, **validation):
     return [epoch for epoch in range(1, last + 1) if is_due(epoch, recipe.train, recipe.validation)]
 
 
-def test_a_recipe_chooses_the_epochs_that_are_validated():
-    for t_max in (5, 4):
-        assert due(75, t_max, epochs="around_minima") == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
+@pytest.mark.parametrize("t_max", [5, 4])
+def test_epochs_around_minima_are_validated_as_published(t_max):
+    assert due(75, t_max, epochs="around_minima") == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
+
+
+def test_epochs_from_the_first_that_the_recipe_names_are_validated():
+    """And in any case the last one."""
     assert due(15, first_epoch=10) == [10, 11, 12, 13, 14, 15]
-    assert due(3, first_epoch=10) == [3]  # always the last
-    assert due(100) == list(range(1, 101))
+    assert due(3, first_epoch=10) == [3]
 
 
 #: The trials that validate, and a detector of a spectrum.
@@ -96,7 +99,6 @@ def test_the_development_loss_is_the_published_mean_of_batches(validated):
         total += len(truth) * cross_entropy(logits_of_batch, truth, weights).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(targets), rel=1e-5)
     assert values["val_loss_wo_aug"] != pytest.approx(cross_entropy(logits, targets, weights).item(), rel=1e-5)
-    assert values["val_loss_w_aug"] != values["val_loss_wo_aug"]
 
 
 def test_rates_and_their_interval_are_those_of_evaluation(validated):
@@ -109,9 +111,6 @@ def test_rates_and_their_interval_are_those_of_evaluation(validated):
     interval = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, **options)
     assert (values["val_eer_wo_aug_low"], values["val_eer_wo_aug_high"]) == interval
     assert values["eer_threshold"] == metrics.compute_eer(bonafide, spoof)[1]
-    assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high", "eer_threshold"} == {
-        f"val_{figure}_{name}" for figure in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
-    }
 
 
 @pytest.fixture
@@ -128,8 +127,9 @@ def scores_of(detector, trials):
         return detector(waveforms_of(trials))[:, 1].double().numpy()
 
 
-def test_each_of_several_corpora_has_its_rates(detector, trials, tmp_path, eer_rules):
-    """Also if a file cannot be read. A corpus of one class has no rates."""
+@pytest.fixture
+def of_corpora(detector, trials, tmp_path, eer_rules):
+    """What a validation on three corpora found, with a damaged file, and the scores of the classes of corpora."""
     several = []
     for name, trial in zip(["la", "wild", "wild"] * 4 + ["bona"] * 2, [*trials, *trials[:2]], strict=True):
         attack = "A1" if trial.target == 0 else None  # too few trials for a rate of its own
@@ -142,13 +142,29 @@ def test_each_of_several_corpora_has_its_rates(detector, trials, tmp_path, eer_r
         targets = np.array([trial.target if trial.get("corpus") in corpora else -1 for trial in readable])
         return scores[targets == 1], scores[targets == 0]
 
+    return values, by_class
+
+
+def test_each_of_several_corpora_has_its_rates(of_corpora, eer_rules):
+    """Except one of a single class."""
+    values, by_class = of_corpora
     eers = {name: metrics.compute_eer(*by_class(name), eer_rules[name])[0] for name in ("la", "wild")}
     costs = {name: metrics.compute_min_dcf(*by_class(name)) for name in eers}
     expected = {f"val_eer_wo_aug/{name}": eer for name, eer in eers.items()}
     expected |= {f"val_min_dcf_wo_aug/{name}": cost for name, cost in costs.items()}
     assert {key: value for key, value in values.items() if "/" in key} == expected
-    assert values["val_eer_wo_aug_mean"] == pytest.approx(np.mean(list(eers.values())))
-    assert values["val_min_dcf_wo_aug_worst"] == max(costs.values())
+
+
+@pytest.mark.parametrize("rate", ["eer", "min_dcf"])
+def test_the_mean_and_the_worst_are_those_of_the_rates_of_corpora(of_corpora, rate):
+    values, _ = of_corpora
+    rates = [values[f"val_{rate}_wo_aug/{name}"] for name in ("la", "wild")]
+    assert values[f"val_{rate}_wo_aug_mean"] == pytest.approx(np.mean(rates))
+    assert values[f"val_{rate}_wo_aug_worst"] == max(rates)
+
+
+def test_corpora_with_several_rules_for_the_eer_are_pooled_by_that_of_asvspoof(of_corpora, eer_rules):
+    values, by_class = of_corpora
     assert values["val_eer_wo_aug"] == metrics.compute_eer(*by_class(*eer_rules), "asvspoof")[0]
 
 
@@ -199,7 +215,7 @@ TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
 def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
-    """As published for GF, LGF and LLGF. The loss is that of a training pass without steps, in a single process."""
+    """As published for GF, LGF and LLGF. The loss is that of a training pass without steps."""
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
     detector_copy = deepcopy(detector).train()
@@ -222,8 +238,7 @@ def test_train_mode_is_refused_in_several_processes(detector, trials):
         Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe)
 
 
-def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_dropout):
-    """What was drawn before does not matter."""
+def test_dropout_in_validation_draws_by_the_epoch_whatever_was_drawn_before(trials, model_with_dropout):
     detector = Detector.from_config(model_with_dropout)
     validator = make(detector, trials, recipe_of(**TRAIN_MODE))
     loss_values = []
@@ -235,19 +250,18 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
     assert loss_values[0] == loss_values[1] != loss_values[2]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector, trials, precision):
+def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector, trials):
     def validated(**sections):
         recipe = recipe_of(**sections)
         return make(detector, trials, recipe).run(1)
 
     plain = validated()
-    in_the_runs = validated(train={"batch_size": BATCH, "precision": precision})
-    in_its_own = validated(validation={"precision": precision})
+    in_the_runs = validated(train={"batch_size": BATCH, "precision": "bf16"})
+    in_its_own = validated(validation={"precision": "bf16"})
     in_float32 = validated(train={"batch_size": BATCH, "precision": "bf16"}, validation={"precision": "fp32"})
     assert same(in_the_runs, in_its_own)
     assert same(in_float32, plain)
-    assert same(in_its_own, plain) == (precision == "fp32")
+    assert not same(in_its_own, plain)
 
 
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])

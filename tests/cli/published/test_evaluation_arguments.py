@@ -15,7 +15,7 @@ def test_the_script_of_la_ignores_further_columns(g200, script, more):
     assert stderr == ""
 
 
-def test_a_label_before_the_score_is_no_score(g200, script):
+def test_a_label_in_place_of_the_score_is_refused(g200, script):
     text = (g200.folder / "scores_LA.txt").read_text()
     write(g200.folder / "edited.txt", text.replace(" ", " spoof "))
     stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval", status=2).err

@@ -8,14 +8,11 @@ from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
+from nes2net.metrics.localisation import detection, match_boundaries, overlap_of_segments
 
 
 def test_rates_of_detection_are_computed_from_sums_over_utterances():
-    counts = [[1, 1, 1], [1, 0, 0]]
-    assert detection(counts) == (2 / 3, 2 / 3, 2 / 3, 0.5)
-    low, high = interval_of_sums(counts, lambda sums: detection(sums).iou, num_resamples=200)
-    assert (low, high) == pytest.approx((1 / 3, 1))
+    assert detection([[1, 1, 1], [1, 0, 0]]) == (2 / 3, 2 / 3, 2 / 3, 0.5)
 
 
 def test_rates_of_detection_without_a_denominator_are_nan():

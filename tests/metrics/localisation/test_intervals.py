@@ -74,7 +74,12 @@ def test_an_interval_needs_frames_of_both_classes():
         point_eer_interval([[1.0]], [[0]])
 
 
-def test_undefined_figures_are_omitted():
+def test_utterances_are_drawn_for_an_interval_of_sums():
+    interval = interval_of_sums([[1, 3], [1, 1]], lambda sums: sums[0] / sums[1], num_resamples=200)
+    assert interval == pytest.approx((1 / 3, 1))
+
+
+def test_draws_without_a_figure_do_not_count_in_an_interval():
     def ratio(sums):
         return sums[0] / sums[1] if sums[1] else np.nan
 

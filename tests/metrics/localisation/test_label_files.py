@@ -25,11 +25,10 @@ def test_a_mapped_rttm_file_is_the_published_text(tmp_path):
     golden = zoo.read("localisation_rttm")
     map_rttm(write(tmp_path / "in.rttm", golden["map_input"]), tmp_path / "out.rttm", golden["map"])
     assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
-    parsed = {name: [list(s[:3]) for s in segments] for name, segments in read_rttm(tmp_path / "out.rttm").items()}
-    assert parsed == golden["parsed"]
 
 
 def test_a_written_rttm_file_is_read_again(tmp_path):
+    """Its times to the millisecond, and its names with the escapes that it was written with."""
     segments = [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667), Segment("A  1\n", 0.6667, 1.0)]
     write_rttm(tmp_path / "a.rttm", {"take\udcff": segments})  # a file name that is no UTF-8
     ((name, read_segments),) = read_rttm(tmp_path / "a.rttm").items()
@@ -45,7 +44,6 @@ def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
     segments = segments_of_frames([1, 0, 0], 20, duration=0.045)
     assert segments == [("bonafide", 0.0, 0.02, None), ("spoof", 0.02, 0.045, None)]
     assert segments_of_frames([1, 0, 0], 20, duration=0.02) == segments[:1]
-    assert segments_of_frames([], 20) == []
 
 
 def test_a_malformed_line_of_rttm_is_named(tmp_path):

@@ -31,7 +31,7 @@ def test_segments_of_frames_give_the_same_frames(labels, resolution):
         assert frame_labels(segments, resolution, duration, rule, "round").tolist() == labels
 
 
-def test_frames_without_a_segment_have_no_label():
+def test_by_the_rule_start_a_frame_that_starts_in_no_segment_has_no_label():
     segments = [("bonafide", 0.0, 0.03), ("spoof", 0.03, 0.06)]
     assert frame_labels(segments, 20, 0.09, "start").tolist() == [1, 1, 0, -1, -1]
 

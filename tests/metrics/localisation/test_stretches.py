@@ -57,7 +57,7 @@ def test_scores_are_compared_with_the_threshold_in_double_precision():
     assert fake_stretches(np.full(9, 0.1, np.float32), 20, 0.18, StretchRule(0.1, 0.0)) == []
 
 
-def test_a_rule_has_the_defaults_of_its_score():
+def test_settings_of_a_rule_that_are_not_given_depend_on_its_kind_of_score():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
 

@@ -69,6 +69,9 @@ def test_only_the_aggregation_last_reads_a_single_layer():
     for name in registry.aggregations.names():
         wanted_layers = registry.create_aggregation(name, 25, 16).wants_layers
         assert wanted_layers == ("last" if name == "last" else "all")
+
+
+def test_the_aggregation_last_gives_the_last_hidden_state():
     states = hidden_states()
     last = registry.create_aggregation("last", 25, 16)
     assert last(states) is states[-1] is last(states[-1:])

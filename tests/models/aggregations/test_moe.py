@@ -89,7 +89,7 @@ def published_with_bias(name, case, underflow="exact"):
 
 
 @every_file
-def test_the_floor_of_underflow_is_the_published_one_without_gradients(name):
+def test_the_option_floor_gives_the_published_underflow_which_has_no_gradients(name):
     moe, merged, expected = published_with_bias(name, "underflow", underflow="floor")
     assert_near(merged.detach(), expected, zoo.AGREES)
     assert merged.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
@@ -141,8 +141,7 @@ def test_weights_of_layers_are_the_mean_gates_of_their_experts():
     assert_close(moe.layer_weights(states), expected)
 
 
-def test_the_training_loss_adds_the_weighted_penalty():
-    """The penalty is not kept afterwards, as it would keep the graph."""
+def test_the_training_loss_adds_the_balancing_loss_times_its_weight():
     targets = torch.tensor([0, 1, 1])
     numerators = []
     penalties = []
@@ -155,7 +154,6 @@ def test_the_training_loss_adds_the_weighted_penalty():
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
         numerators.append(objective(Part(torch.randn(3, 2000), targets)))
-        assert detector.aggregation.penalty is None
     weight_of_the_batch = 0.1 + 0.9 + 0.9
     assert (numerators[1] - numerators[0]).item() == pytest.approx(penalties[1].item() * weight_of_the_batch, rel=1e-4)
 
@@ -184,7 +182,7 @@ def test_sizes_and_options_that_experts_cannot_have_are_refused():
         MixtureOfExperts(1, 8)
 
 
-def test_of_equal_logits_the_first_experts_are_chosen():
+def test_of_equal_logits_of_a_gate_the_first_experts_are_chosen():
     """A new gate is of zeros, and ``topk`` takes other experts on a GPU than on a CPU."""
     moe = create_aggregation("moe", num_layers=3, feature_dim=4, experts_per_layer=4, top_k=2)
     choice = moe.choose(torch.randn(5, 4))

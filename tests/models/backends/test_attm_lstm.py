@@ -34,14 +34,14 @@ def test_the_state_dict_of_attm_lstm_has_the_published_shapes():
 
 
 def test_attm_lstm_equals_the_published_code():
-    """In train mode too, and the merged layers."""
+    """In eval and train mode, and the merged layers."""
     for case, x in cases():
         gb.check_eval(published(), case, x, atol=1e-5)
         gb.check_train(published(), case, x)
         assert_near(published().feat_merge(x.unbind(1)[1:]), case["merged"], 1e-5)
 
 
-def test_attm_lstm_merges_only_the_outputs_of_the_first_layers():
+def test_attm_lstm_reads_only_the_outputs_of_its_first_num_layers_layers():
     torch.manual_seed(0)
     model = AttMLSTM(feature_dim=8, num_layers=4).eval()
     hidden_states = list(torch.randn(7, 2, 5, 8))

@@ -13,8 +13,8 @@ TRAINED = ("ensemble_fusion_seed1", "ensemble_fusion_seed12", "ensemble_classifi
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_trained_weights_give_the_published_outputs(name):
-    """Single and double precision, the summary or the weights of the systems, gradients, and train mode."""
+def test_trained_weights_of_an_ensemble_give_the_published_outputs(name):
+    """In single and double precision, eval and train mode, with the inner results and gradients."""
     file = zoo.read(name)
     inputs = torch.load(shared_path("golden", "inputs.pt"), weights_only=True)  # B×L×T×D
     for key, case in file["cases"].items():
@@ -70,11 +70,10 @@ def test_a_fusion_refuses_scores_that_are_missing_or_of_another_shape():
             small()(states(), scores)
 
 
-def test_a_classification_has_the_cosines_of_its_head_and_fuses_no_scores():
-    backend = small(kind="classification", head="cosine")
+def test_a_classification_reads_no_scores_of_other_systems():
+    backend = small(kind="classification")
     assert backend.num_scores == 0
-    with torch.no_grad():
-        assert backend(states()).abs().max() <= 1
+    assert backend(states()).isfinite().all()
 
 
 # The detector
@@ -86,13 +85,11 @@ def detector(small_model):
     return seeded_detector({**small_model, "backend": backend})
 
 
-def test_a_detector_fuses_scores_with_the_waveform(detector):
+def test_scores_of_a_detector_depend_on_the_scores_that_it_fuses(detector):
     waveform = 0.1 * torch.randn(2, 8000)
     scores = torch.tensor([[0.5, 0.7], [0.6, 0.6]])
     with torch.no_grad():
-        logits = detector(waveform, scores)
-        assert not torch.equal(logits, detector(waveform, scores + 0.1))
-        assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
+        assert not torch.equal(detector.scores(waveform, scores), detector.scores(waveform, scores + 0.1))
 
 
 def test_a_detector_that_fuses_no_scores_refuses_them(spectral_detector):

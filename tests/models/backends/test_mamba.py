@@ -76,16 +76,15 @@ def test_the_scan_equals_a_loop_where_states_vanish_within_a_frame():
         assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), inputs))
 
 
-def test_scan_keeps_its_precision_under_autocast():
+def test_the_scan_computes_in_float32_under_autocast():
     inputs = scan_inputs(40, torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         under = selective_scan(*inputs)
-    assert under.dtype == torch.float32
     assert torch.equal(under, selective_scan(*inputs))
 
 
 @pytest.mark.parametrize("final_norm, effect", [("published", False), ("output", True)])
-def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
+def test_the_last_layer_of_xlsr_mamba_has_an_effect_only_with_the_final_norm_output(final_norm, effect):
     torch.manual_seed(0)
     model = Mamba(feature_dim=8, embed_dim=24, num_layers=6, final_norm=final_norm).double().eval()
     x = torch.randn(2, 21, 8, dtype=torch.float64)
@@ -97,11 +96,14 @@ def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
     assert torch.equal(model(x), before) != effect
 
 
-def test_deltas_of_a_mixer_start_in_their_range():
-    projection = Mixer(144).dt_proj  # from 9 numbers
-    delta = F.softplus(projection.bias)
+def test_step_sizes_of_a_mixer_start_between_a_thousandth_and_a_tenth():
+    delta = F.softplus(Mixer(144).dt_proj.bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
-    assert 0.3 < projection.weight.abs().max() < 1 / 3
+
+
+def test_weights_of_step_sizes_start_uniformly_within_their_bound():
+    weight = Mixer(144).dt_proj.weight  # from 9 numbers
+    assert 0.3 < weight.abs().max() < 1 / 3
 
 
 def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
@@ -113,8 +115,8 @@ def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_so
     return (y + D[:, None] * u) * F.silu(z)
 
 
-def test_fused_scan_is_called_as_documented(monkeypatch):
-    """Check the arguments, which needs no CUDA; the next test runs the kernel."""
+def test_the_fused_scan_gets_its_arguments_in_the_documented_form(monkeypatch):
+    """By a stand-in that is written out from its documentation."""
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     torch.manual_seed(0)
     mixer = Mixer(24)
@@ -124,7 +126,7 @@ def test_fused_scan_is_called_as_documented(monkeypatch):
         assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
 
 
-def test_the_fused_scan_needs_a_gpu_and_no_deterministic_gradients(monkeypatch):
+def test_the_fused_scan_is_used_only_on_a_gpu_and_without_deterministic_gradients(monkeypatch):
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     with FakeTensorMode():
         on_gpu = torch.empty(1, device="cuda")

@@ -39,13 +39,13 @@ GROUPS = {
 @pytest.mark.parametrize(
     "topology, mixer", [*((topology, "hydra") for topology in GROUPS), ("mambo_4", "mamba2"), ("mambo_3", "mamba")]
 )
-def test_every_topology_stacks_its_mixers(topology, mixer):
+def test_every_topology_with_any_mixer_computes_by_its_kinds_of_blocks_in_order(topology, mixer):
     sizes = {"feature_dim": 6, "embed_dim": 16, "state_dim": 4, "head_dim": 8, "num_layers": 2, "num_mixers": 2}
     backend = create_backend("mambo", topology=topology, mixer=mixer, **sizes).eval()
     assert [block.kind for block in backend.stacked_mamba2["layers"].layers] == 2 * GROUPS[topology]
     assert backend(torch.randn(2, 9, 6)).isfinite().all()
 
 
-def test_deltas_of_mamba2_start_in_their_range():
+def test_step_sizes_of_mamba2_start_between_a_thousandth_and_a_tenth():
     delta = F.softplus(Mamba2(64, 4, 1, 2).dt_bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01

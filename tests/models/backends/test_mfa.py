@@ -14,7 +14,7 @@ def test_the_third_party_variant_of_mfa_equals_its_code():
         zoo.check_case(backend, case, case["hidden_states"])
 
 
-def test_the_variant_of_the_paper_equals_its_formula():
+def test_the_variant_of_mfa_of_the_paper_equals_its_formula():
     torch.manual_seed(0)
     backend = create_backend("mfa", feature_dim=8, num_layers=3, bottleneck_dim=5).double().eval()
     weights = backend.state_dict()

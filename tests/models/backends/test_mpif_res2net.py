@@ -93,13 +93,12 @@ def test_embeddings_and_logits_equal_a_plain_transcription(options, frames):
     assert (logits[:, 0] == 0).all()
 
 
-def test_the_default_has_the_published_size():
-    """45 bins, 600 frames: groups of 6, 13, 26, 52 channels and embeddings of 256."""
+def test_default_options_give_the_published_size():
+    """Groups of 6, 13, 26 and 52 channels, and embeddings of 256."""
     backend = create_backend("mpif_res2net")
     assert [block.convs[0].in_channels for block in backend.blocks] == [6, 6, 13, 13, 26, 26, 52, 52]
     assert [len(block.convs) for block in backend.blocks] == [7] * 8
     assert backend.head.weight.shape == (2, 256)
-    assert [block.joins is not None for block in backend.blocks] == [False, True] * 4
     assert [m.out_channels for m in convolutions_of_the_stem(backend)] == [16, 16, 16]
 
 
@@ -113,7 +112,7 @@ def test_convolutions_of_the_stem_start_with_the_variance_of_kaiming():
     assert std.item() == pytest.approx(1, abs=0.05)  # Kaiming, fan out
 
 
-def test_features_are_repeated_or_cut_to_num_frames():
+def test_shorter_features_are_repeated_and_longer_ones_cut_to_num_frames():
     fixed = settled(small(num_frames=40))
     free = settled(small())
     features = torch.randn(2, 25, 20)

@@ -56,7 +56,7 @@ def published_head(name: str) -> Head:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_nes2net_equals_the_published_code(name):
-    """In train mode too."""
+    """In eval mode, with gradients, and, unless float32 is too inexact for it, in train mode."""
     for case, x in gb.cases(name):
         gb.check_eval(published_head(name), case, x, atol=1e-4 if "ASTP" in name else 1e-5)
         if name == FLOAT32_ONLY:
@@ -75,7 +75,7 @@ def test_parameters_and_operations_are_those_of_the_paper():
     assert counter.get_total_flops() / 1e9 == pytest.approx(0.167, abs=0.001)
 
 
-def test_weighted_sums_start_as_means():
+def test_weighted_sums_of_groups_start_as_means():
     for block in nes2net_x(feature_dim=256).Build_in_Res2Nets:
         for step, weight in enumerate(block.weighted_sum):
             assert_close(weight, torch.full((1, 1, 1, step + 2), 1 / (step + 2)))
@@ -89,7 +89,7 @@ def test_se_floor_is_the_least_width_of_squeeze_excitation():
 
 @pytest.mark.parametrize("build", [nes2net, nes2net_x])
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
+def test_the_stated_receptive_field_is_the_number_of_frames_that_a_frame_depends_on(build, dilation):
     """The gradient of one frame before the pooling, without the squeeze-excitation over all frames."""
     backend = build(feature_dim=16, nes_ratio=(4, 4), dilation=dilation).double().eval()
     backend.activation = nn.Identity()  # a rectifier may cut paths off
@@ -101,7 +101,6 @@ def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
     backend(features)
     fields[0][0, :, 50].sum().backward()
     touched = features.grad[0].abs().sum(1).nonzero().flatten()
-    assert backend.receptive_field == 1 + 2 * dilation * 9
     assert touched.max() - touched.min() + 1 == backend.receptive_field
 
 
@@ -120,7 +119,7 @@ def with_pytorchs_norms(backend):
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("build", [nes2net, nes2net_x, Nes2NetLA])
 def test_training_batches_are_counted_as_by_pytorchs_norms(build, momentum):
-    """Once for each layer, as by PyTorch's; without momentum too, where the count weighs the running statistics."""
+    """Also without momentum, where the count weighs the running statistics."""
     backend = build(feature_dim=16, nes_ratio=(4, 4))
     states = []
     for model in (backend, with_pytorchs_norms(backend)):

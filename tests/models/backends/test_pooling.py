@@ -10,6 +10,7 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 
 @pytest.mark.parametrize("frames", [1, 5])
 def test_the_deviation_of_constant_features_has_a_floor(frames):
+    """So that its gradient is finite."""
     x = torch.ones(2, 8, frames, requires_grad=True)
     pooled = AttentiveStatisticsPooling(8)(x)
     assert_near(pooled[:, 8:], torch.full((2, 8), 1e-5), 1e-3)
@@ -24,5 +25,4 @@ def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
     x = (100 + torch.randn(2, 8, 400)).bfloat16()
     expected = pooling(x.float())
     pooled = pooling.bfloat16()(x)
-    assert pooled.dtype == torch.bfloat16
     assert_close(pooled.float(), expected, rtol=0.05, atol=0.05)

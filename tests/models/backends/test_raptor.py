@@ -28,7 +28,7 @@ def test_raptor_equals_the_published_code(name):
             assert_near(backend.merge(states), case["merged"], zoo.AGREES)
 
 
-def test_the_last_state_may_be_that_before_the_final_norm():
+def test_the_option_final_norm_chooses_the_last_state_before_or_after_the_norm():
     """An assumption of the reference, hence an option."""
     assert create_backend("raptor", feature_dim=16).wants_final_norm
     assert not create_backend("raptor", feature_dim=16, final_norm=False).wants_final_norm

@@ -47,7 +47,7 @@ def test_sls_in_train_mode_equals_the_published_code(reference):
     gb.check_statistics(model, case, rel=1e-6)
 
 
-def test_sls_reads_the_last_layers_of_the_hidden_states():
+def test_sls_reads_the_last_num_layers_hidden_states():
     model = small()
     hidden_states = states(5)
     with torch.no_grad():
@@ -55,12 +55,14 @@ def test_sls_reads_the_last_layers_of_the_hidden_states():
         assert not torch.equal(model(hidden_states), model(hidden_states[:4]))
 
 
-def test_the_number_of_frames_is_that_of_the_front_end():
+def test_sls_is_built_for_the_number_of_frames_of_the_front_end():
+    """201 are its default."""
     assert fit_options(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
     assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
 
 
-def test_up_to_two_frames_that_pooling_drops_are_accepted():
+def test_up_to_two_more_frames_than_num_frames_are_accepted():
+    """Its pooling drops them."""
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
 

@@ -28,7 +28,9 @@ EXPRESSIONS = (
     ],
 )
 @pytest.mark.parametrize("packing", ["cfg", "args"])
-def test_configurations_that_would_take_for_ever_are_refused(tmp_path, capsys, packing, layers, message):
+def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
+    tmp_path, capsys, packing, layers, message
+):
     path = tmp_path / "evil.pt"
     options = {"conv_feature_layers": layers}
     configuration = {"cfg": {"model": options}} if packing == "cfg" else {"args": argparse.Namespace(**options)}

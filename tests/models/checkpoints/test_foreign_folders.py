@@ -28,7 +28,7 @@ def refusal(path):
     return str(refused.value)
 
 
-def test_names_of_a_compiled_model_are_read(tmp_path):
+def test_a_folder_saved_from_a_compiled_model_scores_alike(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     expected = score_of(tmp_path)
     weights = {f"_orig_mod.{name}": tensor for name, tensor in load_file(tmp_path / "model.safetensors").items()}
@@ -36,7 +36,7 @@ def test_names_of_a_compiled_model_are_read(tmp_path):
     assert score_of(tmp_path) == pytest.approx(expected, abs=1e-7)
 
 
-def test_default_names_in_label2id_contradict_no_names_of_classes(tmp_path):
+def test_default_names_in_label2id_do_not_contradict_the_names_of_classes(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     expected = score_of(tmp_path)
     change_config(tmp_path, label2id={"LABEL_0": 0, "LABEL_1": 1})
@@ -50,14 +50,14 @@ def test_a_peft_adapter_is_refused_with_the_name_of_its_base(tmp_path):
     assert "merge_and_unload" in message
 
 
-def test_the_output_of_a_trainer_is_refused_with_the_names_of_its_checkpoints(tmp_path):
+def test_the_output_folder_of_a_trainer_is_refused_with_the_names_of_its_checkpoints(tmp_path):
     for number in (500, 1000):
         write(tmp_path / f"checkpoint-{number}" / "config.json", "{}")
     assert "name one of checkpoint-500, checkpoint-1000" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("classes", [["WhisperForAudioClassification"], ["Wav2Vec2ForCTC"], None])
-def test_another_class_is_refused_with_those_that_are_read(tmp_path, classes):
+def test_a_folder_of_another_class_of_model_is_refused_with_the_classes_that_are_read(tmp_path, classes):
     folder_of("Wav2Vec2", tmp_path)
     change_config(tmp_path, architectures=classes)
     message = refusal(tmp_path)

@@ -22,7 +22,7 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_only_checkpoint_is_read(repository, monkeypatch, capsys):
+def test_the_only_checkpoint_of_a_repository_is_read_with_a_remark(repository, monkeypatch, capsys):
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         detector = Detector.from_pretrained("owner/models", "cpu")
     assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err
@@ -49,6 +49,6 @@ def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["owner/models/best.pth", "owner/best.pth", "./models", "../models", "hub:models"])
-def test_a_path_is_not_looked_up_on_the_hub(name):
+def test_a_name_that_is_a_path_is_not_looked_up_on_the_hub(name):
     with input_error(f"checkpoint {name} not found"):
         download(name)

@@ -7,8 +7,8 @@ onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 from nes2net.models.checkpoints.onnx_format import PARTS  # noqa: E402
 
 
-def test_every_way_to_a_tensor_is_known():
-    """Each message that can hold a tensor is in PARTS, and so is each field that leads there."""
+def test_every_field_that_leads_to_a_tensor_is_known():
+    """PARTS has every message of the format that can hold a tensor, and every field on the way to it."""
     fields_by_message: dict[str, set[int]] = {}
 
     def leads_to_a_tensor(message, above=()) -> bool:

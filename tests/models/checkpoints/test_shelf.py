@@ -23,15 +23,19 @@ def assets(tmp_path, monkeypatch):
     return tmp_path / "hub" / "assets" / "nes2net" / "models"
 
 
-def test_a_published_file_is_fetched_once_with_a_record_of_its_source(assets, capsys):
+def test_a_published_file_is_fetched_and_its_licence_told_only_once(assets, capsys):
     with running(CONTENT) as server:
-        url = f"{server.address}/weights/MODEL.pth"
-        model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
+        model = Shelf("MODEL", PublishedFile(f"{server.address}/weights/MODEL.pth", len(CONTENT), SHA256), "MIT")
         assert model.fetch_if_missing() == assets / "MODEL" / "MODEL.pth"
         assert model.fetch_if_missing().read_bytes() == CONTENT
         assert server.fetched() == ["/weights/MODEL.pth"]
-    remarks = capsys.readouterr().err
-    assert remarks.count("licence: MIT") == 1
+    assert capsys.readouterr().err.count("licence: MIT") == 1
+
+
+def test_a_download_is_recorded_with_its_address_and_digest(assets):
+    with running(CONTENT) as server:
+        url = f"{server.address}/MODEL.pth"
+        Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256)).fetch_if_missing()
     record = read_json(assets / "MODEL.json")
     assert record["url"] == url
     assert record["sha256"] == SHA256
@@ -49,7 +53,7 @@ def test_a_download_of_another_digest_or_size_than_published_is_refused(assets):
             assert not model.path_outside_hub.exists()
 
 
-def test_a_file_without_a_published_checksum_keeps_that_of_its_first_download(assets, capsys):
+def test_a_file_without_a_published_checksum_is_held_to_that_of_its_first_download(assets, capsys):
     with running(CONTENT) as server:
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
         model.fetch_if_missing()
@@ -71,14 +75,14 @@ def test_offline_a_missing_file_is_refused_with_its_address_digest_and_place(ass
         assert fact in message
 
 
-def test_a_file_that_was_put_there_is_used_without_a_download(assets):
+def test_a_file_that_a_user_put_in_its_place_is_used_without_a_download(assets):
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(CONTENT)
     assert model.fetch_if_missing() == model.path_outside_hub
 
 
-def test_a_file_that_was_replaced_is_refused(assets):
+def test_another_file_in_the_place_of_a_published_one_is_refused(assets):
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(b"another file")
@@ -86,32 +90,33 @@ def test_a_file_that_was_replaced_is_refused(assets):
         model.fetch_if_missing()
 
 
-def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path, monkeypatch):
-    served = tmp_path / "served"
-    served.mkdir()
-    (served / "model.safetensors").write_bytes(CONTENT)
-    model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"))
-    with serving(monkeypatch, {"owner/name": served}, kind="model") as server:
-        file_path = model.fetch_if_missing()
-        assert file_path.read_bytes() == CONTENT
-        assert file_path.is_relative_to(tmp_path / "hub")
-        num_requests = len(server.requests)
-        assert model.fetch_if_missing() == file_path
-        assert len(server.requests) == num_requests
-    assert read_json(model.record)["revision"] == file_path.parent.name
-
-
-def test_a_file_of_the_hub_that_was_damaged_is_refused(assets, tmp_path, monkeypatch):
+@pytest.fixture
+def hub_model(assets, tmp_path, monkeypatch):
+    """A model whose file is in a repository of the hub, on a server of this machine."""
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "model.safetensors").write_bytes(CONTENT)
-    model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"))
     with serving(monkeypatch, {"owner/name": tmp_path / "served"}, kind="model"):
-        model.fetch_if_missing().resolve().write_bytes(b"damaged")
+        yield Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"))
+
+
+def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(hub_model, tmp_path):
+    file_path = hub_model.fetch_if_missing()
+    assert file_path.read_bytes() == CONTENT
+    assert file_path.is_relative_to(tmp_path / "hub")
+
+
+def test_a_download_from_the_hub_is_recorded_with_its_revision(hub_model):
+    revision = hub_model.fetch_if_missing().parent.name
+    assert read_json(hub_model.record)["revision"] == revision
+
+
+def test_a_file_of_the_hub_that_was_changed_after_its_download_is_refused(hub_model):
+    hub_model.fetch_if_missing().resolve().write_bytes(b"damaged")
     with input_error("the one stated by the hub is"):
-        model.fetch_if_missing()
+        hub_model.fetch_if_missing()
 
 
-def test_a_folder_of_the_hub_is_found_only_with_its_weights(assets, tmp_path, monkeypatch):
+def test_a_folder_in_the_cache_of_the_hub_is_found_only_with_its_weights(assets, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -120,4 +125,3 @@ def test_a_folder_of_the_hub_is_found_only_with_its_weights(assets, tmp_path, mo
     assert model.find() is None  # the configuration alone
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     assert model.fetch_if_missing() == snapshot
-    assert model.first_seen().revision == snapshot.name

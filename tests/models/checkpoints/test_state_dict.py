@@ -14,7 +14,6 @@ from nes2net import load_state_dict
 from nes2net.models.checkpoints.state_dict import (
     check_fit,
     digest,
-    read_record,
     save_atomically,
     save_state_dict,
     with_metadata,
@@ -69,7 +68,7 @@ NAME_IT = ": name the file that holds the weights$"
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_described(tmp_path, content, message):
+def test_a_file_that_is_no_checkpoint_is_refused_with_what_it_is(tmp_path, content, message):
     (tmp_path / "torn.pth").write_bytes(content)
     with input_error(rf"torn\.pth {message}"):
         load_state_dict(tmp_path / "torn.pth")
@@ -92,16 +91,13 @@ def test_state_dicts_are_read_whatever_holds_them(tmp_path, legacy):
     assert torch.equal(load_state_dict(tmp_path / "file.safetensors")["a.weight"], tensors["a.weight"])
 
 
-def test_a_file_with_a_record_stays_a_bare_state_dict(tmp_path):
+def test_other_code_reads_a_file_with_a_record_as_a_bare_state_dict(tmp_path):
     layer = torch.nn.BatchNorm1d(3)
     save_state_dict(layer.state_dict(), tmp_path / "layer.pth", epoch=7, recipe={"lr": 1e-6})
-    layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)  # as other code does
-    assert read_record(load_state_dict(tmp_path / "layer.pth")) == {"epoch": 7, "recipe": {"lr": 1e-6}}
-    torch.save(layer.state_dict(), tmp_path / "layer.pth")
-    assert read_record(load_state_dict(tmp_path / "layer.pth")) == {}
+    layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)
 
 
-def test_equal_content_gives_equal_bytes(tmp_path):
+def test_equal_content_gives_equal_bytes_of_files(tmp_path):
     """Whether its texts and lists are the same objects or copies, as after a training went on."""
     shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
     record = {"model": shared, "recipe": {"model": shared}}
@@ -133,7 +129,7 @@ def test_tensors_that_do_not_fit_are_named():
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, EXPECTED, "file")
 
 
-def test_weights_may_have_any_precision():
+def test_weights_and_counters_may_have_any_precision():
     for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
         check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, EXPECTED, "file")
 
@@ -145,7 +141,7 @@ def test_weights_of_another_type_are_refused():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_numbers_that_are_not_finite_are_named(dtype):
+def test_only_tensors_with_numbers_that_are_not_finite_are_named(dtype):
     largest = torch.full((64,), torch.finfo(dtype).max, dtype=dtype)  # their sum is infinite
     check_fit({"w": largest}, {"w": largest}, "file")
     for number in (float("nan"), float("inf"), -float("inf")):
@@ -170,7 +166,7 @@ def test_damaged_safetensors_are_refused(tmp_path, share):
         load_state_dict(tmp_path / "torn.safetensors")
 
 
-def test_a_digest_differs_with_every_change_of_the_tensors():
+def test_only_names_order_types_shapes_and_values_of_tensors_change_their_digest():
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
     variants = [
         {"a": tensors["a"], "c": tensors["b"]},

@@ -88,13 +88,15 @@ def test_malicious_pickles_of_every_protocol_are_refused(path, protocol):
         refused(path, message)
 
 
-def test_tensors_only_reads_past_an_attack_without_running_it(path):
-    """What the program allows PyTorch's own reader is not allowed here."""
+def test_tensors_only_reads_the_tensors_beside_an_attack_without_running_it(path):
+    torch.save({"model": TENSORS, "cfg": Calls(exec, MAKE)}, path)
+    assert same(dict(load_state_dict(path, tensors_only=True)), TENSORS)
+
+
+def test_what_a_program_allows_to_pytorchs_own_reader_is_refused(path):
     torch.save({"model": TENSORS, "cfg": Calls(exec, MAKE)}, path)
     with torch.serialization.safe_globals([(exec, "builtins.exec")]):
         refused(path, "asks for builtins.exec.*tensors_only=True")
-        state_dict = load_state_dict(path, tensors_only=True)
-    assert same(dict(state_dict), TENSORS)
 
 
 def rebuild(numel=4, size=(4,), stride=(1,), offset=0, key="0"):
@@ -178,10 +180,13 @@ UNKNOWN_STORAGE = "storage is described in an unknown way"
     ],
 )
 def test_hostile_pickle_programs_are_refused(path, program, message):
-    write_archive(path, rebuild())
-    assert torch.equal(load_state_dict(path)["w"], torch.zeros(4))  # a good one
     write_archive(path, program)
     refused(path, rf"evil\.pth .*{message}")
+
+
+def test_a_pickle_program_that_rebuilds_a_tensor_is_read(path):
+    write_archive(path, rebuild())
+    assert torch.equal(load_state_dict(path)["w"], torch.zeros(4))
 
 
 def test_a_legacy_file_without_its_storages_is_refused(path):
@@ -195,7 +200,7 @@ def test_a_legacy_file_without_its_storages_is_refused(path):
 
 @pytest.mark.parametrize("write", [write_archive, Path.write_bytes], ids=["zip", "legacy"])
 @pytest.mark.parametrize("opcode", [b"\x96", b"\x8e", b"\x8d"], ids=["bytearray", "bytes", "text"])
-def test_no_memory_is_reserved_for_what_is_only_claimed(path, opcode, write):
+def test_no_memory_is_reserved_for_a_length_that_is_only_stated(path, opcode, write):
     write(path, b"\x80\x05" + opcode + struct.pack("<Q", 2**32) + b"x.")
     tracemalloc.start()
     try:
@@ -208,7 +213,7 @@ def test_no_memory_is_reserved_for_what_is_only_claimed(path, opcode, write):
 @pytest.mark.parametrize(
     "member", ["../evil", "/etc/evil", "archive//../../evil", "archive/../../evil", "archive/data\\..\\evil", "loose"]
 )
-def test_members_that_lead_out_of_the_archive_are_refused(path, member):
+def test_archives_with_members_outside_their_folder_are_refused(path, member):
     write_archive(path, rebuild())
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member, b"evil")
@@ -248,7 +253,7 @@ class OwnMapping(dict):
 
 def test_objects_of_other_classes_become_records(path):
     beside = {"args": argparse.Namespace(lr=0.1), "own": OwnConfiguration(), "choice": Choice.A, "path": Path("x")}
-    beside |= {"mapping": OwnMapping(arch="wavlm"), "options": collections.defaultdict(list, {"n": [1, 2]})}
+    beside["mapping"] = OwnMapping(arch="wavlm")
     for zipped in (True, False):
         torch.save({"model": TENSORS, **beside}, path, _use_new_zipfile_serialization=zipped)
         content, records = read_torch_file(path)
@@ -256,14 +261,13 @@ def test_objects_of_other_classes_become_records(path):
         assert content["own"].state == {"arch": "wav2vec2"}
         assert all(isinstance(content[k], Record) for k in ("args", "own", "choice", "path"))
         assert content["choice"].arguments in (("a",), ("A",))
-        assert content["options"] == {"n": [1, 2]}
         assert content["mapping"].items == {"arch": "wavlm"}
         assert "argparse.Namespace" in records
         assert any("OwnConfiguration" in name for name in records)
 
 
 def test_only_the_weights_of_a_training_file_are_read(path):
-    """The state of an optimizer is kept by parameter; structured configurations hold types."""
+    """Beside them are an optimizer, a schedule, and types as in a structured configuration."""
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.AdamW([parameter])
     parameter.sum().backward()
@@ -278,7 +282,7 @@ def test_only_the_weights_of_a_training_file_are_read(path):
     assert load_state_dict(path).keys() == TENSORS.keys()
 
 
-def test_a_file_does_not_hide_methods_of_what_it_holds(path):
+def test_attributes_in_a_file_do_not_replace_methods_of_what_it_holds(path):
     """The state of an ordered dictionary and of a parameter would become attributes of theirs."""
     evil = collections.OrderedDict(TENSORS)
     evil.__dict__.update(keys=OwnConfiguration, values=OwnConfiguration, _metadata={"": {"version": 1}})
@@ -311,10 +315,9 @@ def test_every_tensor_of_a_file_comes_back(path, zipped):
     for name, tensor in tensors.items():
         assert state_dict[name].stride() == tensor.stride(), name
         assert same(state_dict[name], tensor.data), name
-    assert state_dict["view"].untyped_storage().data_ptr() == state_dict["transposed"].untyped_storage().data_ptr()
 
 
-def test_a_file_does_not_change_with_the_tensors_that_are_mapped_from_it(path):
+def test_a_change_of_tensors_that_were_read_does_not_change_their_file(path):
     torch.save(TENSORS, path)
     before = path.read_bytes()
     load_state_dict(path)["layer.bias"].zero_()

@@ -61,7 +61,7 @@ def pair(request):
 
 
 def test_an_adapted_front_end_begins_as_its_base(pair):
-    """A prompt is read from the first step on, but its frames are not in the output."""
+    """Except that prompts change the values from the first step on; their own frames are not in the output."""
     plain, frontend = pair
     kind = frontend.config["adapt"]["kind"]
     for hidden_state, expected in zip(states(frontend), states(plain), strict=True):
@@ -70,17 +70,20 @@ def test_an_adapted_front_end_begins_as_its_base(pair):
             assert_near(hidden_state, expected, 1e-6)
 
 
-def test_tensors_of_the_base_keep_their_names_and_only_the_others_learn(pair):
+def test_tensors_of_the_base_keep_their_names(pair):
     plain, frontend = pair
-    names = set(plain.state_dict())
-    trained = set(frontend.state_dict()) - frontend.base
-    assert names <= set(frontend.state_dict())
+    assert plain.state_dict().keys() <= frontend.state_dict().keys()
     assert not [key for key in frontend.state_dict() if "base_layer" in key or "default" in key]
+
+
+def test_only_tensors_outside_the_base_are_trained(pair):
+    plain, frontend = pair
+    trained = set(frontend.state_dict()) - frontend.base
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
     learning = {id(p) for p in frontend.parameters() if p.grad is not None}
     tensors = frontend.state_dict(keep_vars=True)
     assert learning == {id(tensors[key]) for key in trained}
-    for key in names - trained:
+    for key in plain.state_dict().keys() - trained:
         assert torch.equal(tensors[key], plain.state_dict()[key])
 
 
@@ -105,25 +108,34 @@ def test_an_adapted_front_end_computes_in_every_precision(pair):
     assert states(frontend.bfloat16())[-1].isfinite().all()
 
 
-def test_a_merged_front_end_computes_the_same(pair):
-    """LoRA, DoRA and BitFit leave an ordinary front-end."""
-    plain, frontend = pair
+def test_a_merged_front_end_computes_the_same_hidden_states(pair):
+    _, frontend = pair
     shake(frontend)
     expected = states(frontend)
-    kind = frontend.config["adapt"]["kind"]
     merge(frontend)
     for hidden_state, value in zip(states(frontend), expected, strict=True):
         assert_close(hidden_state, value, atol=1e-6, rtol=1e-6)
+
+
+def test_a_merged_front_end_is_trained_as_a_whole(pair):
+    _, frontend = pair
+    merge(frontend)
     assert not frontend.base
     assert all(p.requires_grad for p in frontend.parameters())
-    assert frontend.adapted is (kind in ("adapter", "prompt"))
-    if not frontend.adapted:
-        assert frontend.config == plain.config
-        plain.load_state_dict(frontend.state_dict())
-        assert torch.equal(states(plain)[-1], states(frontend)[-1])
 
 
-def test_targets_are_attention_feed_forward_or_names():
+@pytest.mark.parametrize("pair", [("wav2vec2", ADAPTATIONS[number]) for number in (0, 1, 5)], indirect=True, ids=str)
+def test_merging_lora_dora_or_bitfit_leaves_an_ordinary_front_end(pair):
+    plain, frontend = pair
+    shake(frontend)
+    merge(frontend)
+    assert not frontend.adapted
+    assert frontend.config == plain.config
+    plain.load_state_dict(frontend.state_dict())
+    assert torch.equal(states(plain)[-1], states(frontend)[-1])
+
+
+def test_targets_of_lora_are_attention_feed_forward_all_or_names_of_layers():
     def adapted(targets):
         frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 1, "targets": targets})
         return {key.split(".")[-2] for key in frontend.state_dict() if key.endswith("lora_A")}
@@ -152,7 +164,7 @@ def test_lora_equals_the_formula_of_the_paper():
     assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
 
 
-def test_the_base_of_an_adapted_layer_keeps_its_fast_product():
+def test_a_layer_adapted_by_lora_still_multiplies_by_onednn():
     frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora"})
     assert type(frontend.transformer_layers[0].attention.q_proj.get_base_layer()) is OneDNNLinear
 
@@ -172,6 +184,6 @@ def test_options_that_a_kind_or_layer_cannot_have_are_refused(options, message):
         create_frontend("wav2vec2", **SMALL, adapt=options)
 
 
-def test_a_front_end_without_transformer_layers_is_not_adapted():
+def test_to_adapt_a_front_end_without_transformer_layers_is_refused():
     with input_error("front-end 'lps' has no transformer layers to adapt: remove the option adapt"):
         create_frontend("lps", adapt={"kind": "lora"})

@@ -36,10 +36,11 @@ def seamless():
 
 
 @pytest.mark.parametrize("name", clips())
-def test_kaldi_features_are_the_librarys(seamless, name):
-    """Its normalisation is repeated in float64: it sums in float32, in which a bin that hardly varies
-    has another mean. Its logarithms are float32, of values up to 30, so the difference is relative
-    to their standard deviation where this is below 1."""
+def test_kaldi_features_equal_those_of_transformers(seamless, name):
+    """With their normalisation repeated in float64, as the mean of a bin that hardly varies is inexact in float32.
+
+    Logarithms are in float32, so differences are relative to their standard deviation if this is below 1.
+    """
     clip = clips()[name]
     log_mel = seamless._extract_fbank_features(clip).astype(np.float64)
     variance = log_mel.var(0, ddof=1)
@@ -58,8 +59,8 @@ def recordings(folder: Path, label: str, count: int) -> list[np.ndarray]:
     return [load_audio(folder / row["file"])[:64_000] for row in evenly_spaced]
 
 
-def test_kaldi_features_of_recordings_are_the_librarys(shared, seamless):
-    """Of real speech, with the library's own normalisation and pairs of frames."""
+def test_kaldi_features_of_recordings_equal_those_of_transformers(shared, seamless):
+    """With their own normalisation, and pairs of frames."""
     folder = shared / "real" / "audio"
     for clip in [*recordings(folder, "bonafide", 3), *recordings(folder, "spoof", 3)]:
         expected = seamless(clip, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
@@ -69,7 +70,7 @@ def test_kaldi_features_of_recordings_are_the_librarys(shared, seamless):
 
 
 @pytest.mark.parametrize("num_bins", [80, 128])
-def test_whisper_features_are_the_librarys(num_bins):
+def test_whisper_features_equal_those_of_transformers(num_bins):
     from transformers import WhisperFeatureExtractor
 
     extractor = WhisperFeatureExtractor(feature_size=num_bins)

@@ -43,7 +43,7 @@ def computed(layer, x, gradient):
 @pytest.mark.parametrize(
     "shape, out", [((5,), 11), ((1, 5), 1), ((3, 7, 5), 11), ((2, 201, 96), 130), ((2, 3, 7, 5), 4)]
 )
-def test_a_layer_on_onednn_computes_as_in_pytorch(products, bias, shape, out):
+def test_outputs_and_gradients_of_a_layer_on_onednn_equal_pytorchs(products, bias, shape, out):
     torch.manual_seed(0)
     linear = nn.Linear(shape[-1], out, bias)
     x = torch.randn(shape)
@@ -55,16 +55,14 @@ def test_a_layer_on_onednn_computes_as_in_pytorch(products, bias, shape, out):
 
     cases = ((x, dense), (x, torch.ones(()).expand(dense.shape)), (strided(x), strided(dense.flip(-1))))
     for x, gradient in cases:
-        onednn_results = computed(layer, x, gradient)
-        for a, b in zip(onednn_results, computed(linear, x, gradient), strict=True):
+        for a, b in zip(computed(layer, x, gradient), computed(linear, x, gradient), strict=True):
             assert a.shape == b.shape
             assert_near(a, b, 3e-6 * b.abs().max().item())  # sums of 402 products
-        assert all(map(torch.equal, onednn_results, computed(layer, x, gradient)))  # to the last bit
-    assert len(products) == 2 * 3 * 3
+    assert len(products) == 3 * 3
 
 
 @needs_onednn
-def test_gradients_of_gradients_equal_pytorchs():
+def test_gradients_of_gradients_of_a_layer_on_onednn_equal_pytorchs():
     linear = nn.Linear(5, 4)
     x = torch.randn(3, 5, requires_grad=True)
     penalties = []
@@ -76,7 +74,7 @@ def test_gradients_of_gradients_equal_pytorchs():
 
 
 @needs_onednn
-def test_empty_inputs_and_other_types_are_left_to_pytorch(products):
+def test_inputs_that_are_empty_or_not_in_float32_are_left_to_pytorch(products):
     linear = nn.Linear(5, 11)
     x = torch.randn(3, 5)
     layer = OneDNNLinear(linear)
@@ -101,7 +99,9 @@ TRANSFORMS = {
 @needs_onednn
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("transformed", TRANSFORMS.values(), ids=TRANSFORMS)
-def test_a_transformed_layer_is_left_to_pytorch(products, transformed, trainable):
+def test_a_layer_that_is_traced_exported_or_transformed_by_torch_func_is_left_to_pytorch(
+    products, transformed, trainable
+):
     linear = nn.Linear(5, 11).requires_grad_(trainable)
     x = torch.randn(3, 5)
     onednn_results, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
@@ -110,14 +110,12 @@ def test_a_transformed_layer_is_left_to_pytorch(products, transformed, trainable
 
 
 @needs_onednn
-def test_every_layer_of_a_front_end_runs_in_onednn(products, monkeypatch):
+def test_every_linear_layer_of_a_front_end_runs_in_onednn(products):
     frontend = create_frontend("wav2vec2", **SMALL).eval()
     waveform = torch.randn(1, 8000)
     with torch.inference_mode():
-        frames = frontend(waveform)[-1]
+        frontend(waveform)
     assert len(products) == 1 + 6 * SMALL["encoder_layers"]
-    monkeypatch.setattr(onednn, "_product", None)
-    assert_near(frames, frontend(waveform)[-1].detach(), 1e-5)
 
 
 @needs_onednn

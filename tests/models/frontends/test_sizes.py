@@ -11,7 +11,6 @@ from builders.genuine_checkpoint import TINY, tensors_of
 
 from nes2net import create_frontend
 from nes2net.cli.main import main
-from nes2net.lib.errors import one_line
 from nes2net.models.frontends.sizes import SIZES, obtain
 
 
@@ -24,23 +23,28 @@ def size_on_meta(name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_each_published_size_has_its_parameters_and_names_its_source(name):
+def test_each_published_size_has_its_number_of_parameters(name):
     frontend, shapes = size_on_meta(name)
     size = SIZES[name]
     assert sum(map(prod, shapes.values())) == size.parameters
     assert frontend.config["name"] == size.frontend
-    assert size.hub in obtain(name)
-    assert size.file in obtain(name)
-    assert size.licence
-    assert not frontend.config.get("normalize", False) or name == "wavlm_large"
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_each_published_size_names_its_source(name):
+    assert SIZES[name].hub in obtain(name)
+    assert SIZES[name].file in obtain(name)
+
+
+def test_no_published_size_normalises_waveforms_without_a_file():
+    assert [name for name in SIZES if size_on_meta(name)[0].config.get("normalize")] == []
 
 
 @pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
 def test_a_size_has_the_tensors_of_its_pre_training_file(name, kind):
     _, shapes = size_on_meta(name)
-    manifest = golden.read("manifests")[kind]
-    assert shapes == {key: shape for key, (shape, _) in manifest["keys"].items()}
-    assert SIZES[name].parameters == manifest.get("n_params", 315_453_120)
+    tensors = golden.read("manifests")[kind]["keys"]
+    assert shapes == {key: shape for key, (shape, _) in tensors.items()}
 
 
 def write(frontend, path, **changes):
@@ -67,10 +71,8 @@ def write(frontend, path, **changes):
 )
 def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind, message, tmp_path):
     write(create_frontend(kind, **TINY), tmp_path / "file.pt")
-    with input_error(message) as error:
+    with input_error(message):
         create_frontend(name, tmp_path / "file.pt")
-    assert str(error.value) == one_line(str(error.value))
-    assert create_frontend(kind, tmp_path / "file.pt").config["encoder_layers"] == 2
 
 
 SMALL_WAV2VEC2 = {**SIZES["xlsr_53"].options, **TINY}
@@ -84,7 +86,7 @@ def small_sizes(monkeypatch):
         monkeypatch.setitem(SIZES, name, replace(size, options={**size.options, **TINY}))
 
 
-def test_info_names_every_size_that_a_file_may_have(small_sizes, tmp_path, capsys):
+def test_info_names_every_published_size_that_a_file_may_have(small_sizes, tmp_path, capsys):
     expected = {"wav2vec2": ["xlsr_53"], "hubert": ["hubert", "mhubert_147"], "wavlm": ["wavlm"]}
     for kind, names in expected.items():
         options = SMALL_WAV2VEC2 if kind == "wav2vec2" else TINY
@@ -94,24 +96,22 @@ def test_info_names_every_size_that_a_file_may_have(small_sizes, tmp_path, capsy
         assert " or ".join(names) in printed
 
 
-def test_a_file_of_a_published_size_is_refused_by_another_with_the_name_of_its_own(small_sizes, tmp_path):
+def test_a_file_of_another_published_size_is_refused_with_the_name_of_its_size(small_sizes, tmp_path):
     write(create_frontend("wav2vec2", **SMALL_WAV2VEC2), tmp_path / "wav2vec2.pt")
-    assert create_frontend("xlsr_53", tmp_path / "wav2vec2.pt").out_dim == 48
     with input_error(r"is not XLS-R 300M .* or `model\.frontend=xlsr_53`$"):
         create_frontend("xlsr_300m", tmp_path / "wav2vec2.pt")
 
 
-def test_sizes_of_equal_options_are_told_apart_by_the_name_of_the_file(small_sizes, tmp_path, monkeypatch):
+def test_published_sizes_with_equal_options_are_told_apart_by_the_name_of_the_file(small_sizes, tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "mms_300m", replace(SIZES["mms_300m"], options=SMALL_WAV2VEC2))
     write(create_frontend("wav2vec2", **SMALL_WAV2VEC2), tmp_path / "xlsr_53_56k.pt")
     message = r"indicates XLSR-53, but the front-end is MMS 300M.*`ssl_checkpoint` \(base_300m\.pt from .*\)"
     with input_error(message):
         create_frontend("mms_300m", tmp_path / "xlsr_53_56k.pt")
-    for name in ("xlsr_53", "wav2vec2"):
-        assert create_frontend(name, tmp_path / "xlsr_53_56k.pt").out_dim == 48
+    assert create_frontend("xlsr_53", tmp_path / "xlsr_53_56k.pt").out_dim == 48
 
 
 @pytest.mark.parametrize("name", ["mms_1b", "hubert", "whisper_tiny", "w2v_bert2"])
-def test_a_missing_file_is_refused_with_the_place_to_download_it(name):
+def test_a_missing_pre_training_file_is_refused_with_the_place_to_download_it(name):
     with input_error(f"none not found: download it .*{SIZES[name].hub}.* with `ssl_checkpoint`"):
         create_frontend(name, "none")

@@ -76,7 +76,7 @@ def transcribed_lfcc(waveform, **options):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("window, bins", [("hamming", None), ("blackman", 100), ("hann", 256)])
-def test_the_spectrum_equals_scipys(window, bins, dtype):
+def test_the_spectrum_equals_that_of_scipy(window, bins, dtype):
     waveform = speech_like()
     frontend = create_frontend("lps", n_fft=512, hop_length=160, window=window, num_bins=bins)
     frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
@@ -89,7 +89,7 @@ def test_the_spectrum_equals_scipys(window, bins, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_spectrum_of_the_published_setting_equals_librosas(dtype):
+def test_the_spectrum_of_the_published_settings_equals_that_of_librosa(dtype):
     """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97,
     Blackman 1,728, hop 130."""
     waveform = speech_like(90000)
@@ -97,26 +97,23 @@ def test_the_spectrum_of_the_published_setting_equals_librosas(dtype):
     emphasis = librosa.effects.preemphasis(waveform[:80000], coef=0.97, zi=np.zeros(1))
     spectrum = librosa.stft(emphasis, n_fft=1728, hop_length=130, window=symmetric, center=False)
     expected = np.log(np.abs(spectrum) + np.exp(-80)).T
-    batch = torch.from_numpy(np.stack([waveform, waveform])).to(dtype)
+    batch = torch.from_numpy(waveform).to(dtype)[None]
     (full,) = create_frontend("lps", num_samples=80000)(batch)
     (sub_band,) = create_frontend("lps", num_bins=45, num_samples=80000)(batch)
-    assert full.shape == (2, 603, 865) == (2, *expected.shape)
-    assert sub_band.shape == (2, 603, 45)
+    assert full.shape == (1, 603, 865)
     assert_close(full[:, :, :45], sub_band)
-    assert_close(full[0], full[1])
     assert_log_magnitudes_close(full[0], expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("year", BASELINES)
-def test_lfcc_are_the_baselines(year, dtype):
+def test_lfcc_equal_the_definition_of_the_asvspoof_baselines(year, dtype):
     waveforms = np.stack([speech_like(seed=1), speech_like(seed=2)])
     options = BASELINES[year]
     frontend = create_frontend("lfcc", **options)
     (features,) = frontend(torch.from_numpy(waveforms).to(dtype))
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
     assert features.shape == expected.shape
-    assert features.shape[2] == frontend.out_dim == 60
     assert_allclose(features.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
 
 
@@ -154,7 +151,6 @@ def test_the_number_of_frames_follows_from_the_samples(name):
     for samples in (frontend.min_samples, frontend.min_samples + frontend.hop_length - 1, 5000):
         (features,) = frontend(torch.randn(2, samples))
         assert features.shape == (2, 1 + (samples - frontend.min_samples) // frontend.hop_length, frontend.out_dim)
-    assert not frontend.state_dict()
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
@@ -175,30 +171,35 @@ def test_silence_has_finite_features_and_gradients(name):
 
 @pytest.mark.parametrize("name", SPECTRAL)
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_autocast_changes_no_feature(name, precision):
-    """Nor do numbers leave the range of float16: of 2 s of full scale and of near silence."""
+def test_autocast_changes_no_spectral_feature(name, precision):
+    """Neither of full scale nor of near silence, whose numbers would leave the range of float16."""
     frontend = create_frontend(name)
     waveform = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((32000,), 1e-5)]).expand(2, -1)
     (exact,) = frontend(waveform)
     with torch.autocast("cpu", precision):
         (features,) = frontend(waveform)
     assert torch.equal(features, exact)
-    assert features.isfinite().all()
-    assert torch.equal(frontend(waveform.to(precision))[0], frontend(waveform.to(precision).float())[0])
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_a_detector_in_half_precision_rounds_features_but_no_waveform(name):
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_features_of_a_waveform_in_half_precision_are_computed_in_float32(name, precision):
+    frontend = create_frontend(name)
+    waveform = torch.randn(2, 8000).to(precision)
+    assert torch.equal(frontend(waveform)[0], frontend(waveform.float())[0])
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_a_detector_in_bfloat16_rounds_the_features_but_not_the_waveform(name):
     waveform = torch.randn(2, 8000)
     (exact,) = create_frontend(name)(waveform)
     detector = Detector.from_config({"frontend": name, "backend": "asp_mlp"}).bfloat16()
     assert torch.equal(detector.hidden_states(waveform)[-1], exact.bfloat16())
 
 
-def test_normalised_bins_are_standardised():
+def test_with_the_option_normalize_each_bin_has_mean_0_and_variance_1():
     frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
     (noise,) = frontend(torch.randn(2, 8000))
-    assert noise.shape == (2, 47, 256)
     assert_near(noise.mean(1), torch.zeros(2, 256), 1e-5)
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 

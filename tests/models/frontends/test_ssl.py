@@ -46,7 +46,7 @@ def graphs():
     [("wav2vec2", "float32"), ("wavlm", "bfloat16"), ("wavlm", "int8")],
     indirect=["frontend"],
 )
-def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
+def test_equal_layers_are_compiled_once_per_shape_and_compute_as_before(frontend, precision):
     if precision == "int8":
         quantise(frontend)
     elif precision == "bfloat16":
@@ -64,7 +64,7 @@ def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
 
 
 @pytest.mark.slow
-def test_compiled_int8_scores_as_eager_int8(frontend):
+def test_int8_states_of_compiled_layers_are_near_the_eager_ones(frontend):
     """By inductor, which takes the products as they are and fuses what is between them."""
     quantise(frontend)
     waveforms = (0.1 * torch.randn(2, 8000)).to(next(frontend.parameters()).dtype)
@@ -84,7 +84,7 @@ def gradients_of(frontend, waveforms):
 
 
 @pytest.mark.slow
-def test_gradients_of_compiled_layers_are_as_exact_as_eager_ones():
+def test_gradients_of_compiled_layers_are_at_most_twice_as_inexact_as_eager_ones():
     """Against float64, by inductor.
 
     The exact gradient of the bias of keys is 0, because a softmax ignores what all keys share. What

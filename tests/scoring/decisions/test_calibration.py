@@ -27,7 +27,7 @@ def two_systems():
     return rng.normal(1, 1, (6000, 2)) * unit + 3, rng.normal(-1, 1, (9000, 2)) * unit + 3
 
 
-def test_fusion_improves_every_figure_of_its_systems(two_systems):
+def test_a_fusion_is_calibrated_and_better_than_each_of_its_systems(two_systems):
     before = calibration.figures(*(scores[:, 1] for scores in two_systems))
     after = calibration.figures(*map(calibration.fit(*two_systems), two_systems))
     assert after["act_dcf"] < after["min_dcf"] + 0.02
@@ -53,7 +53,6 @@ def test_fit_finds_the_minimum_that_scikit_learn_finds(two_systems, prior):
     regression.fit(np.concatenate((bonafide, spoof)), label, sample_weight=weight)
     assert fitted.weights == pytest.approx(regression.coef_[0], rel=1e-5)
     assert fitted.offset == pytest.approx(regression.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-5)
-    assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(fitted.weights, rel=1e-4)
 
 
 @settings(max_examples=15)
@@ -76,11 +75,10 @@ def test_the_penalty_keeps_weights_finite_if_the_classes_are_separated():
     assert fitted(bonafide).min() > 3
     assert fitted(spoof).max() < -3
     assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < fitted.weights[0]
-    assert calibration.fit(spoof, bonafide).weights[0] < 0
 
 
 @pytest.mark.parametrize("bonafide, spoof", [([2.0, 3.0], [-2.0, -3.0, -4.0]), ([0.0, 1.0], [0.0, -1.0])])
-def test_classes_that_at_most_touch_are_separated(bonafide, spoof):
+def test_classes_that_at_most_touch_are_separated_and_cannot_be_fitted_without_a_penalty(bonafide, spoof):
     assert calibration.separates(calibration.fit(bonafide, spoof), bonafide, spoof)
     with input_error("separated without error, so the best weights are infinite"):
         calibration.fit(bonafide, spoof, l2=0)
@@ -116,11 +114,10 @@ def test_scores_of_another_number_of_systems_are_refused():
         calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])([[1.0, 2.0]])
 
 
-def test_scores_of_frames_of_another_length_are_refused():
+def test_scores_of_frames_of_another_length_or_of_recordings_are_refused():
     fitted = calibration.fit([1.0, 2.0], [0.0, 1.5])
     frames = replace(fitted, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
-    assert frames.check_fits(scores, "")  # the detector is not known
     for calibrated, resolution_ms, message in (
         (frames, 40.0, "of frames of 20 ms, not of frames of 40 ms"),
         (frames, None, "of frames of 20 ms, not of recordings"),
@@ -150,7 +147,6 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, fitted):
     fitted.save(path)
     loaded = calibration.load(path)
     assert loaded == replace(fitted, systems=("première", "take\\udcff"))
-    assert loaded.population is None
     assert all(map(np.array_equal, loaded.llrs, fitted.llrs))
 
 

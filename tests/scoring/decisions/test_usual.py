@@ -43,7 +43,6 @@ def test_drift_is_found_by_chance_as_rarely_as_asked_for_even_with_a_small_calib
         all_usual = usual_of(calibration)
         values = values_of(calibration, drawn_scores(rng, 200, share=rng.random()), drawn_traits(rng, 200))
         comparisons = compare(all_usual, values, 0.2)
-        assert comparisons[2].usual.expected == pytest.approx(2 * (1 + 0.025 * 39) / 41)  # not 5 %, of 40 recordings
         alarms += any(comparison.adjusted_p <= 0.2 for comparison in comparisons)
     assert 3 <= alarms <= 40
 
@@ -53,7 +52,6 @@ def test_scores_between_the_classes_are_drift_whatever_the_share_of_fakes():
     calibration = fit(rng.normal(6, 1, 200), rng.normal(-6, 1, 200))
     (usual,) = usual_of(calibration)
     assert len(usual.merged) == 2
-    assert " or " in usual.in_words
     for mean, expected in ((6, False), (-6, False), (0, True)):
         comparison, _ = of_llrs(usual, calibration(rng.normal(mean, 1, 50)))
         assert (comparison.adjusted_p <= 0.01) is expected
@@ -80,11 +78,15 @@ def usual_by_name():
     return {usual.name: usual for usual in usual_of(calibration)}
 
 
-def test_of_four_trials_no_ratio_is_usual(usual_by_name):
+def test_of_100_recordings_slightly_more_than_5_percent_are_expected_outside(usual_by_name):
+    assert usual_by_name["level"].expected == pytest.approx(2 * (1 + 0.025 * 99) / 101)
+
+
+def test_four_trials_are_too_few_for_a_range_of_usual_ratios(usual_by_name):
     assert "llr" not in usual_by_name
 
 
-def test_a_shift_is_told_from_chance(usual_by_name):
+def test_lower_levels_are_a_shift_and_chance_is_none(usual_by_name):
     level = usual_by_name["level"]
     rng = np.random.default_rng(1)
     shift = level.shift(rng.normal(-23, 3, 100))
@@ -97,7 +99,6 @@ def test_a_shift_is_told_from_chance(usual_by_name):
 def test_ties_are_no_shift(usual_by_name):
     level = usual_by_name["level"]
     assert level.shift(np.full(100, level.middle)).p_value == 1
-    assert usual_by_name["unfit"].shift(np.zeros(3)) is None
 
 
 def test_the_usual_durations_are_in_seconds_not_in_logarithms(usual_by_name):
