@@ -50,9 +50,15 @@ def claims(random_aasist, corpus, capsys):
         facts = file_sheet(random_aasist).facts
         words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", random_aasist, "--samples", 16000)
         _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
-        seen = read_json(random_aasist.parent / "s.txt.json")["seen"]
+        training_data = read_json(random_aasist.parent / "s.txt.json")["seen"]
         info = [facts.get("trained on"), facts.get("licence of the weights")]
-        return [row.get("published_model"), row.get("licence"), *info, seen, "AASIST on asvspoof2019_la" in warned]
+        return [
+            row.get("published_model"),
+            row.get("licence"),
+            *info,
+            training_data,
+            "AASIST on asvspoof2019_la" in warned,
+        ]
 
     return run
 
