@@ -12,10 +12,10 @@ _STEPS_A_SYLLABLE = 22
 _STEPS_OF_BREATH = 7  # a syllable begins with a consonant of this length
 
 
-def voice(seed=0, seconds=1.0, pauses=True, breath=0.1):
-    """Syllables of a buzz near 120 Hz with harmonics and ``breath``, the level of noise; the peak is 0.5."""
+def voice(seed=0, seconds=1.0, pauses=True, breath=0.1, pitch=120):
+    """Syllables of a buzz near ``pitch`` in Hz with harmonics and ``breath``, the level of noise; the peak is 0.5."""
     time = np.arange(round(seconds * 16000)) / 16000
-    phase = 2 * np.pi * 120 * (time - 0.02 * np.cos(2 * np.pi * 1.1 * time + seed))  # the pitch moves by 14 %
+    phase = 2 * np.pi * pitch * (time - 0.02 * np.cos(2 * np.pi * 1.1 * time + seed))  # the pitch moves by 14 %
     buzz = sum(np.sin(k * phase + seed * k) / k for k in range(1, 50))
     noise = np.random.default_rng(seed).standard_normal(len(time))
     syllables = np.sin(2 * np.pi * 3 * time + seed)

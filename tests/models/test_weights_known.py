@@ -18,8 +18,6 @@ from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, 
 from nes2net.models.published_models import PUBLISHED
 from nes2net.training.averaging import average_files
 
-UNKNOWN = "architecture of AASIST, weights unknown"
-
 
 @pytest.fixture
 def random_aasist(tmp_path, monkeypatch):
@@ -43,20 +41,43 @@ def make_known(monkeypatch, path):
     monkeypatch.setitem(PUBLISHED, "AASIST", replace(PUBLISHED["AASIST"], file=file))
 
 
-@pytest.mark.parametrize("is_known", [False, True])
-def test_claims_about_weights_are_made_only_for_a_known_digest(random_aasist, corpus, monkeypatch, capsys, is_known):
-    """In the rows of predict, in info, in the record of scores and in its warning."""
-    if is_known:
-        make_known(monkeypatch, random_aasist)
-    row = json.loads(said(capsys, "predict", "a.wav", "--model", random_aasist, "--json")[0])
-    assert [row.get(key) for key in ("published_model", "licence")] == (["AASIST", "MIT"] if is_known else [None, None])
-    facts = file_sheet(random_aasist).facts
-    assert ("trained on" in facts) == ("licence of the weights" in facts) == is_known
-    assert facts["model"] == ("AASIST" if is_known else UNKNOWN)
-    words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", random_aasist, "--samples", 16000)
-    _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
-    record = read_json(random_aasist.parent / "s.txt.json")
-    assert bool(record["seen"]) == ("AASIST on asvspoof2019_la" in warned) == is_known
+@pytest.fixture
+def claims(random_aasist, corpus, capsys):
+    """A function that returns what predict, info, and the record and the warning of score claim about the weights."""
+
+    def run():
+        row = json.loads(said(capsys, "predict", "a.wav", "--model", random_aasist, "--json")[0])
+        facts = file_sheet(random_aasist).facts
+        words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", random_aasist, "--samples", 16000)
+        _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
+        training_data = read_json(random_aasist.parent / "s.txt.json")["seen"]
+        info = [facts.get("trained on"), facts.get("licence of the weights")]
+        return [
+            row.get("published_model"),
+            row.get("licence"),
+            *info,
+            training_data,
+            "AASIST on asvspoof2019_la" in warned,
+        ]
+
+    return run
+
+
+def test_weights_of_a_known_digest_have_the_claims_of_their_published_model(claims, random_aasist, monkeypatch):
+    make_known(monkeypatch, random_aasist)
+    all_claims = claims()
+    assert all_claims[:2] == ["AASIST", "MIT"]
+    assert all(all_claims)
+
+
+def test_unknown_weights_of_a_published_architecture_have_no_claims(claims):
+    assert not any(claims())
+
+
+def test_info_names_a_published_model_only_for_its_known_digest(random_aasist, monkeypatch):
+    assert file_sheet(random_aasist).facts["model"] == "architecture of AASIST, weights unknown"
+    make_known(monkeypatch, random_aasist)
+    assert file_sheet(random_aasist).facts["model"] == "AASIST"
 
 
 def test_the_name_of_a_configuration_claims_only_the_architecture(random_aasist):

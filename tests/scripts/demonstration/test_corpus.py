@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 from builders import tiny_corpus
-from builders.demonstration import RATE, SIZES, contents, folder_of_voices, recording, speech_like
+from builders.demonstration import RATE, SIZES, contents, folder_of_voices, recording
+from builders.voices import voice
 from demonstration import build, channel, codecs, cues, plan, recordings, synthesis
 
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
@@ -17,7 +18,7 @@ CODECS = {*codecs.LA_CODECS, *codecs.DF_CODECS, *codecs.WILD_CODECS} - {"none", 
 
 @pytest.mark.parametrize("name", sorted(CODECS))
 def test_a_codec_keeps_length_and_spectrum_but_is_lossy(name):
-    speech = channel.speech_only(speech_like(3.0, 0))
+    speech = channel.speech_only(voice(0, 3.0))
     x = 0.5 * speech / np.abs(speech).max()
     y = codecs.transmit(x, name)
     assert len(y) == len(x)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from builders.demonstration import RATE, speech_like
+from builders.demonstration import RATE
 from builders.demonstration import SIZES as HUMAN
+from builders.voices import voice
 from demonstration import build, channel, partial, recordings, splice
 
 from nes2net.data.corpora import partialspoof
@@ -36,7 +37,7 @@ def bonafide(tmp_path_factory) -> Path:
     for number in range(80):
         path = folder / f"voice{number % 4}" / f"{number}.wav"
         path.parent.mkdir(exist_ok=True)
-        soundfile.write(path, soxr.resample(speech_like(1.5, number, 250 + 75 * (number % 4)), 2, 5), RATE)
+        soundfile.write(path, soxr.resample(voice(number, 1.5, pitch=250 + 75 * (number % 4)), 2, 5), RATE)
     return folder
 
 
