@@ -165,7 +165,7 @@ def test_training_records_errors_of_classes_and_no_eer(run):
         assert "eer" not in name
 
 
-def test_the_checkpoint_of_training_names_the_classes(tracer):
+def test_the_checkpoint_of_training_names_the_classes_and_their_field(tracer):
     assert tracer.classes == KNOWN
     assert tracer.provenance.class_labels["field"] == "vocoder"
 
@@ -183,7 +183,7 @@ def test_development_trials_of_unknown_classes_are_omitted(tones, tmp_path, caps
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
-def test_a_tracer_that_knows_bona_fide_gives_scores(tones, tmp_path):
+def test_a_tracer_that_knows_bona_fide_gives_the_scores_that_its_logits_give(tones, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
     model = folder / "epoch_4.pth"
     out = score_classes(tones, model, tmp_path / "classes.tsv")
@@ -199,7 +199,7 @@ def test_a_tracer_that_knows_bona_fide_gives_scores(tones, tmp_path):
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
     ],
 )
-def test_a_task_that_its_training_trials_give_too_few_classes_is_refused(tones, tmp_path, task, message):
+def test_a_task_whose_field_gives_no_classes_or_too_small_ones_is_refused(tones, tmp_path, task, message):
     with input_error(message):
         create_task(recipe_of(tones, tmp_path, task)).trials("train")
 
@@ -210,18 +210,21 @@ def test_trials_of_an_alias_count_as_their_class(tones, tmp_path):
     assert len(task.trials("dev")) == 48
 
 
-def test_logits_of_classes_are_read_as_posteriors_of_the_detector(scored, tracer, tones):
-    judgement = ScoreFile.of(scored).judgement
-    table = judgement.table(scored)
+def test_a_file_of_classes_has_logits_of_all_trials(scored):
+    table = table_of(scored)
     assert table.names == KNOWN
-    assert judgement.classes == KNOWN
     assert len(table.ids) == 60
     assert not table.holds_posteriors
-    waveform = soundfile.read(tones.parent / f"{table.ids[0]}.wav", dtype="float32")[0]
+
+
+def test_logits_of_classes_are_told_as_the_posteriors_of_the_detector(scored, tracer, tones):
+    judgement = ScoreFile.of(scored).judgement
+    waveform = soundfile.read(tones.parent / f"{table_of(scored).ids[0]}.wav", dtype="float32")[0]
     _, logits = next(iter(judgement.read(scored)))
     with torch.inference_mode():
         expected = tracer.posteriors(torch.from_numpy(waveform)[None])[0]
     posteriors = judgement.tell(logits)["posteriors"]
+    assert tuple(posteriors) == KNOWN
     assert list(posteriors.values()) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
@@ -236,12 +239,12 @@ def result(evaluated):
     return evaluated(num_resamples=200)
 
 
-def test_figures_of_classes_are_computed_from_the_logits(result, scored):
-    assert result.header["num_known"] == 36
-    assert result.header["num_unknown"] == 12
-    assert result.header["num_left_out"] == 12  # bona fide
+def test_trials_of_known_classes_are_named_without_error(result):
     assert result["accuracy"].value == 1
     assert result["macro_f1"].value == 1
+
+
+def test_scores_of_being_known_have_the_figures_of_the_metrics(result, scored):
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
     for row in result.rows("open"):
@@ -253,7 +256,10 @@ def test_figures_of_classes_are_computed_from_the_logits(result, scored):
         assert row.value("eer") == metrics.compute_eer(known_scores, unknown_scores, "roc")[0]
 
 
-def test_trials_of_unknown_classes_are_counted(result):
+def test_trials_of_known_and_of_unknown_classes_are_counted(result):
+    assert result.header["num_known"] == 36
+    assert result.header["num_unknown"] == 12
+    assert result.header["num_left_out"] == 12  # bona fide
     (row,) = result.rows("unknown")
     assert row.labels["unknown class"] == "D"
     assert row.value("num_trials") == 12
@@ -319,10 +325,14 @@ def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", 
 
 
 def test_training_trials_are_labelled_by_the_record_of_their_embeddings(embedded):
+    assert list(compared(embedded))[-3:] == ["knn", "mahalanobis", "nsd"]
+
+
+def test_embeddings_with_the_name_of_the_logits_are_found(embedded):
+    expected = compared(embedded)
     for path in embedded.glob("eval.npy*"):
         path.rename(path.with_name(path.name.replace("eval", "classes")))
-    reference = ("train.npy", "train.tsv")
-    assert list(compared(embedded, reference=reference))[-3:] == ["knn", "mahalanobis", "nsd"]
+    assert compared(embedded, reference=("train.npy", "train.tsv")) == expected
 
 
 def test_logits_of_another_detector_are_refused_as_a_reference(embedded):
@@ -451,10 +461,10 @@ def test_predict_names_the_likeliest_class(tracer, tones):
     (prediction,) = predict(tracer, [tones.parent / "eval_900_0.wav"], "classes").rows
     row = prediction.to_row()
     assert row["class"] == "B, middle"
-    assert sum(row["posteriors"].values()) == pytest.approx(1)
 
 
 def test_predict_compares_the_score_of_being_known_with_the_threshold(tracer, tones):
+    """It gives the score, the threshold, and the p-value of being known."""
     paths = [tones.parent / f"eval_{frequency}_0.wav" for frequency in (900, 5000)]
     for prediction in predict(tracer, paths, "classes").rows:
         known = prediction.to_row()["known"]

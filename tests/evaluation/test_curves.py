@@ -10,6 +10,7 @@ from nes2net.scoring.decisions import Llrs
 
 
 def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
+    """It has fewer than 3,000 of its 100,000 points."""
     rng = default_rng(1)
     bonafide = rng.normal(2, 1, 20000)
     spoof = rng.normal(0, 1, 80000)
@@ -24,6 +25,7 @@ def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
 
 
 def test_reliability_bins_equal_a_direct_computation():
+    """Number of trials, share of bona fide trials with Wilson's interval, and mean predicted probability."""
     rng = default_rng(0)
     llrs = Llrs(rng.normal(1, 2, 70), rng.normal(-1, 2, 143))
     trials = sorted([(llr, 1) for llr in llrs.bonafide] + [(llr, 0) for llr in llrs.spoof])
@@ -39,7 +41,7 @@ def test_reliability_bins_equal_a_direct_computation():
 
 
 def test_equal_ratios_share_a_reliability_bin():
-    """In whichever order the trials stand, none of them tells bona fide from spoof."""
+    """So the bin of the 80 trials whose ratio is 0 is larger than the others."""
     llrs = Llrs(np.repeat([0.0, 3.0], 40), np.repeat([-3.0, 0.0], 40))
     lowest, middle, highest = reliability(llrs)
     assert (lowest.share, lowest.num_trials) == (0, 40)

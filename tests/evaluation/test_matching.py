@@ -20,8 +20,6 @@ def test_matched_trials_have_the_order_of_the_score_file():
     assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
     assert list(matched_trials.bonafide) == [2, 3]
     assert list(matched_trials.spoof) == [1, 4]
-    assert matched_trials.num_expected == 4
-    assert not matched_trials.mismatch
 
 
 def test_without_a_phase_every_trial_needs_a_score():
@@ -29,7 +27,7 @@ def test_without_a_phase_every_trial_needs_a_score():
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
 
-def test_a_subset_of_a_key_is_matched_by_its_own_positions():
+def test_scores_are_matched_with_a_subset_of_a_key():
     partial_key = TrialTable(KEY).take(np.array([2, 1]))
     assert match(partial_key, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 

@@ -1,5 +1,6 @@
 """Sets of spoofed or of bona fide trials alone: errors at a transferred threshold against independent figures."""
 
+import operator
 import shutil
 
 import numpy as np
@@ -49,20 +50,21 @@ def report_of(case, name, *systems, further_sets=(), **options):
     )
 
 
-def errors_of(case, name, system, basis):
-    """Which trials of a set of one class are called the other class at the threshold of the development scores."""
-    threshold = (basis["llr_threshold"] - basis["offset"]) / basis["weight"]
+def scores_and_threshold(case, name, system, basis):
+    """The scores of a set of one class, and the threshold of the development scores."""
     _, scores = read_scores(case / f"{system}.{name}.txt")
-    return scores >= threshold if name == "spoof" else scores < threshold
+    return scores, (basis["llr_threshold"] - basis["offset"]) / basis["weight"]
 
 
-@pytest.mark.parametrize(("name", "measure"), [("spoof", "one_minus_srr"), ("bonafide", "miss")])
-def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, name, measure):
+@pytest.mark.parametrize(
+    "name, is_error, measure", [("spoof", operator.ge, "one_minus_srr"), ("bonafide", operator.lt, "miss")]
+)
+def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, name, is_error, measure):
     from scipy.stats import binomtest
 
     report = report_of(case, name, "one", "two")
     for system, facts, row in zip(("one", "two"), report.header["transfers"], report.rows(measure)):
-        wrong = errors_of(case, name, system, facts["basis"])
+        wrong = is_error(*scores_and_threshold(case, name, system, facts["basis"]))
         assert row["wrong"].value == wrong.sum()
         assert row["num_trials"].value == wrong.size
         interval = binomtest(int(wrong.sum()), wrong.size).proportion_ci(method="wilson")
@@ -72,7 +74,8 @@ def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, nam
 
 def test_errors_of_each_attack_are_counted(case):
     report = report_of(case, "spoof", "two")
-    wrong = errors_of(case, "spoof", "two", report.header["transfers"][0]["basis"])
+    scores, threshold = scores_and_threshold(case, "spoof", "two", report.header["transfers"][0]["basis"])
+    wrong = scores >= threshold
     errors_by_attack = {row.labels["attack"]: row.value("wrong") for row in report.rows("one_minus_srr by attack")}
     assert errors_by_attack == {"A0": wrong[::3].sum(), "A1": wrong[1::3].sum(), "A2": wrong[2::3].sum()}
 
@@ -85,7 +88,7 @@ def test_a_score_at_the_threshold_is_accepted():
     assert row["num_trials"].value == 2
 
 
-def test_a_set_of_one_class_has_the_same_figures_beside_a_set_of_both(case):
+def test_sets_of_one_class_and_of_both_have_the_same_figures_in_either_order(case):
     spoof, both = (
         SetFiles("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
         for name in ("spoof", "both")

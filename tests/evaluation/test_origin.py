@@ -92,7 +92,8 @@ def test_a_record_of_changed_scores_is_not_read(tmp_path):
     assert read_record(scores) is None
 
 
-def test_the_detector_is_read_from_the_record(tmp_path):
+def test_the_detector_and_its_settings_are_read_from_the_record(tmp_path):
+    """A record without a length names no detector; a resolution that is no number is left out."""
     for run, resolution, expected in (
         ({"num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
         ({"num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
@@ -105,7 +106,7 @@ def test_the_detector_is_read_from_the_record(tmp_path):
 
 
 def test_scores_of_trials_that_the_detector_has_seen_are_warned_of(case):
-    """For a published model, and for a recipe."""
+    """For a published model, and for a recipe; the page shows the warning."""
     published = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
     own_recipe = trained_on(uses("asvspoof2019_la", "train"), uses("asvspoof2021_la", dev="eval"))
     for name, checkpoint in (("good", published), ("worse", {**own_recipe, "path": "b.pth"})):
@@ -203,7 +204,9 @@ def test_only_a_list_in_the_folder_of_training_counts_as_seen():
 
 
 def test_training_data_can_be_stated_without_folders():
-    assert "root" not in str(Provenance.read(OWN).only_training_data(folders=False))
+    stated = str(Provenance.read(OWN).only_training_data(folders=False))
+    assert "in_the_wild" in stated
+    assert "root" not in stated
 
 
 def test_training_data_that_nobody_states_are_called_unstated():

@@ -86,33 +86,47 @@ def test_the_page_of_one_system_has_the_figures_of_its_result(single, pages):
         assert any(cell.startswith(eer) and f"spoof {row.value('num_spoof')}" in cell for cell in page.cells)
 
 
-def test_the_page_of_several_systems_has_their_differences(several, pages):
-    page = Page(pages[1])
+def test_each_pair_of_systems_has_the_difference_of_its_eers(several):
     good, worse, _ = several.rows("systems")
     pairs = several.rows("differences")
     assert [" ".join(row.labels.values()) for row in pairs] == ["good worse", "good useless", "worse useless"]
-    first, last, _ = pairs
-    assert first["first_eer"].value == good["eer"].value
-    assert first["second_eer"].value == worse["eer"].value
-    assert first["difference"].value == good["eer"].value - worse["eer"].value
-    assert last["difference"].interval[1] < 0
-    assert last["p_value"].value < 0.05
-    text = f"{100 * last['difference'].value:+.2f}".replace("-", "−")
-    assert sum(cell.startswith(text) for cell in page.cells) == 1
+    assert pairs[0]["first_eer"].value == good["eer"].value
+    assert pairs[0]["second_eer"].value == worse["eer"].value
+    assert pairs[0]["difference"].value == good["eer"].value - worse["eer"].value
 
 
-def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_place():
+def test_a_clear_difference_has_an_interval_below_0_and_a_small_p_value(several):
+    good_and_useless = several.rows("differences")[1]
+    assert good_and_useless["difference"].interval[1] < 0
+    assert good_and_useless["p_value"].value < 0.05
+
+
+def test_the_page_of_several_systems_has_their_differences(several, pages):
+    difference = several.rows("differences")[1]["difference"].value
+    text = f"{100 * difference:+.2f}".replace("-", "−")
+    assert sum(cell.startswith(text) for cell in Page(pages[1]).cells) == 1
+
+
+@pytest.fixture
+def strip():
+    """The SVG of 1,000 frames in 10 s with the score 1, but one of them 0, and of a threshold of 0.25."""
     scores = np.ones(1000)
     scores[501] = 0
-    svg = strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
-    (points,) = re.findall(r'points="([^"]*)"', svg)
+    return strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
+
+
+def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_place(strip):
+    (points,) = re.findall(r'points="([^"]*)"', strip)
     lines = [[float(number) for number in point.split(",")] for point in points.split()]
     assert len(lines) == 1000
     assert lines[0] == [0, 0]
     assert lines[-1] == [1000, 0]
     assert [point for point in lines if point[1]] == [[500, 100], [502, 100]]
-    assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in svg
-    assert 'y1="75.0"' in svg
+
+
+def test_a_strip_marks_the_spoofed_segment_and_the_threshold(strip):
+    assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in strip
+    assert 'y1="75.0"' in strip
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ def golden_corpus(tmp_path, register_corpus):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rates_of_frame_scores_equal_the_golden_numbers(golden_corpus, name):
+def test_eers_of_frames_utterances_and_seconds_equal_the_reference_numbers(golden_corpus, name):
+    """Those of frames and of utterances are of PartialSpoof's program, those of seconds of the definition of that EER."""
     case = zoo.read("localisation_point_eer")[name]
     seconds = zoo.read("localisation_range_eer")[name]["exact"]
     result = evaluate_segments(*golden_corpus(name), num_resamples=2)

@@ -38,4 +38,3 @@ def test_trials_with_a_value_are_found_in_a_subset(key):
 
 def test_a_trial_without_a_phase_is_in_every_phase(key):
     assert key.is_in_phase("eval").tolist() == [True, False, True]
-    assert key.is_in_phase(None).all()

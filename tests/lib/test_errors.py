@@ -182,9 +182,7 @@ def test_messages_in_python_call_settings_by_their_arguments(error_of):
 def test_an_error_that_is_passed_on_names_what_it_concerns():
     with pytest.raises(MissingLibrary) as info, concerning("scores.txt:"), concerning("trial 'a'"):
         raise MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
-    error = info.value
-    assert str(error) == "scores.txt: trial 'a' in line 3, needs `root`; pass `root=…`"
-    assert error.reason == "needs `root`; pass `root=…`"
+    assert str(info.value) == "scores.txt: trial 'a' in line 3, needs `root`; pass `root=…`"
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def is_cut(client):
 
 
 def test_one_connection_too_many_closes_the_oldest_idle_one(listener, caplog):
+    """The log says so."""
     pairs = [connected(listener) for _ in range(3)]
     Listener.served.add(pairs[0][1])
     pairs.append(connected(listener))

@@ -9,7 +9,7 @@ from builders import input_error
 from nes2net.lib.this_process import enough_memory, is_out_of_memory
 
 
-def test_a_lack_of_memory_is_reported_as_what_was_too_large():
+def test_a_lack_of_memory_becomes_an_error_that_says_what_was_too_large():
     for take in (
         lambda: torch.empty(1 << 60, dtype=torch.uint8),
         lambda: bytearray(1 << 62),

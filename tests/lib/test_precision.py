@@ -23,8 +23,8 @@ def settings():
 
 
 @pytest.mark.parametrize("program_precision", ["medium", "high"])
-def test_exact_float32_overrides_the_settings_of_the_program_until_it_ends(settings, program_precision):
-    """On processors with bfloat16 products a program may have allowed them for float32."""
+def test_exact_float32_overrides_the_settings_of_the_program_only_within_its_block(settings, program_precision):
+    """The program may have allowed products of bfloat16; its settings return also after an error in the block."""
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
     torch.set_float32_matmul_precision(program_precision)
@@ -40,14 +40,19 @@ def test_exact_float32_overrides_the_settings_of_the_program_until_it_ends(setti
 
 def test_the_old_float32_settings_of_pytorch_agree_with_the_new_ones(settings):
     """torch.compile reads the old settings, kernels the new ones; PyTorch raises if they contradict each other."""
-    for other_precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+    for other_precision, matmul, allow_tf32 in (
+        ("float32", "highest", False),
+        ("bfloat16", "highest", False),
+        ("tf32", "high", True),
+    ):
         with float32_products(other_precision):
             assert torch.get_float32_matmul_precision() == matmul
-            assert torch.backends.cudnn.allow_tf32 == (other_precision == "tf32")
-            assert torch.backends.cuda.matmul.allow_tf32 == (other_precision == "tf32")
+            assert torch.backends.cudnn.allow_tf32 == allow_tf32
+            assert torch.backends.cuda.matmul.allow_tf32 == allow_tf32
 
 
 def test_the_most_exact_precision_that_a_running_thread_needs_prevails():
+    """When none runs any more, the settings are as before."""
     before = float32_settings()
     entered = threading.Event()
     leave = threading.Event()

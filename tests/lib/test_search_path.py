@@ -108,14 +108,24 @@ def test_no_module_imports_matplotlib_with_the_settings_of_the_current_folder():
     assert [path.name for path in modules if importing.search(path.read_text(encoding="utf-8"))] == ["pictures.py"]
 
 
-def test_no_module_starts_a_process_from_an_unsafe_search_path():
-    starts = {"ProcessPoolExecutor", "get_context", "DataLoader", "Pool"}
+@pytest.fixture(scope="module")
+def names_by_module():
+    """The names and attributes that each module of the package uses."""
+    names = {}
     for path in sorted((REPOSITORY / "nes2net").rglob("*.py")):
-        module = str(path.relative_to(REPOSITORY / "nes2net"))
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         used |= {node.id for node in nodes if isinstance(node, ast.Name)}
-        if used & starts:
-            assert "secure_multiprocessing" in used, module
-        if module != "lib/search_path.py":
-            assert "executable" not in used, f"{module}: start Python by `python_command`"
+        names[path.relative_to(REPOSITORY / "nes2net").as_posix()] = used
+    return names
+
+
+def test_every_module_that_starts_processes_secures_their_search_path(names_by_module):
+    starts = {"ProcessPoolExecutor", "get_context", "DataLoader", "Pool"}
+    starting = {module: used for module, used in names_by_module.items() if used & starts}
+    assert [module for module, used in starting.items() if "secure_multiprocessing" not in used] == []
+
+
+def test_only_python_command_starts_a_further_python(names_by_module):
+    """It keeps the current folder from the search path."""
+    assert [module for module, used in names_by_module.items() if "executable" in used] == ["lib/search_path.py"]

@@ -21,7 +21,7 @@ class Dying:
     "number, error, status",
     [(signal.SIGINT, KeyboardInterrupt, ()), (signal.SIGTERM, SystemExit, (143,)), (signal.SIGHUP, SystemExit, (143,))],
 )
-def test_a_signal_during_a_destructor_is_not_lost(number, error, status):
+def test_a_signal_during_a_destructor_is_raised_by_the_next_check(number, error, status):
     with StopSignals() as stop:
         stop.check()
         Dying(number)
@@ -31,6 +31,7 @@ def test_a_signal_during_a_destructor_is_not_lost(number, error, status):
 
 
 def test_only_the_second_signal_ends_the_program_at_once():
+    """The first one calls the action of the program."""
     calls = []
     with StopSignals() as stop:
         stop.action = lambda: calls.append("stopped")
@@ -50,7 +51,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, hangup_before)
 
 
-def test_signals_are_handled_as_before_in_the_end():
+def test_after_the_block_a_signal_is_handled_as_before_it():
     before = signal.getsignal(signal.SIGINT)
     with StopSignals():
         pass

@@ -29,6 +29,12 @@ def test_control_characters_in_a_message_are_escaped(capsys):
 @pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B", " A", "A\u3000"])
 def test_a_name_that_does_not_fit_a_line_is_refused(name):
     check_one_line(["全角", "a b", "bonafide"], "the file")
-    with input_error("the file has the name .*: remove tabs, line breaks") as refusal:
+    with input_error("the file has the name .*: remove tabs, line breaks"):
         check_one_line(["C", name], "the file")
+
+
+@pytest.mark.parametrize("name", ["A\tB", "A\x1b[2J", "A\u2028B", "A\x85B"])
+def test_the_refusal_of_a_name_with_control_characters_is_printable(name):
+    with input_error() as refusal:
+        check_one_line([name], "the file")
     assert str(refusal.value).isprintable()

@@ -175,8 +175,9 @@ def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
         assert stop.requested == signal.SIGTERM
 
 
-def test_an_interruption_ends_waiting_at_once():
+def test_an_interruption_ends_waiting_at_once(monkeypatch):
     """Ctrl-C, unlike SIGTERM, leaves no time for a slow disk."""
+    monkeypatch.setattr(workers, "_GRACE", float("inf"))  # seconds for a slow disk, which nobody would wait for
     with pytest.raises(KeyboardInterrupt):
         numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
 
