@@ -10,7 +10,7 @@ from nes2net.scoring.decisions import Llrs
 
 
 def test_a_thinned_det_curve_departs_invisibly_from_the_curve():
-    """It has fewer than 3,000 of its 100,000 points."""
+    """It keeps fewer than 3,000 points of the curve of 100,000 scores."""
     rng = default_rng(1)
     bonafide = rng.normal(2, 1, 20000)
     spoof = rng.normal(0, 1, 80000)

@@ -123,7 +123,8 @@ def by_own_rules(register_corpus, tmp_path):
     return of_list(tmp_path, rows, {"b": 1, "a": 3, "c": 2, "d": 0}, "mine", "path,label,attack")
 
 
-def test_exclusions_the_rule_of_the_eer_and_costs_come_from_the_corpus(by_own_rules):
+def test_the_rules_of_evaluation_come_from_the_corpus(by_own_rules):
+    """Exclusions, the rule of the EER, and the costs of the min DCF."""
     assert counts(by_own_rules) == (2, 1)
     assert by_own_rules.header["excluded"] == {"attack": ["X2"]}
     assert by_own_rules["eer"].value == metrics.compute_eer([3, 1], [2], "sklearn")[0]
@@ -145,6 +146,11 @@ def la_key(folder, rows):
         label = "bonafide" if attack == "bonafide" else "spoof"
         lines.append(f"{speaker} {id} {codec} ita_tx {attack} {label} notrim eval")
     return write(folder / "trial_metadata.txt", lines)
+
+
+def test_the_text_of_a_result_has_its_counts(tmp_path):
+    text = of_list(tmp_path, ["a,real", "b,fake", "c,fake"], {"a": 1, "b": 0, "c": 2}).text()
+    assert "3 trials (1 bona fide, 2 spoof)" in text
 
 
 def test_the_text_of_a_result_has_its_notices(tmp_path):

@@ -134,6 +134,7 @@ def test_utterances_of_one_class_have_no_eer(golden_corpus):
 
 
 def test_the_command_writes_the_rates_of_frames(golden_corpus, tmp_path, capsys):
+    """To the terminal, into JSON, and onto a page."""
     corpus, [scores], root = golden_corpus("b40")
     page = tmp_path / "r.html"
     data = tmp_path / "r.json"

@@ -115,7 +115,7 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
         ("take `model.frontend=wav2vec2_small`", "take --ssl_config small"),
     ],
 )
-def test_main_py_calls_settings_in_messages_by_its_flags(text, expected):
+def test_main_py_calls_only_settings_in_backticks_by_its_flags(text, expected):
     with settings_called(legacy.build_parser().flags()):
         assert with_flag_names(text) == expected
 

@@ -194,6 +194,7 @@ def test_a_redirection_to_another_address_is_followed(server, fetch, tmp_path):
 
 
 def test_a_server_that_does_not_answer_is_named_after_six_tries(fetch, pauses):
+    """The pauses between them double."""
     with pytest.raises(
         Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what has come is kept"
     ):

@@ -121,14 +121,18 @@ def test_a_request_whose_answer_breaks_off_is_tried_again(store, address):
     assert len(gets(store)) in (2, 3)
 
 
-def test_a_remote_file_that_is_missing_or_that_the_server_cannot_give_is_named_as_unreachable(store, address):
+def test_a_file_that_the_server_cannot_give_is_unreachable_after_three_requests(store, address):
     status_of(address)
     store.fault = lambda method, path: 503
     with pytest.raises(Unreachable, match=rf"{address} cannot be read at present \(status 503.*tried 3 times"):
         fetch(address, 0, 10)
     assert len(gets(store)) == 3
-    store.fault = lambda method, path: 0
-    (store.folder / "a.bin").unlink()  # a shard that is gone may come back
+
+
+def test_a_file_that_is_missing_after_it_was_listed_is_unreachable(store, address):
+    """It may come back."""
+    status_of(address)
+    (store.folder / "a.bin").unlink()
     with pytest.raises(Unreachable, match=address):
         fetch(address, 0, 10)
 

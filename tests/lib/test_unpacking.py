@@ -169,7 +169,7 @@ def with_another_byte(content):
         *((make_tar, {"mode": mode}, cut_off) for mode in ("w", "w:gz", "w:bz2", "w:xz")),
     ],
 )
-def test_a_damaged_archive_is_named(tmp_path, make, options, damage):
+def test_a_damaged_archive_is_refused_by_its_name(tmp_path, make, options, damage):
     """No file of the damaged member is left."""
     archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options)
     archive.write_bytes(damage(archive.read_bytes()))

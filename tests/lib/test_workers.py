@@ -167,7 +167,7 @@ def test_a_worker_may_end_while_signal_handlers_are_restored(monkeypatch):
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
-def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
+def test_batches_that_come_are_read_in_spite_of_a_deferred_signal(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
     with StopRequests() as stop:
         stop._deferred = True
