@@ -165,7 +165,7 @@ def test_the_text_of_a_result_has_its_notices(tmp_path):
         assert notice in text
 
 
-def test_trials_are_broken_down_by_any_field():
+def test_trials_are_broken_down_by_one_field_or_two():
     """A field of the spoofing is compared with all bona fide trials, any other with those of its value."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),
@@ -260,7 +260,7 @@ def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
             evaluate_systems(corpus, scores, keys, "dev", num_resamples=5)
 
 
-def test_interval_is_over_speakers_if_there_are_at_least_ten(tmp_path):
+def test_intervals_are_drawn_over_speakers_if_there_are_at_least_ten(tmp_path):
     for num_speakers, unit in ((9, "18 trials"), (10, "10 speakers")):
         rows = []
         scores = {}
@@ -272,7 +272,7 @@ def test_interval_is_over_speakers_if_there_are_at_least_ten(tmp_path):
         assert f"bootstrap over {unit}" in result.text()
 
 
-def test_interval_is_over_trials_if_a_speaker_is_not_known(tmp_path):
+def test_intervals_are_drawn_over_trials_if_a_speaker_is_not_known(tmp_path):
     rows = [f"{number},{('real', 'fake')[number % 2]},{number or ''}" for number in range(12)]
     scores = {str(number): number for number in range(12)}
     assert "bootstrap over 12 trials" in of_list(tmp_path, rows, scores, columns="path,label,speaker").text()
@@ -329,7 +329,7 @@ def test_rows_of_a_breakdown_have_at_most_200_draws(tmp_path):
     assert result.header["num_row_resamples"] == 200
 
 
-def test_only_the_first_500_rows_of_breakdowns_have_intervals(tmp_path):
+def test_a_breakdown_has_no_intervals_once_there_are_more_than_500_rows(tmp_path):
     """A list may have hundreds of columns with hundreds of values each."""
     rows = [f"{n},{('real', 'fake')[n % 2]},{n // 40},{n // 40},{n // 40}" for n in range(8000)]
     scores = {str(n): n % 7 for n in range(8000)}

@@ -26,7 +26,7 @@ def result_of(folder, num_speakers, **settings):
     return evaluate_systems("generic", score_file, key, "all", num_resamples=5, **settings)
 
 
-def test_every_form_of_a_result_notes_the_small_number_of_speakers(tmp_path):
+def test_text_page_markdown_and_json_note_the_small_number_of_speakers(tmp_path):
     result = result_of(tmp_path, 11)
     assert NOTE in result.text()
     assert NOTE in html_page(result)

@@ -36,5 +36,5 @@ def test_trials_with_a_value_are_found_in_a_subset(key):
     assert not partial_key.column("attack").where("A19").any()
 
 
-def test_a_trial_without_a_phase_is_in_every_phase(key):
+def test_a_trial_without_a_phase_is_in_the_phase_that_is_asked_for(key):
     assert key.is_in_phase("eval").tolist() == [True, False, True]

@@ -71,8 +71,8 @@ def test_workers_under_spawn_use_no_code_of_the_current_folder(corpus, tmp_path)
     assert run(script(tmp_path, text), corpus) == "[[1], [2]]\n"
 
 
-def test_processes_of_an_experiment_use_no_code_of_the_current_folder(corpus, tmp_path):
-    """They have the arguments, this nes2net, and the folders of PYTHONPATH."""
+def test_python_command_uses_no_code_of_the_current_folder(corpus, tmp_path):
+    """It gives its arguments, this nes2net, and the folders of PYTHONPATH to the processes of an experiment."""
     write(tmp_path / "modules" / "of_the_user.py", "NAME = 'mine'")
     code = "import nes2net, of_the_user, multiprocessing; print(sys.argv[1:], of_the_user.NAME, nes2net.__file__)"
     words = [*python_command(code), "run", "--jobs", "2"]

@@ -75,7 +75,7 @@ def soon(monkeypatch):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_batches_come_in_order_in_every_pass(num_workers):
+def test_batches_come_in_order_in_the_first_and_in_the_second_pass(num_workers):
     batches = loader(Numbers(), num_workers)
     assert numbers(batches) == EXPECTED
     assert numbers(batches) == EXPECTED
