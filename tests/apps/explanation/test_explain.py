@@ -53,7 +53,6 @@ def test_the_checks_find_that_the_relevant_parts_matter_more_than_random_ones(ex
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
         assert check.change > 0
-        assert len(check.random_changes) == 20
         assert 0 < check.mean_random_change < max(check.random_changes)
 
 

@@ -137,12 +137,18 @@ def test_the_description_has_the_name_the_size_and_the_paper_of_the_system(write
     assert system["paper"]["arxiv_id"] == "2504.05657"
 
 
-def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_detector):
+def test_a_system_of_unpublished_parts_has_no_paper(spectral_detector):
     assert arxiv_number(spectral_detector.config, spectral_detector.provenance) is None
+
+
+def test_the_paper_is_that_of_a_published_system_of_the_same_parts():
     published = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist_l"})
     assert arxiv_number(published.config, published.provenance) == "2110.01200"
-    spectral_detector.provenance = Provenance.read({"published_model": "df_arena_1b"})
-    assert arxiv_number(spectral_detector.config, spectral_detector.provenance) == "2603.06164"
+
+
+def test_the_paper_is_that_of_the_published_model_in_the_record_of_a_detector(spectral_detector):
+    provenance = Provenance.read({"published_model": "df_arena_1b"})
+    assert arxiv_number(spectral_detector.config, provenance) == "2603.06164"
 
 
 @pytest.fixture

@@ -85,7 +85,8 @@ def test_every_name_has_a_sheet_with_a_next_command(name):
 
 
 @pytest.mark.parametrize("name", KINDS["corpora"])
-def test_the_sheet_of_a_corpus_has_its_rule_and_its_numbers(name, info):
+def test_the_sheet_of_a_corpus_has_the_rule_of_its_eer_and_its_numbers_of_trials(name, info):
+    """Numbers that are not of the organisers are called reported, not official."""
     fields = info(name, "--json")
     corpus = corpora.get(name)
     assert fields["EER rule"].startswith(f"{corpus.eer_method}: ")
