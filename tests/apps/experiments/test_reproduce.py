@@ -180,7 +180,7 @@ def test_a_checkpoint_is_judged_by_the_published_figures(reproduce, checkpoint, 
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
 
 
-def test_finished_work_is_not_done_again(reproduce, checkpoint, tmp_path):
+def test_a_finished_reproduction_is_not_scored_again(reproduce, checkpoint, tmp_path):
     folder = tmp_path / "out"
     out = reproduce(checkpoint=checkpoint).out
     content = {path: path.read_bytes() for path in folder.iterdir()}
@@ -313,7 +313,7 @@ def score_of(corpus, tmp_path):
     return check
 
 
-def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_of, tmp_path):
+def test_two_rows_of_a_recipe_share_one_training(reproduce, tiny_recipe, score_of, tmp_path):
     """Each row takes its epoch or its average."""
     reproduce(out="single", **tiny_recipe)
     (folder,) = (tmp_path / "training").glob("*algo5*")

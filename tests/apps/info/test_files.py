@@ -113,7 +113,6 @@ def test_info_describes_a_fusion_of_scores(tmp_path, info):
     assert sheet["title"].endswith("fusion of scores")
     assert sheet["offset"] == 0.125
     assert sheet["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
-    assert sheet["next"][0].endswith("c.json SCORES … --out calibrated.txt")
 
 
 def test_files_of_no_known_kind_are_refused_in_one_line(tmp_path, refused):

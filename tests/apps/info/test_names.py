@@ -50,7 +50,7 @@ def quick():
         yield
 
 
-def test_the_map_and_that_of_each_kind_have_a_line_for_every_name(info):
+def test_info_alone_and_info_of_a_kind_have_a_line_for_every_name(info):
     lines = info().splitlines()
     for kind, kind_names in KINDS.items():
         start = lines.index(kind) + 1

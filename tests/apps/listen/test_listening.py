@@ -91,15 +91,12 @@ def test_with_keep_latest_each_window_is_either_scored_or_skipped(overtaken, sma
 
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
-    """A window with speech in less than a quarter of it adds nothing, and has a reason instead of a probability."""
+    """A window adds as much as there is speech in it, or nothing below a quarter."""
     lines = heard(judge(calls_it_spoof), [Block(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
     for line in lines_of(lines, "score"):
-        running = evidence.add(line["end"], line["score"], line["speech"] if line["speech"] >= 0.25 else 0.0)
+        running = evidence.add(line["end"], line["score"], line["speech"] * (line["speech"] >= 0.25))
         assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
-        spoken = "reason" not in line
-        assert spoken == (line["speech"] >= 0.25)
-        assert [line["llr"], line["probability"]] == ([running.llr, running.probability] if spoken else [None, None])
 
 
 def test_alarms_begin_and_end_in_turn(judge, calls_it_spoof, call):
@@ -129,17 +126,38 @@ def heard_by_rule(judge, calls_it_spoof, music, call):
     return lambda vad: heard(judge(calls_it_spoof, vad=vad), [Block(samples)])
 
 
+def test_a_window_with_speech_in_less_than_a_quarter_has_a_reason_in_place_of_a_probability(heard_by_rule):
+    silent = [line for line in lines_of(heard_by_rule("weigh"), "score") if line["speech"] < 0.25]
+    assert len(silent) > 3
+    for line in silent:
+        assert [line["llr"], line["probability"]] == [None, None]
+        assert line["reason"]
+
+
+def test_a_window_with_speech_in_a_quarter_of_it_has_a_probability_and_no_reason(heard_by_rule, calls_it_spoof):
+    """The ratio is of its score, and the probability of the mean of the call."""
+    decider = Decider(calls_it_spoof)
+    spoken = [line for line in lines_of(heard_by_rule("weigh"), "score") if line["speech"] >= 0.25]
+    assert len(spoken) > 3
+    for line in spoken:
+        figures = [decider.llrs([line["score"]])[0], decider.probability(line["mean"])]
+        assert [line["llr"], line["probability"]] == figures
+        assert "reason" not in line
+
+
 def test_by_the_rule_skip_only_the_scores_of_windows_without_speech_are_left_out(heard_by_rule):
-    """Their other figures, and all figures of other windows, are those of the rule `weigh`."""
-    lines = heard_by_rule("skip")
+    """All other figures are those of the rule `weigh`."""
     weighed_lines = lines_of(heard_by_rule("weigh"), "score")
-    silent = ["reason" in line for line in weighed_lines]
-    assert 3 < sum(silent) < len(silent) - 3
-    for weighed, skipped, is_silent in zip(weighed_lines, lines_of(lines, "score"), silent, strict=True):
-        assert skipped["score"] == (None if is_silent else weighed["score"])
+    spoken = [line["score"] for line in weighed_lines if "reason" not in line]
+    assert 3 < len(spoken) < len(weighed_lines) - 3
+    lines = heard_by_rule("skip")
+    skipped_lines = lines_of(lines, "score")
+    assert [line["score"] for line in skipped_lines if "reason" not in line] == spoken
+    assert {line["score"] for line in skipped_lines if "reason" in line} == {None}
+    for weighed, skipped in zip(weighed_lines, skipped_lines, strict=True):
         keys = ("speech", "llr", "probability", "mean", "against", "alarm", "reason")
         assert [skipped.get(key) for key in keys] == [weighed.get(key) for key in keys]
-    assert lines[-1]["skipped"] == sum(silent)
+    assert lines[-1]["skipped"] == len(weighed_lines) - len(spoken)
 
 
 def test_by_the_rule_none_windows_without_speech_are_scored_as_others(heard_by_rule):

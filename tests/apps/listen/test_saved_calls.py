@@ -158,7 +158,6 @@ def forged(state: bytes, **facts) -> bytes:
 
 DAMAGED = {
     "half of it": lambda state: state[: len(state) // 2],
-    "a pickle": lambda state: pickle.dumps(Evil()),
     "a negative number": lambda state: forged(state, num_scored=-1),
     "no channel": lambda state: json.dumps({**json.loads(state), "channels": []}).encode(),
 }

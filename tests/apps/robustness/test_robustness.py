@@ -14,6 +14,7 @@ from nes2net.scoring.decisions import OperatingPoint
 from nes2net.scoring.score_file import write_scores
 
 DRAWS = 50
+RULE = functools.partial(metrics.compute_eer, method="interpolated")
 
 
 @pytest.fixture
@@ -42,37 +43,42 @@ def evaluated(trials, paths, **options):
     return evaluate_robustness("in_the_wild", "eval", trials, paths, num_resamples=DRAWS, **options)
 
 
-def test_figures_of_each_condition_equal_the_metrics_of_its_scores(case):
+def of_classes(trials, scores):
+    """The scores of bona fide and of spoofed trials."""
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
+    return scores[is_bonafide], scores[~is_bonafide]
+
+
+def test_the_eer_of_each_condition_is_that_of_its_scores(case):
+    trials, paths, scores = case
+    for row in evaluated(trials, paths).rows("conditions"):
+        classes = of_classes(trials, scores[row.labels["condition"]])
+        assert row["eer"].value == pytest.approx(RULE(*classes)[0])
+        assert row["eer"].interval == metrics.bootstrap_interval(RULE, *classes, num_resamples=DRAWS)
+
+
+def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
     trials, paths, scores = case
     result = evaluated(trials, paths)
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
-    rule = functools.partial(metrics.compute_eer, method="interpolated")
     threshold = result.header["threshold"]
     rates = functools.partial(metrics.compute_rates, threshold=threshold)
     for row in result.rows("conditions"):
-        of_condition = scores[row.labels["condition"]]
-        bonafide, spoof = classes = of_condition[is_bonafide], of_condition[~is_bonafide]
+        bonafide, spoof = of_classes(trials, scores[row.labels["condition"]])
         value = {name: figure.value for name, figure in row.figures.items()}
-        assert value["eer"] == pytest.approx(rule(*classes)[0])
         assert value["miss"] == np.mean(bonafide < threshold)
         assert value["false_alarm"] == np.mean(spoof >= threshold)
         assert value["hter"] == pytest.approx((value["miss"] + value["false_alarm"]) / 2)
-        assert row["eer"].interval == metrics.bootstrap_interval(rule, *classes, num_resamples=DRAWS)
-        draws = metrics.bootstrap_values([rates], *classes, num_resamples=DRAWS)
+        draws = metrics.bootstrap_values([rates], bonafide, spoof, num_resamples=DRAWS)
         number = 4 / (1 / len(bonafide) + 1 / len(spoof))
         assert row["hter"].interval == metrics.rate_interval(value["hter"], draws[:, 2], number)
 
 
 def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(case):
     trials, paths, scores = case
-    result = evaluated(trials, paths)
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
-    rule = functools.partial(metrics.compute_eer, method="interpolated")
-    of_clean = scores[CLEAN][is_bonafide], scores[CLEAN][~is_bonafide]
-    for row in result.rows("conditions")[1:]:
-        of_condition = scores[row.labels["condition"]]
-        classes = of_condition[is_bonafide], of_condition[~is_bonafide]
-        compared = metrics.compare_systems(rule, classes, of_clean, num_resamples=DRAWS)
+    clean = of_classes(trials, scores[CLEAN])
+    for row in evaluated(trials, paths).rows("conditions")[1:]:
+        classes = of_classes(trials, scores[row.labels["condition"]])
+        compared = metrics.compare_systems(RULE, classes, clean, num_resamples=DRAWS)
         assert (row["difference"].value, row["difference"].interval, row["p_value"].value) == compared[2:]
 
 

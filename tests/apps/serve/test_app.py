@@ -129,7 +129,7 @@ def test_a_body_may_take_longer_than_a_head(client, monkeypatch):
     connection.close()
 
 
-def test_the_page_gets_the_progress_before_the_row_of_the_http_answer(client, speech):
+def test_the_page_gets_the_progress_and_then_the_same_row_as_over_http(client, speech):
     *steps, answer = lines(client, "talk.wav", (speech / "talk.wav").read_bytes())
     assert steps[0] == {"share": 0, "step": "decoding"}
     assert steps[-1] == {"share": 1, "step": "scored 0:10 of 0:10"}

@@ -39,7 +39,7 @@ def test_a_long_recording_is_not_unusual_by_its_length(small, calibration, tmp_p
     assert scored.row()["p_value"] > 0.05
 
 
-def test_fake_stretches_are_those_of_python(tmp_path, folder):
+def test_fake_stretches_of_a_row_are_the_segments_of_the_detector(tmp_path, folder):
     detector = loud_is_fake.detector()
     path = tmp_path / "a.wav"
     soundfile.write(path, loud_is_fake.recording(), 16000)
