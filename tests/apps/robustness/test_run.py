@@ -110,8 +110,7 @@ def test_a_condition_that_fails_does_not_end_the_run(run, corpus, tmp_path):
     assert "not one of 12 utterances" in result.header["failed"]["babble:5"]
 
 
-def test_a_full_disk_ends_the_run_and_the_same_command_continues_it(run, corpus, tmp_path, monkeypatch):
-    """It is no fault of the condition."""
+def test_a_full_disk_ends_the_run_and_does_not_count_as_a_failure_of_the_condition(run, corpus, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, input_error("^No space left$"):
         patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
         run(planned(corpus, ["white:0"]), tmp_path)
