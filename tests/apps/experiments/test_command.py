@@ -79,7 +79,7 @@ def test_the_table_says_that_the_trials_are_not_the_official_ones(done):
         assert "wild: not the official trials of In-the-Wild" in (done / f"out/table.{suffix}").read_text()
 
 
-def test_scores_of_an_experiment_are_those_of_the_command_score(done, corpus, command):
+def test_an_experiment_has_the_same_scores_as_the_command_score(done, corpus, command):
     out = done / "out"
     (folder,) = out.glob("models/*_seed2")
     checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"
@@ -163,7 +163,7 @@ def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_
         assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
 
 
-def test_a_failed_job_stops_only_those_that_need_it(folder, corpus, run):
+def test_a_job_that_needs_a_failed_one_is_not_begun(folder, corpus, run):
     err = run(experiment_file(folder, corpus, averages=[1, 3]), status=1).err
     assert "\nscore seed1 best3 wild: exit status 2: " in err
     assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in err

@@ -53,7 +53,6 @@ def test_the_checks_find_that_the_relevant_parts_matter_more_than_random_ones(ex
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
         assert check.change > 0
-        assert len(check.random_changes) == 20
         assert 0 < check.mean_random_change < max(check.random_changes)
 
 
@@ -124,7 +123,7 @@ def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (14, 13)])
-def test_a_small_block_gets_its_share_of_a_large_one_at_edges_too(shape):
+def test_small_blocks_at_the_edges_get_as_much_of_a_large_block_as_the_others(shape):
     """Where each removed cell lowers the score by the same amount, all small blocks matter alike, and all are removed."""
 
     class Additive:

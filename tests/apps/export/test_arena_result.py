@@ -37,7 +37,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_result_of_a_set_with_both_classes_has_the_eer_and_the_digest_of_its_scores(home, output):
+def test_the_result_of_a_set_with_both_classes_has_its_eer_and_the_address_and_digest_of_its_scores(home, output):
     cache_set(home, SET, [1, 0, 1, 0])
     output(f"export system --to arena --scores scores.txt --corpus {SET}")
     folder = home / "system" / ".eval_results" / "SpeechAntiSpoofingBenchmarks" / "Tiny"

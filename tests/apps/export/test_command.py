@@ -41,7 +41,10 @@ def adapted_detector(small_model, workdir):
 MERGE = "export lora.pth --to merged --out merged.pth"
 
 
-def test_a_missing_base_is_named(adapted_detector, workdir, refused):
+def test_merging_an_adapted_detector_without_its_base_is_refused_with_the_path_of_the_base(
+    adapted_detector, workdir, refused
+):
+    """The message says how to name another one."""
     message = (
         f"lora.pth holds only the trained part of its front-end, and its base '{workdir / 'base.pth'}' is neither there"
     )

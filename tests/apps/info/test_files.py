@@ -36,7 +36,7 @@ def test_info_describes_the_training_of_a_checkpoint(run, info):
     assert "train.epochs" in {row["key"] for row in sheet["keys of the recipe that differ from the defaults"]}
 
 
-def test_info_describes_every_file_of_a_run(run, tmp_path, info, output):
+def test_info_describes_a_run_folder_its_recipe_history_and_resume_file_and_an_average(run, tmp_path, info, output):
     sheet = info(run, "--json")
     assert sheet["title"].endswith(": run folder")
     assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
@@ -81,7 +81,7 @@ def test_info_describes_scores_by_their_record(run, corpus, tmp_path, info, outp
     assert sheet["utterances"] == "the first 8,000 samples"
 
 
-def test_a_shell_command_in_a_record_does_not_get_into_the_next_command(tmp_path, info):
+def test_a_shell_command_in_a_record_of_scores_does_not_get_into_the_command_that_info_suggests(tmp_path, info):
     scores = write(tmp_path / "two words.txt", "a 1.0\nb -1.0\n")
     write_record(scores, corpus={"name": "$(touch pwned)", "protocol": "eval"})
     assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
@@ -113,7 +113,6 @@ def test_info_describes_a_fusion_of_scores(tmp_path, info):
     assert sheet["title"].endswith("fusion of scores")
     assert sheet["offset"] == 0.125
     assert sheet["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
-    assert sheet["next"][0].endswith("c.json SCORES … --out calibrated.txt")
 
 
 def test_files_of_no_known_kind_are_refused_in_one_line(tmp_path, refused):

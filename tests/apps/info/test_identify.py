@@ -9,7 +9,7 @@ from nes2net.apps.info.identify import identify
 from nes2net.models.checkpoints.state_dict import save_state_dict
 
 
-def test_pre_training_files_of_each_packing_are_identified_with_their_configuration(pretrained):
+def test_wav2vec2_files_of_pre_training_in_each_packing_are_identified_with_their_configuration(pretrained):
     for packing in ("plain", "namespace", "omegaconf", "taskstate"):
         identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
         assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)"
@@ -18,13 +18,16 @@ def test_pre_training_files_of_each_packing_are_identified_with_their_configurat
         assert identity.parameters == 97_152
         assert identity.dtypes == {"float32": 97_152}
         assert not identity.misfit
+
+
+def test_a_pre_training_file_of_wavlm_is_identified_with_its_configuration(pretrained):
     identity = identify(pretrained / "tiny_wavlm_unilm.pt")
     assert identity.kind == "WavLM pre-training file (unilm)"
     assert not identity.misfit
     assert identity.config["frontend"]["num_buckets"] == 320
 
 
-def test_every_format_of_a_detector_is_identified(detector, tmp_path):
+def test_a_detector_is_identified_in_its_checkpoint_and_in_exported_folders(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
     exported = identify(tmp_path / "own.pth")
     assert exported.kind == "detector checkpoint of this package"

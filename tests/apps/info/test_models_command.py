@@ -82,7 +82,7 @@ def test_a_published_detector_is_fetched_once_by_its_name(output, home, monkeypa
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
 
 
-def test_a_file_with_the_name_of_a_model_comes_first(home):
+def test_a_file_is_read_before_a_published_model_of_the_same_name(home):
     (home / "AASIST-L").write_text("no checkpoint")
     with input_error("AASIST-L"):
         load_detector("AASIST-L")

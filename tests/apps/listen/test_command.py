@@ -113,17 +113,20 @@ def test_a_signal_ends_listening_with_the_last_lines(listen_folder, small, call,
     assert lines[-1]["event"] == "end"
 
 
-def test_listen_requires_one_source_and_the_format_of_raw_audio(refused, listen_folder, tmp_path):
-    wav = listen_folder / "call.wav"
+def test_a_source_that_listen_lacks_or_cannot_decode_is_refused_with_what_to_add(refused, listen_folder, tmp_path):
     model = ["--model", listen_folder / "small.pth"]
     (tmp_path / "nothing.pcm").touch()
     for words, message in (
         ([], "name one source"),
-        ([wav, "--serve", 7861], "name one source"),
         (["-"], "add --rate"),
         ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each channel with --split"),
     ):
         refused(["listen", *words, *model], message, silent=True)
+
+
+def test_two_sources_at_once_are_refused(refused, listen_folder):
+    wav = listen_folder / "call.wav"
+    refused(["listen", wav, "--serve", 7861, "--model", listen_folder / "small.pth"], "name one source", silent=True)
 
 
 def test_a_recording_that_is_read_as_raw_audio_is_refused(refused, listen_folder):

@@ -61,7 +61,7 @@ def said(capsys):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_the_twilio_bridge_scores_two_tracks_with_a_hole(bridge, small, call, tmp_path, capsys):
+def test_the_twilio_bridge_scores_both_tracks_of_a_call_and_the_gap_of_one(bridge, small, call, tmp_path, capsys):
     """The tracks come in turn, half a second of one is missing, and Twilio sends numbers as strings."""
     url, ended = bridge("twilio")
     tracks = {name: mulaw(channel, tmp_path) for name, channel in zip(("inbound", "outbound"), call[:, :16000])}
@@ -98,7 +98,7 @@ def test_the_twilio_bridge_scores_two_tracks_with_a_hole(bridge, small, call, tm
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
-def test_the_vonage_bridge_scores_its_16_bit_audio(bridge, small, call, capsys, rate):
+def test_audio_of_16_bit_through_the_vonage_bridge_has_the_scores_of_its_samples(bridge, small, call, capsys, rate):
     url, ended = bridge("vonage")
     samples = (call[0, :24000] * 32767).astype("<i2")
     with connect(url) as vonage:

@@ -31,7 +31,7 @@ def test_lines_do_not_depend_on_how_the_samples_are_cut_into_blocks(small, call,
     assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
 
 
-def test_with_keep_all_the_source_waits_and_no_window_is_skipped(judge, small, call, monkeypatch):
+def test_a_recording_waits_for_its_scores_so_that_no_window_is_skipped(judge, small, call, monkeypatch):
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *arguments: (time.sleep(0.02), scores(waveform))[1])
     session = session_of(judge(), is_live=False)
@@ -46,8 +46,9 @@ def test_with_keep_all_the_source_waits_and_no_window_is_skipped(judge, small, c
     assert lines[-1]["skipped"] == 0
 
 
-def test_with_keep_latest_no_window_waits_longer_than_max_behind(judge, small, call, monkeypatch):
-    """Each window is scored or skipped, once."""
+@pytest.fixture
+def overtaken(judge, small, call, monkeypatch):
+    """The lines of a call that is scored more slowly than it comes, and how many windows waited at each block."""
     scores = small.scores
     all_sent = threading.Event()
     monkeypatch.setattr(
@@ -63,8 +64,17 @@ def test_with_keep_latest_no_window_waits_longer_than_max_behind(judge, small, c
             yield Block(call[:1, first : first + 800])
         all_sent.set()
 
-    lines = list(Listening(session, blocks()).lines())
+    return list(Listening(session, blocks()).lines()), waiting
+
+
+def test_with_keep_latest_no_window_waits_longer_than_max_behind(overtaken):
+    """Half a second is two windows."""
+    _, waiting = overtaken
     assert max(waiting) <= 2
+
+
+def test_with_keep_latest_each_window_is_either_scored_or_skipped(overtaken, small, call):
+    lines, _ = overtaken
     grid = {start: None for start, _, _ in expected(small, call[0])}
     counts = dict.fromkeys(grid, 0)
     for line in lines:
@@ -77,22 +87,19 @@ def test_with_keep_latest_no_window_waits_longer_than_max_behind(judge, small, c
                 counts[start] += 1
     assert set(counts.values()) == {1}
     assert lines[-1]["skipped"] > 0
-    assert lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
-    assert set(windows(lines)) <= set(expected(small, call[0]))
 
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
+    """A window adds as much as there is speech in it, or nothing below a quarter."""
     lines = heard(judge(calls_it_spoof), [Block(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
     for line in lines_of(lines, "score"):
-        running = evidence.add(line["end"], line["score"], line["speech"] if line["speech"] >= 0.25 else 0.0)
+        running = evidence.add(line["end"], line["score"], line["speech"] * (line["speech"] >= 0.25))
         assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
-        spoken = "reason" not in line
-        assert spoken == (line["speech"] >= 0.25)
-        assert [line["llr"], line["probability"]] == ([running.llr, running.probability] if spoken else [None, None])
 
 
 def test_alarms_begin_and_end_in_turn(judge, calls_it_spoof, call):
+    """The first is because of the probability."""
     alarms = lines_of(heard(judge(calls_it_spoof), [Block(call[:1])]), "alarm", "clear")
     events = [line["event"] for line in alarms]
     assert events[:1] == ["alarm"]
@@ -107,28 +114,59 @@ def test_hold_music_after_speech_does_not_change_the_evidence(judge, listen_fold
     lines = heard(judge, [Block(call[:1]), Block(music, 3.2)])
     of_music = [line for line in lines_of(lines, "score") if line["start"] >= 3.2]
     assert len(of_music) > 20
-    assert all(line["probability"] is line["llr"] is None and line["reason"] for line in of_music)
     assert lines[-1]["mean"] == pytest.approx(before["mean"])
     assert lines[-1]["against"] == before["against"]
 
 
-def test_the_rule_for_windows_without_speech_changes_no_other_window(judge, calls_it_spoof, music, call):
-    """Windows without speech are weighed less (`weigh`), not scored (`skip`), or treated as others (`none`)."""
+@pytest.fixture
+def heard_by_rule(judge, calls_it_spoof, music, call):
+    """A function that hears speech, music and speech, with a rule for windows without speech; gives the lines."""
     samples = np.concatenate([call[:1], music[:, :48000], call[1:]], axis=1)
-    lines = {vad: heard(judge(calls_it_spoof, vad=vad), [Block(samples)]) for vad in ("weigh", "skip", "none")}
-    scores = {vad: lines_of(of_vad, "score") for vad, of_vad in lines.items()}
-    assert windows(lines["none"]) == windows(lines["weigh"])
-    silent = ["reason" in line for line in scores["weigh"]]
-    assert 3 < sum(silent) < len(silent) - 3
-    for weighed, skipped, is_silent in zip(scores["weigh"], scores["skip"], silent, strict=True):
-        assert skipped["score"] == (None if is_silent else weighed["score"])
+    return lambda vad: heard(judge(calls_it_spoof, vad=vad), [Block(samples)])
+
+
+def test_a_window_with_speech_in_less_than_a_quarter_has_a_reason_in_place_of_a_probability(heard_by_rule):
+    silent = [line for line in lines_of(heard_by_rule("weigh"), "score") if line["speech"] < 0.25]
+    assert len(silent) > 3
+    for line in silent:
+        assert [line["llr"], line["probability"]] == [None, None]
+        assert line["reason"]
+
+
+def test_a_window_with_speech_in_a_quarter_of_it_has_a_probability_and_no_reason(heard_by_rule, calls_it_spoof):
+    """The ratio is of its score, and the probability of the mean of the call."""
+    decider = Decider(calls_it_spoof)
+    spoken = [line for line in lines_of(heard_by_rule("weigh"), "score") if line["speech"] >= 0.25]
+    assert len(spoken) > 3
+    for line in spoken:
+        figures = [decider.llrs([line["score"]])[0], decider.probability(line["mean"])]
+        assert [line["llr"], line["probability"]] == figures
+        assert "reason" not in line
+
+
+def test_by_the_rule_skip_only_the_scores_of_windows_without_speech_are_left_out(heard_by_rule):
+    """All other figures are those of the rule `weigh`."""
+    weighed_lines = lines_of(heard_by_rule("weigh"), "score")
+    spoken = [line["score"] for line in weighed_lines if "reason" not in line]
+    assert 3 < len(spoken) < len(weighed_lines) - 3
+    lines = heard_by_rule("skip")
+    skipped_lines = lines_of(lines, "score")
+    assert [line["score"] for line in skipped_lines if "reason" not in line] == spoken
+    assert {line["score"] for line in skipped_lines if "reason" in line} == {None}
+    for weighed, skipped in zip(weighed_lines, skipped_lines, strict=True):
         keys = ("speech", "llr", "probability", "mean", "against", "alarm", "reason")
         assert [skipped.get(key) for key in keys] == [weighed.get(key) for key in keys]
-    assert not any("speech" in line or "reason" in line for line in lines["none"])
-    assert lines["skip"][-1]["skipped"] == sum(silent)
+    assert lines[-1]["skipped"] == len(weighed_lines) - len(spoken)
 
 
-def test_samples_that_are_nan_end_a_call_after_its_last_lines(judge, small, call):
+def test_by_the_rule_none_windows_without_speech_are_scored_as_others(heard_by_rule):
+    lines = heard_by_rule("none")
+    assert windows(lines) == windows(heard_by_rule("weigh"))
+    assert not any("speech" in line or "reason" in line for line in lines)
+
+
+def test_a_block_with_nan_is_refused_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
+    """The call ends, and the error says when the first NaN comes."""
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
     listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])

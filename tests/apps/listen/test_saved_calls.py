@@ -117,7 +117,9 @@ def test_a_call_continues_after_an_orderly_stop(judge, listen_folder, call, tmp_
 @pytest.mark.parametrize(
     "settings, start", [({"calibration": "bonafide.json"}, {}), ({"hop": 0.5}, {}), ({}, {"rate": 8000})]
 )
-def test_another_calibration_window_or_rate_begins_the_call_again(restart, call, settings, start):
+def test_a_call_is_not_resumed_after_a_restart_with_another_calibration_hop_or_sample_rate(
+    restart, call, settings, start
+):
     first_lines = interrupted(restart(), call)
     assert not resume(restart(**settings), first_lines, **start)[0]["resumed"]
 
@@ -130,7 +132,7 @@ def test_a_state_that_is_too_old_is_not_resumed_but_removed(restart, call, tmp_p
     assert state_files(tmp_path) == []
 
 
-def test_the_oldest_of_too_many_states_are_removed(restart, call, tmp_path, monkeypatch):
+def test_the_oldest_of_more_states_than_are_kept_is_removed(restart, call, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_calls, "_MAX_FILES", 1)
     url = restart()
     interrupted(url, call)
@@ -156,25 +158,30 @@ def forged(state: bytes, **facts) -> bytes:
 
 DAMAGED = {
     "half of it": lambda state: state[: len(state) // 2],
-    "a pickle": lambda state: pickle.dumps(Evil()),
     "a negative number": lambda state: forged(state, num_scored=-1),
     "no channel": lambda state: json.dumps({**json.loads(state), "channels": []}).encode(),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_damaged_state_begins_the_call_again(restart, call, tmp_path, monkeypatch, kind):
-    """A pickle is not run."""
-    monkeypatch.chdir(tmp_path)
+def test_a_call_with_a_damaged_state_is_not_resumed(restart, call, tmp_path, kind):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     path.write_bytes(DAMAGED[kind](path.read_bytes()))
     assert not resume(restart(), first_lines)[0]["resumed"]
+
+
+def test_a_pickle_in_place_of_a_state_is_not_run(restart, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first_lines = interrupted(restart(), call)
+    (path,) = state_files(tmp_path)
+    path.write_bytes(pickle.dumps(Evil()))
+    resume(restart(), first_lines)
     assert not (tmp_path / "state" / "evil").exists()
 
 
-def test_a_saved_state_holds_no_secrets(restart, call, tmp_path):
-    """Only counts of each channel, and not the name of the session."""
+def test_a_saved_state_does_not_give_the_audio_or_the_session_away(restart, call, tmp_path):
+    """It has only counts of each channel, and who knows the name of a session could resume it."""
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     content = json.loads(path.read_bytes())
@@ -195,7 +202,9 @@ def test_files_that_are_no_states_are_not_removed_from_the_folder(restart, tmp_p
     assert len(state_files(tmp_path)) == 1
 
 
-def test_a_call_continues_if_its_state_cannot_be_saved(restart, call, monkeypatch, caplog):
+def test_a_call_whose_state_cannot_be_saved_goes_on_to_its_end_and_the_reason_is_logged(
+    restart, call, monkeypatch, caplog
+):
     def full(path):
         raise OSError(28, "No space left on device")
 

@@ -121,7 +121,7 @@ def test_an_unfit_recording_gets_no_answer(report, tmp_path):
         assert "Probability" not in text
 
 
-def test_different_channels_are_not_decided_but_one_of_them_is(report, tmp_path):
+def test_a_report_asks_for_one_of_the_channels_if_they_differ(report, tmp_path):
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))

@@ -27,7 +27,9 @@ def test_the_command_reports_each_condition(computing, command):
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
 
 
-def test_the_threshold_of_a_calibration_is_used(computing, spectral_detector, tmp_path, output):
+def test_with_a_calibration_the_printed_operating_point_is_that_of_the_calibration(
+    computing, spectral_detector, tmp_path, output
+):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     replace(calibration, scored_by=scored_by).save(tmp_path / "c.json")

@@ -14,6 +14,7 @@ from nes2net.scoring.decisions import OperatingPoint
 from nes2net.scoring.score_file import write_scores
 
 DRAWS = 50
+RULE = functools.partial(metrics.compute_eer, method="interpolated")
 
 
 @pytest.fixture
@@ -42,33 +43,52 @@ def evaluated(trials, paths, **options):
     return evaluate_robustness("in_the_wild", "eval", trials, paths, num_resamples=DRAWS, **options)
 
 
-def test_figures_of_each_condition_equal_the_metrics_of_its_scores(case):
+def of_classes(trials, scores):
+    """The scores of bona fide and of spoofed trials."""
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
+    return scores[is_bonafide], scores[~is_bonafide]
+
+
+def test_the_eer_of_each_condition_is_that_of_its_scores(case):
+    trials, paths, scores = case
+    for row in evaluated(trials, paths).rows("conditions"):
+        classes = of_classes(trials, scores[row.labels["condition"]])
+        assert row["eer"].value == pytest.approx(RULE(*classes)[0])
+        assert row["eer"].interval == metrics.bootstrap_interval(RULE, *classes, num_resamples=DRAWS)
+
+
+def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
     trials, paths, scores = case
     result = evaluated(trials, paths)
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
-    rule = functools.partial(metrics.compute_eer, method="interpolated")
     threshold = result.header["threshold"]
     rates = functools.partial(metrics.compute_rates, threshold=threshold)
-    clean = scores[CLEAN][is_bonafide], scores[CLEAN][~is_bonafide]
-    clean_row, *rows = result.rows("conditions")
-    for row in (clean_row, *rows):
-        of_condition = scores[row.labels["condition"]]
-        bonafide, spoof = classes = of_condition[is_bonafide], of_condition[~is_bonafide]
+    for row in result.rows("conditions"):
+        bonafide, spoof = of_classes(trials, scores[row.labels["condition"]])
         value = {name: figure.value for name, figure in row.figures.items()}
-        assert value["eer"] == pytest.approx(rule(*classes)[0])
         assert value["miss"] == np.mean(bonafide < threshold)
         assert value["false_alarm"] == np.mean(spoof >= threshold)
         assert value["hter"] == pytest.approx((value["miss"] + value["false_alarm"]) / 2)
-        assert row["eer"].interval == metrics.bootstrap_interval(rule, *classes, num_resamples=DRAWS)
-        draws = metrics.bootstrap_values([rates], *classes, num_resamples=DRAWS)
+        draws = metrics.bootstrap_values([rates], bonafide, spoof, num_resamples=DRAWS)
         number = 4 / (1 / len(bonafide) + 1 / len(spoof))
         assert row["hter"].interval == metrics.rate_interval(value["hter"], draws[:, 2], number)
-        if row is clean_row:
-            continue
-        flipped = (of_condition >= threshold) != (scores[CLEAN] >= threshold)
-        assert value["changed"] == pytest.approx(flipped.mean())
-        compared = metrics.compare_systems(rule, classes, clean, num_resamples=DRAWS)
-        assert (value["difference"], row["difference"].interval, value["p_value"]) == compared[2:]
+
+
+def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(case):
+    trials, paths, scores = case
+    clean = of_classes(trials, scores[CLEAN])
+    for row in evaluated(trials, paths).rows("conditions")[1:]:
+        classes = of_classes(trials, scores[row.labels["condition"]])
+        compared = metrics.compare_systems(RULE, classes, clean, num_resamples=DRAWS)
+        assert (row["difference"].value, row["difference"].interval, row["p_value"].value) == compared[2:]
+
+
+def test_the_share_of_changed_decisions_is_that_at_the_threshold(case):
+    trials, paths, scores = case
+    result = evaluated(trials, paths)
+    is_accepted = scores[CLEAN] >= result.header["threshold"]
+    for row in result.rows("conditions")[1:]:
+        flipped = (scores[row.labels["condition"]] >= result.header["threshold"]) != is_accepted
+        assert row["changed"].value == pytest.approx(flipped.mean())
 
 
 def test_a_shift_of_all_scores_only_moves_them_past_the_threshold(case):
@@ -123,7 +143,8 @@ def test_a_condition_without_figures_is_named(case):
     assert "no figures of noise: needs musan" in evaluated(trials, paths, failed={"noise": "needs musan"}).text()
 
 
-def test_the_report_names_the_most_damaging_condition(case):
+def test_the_report_ends_with_the_most_damaging_conditions_and_how_many_damage(case):
+    """By the EER, by the half total error rate at the threshold, and beyond chance."""
     trials, paths, _ = case
     first, second, third = evaluated(trials, paths).lines[-3:]
     assert first.startswith("Most damaging to the EER: mp3:8 (+")
@@ -131,17 +152,27 @@ def test_the_report_names_the_most_damaging_condition(case):
     assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
 
 
-def test_a_condition_that_raises_the_eer_by_chance_or_lowers_it_is_not_called_damaging(case):
+def changed_by(case, changes):
+    """The result under one condition that adds ``changes`` to the clean scores, and its row."""
     trials, paths, scores = case
-    noise = 0.3 * np.random.default_rng(0).normal(size=150)
-    margin = np.array([3 * (trial.label == BONAFIDE) for trial in trials])
-    for changes, is_certain in ((noise, False), (margin, True)):
-        save(paths["mp3:8"], trials, scores[CLEAN] + changes)
-        result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
-        _, row = result.rows("conditions")
-        assert (row["p_value"].value < 0.05) == is_certain
-        assert (row["difference"].value > 0) != is_certain
-        assert "Most damaging" not in result.text()
+    save(paths["mp3:8"], trials, scores[CLEAN] + changes)
+    result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
+    return result, row_of(result, "mp3:8")
+
+
+def test_a_condition_that_raises_the_eer_by_chance_is_not_called_damaging(case):
+    result, row = changed_by(case, 0.3 * np.random.default_rng(0).normal(size=150))
+    assert row["difference"].value > 0
+    assert row["p_value"].value >= 0.05
+    assert "Most damaging" not in result.text()
+
+
+def test_a_condition_that_lowers_the_eer_is_not_called_damaging(case):
+    trials, _, _ = case
+    result, row = changed_by(case, np.array([3 * (trial.label == BONAFIDE) for trial in trials]))
+    assert row["difference"].value <= 0
+    assert row["p_value"].value < 0.05
+    assert "Most damaging" not in result.text()
 
 
 def test_the_page_runs_and_loads_nothing(case):

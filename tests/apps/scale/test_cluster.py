@@ -8,16 +8,18 @@ from nes2net.apps.scale.cluster import Resources, connect
 
 
 @pytest.mark.parametrize(
-    "resources, available, device, expected",
+    "resources, available, device, expected, computes_on",
     [
-        (Resources(), {"CPU": 9}, "auto", Resources(8, 1, 0)),
-        (Resources(), {"CPU": 9, "GPU": 2}, "auto", Resources(2, 0, 1)),
-        (Resources(gpus_per_actor=0.25), {"CPU": 9, "GPU": 2}, "cuda", Resources(8, 0, 0.25)),
+        (Resources(), {"CPU": 9}, "auto", Resources(8, 1, 0), "cpu"),
+        (Resources(), {"CPU": 9, "GPU": 2}, "auto", Resources(2, 0, 1), "cuda"),
+        (Resources(gpus_per_actor=0.25), {"CPU": 9, "GPU": 2}, "cuda", Resources(8, 0, 0.25), "cuda"),
     ],
 )
-def test_resources_are_resolved_to_actors_that_fit(resources, available, device, expected):
-    assert resources.resolve(available, device) == expected
-    assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
+def test_as_many_actors_are_planned_as_the_cluster_has_room_for(resources, available, device, expected, computes_on):
+    """On GPUs where there are any."""
+    resolved = resources.resolve(available, device)
+    assert resolved == expected
+    assert resolved.device == computes_on
 
 
 def test_workers_search_no_modules_in_the_current_folder(tmp_path, monkeypatch):

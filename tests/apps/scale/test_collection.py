@@ -102,7 +102,9 @@ def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
     assert finished_shards(tmp_path).keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 
-def test_a_finished_collection_does_not_start_ray(tmp_path, monkeypatch, capsys, refused):
+@pytest.fixture
+def finished_command(tmp_path, monkeypatch):
+    """The command of a finished collection of ``m.pth``, on a machine without Ray."""
     out = tmp_path / "out"
     model = tmp_path / "m.pth"
     model.write_bytes(b"weights")
@@ -113,13 +115,19 @@ def test_a_finished_collection_does_not_start_ray(tmp_path, monkeypatch, capsys,
     counts = {"shards": 1, "total": 2, "scored": 1}
     write_record(out, {"run": RUN, "failures": {}, "asked": settings, **counts})
     monkeypatch.setitem(sys.modules, "ray", None)
-    command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
-    assert main(command) == 1
+    return ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
+
+
+def test_a_finished_collection_writes_its_scores_without_ray(finished_command, tmp_path, capsys):
+    assert main(finished_command) == 1
     assert "1 of 2 recordings have scores" in capsys.readouterr().out
     assert (tmp_path / "s.txt").read_text() == "a 1.0\n"
-    refused([*command, "--batch-size", "3"], how_to_install("scale"))
-    os.utime(model, (1, 1))
-    refused(command, how_to_install("scale"))
+
+
+def test_a_finished_collection_with_another_setting_or_a_changed_model_needs_ray(finished_command, tmp_path, refused):
+    refused([*finished_command, "--batch-size", "3"], how_to_install("scale"))
+    os.utime(tmp_path / "m.pth", (1, 1))
+    refused(finished_command, how_to_install("scale"))
 
 
 @pytest.mark.weekly

@@ -40,11 +40,26 @@ def test_recordings_of_a_shard_have_the_ids_of_the_corpus_and_their_labels(tmp_p
     assert [str(row["label"]) for row in rows] == ["0", "1"] * 5
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind):
+def length_without_8_bytes(content):
+    return len(content) - 8
+
+
+def length_without_a_recording(content):
+    return content.rindex(b"fLaC")
+
+
+@pytest.mark.parametrize(
+    "kind, last_length",
+    [
+        (".parquet", length_without_8_bytes),
+        (".arrow", length_without_8_bytes),
+        (".tar", length_without_a_recording),
+    ],
+)
+def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind, last_length):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     content = path.read_bytes()
-    for length in (0, 100, len(content) // 2, content.rindex(b"fLaC") if kind == ".tar" else len(content) - 8):
+    for length in (0, 100, len(content) // 2, last_length(content)):
         path.write_bytes(content[:length])
         *_, last = pieces_of(shards_of(path)[0], 4, 2)
         assert last.last
@@ -68,7 +83,7 @@ def test_an_archive_that_is_cut_off_between_two_members_has_a_fault(tmp_path):
     assert "the end of the archive is missing" in last.fault
 
 
-def test_a_url_is_read_up_to_a_number_of_bytes(monkeypatch):
+def test_a_file_behind_a_url_is_refused_above_the_largest_number_of_bytes(monkeypatch):
     fsspec.filesystem("memory").pipe("/a.flac", b"abcd")
     assert fetch("memory://a.flac").content == b"abcd"
     monkeypatch.setattr(packed, "MAX_BYTES", 3)

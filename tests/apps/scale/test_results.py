@@ -46,7 +46,7 @@ def test_a_finished_shard_has_the_numbers_of_its_results(tmp_path):
     assert (done.rows, done.scored, done.seconds, done.stamp) == (3, 2, 4.5, "1")
 
 
-def test_results_of_shards_become_a_score_file(tmp_path):
+def test_results_of_shards_become_a_score_file_with_its_record(tmp_path):
     out = tmp_path / "out"
     scores = tmp_path / "s.txt"
     write_record(out, {"run": RUN, "failures": {}, "total": 4})
@@ -103,11 +103,19 @@ def cut(path):
     os.truncate(path, path.stat().st_size - 50)
 
 
-@pytest.mark.parametrize("change", [cut, Path.unlink, lambda path: path.write_bytes(b"")])
+EACH_DAMAGE = pytest.mark.parametrize("change", [cut, Path.unlink, lambda path: path.write_bytes(b"")])
+
+
+@EACH_DAMAGE
+def test_a_shard_whose_results_are_damaged_or_missing_is_not_finished(results, change):
+    change(result_path(results, shard("b.tar")))
+    assert list(finished_shards(results)) == [result_path(results, shard("a.tar"))]
+
+
+@EACH_DAMAGE
 def test_no_damaged_or_missing_shard_is_left_out_of_a_score_file(results, tmp_path, change):
     path = result_path(results, shard("b.tar"))
     change(path)
-    assert list(finished_shards(results)) == [result_path(results, shard("a.tar"))]  # a new run scores the others
     with input_error(rf"{path.name} is not a result|scale\.json does not count"):
         to_score_file(results, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()

@@ -19,7 +19,7 @@ from nes2net.scoring.decisions import Decider
 pytestmark = needs_serve
 
 
-def test_the_service_tells_its_model_and_version(client):
+def test_the_service_tells_its_model_its_version_and_that_it_has_no_calibration(client):
     info = client.get("/api/info").json()
     assert info["model"] == "small.pth"
     assert info["version"] == __version__
@@ -41,16 +41,19 @@ def test_a_request_without_a_recording_is_refused_with_a_reason(client):
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
 
 
-def test_the_player_gets_its_file_only_once(client, desk, speech):
+def test_the_player_gets_its_file_once_and_then_it_is_removed(client, desk, speech):
     scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     assert len(left(desk)) == 1
     answer = client.get(f"/heard/{scored.token}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "audio/wav"
     assert len(answer.content) == 44 + 2 * 160_000
-    for token in (scored.token, "..%2f..%2fetc"):
-        assert client.get(f"/heard/{token}").status_code == 404
-    wait(lambda: not left(desk))  # the file is removed after it was sent
+    assert client.get(f"/heard/{scored.token}").status_code == 404
+    wait(lambda: not left(desk))
+
+
+def test_a_path_in_place_of_the_token_of_a_file_for_the_player_is_not_found(client):
+    assert client.get("/heard/..%2f..%2fetc").status_code == 404
 
 
 def test_the_page_is_three_files_that_no_browser_keeps(client):
@@ -61,19 +64,25 @@ def test_the_page_is_three_files_that_no_browser_keeps(client):
         assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("address", ["/api/score", "/page/score", "/page/score?each=true"])
-def test_a_form_with_text_is_refused(client, desk, address):
-    """Text in a form would be kept in memory."""
+EACH_ADDRESS = pytest.mark.parametrize("address", ["/api/score", "/page/score", "/page/score?each=true"])
+
+
+@EACH_ADDRESS
+def test_a_form_field_with_text_is_refused_and_not_stored(client, desk, address):
     file = {"file": ("a.wav", wav())}
-    for options, status, error in (
-        ({"data": {"text": "x" * 500_000}, "files": file}, 422, "a form field is not a file"),
-        ({"files": {"files": (None, "text")}}, 422, "a form field is not a file"),
-        ({"data": {"text": "x" * 5_000_000}}, 413, "too large: send at most 1.0 MB at once"),  # not multipart
-    ):
+    for options in ({"data": {"text": "x" * 500_000}, "files": file}, {"files": {"files": (None, "text")}}):
         answer = client.post(address, **options)
-        assert answer.status_code == status, options.keys()
-        assert error in answer.json()["error"], options.keys()
+        assert answer.status_code == 422, options.keys()
+        assert "a form field is not a file" in answer.json()["error"], options.keys()
     assert left(desk) == []
+
+
+@EACH_ADDRESS
+def test_a_form_of_text_alone_is_refused_above_1_mb(client, address):
+    """It is not multipart, and would be kept in memory."""
+    answer = client.post(address, data={"text": "x" * 5_000_000})
+    assert answer.status_code == 413
+    assert "too large: send at most 1.0 MB at once" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("query", ["chanel=1", "track=0&%1b%5B2J=1", "channel=1&channel=0"])
@@ -120,7 +129,7 @@ def test_a_body_may_take_longer_than_a_head(client, monkeypatch):
     connection.close()
 
 
-def test_the_page_gets_the_progress_before_the_row_of_the_http_answer(client, speech):
+def test_the_page_gets_the_progress_and_then_the_same_row_as_over_http(client, speech):
     *steps, answer = lines(client, "talk.wav", (speech / "talk.wav").read_bytes())
     assert steps[0] == {"share": 0, "step": "decoding"}
     assert steps[-1] == {"share": 1, "step": "scored 0:10 of 0:10"}
@@ -190,7 +199,7 @@ def test_a_judgement_with_options_is_refused(client, speech):
     assert "unknown judgement" in refused.json()["error"]
 
 
-def test_an_uploaded_recording_is_scored_as_by_python(serving, small, speech, calibration):
+def test_an_uploaded_recording_is_scored_and_calibrated_as_by_python(serving, small, speech, calibration):
     client, desk = serving(decider=Decider(calibration, prior=0.2))
     answer = send(client, speech / "talk.m4a")
     row = answer.json()
@@ -216,7 +225,7 @@ def test_track_0_leaves_only_the_scores_along_the_recording_out(serving, speech,
     assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}
 
 
-def test_a_recording_above_the_largest_size_is_refused(serving, tmp_path):
+def test_a_recording_above_the_largest_size_is_refused_and_not_stored(serving, tmp_path):
     client, desk = serving(Limits(max_size=1))
     (tmp_path / "big.wav").write_bytes(wav(40)[:1_000_001])  # just above the limit
     answer = send(client, tmp_path / "big.wav")

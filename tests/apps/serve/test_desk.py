@@ -39,7 +39,7 @@ def test_a_long_recording_is_not_unusual_by_its_length(small, calibration, tmp_p
     assert scored.row()["p_value"] > 0.05
 
 
-def test_fake_stretches_are_those_of_python(tmp_path, folder):
+def test_fake_stretches_of_a_row_are_the_segments_of_the_detector(tmp_path, folder):
     detector = loud_is_fake.detector()
     path = tmp_path / "a.wav"
     soundfile.write(path, loud_is_fake.recording(), 16000)
@@ -50,7 +50,7 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in expected]
 
 
-def test_an_abandoned_upload_is_not_kept(small, speech, folder):
+def test_an_upload_that_is_not_scored_to_its_end_is_not_kept(small, speech, folder):
     for limits, name, error, message in (
         (Limits(max_duration=5), "talk.m4a", NotDecoded, "^longer than 5 s"),  # only decoding tells its length
         (Limits(timeout=1e-3), "talk.wav", TooSlow, r"took longer than 0\.001 s"),

@@ -21,7 +21,7 @@ def Worker():
 
 
 @needs_serve
-def test_the_requests_of_the_manual_have_the_answers_that_it_shows(client, speech):
+def test_the_requests_of_the_manual_have_answers_with_the_fields_that_it_shows(client, speech):
     page = repository_text("docs/serve.md")
     [session] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     paths = []

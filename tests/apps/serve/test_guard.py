@@ -65,8 +65,8 @@ def client_of(admitted):
     return TestClient(app, base_url="http://lab.example")
 
 
-def test_the_application_gets_only_headers_that_are_known():
-    """It may keep what it gets."""
+def test_the_application_gets_only_known_headers_of_limited_length():
+    """It may keep what it gets; of the type of the content it gets no unknown parameter."""
     foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
     headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
     answer = client_of(Admitted()).post("/", headers=foreign | headers)

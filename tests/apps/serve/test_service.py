@@ -61,7 +61,9 @@ def test_the_health_check_of_the_image_passes(client):
     subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
 
-def test_a_stopping_service_refuses_recordings_and_ends_with_the_one_that_runs(serving, small, speech, paused_scoring):
+@pytest.fixture
+def stopping(serving, speech, paused_scoring):
+    """A client of a service that is stopped while it scores, and a function that lets it finish; gives the row."""
     begun, may_go_on = paused_scoring
     client, desk = serving()
     answers = []
@@ -69,14 +71,28 @@ def test_a_stopping_service_refuses_recordings_and_ends_with_the_one_that_runs(s
     running.start()
     assert begun.wait(PATIENCE)
     desk.finish()
+
+    def scored():
+        may_go_on.set()
+        running.join(PATIENCE)
+        return answers[0].json()
+
+    yield client, scored
+    scored()
+
+
+def test_a_stopping_service_refuses_recordings(stopping, speech):
+    client, _ = stopping
     health = client.get("/health")
     refused = send(client, speech / "talk.wav")
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
     assert refused.status_code == 503
     assert "being stopped" in refused.json()["error"]
-    may_go_on.set()
-    running.join(PATIENCE)
-    assert answers[0].json()["score"] == small.score(speech / "talk.wav")
+
+
+def test_a_stopping_service_ends_after_the_recording_that_it_scores(stopping, small, speech):
+    client, scored = stopping
+    assert scored()["score"] == small.score(speech / "talk.wav")
 
     def is_gone():
         try:
@@ -87,7 +103,7 @@ def test_a_stopping_service_refuses_recordings_and_ends_with_the_one_that_runs(s
     wait(is_gone)
 
 
-def test_the_second_sigterm_ends_the_service_at_once(small, tmp_path, monkeypatch):
+def test_a_service_that_waits_to_finish_after_a_sigterm_ends_by_the_second(small, tmp_path, monkeypatch):
     from nes2net.apps.serve.server import _Server, uvicorn_config
 
     monkeypatch.setattr(logging.Logger, "setLevel", lambda *_: None)
@@ -115,7 +131,6 @@ def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
     assert begun.wait(PATIENCE)
     during = samples(client.get("/metrics").text)
     assert during["nes2net_recordings_present", "running"] == 1
-    assert during["nes2net_recordings_present", "waiting"] == 0
     may_go_on.set()
     running.join(PATIENCE)
     send(client, speech / "notes.txt")
@@ -130,8 +145,9 @@ def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
     assert counts["nes2net_requests_total", "/heard/", "404"] == 1
 
 
-def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys):
-    """Names of recordings and control characters are not in it."""
+@pytest.fixture
+def log(small, speech, tmp_path, capsys):
+    """The log as JSON of a recording, of one that fails, of an event, and of a message with control characters."""
     desk = Desk(small, tmp_path)
     with logging_as("json"):
         desk.score(speech / "talk.wav", "secret.wav")
@@ -139,11 +155,16 @@ def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys
             desk.score(speech / "notes.txt", "secret.txt")
         tell("ready", "text", url="http://localhost")
         logging.getLogger("library").warning("two\nlines \x1b[2J")
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "secret" not in err
-    assert "\x1b" not in err
-    lines = [json.loads(line) for line in err.splitlines()]
+    return capsys.readouterr().err
+
+
+def test_the_log_has_no_names_of_recordings_and_no_control_characters(log):
+    assert "secret" not in log
+    assert "\x1b" not in log
+
+
+def test_the_log_is_json_lines_of_one_event_each(log):
+    lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message"]
     assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
     assert lines[1]["outcome"] == "NotDecoded"
@@ -162,9 +183,7 @@ def answers_of(client, path, **options):
     return schemas
 
 
-def test_every_answer_has_the_form_of_the_description(serving, tmp_path, speech, calibration):
-    """Each answer has what the description says, and nothing else."""
-    client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
+def test_the_description_has_every_route_of_programs(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert {path: list(methods) for path, methods in paths.items()} == {
         "/health": ["get"],
@@ -172,6 +191,10 @@ def test_every_answer_has_the_form_of_the_description(serving, tmp_path, speech,
         "/api/info": ["get"],
         "/api/score": ["post"],
     }
+
+
+def test_answers_have_what_the_description_says_and_nothing_else(serving, tmp_path, speech, calibration):
+    client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
     for path in ("/health", "/api/info"):
         jsonschema.validate(client.get(path).json(), answers_of(client, path)[200])
     of_score = answers_of(client, "/api/score")
