@@ -62,5 +62,3 @@ def test_a_new_file_beyond_a_limit_is_named(house, repository, line, column):
     status, complaints = house("--check")
     assert status == 1
     assert any(complaint.startswith(f"tests/test_new.py: {column}: ") for complaint in complaints)
-    (repository / "tests" / "test_new.py").write_text(PLAIN)
-    assert house("--check") == (0, [])

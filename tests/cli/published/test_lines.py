@@ -40,7 +40,7 @@ def test_the_best_epoch_of_each_loss_is_printed(capsys):
     )
 
 
-def test_an_epoch_without_validation_is_not_printed(capsys):
+def test_an_epoch_without_validation_is_neither_printed_nor_the_best_one(capsys):
     first = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
     TrainingLines().epoch_ended([first])
     assert capsys.readouterr().out == ""
@@ -129,7 +129,7 @@ def test_without_eval_the_average_is_trained_on(main, epochs):
     assert torch.equal(weights[name], load_state_dict(average)[name])
 
 
-def test_training_takes_the_sizes_that_the_start_records(main, detector):
+def test_training_from_a_checkpoint_has_the_sizes_of_the_checkpoint(main, detector):
     """The flags name XLS-R 300M, and other ratios."""
     detector.save("start.pth")
     flags = "--set data.num_samples=8000 --num_epochs 1 --batch_size 6 --algo 0"
