@@ -231,12 +231,18 @@ def test_an_int8_detector_has_the_fingerprint_of_the_one_it_was_made_from(detect
     assert quantised.fingerprint() == detector.fingerprint()
 
 
-def test_an_int8_detector_cannot_be_converted_saved_or_moved(quantised, tmp_path):
+def test_an_int8_detector_cannot_be_converted_to_float32(quantised):
     with input_error("quantised to int8: load it again in float32"):
         quantised.set_precision("float32")
+
+
+def test_an_int8_detector_cannot_be_saved(quantised, tmp_path):
     with input_error("a detector in int8 cannot be saved: save the detector that it was made from"):
         quantised.save(tmp_path / "int8.pth")
     assert not (tmp_path / "int8.pth").exists()
+
+
+def test_an_int8_detector_cannot_be_moved_from_the_cpu(quantised):
     with input_error("computes on the CPU only"):
         quantised.to("meta")
 

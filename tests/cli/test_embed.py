@@ -47,7 +47,7 @@ def test_embed_writes_the_embeddings_of_a_corpus(spectral_detector, dev, corpus,
 FRONTEND = ("--frontend", "{name: lps, n_fft: 128, num_bins: 20}", "--samples", 8000)
 
 
-def test_a_front_end_alone_embeds_the_files_of_a_folder(corpus, tmp_path, embed):
+def test_a_front_end_without_a_detector_embeds_the_files_of_a_folder(corpus, tmp_path, embed):
     out = tmp_path / "files.npy"
     embed("--files", corpus / "ASVspoof2019_LA_dev" / "flac", *FRONTEND, "--out", out)
     assert np.load(out).shape == (12, 20)

@@ -106,7 +106,7 @@ def threshold(good, tmp_path):
 ALSO = "--also asvspoof2021_la worse.txt . eval"
 
 
-def test_a_threshold_of_development_scores_is_used_on_every_set(good, threshold, tmp_path, output):
+def test_figures_at_the_threshold_of_development_scores_are_given_for_each_set(good, threshold, tmp_path, output):
     out, _ = output(f"{good} {threshold} {ALSO} --json r.json")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     rows = transferred(tmp_path / "r.json")

@@ -129,7 +129,7 @@ def test_a_calibration_of_frames_gives_the_threshold_and_the_mean_ratio_of_each_
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
 
 
-def test_flags_that_do_not_fit_frames_are_refused_in_one_line(speech_folder, monkeypatch, refused):
+def test_flags_that_do_not_fit_the_judgement_are_refused_in_one_line(speech_folder, monkeypatch, refused):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--judgement frames --model whole.pth", WHOLE),

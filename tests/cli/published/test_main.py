@@ -50,7 +50,8 @@ def test_the_small_front_end_has_no_file_of_pre_training():
 
 
 def test_the_flag_set_changes_keys_of_the_recipe():
-    changed = recipe("--set train.schedule=cosine model.backend.dilation=1")
+    changed = recipe("--set name=mine train.schedule=cosine model.backend.dilation=1")
+    assert changed.name == "mine"
     assert changed.train.schedule == "cosine"
     assert changed.model["backend"]["dilation"] == 1
 
@@ -62,7 +63,6 @@ def test_the_flag_frontend_replaces_the_front_end():
 def test_a_recipe_without_a_name_is_named_after_its_parts():
     assert recipe().name == "wav2vec2_Nes2Net_X"
     assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
-    assert recipe("--frontend lps --set name=mine").name == "mine"
 
 
 def test_a_recipe_without_flags_has_the_published_defaults():
@@ -95,7 +95,7 @@ def test_settings_without_a_published_default_have_that_of_recipes():
 DRAWS = "--augment_rng is used only with --algo: remove it, or add --algo"
 
 
-def test_errors_are_one_line_with_status_2_and_leave_no_file(corpus, workdir, refused):
+def test_errors_of_main_py_are_one_line_with_status_2_and_leave_no_file(corpus, workdir, refused):
     folders = {"corpus": corpus}
     folders["small"] = f"--database_path {corpus} --ssl_config small"
     folders["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
