@@ -337,7 +337,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(speech_folder, flags, shown):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_each_file_that_cannot_be_scored_has_its_reason(predict, speech_folder, tmp_path):
+def test_each_file_that_cannot_be_scored_has_a_reason_in_the_table(predict, speech_folder, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "cut.wav").write_bytes((speech_folder / FILES[0]).read_bytes()[:20044])

@@ -93,4 +93,4 @@ def test_written_files_are_announced(finished):
 
 def test_written_files_have_the_permissions_of_the_umask(finished):
     _, written, _ = finished
-    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(0o640)}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o640}
