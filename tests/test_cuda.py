@@ -42,6 +42,8 @@ ON_CPU = [
     "aggregation moe",
     "front-end wavlm",
 ]
+#: Systems that are trained with another loss than cross entropy.
+LOSSES = {"back-end mpif_res2net": "angular_softmax"}
 
 
 def build(name):
@@ -125,10 +127,10 @@ def test_autocast_does_not_change_spectra(name, precision):
         ),
     ],
 )  # on the CPU in float32: test_corpus.py
-def test_a_corpus_has_about_the_same_scores_in_every_precision(
+def test_scores_of_a_corpus_are_about_those_of_float32_on_the_cpu(
     detector, recordings, tmp_path, device, dtype, num_samples
 ):
-    """Against float32 on the CPU; workers read the batches."""
+    """No two of them tie; workers read the batches."""
     on_cpu = ScoringSettings(num_samples=num_samples, num_workers=0)
     judge_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", Scores(), settings=on_cpu)
     on_device = ScoringSettings(num_samples=num_samples, num_workers=2, batch_size=5)
@@ -154,8 +156,8 @@ def rounds_convolutions():
 
 
 @needs_cuda
-def test_float32_is_not_rounded_while_scoring(detector):
-    """Whatever the process chose before; its choice is restored."""
+def test_tf32_is_off_only_while_scoring(detector):
+    """A process that chose it has it before and afterwards."""
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU has no TF32")
     detector.cuda()
@@ -184,7 +186,7 @@ def test_float32_is_not_rounded_while_scoring(detector):
 def test_a_training_step_is_deterministic(name, device, precision):
     """It gives the same bits twice, and every operation has a deterministic algorithm."""
     targets = torch.tensor([0, 1, 1, 0], device=device)
-    settings = TrainConfig(loss="angular_softmax" if "mpif_res2net" in name else "cross_entropy")
+    settings = TrainConfig(loss=LOSSES.get(name, "cross_entropy"))
     states = []
     for _ in range(2):
         detector = build(name).to(device)
@@ -210,7 +212,9 @@ def test_a_training_step_is_deterministic(name, device, precision):
         *(pytest.param("cuda", p, c, marks=needs_cuda) for p in ("fp32", "bf16", "fp16") for c in (False, True)),
     ],
 )  # on the CPU in fp32: test_resume.py
-def test_training_resumes_to_the_same_end(recipe, model_with_dropout, tmp_path, device, precision, checkpointing):
+def test_a_stopped_training_resumes_to_the_same_end(
+    recipe, model_with_dropout, tmp_path, device, precision, checkpointing
+):
     """Bit for bit, after SIGTERM in the middle of a step."""
     options = {"epochs": 2, "precision": precision, "activation_checkpointing": checkpointing}
 
@@ -238,9 +242,17 @@ def test_a_cuda_graph_computes_the_same_scores(name):
             for a, b in zip(outputs, expected):
                 assert_close(a, b, rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1
-        longer = waveforms(3).cuda()
-        assert_close(replayed(longer), detector.scores(longer), rtol=1e-5, atol=1e-6)
-        assert len(replayed._recorded) == 1  # no more than `max_shapes`
+
+
+@needs_cuda
+def test_inputs_of_more_shapes_than_max_shapes_are_computed_without_a_graph():
+    detector = build("back-end nes2net_x").eval().cuda()
+    fewer = waveforms(3).cuda()
+    with scoring_mode(detector), torch.inference_mode():
+        replayed = Replayed(detector.scores, max_shapes=1)
+        replayed(waveforms(4).cuda())
+        assert_close(replayed(fewer), detector.scores(fewer), rtol=1e-5, atol=1e-6)
+        assert len(replayed._recorded) == 1
 
 
 @needs_cuda

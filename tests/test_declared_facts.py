@@ -53,7 +53,8 @@ def written(folder, words):
     return json.loads(python("-c", WRITE, *words, cwd=folder, **variables))
 
 
-def test_the_copy_of_the_package_has_no_prose(copy):
+def test_the_copy_of_the_package_has_declared_texts_but_no_other_prose(copy):
+    """Of mamba.py, the first line of a class, but neither the module's docstring nor comments."""
     module = (copy / "nes2net" / "models" / "backends" / "mamba.py").read_text(encoding="utf-8")
     assert module.startswith(f"'{WORD}'\n")
     assert "XLSR-Mamba: two columns of Mamba blocks" in module
@@ -61,7 +62,7 @@ def test_the_copy_of_the_package_has_no_prose(copy):
 
 
 @pytest.mark.parametrize("words", [SOME.split(), *slow(([],))])
-def test_no_output_depends_on_prose(copy, words):
+def test_info_help_and_site_depend_on_declared_texts_only(copy, words):
     of_package = written(REPOSITORY, words)
     of_copy = written(copy, words)
     assert of_copy.keys() == of_package.keys()

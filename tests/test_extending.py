@@ -47,7 +47,7 @@ def package(tmp_path_factory):
     return folder
 
 
-def test_the_auxiliary_head_of_the_page_resumes_to_the_bit(package, recipe):
+def test_a_stopped_training_of_the_auxiliary_head_of_the_page_resumes_with_equal_results(package, recipe):
     points: dict[str, dict[str, str]] = {}
     for kind, names in POINTS.findall(TEXT):
         points[kind] = dict(re.findall(r'^(\w+) = "(.*)"$', names, re.MULTILINE))

@@ -155,7 +155,7 @@ def arrows():
     return pairs
 
 
-def test_the_manual_lists_every_package():
+def test_the_page_on_architecture_lists_and_numbers_every_package():
     districts = {district(dotted(path)) for path in MODULES}
     assert districts - {FACE, DOOR, VERSION} == set(NUMBERS)
     assert sorted(NUMBERS.values()) == list(range(11))
@@ -188,7 +188,7 @@ def test_there_are_at_most_80_pairs_of_a_package_and_one_that_it_imports():
     assert len(arrows()) <= 80
 
 
-def test_every_module_that_a_registry_names_is_found_in_its_text():
+def test_every_module_that_a_registry_names_is_found_in_the_text_of_the_registry():
     """So names in the tables of registries count as imports in the tests above."""
     for registry in REGISTRIES.values():
         for name in registry.names(installed=False):
@@ -204,7 +204,7 @@ def table_of(path):
     return import_module(f"nes2net.{dotted(path)}")
 
 
-def test_nothing_imports_an_app():
+def test_no_module_outside_an_app_imports_it():
     """The command line finds the commands of apps by name, so that each folder of `apps/` can be deleted."""
     wrong = []
     for path in MODULES:
@@ -248,7 +248,7 @@ def test_an_import_inside_a_function_says_why():
 
 
 def test_folders_of_tests_are_named_like_the_packages():
-    """`nes2net/a/b.py` is tested in `tests/a/test_b.py`; further tests of a district may stand beside it."""
+    """Those of `tests/apps` like the apps; `tests/scripts` and `tests/builders` stand beside them."""
     tests = Path(__file__).parent
     folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")} - {Path()}
     assert {folder.parts[0] for folder in folders} <= {*NUMBERS, "scripts", "builders"}
@@ -288,7 +288,7 @@ def direct_writes(path):
 
 
 def test_only_listed_modules_write_files_directly():
-    """`lib/` writes no file through a link in an output folder; a new direct write belongs into `replacing`."""
+    """Others write a temporary file that `replacing` gives; modules of `lib/` are free."""
     counts = {}
     for path in MODULES:
         count = len(direct_writes(path))
@@ -297,8 +297,8 @@ def test_only_listed_modules_write_files_directly():
     assert counts == DIRECT_WRITES
 
 
-def test_only_files_that_a_user_named_are_written_through_links():
-    """`write_output` is for these files; what nes2net names itself is written by `write_text`."""
+def test_only_listed_modules_write_files_through_links():
+    """By `write_output`, which is for files that a user has named."""
     callers = set()
     for path in MODULES:
         names = {name for _, name in imports(path)}

@@ -61,7 +61,7 @@ def score_files(tmp_path):
     return tmp_path
 
 
-def test_the_packages_of_the_command_line_import_nothing_heavy():
+def test_the_packages_of_the_command_line_import_no_heavy_library_but_numpy():
     modules = imported_by("import nes2net, nes2net.cli.main, nes2net.cli.published.main")[1]
     assert modules & HEAVY <= {"numpy"}
 
@@ -81,8 +81,8 @@ def test_scoring_with_aasist_imports_no_library_of_transformers_or_training(tmp_
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 
 
-def test_onnxruntime_writes_no_identity_of_this_machine(tmp_path):
-    """It would make files in the home folder as soon as it is imported, and ask a name server."""
+def test_importing_onnxruntime_makes_no_file_in_the_home_folder(tmp_path):
+    """It would write an identity of this machine."""
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     environment = {name: value for name, value in os.environ.items() if name not in nes2net.NO_REPORTS}
     environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}

@@ -63,12 +63,8 @@ def read_frames(folder):
         ("train.csv", lambda folder: corpora.get("generic").trials(folder, "train")),
     ],
 )
-@pytest.mark.parametrize("kind", ["link", "folder"])
-def test_a_link_to_nothing_or_a_folder_in_place_of_an_optional_file_is_an_error(tmp_path, name, read, kind):
-    path = Path(tmp_path) / name
-    if kind == "link":
-        path.symlink_to("nowhere")
-    else:
-        path.mkdir()
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("nowhere"), Path.mkdir], ids=["link", "folder"])
+def test_a_link_to_nothing_or_a_folder_in_place_of_an_optional_file_is_an_error(tmp_path, name, read, make):
+    make(tmp_path / name)
     with input_error(name):
         read(tmp_path)

@@ -176,7 +176,7 @@ def test_a_browser_with_the_password_gets_the_page(proxy):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic wrong"}])
-def test_a_wrong_token_is_refused_and_a_browser_asks_for_it(proxy, headers):
+def test_without_the_right_token_a_browser_is_asked_for_the_password(proxy, headers):
     answer = get(proxy, "/", headers=headers)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="nes2net"')
 
@@ -185,13 +185,13 @@ def test_an_unknown_host_is_refused(proxy):
     assert get(proxy, "/", host="evil.example").status_code == 421
 
 
-def test_the_page_of_the_same_site_may_send_recordings(proxy):
+def test_a_request_by_a_page_of_the_same_site_is_answered(proxy):
     port, _ = proxy
     answer = get(proxy, "/api/info", host=f"{NAME}:{port}", headers={**TOKEN, "Origin": f"https://{NAME}:{port}"})
     assert answer.status_code == 200
 
 
-def test_a_page_of_another_site_is_refused(proxy):
+def test_a_request_by_a_page_of_another_site_is_refused(proxy):
     assert get(proxy, "/api/info", headers={**TOKEN, "Origin": "https://evil.example"}).status_code == 403
 
 

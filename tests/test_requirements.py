@@ -21,7 +21,7 @@ def in_pyproject(pattern):
     return re.findall(r'^\s*"(.+?)",', entries, re.MULTILINE) or re.findall(r'"(.+?)"', entries)
 
 
-def test_requirements_are_the_dependencies_of_the_package_and_librosa():
+def test_requirements_txt_has_the_dependencies_of_the_package_and_librosa():
     librosa = [entry for entry in in_pyproject("dev") if entry.startswith("librosa")]
     assert len(librosa) == 1
     assert lines("requirements.txt") == in_pyproject("dependencies") + librosa

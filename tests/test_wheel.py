@@ -52,8 +52,8 @@ def files_of_the_repository():
 FILES = files_of_the_repository()
 
 
-def test_the_wheel_declares_every_file_of_the_package():
-    """Whoever adds a template, a style or a table of data names it in pyproject.toml."""
+def test_pyproject_toml_declares_every_data_file_of_the_package():
+    """Such as a template, a style or a table."""
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
     project = tomllib.loads(repository_text("pyproject.toml"))
     declared = project["tool"]["setuptools"]["package-data"]
@@ -65,7 +65,7 @@ def test_the_wheel_declares_every_file_of_the_package():
     assert declared_files == data
 
 
-def test_no_file_of_the_source_archive_is_large():
+def test_every_file_of_the_source_archive_is_smaller_than_2_mb():
     assert max((REPOSITORY / path).stat().st_size for path in FILES) < 2e6
 
 

@@ -94,7 +94,7 @@ def folder_of_unfit(voices):
     return folder
 
 
-def test_a_broken_file_is_named(drift_of, folder_of_unfit):
+def test_a_broken_file_is_listed_as_failed(drift_of, folder_of_unfit):
     drift = drift_of(folder_of_unfit)
     assert list(drift.failures) == [str(folder_of_unfit / "broken.wav")]
 
@@ -108,7 +108,7 @@ def test_a_few_unfit_recordings_are_counted_but_are_no_drift(drift_of, folder_of
     assert drift.result.header["cannot_tell"] >= 5 / 65
 
 
-def test_only_unfit_recordings_are_drift(drift_of, tmp_path):
+def test_drift_is_reported_if_all_recordings_are_unfit(drift_of, tmp_path):
     unfit = drift_of(*write_unfit(tmp_path))
     assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text()
     assert "unfit" in names(unfit)
@@ -130,7 +130,7 @@ def test_recordings_are_grouped_by_calendar_week(drift_of, voices):
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
 
 
-def test_drift_of_the_same_recordings_has_the_same_result_and_picture(drift_of, voices, tmp_path):
+def test_comparing_the_same_recordings_again_gives_the_same_result_and_picture(drift_of, voices, tmp_path):
     folder = voices(50, 20)
     results = []
     for number in range(2):

@@ -19,7 +19,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_average_without_a_choice_lists_what_could_be_averaged(folder, command):
+def test_average_without_a_choice_lists_the_choices_and_averages_nothing(folder, command):
     before = sorted(folder.iterdir())
     status, out, err = command(["average", folder])
     lines = out.splitlines()

@@ -101,7 +101,7 @@ def test_fit_prints_the_figures_before_and_after_calibration(folder, calibrate):
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
 
 
-def test_without_keys_of_evaluation_scores_are_only_calibrated(folder, calibrate):
+def test_without_keys_of_the_evaluation_its_scores_are_calibrated_but_not_evaluated(folder, calibrate):
     calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     (folder / PROTOCOLS["eval"]).unlink()
     assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]
@@ -317,24 +317,32 @@ def test_folders_of_both_classes_give_the_calibration_of_their_list_and_scores(c
     assert from_list.population.has_embeddings
 
 
-def test_a_second_calibration_scores_only_new_recordings(class_folders, calibrate, output):
+@pytest.mark.usefixtures("class_folders")
+def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
     calibrate(TWO)
     assert "complete already" in calibrate(TWO)[0]
+
+
+def test_a_recording_that_cannot_be_scored_is_named_and_the_status_is_1(class_folders, output):
     (class_folders / "real" / "bad.wav").write_bytes(b"RIFF")
     err = output(f"calibrate {TWO}", status=1).err
     assert "1 file failed: bonafide/bad.wav" in err
 
 
-def test_a_detector_or_recordings_that_do_not_belong_to_the_scores_are_refused(recordings, refused):
+@pytest.mark.usefixtures("recordings")
+def test_a_detector_that_did_not_make_the_scores_is_refused(refused):
     seeded_detector(Detector.from_pretrained("d.pth").config, 1).save("other.pth")
-    shutil.copy("s.txt", "bare.txt")
+    refused(f"calibrate {LEARN} --model other.pth", "other.pth is not the detector that made s.txt")
+
+
+def test_scores_of_trials_without_a_recording_are_refused(recordings, refused):
     (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
-    for words, message in (
-        (f"{LEARN} --model other.pth", "other.pth is not the detector that made s.txt"),
-        (LEARN.replace("s.txt", "bare.txt") + " --model d.pth", "bare.txt: no record of these scores is beside it"),
-        (f"{BY_KEYS} --root few.csv", "few.csv: has no recordings of 22 of the 24 trials"),
-    ):
-        refused(f"calibrate {words}", message)
+    refused(f"calibrate {BY_KEYS} --root few.csv", "few.csv: has no recordings of 22 of the 24 trials")
+
+
+def test_a_detector_is_refused_if_the_scores_have_no_record(recordings, refused):
+    (recordings / "s.txt.json").unlink()
+    refused(f"calibrate {LEARN} --model d.pth", "s.txt: no record of these scores is beside it")
 
 
 @pytest.fixture
@@ -365,7 +373,9 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, record_again,
         ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
     ],
 )
-def test_scores_of_other_settings_are_calibrated_with_a_note(record_again, calibrate, words, changes, note):
+def test_scores_of_another_precision_or_length_are_calibrated_with_a_note(
+    record_again, calibrate, words, changes, note
+):
     record_again(**changes)
     printed, _ = calibrate(f"{words} --out x.txt")
     assert "note: the calibration" in printed
@@ -384,7 +394,7 @@ def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrat
     assert "note: no record of these scores is beside again.txt" in calibrate("apply c.json again.txt --out x.txt")[0]
 
 
-def test_a_calibration_of_scores_without_a_record_names_no_detector(recordings, calibrate):
+def test_a_calibration_from_scores_without_a_record_belongs_to_no_detector(recordings, calibrate):
     (recordings / "s.txt.json").unlink()
     printed, _ = calibrate(BY_KEYS)
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed

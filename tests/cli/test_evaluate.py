@@ -20,12 +20,12 @@ def refused_flags(good, refused):
     return lambda flags, message: refused(f"{good} {flags}", message)
 
 
-def test_two_score_files_are_compared_in_each_format(good, tmp_path, output):
+def test_two_score_files_are_compared_in_text_json_and_html(good, tmp_path, output):
     words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --html r.html --json r.json").out
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
     assert read_json(tmp_path / "r.json")["systems"][1]["system"] == "worse"
-    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert "worse" in (tmp_path / "r.html").read_text()
 
 
 def test_the_flag_names_names_the_systems(good, output):
@@ -44,8 +44,11 @@ def test_the_report_names_the_attacks_and_codecs_that_were_excluded(good, output
     assert "excluded by definition: attack A08, codec gsm" in out
 
 
-def test_an_output_over_an_input_or_another_output_is_refused(refused_flags):
+def test_an_output_over_an_input_is_refused(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
+
+
+def test_two_outputs_of_the_same_path_are_refused(refused_flags):
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
 
 
@@ -103,7 +106,7 @@ def threshold(good, tmp_path):
 ALSO = "--also asvspoof2021_la worse.txt . eval"
 
 
-def test_a_threshold_of_development_scores_is_used_on_every_set(good, threshold, tmp_path, output):
+def test_figures_at_the_threshold_of_development_scores_are_given_for_each_set(good, threshold, tmp_path, output):
     out, _ = output(f"{good} {threshold} {ALSO} --json r.json")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     rows = transferred(tmp_path / "r.json")
@@ -130,14 +133,23 @@ def test_flags_of_a_threshold_that_do_not_fit_together_are_refused(threshold, re
         refused_flags(wrong, message)
 
 
-def test_control_characters_of_attacks_are_escaped_on_the_terminal_and_kept_in_the_json(workdir, output):
+@pytest.fixture
+def printed_attacks(workdir, output):
+    """What is printed of attacks whose names have control characters; ``r.json`` is the report."""
     rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m" for n in range(20)]
     write(workdir / "list.csv", ["path,label,attack", *rows])
     write(workdir / "scores.txt", [f"a{n} 1\nb{n} 0\nc{n} 2" for n in range(20)])
     words = "evaluate generic scores.txt --keys list.csv --resamples 5 --json r.json"
-    printed = output(words).out
-    assert r"\u001b[2J" in printed
-    assert r"A\u009b1m" in printed
-    assert not {"\x1b", "\x9b"} & set(printed)
+    return output(words).out
+
+
+def test_control_characters_of_attacks_are_escaped_on_the_terminal(printed_attacks):
+    assert r"\u001b[2J" in printed_attacks
+    assert r"A\u009b1m" in printed_attacks
+    assert not {"\x1b", "\x9b"} & set(printed_attacks)
+
+
+@pytest.mark.usefixtures("printed_attacks")
+def test_control_characters_of_attacks_are_kept_in_the_json(workdir):
     rows = read_json(workdir / "r.json")["tables"][-1]["rows"]
     assert [row["on"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]

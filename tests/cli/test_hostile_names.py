@@ -60,16 +60,17 @@ def calibration_of(detector):
     }
 
 
-@pytest.mark.parametrize("command_name", ["predict", "apply"])
-def test_control_characters_of_names_in_a_calibration_are_escaped(command_name, recording, tmp_path, output):
+@pytest.mark.usefixtures("recording")
+@pytest.mark.parametrize(
+    "words",
+    ["predict a.wav --model d.pth --calibration c.json", "calibrate apply c.json scores.txt --out calibrated.txt"],
+    ids=["predict", "apply"],
+)
+def test_control_characters_of_names_in_a_calibration_are_escaped(words, workdir, output):
     detector = Detector.from_config(SMALL)
-    detector.save(tmp_path / "d.pth")
-    calibration = tmp_path / "c.json"
-    write_json(calibration, calibration_of(detector))
-    scores = write(tmp_path / "scores.txt", "a 1.5\nb -0.5\n")
-    words = ["predict", recording, "--model", tmp_path / "d.pth", "--calibration", calibration]
-    if command_name == "apply":
-        words = ["calibrate", "apply", calibration, scores, "--out", tmp_path / "calibrated.txt"]
+    detector.save("d.pth")
+    write_json(workdir / "c.json", calibration_of(detector))
+    write(workdir / "scores.txt", "a 1.5\nb -0.5\n")
     out = output(words).out
     check_lines(out)
 

@@ -6,12 +6,9 @@ import soundfile
 from builders.files import write
 
 COMMON = "--model a.pth --device cpu"
-#: Name → (command, whether its standard output is the file).
 WRITERS = {
-    "score": (f"score generic list.csv --split all --workers 0 --samples 8000 {COMMON} --out scores.txt", False),
-    "predict as JSON": (f"predict wav --json --samples 8000 {COMMON}", True),
-    "predict as CSV": (f"predict wav --csv --samples 8000 {COMMON}", True),
-    "calibrate": ("calibrate apply c.json first.txt --out scores.txt", False),
+    "score": f"score generic list.csv --split all --workers 0 --samples 8000 {COMMON} --out scores.txt",
+    "calibrate": "calibrate apply c.json first.txt --out scores.txt",
 }
 READERS = {
     "evaluate": "evaluate generic scores.txt --keys list.csv --phase all --allow-partial --resamples 5",
@@ -21,8 +18,8 @@ NUM_RECORDINGS = 8
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, spectral_detector):
-    """A detector, eight readable recordings and a damaged one, a key, and the scores of a first system."""
+def folder(tmp_path, monkeypatch, spectral_detector, output):
+    """A detector, eight readable recordings and a damaged one, a key, the scores of a first system, and its calibration."""
     monkeypatch.chdir(tmp_path)
     spectral_detector.save("a.pth")
     rng = np.random.default_rng(0)
@@ -37,19 +34,23 @@ def folder(tmp_path, monkeypatch, spectral_detector):
         scores.append(f"wav/u{number} {rng.standard_normal()}")
     write(tmp_path / "list.csv", key)
     write(tmp_path / "first.txt", scores)
+    output("calibrate fit generic first.txt --keys list.csv --phase all --allow-partial --save c.json")
     return tmp_path
 
 
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_every_written_score_file_is_read_by_evaluate_and_calibrate(folder, command, output, writer, reader):
-    if writer == "calibrate":
-        fit = "calibrate fit generic first.txt --keys list.csv --phase all --allow-partial --save c.json"
-        output(fit)
-    words, is_printed = WRITERS[writer]
-    _, out, err = command(words)  # a damaged recording makes the status 1
-    if is_printed:
-        (folder / "scores.txt").write_text(out)
-    assert (folder / "scores.txt").is_file(), err
+def test_score_files_of_score_and_calibrate_are_read_by_evaluate_and_calibrate(command, output, writer, reader):
+    command(WRITERS[writer])  # with status 1, because a recording is damaged
+    out, err = output(READERS[reader])
+    assert f"{NUM_RECORDINGS // 2} bona fide" in out + err
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("flag", ["--json", "--csv"])
+def test_rows_that_predict_prints_are_read_by_evaluate_and_calibrate(folder, output, flag, reader):
+    printed = output(f"predict wav {flag} --samples 8000 {COMMON}", status=1).out
+    (folder / "scores.txt").write_text(printed)
     out, err = output(READERS[reader])
     assert f"{NUM_RECORDINGS // 2} bona fide" in out + err

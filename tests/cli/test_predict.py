@@ -24,13 +24,14 @@ FILES = ["speech/a.wav", "speech/b.flac", "speech/more/c.WAV"]
 
 @pytest.fixture(scope="module")
 def speech_folder(tmp_path_factory):
-    """A folder with a checkpoint, three recordings, one of them in a subfolder, and one of two minutes and a second."""
+    """A folder with a checkpoint, three recordings, one of them in a subfolder, and two of two minutes and a second."""
     speech_folder = tmp_path_factory.mktemp("predict")
     seeded_detector({"frontend": "lfcc", "backend": "asp_mlp"}).save(speech_folder / "model.pth")
     for name in ("speech/more", "empty"):
         (speech_folder / name).mkdir(parents=True)
     for seed, (name, seconds) in enumerate(zip([*FILES, "long.flac"], (1.5, 0.5, 1.5, 121))):
         soundfile.write(speech_folder / name, 0.448 * voice(seed, seconds), 16000)
+    soundfile.write(speech_folder / "long.mp3", *soundfile.read(speech_folder / "long.flac"))
     (speech_folder / "speech" / "notes.txt").write_text("name: tiny\n")
     return speech_folder
 
@@ -91,13 +92,13 @@ def test_a_calibration_applies_to_each_window_of_a_track(rows, calibrations):
     assert row["probabilities"] == decider.probabilities(scores).tolist()
 
 
-def test_recordings_of_the_same_name_have_pictures_of_their_own(predict, speech_folder, tmp_path):
+def test_pictures_of_recordings_of_the_same_name_are_numbered(predict, speech_folder, tmp_path):
     namesake = shutil.copy(speech_folder / FILES[0], tmp_path)
     predict(FILES[0], namesake, "--plot", tmp_path / "pictures")
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_flags_that_show_more_never_change_a_score(rows, calibrations, tmp_path):
+def test_the_flags_track_and_plot_do_not_change_a_score(rows, calibrations, tmp_path):
     """With --samples, without further flags, and with a calibration; below and above two minutes."""
     for words in (["--samples", "16000"], [], ["--calibration", calibrations / "second.json"]):
         for name in ("speech/a.wav", "long.flac"):
@@ -172,15 +173,11 @@ def test_an_unfit_recording_has_no_probability(rows, calibrations, tmp_path):
         assert row["reason"].startswith(reason)
 
 
-@pytest.mark.parametrize("suffix", ["flac", "mp3"])
-def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, detector, speech_folder, tmp_path, suffix):
-    path = speech_folder / "long.flac"
-    if suffix == "mp3":  # only decoding tells its length
-        path = tmp_path / "long.mp3"
-        soundfile.write(path, soundfile.read(speech_folder / "long.flac")[0], 16000)
-    (long,), err = rows(path, "--hop", "4")
-    assert f"long.{suffix} lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
-    track = detector.score_track(path, hop=4)
+@pytest.mark.parametrize("name", ["long.flac", "long.mp3"])  # of an MP3 file, only decoding tells the length
+def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, detector, name):
+    (long,), err = rows(name, "--hop", "4")
+    assert f"{name} lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
+    track = detector.score_track(name, hop=4)
     assert long["score"] == close(track.score)
     facts = {"method": "track", "window": 64600 / 16000, "hop": 4.0, "windows": len(track)}
     assert long | facts == long
@@ -188,25 +185,25 @@ def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, dete
     assert long["lowest"] == close({"score": lowest, "start": start, "end": end})
 
 
-def test_two_minutes_and_with_samples_full_any_length_are_scored_in_one_piece(rows, detector, speech_folder, tmp_path):
-    short = tmp_path / "short.flac"
-    soundfile.write(short, soundfile.read(speech_folder / "long.flac", frames=120 * 16000)[0], 16000)
-    for path, flags, facts in (
-        (short, [], {"method": "whole", "duration": 120}),
-        ("long.flac", ["--samples", "full"], {"method": "whole", "duration": 121}),
-    ):
-        (row,), err = rows(path, *flags)
-        assert not err
-        assert row | facts == row
-        assert row["score"] == close(detector.score(path))
+def test_a_recording_of_two_minutes_is_scored_in_one_piece(rows, detector, speech_folder, tmp_path):
+    path = tmp_path / "short.flac"
+    soundfile.write(path, soundfile.read(speech_folder / "long.flac", frames=120 * 16000)[0], 16000)
+    (row,), _ = rows(path)
+    assert (row["method"], row["duration"]) == ("whole", 120)
+    assert row["score"] == close(detector.score(path))
 
 
-def test_a_long_recording_that_is_cut_off_is_an_error(rows, speech_folder, tmp_path):
+def test_with_samples_full_a_longer_recording_is_scored_in_one_piece(rows, detector):
+    (row,), _ = rows("long.flac", "--samples", "full")
+    assert (row["method"], row["duration"]) == ("whole", 121)
+    assert row["score"] == close(detector.score("long.flac"))
+
+
+def test_a_long_recording_that_is_cut_off_has_an_error_in_place_of_a_score(rows, speech_folder, tmp_path):
     (tmp_path / "cut.flac").write_bytes((speech_folder / "long.flac").read_bytes()[:-5000])
-    (first, second), _ = rows(tmp_path / "cut.flac", "speech/a.wav", "--hop", "4", status=1)
-    assert "score" not in first
-    assert "cut off" in first["error"]
-    assert "score" in second
+    (row,), _ = rows(tmp_path / "cut.flac", "--hop", "4", status=1)
+    assert "score" not in row
+    assert "cut off" in row["error"]
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +337,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(speech_folder, flags, shown):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_each_file_that_cannot_be_scored_has_its_reason(predict, speech_folder, tmp_path):
+def test_each_file_that_cannot_be_scored_has_a_reason_in_the_table(predict, speech_folder, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "cut.wav").write_bytes((speech_folder / FILES[0]).read_bytes()[:20044])
@@ -373,19 +370,20 @@ def test_control_characters_in_the_names_of_files_are_escaped(predict, speech_fo
 OTHER = "the calibration does not belong to this detector: it was learned from scores of "
 
 
-def test_what_predict_refuses_is_one_line_before_any_row(refused, speech_folder, calibrations, monkeypatch):
+FRAMES = "was learned from scores of frames of 20 ms, not of recordings"
+
+
+def test_unfit_flags_and_files_of_predict_are_refused_in_one_line_before_any_row(
+    refused, speech_folder, calibrations, monkeypatch
+):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
-        ("--samples all", ["--samples must be a number of at least 1, 4sec or full, not 'all'"]),
-        ("--hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
-        ("speech --plot a.png", ["there are 4 recordings: name a folder"]),
-        ("empty", ["empty: holds no audio files"]),
-        ("--calibration {}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),
-        (
-            "--calibration {}/frames.json",
-            ["was learned from scores of frames of 20 ms, not of recordings", "--judgement"],
-        ),
-        ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored
+        ("speech/a.wav --samples all", ["--samples must be a number of at least 1, 4sec or full, not 'all'"]),
+        ("speech/a.wav --hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
+        ("speech/a.wav speech --plot a.png", ["there are 4 recordings: name a folder"]),
+        ("speech/a.wav empty", ["empty: holds no audio files"]),
+        (f"speech/a.wav --calibration {calibrations}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),
+        (f"speech/a.wav --calibration {calibrations}/frames.json", [FRAMES, "--judgement"]),
+        ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),
     ):
-        files = "" if words.startswith("none.wav") else "speech/a.wav"
-        refused(f"predict --model model.pth {files} {words}".format(calibrations), *messages, silent=True)
+        refused(f"predict --model model.pth {words}", *messages, silent=True)

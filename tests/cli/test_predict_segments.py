@@ -84,16 +84,21 @@ def test_stretches_are_written_as_rttm_and_as_labels_of_audacity(predict, speech
     beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
     rttm = read_rttm(tmp_path / "all.rttm")
     assert list(rttm) == ["a", "b", "a_2"]
-    for (name, stretches), segments, labels in zip(LOUD.items(), rttm.values(), beside):
+    for stretches, segments, labels in zip(LOUD.values(), rttm.values(), beside):
         assert near([s[1:3] for s in segments if s.label == "spoof"], stretches)
         lines = [line.split("\t") for line in (speech_folder / labels).read_text().splitlines()]
         assert near([(float(start), float(end)) for start, end, _ in lines], stretches)
+
+
+def test_the_segments_of_an_rttm_file_follow_each_other_from_start_to_end_of_a_recording(predict, tmp_path):
+    predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
+    for segments, seconds in zip(read_rttm(tmp_path / "all.rttm").values(), LENGTHS.values(), strict=True):
         ends = [0.0, *(segment.end for segment in segments)]
         assert [segment.start for segment in segments] == ends[:-1]
-        assert ends[-1] == LENGTHS[name]
+        assert ends[-1] == seconds
 
 
-def test_each_recording_has_a_file_of_its_own_in_a_folder(predict, tmp_path):
+def test_with_folders_as_outputs_each_recording_has_a_file_there(predict, tmp_path):
     predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
     rttm = read_rttm(tmp_path / "all.rttm")
     labels = tmp_path / "labels"
@@ -124,7 +129,7 @@ def test_a_calibration_of_frames_gives_the_threshold_and_the_mean_ratio_of_each_
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
 
 
-def test_flags_that_do_not_fit_frames_are_refused_in_one_line(speech_folder, monkeypatch, refused):
+def test_flags_that_do_not_fit_the_judgement_are_refused_in_one_line(speech_folder, monkeypatch, refused):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--judgement frames --model whole.pth", WHOLE),

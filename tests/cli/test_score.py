@@ -104,7 +104,7 @@ def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(scor
     assert [again[0], *again[2:]] == [rows[0], *rows[2:]]
 
 
-def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path):
+def test_a_calibration_of_another_detector_or_for_other_scores_is_refused_before_scoring(score, tmp_path):
     for flags, message in (
         ("--calibration other.json", "the calibration does not belong to this detector"),
         (

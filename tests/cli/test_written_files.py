@@ -3,6 +3,8 @@
 import os
 import shutil
 import stat
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,10 @@ from builders import slow
 from builders.report_case import make_case
 from builders.small_parts import SPECTRAL_MODEL
 from conftest import seeded_detector
+
+from nes2net.cli.main import main
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
 
 EVALUATE = "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5"
 CALIBRATE = "calibrate fit asvspoof2021_la --keys . --phase eval"
@@ -30,30 +36,20 @@ COMMANDS = {
 }
 
 
-@pytest.fixture
-def folder(corpus, workdir):
-    """The working folder, with everything that the commands read."""
-    make_case(workdir)
+def write_inputs(folder, corpus):
+    """Write everything that the commands read into the working folder."""
+    make_case(folder)
     shutil.copy(next(corpus.rglob("*.flac")), "clip.flac")
-    (workdir / "corpus").symlink_to(corpus)
+    (folder / "corpus").symlink_to(corpus)
     recipe = {
         "model": SPECTRAL_MODEL,
         "data": {"root": "corpus", "num_samples": 8000, "num_workers": 0, "cache": "cache"},
         "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
         "validation": {"augmented": False},
     }
-    (workdir / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     for name in ("a.pth", "b.pth"):
         seeded_detector(recipe["model"]).save(name)
-    return workdir
-
-
-@pytest.fixture
-def mode():
-    """The permissions of a new file; neither the usual ones nor those of a temporary file."""
-    before = os.umask(0o027)
-    yield 0o640
-    os.umask(before)
 
 
 def files(folder):
@@ -61,20 +57,40 @@ def files(folder):
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
-@pytest.mark.parametrize("name", [*slow("export to onnx"), *(name for name in COMMANDS if name != "export to onnx")])
-def test_written_files_are_announced_with_permissions_of_the_umask(name, folder, mode, monkeypatch, command):
-    if name == "export to onnx":
-        pytest.importorskip("onnxscript")
-        pytest.importorskip("onnxruntime")
-        monkeypatch.setattr("nes2net.apps.export.onnx.MAX_FILE_BYTES", 1000)  # its weights are in a second file
-    before = files(folder)
-    status, out, err = command(COMMANDS[name])
-    announced = {Path(word.rstrip(".,;:")) for word in (out + err).split()}
+@pytest.fixture(
+    scope="module", params=[*slow("export to onnx"), *(name for name in COMMANDS if name != "export to onnx")]
+)
+def finished(request, corpus, tmp_path_factory):
+    """The folder in which a command ran, the files that it wrote there, and what it printed."""
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        patch.chdir(folder)
+        if request.param == "export to onnx":
+            pytest.importorskip("onnxscript")
+            pytest.importorskip("onnxruntime")
+            patch.setattr("nes2net.apps.export.onnx.MAX_FILE_BYTES", 1000)  # its weights are in a second file
+        write_inputs(folder, corpus)
+        before = files(folder)
+        umask = os.umask(0o027)  # neither the usual one nor that of a temporary file
+        try:
+            status = main(COMMANDS[request.param].split())
+        finally:
+            os.umask(umask)
+    assert status == 0, err.getvalue()
+    return folder, files(folder) - before, out.getvalue() + err.getvalue()
+
+
+def test_written_files_are_announced(finished):
+    """By themselves or by a folder; the record of a score file, by that file."""
+    folder, written, printed = finished
+    announced = {Path(word.rstrip(".,;:")) for word in printed.split()}
     announced.add(Path("cache"))  # which the recipe names
-    announced |= {Path(f"{path}.json") for path in announced if path.suffix == ".txt"}  # records of score files
-    written = {path.relative_to(folder) for path in files(folder) - before}
-    assert status == 0
-    assert written
-    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
-    assert [path for path in written if not {path, *list(path.parents)[:-1]} & announced] == []
+    announced |= {Path(f"{path}.json") for path in announced if path.suffix == ".txt"}
+    paths = [path.relative_to(folder) for path in written]
+    assert paths
+    assert [path for path in paths if not {path, *list(path.parents)[:-1]} & announced] == []
+
+
+def test_written_files_have_the_permissions_of_the_umask(finished):
+    _, written, _ = finished
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o640}

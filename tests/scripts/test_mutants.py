@@ -54,7 +54,7 @@ def test_a_fault_is_planted_although_its_lines_have_moved(mutants, sites, tmp_pa
         assert mutant.after in path.read_text() != original.decode() == "import math\n\n" + SOURCE
 
 
-def test_the_table_in_the_readme_of_tests_is_that_of_the_list(mutants):
+def test_the_table_in_the_readme_of_tests_is_made_of_the_recorded_mutants(mutants):
     table = "\n".join(mutants.table())
     assert table in (mutants.REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8"), (
         "run scripts/mutants table"

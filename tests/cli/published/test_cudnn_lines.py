@@ -18,7 +18,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("flags", PRINTED)
 @pytest.mark.parametrize("mode", ["", "--eval --eval_output scores.txt"])
-def test_toggled_settings_are_printed(output, flags, mode, tmp_path, monkeypatch):
+def test_only_toggled_settings_of_cudnn_are_printed_before_the_device(output, flags, mode, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = f"--model_name wav2vec2_Nes2Net_X --device cpu --database_path nowhere {flags} {mode}"
     printed = output(words, 2, program=legacy.main).out  # there is no corpus

@@ -23,7 +23,7 @@ NUM_RUNS = {"g200": 17, "single": 3, "all_equal": 7, "inverted": 3, "separated":
 
 
 @pytest.mark.parametrize("name", golden_metrics.NAMES)
-def test_every_published_run_prints_its_output(name, tmp_path, monkeypatch, script):
+def test_every_run_prints_the_published_output_but_for_listed_differences(name, tmp_path, monkeypatch, script):
     case = golden_metrics.load(name, tmp_path)
     monkeypatch.chdir(case.folder)
     results = {run: result for run, result in (case.results | case.cli_errors).items() if "cmd" in result}
@@ -39,14 +39,18 @@ def test_every_published_run_prints_its_output(name, tmp_path, monkeypatch, scri
             assert stderr == "", run
 
 
-def test_keys_are_found_in_each_layout(g200, script):
-    for keys in ("keys", "keys/LA", "keys/LA/CM", "."):
-        for phase in ("hidden", "hidden_track"):
-            stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} {phase}").out
-            assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"], keys
+@pytest.mark.parametrize("keys", ["keys", "keys/LA", "keys/LA/CM", "."])
+def test_keys_are_found_in_a_folder_and_below_it(g200, script, keys):
+    stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} hidden_track").out
+    assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
 
 
-def test_missing_asv_scores_are_named(g200, script):
+def test_the_phase_hidden_is_hidden_track(g200, script):
+    stdout = script("python evaluate_2021_LA.py scores_LA.txt keys hidden").out
+    assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
+
+
+def test_an_evaluation_without_asv_scores_is_refused_with_the_paths_that_were_tried(g200, script):
     (g200.folder / "keys/LA/ASV/ASVTorch_Kaldi/score.txt").unlink()
     stdout, stderr = script("python evaluate_2021_LA.py scores_LA.txt keys eval", status=2)
     assert stdout == ""
@@ -77,7 +81,7 @@ def test_scores_that_do_not_fit_the_key_are_refused(g200, script, change, expect
     assert message in stderr
 
 
-def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script):
+def test_with_allow_partial_the_share_of_scored_trials_is_printed_with_the_figures(g200, script):
     lines = (g200.folder / "scores_LA.txt").read_text().splitlines()[:150]
     write(g200.folder / "edited.txt", lines)
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")

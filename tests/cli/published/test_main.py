@@ -16,7 +16,7 @@ MODEL = "--model_name wav2vec2_Nes2Net_X"
 
 
 @pytest.mark.parametrize("script", PARSERS)
-def test_every_published_flag_has_its_type_and_default(script):
+def test_every_published_flag_is_declared_as_in_the_published_program(script):
     actions = {option: action for action in PARSERS[script]()._actions for option in action.option_strings}
     for flag, kind, default, choices, nargs, action, required in FLAGS[script]:
         argument = actions[flag]
@@ -32,7 +32,7 @@ def recipe(words=""):
     return legacy.recipe_from_flags(legacy.build_parser().parse_args(f"{MODEL} {words}".split()))
 
 
-def test_flags_of_the_model_become_a_recipe():
+def test_published_flags_become_a_recipe():
     full = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
     assert full.train.lr == 2.5e-7
     assert full.augment.algo == 4
@@ -43,22 +43,26 @@ def test_flags_of_the_model_become_a_recipe():
     assert full.ssl_checkpoint == "xlsr2_300m.pt"
 
 
-def test_set_changes_the_recipe():
-    small = recipe("--ssl_config small --set train.schedule=cosine model.backend.dilation=1")
+def test_the_small_front_end_has_no_file_of_pre_training():
+    small = recipe("--ssl_config small")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
     assert small.ssl_checkpoint is None
-    assert small.train.schedule == "cosine"
-    assert small.model["backend"]["dilation"] == 1
+
+
+def test_the_flag_set_changes_keys_of_the_recipe():
+    changed = recipe("--set name=mine train.schedule=cosine model.backend.dilation=1")
+    assert changed.name == "mine"
+    assert changed.train.schedule == "cosine"
+    assert changed.model["backend"]["dilation"] == 1
 
 
 def test_the_flag_frontend_replaces_the_front_end():
     assert recipe("--frontend lps").model["frontend"] == {"name": "lps"}
 
 
-def test_a_recipe_is_named_after_its_parts():
+def test_a_recipe_without_a_name_is_named_after_its_parts():
     assert recipe().name == "wav2vec2_Nes2Net_X"
     assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
-    assert recipe("--frontend lps --set name=mine").name == "mine"
 
 
 def test_a_recipe_without_flags_has_the_published_defaults():
@@ -91,7 +95,7 @@ def test_settings_without_a_published_default_have_that_of_recipes():
 DRAWS = "--augment_rng is used only with --algo: remove it, or add --algo"
 
 
-def test_errors_are_one_line_with_status_2_and_leave_no_file(corpus, workdir, refused):
+def test_errors_of_main_py_are_one_line_with_status_2_and_leave_no_file(corpus, workdir, refused):
     folders = {"corpus": corpus}
     folders["small"] = f"--database_path {corpus} --ssl_config small"
     folders["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders.files import read_json
+from builders.files import read_json, write_scores
 from conftest import load_detector, repository_text
 
 from nes2net import Detector
@@ -58,7 +58,7 @@ def assert_published_average(path: Path, folder: Path) -> None:
             torch.testing.assert_close(tensor, expected)
 
 
-def test_the_printed_command_averages_as_published(run_folder, corpus, script):
+def test_the_printed_command_scores_with_the_published_average(run_folder, corpus, script):
     (run_folder.parent / "DB").symlink_to(corpus)
     script(printed_command("main.py", "--num_average_model"))
     path = run_folder / "Averaged_Model_IDs_56_60_62_76_95_legacy.pth"
@@ -78,6 +78,11 @@ def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus,
     assert read_json(Path("SCORES.json"))["run"]["legacy_train_mode"] is True
     score, in_eval_mode = first_scores("SCORES", wild, "wav", load_detector("CKPT"))
     assert abs(score - in_eval_mode) > 1e-3
+
+
+def test_the_printed_command_evaluates_scores_in_the_wild(workdir, corpus, script):
+    wild = corpus / "release_in_the_wild"
+    write_scores(workdir / "SCORES", {path.stem: number for number, path in enumerate(wild.glob("*.wav"))})
     figure = printed_command("Cal_EER_in_the_wild.py")
     assert script(figure.replace("DIR/", f"{wild}/")).out.startswith("EER: ")
 

@@ -130,8 +130,11 @@ def planned(split):
     return plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
 
 
-def test_no_recording_is_in_two_parts(split, planned):
+def test_the_clips_of_a_part_have_different_names(planned):
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
+
+
+def test_no_recording_is_in_two_parts(split):
     keys = [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert len(keys) == len(set(keys))
@@ -152,14 +155,14 @@ def test_codecs_are_as_frequent_in_both_classes(planned):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 
 
-def test_each_folder_of_own_recordings_is_a_speaker(tmp_path):
+def test_each_folder_of_a_users_recordings_is_a_speaker(tmp_path):
     voices = recordings.own_recordings(folder_of_voices(tmp_path, 3, 4), seed=0)
     pairs = {(r.path.parent.name, r.speaker) for r in voices}
     assert len(pairs) == len({speaker for _, speaker in pairs}) == 4
 
 
 @pytest.mark.parametrize("num_speakers, roles", [(4, {"train", "eval"}), (2, {"any"})])
-def test_of_more_than_two_own_speakers_some_are_kept_for_evaluation(tmp_path, num_speakers, roles):
+def test_of_four_speakers_but_not_of_two_some_are_kept_for_evaluation(tmp_path, num_speakers, roles):
     voices = recordings.own_recordings(folder_of_voices(tmp_path, 3, num_speakers), seed=0)
     assert {r.role for r in voices} == roles
 

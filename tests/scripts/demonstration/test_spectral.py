@@ -16,9 +16,12 @@ def voice():
     return (0.1 * tone + 0.01 * rng.standard_normal(len(time))) * (np.abs(time - 1) > 0.1)
 
 
-def test_mel_bands_and_mfccs_equal_librosas(voice):
+def test_mel_bands_equal_librosas():
     expected = librosa.filters.mel(sr=16000, n_fft=1024, n_mels=80, htk=True)
     np.testing.assert_allclose(spectral.mel_bands(80, 1024), expected, atol=1e-8)
+
+
+def test_mfccs_equal_librosas(voice):
     settings = {"n_mfcc": 31, "n_fft": 512, "hop_length": 160, "n_mels": 40, "fmin": 100, "fmax": 3800, "htk": True}
     expected = librosa.feature.mfcc(y=voice, sr=16000, **settings)[1:]
     frames = expected.shape[1] - 3  # SciPy pads the last windows otherwise

@@ -84,7 +84,7 @@ def convert(tmp_path):
     return run
 
 
-def test_converted_encoder_has_the_same_hidden_states(frontend, convert):
+def test_a_converted_encoder_has_the_same_hidden_states(frontend, convert):
     converted = convert(model_bin(variables_of(frontend)))
     waveform = 0.1 * torch.randn(1, 20_000)
     for state, expected in zip(converted(waveform, layers="all"), frontend(waveform, layers="all"), strict=True):
@@ -125,7 +125,7 @@ def test_encoders_that_the_front_end_cannot_compute_are_refused(frontend, conver
     assert not (tmp_path / "folder").exists()
 
 
-def test_every_cut_of_a_file_is_refused(frontend, convert):
+def test_a_file_that_is_cut_off_is_refused(frontend, convert):
     content = model_bin(variables_of(frontend))
     aliases = len(text("decoder/projection/weight") + text("decoder/embeddings/weight")) + 4
     for length in (*range(0, 400), *range(400, len(content) - aliases, 997)):
