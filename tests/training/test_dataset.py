@@ -301,16 +301,19 @@ def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_
     assert [name in error for name, error in zip(("bad.flac", "empty.wav"), pieces.errors, strict=True)] == [True, True]
 
 
-def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
+@pytest.fixture
+def short(tmp_path):
+    """Sixteen trials of a recording of 100 samples."""
     soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
-    short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+    return [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+
+
+def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, short):
     pieces = list_examples(recipe(data=PIECES).data, short)
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
 
 
-def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_the_least_length(recipe, tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
-    short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_the_least_length(recipe, short):
     values = recipe(data=PIECES)
     batch = inputs_of(training_batches(values, list_examples(values.data, short), None))[0]
     assert batch.shape[1] == 3000

@@ -49,12 +49,11 @@ def test_a_run_draws_its_curves(recipe, drawn_curves):
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_tensorboard_has_the_losses_the_rate_and_the_eer_of_each_epoch(augmented, tmp_path):
+def test_tensorboard_has_the_losses_the_learning_rate_and_the_eer(augmented, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "logs" / train(augmented).name)).Reload()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
-    assert [e.step for e in events.Scalars("loss")] == [1, 2]
 
 
 def test_progress_shows_no_loss_before_that_of_the_first_step_is_read(recipe, monkeypatch):

@@ -64,7 +64,7 @@ FOUR_CLASSES = golden.read("tracing/losses")
 def four_classes(loss):
     """A parametrisation over the cases of ``loss``."""
     cases = [case for case in FOUR_CLASSES["cases"] if case["loss"] == loss]
-    return pytest.mark.parametrize("case", cases, ids=lambda case: f"margin {case['margin']}")
+    return pytest.mark.parametrize("case", cases)
 
 
 def class_vectors():
