@@ -47,8 +47,10 @@ def test_epochs_around_minima_are_validated_as_published(t_max):
 
 
 def test_epochs_from_the_first_that_the_recipe_names_are_validated():
-    """And in any case the last one."""
     assert due(15, first_epoch=10) == [10, 11, 12, 13, 14, 15]
+
+
+def test_the_last_epoch_is_validated_even_before_the_first_that_the_recipe_names():
     assert due(3, first_epoch=10) == [3]
 
 

@@ -208,11 +208,15 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     assert recipe.model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
 
 
-def test_an_empty_section_has_the_keys_of_the_base_or_the_defaults(path):
+def test_an_empty_section_of_a_file_has_the_keys_of_the_base(path):
     Path("plain.yaml").write_text("train: {lr: 1e-6, epochs: 3}\n")
-    Path("empty.yaml").write_text("base: plain.yaml\ntrain:\n")
-    assert load_recipe("empty.yaml").train.epochs == 3
-    assert load_recipe("empty.yaml", ["train="]).train == TrainConfig()
+    path.write_text("base: plain.yaml\ntrain:\n")
+    assert load_recipe(path).train.epochs == 3
+
+
+def test_an_override_that_empties_a_section_gives_it_the_defaults(path):
+    path.write_text("train: {lr: 1e-6, epochs: 3}\n")
+    assert load_recipe(path, ["train="]).train == TrainConfig()
 
 
 def test_about_and_sources_change_no_run(path):
