@@ -48,7 +48,7 @@ def test_only_the_adapter_and_the_back_end_are_trained_and_saved(detector, start
     assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
 
 
-def test_an_adapted_run_resumes_only_with_the_detector_that_it_started_from(detector, start, recipe):
+def test_an_adapted_run_does_not_resume_with_another_detector_than_it_started_from(detector, start, recipe):
     values = recipe({"adapt": LORA, "init_from": start})
     train(values)
     Detector.from_config(detector.config).save(start)
@@ -63,7 +63,7 @@ def test_a_resume_file_of_an_adapted_run_without_a_base_is_refused(start, recipe
 
 
 def test_an_adapted_run_resumes_only_with_the_pre_training_file_of_its_base(recipe, small_model, tmp_path):
-    """Its pre-training file may move, but no other one may take its place."""
+    """The file may move, but no other one may take its place."""
     options = {key: value for key, value in small_model["frontend"].items() if key != "name"}
     torch.manual_seed(0)
     for name in ("ssl.pt", "other.pt"):
@@ -80,7 +80,8 @@ def test_an_adapted_run_resumes_only_with_the_pre_training_file_of_its_base(reci
     refused(run("other.pt"), message)
 
 
-def test_an_adapted_detector_is_trained_further_on_its_base(start, recipe):
+def test_an_adapted_detector_that_is_trained_further_keeps_its_base_and_its_adapter(start, recipe):
+    """The learning rate is below the resolution of float32, so no weight may differ."""
     first = train(recipe({"adapt": LORA, "init_from": start}))
     options = {"init_from": str(first / "epoch_1.pth"), "lr": 1e-30, "weight_decay": 0.0}
     second = train(recipe({"adapt": {"kind": "lora", "rank": 2}, **options}, comment="second"))
@@ -91,7 +92,7 @@ def test_an_adapted_detector_is_trained_further_on_its_base(start, recipe):
 
 
 @pytest.mark.parametrize("adapt", [None, {"kind": "lora", "rank": 4}])
-def test_an_adapted_detector_is_not_trained_further_with_another_adapter(start, recipe, adapt):
+def test_an_adapted_detector_is_not_trained_further_without_its_adapter_or_with_another(start, recipe, adapt):
     first = train(recipe({"adapt": LORA, "init_from": start}))
     another = recipe({"adapt": adapt, "init_from": str(first / "epoch_1.pth")}, comment="another")
     refused(another, r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it")

@@ -23,11 +23,11 @@ def test_the_legacy_stream_starts_from_the_seed_of_the_recipe():
 
 
 @pytest.mark.parametrize("key", OTHER_EFFECTS)
-def test_the_published_order_with_other_effects_is_refused(key):
+def test_the_legacy_stream_is_refused_with_other_effects_than_rawboost(key):
     with input_error(f"`augment.rng` and `augment.{key}` exclude each other"):
         stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
 
 
-def test_the_published_order_in_several_processes_is_refused():
+def test_the_legacy_stream_is_refused_in_several_processes():
     with input_error("2 processes cannot share"):
         stream({"rng": "legacy"}, 2)

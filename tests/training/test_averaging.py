@@ -23,30 +23,32 @@ def weight_in(path):
     return load_state_dict(path)["w"].item()
 
 
-def test_the_file_of_an_average_names_its_epochs_and_their_hashes(tmp_path):
+def test_an_average_records_its_epochs_with_their_hashes_and_the_facts_of_the_run(tmp_path):
+    """The number and the losses of a single epoch are left out."""
     facts = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
     save(tmp_path, 3, 5, 8, **facts, loss=0.5, val_loss_wo_aug=0.1)
     target = average_run(tmp_path, [3, 8]).path
-    assert target.name == "Averaged_Model_IDs_3_8.pth"
     hashes = [hashlib.sha256((tmp_path / f"epoch_{epoch}.pth").read_bytes()).hexdigest() for epoch in (3, 8)]
     average_record = {"ids": [3, 8], "mode": "mean", "sha256": hashes}
-    assert read_record(load_state_dict(target)) == {
-        **facts,
-        "average": average_record,
-    }  # no epoch and losses of the first one
+    assert read_record(load_state_dict(target)) == {**facts, "average": average_record}
 
 
-def test_a_legacy_average_is_the_published_one_and_is_called_legacy(tmp_path):
-    """The published code adds up the last checkpoint, once for each."""
+def test_a_legacy_average_adds_up_the_last_checkpoint_as_published(tmp_path):
+    """Once for each checkpoint. The name of the file says that it is legacy."""
     save(tmp_path, 3, 8)
     legacy = average_run(tmp_path, [3, 8], "legacy").path
     assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
     assert weight_in(legacy) == 8  # (2·c2)/2
 
 
-def test_the_last_epochs_are_averaged_with_weights(tmp_path):
+def test_the_last_saved_epochs_are_averaged(tmp_path):
     save(tmp_path, 3, 9, 10)
-    weighted = average_run(tmp_path, last=2, weights=[0.25, 1]).path
+    assert weight_in(average_run(tmp_path, last=2).path) == 9.5
+
+
+def test_epochs_are_averaged_with_weights_that_name_and_record_state(tmp_path):
+    save(tmp_path, 9, 10)
+    weighted = average_run(tmp_path, [9, 10], weights=[0.25, 1]).path
     assert weighted.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
     assert read_record(load_state_dict(weighted))["average"]["weights"] == [0.25, 1]
     assert weight_in(weighted) == pytest.approx(9.8)
@@ -68,7 +70,7 @@ def test_averages_that_a_run_cannot_have_are_refused(tmp_path, options, message)
 
 
 def test_an_average_of_checkpoints_that_have_changed_is_replaced(tmp_path):
-    """Also if they have the time of an older run, which a copy keeps."""
+    """Here they are older than the average, as a copy that keeps its time may be."""
     save(tmp_path, 1, 2)
     target = average_run(tmp_path, [1, 2]).path
     save_state_dict({"w": torch.tensor([4.0])}, tmp_path / "epoch_2.pth")

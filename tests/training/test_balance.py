@@ -50,7 +50,6 @@ def test_items_of_a_group_come_in_turn():
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
         of_group = times[[name == group for name in OF_CLASS]]
-        assert of_group.sum() == 150
         assert np.ptp(of_group) <= 1
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
 
@@ -119,7 +118,7 @@ def test_an_epoch_without_settings_is_not_balanced():
     assert balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
 
 
-def test_an_epoch_has_the_size_of_the_recipe():
+def test_an_epoch_draws_as_many_items_as_the_recipe_says():
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
 
 
@@ -132,7 +131,7 @@ def test_a_balance_by_a_fact_that_no_trial_states_is_refused():
         balance_of(DataConfig(balance=["codec"]), TRIALS)
 
 
-def test_balances_of_other_settings_or_trials_have_other_digests():
+def test_digests_of_balances_are_equal_only_for_the_same_settings_and_trials():
     by_class = DataConfig(balance=["class"])
     other_settings = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
     digests = [balance_of(data, TRIALS).digest() for data in (by_class, *other_settings)]

@@ -244,14 +244,14 @@ def test_a_reverberation_has_no_delay_only_with_labels_of_frames(recipe, trials,
         assert np.abs(click).argmax() == place
 
 
-def test_a_run_resumes_after_its_noise_was_moved(recipe, folders, tmp_path):
+def test_a_run_whose_noise_was_moved_is_the_same_run(recipe, folders, tmp_path):
     folder = train(recipe(augment=folders, train={"epochs": 1}))
     (tmp_path / "moved").symlink_to(folders["musan"])
     moved = {**folders, "musan": str(tmp_path / "moved")}
     assert train(recipe(augment=moved, train={"epochs": 1})) == folder
 
 
-def test_a_run_whose_recipe_lacks_a_newer_key_resumes(recipe, folders):
+def test_a_run_whose_stored_recipe_lacks_a_newer_key_is_the_same_run(recipe, folders):
     values = recipe(augment=folders, train={"epochs": 1})
     folder = train(values)
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -264,6 +264,7 @@ PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 
 def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
+    """Named after their samples. A last piece below ``min_piece`` is left out."""
     pieces = list_examples(recipe(data=PIECES).data, trials)
     expected = {}
     for trial in trials:
@@ -297,19 +298,24 @@ def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_
     bad = [Trial(name, tmp_path / name, "spoof") for name in ("bad.flac", "empty.wav")]
     pieces = list_examples(data, [*bad, *trials])
     assert pieces.trials == list_examples(data, trials).trials
-    assert [name in error for name, error in zip(("bad.flac", "empty.wav"), pieces.errors, strict=True)] == [True, True]
+    of_bad, of_empty = pieces.errors
+    assert "bad.flac" in of_bad
+    assert "empty.wav" in of_empty
 
 
-def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
+@pytest.fixture
+def short(tmp_path):
+    """Sixteen trials of a recording of 100 samples."""
     soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
-    short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+    return [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+
+
+def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, short):
     pieces = list_examples(recipe(data=PIECES).data, short)
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
 
 
-def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros(recipe, tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
-    short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
+def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_the_least_length(recipe, short):
     values = recipe(data=PIECES)
     batch = inputs_of(training_batches(values, list_examples(values.data, short), None))[0]
     assert batch.shape[1] == 3000

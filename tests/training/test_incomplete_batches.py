@@ -32,7 +32,7 @@ def num_steps(folder):
     return int(moments[0]["step"])
 
 
-def test_the_steps_of_ctrsvdd_are_the_published(shared):
+def test_an_epoch_of_ctrsvdd_has_the_published_number_of_steps_and_size_of_the_last(shared):
     path = SHARED / "golden" / "originals" / "ctrsvdd_batches.json"
     published = read_json(path)
     batches = EpochBatches(published["items"], published["batch_size"], 1, True, drop_last=published["drop_last"])

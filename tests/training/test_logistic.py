@@ -43,24 +43,49 @@ def detector_of(folder):
     return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
 
 
-def test_scores_and_losses_are_those_of_scikit_learn(probe, trials, dev_trials):
-    folder = train(probe(), device="cpu")
+@pytest.fixture
+def folder(probe):
+    """The run folder of a probe."""
+    return train(probe(), device="cpu")
+
+
+def embeddings_in(folder):
+    return np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
+
+
+def targets_of(trials):
+    return np.array([trial.target for trial in trials])
+
+
+def scores_of(detector, trials):
+    return np.array([detector.score(trial.path) for trial in trials])
+
+
+def test_scores_are_those_of_scikit_learn(folder, trials, dev_trials):
     detector = detector_of(folder)
-    targets = np.array([trial.target for trial in trials])
-    embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
-    scores = np.array([detector.score(trial.path) for trial in dev_trials])
     with torch.inference_mode():
         waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in dev_trials]
         rows = torch.cat([detector.embeddings(waveform, "backend") for waveform in waveforms]).double().numpy()
-    expected = decisions(embeddings, targets, rows)
+    expected = decisions(embeddings_in(folder), targets_of(trials), rows)
     weights = np.abs(detector.backend.linear.weight.numpy(force=True)[0])  # terms of a sum, which may cancel
-    assert_allclose(scores, expected, rtol=0, atol=1e-6 * (np.abs(rows) @ weights).max())
-    (row,) = history_of(folder)
-    signs = np.array([1 if trial.target else -1 for trial in dev_trials])
-    loss = np.logaddexp(0, -signs * scores).mean()
-    assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7)
-    odds = decisions(embeddings, targets, embeddings)
-    assert row["loss"] == pytest.approx(np.logaddexp(0, np.where(targets, -odds, odds)).mean(), abs=1e-5)
+    largest_score = (np.abs(rows) @ weights).max()
+    assert_allclose(scores_of(detector, dev_trials), expected, rtol=0, atol=1e-6 * largest_score)
+
+
+def mean_loss(odds, targets):
+    return np.logaddexp(0, np.where(targets, -odds, odds)).mean()
+
+
+def test_the_training_loss_is_that_of_scikit_learn(folder, trials):
+    embeddings = embeddings_in(folder)
+    targets = targets_of(trials)
+    expected = mean_loss(decisions(embeddings, targets, embeddings), targets)
+    assert history_of(folder)[0]["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_development_loss_is_that_of_the_scores(folder, dev_trials):
+    expected = mean_loss(scores_of(detector_of(folder), dev_trials), targets_of(dev_trials))
+    assert history_of(folder)[0]["val_loss_wo_aug"] == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("c", [1e-2, 1e6])
@@ -92,10 +117,9 @@ def test_labels_stay_with_their_embeddings_if_a_file_cannot_be_read(probe, corpu
     copy = shutil.copytree(corpus, tmp_path / "copy")
     (copy / trials[0].path.relative_to(corpus)).write_bytes(b"fLaC")
     folder = train(probe(data={"root": str(copy)}), device="cpu")
-    embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
-    targets = np.array([trial.target for trial in trials[1:]])
-    weight, bias, _ = fit_logistic(embeddings, targets, 1e6)
-    scores = [detector_of(folder).score(trial.path) for trial in trials[1:]]
+    embeddings = embeddings_in(folder)
+    weight, bias, _ = fit_logistic(embeddings, targets_of(trials[1:]), 1e6)
+    scores = scores_of(detector_of(folder), trials[1:])
     assert_allclose(scores, embeddings @ weight + bias, rtol=1e-3, atol=1e-3)
 
 

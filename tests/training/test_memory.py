@@ -20,14 +20,14 @@ def too_large(where, recipe, message):
 
 
 @pytest.mark.parametrize(
-    "where, advice",
+    "where, facts",
     [
         (VALIDATION, "validation, which computes 4 × 4000 samples at once; the last save is intact"),
         (STEP, "step 0, which computes 4 × 4000 samples .* nothing is saved yet"),
     ],
 )
-def test_too_little_memory_is_refused_with_settings_that_need_less(recipe, where, advice):
-    too_large(where, recipe(), f"the memory of cpu ran out in epoch 1, .*{advice}")
+def test_too_little_memory_is_refused_with_what_was_computed_and_what_is_saved(recipe, where, facts):
+    too_large(where, recipe(), f"the memory of cpu ran out in epoch 1, .*{facts}")
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_the_rate_of_asvspoof5_changes_every_step_as_published():
 
 
 def test_a_constant_rate_stays_after_its_warm_up():
+    """From the first step if there is no warm-up."""
     assert rates(4, 5, lr=2.5e-7) == [2.5e-7] * 5
     assert rates(4, 6, lr=1.0, warmup_steps=3) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 

@@ -93,7 +93,7 @@ def test_gradients_of_fp16_are_clipped_without_their_scale(gradients, fp16):
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
 )
-def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, data, options):
+def test_accumulated_parts_have_the_gradients_and_the_loss_of_the_batch(recipe, gradients, data, options):
     """Parts of 4, 4 and 3 utterances have classes in uneven shares, and the length of the batch.
 
     The model has no batch normalisation, whose statistics are those of a part.
@@ -109,19 +109,32 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, da
     assert gradients_of_runs[3][1] == pytest.approx(gradients_of_runs[1][1], rel=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{"freeze_frontend_epochs": 1}, {"freeze_frontend": True}], ids=["first", "never"])
-def test_a_front_end_keeps_its_weights_while_it_is_frozen(recipe, model_with_dropout, settings):
+@pytest.fixture
+def frontend_weights(recipe, model_with_dropout):
+    """A function that gives the weights of the front-end at the start of a run and after each of its two epochs."""
+
+    def of_epochs(**settings):
+        values = recipe(model=model_with_dropout, train={**settings, "keep": "all", "weight_decay": 0.1})
+        folder = train(values)
+        torch.manual_seed(values.seed)
+        start = Detector.from_config(values.model).state_dict()
+        keys = [key for key, tensor in start.items() if key.startswith("ssl_model.") and tensor.is_floating_point()]
+        states = [start, *(load_state_dict(folder / f"epoch_{epoch}.pth") for epoch in (1, 2))]
+        return [{key: state[key] for key in keys} for state in states]
+
+    return of_epochs
+
+
+def test_a_frozen_front_end_keeps_its_weights(frontend_weights):
     """Bit for bit, without weight decay."""
-    values = recipe(model=model_with_dropout, train={**settings, "keep": "all", "weight_decay": 0.1})
-    folder = train(values)
-    torch.manual_seed(values.seed)
-    start = Detector.from_config(values.model).state_dict()
-    first = load_state_dict(folder / "epoch_1.pth")
-    second = load_state_dict(folder / "epoch_2.pth")
-    is_never_trained = "freeze_frontend" in settings
-    for key, tensor in start.items():
-        is_of_frontend = key.startswith("ssl_model.")
-        if is_of_frontend and tensor.is_floating_point():
-            assert torch.equal(first[key], tensor)
-        if is_of_frontend and key.endswith("fc1.weight"):
-            assert torch.equal(second[key], tensor) == is_never_trained
+    start, first, second = frontend_weights(freeze_frontend=True)
+    assert same(first, start)
+    assert same(second, start)
+
+
+def test_a_front_end_that_is_frozen_in_the_first_epoch_is_trained_in_the_second(frontend_weights):
+    start, first, second = frontend_weights(freeze_frontend_epochs=1)
+    assert same(first, start)
+    for key, tensor in second.items():
+        if key.endswith("fc1.weight"):
+            assert not torch.equal(tensor, start[key]), key

@@ -80,7 +80,7 @@ def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", ["auto", "never"])
-def test_a_step_that_is_not_finite_changes_no_weight(outcomes, graph):
+def test_a_step_whose_loss_is_not_finite_changes_no_weight_and_is_named(outcomes, graph):
     row = outcomes["not finite"][graph]
     assert row["changed"] == []
     assert f"the loss is nan in epoch 1, step 4 (utterances {row['utterances']})" in row["message"]

@@ -60,8 +60,16 @@ def whole_run(runs, tmp_path_factory):
     return next(uninterrupted.glob("*_tiny_*"), None) or train(runs("whole", output=str(uninterrupted)))
 
 
-def handlers():
-    return signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def uninterrupted(runs, whole_run):
+    """A function that gives the folder of an uninterrupted run; only those with changes are trained anew."""
+
+    def trained(**changes):
+        if any(changes.values()):
+            return train(runs("whole", **changes))
+        return whole_run
+
+    return trained
 
 
 #: Changes of a recipe, and the steps at which it is stopped; the fast tests try the first four. The back-end gf and
@@ -94,18 +102,25 @@ LORA = RUNS["lora"]["train"]
 
 
 @pytest.mark.parametrize("name", [*list(RUNS)[:4], *slow(*list(RUNS)[4:])])
-def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, whole_run, name):
+def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, uninterrupted, name):
     changes = dict(RUNS[name])
     moments = changes.pop("at")
-    if changes.keys() - {"data"}:  # the number of workers does not matter
-        whole_run = train(runs("whole", **changes))
-    before = handlers()
+    whole_run = uninterrupted(**changes)
     for epoch, step in moments:
         assert place_of(stop(runs("torn", **changes), epoch, step)) == (epoch, step + 1)  # the step is done
-        assert handlers() == before
         torch.manual_seed(99)  # nothing may depend on the state that the interruption left
         random.seed(99)
     assert_same_run(train(runs("torn", **changes)), whole_run)
+
+
+def handlers():
+    return signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+
+def test_a_stopped_run_restores_the_handlers_of_signals(recipe):
+    before = handlers()
+    stop(recipe(), 1, 0)
+    assert handlers() == before
 
 
 def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path):
@@ -125,30 +140,39 @@ def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_p
     assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole_run)
 
 
-def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_from(runs, whole_run):
-    """One that is saved for others to use names it without paths."""
+def record_of(file):
+    return read_record(load_state_dict(file))
+
+
+@pytest.fixture
+def started(runs, whole_run):
+    """The folder of an interrupted run that started from a checkpoint, and the provenance of that checkpoint."""
     start = min(whole_run.glob("epoch_*.pth"))
     recipe = runs("torn", train={"init_from": str(start), "epochs": 1})
     stop(recipe, 1, 1)
-    folder = train(recipe)
-    first = read_record(load_state_dict(start))
+    return train(recipe), Provenance.read(record_of(start))
+
+
+def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_from(started):
+    folder, start = started
+    for file in (folder / "epoch_1.pth", average_run(folder, last=1).path):
+        assert record_of(file)["started_from"] == [start.only_training_data().to_dict()]
+
+
+def test_a_checkpoint_saved_for_others_names_its_start_without_folders(started):
+    folder, start = started
     Detector.from_pretrained(folder / "epoch_1.pth", "cpu").save(folder / "shared.pth")
-    checkpoints = (folder / "epoch_1.pth", average_run(folder, last=1).path, folder / "shared.pth")
-    starts = [read_record(load_state_dict(file))["started_from"] for file in checkpoints]
-    saved_start, shared = (
-        Provenance.read(first).only_training_data(with_paths).to_dict() for with_paths in (True, False)
-    )
-    assert starts == [[saved_start], [saved_start], [shared]]
+    expected = start.only_training_data(folders=False).to_dict()
+    assert record_of(folder / "shared.pth")["started_from"] == [expected]
 
 
-@pytest.mark.parametrize("mode", ["eval", *slow("train")])
-def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, whole_run, mode):
-    """The run stops at once, because the epoch's training is saved already.
+@pytest.mark.parametrize("changes", [{}, *slow({"validation": {"mode": "train"}})], ids=["eval", "train"])
+def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, uninterrupted, changes):
+    """It stops amid the validation, because the epoch's training is saved already.
 
     In train mode it forgets what the batch statistics have learnt of the development set by then.
     """
-    changes = {"validation": {"mode": mode}}
-    whole_run = whole_run if mode == "eval" else train(runs("whole", **changes))
+    whole_run = uninterrupted(**changes)
     torn = runs("torn", **changes)
     values = loop.Validator._loss_and_figures
 
@@ -253,7 +277,7 @@ def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypat
     assert [path.name for path in train(values).glob("*.pth")] == ["epoch_1.pth"]
 
 
-def test_a_run_cut_off_between_the_files_of_an_epoch_ends_that_epoch_alike(runs):
+def test_a_run_cut_off_between_the_files_of_an_epoch_resumes_to_the_same_end(runs):
     """Before any of the writes that end an epoch."""
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
     whole_run = train(runs("whole", train=schedule))
@@ -282,7 +306,7 @@ def command_of(recipe, tmp_path):
     return ["train", str(path), "--device", "cpu"]
 
 
-def test_a_full_disk_keeps_the_last_save(runs, whole_run, tmp_path, capsys):
+def test_a_run_that_a_full_disk_ended_resumes_from_the_last_save(runs, whole_run, tmp_path, capsys):
     """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
@@ -300,7 +324,6 @@ def test_a_full_disk_keeps_the_last_save(runs, whole_run, tmp_path, capsys):
     assert "cannot be written" in line
     assert "the same command resumes" in line
     assert resume.read_bytes() == before
-    assert not list(resume.parent.glob(".*.tmp"))
     assert_same_run(train(torn), whole_run)
 
 
@@ -342,27 +365,33 @@ def test_a_run_whose_data_went_away_resumes_when_it_is_back(runs, whole_run, cor
     assert_same_run(train(torn), whole_run)
 
 
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_amid_a_save(state):
+    """Kill this process when the file is complete, but has another name yet."""
+    os.replace = kill
+    state.save()
+
+
 @pytest.mark.parametrize(
-    "changes, amid_a_save", [({}, True), *slow(({}, False), (LORA, False))], ids=["saving", "", "lora"]
+    "changes, kill_in_step, is_file_left",
+    [({}, kill_amid_a_save, True), *slow(({}, kill, False), (LORA, kill, False))],
+    ids=["saving", "", "lora"],
 )
-def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, whole_run, monkeypatch, changes, amid_a_save):
+def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, uninterrupted, changes, kill_in_step, is_file_left):
     """A separate process is killed (kill −9) in the second epoch; it saves after each step."""
     torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
     step = loop.Trainer.train_step
 
-    def kill(*_):
-        os.kill(os.getpid(), signal.SIGKILL)
-
     def killed(self, batches, epoch, number, due):
         done = step(self, batches, epoch, number, due)
         if (epoch, number) == (2, 1):  # the weights have changed
-            if amid_a_save:
-                monkeypatch.setattr(os, "replace", kill)  # the file is complete, but has another name yet
-                self.state.save()
-            kill()
+            kill_in_step(self.state)
         return done
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Trainer, "train_step", killed)
         process = get_context("fork").Process(target=train, args=(torn,))
         process.start()
@@ -370,8 +399,8 @@ def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, whole_run, monkeyp
     folder = folder_of(torn)
     assert process.exitcode == -signal.SIGKILL
     assert place_of(folder) == (2, 1)
-    assert bool(list(folder.glob(".*.tmp"))) == amid_a_save
-    assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole_run)
+    assert bool(list(folder.glob(".*.tmp"))) == is_file_left
+    assert_same_run(train(torn), uninterrupted(train=changes))
 
 
 def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
@@ -386,7 +415,7 @@ def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
 
 
 def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch):
-    """As the system does if memory runs out: training stops with the last save."""
+    """The system kills one if memory runs out. Training stops with the last save."""
     values = {"save_every_minutes": 0.0}
     original = TrainingSet.prepare
     torn = runs("torn", train=values, data={"num_workers": 1})

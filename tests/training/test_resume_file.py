@@ -69,7 +69,7 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["val_loss_w_aug", "seconds"])
-def test_epochs_are_ranked_only_by_a_value_of_the_development_set(tmp_path, key):
+def test_epochs_are_ranked_only_by_a_value_of_the_development_set_in_the_history(tmp_path, key):
     history(tmp_path, seconds=1.0)
     with input_error("`by` is one of the values of"):
         best_epochs(tmp_path, 1, key)

@@ -28,7 +28,7 @@ def test_deterministic_settings_hold_within_the_context_and_are_restored(monkeyp
     assert settings() == before
 
 
-def test_an_operation_without_a_deterministic_algorithm_is_named():
+def test_an_operation_without_a_deterministic_algorithm_is_refused_by_name():
     with input_error(r"put_ .*: use `train\.deterministic=false`"):
         with cuda_algorithms(deterministic=True):
             torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))

@@ -70,20 +70,26 @@ def test_losses_of_frames_equal_the_published_code(case):
     assert quotients == published
 
 
-@pytest.mark.parametrize(
-    "loss, head, weight", [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)]
-)
-def test_the_development_loss_and_eer_of_frames_are_those_of_its_scores(recipe, root, loss, head, weight):
-    """Computed here from the scores of the saved detector."""
-    values = recipe(
-        model={"frontend": FRONTEND, "backend": {**FRAMES["backend"], "head": head}},
-        segments={"resolutions": [10], "loss": loss, "utterance_weight": weight, "boundary_share": None},
-        data={"crop": "head"},
-        train={"epochs": 1, "batch_size": 8, "loss": EQUAL},
-    )
-    run = train(values, "cpu")
-    (row,) = history_of(run)
-    detector = Detector.from_pretrained(run / "epoch_1.pth").eval()
+@pytest.fixture
+def validated(recipe, root):
+    """A function that trains an epoch, and gives its row of the history, its detector and the development set."""
+
+    def train_and_read(head="linear", **segments):
+        values = recipe(
+            model={"frontend": FRONTEND, "backend": {**FRAMES["backend"], "head": head}},
+            segments={"resolutions": [10], "boundary_share": None, **segments},
+            data={"crop": "head"},
+            train={"epochs": 1, "batch_size": 8, "loss": EQUAL},
+        )
+        run = train(values, "cpu")
+        detector = Detector.from_pretrained(run / "epoch_1.pth").eval()
+        return history_of(run)[0], detector, *development_set(values, root)
+
+    return train_and_read
+
+
+def development_set(values, root):
+    """Read waveforms, the labels of their frames of 10 ms, and the classes of the utterances."""
     trials = Segments(values).trials("dev")
     labels = partialspoof.segment_labels(root, "dev", 10)
     waveforms = []
@@ -93,20 +99,47 @@ def test_the_development_loss_and_eer_of_frames_are_those_of_its_scores(recipe, 
         frames = np.repeat(labels[trial.id], 160)[: len(waveform)]  # which is repeated if it is shorter
         waveforms.append(torch.from_numpy(head_crop(waveform, 8000)))
         truth.append(head_crop(frames, 8000).reshape(-1, 160).min(1))
+    classes = torch.tensor([trial.target for trial in trials])
+    return torch.stack(waveforms), torch.from_numpy(np.stack(truth)).long(), classes
+
+
+HALF = torch.tensor([0.5, 0.5])
+
+
+def cross_entropy_of_frames(logits, truth):
+    return cross_entropy(logits.flatten(0, 1), truth.flatten(), HALF)
+
+
+def squared_error_of_frames(logits, truth):
+    return (logits - one_hot(truth, 2)).square().mean()
+
+
+@pytest.mark.parametrize(
+    "loss, head, weight, loss_of_frames",
+    [
+        (EQUAL, "linear", 1.0, cross_entropy_of_frames),
+        ("cosine_error", "p2sgrad", 0.5, squared_error_of_frames),
+        (EQUAL, "linear", 0.0, cross_entropy_of_frames),
+    ],
+)
+def test_the_development_loss_is_that_of_frames_and_the_weighted_one_of_utterances(
+    validated, loss, head, weight, loss_of_frames
+):
+    """Computed here from the logits of the saved detector."""
+    row, detector, waveforms, truth, classes = validated(head, loss=loss, utterance_weight=weight)
     with torch.no_grad():
-        waveforms = torch.stack(waveforms)
         logits = detector.segment_logits(waveforms)[10]
-        utterance_logits = detector(waveforms)
-        scores = detector.segment_scores(waveforms)[10].numpy()
-    truth = torch.from_numpy(np.stack(truth)[:, : logits.shape[1]]).long()
-    half = torch.tensor([0.5, 0.5])
-    of_frames = (logits - one_hot(truth, 2)).square().mean()
-    if loss is EQUAL:
-        of_frames = cross_entropy(logits.flatten(0, 1), truth.flatten(), half)
-    of_utterances = cross_entropy(utterance_logits, torch.tensor([trial.target for trial in trials]), half)
+        of_utterances = cross_entropy(detector(waveforms), classes, HALF)
+    of_frames = loss_of_frames(logits, truth[:, : logits.shape[1]])
     assert row["val_loss_wo_aug"] == pytest.approx((of_frames + weight * of_utterances).item(), rel=1e-5)
-    flat = truth.numpy() == 1
-    assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[flat], scores[~flat])[0]
+
+
+def test_the_development_eer_of_frames_is_that_of_their_scores(validated):
+    row, detector, waveforms, truth, _ = validated()
+    with torch.no_grad():
+        scores = detector.segment_scores(waveforms)[10].numpy()
+    is_bonafide = truth[:, : scores.shape[1]].numpy() == 1
+    assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide])[0]
 
 
 def test_training_on_frames_is_the_same_in_accumulated_parts(recipe):
@@ -167,7 +200,7 @@ def recording_of(piece):
     return piece.id.partition("[")[0]
 
 
-def test_pieces_have_their_labels_of_the_recording(cut_into_pieces):
+def test_pieces_have_the_labels_of_their_part_of_the_recording(cut_into_pieces):
     values, trials, labels = cut_into_pieces
     cut = list_examples(values.data, trials, labels=labels)
     for piece, (start, size) in zip(cut.trials, cut.excerpts):

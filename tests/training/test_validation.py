@@ -47,8 +47,10 @@ def test_epochs_around_minima_are_validated_as_published(t_max):
 
 
 def test_epochs_from_the_first_that_the_recipe_names_are_validated():
-    """And in any case the last one."""
     assert due(15, first_epoch=10) == [10, 11, 12, 13, 14, 15]
+
+
+def test_the_last_epoch_is_validated_even_before_the_first_that_the_recipe_names():
     assert due(3, first_epoch=10) == [3]
 
 
@@ -101,16 +103,26 @@ def test_the_development_loss_is_the_published_mean_of_batches(validated):
     assert values["val_loss_wo_aug"] != pytest.approx(cross_entropy(logits, targets, weights).item(), rel=1e-5)
 
 
-def test_rates_and_their_interval_are_those_of_evaluation(validated):
+def classes_of(logits, targets):
+    """The scores of bona fide and of spoofed trials."""
+    return logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
+
+
+def test_the_eer_with_its_threshold_and_the_min_dcf_are_those_of_evaluation(validated):
     values, logits, targets = validated
-    bonafide = logits[targets == 1, 1].numpy()
-    spoof = logits[targets == 0, 1].numpy()
-    assert values["val_eer_wo_aug"] == metrics.compute_eer(bonafide, spoof)[0]
+    bonafide, spoof = classes_of(logits, targets)
+    assert (values["val_eer_wo_aug"], values["eer_threshold"]) == metrics.compute_eer(bonafide, spoof)
     assert values["val_min_dcf_wo_aug"] == metrics.compute_min_dcf(bonafide, spoof)
-    options = {"num_resamples": NUM_RESAMPLES, "seed": 1234}  # fewer than ten speakers: over trials
-    interval = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, **options)
+
+
+BOOTSTRAP = {"num_resamples": NUM_RESAMPLES, "seed": 1234}
+
+
+def test_the_interval_of_the_eer_is_that_of_evaluation(validated):
+    """It draws trials, because there are fewer than ten speakers."""
+    values, logits, targets = validated
+    interval = metrics.bootstrap_interval(metrics.compute_eer, *classes_of(logits, targets), **BOOTSTRAP)
     assert (values["val_eer_wo_aug_low"], values["val_eer_wo_aug_high"]) == interval
-    assert values["eer_threshold"] == metrics.compute_eer(bonafide, spoof)[1]
 
 
 @pytest.fixture
@@ -177,19 +189,18 @@ def test_corpora_with_one_rule_for_the_eer_are_pooled_by_it(detector, trials, ee
     assert values["val_eer_wo_aug"] == expected
 
 
-@pytest.mark.parametrize("num_failed, is_by_speaker", [(0, True), (1, False)])
-def test_the_interval_draws_speakers_unless_files_failed(trials, num_failed, is_by_speaker):
+def test_the_interval_of_the_eer_draws_speakers_and_if_files_failed_trials(trials):
     trials = [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
     targets = targets_of(trials).numpy()
     scores = np.random.default_rng(0).normal(targets, 1)
     speakers = np.array([trial.speaker for trial in trials])
     groups = {"bonafide_groups": speakers[targets == 1], "spoof_groups": speakers[targets == 0]}
-    options = {**groups, "num_resamples": NUM_RESAMPLES, "seed": 1234}
-    expected = metrics.bootstrap_interval(metrics.compute_eer, scores[targets == 1], scores[targets == 0], **options)
-    validated = Validated("wo_aug", trials, targets, {"scores": scores}, num_failed)
-    rates = error_rates(validated, 1, {"la": "asvspoof"}, 1234)
-    interval = rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]
-    assert (interval == expected) is is_by_speaker
+    for num_failed, drawn in ((0, groups), (1, {})):
+        validated = Validated("wo_aug", trials, targets, {"scores": scores}, num_failed)
+        rates = error_rates(validated, 1, {"la": "asvspoof"}, 1234)
+        by_class = scores[targets == 1], scores[targets == 0]
+        expected = metrics.bootstrap_interval(metrics.compute_eer, *by_class, **drawn, **BOOTSTRAP)
+        assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
 
 
 def test_damaged_files_are_omitted_and_named_once(detector, trials, tmp_path, capsys):
@@ -214,8 +225,8 @@ def test_a_development_loss_of_nan_ends_the_run(detector, trials):
 TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
-def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
-    """As published for GF, LGF and LLGF. The loss is that of a training pass without steps."""
+def test_validation_in_train_mode_is_a_training_pass_without_steps(detector, trials):
+    """It has the loss of one, and batch statistics learn from the development set; as published for GF, LGF and LLGF."""
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
     detector_copy = deepcopy(detector).train()

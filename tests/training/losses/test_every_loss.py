@@ -63,7 +63,7 @@ def test_a_mixed_label_of_one_class_is_that_class(name, options):
 
 
 @each_loss
-def test_half_precision_has_a_loss_in_float32(name, options):
+def test_the_loss_of_outputs_in_half_precision_is_computed_in_float32(name, options):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
     for dtype in (torch.float16, torch.bfloat16):
@@ -113,7 +113,7 @@ def test_a_loss_refuses_another_number_of_logits_than_its_own(name):
 @pytest.mark.parametrize(
     "name", ["cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "p2sgrad", "cosine_error"]
 )
-def test_losses_of_several_classes_learn_them(name):
+def test_a_last_layer_learns_four_classes_by_each_loss_of_several_classes(name):
     names = ["A01", "A02", "A03", "bonafide"]
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4, "classes": names}
     torch.manual_seed(0)

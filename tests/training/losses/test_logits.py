@@ -44,7 +44,8 @@ def test_a_batch_without_a_counted_sample_has_the_loss_0_and_the_gradient_0():
     assert not logits.grad.any()
 
 
-def test_the_plain_mean_of_weighted_losses_has_the_gradients_of_pytorchs():
+def test_the_plain_mean_of_weighted_losses_equals_that_of_pytorch():
+    """Value and gradients."""
     logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 0, 1, 0, 1, 0, 0])
     plain_mean = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)

@@ -58,30 +58,53 @@ def test_additive_margin_softmax_equals_the_published(name):
     check(criterion, name, GOLDEN[name]["grad_centers_f64"][BONAFIDE_FIRST])
 
 
-@pytest.mark.parametrize(
-    "case", golden.read("tracing/losses")["cases"], ids=lambda case: f"{case['loss']} {case['margin']}"
-)
-def test_losses_of_many_classes_equal_the_golden_ones(case, monkeypatch):
-    """``aam_softmax_plain`` adds the margin everywhere; beyond π − margin ours is steeper."""
-    tracing = golden.read("tracing/losses")
-    x = torch.tensor(tracing["embeddings"], dtype=torch.float64, requires_grad=True)
-    weights = nn.Parameter(torch.tensor(tracing["weights"], dtype=torch.float64))
-    labels = torch.tensor(tracing["labels"])
-    if case["loss"] == "cross_entropy":
-        criterion = WeightedCrossEntropy(num_classes=4)
-        losses = torch.stack([criterion(row[None] @ weights.T, label[None]) for row, label in zip(x, labels)])
-    else:
-        if case["loss"] == "aam_softmax_plain":
-            monkeypatch.setattr(vectors, "cosines_with_margin", lambda cosine, margin: (cosine.acos() + margin).cos())
-        loss_class = AdditiveMarginSoftmax if case["loss"] == "am_softmax" else AdditiveAngularMarginSoftmax
-        criterion = loss_class(3, case["scale"], case["margin"], num_classes=4)
-        criterion.head.centers = weights
-        losses = torch.stack([criterion(row[None], label[None]) for row, label in zip(x, labels)])
-    # a margin is kept in float32 by am_softmax, as in the published code
-    assert losses.tolist() == pytest.approx(case["per_sample"], abs=2e-6 if case["loss"] == "am_softmax" else 1e-9)
+FOUR_CLASSES = golden.read("tracing/losses")
+
+
+def four_classes(loss):
+    """A parametrisation over the cases of ``loss``."""
+    cases = [case for case in FOUR_CLASSES["cases"] if case["loss"] == loss]
+    return pytest.mark.parametrize("case", cases)
+
+
+def class_vectors():
+    return nn.Parameter(torch.tensor(FOUR_CLASSES["weights"], dtype=torch.float64))
+
+
+def check_case(case, loss_of, weights, tolerance):
+    """Compare the loss of each sample and the norms of the gradients with those of the formula in float64."""
+    x = torch.tensor(FOUR_CLASSES["embeddings"], dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor(FOUR_CLASSES["labels"])
+    losses = torch.stack([loss_of(row[None], label[None]) for row, label in zip(x, labels)])
+    assert losses.tolist() == pytest.approx(case["per_sample"], abs=tolerance)
     gradients = torch.autograd.grad(losses.mean(), (x, weights))
     norms = [gradient.norm().item() for gradient in gradients]
     assert norms == pytest.approx([case["grad_norm_embeddings"], case["grad_norm_weights"]], rel=1e-6)
+
+
+@four_classes("cross_entropy")
+def test_cross_entropy_of_four_classes_equals_its_formula(case):
+    criterion = WeightedCrossEntropy(num_classes=4)
+    weights = class_vectors()
+    check_case(case, lambda x, labels: criterion(x @ weights.T, labels), weights, 1e-9)
+
+
+def check_margin(case, loss_class, tolerance):
+    criterion = loss_class(3, case["scale"], case["margin"], num_classes=4)
+    criterion.head.centers = class_vectors()
+    check_case(case, criterion, criterion.head.centers, tolerance)
+
+
+@four_classes("am_softmax")
+def test_am_softmax_of_four_classes_equals_its_formula(case):
+    """Its margin is kept in float32, as in the published code."""
+    check_margin(case, AdditiveMarginSoftmax, 2e-6)
+
+
+@four_classes("aam_softmax")
+def test_aam_softmax_of_four_classes_equals_its_formula(case):
+    """One sample lies beyond π − margin, where the loss is steeper."""
+    check_margin(case, AdditiveAngularMarginSoftmax, 1e-9)
 
 
 def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
@@ -92,13 +115,19 @@ def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
     assert at_start < criterion(torch.ones(1, 3), torch.tensor([0]))
 
 
-@pytest.mark.parametrize("name", ["am_softmax_fixed_margin", "am_softmax_duration_margin"])
-def test_a_margin_by_duration_equals_that_of_the_third_party_code(name, monkeypatch):
+@pytest.mark.parametrize(
+    "name, margin_of",
+    [
+        ("am_softmax_fixed_margin", lambda config: config["margin"]),
+        ("am_softmax_duration_margin", lambda config: ("duration", config["slope"], config["intercept"])),
+    ],
+    ids=["fixed", "by duration"],
+)
+def test_am_softmax_with_a_fixed_margin_or_one_by_duration_equals_third_party_code(name, margin_of, monkeypatch):
     monkeypatch.setattr(vectors, "cosines", lambda cosines, _: cosines)  # the reference begins with cosines
     published = GOLDEN[name]
     config = published["config"]
-    margin = ("duration", config["slope"], config["intercept"]) if config["adaptive"] else config["margin"]
-    criterion = AdditiveMarginSoftmax(16, config["scale"], margin)
+    criterion = AdditiveMarginSoftmax(16, config["scale"], margin_of(config))
     cosines = published["cosines"].double().requires_grad_()
     losses = criterion._losses_by_class(cosines, None, published["durations_s"].double())
     loss = losses.gather(1, published["labels_column1_is_bonafide"][:, None]).mean()
@@ -168,7 +197,7 @@ def test_prototypes_have_the_published_defaults():
     assert torch.equal(prototypes()(*batch), prototypes(20.0, 0.2, 0.1, 0.1)(*batch))
 
 
-def test_the_gradient_of_prototypes_is_finite_opposite_to_one():
+def test_the_gradient_of_prototypes_is_finite_for_an_embedding_opposite_to_one():
     criterion = prototypes()
     opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
     assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()
@@ -183,8 +212,8 @@ def psi(theta, margin):
 @pytest.mark.parametrize(
     "margin, step, annealed", [(1, 0, 1500.0), (2, 100, 1500 / 11), (3, 10**6, 5.0), (4, None, 5.0), (4, 0, 1500.0)]
 )
-def test_angular_softmax_is_that_of_the_paper(margin, step, annealed):
-    """For mixed labels, too; λ changes as published."""
+def test_the_loss_and_the_annealing_of_angular_softmax_are_the_published(margin, step, annealed):
+    """For mixed labels, too."""
     head = AngularHead(6, 2).double()
     embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     shares = torch.tensor([0, 0, 1, 1, 0.3, 0.5, 0.9])  # of bona fide
@@ -213,7 +242,7 @@ def test_logits_of_angular_softmax_are_those_of_its_head():
     assert_close(AngularSoftmax(head).logits(embeddings), logits, rtol=1e-9, atol=1e-12)
 
 
-def test_gradients_of_angular_softmax_are_finite_at_both_ends():
+def test_gradients_of_angular_softmax_are_finite_for_angles_of_0_and_180_degrees():
     criterion = AngularSoftmax(nn.Linear(2, 2, bias=False), margin=4)
     with torch.no_grad():
         criterion.head.weight.copy_(torch.eye(2))

@@ -1,7 +1,6 @@
 """The packaged recipes: their published values, and two training steps of each on a small corpus."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +136,7 @@ PUBLISHED = {
 
 
 def typed(name):
-    """The values of a recipe as they are typed here, and its model, None for that of PUBLISHED_MODELS."""
+    """The values of a recipe as they are typed here; the model only if it is not that of PUBLISHED_MODELS."""
     overrides = []
     section = ""
     for word in f"{NES2NET_X} recipe: {PUBLISHED[name]}".split():
@@ -146,19 +145,18 @@ def typed(name):
             section = "" if word == "recipe:" else f"{prefix}{word[:-1]}."
         else:
             overrides.append(f"{section}{word}")
-    values = apply_overrides({}, overrides)
-    model = values.pop("model")
-    return values, model if "backend:" in PUBLISHED[name] else None
+    return apply_overrides({}, overrides)
 
 
-def test_there_is_a_recipe_per_published_row():
+def test_the_values_of_each_recipe_are_typed_here():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_values_of_a_recipe_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
-    (values, _) = typed(name)
+    values = typed(name)
+    del values["model"]
     written = recipe.to_readable_dict()
     defaults = Recipe().to_readable_dict()
     for key, value in values.items():
@@ -172,28 +170,40 @@ def with_two_layers(config):
     return {**config, "frontend": {**frontend_options, "encoder_layers": 2}}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_model_of_a_recipe_is_the_published(name):
-    recipe = load_recipe(CONFIGS / f"{name}.yaml")
-    (_, model) = typed(name)
-    if model is not None:
-        assert recipe.model == model
-        return
-    published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
-    if name.startswith("ctrsvdd_"):
-        backend, aggregation = re.fullmatch("ctrsvdd_(nes2net(?:_x)?(?:_selu)?)_(.*)", name).groups()
-        assert recipe.model["backend"]["name"] == backend
-        published["aggregation"] = aggregation
+#: Recipes whose model is typed here, and not that of PUBLISHED_MODELS.
+TYPED_MODELS = [name for name, values in PUBLISHED.items() if "backend:" in values]
+OTHER_MODELS = [name for name in PUBLISHED if name not in TYPED_MODELS and "ctrsvdd" not in name]
+
+
+@pytest.mark.parametrize("name", TYPED_MODELS)
+def test_the_model_of_a_recipe_is_the_one_typed_here(name):
+    assert load_recipe(CONFIGS / f"{name}.yaml").model == typed(name)["model"]
+
+
+def assert_same_model(config, published):
     with torch.device("meta"):
-        recipe_model, published_model = (
-            Detector.from_config(with_two_layers(config)) for config in (recipe.model, published)
-        )
+        recipe_model = Detector.from_config(with_two_layers(config))
+        published_model = Detector.from_config(with_two_layers(published))
     for part_name in ("frontend", "aggregation"):
         assert recipe_model.config[part_name] == published_model.config[part_name]
     assert repr(recipe_model.backend) == repr(published_model.backend)  # with the values that its config leaves out
     assert {k: v.shape for k, v in recipe_model.state_dict().items()} == {
         k: v.shape for k, v in published_model.state_dict().items()
     }
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_the_model_of_a_recipe_is_the_published(name):
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    assert_same_model(recipe.model, {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]})
+
+
+@pytest.mark.parametrize("aggregation", ["sea", "attm", "weighted_sum"])
+@pytest.mark.parametrize("backend", ["nes2net", "nes2net_x", "nes2net_x_selu"])
+def test_the_model_of_a_recipe_of_ctrsvdd_is_the_published_with_the_aggregation_of_its_name(backend, aggregation):
+    recipe = load_recipe(CONFIGS / f"ctrsvdd_{backend}_{aggregation}.yaml")
+    assert recipe.model["backend"]["name"] == backend
+    assert_same_model(recipe.model, {**PUBLISHED_MODELS[recipe.name], "aggregation": aggregation})
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -245,13 +255,15 @@ def overrides(recipe, root, tmp_path):
     backend = recipe.model["backend"]
     corpus = recipe.data.corpora[0].name
     changes = [f"data.root={root if corpus == 'asvspoof2019_la' else root / corpus}", "data.num_workers=0"]
-    changes += ["train.batch_size=2", "train.epochs=1", f"output={tmp_path / 'models'}", f"logs={tmp_path / 'logs'}"]
+    changes += ["train.batch_size=2", f"output={tmp_path / 'models'}", f"logs={tmp_path / 'logs'}"]
     if frontend["name"] == "teacher_student":
         teacher = {"name": "wav2vec2_small", **yaml.safe_load(f"{{{SIZE}}}")}
         Detector.from_config({"frontend": teacher, "backend": backend["backend"]}).save(tmp_path / "teacher.pth")
         changes += [f"model.frontend.teacher={teacher}", "model.frontend.student.encoder_layers=2"]
         changes += [f"train.task.teacher={tmp_path / 'teacher.pth'}", "data.num_samples=8000"]
+        changes.append("train.epochs=2")  # of one step each, of the bona fide half
     else:  # the same kind of front-end
+        changes.append("train.epochs=1")
         kind = "wavlm, encoder_attention_heads: 4" if frontend["name"] == "wavlm_large" else "wav2vec2_small"
         size = SIZE.replace("64", "128") if frontend["name"] == "wav2vec2_large" else SIZE
         size = size.replace(CONVOLUTIONS, CONVOLUTIONS_OF_20_MS) if recipe.segments.resolutions else size
@@ -283,8 +295,7 @@ def overrides(recipe, root, tmp_path):
 #: Of each kind of recipe, one that is trained; the slow ones take seconds. The others differ in the back-end or the
 #: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net trains in
 #: tests/training/test_resume.py.
-TRAINED = [f"asvspoof2019_{name}" for name in ("ensemble", "logistic", "nes2net_x")]
-TRAINED += ["partialspoof_nes2net_x_segments"]
+TRAINED = ["asvspoof2019_ensemble", "asvspoof2019_nes2net_x", "partialspoof_nes2net_x_segments"]
 TRAINED += slow(
     *("asvspoof2019_aasist2_large_margin", "asvspoof2019_aasist_rawboost5", "asvspoof2019_fir_wb"),
     *("asvspoof2019_llgf", "asvspoof2019_mfa", "asvspoof2019_moe_aasist", "asvspoof2019_nes2net_x_lora"),
@@ -297,22 +308,38 @@ TRAINED += slow(
 )
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_two_steps_of_a_recipe_train_every_part_that_it_does_not_freeze(name, corpora_root, tmp_path):
+def trained(name, corpora_root, tmp_path):
+    """A recipe that was trained on its small corpus, its run folder, and its detector before and after."""
     path = CONFIGS / f"{name}.yaml"
     recipe = load_recipe(path, overrides(load_recipe(path), corpora_root, tmp_path))
     if recipe.train.init_from:
         Detector.from_config(recipe.model).save(recipe.train.init_from)
     folder = train(recipe, device="cpu")
-    resume = torch.load(folder / "resume.pt", weights_only=True)
-    probe = recipe.train.optimizer == "logistic"  # which takes no steps, and freezes all but the last layer
-    steps = 1 if recipe.train.task is not None else 2  # of the bona fide half
-    assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == (set() if probe else {steps})
     seed_everything(recipe.seed)
     before = Detector.from_config(with_head(with_adaptation(recipe.model, recipe.train.adapt), recipe.train.loss))
-    after = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
-    frozen = recipe.train.freeze_frontend
-    for part_name in ("aggregation", "backend", *(() if frozen else ("frontend",))):  # everything is trained
-        weights = list(getattr(before, part_name).parameters())
-        changed = any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part_name).parameters()))
-        assert not weights or changed == (part_name == "backend" or not probe), part_name
+    return recipe, folder, before, Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+
+def is_changed(before, after):
+    return any(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters()))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_two_steps_of_a_recipe_train_every_part_that_it_does_not_freeze(name, corpora_root, tmp_path):
+    recipe, folder, before, after = trained(name, corpora_root, tmp_path)
+    resume = torch.load(folder / "resume.pt", weights_only=True)
+    assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == {2}
+    parts = {"aggregation", "backend", "frontend"}
+    if recipe.train.freeze_frontend:
+        parts.remove("frontend")
+    for part_name in parts:
+        part = getattr(before, part_name)
+        if list(part.parameters()):
+            assert is_changed(part, getattr(after, part_name)), part_name
+
+
+def test_the_recipe_of_logistic_regression_trains_only_its_back_end(corpora_root, tmp_path):
+    _, _, before, after = trained("asvspoof2019_logistic", corpora_root, tmp_path)
+    assert is_changed(before.backend, after.backend)
+    assert not is_changed(before.aggregation, after.aggregation)
+    assert not is_changed(before.frontend, after.frontend)
