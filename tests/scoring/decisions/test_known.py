@@ -26,7 +26,7 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_the_threshold_of_development_trials_and_p_values_are_the_golden_ones():
+def test_the_threshold_of_development_trials_and_the_p_values_by_it_are_the_golden_ones():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
@@ -39,7 +39,7 @@ def test_a_threshold_is_read_back_from_its_dictionary():
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
-def test_of_many_development_scores_1000_are_kept():
+def test_of_many_development_scores_1000_are_kept_by_which_95_percent_of_all_pass():
     logits = np.random.default_rng(0).normal(size=(5000, 4))
     threshold = decisions.KnownThreshold.of_logits(logits)
     assert len(threshold.scores) == 1000
@@ -59,7 +59,7 @@ def reference():
 
 
 def test_distances_to_training_trials_are_the_golden_ones(reference):
-    names, reference = reference
+    _, reference = reference
     test = DISTANCES["test"]
     expected = DISTANCES["expected"]
     for k, scores in expected["knn_cosine"].items():
@@ -67,6 +67,12 @@ def test_distances_to_training_trials_are_the_golden_ones(reference):
     assert reference.scores(test, "mahalanobis").tolist() == pytest.approx(expected["mahalanobis"], rel=1e-9)
     nsd = reference.scores(test, "nsd", logits=DISTANCES["test_logits"])
     assert nsd.tolist() == exactly(expected["nsd"])
+
+
+def test_nearest_classes_among_training_trials_are_the_golden_ones(reference):
+    names, reference = reference
+    test = DISTANCES["test"]
+    expected = DISTANCES["expected"]
     assert [names[number] for number in reference.mahalanobis_class(test)] == expected["mahalanobis_class"]
     for k, classes in expected["knn_class"].items():
         assert [names[number] for number in reference.nearest_class(test, int(k))] == classes
