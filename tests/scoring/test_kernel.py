@@ -120,7 +120,7 @@ def test_a_batch_that_the_detector_refuses_has_its_reason_for_each_waveform(dete
     assert "too short" in second
 
 
-def test_scoring_mode_restores_modes_and_statistics(small_model):
+def test_scoring_mode_sets_the_mode_and_restores_modes_and_statistics(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
     before = modes(detector)
