@@ -182,9 +182,3 @@ def test_without_the_trials_of_the_calibration_no_fake_part_is_looked_for():
     assert decided.decision == "bonafide"
     assert decided.stretch is None
     assert decided.shortest_found is None
-
-
-def test_the_row_of_a_recording_without_a_search_for_fake_parts_states_its_windows():
-    bare = Decider(replace(STRONG.calibration, llrs=None))
-    row = decide_along(bare, 3.0, track(GENUINE)).row()
-    assert row["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}

@@ -38,7 +38,6 @@ def test_a_fusion_of_systems_that_are_not_calibrated_is_calibrated(two_systems, 
     assert before["act_dcf"] > before["min_dcf"] + 0.2
     assert after["act_dcf"] < after["min_dcf"] + 0.02
     assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005
-    assert after["cllr"] < before["cllr"]
 
 
 @pytest.mark.parametrize("system", [0, 1])
@@ -86,8 +85,6 @@ def test_the_penalty_keeps_weights_finite_if_the_classes_are_separated():
     spoof = [-2.0, -3.0, -4.0]
     fitted = calibration.fit(bonafide, spoof)
     assert 1 < fitted.weights[0] < 20
-    assert fitted(bonafide).min() > 3
-    assert fitted(spoof).max() < -3
     assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < fitted.weights[0]
 
 

@@ -51,12 +51,6 @@ def test_the_threshold_of_a_rate_is_the_last_one_that_keeps_it(kind, measure, be
     assert getattr(rates_beyond, measure) > rate / 100 + 1e-12
 
 
-@pytest.mark.parametrize("name", ["fa:5%", "miss:2.5%"])
-def test_a_rate_of_less_than_one_trial_is_refused(name):
-    with input_error("less than one trial"):
-        threshold(name, np.arange(19), np.arange(19))
-
-
 @settings(max_examples=20)
 @given(VALUES, VALUES)
 def test_at_the_eer_threshold_misses_and_false_alarms_are_nearest_to_equal(bonafide, spoof):

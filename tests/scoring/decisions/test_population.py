@@ -96,9 +96,7 @@ def test_traits_of_a_stream_equal_those_of_the_whole_recording(tmp_path):
 def test_traits_of_the_beginning_of_a_stream_equal_those_of_the_cut_recording():
     speech = tilted(15.0, seed=3)
     cuts = np.sort(np.random.default_rng(0).integers(0, len(speech), 40))
-    expected = measure(speech[:123_457])
-    assert measure_blocks(np.split(speech, cuts), 123_457) == expected
-    assert measure(speech, 123_457) == expected
+    assert measure_blocks(np.split(speech, cuts), 123_457) == measure(speech[:123_457])
 
 
 def draw(rng, count, size=0, shift=0.0):
