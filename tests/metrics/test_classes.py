@@ -46,8 +46,8 @@ def test_confusion_accuracies_precision_recall_and_f1_of_a_closed_set_equal_thos
         assert rates.f1[NUMBER[name]] == exactly(values["f1"])
 
 
-def test_the_eer_of_each_class_against_the_rest_equals_the_golden_number():
-    """Of the posteriors of all classes, pooled."""
+def test_the_pooled_eer_of_classes_against_the_rest_equals_the_golden_number():
+    """Posteriors of the true class against all others, computed by another program."""
     expected = CLOSED["expected"]
     eer = one_against_rest_eer(expected["posteriors"], TRUE)
     assert eer == exactly(expected["one_vs_rest_pooled_eer"]["arena"])

@@ -184,7 +184,7 @@ def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it(draws_of_t
     np.testing.assert_allclose(alone[:, 0], both[:, 0], rtol=1e-12)
 
 
-def test_spread_draws_of_min_cllr_stay_below_1_and_those_of_cllr_do_not(draws_of_three_attacks):
+def test_spread_draws_of_min_cllr_are_at_most_1_and_those_of_cllr_are_not(draws_of_three_attacks):
     min_cllr, cllr = draws_of_three_attacks([compute_min_cllr, compute_cllr]).T
     assert min_cllr.max() <= 1
     assert cllr.max() > 1

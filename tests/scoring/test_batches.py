@@ -98,7 +98,6 @@ def test_hidden_states_depend_on_exactly_the_used_samples(name):
     for num_samples in (5000, 5113, 6007):
         waveform = 0.1 * torch.randn(2, num_samples)
         used = frontend.used_samples(num_samples)
-        assert frontend.used_samples(used) == used
         beyond = waveform.clone()
         last = waveform.clone()
         beyond[:, used:] = 1

@@ -56,6 +56,7 @@ def test_an_array_whose_list_of_ids_was_reordered_is_refused_by_the_digest_of_th
 
 
 def test_an_array_without_a_record_is_read(array):
+    """As of another program."""
     array.with_name(f"{array.name}.json").unlink()
     assert len(read(array)) == NUMBER
 

@@ -97,7 +97,7 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_if_no_score_reaches_the_threshold_there_is_none_of_scores_and_the_decision_is_spoof(weight):
+def test_a_threshold_that_no_score_can_reach_has_no_score_and_the_decision_is_spoof(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert decider(0.5).decision == "spoof"

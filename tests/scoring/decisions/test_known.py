@@ -17,6 +17,7 @@ KINDS = {"log_odds": {}, "max_logit": {}, "energy": {}, "energy_T2": {"temperatu
 
 @pytest.mark.parametrize("name, options", KINDS.items())
 def test_scores_of_being_known_are_the_golden_ones(name, options):
+    """By the formula of each kind, computed by another program."""
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
 
@@ -39,7 +40,7 @@ def test_a_threshold_is_read_back_from_its_dictionary():
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
-def test_of_many_development_scores_1000_are_kept_by_which_95_percent_of_all_pass():
+def test_of_many_development_scores_1000_are_kept_and_95_percent_reach_the_threshold():
     logits = np.random.default_rng(0).normal(size=(5000, 4))
     threshold = decisions.KnownThreshold.of_logits(logits)
     assert len(threshold.scores) == 1000
@@ -59,6 +60,7 @@ def reference():
 
 
 def test_distances_to_training_trials_are_the_golden_ones(reference):
+    """Cosine of the k-th neighbour, Mahalanobis distance and NSD, computed by NumPy in float64."""
     _, reference = reference
     test = DISTANCES["test"]
     expected = DISTANCES["expected"]
@@ -70,6 +72,7 @@ def test_distances_to_training_trials_are_the_golden_ones(reference):
 
 
 def test_nearest_classes_among_training_trials_are_the_golden_ones(reference):
+    """By Mahalanobis distance, and of the nearest k trials."""
     names, reference = reference
     test = DISTANCES["test"]
     expected = DISTANCES["expected"]
