@@ -85,7 +85,7 @@ def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, tr
     assert_allclose(rows[trials[0].id], expected, atol=1e-6)
 
 
-def test_a_file_names_its_judgement_with_its_options(out):
+def test_a_file_of_rows_names_the_judgement_with_its_options(out):
     assert ScoreFile.of(out).judgement == Halves(0.5)
 
 
