@@ -26,13 +26,14 @@ TIES = golden.read("tracing/ood_ties")["cases"]
 tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=40)
 
 
-def test_closed_set_figures_equal_the_golden_ones():
-    number = {name: index for index, name in enumerate(CLOSED["classes"])}
-    true = [number[name] for name in CLOSED["labels"]]
+NUMBER = {name: index for index, name in enumerate(CLOSED["classes"])}
+TRUE = [NUMBER[name] for name in CLOSED["labels"]]
+
+
+def test_confusion_accuracies_precision_recall_and_f1_of_a_closed_set_equal_those_of_scikit_learn():
     expected = CLOSED["expected"]
     predicted = np.argmax(CLOSED["logits"], axis=1)
-    assert predicted.tolist() == [number[name] for name in expected["predicted"]]
-    confusion = confusion_matrix(true, predicted, len(number))
+    confusion = confusion_matrix(TRUE, predicted, len(NUMBER))
     assert confusion.tolist() == expected["confusion"]
     assert accuracy(confusion) == exactly(expected["accuracy"])
     assert balanced_accuracy(confusion) == exactly(expected["balanced_accuracy"])
@@ -40,20 +41,27 @@ def test_closed_set_figures_equal_the_golden_ones():
         assert macro_f1(confusion, over) == exactly(value)
     rates = class_rates(confusion)
     for name, values in expected["per_class"].items():
-        assert rates.precision[number[name]] == exactly(values["precision"])
-        assert rates.recall[number[name]] == exactly(values["recall"])
-        assert rates.f1[number[name]] == exactly(values["f1"])
-    eer = one_against_rest_eer(expected["posteriors"], true)
+        assert rates.precision[NUMBER[name]] == exactly(values["precision"])
+        assert rates.recall[NUMBER[name]] == exactly(values["recall"])
+        assert rates.f1[NUMBER[name]] == exactly(values["f1"])
+
+
+def test_the_pooled_eer_of_classes_against_the_rest_equals_the_golden_number():
+    """Posteriors of the true class against all others, computed by another program."""
+    expected = CLOSED["expected"]
+    eer = one_against_rest_eer(expected["posteriors"], TRUE)
     assert eer == exactly(expected["one_vs_rest_pooled_eer"]["arena"])
 
 
 def test_macro_f1_equals_that_of_add_2023():
+    """Of the predictions that REFD published; also the F1 of each class."""
     add = golden.read("tracing/add2023_track3_refd")
     assert macro_f1(add["confusion"], "all") == exactly(add["expected"]["macro_f1"])
     assert class_rates(add["confusion"]).f1.tolist() == exactly(add["expected"]["f1"])
 
 
 def test_macro_f1_equals_that_of_at_add():
+    """By the rules of the challenge, for each type of audio."""
     at_add = golden.read("tracing/at_add")
     by_type = {name: macro_f1(np.reshape(counts, (2, 2)), "all") for name, counts in at_add["counts"].items()}
     assert by_type == exactly(at_add["expected"]["by_type"])
@@ -61,6 +69,7 @@ def test_macro_f1_equals_that_of_at_add():
 
 @pytest.mark.parametrize("case", TIES, ids=lambda case: case["name"])
 def test_open_set_figures_of_tied_scores_equal_the_golden_ones(case):
+    """AUROC, FPR95 and EER, as scikit-learn computes them."""
     known_scores = np.array(case["known"])
     unknown_scores = np.array(case["unknown"])
     expected = case["expected"]
@@ -84,7 +93,7 @@ def test_auroc_is_that_of_scikit_learn(known_scores, unknown_scores):
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
-def test_f1_is_that_of_scikit_learn(pairs):
+def test_macro_f1_is_that_of_scikit_learn(pairs):
     from sklearn.metrics import f1_score
 
     true, predicted = np.transpose(pairs)

@@ -34,10 +34,13 @@ def test_tandem_weights_equal_their_formulas():
     assert legacy == pytest.approx((0, p_target * 0.9 - false_alarm_cost, spoof_cost))
 
 
-def test_the_dcf_equals_a_computation_by_hand():
-    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5).
-    # Accepting one of four spoofs instead costs 0.5 · 0.25.
+def test_the_minimum_dcf_equals_a_computation_by_hand():
+    # One of four spoofs is accepted at the best threshold: 0.5 · 0.25 over min(0.95, 0.5).
     assert compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
+
+
+def test_the_actual_dcf_equals_a_computation_by_hand():
+    # At the threshold of these costs, −0.642, one of two trials of each class is wrong.
     assert compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
 
 

@@ -1,4 +1,4 @@
-"""The four EER rules: definitions, invariances, agreement, and bad input."""
+"""The EER rules: definitions, invariances, agreement, and bad input."""
 
 from bisect import bisect_left
 
@@ -54,12 +54,12 @@ def test_classes_without_overlap_have_an_eer_of_0(method):
 
 
 @pytest.mark.parametrize("method, eer", [("asvspoof", 1), ("interpolated", 1), ("arena", 0.5), ("sklearn", 0.5)])
-def test_equal_scores_are_rejected_as_by_the_published_program_of_the_rule(method, eer):
-    """Bona fide trials first, or all at once."""
+def test_if_all_scores_are_equal_the_eer_is_that_of_the_published_program_of_the_rule(method, eer):
+    """1 if bona fide trials are rejected before spoofs of the same score, 0.5 if together with them."""
     assert compute_eer([1.0] * 3, [1.0] * 5, method)[0] == eer
 
 
-def test_an_eer_needs_finite_scores_of_both_classes():
+def test_every_rule_refuses_a_class_without_scores_or_with_nan():
     for method in METHODS:
         with input_error("no bona fide scores"):
             compute_eer([], [1.0], method)

@@ -6,11 +6,12 @@ from builders import input_error
 from nes2net.metrics import compute_a_dcf, compute_t_eer
 
 
-def test_a_useless_system_costs_one_at_most():
+def test_a_system_that_separates_nothing_costs_1():
+    """Its threshold lies 0.001 below the lowest score."""
     assert compute_a_dcf([0.0], [0.0], [1.0]) == (1.0, -0.001)
 
 
-def test_a_dcf_needs_finite_scores_of_each_class():
+def test_a_dcf_refuses_nan_scores():
     with input_error("nontarget scores are NaN"):
         compute_a_dcf([1.0], [np.nan], [1.0])
 

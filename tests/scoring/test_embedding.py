@@ -3,6 +3,7 @@
 import csv
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -106,10 +107,11 @@ def test_a_parquet_file_holds_ids_labels_and_the_rows_of_npy(detector, trials, t
     assert np.array_equal(rows, np.load(tmp_path / "e.npy"))
 
 
-@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="the extra 'parquet' is not installed")
+
+
+@pytest.mark.parametrize("suffix", ["npy", pytest.param("parquet", marks=needs_parquet)])
 def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_path, suffix):
-    if suffix == "parquet":
-        pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
     out = tmp_path / "new" / f"e.{suffix}"
     uninterrupted = tmp_path / f"whole.{suffix}"
     options = {"num_samples": 8000, "batch_size": 2}

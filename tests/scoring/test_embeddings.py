@@ -49,18 +49,19 @@ def test_each_id_has_its_row(array, trials):
     assert np.array_equal(np.stack(list(embeddings.values())), rows)
 
 
-def test_a_list_whose_order_was_changed_is_refused_by_its_digest(array):
+def test_an_array_whose_list_of_ids_was_reordered_is_refused_by_the_digest_of_the_list(array):
     change_list(array, reversed)
     with input_error(r"e\.npy is not a file of embeddings.*its list of ids was edited"):
         read(array)
 
 
-def test_an_array_of_another_program_needs_no_record(array):
+def test_an_array_without_a_record_is_read(array):
+    """As of another program."""
     array.with_name(f"{array.name}.json").unlink()
     assert len(read(array)) == NUMBER
 
 
-def test_a_list_that_lacks_a_row_is_refused(array):
+def test_an_array_whose_list_of_ids_lacks_a_row_is_refused(array):
     array.with_name(f"{array.name}.json").unlink()
     change_list(array, lambda rows: rows[1:])
     with input_error("3 ids for 4 rows"):

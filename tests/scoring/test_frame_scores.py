@@ -8,7 +8,7 @@ from builders import input_error
 from builders.interruption import journalled
 from builders.scored import score_trials
 from builders.small_parts import SPECTRUM
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -58,20 +58,33 @@ def recording():
     return (rng.standard_normal(len(loudness)) * loudness).astype(np.float32)
 
 
+in_any_pieces = given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
+
+
+@settings(max_examples=50)
+@in_any_pieces
+def test_a_recording_up_to_the_longest_piece_is_one_window_however_its_samples_arrive(lengths, step, more):
+    samples = np.arange(sum(lengths), dtype=np.float32)
+    longest = max(2 * step, len(samples)) + more
+    (window,) = push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step))
+    assert window.start == 0
+    assert_array_equal(window.samples, samples)
+    assert window.is_last
+
+
 @settings(max_examples=100)
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
-def test_windows_do_not_depend_on_how_the_samples_arrive(lengths, step, more):
+@in_any_pieces
+def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(lengths, step, more):
+    """One begins every step; the last one ends with the recording."""
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
+    assume(len(samples) > longest)
     windows = list(push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
     starts = [window.start for window in windows]
     sizes = [len(window.samples) for window in windows]
-    if len(samples) <= longest:
-        assert starts == [0]
-    else:
-        assert starts == list(range(0, step * len(windows), step))
-        assert set(sizes[:-1]) == {2 * step}
-        assert step < sizes[-1] <= 2 * step
+    assert starts == list(range(0, step * len(windows), step))
+    assert set(sizes[:-1]) == {2 * step}
+    assert step < sizes[-1] <= 2 * step
     assert starts[-1] + sizes[-1] == len(samples)
     for window, size in zip(windows, sizes):
         assert_array_equal(window.samples, samples[window.start : window.start + size])

@@ -130,32 +130,49 @@ def ends_at(number: int, folder, work) -> bool:
     return status == 9
 
 
+def nothing(score, trials, earlier):
+    """There was no run before."""
+
+
+def scores_of_another_run(score, trials, earlier):
+    score(earlier, num_samples=1500)
+
+
+def scores_without_a_file_that_could_not_be_read(score, trials, earlier):
+    away = trials[3].path.rename(earlier.parent.parent / "away")
+    assert score(earlier).done == 3
+    away.rename(trials[3].path)
+
+
+def content(path) -> set[bytes]:
+    """The content of a file, none if it is not there."""
+    return {file.read_bytes() for file in path.parent.iterdir() if file == path}
+
+
 @needs_fork
-@pytest.mark.parametrize("before", ["nothing", *slow("scores of another run", "a file that could not be read")])
+@pytest.mark.parametrize(
+    "run_before, overwrite",
+    [(nothing, False), *slow((scores_of_another_run, True), (scores_without_a_file_that_could_not_be_read, False))],
+)
 def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
-    spectral_detector, trials, tmp_path, one_thread, before
+    spectral_detector, trials, tmp_path, one_thread, run_before, overwrite
 ):
     """The file is exactly the same, and nothing else is left behind."""
 
     def score(out, num_samples=2000):
-        options = {"batch_size": 2, "overwrite": before == "scores of another run"}
+        options = {"batch_size": 2, "overwrite": overwrite}
         return score_trials(spectral_detector, trials, out, num_samples=num_samples, **options)
 
     score(tmp_path / "whole")
     expected = (tmp_path / "whole").read_bytes()
     earlier = tmp_path / "before" / "s*[1].txt"
     earlier.parent.mkdir()
-    if before == "scores of another run":
-        score(earlier, num_samples=1500)
-    elif before == "a file that could not be read":
-        trials[3].path.rename(tmp_path / "away")
-        assert score(earlier).done == 3
-        (tmp_path / "away").rename(trials[3].path)
+    run_before(score, trials, earlier)
     for number in itertools.count(1):
         folder = shutil.copytree(earlier.parent, tmp_path / str(number))
         out = folder / earlier.name
         ended = ends_at(number, folder, lambda out=out: score(out))
-        assert before != "nothing" or not out.exists() or out.read_bytes() == expected
+        assert content(out) <= {expected, *content(earlier)}
         score(out)
         assert out.read_bytes() == expected
         assert read_json(folder / "s*[1].txt.json")["scored"] == 4

@@ -85,18 +85,31 @@ def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, tr
     assert_allclose(rows[trials[0].id], expected, atol=1e-6)
 
 
-def test_a_file_names_its_judgement_with_its_options(out):
+def test_a_file_of_rows_names_the_judgement_with_its_options(out):
     assert ScoreFile.of(out).judgement == Halves(0.5)
 
 
-def test_rows_are_evaluated_and_calibrated_as_their_scores(corpus, trials, out, tmp_path):
+def test_the_score_of_each_row_is_computed_by_the_judgement(trials, out):
     ids, scores = scores_of(out)
     assert ids == [trial.id for trial in trials]
     assert_array_equal(scores, [row.min() for _, row in Halves().read(out)])
-    plain = write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
+
+
+@pytest.fixture
+def plain(out, tmp_path):
+    """A score file of the scores of the rows."""
+    ids, scores = scores_of(out)
+    return write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
+
+
+def test_rows_are_evaluated_as_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
     of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
     assert of_rows["eer"] == of_scores["eer"]
+
+
+def test_a_calibration_is_learned_from_rows_as_from_their_scores(corpus, out, plain):
+    labels = Labels(LA, corpus, "dev")
     learned = [calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain)]
     assert learned[0].weights == learned[1].weights
 
@@ -157,7 +170,7 @@ def test_a_file_without_one_score_of_each_recording_is_refused(spectral_detector
 
 
 @pytest.mark.usefixtures("trials")
-def test_a_row_that_lacks_a_number_is_named_by_its_line(tmp_path):
+def test_a_row_that_lacks_a_number_is_refused_with_its_line(tmp_path):
     damaged = write(tmp_path / "d.tsv", "utterance\tfirst\tsecond\na\t1\n")
     write(tmp_path / "d.tsv.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "halves"}}))
     with input_error("line 2: expected an utterance and 2 numbers"):

@@ -46,9 +46,13 @@ def test_one_of_several_processes_measures_without_waiting_for_the_others(tmp_pa
     assert not failures
 
 
+def test_of_at_most_as_many_trials_as_asked_for_all_are_drawn():
+    trials = [Trial(str(number)) for number in range(50)]
+    assert draw_trials(trials, 50) == trials
+
+
 def test_the_same_trials_are_drawn_each_time_in_order():
     trials = [Trial(str(number)) for number in range(500)]
-    assert draw_trials(trials) == trials
     some = draw_trials(trials, 50)
     assert len({trial.id for trial in some}) == 50
     assert some == draw_trials(trials, 50)

@@ -61,7 +61,7 @@ def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_files_of_other_programs_are_read(path):
+def test_a_score_file_may_have_a_byte_order_mark_blank_lines_and_any_white_space(path):
     path.write_bytes(b"\xef\xbb\xbfb 1.5\r\na  -2e-3\n\n\tc nan")
     ids, scores = read_scores(path)
     assert ids == ["b", "a", "c"]

@@ -37,4 +37,7 @@ def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
 def test_a_file_of_another_kind_holds_no_frames(tmp_path, content):
     (tmp_path / "f.txt").write_bytes(content)
     assert not holds_frames(tmp_path / "f.txt")
+
+
+def test_a_folder_holds_no_frames(tmp_path):
     assert not holds_frames(tmp_path)

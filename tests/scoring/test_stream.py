@@ -48,6 +48,7 @@ def test_windows_do_not_depend_on_the_pieces_pushed(lengths, length, hop):
 
 @pytest.mark.parametrize("case", golden.read("tracing/windows")["cases"], ids=lambda case: str(case["samples"]))
 def test_windows_are_the_golden_ones(case):
+    """Where they begin, their length, and how many there are before the end, counted by hand."""
     windows = SlidingWindows(case["window"], case["hop"])
     samples = np.arange(case["samples"], dtype=np.float32)
     cut_windows = [

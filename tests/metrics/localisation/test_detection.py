@@ -55,6 +55,10 @@ def test_ends_of_an_utterance_are_no_boundaries():
     detected = [[], [("spoof", 1.02, 3.97)]]
     result = match_boundaries(truth, detected, [4.0, 4.0])
     assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]]
+
+
+def test_the_mean_distance_of_boundaries_is_that_of_the_matched_pairs():
+    result = match_boundaries([[("spoof", 1.0, 2.0)]], [[("spoof", 1.02, 3.0)]], [4.0])
     assert result.mean_distance == pytest.approx(0.02)
 
 

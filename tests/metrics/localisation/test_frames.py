@@ -1,5 +1,6 @@
 """Labels and scores on other time axes: the published ones, plain implementations, and what is refused."""
 
+import pytest
 from builders import zoo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,6 @@ from nes2net.metrics.localisation.frames import (
     refine_scores,
 )
 
-PLAIN = {"min": min, "mean": lambda values: sum(values) / len(values), "max": max}
-
 
 def test_labels_are_pooled_as_published():
     cases = zoo.read("localisation_labels")["pooling"]
@@ -27,19 +26,19 @@ def test_labels_are_pooled_as_published():
     assert len(cases) == 13
 
 
-def test_coarser_scores_and_labels_are_the_published_ones():
+@pytest.mark.parametrize("how, num_left_over", [("min", 1), ("mean", 0), ("max", 0)])
+def test_coarser_scores_and_labels_are_the_published_ones(how, num_left_over):
+    """With mean and maximum, the published left-over frame has its score and label exchanged: it is not compared."""
     for case in zoo.read("localisation_labels")["conversions"]:
         scores = case["scores"].numpy()
         labels = case["labels"].numpy()
         for factor in (2, 4, 8, 16, 32):
-            for how in PLAIN:
-                coarser = coarsen_scores(scores, factor, how), coarsen_labels(labels, factor)
-                expected = [case[f"coarser_{factor}_{how}_{quantity}"].numpy() for quantity in ("scores", "labels")]
-                # With mean and max, the published left-over frame has its score and label exchanged.
-                num_compared = None if how == "min" else len(scores) // factor
-                for values, published in zip(coarser, expected):
-                    assert_allclose(values[:num_compared], published[:num_compared], rtol=0, atol=1e-15)
-                    assert len(values) == len(published)
+            coarser = coarsen_scores(scores, factor, how), coarsen_labels(labels, factor)
+            expected = [case[f"coarser_{factor}_{how}_{quantity}"].numpy() for quantity in ("scores", "labels")]
+            num_compared = len(scores) // factor + num_left_over
+            for values, published in zip(coarser, expected):
+                assert_allclose(values[:num_compared], published[:num_compared], rtol=0, atol=1e-15)
+                assert len(values) == len(published)
 
 
 def test_finer_scores_and_labels_are_the_published_ones():
@@ -60,5 +59,6 @@ def test_scores_that_were_refined_are_coarsened_to_themselves(values, factor):
 
 @of_any_frames
 def test_scores_and_labels_are_cut_to_the_shorter_row(values, factor):
-    scores, labels = align(values, values[: factor + 1])
-    assert scores.tolist() == labels.tolist() == values[: factor + 1]
+    shorter = values[: factor + 1]
+    for scores, labels in (align(values, shorter), align(shorter, values)):
+        assert scores.tolist() == labels.tolist() == shorter

@@ -27,26 +27,29 @@ def test_a_mapped_rttm_file_is_the_published_text(tmp_path):
     assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
 
 
-def test_a_written_rttm_file_is_read_again(tmp_path):
-    """Its times to the millisecond, and its names with the escapes that it was written with."""
-    segments = [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667), Segment("A  1\n", 0.6667, 1.0)]
-    write_rttm(tmp_path / "a.rttm", {"take\udcff": segments})  # a file name that is no UTF-8
-    ((name, read_segments),) = read_rttm(tmp_path / "a.rttm").items()
-    assert name == r"take\udcff"
-    assert read_segments == [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None), ("A%201", 0.667, 1, None)]
+def test_a_written_rttm_file_is_read_back_to_the_millisecond(tmp_path):
+    segments = [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667)]
+    write_rttm(tmp_path / "a.rttm", {"take": segments})
+    assert read_rttm(tmp_path / "a.rttm") == {"take": [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None)]}
+
+
+def test_names_that_rttm_cannot_hold_are_written_with_escapes(tmp_path):
+    """Labels with white space, and file names that are no UTF-8."""
+    write_rttm(tmp_path / "a.rttm", {"take\udcff": [Segment("A  1\n", 0.0, 1.0)]})
+    assert read_rttm(tmp_path / "a.rttm") == {r"take\udcff": [("A%201", 0, 1, None)]}
 
 
 def test_durations_are_read_from_a_reco2dur_file(tmp_path):
     assert read_reco2dur(write(tmp_path / "reco2dur", "a 1.7047\nb 3599.98\n")) == {"a": 1.7047, "b": 3599.98}
 
 
-def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
+def test_no_segment_of_frames_lasts_beyond_the_end_of_the_utterance():
     segments = segments_of_frames([1, 0, 0], 20, duration=0.045)
     assert segments == [("bonafide", 0.0, 0.02, None), ("spoof", 0.02, 0.045, None)]
     assert segments_of_frames([1, 0, 0], 20, duration=0.02) == segments[:1]
 
 
-def test_a_malformed_line_of_rttm_is_named(tmp_path):
+def test_a_malformed_line_of_rttm_is_refused_with_its_number(tmp_path):
     for line, message in (
         ("SPEAKER a 1 0 1 <NA> <NA>", "expected 8 to 10 fields .* found 7"),
         ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected SPEAKER in the first field, found 'LEXEME'"),
@@ -58,7 +61,7 @@ def test_a_malformed_line_of_rttm_is_named(tmp_path):
             read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
 
 
-def test_a_malformed_line_of_reco2dur_is_named(tmp_path):
+def test_a_malformed_line_of_reco2dur_is_refused_with_its_number(tmp_path):
     with input_error(r"line 1: a duration must be 0 to 10000000 s, not '-2'"):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
@@ -74,7 +77,7 @@ def test_rttm_files_of_nist_are_read(tmp_path):
     assert read_rttm(path) == {"a": [Segment("bonafide", 0.0, 0.5), Segment("spoof", 0.5, 1.0)]}
 
 
-def test_a_label_file_of_audacity_is_read_again(tmp_path):
+def test_a_written_label_file_of_audacity_is_read_back(tmp_path):
     segments = [Segment("bonafide", 0.0, 0.5), Segment("spoof", 0.5, 1.25)]
     path = tmp_path / "a.labels.txt"
     write_audacity(path, segments)
@@ -89,7 +92,7 @@ def test_ranges_of_frequencies_of_audacity_are_skipped(tmp_path):
 @pytest.mark.parametrize(
     "line, message", [("0.5 1.0 spoof", "between tabs"), ("x\t1\tspoof", "expected a number as start")]
 )
-def test_a_malformed_line_of_audacity_is_named(tmp_path, line, message):
+def test_a_malformed_line_of_audacity_is_refused_with_its_number(tmp_path, line, message):
     path = write(tmp_path / "a.labels.txt", f"0.0\t0.5\treal\n{line}\n")
     with input_error(rf"line 2: .*{message}"):
         read_audacity(path)
@@ -117,7 +120,7 @@ def test_a_textgrid_with_two_interval_tiers_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "no TextGrid", 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n'])
-def test_a_file_that_is_no_textgrid_is_named(tmp_path, content):
+def test_a_file_that_is_no_textgrid_is_refused(tmp_path, content):
     pytest.importorskip("praatio")
     path = write(tmp_path / "a.TextGrid", content)
     with input_error(r"a\.TextGrid: not a TextGrid of Praat"):

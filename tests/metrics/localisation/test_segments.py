@@ -20,13 +20,20 @@ def test_labels_of_frames_are_the_published_ones():
                     assert labels.tolist() == case[name].tolist(), name
 
 
-@given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.sampled_from(RESOLUTIONS))
+of_any_labels = given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.sampled_from(RESOLUTIONS))
+
+
+@of_any_labels
+def test_segments_of_frames_touch_and_differ_in_label(labels, resolution):
+    for segment, following in pairwise(segments_of_frames(labels, resolution)):
+        assert segment.end == following.start
+        assert segment.label != following.label
+
+
+@of_any_labels
 def test_segments_of_frames_give_the_same_frames(labels, resolution):
     segments = segments_of_frames(labels, resolution)
     duration = len(labels) * resolution / 1000
-    for a, b in pairwise(segments):
-        assert a.end == b.start
-        assert a.label != b.label
     for rule in ("partialspoof", "wedefense"):
         assert frame_labels(segments, resolution, duration, rule, "round").tolist() == labels
 
@@ -37,6 +44,7 @@ def test_by_the_rule_start_a_frame_that_starts_in_no_segment_has_no_label():
 
 
 def test_adjacent_segments_of_one_label_are_merged():
+    """By their new labels; a segment of less than 0.1 ms between them is dropped."""
     names = {"A01": "spoof", "A02": "spoof", "real": "bonafide"}
     segments = [("A02", 0.5, 1.0), ("A01", 0.0, 0.5), ("real", 1.0, 1.00005), ("A01", 1.0, 1.5), ("A01", 1.6, 2.0)]
     assert map_segments(segments, names) == [Segment("spoof", 0.0, 1.5), Segment("spoof", 1.6, 2.0)]
@@ -47,6 +55,6 @@ def test_a_segment_with_an_unknown_label_is_refused():
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
 
 
-def test_a_label_without_a_new_one_is_refused():
+def test_a_label_that_the_mapping_lacks_is_refused():
     with input_error("there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

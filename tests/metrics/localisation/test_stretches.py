@@ -46,10 +46,14 @@ def test_stretches_follow_threshold_hysteresis_and_minimum_duration(scores, rule
     duration = len(scores) * 0.02 + 0.025
     stretches = fake_stretches(scores, 20, duration, rule)
     assert frames(stretches, len(scores), duration) == slowly(scores, rule)
+
+
+@given(SCORES, RULES)
+def test_a_stretch_is_a_spoof_with_the_mean_score_of_its_frames(scores, rule):
+    stretches = fake_stretches(scores, 20, len(scores) * 0.02 + 0.025, rule)
     for stretch, (first, behind) in zip(stretches, slowly(scores, rule)):
         assert stretch.label == "spoof"
         assert stretch.score == pytest.approx(np.mean(scores[first:behind]))
-        assert 0 <= stretch.start < stretch.end <= duration
 
 
 def test_scores_are_compared_with_the_threshold_in_double_precision():
@@ -59,6 +63,10 @@ def test_scores_are_compared_with_the_threshold_in_double_precision():
 
 def test_settings_of_a_rule_that_are_not_given_depend_on_its_kind_of_score():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
+    assert StretchRule.of("cosine") == (0.5, 0.1, 0.1)
+
+
+def test_settings_of_a_rule_that_are_given_replace_those_of_its_kind_of_score():
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
 
 

@@ -32,9 +32,6 @@ CLIPPED = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are 
 def test_high_scores_throughout_are_a_bona_fide_recording():
     decided = decide_along(STRONG, 5.0, track(GENUINE))
     assert decided.decision == "bonafide"
-    assert decided.score == 5.0
-    assert decided.rests_on == 1.0
-    assert decided.windows == 40
     assert decided.probability > 0.99
     assert not decided.stretch.stands_out
     assert decided.low_windows.num_windows == 0
@@ -185,4 +182,3 @@ def test_without_the_trials_of_the_calibration_no_fake_part_is_looked_for():
     assert decided.decision == "bonafide"
     assert decided.stretch is None
     assert decided.shortest_found is None
-    assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}

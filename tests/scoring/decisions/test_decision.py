@@ -24,7 +24,7 @@ CALIBRATION = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
 
 
 @given(st.floats(0.01, 0.99), st.floats(-20, 20))
-def test_ratio_and_probability_follow_from_score_and_prior(prior, score):
+def test_ratio_and_probability_follow_from_score_bound_and_prior(prior, score):
     decider = Decider(CALIBRATION, prior)
     unbounded = replace(decider, unbounded=True)(score)
     decision = decider(score)
@@ -90,7 +90,6 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
     rng = np.random.default_rng(0)
     separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
     decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"), abstain=0)
-    assert decider.basis()["largest_llr"] == pytest.approx(np.log(41))
     high_score = decider(1000.0)
     assert high_score.llr == pytest.approx(np.log(41))
     assert high_score.probability == pytest.approx(41 / 42)
@@ -98,19 +97,20 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_there_is_no_score_threshold_if_no_score_reaches_the_threshold(weight):
+def test_a_threshold_that_no_score_can_reach_has_no_score_and_the_decision_is_spoof(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert decider(0.5).decision == "spoof"
 
 
-def test_the_basis_of_decisions_names_prior_detector_and_corpus():
+def test_the_basis_of_decisions_names_operating_point_detector_corpus_and_largest_ratio():
     scored_by = ScoredBy("0123456789abcdef", "float32", None)
     basis = Decider(replace(CALIBRATION, trained_on={"corpus": "a"}, scored_by=scored_by), 0.25).basis()
     assert basis["operating_point"] == "cost:1,1,0.25"
     assert basis["prior"] == 0.25
     assert basis["detector"] == "0123456789abcdef"
     assert basis["corpus"] == "a"
+    assert basis["largest_llr"] == pytest.approx(np.log(5))  # of four trials a class
 
 
 rng = np.random.default_rng(0)

@@ -32,7 +32,7 @@ def track_of(scores):
     return Track(times, np.array(scores, np.float32), 4.0, times[-1] + 2.0, speech=np.ones(len(scores)))
 
 
-def test_the_interval_equals_that_of_resampled_trials_fitted_again(weak):
+def test_the_interval_of_a_ratio_is_about_that_of_resampled_trials_fitted_again(weak):
     """As many trials of each class are drawn with replacement."""
     rng = np.random.default_rng(1)
     bonafide, spoof = scores_of(0.8)
@@ -44,11 +44,11 @@ def test_the_interval_equals_that_of_resampled_trials_fitted_again(weak):
     assert weak.interval(weak([0.5])[0]) == pytest.approx(expected, abs=0.08)
 
 
-def test_resamples_are_the_same_in_every_run(weak):
+def test_resamples_of_the_same_trials_are_the_same_each_time(weak):
     assert np.array_equal(add_resamples(fit(*scores_of(0.8))).resamples, weak.resamples)
 
 
-def test_resamples_are_saved(weak, tmp_path):
+def test_saved_resamples_are_read_back(weak, tmp_path):
     weak.save(tmp_path / "c.json")
     assert np.array_equal(load(tmp_path / "c.json").resamples, weak.resamples)
 
@@ -88,7 +88,7 @@ def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole(
     assert decision.stretch.end == 80.0
 
 
-def test_windows_near_the_threshold_raise_no_alarm_however_many_they_are(weak):
+def test_many_windows_near_the_threshold_raise_no_alarm(weak):
     """Without resamples, they do."""
     ends = 4.0 * np.arange(1, 200)
     alarms = []

@@ -17,6 +17,7 @@ KINDS = {"log_odds": {}, "max_logit": {}, "energy": {}, "energy_T2": {"temperatu
 
 @pytest.mark.parametrize("name, options", KINDS.items())
 def test_scores_of_being_known_are_the_golden_ones(name, options):
+    """By the formula of each kind, computed by another program."""
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
 
@@ -26,7 +27,7 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_the_threshold_of_development_trials_and_p_values_are_the_golden_ones():
+def test_the_threshold_of_development_trials_and_the_p_values_by_it_are_the_golden_ones():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
@@ -39,7 +40,7 @@ def test_a_threshold_is_read_back_from_its_dictionary():
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
-def test_of_many_development_scores_1000_are_kept():
+def test_of_many_development_scores_1000_are_kept_and_95_percent_reach_the_threshold():
     logits = np.random.default_rng(0).normal(size=(5000, 4))
     threshold = decisions.KnownThreshold.of_logits(logits)
     assert len(threshold.scores) == 1000
@@ -59,7 +60,8 @@ def reference():
 
 
 def test_distances_to_training_trials_are_the_golden_ones(reference):
-    names, reference = reference
+    """Cosine of the k-th neighbour, Mahalanobis distance and NSD, computed by NumPy in float64."""
+    _, reference = reference
     test = DISTANCES["test"]
     expected = DISTANCES["expected"]
     for k, scores in expected["knn_cosine"].items():
@@ -67,6 +69,13 @@ def test_distances_to_training_trials_are_the_golden_ones(reference):
     assert reference.scores(test, "mahalanobis").tolist() == pytest.approx(expected["mahalanobis"], rel=1e-9)
     nsd = reference.scores(test, "nsd", logits=DISTANCES["test_logits"])
     assert nsd.tolist() == exactly(expected["nsd"])
+
+
+def test_nearest_classes_among_training_trials_are_the_golden_ones(reference):
+    """By Mahalanobis distance, and of the nearest k trials."""
+    names, reference = reference
+    test = DISTANCES["test"]
+    expected = DISTANCES["expected"]
     assert [names[number] for number in reference.mahalanobis_class(test)] == expected["mahalanobis_class"]
     for k, classes in expected["knn_class"].items():
         assert [names[number] for number in reference.nearest_class(test, int(k))] == classes
