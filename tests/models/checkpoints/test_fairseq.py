@@ -20,6 +20,13 @@ EXPRESSIONS = (
 )
 
 
+#: Where a file has its configuration → the configuration of these options.
+PACKINGS = {
+    "cfg": lambda options: {"cfg": {"model": options}},
+    "args": lambda options: {"args": argparse.Namespace(**options)},
+}
+
+
 @pytest.mark.parametrize(
     "layers, message",
     [
@@ -27,13 +34,12 @@ EXPRESSIONS = (
         *((expression, "conv_feature_layers must be a list of") for expression in EXPRESSIONS),
     ],
 )
-@pytest.mark.parametrize("packing", ["cfg", "args"])
+@pytest.mark.parametrize("packed", PACKINGS.values(), ids=PACKINGS)
 def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
-    tmp_path, capsys, packing, layers, message
+    tmp_path, capsys, packed, layers, message
 ):
     path = tmp_path / "evil.pt"
-    options = {"conv_feature_layers": layers}
-    configuration = {"cfg": {"model": options}} if packing == "cfg" else {"args": argparse.Namespace(**options)}
+    configuration = packed({"conv_feature_layers": layers})
     torch.save({"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}, **configuration}, path)
     with input_error(message):
         create_frontend("wav2vec2", path)
