@@ -50,7 +50,7 @@ MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
 #: they compare two classes
 TWO_LOGITS = {"asp_cosine", "multires_gmlp", "one_class_distillation"}
 
-#: they are built for a number of hidden states, other than raptor and the two of one_class_distillation
+#: they are built for a number of hidden states that is an option
 OF_A_NUMBER_OF_STATES = {"asp_cosine", "attm_lstm", "ensemble", "mfa", "multires_gmlp", "sls"}
 
 every_backend = pytest.mark.parametrize("name", registry.backends.names())

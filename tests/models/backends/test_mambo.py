@@ -47,10 +47,8 @@ def test_each_topology_has_its_kinds_of_blocks_in_order(topology):
     assert [block.kind for block in blocks] == 2 * GROUPS[topology]
 
 
-@pytest.mark.parametrize(
-    "topology, mixer", [*((topology, "hydra") for topology in GROUPS), ("mambo_4", "mamba2"), ("mambo_3", "mamba")]
-)
-def test_logits_of_xlsr_mambo_are_finite_with_any_topology_and_any_mixer(topology, mixer):
+@pytest.mark.parametrize("topology, mixer", [("mambo_4", "mamba2"), ("mambo_3", "mamba"), ("mambo_2", "hydra")])
+def test_logits_of_xlsr_mambo_are_finite_with_each_mixer(topology, mixer):
     assert small(topology, mixer)(torch.randn(2, 9, 6)).isfinite().all()
 
 

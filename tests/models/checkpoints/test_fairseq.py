@@ -20,13 +20,6 @@ EXPRESSIONS = (
 )
 
 
-#: Where a file has its configuration → the configuration of these options.
-PACKINGS = {
-    "cfg": lambda options: {"cfg": {"model": options}},
-    "args": lambda options: {"args": argparse.Namespace(**options)},
-}
-
-
 @pytest.mark.parametrize(
     "layers, message",
     [
@@ -34,13 +27,17 @@ PACKINGS = {
         *((expression, "conv_feature_layers must be a list of") for expression in EXPRESSIONS),
     ],
 )
-@pytest.mark.parametrize("packed", PACKINGS.values(), ids=PACKINGS)
+@pytest.mark.parametrize(
+    "key, packed",
+    [("cfg", lambda options: {"model": options}), ("args", lambda options: argparse.Namespace(**options))],
+)
 def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
-    tmp_path, capsys, packed, layers, message
+    tmp_path, capsys, key, packed, layers, message
 ):
     path = tmp_path / "evil.pt"
     configuration = packed({"conv_feature_layers": layers})
-    torch.save({"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}, **configuration}, path)
+    state_dict = {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}
+    torch.save({"model": state_dict, key: configuration}, path)
     with input_error(message):
         create_frontend("wav2vec2", path)
     assert main(["info", str(path)]) == 0
