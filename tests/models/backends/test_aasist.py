@@ -21,7 +21,7 @@ def test_dropouts_of_aasist_are_in_attention_pools_branches_and_before_the_last_
 
 
 def test_aasist_equals_the_published_code():
-    """In eval and train mode."""
+    """In logits, gradients and running statistics, in eval and train mode."""
     model = Aasist()
     model.load_state_dict(gb.state_dict("aasist_w2v_main"))
     for case, x in gb.cases("aasist_w2v_main"):
@@ -50,7 +50,7 @@ def test_published_weights_of_aasist_give_their_published_outputs(shared, name):
 
 @pytest.mark.slow
 def test_raw_aasist_l_equals_the_published_code():
-    """Its numbers are float32, the gradients too."""
+    """In logits, gradients and running statistics, all in float32."""
     file = golden.read("aasist_raw_L_random")
     case = file["cases"]["wav_2x64600"]
     waveforms = golden.read("aasist_raw_published_weights_outputs")["waveforms"]

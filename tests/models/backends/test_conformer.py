@@ -30,7 +30,7 @@ def test_the_state_dict_of_tcm_has_the_published_shapes():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_tcm_equals_the_published_code(name):
-    """In train mode too."""
+    """In logits, gradients and running statistics, in eval and train mode."""
     for case, x in gb.cases(name):
         gb.check_eval(published(name), case, x, atol=1e-5)
         gb.check_train(published(name), case, x)

@@ -51,7 +51,7 @@ MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
 TWO_LOGITS = {"asp_cosine", "multires_gmlp", "one_class_distillation"}
 
 #: they are built for a number of hidden states that is an option
-OF_A_NUMBER_OF_STATES = {"asp_cosine", "attm_lstm", "ensemble", "mfa", "multires_gmlp", "sls"}
+OF_A_NUMBER_OF_STATES = ["asp_cosine", "attm_lstm", "ensemble", "mfa", "multires_gmlp", "sls"]
 
 every_backend = pytest.mark.parametrize("name", registry.backends.names())
 
@@ -163,7 +163,7 @@ def test_an_utterance_alone_in_float64_has_the_logits_that_it_has_in_a_batch(nam
 
 
 @every_backend
-def test_any_number_of_frames_from_the_least_on_gives_finite_logits(name):
+def test_the_least_number_of_frames_and_some_larger_ones_give_finite_logits(name):
     backend = create(name).eval()
     lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, n) for n in (23, 61)}
     for frames in [backend.fixed_frames] if backend.fixed_frames else sorted(lengths):
@@ -185,7 +185,7 @@ def test_features_of_another_shape_are_refused(name):
         backend(features_for(backend, batch=2, dim=wrong))
 
 
-@pytest.mark.parametrize("name", sorted(OF_A_NUMBER_OF_STATES))
+@pytest.mark.parametrize("name", OF_A_NUMBER_OF_STATES)
 def test_fewer_hidden_states_than_a_back_end_reads_are_refused(name):
     backend = create(name).eval()
     with input_error(f"reads {LAYERS} hidden states, got {LAYERS - 1}"):

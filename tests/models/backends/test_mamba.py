@@ -27,7 +27,7 @@ def test_the_state_dict_of_xlsr_mamba_has_the_published_shapes():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_xlsr_mamba_equals_the_published_code(name):
-    """In train mode too; norms below 2e-6 are rounded zeros."""
+    """In logits, gradients and running statistics, in eval and train mode; norms below 2e-6 are rounded zeros."""
     for case, x in gb.cases(name):
         for train, output, norms in ((False, "output", "grad_norms"), (True, "train_mode_output", "train_grad_norms")):
             model = Mamba(**PUBLISHED[name]).train(train)

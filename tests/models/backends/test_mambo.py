@@ -11,6 +11,7 @@ from nes2net.models.backends.mambo import Mamba2
 
 @pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
 def test_xlsr_mambo_equals_the_published_code(name):
+    """In logits, gradients, and outputs of the first mixer and of all blocks."""
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
     backend = create_backend("mambo", **options)
@@ -47,8 +48,8 @@ def test_each_topology_has_its_kinds_of_blocks_in_order(topology):
     assert [block.kind for block in blocks] == 2 * GROUPS[topology]
 
 
-@pytest.mark.parametrize("topology, mixer", [("mambo_4", "mamba2"), ("mambo_3", "mamba"), ("mambo_2", "hydra")])
-def test_logits_of_xlsr_mambo_are_finite_with_each_mixer(topology, mixer):
+@pytest.mark.parametrize("topology, mixer", [("mambo_4", "mamba2"), ("mambo_3", "mamba")])
+def test_logits_of_xlsr_mambo_are_finite_with_other_mixers_than_hydra(topology, mixer):
     assert small(topology, mixer)(torch.randn(2, 9, 6)).isfinite().all()
 
 

@@ -143,7 +143,7 @@ def test_trained_parts_with_different_bases_are_not_averaged(another_file, tmp_p
             average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
 
 
-def test_another_base_is_refused(another_file, tmp_path):
+def test_a_named_base_other_than_that_of_the_checkpoint_is_refused(another_file, tmp_path):
     with input_error("other.pth is not the base of .*lora.pth"):
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
 

@@ -34,6 +34,7 @@ EXPRESSIONS = (
 def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
     tmp_path, capsys, key, packed, layers, message
 ):
+    """By create_frontend; info prints the same reason."""
     path = tmp_path / "evil.pt"
     configuration = packed({"conv_feature_layers": layers})
     state_dict = {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}

@@ -105,7 +105,7 @@ def test_equal_content_gives_equal_bytes_of_files(tmp_path):
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path):
     class Unsaveable:
         def __reduce__(self):
             raise OSError("disk full")
@@ -121,7 +121,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 EXPECTED = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
 
 
-def test_tensors_that_do_not_fit_are_named():
+def test_a_file_whose_tensors_do_not_fit_the_model_is_refused_with_their_names():
     message = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
     with input_error(message):
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, EXPECTED, "file")
@@ -139,7 +139,7 @@ def test_weights_of_another_type_are_refused():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_only_tensors_with_numbers_that_are_not_finite_are_named(dtype):
+def test_a_file_is_refused_with_the_names_of_only_those_tensors_that_are_not_finite(dtype):
     largest = torch.full((64,), torch.finfo(dtype).max, dtype=dtype)  # their sum is infinite
     check_fit({"w": largest}, {"w": largest}, "file")
     for number in (float("nan"), float("inf"), -float("inf")):
@@ -156,7 +156,7 @@ def test_metadata_of_other_programs_do_not_keep_a_file_from_loading(tmp_path, me
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
-def test_damaged_safetensors_are_refused(tmp_path, share):
+def test_truncated_safetensors_are_refused(tmp_path, share):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(share * len(content))])

@@ -80,7 +80,7 @@ def test_malicious_pickles_are_refused(path, name, zipped):
     refused(path, r"evil\.pth was not read: it .*(asks for|sets the state).*nothing was run")
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_malicious_pickles_of_every_protocol_are_refused(path, protocol):
     """In an archive, and alone."""
     for write, message in ((write_archive, "asks for (posix|nt).mkdir"), (Path.write_bytes, "evil.pth")):
@@ -222,12 +222,12 @@ def test_archives_with_members_outside_their_folder_are_refused(path, member):
     refused(path, "is not a member of a checkpoint")
 
 
-def test_compressed_members_are_refused(path):
+def test_an_archive_with_compressed_members_is_refused(path):
     write_archive(path, rebuild(), [("data/0", b"\0" * 10**7)], compression=zipfile.ZIP_DEFLATED)
     refused(path, "compressed")
 
 
-def test_doubled_members_are_refused(path):
+def test_an_archive_with_two_members_of_one_name_is_refused(path):
     with pytest.warns(UserWarning, match="Duplicate"):
         write_archive(path, rebuild(), [("data/0", b"\0" * 16)] * 2)
     refused(path, "twice")

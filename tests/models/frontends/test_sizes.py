@@ -88,8 +88,9 @@ def small_sizes(monkeypatch):
     "kind, options, names", [("wav2vec2", SMALL_WAV2VEC2, "xlsr_53"), ("hubert", TINY, "hubert or mhubert_147")]
 )
 def test_info_names_every_published_size_that_a_file_may_have(small_sizes, tmp_path, capsys, kind, options, names):
-    write(create_frontend(kind, **options), tmp_path / "file.pt")
-    assert main(["info", str(tmp_path / "file.pt")]) == 0
+    path = tmp_path / "file.pt"
+    write(create_frontend(kind, **options), path)
+    assert main(["info", str(path)]) == 0
     assert names in " ".join(capsys.readouterr().out.split())
 
 
