@@ -83,8 +83,8 @@ def library_states(model, features):
     return [x for x, _ in states], outputs[-1], last
 
 
-#: Front-end → number of frames of an utterance → number of its features that the library reads. w2v-BERT 2.0 would
-#: mask a frame that has no partner; Whisper pads.
+#: Front-end → which features the library's model is given, by the number of frames. That of w2v-BERT 2.0 would mask a
+#: frame that has no partner; that of Whisper needs the padding.
 READ_FEATURES = {"w2v_bert2": slice, "whisper": lambda frames: slice(None)}
 
 

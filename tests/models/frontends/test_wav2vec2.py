@@ -21,7 +21,7 @@ def test_every_hidden_state_equals_that_of_fairseq(pretrained, packing):
 
 
 @pytest.mark.parametrize("name, kind, file", [("wav2vec2", "w2v2", "w2v2_plain"), ("wavlm", "wavlm", "wavlm_unilm")])
-def test_gradients_equal_those_of_the_original_code(pretrained, name, kind, file):
+def test_gradients_of_wav2vec2_and_wavlm_equal_those_of_fairseq_and_unilm(pretrained, name, kind, file):
     frontend = create_frontend(name, pretrained / f"tiny_{file}.pt").eval()
     frontend.set_normalize(False)
     published = golden.read(f"frontends/tiny_{kind}")
