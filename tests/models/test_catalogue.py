@@ -10,16 +10,15 @@ from nes2net.models.published_models import PUBLISHED
 
 
 @pytest.mark.parametrize("name", [model.name for model in list_models()])
-def test_the_stated_number_of_parameters_is_that_of_the_architecture(name):
+def test_the_stated_number_of_parameters_of_a_published_model_is_that_of_its_architecture(name):
     with torch.device("meta"):
         detector = Detector.from_config(name)
     assert PUBLISHED[name].parameters == sum(parameter.numel() for parameter in detector.parameters())
 
 
-def test_sizes_and_digests_of_aasist_are_those_of_its_published_files(shared):
+def test_stated_sizes_and_digests_of_aasist_are_those_of_the_published_files(shared):
     for name in ("AASIST", "AASIST-L"):
         file = PUBLISHED[name].file
         path = shared / "real" / "aasist" / f"{name}.pth"
         assert file.size == path.stat().st_size
         assert file.sha256 == sha256_of(path)
-        assert file.name == path.name

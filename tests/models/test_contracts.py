@@ -137,7 +137,7 @@ def test_labels_of_a_corpus_that_are_no_classes_are_a_finding_of_data_check(pack
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "other_labels"])
-def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # noqa: F811
+def test_a_planted_fault_is_refused_by_one_error_that_names_part_package_and_fault(package, command, name):  # noqa: F811
     torch.manual_seed(0)
     Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
     status, _, error = command(words_of(name))
@@ -145,11 +145,10 @@ def test_a_planted_fault_is_one_line_that_names_it(package, command, name):  # n
     (message,) = [line for line in error.splitlines() if line.startswith("nes2net: error: ")]
     assert f"{kind_of(name)} '{name}' (package {PACKAGE})" in message
     assert FAULTS[name] in message
-    assert error.count("\n") <= 8
     assert "Traceback" not in error
 
 
-def test_checks_of_parts_change_no_bit_of_a_run(package, command, monkeypatch):  # noqa: F811
+def test_checks_of_parts_change_no_bit_of_the_trained_weights(package, command, monkeypatch):  # noqa: F811
     line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
     assert command(f"{line}checked")[0] == 0
     for group, names in PARTS.items():
@@ -198,7 +197,7 @@ def test_entry_points_of_built_in_parts_keep_the_contract():
             part_registry.check(name, part_registry.get(name))
 
 
-def test_a_part_that_is_too_large_is_skipped_with_a_notice(capsys):
+def test_the_check_of_a_part_that_is_too_large_is_skipped_with_a_notice(capsys):
     check_built_in(create_backend("mean_linear", feature_dim=65_536, num_logits=200), check_backend, 200)
     assert "part 'test' is too large to be checked before it is used" in capsys.readouterr().err
 
@@ -238,7 +237,7 @@ def test_a_checkpoint_is_refused_without_the_package_of_its_parts(package, check
     assert needed in error
 
 
-def test_a_score_that_is_not_finite_names_the_part(package, command):  # noqa: F811
+def test_score_and_predict_refuse_a_score_that_is_not_finite_with_the_name_of_the_back_end(package, command):  # noqa: F811
     Detector.from_config({"frontend": "good_frontend", "backend": "loud_is_nan"}).save("nan.pth")
     for words in ("score good_corpus tones --out out.txt", "predict tones/eval/eval_0.wav"):
         status, _, error = command(f"{words} --model nan.pth")

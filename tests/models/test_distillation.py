@@ -21,8 +21,8 @@ def twins() -> Detector:
     return seeded_detector(MODEL)
 
 
-def test_the_score_is_the_mean_of_two_cosines(twins):
-    """Those of teacher and student, in front-end and back-end; the logits are it and its negative."""
+def test_the_score_of_teacher_and_student_is_the_mean_of_two_cosines(twins):
+    """Between states of the front-ends, and between embeddings of the back-ends; the logits are −score and score."""
     waveform = 0.1 * torch.randn(3, 16000)
     halves = []
     for half in ("teacher", "student"):
@@ -35,7 +35,7 @@ def test_the_score_is_the_mean_of_two_cosines(twins):
 
 
 def test_with_frontend_level_false_the_score_is_the_cosine_of_the_back_ends_alone():
-    """With a spectrum its cosine is 1, so that the order of the scores is the same without it."""
+    """The cosine of the front-ends is 1 here, because both are the same spectrum."""
     scores = []
     frontend = {"name": "teacher_student", "teacher": LPS}
     for level in (True, False):
@@ -45,7 +45,7 @@ def test_with_frontend_level_false_the_score_is_the_cosine_of_the_back_ends_alon
     assert_close(scores[0], (1 + scores[1]) / 2)
 
 
-def test_the_teacher_is_never_trained(twins):
+def test_only_the_student_is_trained(twins):
     twins.train()
     for twin in (twins.frontend.model, twins.backend):
         teacher = twin.get_submodule("teacher")
@@ -57,19 +57,18 @@ def test_the_teacher_is_never_trained(twins):
     before = {key: value.clone() for key, value in twins.state_dict().items()}
     twins(torch.randn(3, 8000))[:, 1].sum().backward()
     moved = [key for key, value in twins.state_dict().items() if not torch.equal(before[key], value)]
-    # batch statistics
-    assert moved
+    assert moved  # statistics of batches
     assert all("student" in key for key in moved)
 
 
-def test_the_student_has_the_options_of_the_teacher_and_by_default_at_most_6_layers():
+def test_the_default_student_has_the_options_of_the_teacher_and_at_most_6_layers():
     frontend = create_frontend("teacher_student", teacher={**TEACHER, "encoder_layers": 8})
     assert frontend.config["student"] == {**frontend.config["teacher"], "encoder_layers": 6}
     smaller = create_frontend("teacher_student", teacher=TEACHER)
     assert smaller.config["student"] == smaller.config["teacher"]
 
 
-def test_the_front_end_of_two_gives_only_its_second_state_if_one_layer_is_asked_for():
+def test_the_front_end_teacher_student_gives_only_its_second_state_if_only_the_last_layer_is_asked_for():
     frontend = create_frontend("teacher_student", teacher=TEACHER)
     (last,) = frontend(torch.zeros(1, 8000))
     assert torch.equal(last, frontend(torch.zeros(1, 8000), layers="all")[1])
@@ -95,7 +94,6 @@ def test_front_ends_that_cannot_be_teacher_and_student_are_refused(options, mess
     [
         ({"backend": "sls"}, "back-end 'sls' reads all hidden states"),
         ({"backend": "one_class_distillation"}, "cannot itself be made of teacher and student"),
-        ({"num_logits": 1}, "num_logits must be 2, the negative and the positive similarity, not 1"),
     ],
 )
 def test_back_ends_that_cannot_be_teacher_and_student_are_refused(options, message):

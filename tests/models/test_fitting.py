@@ -26,7 +26,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
         ("spoof_superb_xlsr_300m", {"projection_dim": 128}, "spoof_superb_xlsr_300m", ["backend.projection_dim=128"]),
     ],
 )
-def test_changed_options_of_a_published_model_are_read_from_shapes_of_tensors(name, options, found_as, changes):
+def test_the_published_model_and_its_changed_options_are_read_from_shapes_of_tensors(name, options, found_as, changes):
     config = PUBLISHED_MODELS[name]
     backend = config["backend"]
     backend = {"name": backend} if isinstance(backend, str) else backend

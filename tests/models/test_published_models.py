@@ -67,20 +67,36 @@ def test_exactly_the_models_that_forbid_commercial_use_are_marked():
     [
         ({"published_model": "df_arena_1b"}, 64600, "by the detector's authors"),
         ({"published_model": "antideepfake_xlsr_2b"}, None, "by the detector's authors"),
-        ({"published_model": "AASIST"}, 7, ""),
         ({"architecture_of": "df_arena_1b"}, 64600, "by the authors of df_arena_1b, whose architecture it has"),
-        ({"num_samples": 16000}, 16000, "in training"),
-        ({"num_samples": 16000, "crop": "pieces"}, None, "in training"),
-        ({"num_samples": None}, None, "in training"),
-        ({"num_samples": 64600}, 7, ""),  # about 4 s: as the corpus's own protocol
-        ({"num_samples": 1 << 40}, 7, ""),
-        ({"num_samples": "5"}, 7, ""),
-        ({}, 7, ""),
     ],
 )
-def test_the_default_length_is_the_published_one_or_that_of_training_or_else_the_usual_one(record, samples, why):
-    record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
+def test_a_published_architecture_scores_by_default_the_length_that_its_authors_score(record, samples, why):
     assert samples_to_score(Provenance.read(record), usual=7) == (samples, why)
+
+
+@pytest.mark.parametrize(
+    "data, samples",
+    [
+        ({"num_samples": 16000}, 16000),
+        ({"num_samples": 16000, "crop": "pieces"}, None),
+        ({"num_samples": None}, None),
+    ],
+)
+def test_a_trained_detector_scores_by_default_the_length_of_its_training(data, samples):
+    assert samples_to_score(Provenance.read({"recipe": {"data": data}}), usual=7) == (samples, "in training")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"published_model": "AASIST"},
+        *({"recipe": {"data": {"num_samples": number}}} for number in (64600, 1 << 40, "5")),
+        {"recipe": {"data": {}}},
+    ],
+)
+def test_the_usual_length_of_a_corpus_is_scored_if_the_detector_states_no_other_that_is_possible(record):
+    """Training on 64,600 samples states none: it is the usual training of published detectors."""
+    assert samples_to_score(Provenance.read(record), usual=7) == (7, "")
 
 
 @pytest.fixture
@@ -164,7 +180,7 @@ def test_score_files_scores_as_many_samples_as_the_authors_of_a_published_detect
     assert score == pytest.approx(detector.score(tmp_path / "a.wav", num_samples=64_600), abs=1e-6)
 
 
-def test_a_window_of_a_track_is_as_long_as_the_authors_of_a_published_detector_score(small_published):
+def test_score_track_uses_windows_of_the_length_that_the_authors_of_a_published_detector_score(small_published):
     detector = Detector.from_pretrained(small_published("xlsr_mambo_3_hydra_n3"), "cpu")
     assert detector.score_track(np.ones(70_000), 16000).window == 66_800 / 16000
 
@@ -210,7 +226,7 @@ def test_the_flags_crop_and_crop_seed_choose_the_samples_that_are_scored(scored)
     assert len({head, first, scored(*SHORT, "--crop", "random", "--crop-seed", "1")[2]}) == 3
 
 
-def test_a_folder_with_an_unknown_configuration_is_recognised_by_its_tensors(tmp_path):
+def test_a_folder_with_an_unknown_configuration_is_read_as_the_model_that_its_tensors_fit(tmp_path):
     """As that of DF Arena on the hub."""
     original = Detector.from_config("AASIST-L").eval()
     save_file(original.state_dict(), tmp_path / "model.safetensors")
@@ -306,7 +322,7 @@ def test_features_of_spoof_superb_are_those_of_s3prl(pretrained, monkeypatch):
         assert_near(features, expected, 1e-5)
 
 
-def test_a_file_of_spoof_superb_with_only_the_head_is_recognised(tmp_path):
+def test_a_file_of_spoof_superb_with_only_the_head_is_recognised_as_one_without_its_front_end(tmp_path):
     head = {"ssl_model.featurizer.weights": torch.zeros(13), "projector.weight": torch.zeros(256, 768)}
     head |= {"projector.bias": torch.zeros(256), "post_net.linear.weight": torch.zeros(2, 256)}
     torch.save({**head, "post_net.linear.bias": torch.zeros(2)}, tmp_path / "swa.pth")

@@ -106,7 +106,7 @@ def test_an_average_with_published_weights_claims_only_their_architecture(random
 
 
 @pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
-def test_the_published_tensors_are_known_in_any_file(name, shared, tmp_path):
+def test_published_tensors_are_known_in_a_file_that_holds_them_in_another_order(name, shared, tmp_path):
     file = shared / "real" / "aasist" / f"{name}.pth"
     if not file.is_file():
         pytest.skip(f"{file} is not here")

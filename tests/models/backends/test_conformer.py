@@ -30,7 +30,7 @@ def test_the_state_dict_of_tcm_has_the_published_shapes():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_tcm_equals_the_published_code(name):
-    """In train mode too."""
+    """In logits, gradients and running statistics, in eval and train mode."""
     for case, x in gb.cases(name):
         gb.check_eval(published(name), case, x, atol=1e-5)
         gb.check_train(published(name), case, x)
@@ -46,7 +46,7 @@ def test_sines_of_the_position_table_are_those_of_angles_in_float32():
     assert np.abs(table - np.where(odd, np.cos(exact), np.sin(exact))).max() > 1e-4
 
 
-def test_the_dropout_of_tcm_is_that_of_the_option_and_off_by_default():
+def test_tcm_drops_out_only_with_the_option_dropout():
     x = torch.randn(2, 5, 8)
     sizes = {"feature_dim": 8, "embed_dim": 8, "num_blocks": 1}
     default = tcm(**sizes).train()

@@ -12,9 +12,8 @@ from nes2net.models.backends.ensemble import Ensemble
 TRAINED = ("ensemble_fusion_seed1", "ensemble_fusion_seed12", "ensemble_classification_seed1")
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_trained_weights_of_an_ensemble_give_the_published_outputs(name):
-    """In single and double precision, eval and train mode, with the inner results and gradients."""
+def trained(name):
+    """For each case of a published file: an ensemble with the authors' weights, their numbers, and the states."""
     file = zoo.read(name)
     inputs = torch.load(shared_path("golden", "inputs.pt"), weights_only=True)  # B×L×T×D
     for key, case in file["cases"].items():
@@ -22,14 +21,30 @@ def test_trained_weights_of_an_ensemble_give_the_published_outputs(name):
         backend = Ensemble(**options).eval()
         backend.load_state_dict(file["state_dict"])
         states = case["features_f16"].float() if "features_f16" in case else inputs[key][:, 1:]
+        yield backend, case, states
+
+
+@pytest.mark.parametrize("name", ["ensemble_fusion_seed1", "ensemble_fusion_seed12"])
+def test_trained_weights_of_a_fusion_give_the_published_weights_of_systems(name):
+    for backend, case, states in trained(name):
+        with torch.no_grad():
+            bonafide, spoof = backend.system_weights(as_given(states))
+        assert_near(bonafide, case["weights_bonafide"], 1e-6)
+        assert_near(spoof, case["weights_spoof"], 1e-6)
+
+
+def test_trained_weights_of_a_classification_give_the_published_embeddings():
+    for backend, case, states in trained("ensemble_classification_seed1"):
+        with torch.no_grad():
+            assert_near(backend.summary(as_given(states)), case["embedding"], 1e-6)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_weights_of_an_ensemble_give_the_published_outputs(name):
+    """In single and double precision, eval and train mode, with gradients."""
+    for backend, case, states in trained(name):
         with torch.no_grad():
             assert_near(backend(as_given(states), case["scores"]).flip(1), case["output"], 1e-6)
-            if backend.kind == "classification":
-                assert_near(backend.summary(as_given(states)), case["embedding"], 1e-6)
-            else:
-                bonafide, spoof = backend.system_weights(as_given(states))
-                assert_near(bonafide, case["weights_bonafide"], 1e-6)
-                assert_near(spoof, case["weights_spoof"], 1e-6)
         backend.double()
         states = states.double().requires_grad_()
         scores = case["scores"].double().requires_grad_()

@@ -50,6 +50,9 @@ MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
 #: they compare two classes
 TWO_LOGITS = {"asp_cosine", "multires_gmlp", "one_class_distillation"}
 
+#: they are built for a number of hidden states that is an option
+OF_A_NUMBER_OF_STATES = ["asp_cosine", "attm_lstm", "ensemble", "mfa", "multires_gmlp", "sls"]
+
 every_backend = pytest.mark.parametrize("name", registry.backends.names())
 
 
@@ -108,12 +111,12 @@ def test_a_back_end_has_num_logits_logits_and_as_many_classes(name):
 
 
 @pytest.mark.parametrize("name", pinned.MODELS)
-def test_logits_equal_the_pinned_numbers(name):
+def test_logits_equal_those_recorded_when_all_back_ends_equalled_the_published_code(name):
     assert_allclose(pinned.logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
 
 
 @every_backend
-def test_every_parameter_in_use_gets_a_gradient(name):
+def test_the_features_and_every_parameter_in_use_get_a_gradient(name):
     backend = without_dropout(create(name)).train()
     features = features_for(backend, batch=3, frames=frames_of(backend, 50))
     inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
@@ -160,7 +163,7 @@ def test_an_utterance_alone_in_float64_has_the_logits_that_it_has_in_a_batch(nam
 
 
 @every_backend
-def test_any_number_of_frames_from_the_least_on_gives_finite_logits(name):
+def test_the_least_number_of_frames_and_some_larger_ones_give_finite_logits(name):
     backend = create(name).eval()
     lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, n) for n in (23, 61)}
     for frames in [backend.fixed_frames] if backend.fixed_frames else sorted(lengths):
@@ -172,7 +175,7 @@ def test_any_number_of_frames_from_the_least_on_gives_finite_logits(name):
 
 @every_backend
 def test_features_of_another_shape_are_refused(name):
-    """Fewer frames than the least, another dimension, or another number of hidden states."""
+    """Fewer frames than the least, or another dimension."""
     backend = create(name).eval()
     too_few = backend.min_frames - 1
     with input_error(str(too_few)):
@@ -180,9 +183,13 @@ def test_features_of_another_shape_are_refused(name):
     wrong = dim_of(name) + 1
     with input_error(f"{wrong - 1}.* × {wrong}"):
         backend(features_for(backend, batch=2, dim=wrong))
-    if backend.num_states > 2:  # one_class_distillation has two
-        with input_error(f"reads {LAYERS} hidden states, got {LAYERS - 1}"):
-            backend(features_for(backend, batch=1)[:-1])
+
+
+@pytest.mark.parametrize("name", OF_A_NUMBER_OF_STATES)
+def test_fewer_hidden_states_than_a_back_end_reads_are_refused(name):
+    backend = create(name).eval()
+    with input_error(f"reads {LAYERS} hidden states, got {LAYERS - 1}"):
+        backend(features_for(backend, batch=1)[:-1])
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,15 @@ def test_segments_and_embedding_of_one_pass_equal_those_of_separate_passes(name)
             segments, embedding = backend.segments_and_embedding(features())
             assert torch.equal(segments[20.0], backend(features()))
             assert_close(embedding, backend.embed(features()))
-            assert_close(backend.last_layer(embedding), backend.utterance_logits(features()))
+
+
+@every
+def test_the_last_layer_gives_the_logits_of_an_utterance_for_its_embedding(name):
+    for utterance in ("mean", "min", "attentive"):
+        backend = create(name, pool=None, utterance=utterance)
+        with torch.no_grad():
+            logits = backend.last_layer(backend.embed(features()))
+            assert_close(logits, backend.utterance_logits(features()))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,7 @@ def test_with_utterance_min_the_lowest_frame_scores_the_utterance(options):
     assert len(set(scores.argmin(dim=1).tolist())) > 1  # the frame is chosen for each utterance
 
 
-def test_the_gradient_of_the_minimum_reaches_the_lowest_frame_alone():
+def test_with_utterance_min_the_gradient_reaches_only_the_lowest_frame():
     backend = create("mean_linear", pool=None, utterance="min", score_rule="logit")
     x = features().requires_grad_()
     backend.utterance_logits(x)[:, 1].sum().backward()

@@ -9,7 +9,7 @@ from nes2net.models.registry import create_backend
 
 @pytest.mark.parametrize("name", ["gf_d64_h128", "lgf_d64_h128", "llgf_d48_h128"])
 def test_global_feature_back_ends_equal_the_published_code(name):
-    """In eval and train mode, with the embedding and the score."""
+    """In logits and gradients in eval and train mode, and in embeddings and scores."""
     file = zoo.read(name)
     backend = create_backend(**file["config"])
     backend.load_state_dict(file["state_dict"])
@@ -20,8 +20,7 @@ def test_global_feature_back_ends_equal_the_published_code(name):
             assert_near(backend.embed(case["features"]), case["embedding"], zoo.AGREES)
 
 
-def test_dropout_of_llgf_is_before_the_lstms():
-    """It drops 70 % of the outputs of the CNN and scales the others up."""
+def test_llgf_drops_70_percent_of_the_outputs_of_its_cnn_and_scales_the_others_up():
     backend = create_backend("llgf", feature_dim=16, hidden_dim=64)
     dropped = backend.m_transform[0][28]
     dropout_output = dropped.train()(torch.ones(20_000))

@@ -10,7 +10,23 @@ from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.training.losses import OneClassSoftmax
 
 ONE_CLASS = "antideepfake_xlsr_ocsoftmax"
-FILES = ["antideepfake_base", "antideepfake_large", ONE_CLASS, "antideepfake_hubert"]
+
+
+def published_cosine(case):
+    return case["output"][:, 1]
+
+
+def published_probability(case):
+    return case["probability_real"]
+
+
+#: Published file, head, and what the published code scores by.
+FILES = [
+    ("antideepfake_base", "linear", published_probability),
+    ("antideepfake_large", "linear", published_probability),
+    (ONE_CLASS, "one_class", published_cosine),
+    ("antideepfake_hubert", "linear", published_probability),
+]
 
 #: the published code takes softmax, layer norms and the unit length of the vector in float32
 AGREES = 1e-6
@@ -23,29 +39,28 @@ def detector_of(name, folder):
     return Detector.from_pretrained(folder / "published.ckpt", "cpu", config=zoo.antideepfake_config(name)), file
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_back_end_equals_the_published_code_for_frames_of_the_encoder(name):
+@pytest.mark.parametrize("name, head, published_score", FILES)
+def test_the_back_end_equals_the_published_code_for_frames_of_the_encoder(name, head, published_score):
     file = zoo.read(name)
-    backend = create_backend("mean_linear", feature_dim=24, head="one_class" if name == ONE_CLASS else "linear").eval()
+    backend = create_backend("mean_linear", feature_dim=24, head=head).eval()
     backend.load_state_dict({key: value for key, value in file["state_dict"].items() if key.startswith("proj_fc.")})
     for case in file["cases"].values():
         with torch.no_grad():
             assert_near(backend.embed(case["frames"]), case["pooled"], AGREES)
             logits = backend(case["frames"])
         assert_near(logits, case["output"], AGREES)
-        score = case["output"][:, 1] if name == ONE_CLASS else case["probability_real"]
-        assert_near(backend.scores(logits), score, AGREES)
+        assert_near(backend.scores(logits), published_score(case), AGREES)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_whole_detectors_of_antideepfake_equal_the_published_code(name, tmp_path):
+@pytest.mark.parametrize("name, published_score", [(name, score) for name, _, score in FILES])
+def test_whole_detectors_of_antideepfake_equal_the_published_code(name, published_score, tmp_path):
     """From the file and a waveform to logits, score and gradients; zeros behind a shorter waveform count in the mean."""
     detector, file = detector_of(name, tmp_path)
     with torch.no_grad():
         for case in file["cases"].values():
             assert_near(detector(case["waveform"][None]), case["output"], AGREES)
-            published = case["output"][0, 1] if name == ONE_CLASS else case["probability_real"]
-            assert detector.score(case["waveform"], 16000) == pytest.approx(published.item(), abs=1e-5)
+            expected = published_score(case).item()
+            assert detector.score(case["waveform"], 16000) == pytest.approx(expected, abs=1e-5)
         detector.frontend.set_normalize(False)
         assert_near(detector(padded(file)), file["padded_batch_output"], AGREES)
     detector.double()

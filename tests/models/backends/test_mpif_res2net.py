@@ -93,7 +93,7 @@ def test_embeddings_and_logits_equal_a_plain_transcription(options, frames):
     assert (logits[:, 0] == 0).all()
 
 
-def test_default_options_give_the_published_size():
+def test_default_options_of_mpif_res2net_give_the_published_size():
     """Groups of 6, 13, 26 and 52 channels, and embeddings of 256."""
     backend = create_backend("mpif_res2net")
     assert [block.convs[0].in_channels for block in backend.blocks] == [6, 6, 13, 13, 26, 26, 52, 52]

@@ -84,7 +84,7 @@ def test_a_base_that_was_moved_is_found_beside_the_checkpoint(trained, moved):
         assert torch.equal(logits(Detector.from_pretrained(moved / name, "cpu")), logits(trained))
 
 
-def test_a_checkpoint_whose_base_is_not_found_is_refused_with_its_place(moved, tmp_path):
+def test_a_checkpoint_whose_base_is_not_found_is_refused_with_the_path_of_the_base(moved, tmp_path):
     (moved / "base.pth").unlink()
     with input_error(f"base '{tmp_path / 'base.pth'}' is neither there nor beside it"):
         Detector.from_pretrained(moved / "lora.pth", "cpu")
@@ -96,7 +96,7 @@ def test_a_trained_part_with_the_file_name_of_its_base_is_not_taken_for_it(moved
         Detector.from_pretrained(moved / "base.pth", "cpu")
 
 
-def test_the_named_base_may_be_a_whole_detector(trained, moved, small_model, tmp_path):
+def test_the_named_base_may_be_its_file_or_a_whole_detector(trained, moved, small_model, tmp_path):
     full_detector = Detector.from_config(small_model)
     full_detector.load_state_dict({**full_detector.state_dict(), **load_state_dict(moved / "base.pth")})
     full_detector.save(tmp_path / "whole.pth")
@@ -143,7 +143,7 @@ def test_trained_parts_with_different_bases_are_not_averaged(another_file, tmp_p
             average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
 
 
-def test_another_base_is_refused(another_file, tmp_path):
+def test_a_named_base_other_than_that_of_the_checkpoint_is_refused(another_file, tmp_path):
     with input_error("other.pth is not the base of .*lora.pth"):
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
 

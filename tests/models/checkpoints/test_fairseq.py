@@ -27,14 +27,18 @@ EXPRESSIONS = (
         *((expression, "conv_feature_layers must be a list of") for expression in EXPRESSIONS),
     ],
 )
-@pytest.mark.parametrize("packing", ["cfg", "args"])
+@pytest.mark.parametrize(
+    "key, packed",
+    [("cfg", lambda options: {"model": options}), ("args", lambda options: argparse.Namespace(**options))],
+)
 def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
-    tmp_path, capsys, packing, layers, message
+    tmp_path, capsys, key, packed, layers, message
 ):
+    """By create_frontend; info prints the same reason."""
     path = tmp_path / "evil.pt"
-    options = {"conv_feature_layers": layers}
-    configuration = {"cfg": {"model": options}} if packing == "cfg" else {"args": argparse.Namespace(**options)}
-    torch.save({"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}, **configuration}, path)
+    configuration = packed({"conv_feature_layers": layers})
+    state_dict = {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}
+    torch.save({"model": state_dict, key: configuration}, path)
     with input_error(message):
         create_frontend("wav2vec2", path)
     assert main(["info", str(path)]) == 0

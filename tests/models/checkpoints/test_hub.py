@@ -30,18 +30,15 @@ def test_the_only_checkpoint_of_a_repository_is_read_with_a_remark(repository, m
     assert detector.config["backend"]["name"] == "raw_aasist_l"
 
 
-def test_several_checkpoints_are_refused_with_names_that_choose_one(repository, monkeypatch):
+def test_a_repository_with_several_checkpoints_is_refused_with_their_names(repository, monkeypatch):
     torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         with input_error("hub:owner/models@main has 2 checkpoints: 'other.ckpt' .*, 'weights/best.pth' "):
             Detector.from_pretrained("hub:owner/models@main", "cpu")
-        detector = Detector.from_pretrained("hub:owner/models@main/weights/best.pth", "cpu")
-    expected = torch.load(repository / "weights" / "best.pth")
-    assert all(torch.equal(tensor, expected[key]) for key, tensor in detector.state_dict().items())
 
 
 def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch):
-    name = "hub:owner/models/weights/best.pth"
+    name = "hub:owner/models@main/weights/best.pth"
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         path = download(name)
     use_cache(monkeypatch, tmp_path / "hf", offline=True)

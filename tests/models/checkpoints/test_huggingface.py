@@ -70,42 +70,54 @@ PROCESSOR = "processor_config.json"
 YES = '{"do_normalize": true}'
 NO = '{"do_normalize": false}'
 IN_PROCESSOR_NO = '{"feature_extractor": {"do_normalize": false}, "processor_class": "Wav2Vec2Processor"}'
+IN_AUDIO_PROCESSOR_NO = '{"audio_processor": {"do_normalize": false}}'
 DEFAULT = f"this is the default of transformers, and no {PREPROCESSOR} or {PROCESSOR} has do_normalize"
 
 
-@pytest.mark.parametrize(
-    "files, normalized, reason",
-    [
-        ({}, "huggingface", DEFAULT),
-        ({PREPROCESSOR: YES}, "huggingface", f"its {PREPROCESSOR} says so"),
-        ({PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
-        ({PROCESSOR: IN_PROCESSOR_NO}, False, f"its {PROCESSOR} says so"),
-        ({PROCESSOR: IN_PROCESSOR_NO, PREPROCESSOR: YES}, False, f"its {PROCESSOR} says so"),
-        ({PROCESSOR: '{"audio_processor": {"do_normalize": false}}'}, False, f"its {PROCESSOR} says so"),
-        ({PROCESSOR: "{}", PREPROCESSOR: NO}, False, f"its {PREPROCESSOR} says so"),
-    ],
-)
-@pytest.mark.parametrize("name", ["Wav2Vec2Model", "UniSpeechSatModel"])
-def test_settings_in_the_folder_decide_whether_waveforms_are_normalised(tmp_path, name, files, normalized, reason):
-    """As for transformers, which reads the file of a processor first; the note of the front-end names the file."""
-    from transformers import AutoFeatureExtractor
+#: Files of a folder, the option normalize, and what the note says.
+SETTINGS = [
+    ({PREPROCESSOR: YES}, "huggingface", f"normalised, because its {PREPROCESSOR} says so"),
+    ({PREPROCESSOR: NO}, False, f"not normalised, because its {PREPROCESSOR} says so"),
+    ({PROCESSOR: IN_PROCESSOR_NO}, False, f"not normalised, because its {PROCESSOR} says so"),
+    ({PROCESSOR: IN_PROCESSOR_NO, PREPROCESSOR: YES}, False, f"not normalised, because its {PROCESSOR} says so"),
+    ({PROCESSOR: IN_AUDIO_PROCESSOR_NO}, False, f"not normalised, because its {PROCESSOR} says so"),
+    ({PROCESSOR: "{}", PREPROCESSOR: NO}, False, f"not normalised, because its {PREPROCESSOR} says so"),
+]
+of_both_kinds = pytest.mark.parametrize("name", ["Wav2Vec2Model", "UniSpeechSatModel"])
 
-    library_model(name, BASE).save_pretrained(tmp_path)
+
+def write_folder(folder, name, files):
+    library_model(name, BASE).save_pretrained(folder)
     for file, text in files.items():
-        (tmp_path / file).write_text(text)
+        (folder / file).write_text(text)
+
+
+@pytest.mark.parametrize("files, normalized, note", [({}, "huggingface", f"normalised, because {DEFAULT}"), *SETTINGS])
+@of_both_kinds
+def test_files_of_a_folder_decide_whether_waveforms_are_normalised_and_the_note_says_so(
+    tmp_path, name, files, normalized, note
+):
+    write_folder(tmp_path, name, files)
     frontend = create_frontend(kind_of(name)[1], tmp_path)
     assert frontend.normalize == normalized
     assert frontend.config.get("normalize", False) == normalized
-    words = "normalised" if normalized else "not normalised"
-    assert frontend.note == f"{tmp_path}: waveforms are {words}, because {reason}"
-    if PREPROCESSOR in files or "processor" in str(files.get(PROCESSOR)):
-        assert AutoFeatureExtractor.from_pretrained(tmp_path).do_normalize == bool(normalized)
+    assert frontend.note == f"{tmp_path}: waveforms are {note}"
 
 
-@pytest.mark.parametrize("option", [False, True, "batch", "huggingface"])
-def test_the_option_normalize_overrides_the_folder(tmp_path, option):
+@pytest.mark.parametrize("files", [files for files, _, _ in SETTINGS])
+@of_both_kinds
+def test_files_of_a_folder_that_decide_on_normalisation_do_so_as_in_transformers(tmp_path, name, files):
+    from transformers import AutoFeatureExtractor
+
+    write_folder(tmp_path, name, files)
+    frontend = create_frontend(kind_of(name)[1], tmp_path)
+    assert AutoFeatureExtractor.from_pretrained(tmp_path).do_normalize == bool(frontend.normalize)
+
+
+@pytest.mark.parametrize("option, settings", [(False, YES), (True, NO), ("batch", NO), ("huggingface", NO)])
+def test_the_option_normalize_overrides_the_folder(tmp_path, option, settings):
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
-    (tmp_path / PREPROCESSOR).write_text(NO if option else YES)
+    (tmp_path / PREPROCESSOR).write_text(settings)
     frontend = create_frontend("wavlm", tmp_path, normalize=option)
     assert frontend.normalize == option
     assert not frontend.note
@@ -123,15 +135,15 @@ def test_transformers_normalises_waveforms_by_default_for_every_type_of_model():
         assert default.do_normalize
 
 
-@pytest.mark.parametrize("name", [PREPROCESSOR, PROCESSOR])
-def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name, form", [(PREPROCESSOR, "%s"), (PROCESSOR, '{"feature_extractor": %s}')])
+def test_a_preprocessor_file_that_cannot_be_used_is_refused(tmp_path, name, form):
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
     for settings, message in (
         ('{"do_normalize": "yes"}', "do_normalize must be true or false, not 'yes'"),
         ('{"sampling_rate": 8000}', "has sampling_rate 8000: only 16000 is supported"),
         ("{", "damaged"),
     ):
-        (tmp_path / name).write_text(settings if name == PREPROCESSOR else f'{{"feature_extractor": {settings}}}')
+        (tmp_path / name).write_text(form % settings)
         with input_error(rf"{name}.* {message}"):
             create_frontend("wavlm", tmp_path)
 

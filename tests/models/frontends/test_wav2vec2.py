@@ -21,7 +21,7 @@ def test_every_hidden_state_equals_that_of_fairseq(pretrained, packing):
 
 
 @pytest.mark.parametrize("name, kind, file", [("wav2vec2", "w2v2", "w2v2_plain"), ("wavlm", "wavlm", "wavlm_unilm")])
-def test_gradients_equal_those_of_the_original_code(pretrained, name, kind, file):
+def test_gradients_of_wav2vec2_and_wavlm_equal_those_of_fairseq_and_unilm(pretrained, name, kind, file):
     frontend = create_frontend(name, pretrained / f"tiny_{file}.pt").eval()
     frontend.set_normalize(False)
     published = golden.read(f"frontends/tiny_{kind}")
@@ -35,14 +35,14 @@ def test_gradients_equal_those_of_the_original_code(pretrained, name, kind, file
 DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
-def test_training_options_come_from_the_configuration_in_the_file(tmp_path, name):
+@pytest.mark.parametrize("name, packed", [("wav2vec2", lambda cfg: {"model": cfg}), ("wavlm", lambda cfg: cfg)])
+def test_training_options_come_from_the_configuration_in_the_file(tmp_path, name, packed):
     """Dropouts, layer drop, and the factor of the gradients of the convolutions."""
     options = {**SMALL, "pretraining_heads": True}
     state_dict = tensors_of(create_frontend(name, **options))
     cfg = {**options, **DROPOUTS, "encoder_layerdrop": 0.05, "feature_grad_mult": 0.1}
     cfg["conv_feature_layers"] = str(list(SMALL["conv_feature_layers"]))
-    torch.save({"cfg": {"model": cfg} if name == "wav2vec2" else cfg, "model": state_dict}, tmp_path / "file.pt")
+    torch.save({"cfg": packed(cfg), "model": state_dict}, tmp_path / "file.pt")
     frontend = create_frontend(name, tmp_path / "file.pt")
     assert frontend.encoder_layerdrop == 0.05
     assert frontend.config["feature_grad_mult"] == 0.1

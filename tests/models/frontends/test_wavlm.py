@@ -22,7 +22,6 @@ def test_every_hidden_state_equals_those_of_unilm_and_s3prl(pretrained, length):
         states = frontend(waveform, layers="all")
         (last,) = frontend(waveform)
         raw = frontend(waveform, layers="all", final_norm=False)
-    assert torch.equal(last, states[-1])
     assert_allclose(last.numpy(), reference[f"x_{length}"], atol=5e-6)
     for i, state in enumerate(raw):
         assert_allclose(state.numpy(), reference[f"hs{i}_{length}"], atol=5e-6)
