@@ -107,19 +107,27 @@ def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, root, asv_folder, 
         assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path / root, phase)] == expected
 
 
-def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path):
-    write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
-    for scores, message in (
+def refused_asv_scores(folder, scores, message):
+    write(folder / "ASV" / "trial_metadata.txt", ASV_KEY)
+    write(folder / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
+    with input_error(message):
+        asvspoof2021_la.asv_scores(folder)
+
+
+@pytest.mark.parametrize(
+    "scores, message",
+    [
         (ASV_SCORES + "LA_0001 LA_E_5 2\n", "has 5 scores, but .* has 4 trials"),
-        (
-            ASV_SCORES.replace("LA_E_3", "LA_E_9"),
-            "line 3: expected a score of LA_E_3-gsm-ita_tx .*, found one of LA_E_9",
-        ),
-        (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
-    ):
-        write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
-        with input_error(message):
-            asvspoof2021_la.asv_scores(tmp_path)
+        (ASV_SCORES.replace("E_3", "E_9"), "line 3: expected a score of LA_E_3-gsm-ita_tx .*, found one of LA_E_9"),
+    ],
+)
+def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path, scores, message):
+    refused_asv_scores(tmp_path, scores, message)
+
+
+def test_an_asv_score_that_is_no_number_is_refused(tmp_path):
+    message = "line 3: expected a number as score, found 'high'"
+    refused_asv_scores(tmp_path, ASV_SCORES.replace("1.5", "high"), message)
 
 
 @pytest.mark.parametrize("database", [".", "TRACK"])

@@ -5,6 +5,7 @@ from builders import input_error
 from builders.files import folder, write
 
 from nes2net.data.corpora.in_the_wild import CORPUS
+from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
 
 META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
@@ -12,8 +13,9 @@ META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bon
 
 @pytest.mark.parametrize("root", [".", "release_in_the_wild"])
 def test_recordings_are_listed_with_their_labels(tmp_path, root):
+    """Those of the labels first, then a recording without a label."""
     audio = folder(tmp_path / "release_in_the_wild")
-    for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
+    for name in ("10.wav", "1.wav", "0.wav", "7.wav"):
         write(audio / name)
     write(audio / "meta.csv", META)
     assert CORPUS.trials(tmp_path / root) == [
@@ -31,17 +33,23 @@ def test_the_key_is_found_from_each_root_or_file(tmp_path, key):
     assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
 
 
+def test_a_missing_file_of_labels_is_refused_with_where_it_was_sought(tmp_path):
+    with pytest.raises(NotFound, match=rf"{CORPUS.title}.* not found; looked for .*; give "):
+        CORPUS.keys(tmp_path, "eval")
+
+
 def test_a_folder_without_recordings_is_refused(tmp_path):
     with input_error(r"holds no \.wav files; give `root`"):
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_without_labels_are_listed(tmp_path):
+def test_recordings_are_listed_without_the_file_of_labels(tmp_path):
     write(tmp_path / "1.wav")
     assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
 
 
-def test_labels_with_a_byte_order_mark_are_read(tmp_path):
+def test_labels_written_on_windows_are_read(tmp_path):
+    """With a byte order mark and the line ends of Windows."""
     write(tmp_path / "1.wav")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()
     (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)
