@@ -40,15 +40,13 @@ def test_a_list_may_lie_beside_the_folder_of_its_recordings(tmp_path):
 
 def test_the_paths_of_a_list_may_lead_out_of_its_folder(tmp_path):
     """As the list is the user's own."""
-    rows = "/data/x.wav,spoof,utterance 1,A1\n../y.wav,,,\n"
-    file = write(tmp_path / "mine.csv", f"path,label,id,attack\n{rows}")
-    first = Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1")
-    assert CORPUS.trials(file) == [first, Trial("../y", tmp_path / "../y.wav")]
+    file = write(tmp_path / "mine.csv", "path,label\n/data/x.wav,spoof\n../y.wav,\n")
+    assert [trial.path for trial in CORPUS.trials(file)] == [Path("/data/x.wav"), tmp_path / "../y.wav"]
 
 
 def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
-    file = write(tmp_path / "mine.csv", "path,label\na.wav,spoof\nb.wav,\n")
-    trials = [Trial("a", tmp_path / "a.wav", "spoof"), Trial("b", tmp_path / "b.wav")]
+    file = write(tmp_path / "mine.csv", "path,label,id,attack\na.wav,spoof,utterance 1,A1\nb.wav,,,\n")
+    trials = [Trial("utterance%201", tmp_path / "a.wav", "spoof", attack="A1"), Trial("b", tmp_path / "b.wav")]
     for split in ("train", "dev", "eval", "all"):
         assert CORPUS.trials(file, split) == trials
     assert CORPUS.find_splits(file) == ("all",)
