@@ -127,7 +127,7 @@ def test_noise_augmentation_equals_the_recipe_written_out(musan, rirs, length):
     assert 10 < changed < 25
 
 
-def test_the_only_noise_folder_is_always_used(musan, rirs):
+def test_with_only_noises_or_only_impulse_responses_every_waveform_is_changed(musan, rirs):
     x = white(8000)
     for folders in ({"musan": musan}, {"rir": rirs}):
         augmentation = NoiseAugmentation(**folders, probability=1)
