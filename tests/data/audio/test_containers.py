@@ -100,16 +100,12 @@ def test_only_matroska_files_that_are_not_live_state_their_duration(tmp_path):
         {"riff": 0xFFFFFFFF, "data": 0xFFFFFFFF},  # to a pipe, by FFmpeg
         {"riff": 0x7FFFF024, "data": 0x7FFFF000},  # by SoX
         {"riff": 0x80000024, "data": 0x80000000},  # by arecord
+        {"behind": LIST},
+        {"before": LIST},
     ],
 )
-def test_whole_wav_files_with_wrong_sizes_are_read(tmp_path, sizes):
+def test_whole_wav_files_with_wrong_sizes_or_further_chunks_are_read_alike(tmp_path, sizes):
     (tmp_path / "tone.wav").write_bytes(wav(TONE.tobytes(), **sizes))
-    np.testing.assert_array_equal(read_every_way(tmp_path / "tone.wav"), TONE / np.float32(32768))
-
-
-@pytest.mark.parametrize("place", ["behind", "before"])
-def test_a_chunk_of_text_in_a_wav_file_is_not_taken_for_samples(tmp_path, place):
-    (tmp_path / "tone.wav").write_bytes(wav(TONE.tobytes(), **{place: LIST}))
     np.testing.assert_array_equal(read_every_way(tmp_path / "tone.wav"), TONE / np.float32(32768))
 
 
@@ -207,23 +203,17 @@ def test_a_whole_matroska_file_or_one_of_another_format_has_no_fault_of_matroska
     assert matroska_fault(io.BytesIO(content)) is None
 
 
-@pytest.fixture
-def many_elements(monkeypatch):
-    """A thousand elements are many, as a million are in a file of hours."""
+@pytest.mark.parametrize(
+    "content, fault",
+    [
+        # As of hours of Opus in blocks of 20 ms, which are more than a million.
+        (HEAD + CLUSTER + BLOCK * 1100 + BLOCK[:4], "is cut off: its element at byte 7,729 lacks 3 bytes"),
+        (HEAD + CLUSTER + b"\xec\x80" * 2000, "has more than 1,576 elements in 4,029 bytes"),
+    ],
+)
+def test_the_fault_of_a_matroska_file_with_many_elements_is_named(monkeypatch, content, fault):
     monkeypatch.setattr(containers, "_MANY_ELEMENTS", 1000)
-
-
-@pytest.mark.usefixtures("many_elements")
-def test_a_long_matroska_file_that_is_cut_in_a_block_has_a_fault():
-    """As of hours of Opus in blocks of 20 ms, which are more than a million."""
-    content = HEAD + CLUSTER + BLOCK * 1100 + BLOCK[:4]
-    assert matroska_fault(io.BytesIO(content)) == "is cut off: its element at byte 7,729 lacks 3 bytes"
-
-
-@pytest.mark.usefixtures("many_elements")
-def test_many_empty_elements_are_a_fault_of_matroska():
-    content = HEAD + CLUSTER + b"\xec\x80" * 2000
-    assert matroska_fault(io.BytesIO(content)) == "has more than 1,576 elements in 4,029 bytes"
+    assert matroska_fault(io.BytesIO(content)) == fault
 
 
 def test_a_recording_shorter_than_its_header_says_is_refused_as_cut_off(tmp_path):

@@ -135,11 +135,6 @@ def test_with_only_noises_or_only_impulse_responses_every_waveform_is_changed(mu
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
-def test_noise_of_probability_0_changes_no_waveform(musan, rirs):
-    x = white(8000)
-    assert NoiseAugmentation(musan, rirs, 0)(x, default_rng(0)) is x
-
-
 def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")

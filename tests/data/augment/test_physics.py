@@ -98,15 +98,10 @@ def test_narrow_band_conditions_remove_the_upper_band(text):
     assert band_level(y, 4200, 8000) < band_level(y, 500, 3000) - 40
 
 
-def test_a_telephone_line_removes_the_lowest_band():
+def test_a_telephone_line_passes_the_band_of_speech_and_not_the_lowest_one():
     noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
     y = create_condition("telephone")(noise, rng())
     assert band_level(y, 0, 200) < band_level(y, 1000, 1200) - 35
-
-
-def test_a_telephone_line_keeps_the_band_of_speech():
-    noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
-    y = create_condition("telephone")(noise, rng())
     assert abs(band_level(y, 400, 3200) - band_level(noise, 400, 3200)) < 0.2
 
 
@@ -198,7 +193,6 @@ def test_sound_below_the_stated_level_is_trimmed_at_both_ends():
 
 
 CHANGES = ("speed:0.95", "speed:1.05", "pitch:0.95", "pitch:1.05")
-of_each_change = pytest.mark.parametrize("text", CHANGES)
 
 
 @pytest.mark.parametrize("text, factor", zip(CHANGES, (0.95, 1.05, 0.95, 1.05)))
@@ -208,20 +202,16 @@ def test_a_change_of_speed_or_pitch_moves_a_tone_by_its_factor(text, factor):
     assert peak == pytest.approx(1000 * factor, abs=2)
 
 
-@pytest.mark.parametrize("text, length", zip(CHANGES, (16842, 15238, 16000, 16000)))
-def test_the_length_follows_a_change_of_speed_but_not_of_pitch(text, length):
-    assert abs(len(create_condition(text)(tone(1000), rng())) - length) <= 1
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_a_change_of_speed_divides_the_length_by_its_factor(factor):
+    y = create_condition(f"speed:{factor}")(tone(1000), rng())
+    assert abs(len(y) - 16000 / factor) <= 1
 
 
-@of_each_change
-def test_a_change_of_speed_or_pitch_keeps_the_level_of_a_tone(text):
+@pytest.mark.parametrize("text", CHANGES)
+def test_a_change_of_speed_or_pitch_leaves_a_tone_as_loud_and_as_pure(text):
     y = create_condition(text)(tone(1000), rng())
     assert power(y[4000:12000]) == pytest.approx(power(tone(1000)), rel=0.02)
-
-
-@of_each_change
-def test_a_change_of_speed_or_pitch_adds_no_clicks_to_a_tone(text):
-    y = create_condition(text)(tone(1000), rng())
     assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40
 
 

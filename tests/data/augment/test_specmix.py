@@ -43,6 +43,12 @@ def pasted(mixed, spectrograms):
     return mixed.spectrograms != spectrograms
 
 
+def mix(specmix, shape, seed):
+    """A batch of this shape, its targets, and what is made of them."""
+    spectrograms, targets = batch_of(shape)
+    return spectrograms, targets, specmix(spectrograms, targets, generator(seed))
+
+
 def partner_of(mixed, spectrograms, i):
     """The other sample that holds, at the same place, what is pasted into sample ``i``; ``i`` if there is none."""
     area = pasted(mixed, spectrograms)[i]
@@ -53,24 +59,21 @@ def partner_of(mixed, spectrograms, i):
 
 @of_any_batch
 def test_the_own_share_of_a_sample_is_the_area_that_it_keeps(shape, specmix, seed):
-    spectrograms, targets = batch_of(shape)
-    mixed = specmix(spectrograms, targets, generator(seed))
+    spectrograms, _, mixed = mix(specmix, shape, seed)
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
     assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)
 
 
 @of_any_batch
 def test_the_pasted_area_comes_from_the_same_place_of_one_other_sample(shape, specmix, seed):
-    spectrograms, targets = batch_of(shape)
-    mixed = specmix(spectrograms, targets, generator(seed))
+    spectrograms, _, mixed = mix(specmix, shape, seed)
     for i in torch.where(mixed.own_share < 1)[0].tolist():
         assert partner_of(mixed, spectrograms, i) != i
 
 
 @given(shapes, specmixes(st.just(True)), seeds)
 def test_a_mixed_label_has_the_shares_of_both_samples(shape, specmix, seed):
-    spectrograms, targets = batch_of(shape)
-    mixed = specmix(spectrograms, targets, generator(seed))
+    spectrograms, targets, mixed = mix(specmix, shape, seed)
     labels = torch.nn.functional.one_hot(targets, 2).float()
     for i, share in enumerate(mixed.own_share):
         expected = share * labels[i] + (1 - share) * labels[partner_of(mixed, spectrograms, i)]
@@ -79,8 +82,7 @@ def test_a_mixed_label_has_the_shares_of_both_samples(shape, specmix, seed):
 
 @given(shapes, specmixes(st.just(False)), seeds)
 def test_a_sample_keeps_its_label_unless_labels_are_mixed(shape, specmix, seed):
-    spectrograms, targets = batch_of(shape)
-    mixed = specmix(spectrograms, targets, generator(seed))
+    _, targets, mixed = mix(specmix, shape, seed)
     assert torch.equal(mixed.targets, torch.nn.functional.one_hot(targets, 2).float())
 
 
@@ -95,9 +97,8 @@ def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
 
 @of_any_batch
 def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
-    spectrograms, targets = batch_of(shape)
-    pasted_areas = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
-    for mask in pasted_areas:
+    spectrograms, _, mixed = mix(specmix, shape, seed)
+    for mask in pasted(mixed, spectrograms):
         in_time = mask.all(1)
         in_frequency = mask.all(0)
         assert torch.equal(mask, in_time.unsqueeze(1) | in_frequency.unsqueeze(0))  # a union of full bands

@@ -20,11 +20,9 @@ def read_segments(path, durations, labels, uncovered=None):
     return covering_segments(read_rttm(path), path, durations, labels, uncovered)
 
 
-of_any_grid = given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
-
-
-def on_a_grid(lengths_and_labels, shift):
-    """Segments on a grid of 10 ms, times off by less than a millisecond, with their gaps filled; and the labels of the grid."""
+@given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
+def test_segments_whose_gaps_are_filled_follow_one_another_with_the_labels_of_their_frames(lengths_and_labels, shift):
+    """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
     rng = np.random.default_rng(shift)
     segments = []
     labels = []
@@ -34,22 +32,12 @@ def on_a_grid(lengths_and_labels, shift):
         end = len(labels) / 100 + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
     rng.shuffle(segments)
-    return fill_gaps(segments, len(labels) / 100), labels
-
-
-@of_any_grid
-def test_segments_whose_gaps_are_filled_cover_an_utterance_with_alternating_labels(lengths_and_labels, shift):
-    covered, labels = on_a_grid(lengths_and_labels, shift)
+    covered = fill_gaps(segments, len(labels) / 100)
     assert covered[0].start == 0
     assert covered[-1].end == len(labels) / 100
     for a, b in pairwise(covered):
         assert a.end == b.start
         assert a.label != b.label
-
-
-@of_any_grid
-def test_segments_on_a_grid_of_frames_give_the_labels_of_the_frames(lengths_and_labels, shift):
-    covered, labels = on_a_grid(lengths_and_labels, shift)
     assert labels_of({"a": covered}, 10)["a"].tolist() == labels
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
@@ -84,17 +72,15 @@ def test_time_without_segment_gets_the_label_asked_for(tmp_path):
         ([("spoof", 0.0, 1.2)], "a: a segment ends at 1.200 s, after the end of the utterance at 1.000 s"),
         ([("spoof", 0.0, 0.5), ("bonafide", 0.4, 1.0)], "a: segments of both labels cover 0.400 to 0.500 s"),
         ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
+        (
+            [("A07", 0.0, 1.0)],
+            "unknown labels A07; expected bonafide, spoof, fake .rename them with nes2net.metrics.localisation.map_rttm",
+        ),
     ],
 )
-def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, segments, message):
+def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_are_refused(tmp_path, segments, message):
     with input_error(rf"a\.rttm: {message}"):
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
-
-
-def test_segments_of_an_unknown_label_are_refused_with_how_to_rename_it(tmp_path):
-    advice = ".rename them with nes2net.metrics.localisation.map_rttm"
-    with input_error(rf"a\.rttm: unknown labels A07; expected bonafide, spoof, fake {advice}"):
-        read_segments(write(tmp_path / "a.rttm", rttm_text({"a": [("A07", 0.0, 1.0)]})), {"a": 1.0}, LABELS)
 
 
 def test_labels_that_contradict_segments_are_refused():
