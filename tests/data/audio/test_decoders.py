@@ -22,11 +22,10 @@ def test_an_mp4_file_whose_frames_have_gaps_or_whose_index_stands_in_front_is_re
         assert 47000 < len(read_every_way(path)) < 50000
 
 
-@pytest.mark.parametrize("suffix", ["m4a", "mov"])
-def test_a_cut_mp4_file_whose_index_stands_in_front_is_refused(tmp_path, suffix):
-    path = tmp_path / f"noise.{suffix}"
+def test_a_cut_mp4_file_whose_index_stands_in_front_is_refused(tmp_path):
+    path = tmp_path / "noise.m4a"
     encode(path, noise(48000), "aac", options={"movflags": "faststart"})
-    refused(path, rf"noise\.{suffix}", path.read_bytes()[:-6000], [load_audio])
+    refused(path, r"noise\.m4a", path.read_bytes()[:-6000], [load_audio])
 
 
 def test_up_to_twelve_channels_are_decoded(tmp_path):

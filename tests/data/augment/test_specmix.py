@@ -146,6 +146,5 @@ def test_bands_lie_at_any_frequency(one_band):
     mixed, selected = one_band
     masks = pasted(mixed, NUMBERED)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
-    assert centres.mean() == pytest.approx(49.5, abs=3)
     assert centres.min() < 10
     assert centres.max() > 90

@@ -69,7 +69,6 @@ def test_segments_are_read_from_rttm(tmp_path, segment_folder):
     write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
-    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
     assert partialspoof.CORPUS.segments(tmp_path, "eval") == SEGMENTS
 
 

@@ -43,7 +43,6 @@ def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
     assert [t.id for t in trials] == ["a%201", *names, "d", "e"]
     assert trials[-1].path == second / "1"
     assert [t.target for t in trials] == [1, 0, 1, 1, 0]
-    assert [t.phase for t in trials] == ["eval"] * 5
     assert CORPUS.trials(tmp_path) == trials
     assert CORPUS.keys(tmp_path, "eval") == trials
     assert CORPUS.find_splits(tmp_path) == ("eval",)
