@@ -196,8 +196,8 @@ def test_a_webm_file_with_damage_anywhere_in_its_clusters_is_refused(tmp_path):
     "content",
     [
         HEAD + b"\xec\x80" * 10,
-        b"\xff\xfd\x84\x04" + bytes(100),
-    ],  # MP2, whose bytes would be a size beyond that of any file
+        b"\xff\xfd\x84\x04" + bytes(100),  # MP2, whose bytes would be a size beyond that of any file
+    ],
 )
 def test_a_whole_matroska_file_or_one_of_another_format_has_no_fault_of_matroska(content):
     assert matroska_fault(io.BytesIO(content)) is None

@@ -192,10 +192,10 @@ def test_sound_below_the_stated_level_is_trimmed_at_both_ends():
     assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
 
 
-CHANGES = ("speed:0.95", "speed:1.05", "pitch:0.95", "pitch:1.05")
+CHANGES = [("speed:0.95", 0.95), ("speed:1.05", 1.05), ("pitch:0.95", 0.95), ("pitch:1.05", 1.05)]
 
 
-@pytest.mark.parametrize("text, factor", zip(CHANGES, (0.95, 1.05, 0.95, 1.05)))
+@pytest.mark.parametrize("text, factor", CHANGES)
 def test_a_change_of_speed_or_pitch_moves_a_tone_by_its_factor(text, factor):
     y = create_condition(text)(tone(1000), rng())
     peak = np.abs(np.fft.rfft(y[2000:14000] * np.hanning(12000))).argmax() * 16000 / 12000
@@ -208,7 +208,7 @@ def test_a_change_of_speed_divides_the_length_by_its_factor(factor):
     assert abs(len(y) - 16000 / factor) <= 1
 
 
-@pytest.mark.parametrize("text", CHANGES)
+@pytest.mark.parametrize("text", [text for text, _ in CHANGES])
 def test_a_change_of_speed_or_pitch_leaves_a_tone_as_loud_and_as_pure(text):
     y = create_condition(text)(tone(1000), rng())
     assert power(y[4000:12000]) == pytest.approx(power(tone(1000)), rel=0.02)
