@@ -136,6 +136,7 @@ def caches_after_an_error(folder, audio, monkeypatch, number):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS])
 def test_nothing_more_is_cached_after_a_lasting_error(audio, tmp_path, monkeypatch, capsys, number):
+    """One warning names the error."""
     for cache in caches_after_an_error(tmp_path, audio, monkeypatch, number):
         cache.load(audio / "16bit.flac")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -91,7 +91,9 @@ NEITHER = "was read by neither libsndfile .* nor FFmpeg"
         ("list.flac", b"ffconcat version 1.0\nfile 'good.flac'\n", NEITHER),
     ],
 )
-def test_a_file_without_audio_is_named_even_if_ffmpeg_would_play_another(tmp_path, monkeypatch, name, content, message):
+def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another(
+    tmp_path, monkeypatch, name, content, message
+):
     """FFmpeg would play the files of a list, and take a name for a protocol."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("good.flac", noise(9000), 16000)
@@ -101,7 +103,7 @@ def test_a_file_without_audio_is_named_even_if_ffmpeg_would_play_another(tmp_pat
 @pytest.mark.parametrize(
     "name, message", [("none.wav", "not found"), (".", "is a folder"), ("pipe", "is not a regular file")]
 )
-def test_a_path_without_a_regular_file_is_named(tmp_path, monkeypatch, name, message):
+def test_a_path_without_a_regular_file_is_refused_with_the_reason(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     refused(name, rf"{re.escape(name)}.* {message}")

@@ -71,7 +71,7 @@ def test_mixup_draws_from_beta_with_parameters_of_a_half():
         assert np.mean(np.array(shares) < share) == pytest.approx(chance, abs=0.05)
 
 
-def test_noise_has_the_level_of_the_embedding():
+def test_noise_has_the_stated_share_of_the_level_of_the_embedding():
     x = 100 * embeddings(size=4096)
     noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
     assert_close(noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0)
@@ -97,7 +97,7 @@ def test_one_affine_map_is_drawn_for_a_batch():
     assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
 
 
-def test_an_affine_map_is_drawn_at_the_level_of_the_embeddings():
+def test_the_factor_and_the_shift_of_an_affine_map_have_the_stated_spread():
     *_, factor, shift = affine_map()
     assert factor.mean() == pytest.approx(1, abs=0.02)
     assert factor.std() == pytest.approx(0.2, rel=0.1)

@@ -222,7 +222,7 @@ def test_an_impulse_response_without_samples_is_refused_at_the_start(tmp_path):
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_a_noise_file_damaged_after_the_start_is_named(musan, tmp_path):
+def test_a_noise_file_damaged_after_the_start_is_refused_with_its_name(musan, tmp_path):
     shutil.copytree(musan, tmp_path / "m")
     augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
     for path in augmentation.recordings:

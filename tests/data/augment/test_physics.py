@@ -117,7 +117,7 @@ def test_noises_are_added_at_the_stated_ratio(name, tmp_path_factory):
         assert db(power(x) / power(y.astype(np.float64) - x)) == pytest.approx(snr, abs=0.01)
 
 
-def test_coloured_noises_have_their_slopes():
+def test_white_and_pink_noise_have_slopes_of_0_and_minus_3_db_per_octave():
     for name, slope in (("white", 0.0), ("pink", -3.01)):  # dB per octave of density
         y = create_condition(f"{name}:0")(tone(1000, 4), rng()) - tone(1000, 4)
         density = [band_level(y, low, 2 * low) - db(low) for low in (125, 250, 500, 1000, 2000, 4000)]

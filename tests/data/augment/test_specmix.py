@@ -87,7 +87,7 @@ def test_a_sample_keeps_its_label_unless_labels_are_mixed(shape, specmix, seed):
 
 
 @of_any_batch
-def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
+def test_specmix_repeats_its_result_with_the_same_seed_and_keeps_its_input(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     before = spectrograms.clone()
     mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
@@ -97,6 +97,7 @@ def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
 
 @of_any_batch
 def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
+    """They reach over the whole other axis, and each is at most a share gamma of its own axis."""
     spectrograms, _, mixed = mix(specmix, shape, seed)
     for mask in pasted(mixed, spectrograms):
         in_time = mask.all(1)

@@ -157,7 +157,7 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:20])
 
 
-def test_an_unreadable_protocol_is_named(copy):
+def test_check_names_the_unreadable_line_of_a_protocol(copy):
     protocol = copy / f"{LISTS_2019}dev.trl.txt"
     truncate(protocol)
     one_problem("asvspoof2019_la", copy, f"protocol of dev: {protocol}, line 1: expected ")

@@ -118,7 +118,7 @@ MALFORMED = {
 @pytest.mark.parametrize(
     "name, file, text, message", [(*list_file, *case) for list_file, cases in MALFORMED.items() for case in cases]
 )
-def test_a_malformed_list_of_a_published_corpus_is_named_with_its_fault(tmp_path, name, file, text, message):
+def test_a_malformed_list_of_a_published_corpus_is_refused_with_its_fault(tmp_path, name, file, text, message):
     (tmp_path / file).write_bytes(text.encode("latin-1"))
     with input_error(message) as error:
         corpora.get(name).keys(tmp_path / file)
@@ -156,14 +156,14 @@ def test_an_unknown_split_or_phase_is_refused(tmp_path, name):
 
 
 @of_published_corpora
-def test_a_missing_folder_of_a_corpus_is_named(tmp_path, name):
+def test_a_missing_folder_of_a_corpus_is_refused_with_its_path(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "in_the_wild"])  # which is read without labels
-def test_missing_files_of_a_corpus_are_named(tmp_path, name):
+def test_missing_files_of_a_corpus_are_refused_with_where_they_were_sought(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give "):
         corpus.trials(tmp_path, corpus.splits[-1])

@@ -58,7 +58,7 @@ def without_last_recording(name, root):
 
 
 @pytest.mark.parametrize("name", [name for name, mini in CORPORA.items() if mini.lists])
-def test_a_missing_recording_of_a_list_is_named(tmp_path, name):
+def test_check_names_a_missing_recording_of_a_list(tmp_path, name):
     corpus, missing = without_last_recording(name, tmp_path)
     check = check_corpus(corpus, tmp_path, splits=[CORPORA[name].split], subset=not corpus.counts_from)
     (problem,) = map(str, check.findings)
@@ -78,7 +78,7 @@ def test_a_corpus_without_lists_has_a_trial_for_each_recording_that_is_there(tmp
 @pytest.mark.parametrize(
     "name, path, line, message", [(name, *case) for name, mini in CORPORA.items() for case in mini.malformed]
 )
-def test_a_malformed_line_of_a_list_is_named(tmp_path, name, path, line, message):
+def test_a_malformed_line_of_a_list_is_refused_with_its_fault(tmp_path, name, path, line, message):
     mini = CORPORA[name]
     make(tmp_path, mini)
     write(tmp_path / path, mini.lists[path] + line)
