@@ -52,9 +52,11 @@ def mix(specmix, shape, seed):
 def partner_of(mixed, spectrograms, i):
     """The other sample that holds, at the same place, what is pasted into sample ``i``; ``i`` if there is none."""
     area = pasted(mixed, spectrograms)[i]
-    content = mixed.spectrograms[i][area]
-    others = (j for j in range(len(spectrograms)) if j != i and torch.equal(content, spectrograms[j][area]))
-    return next(others, i)
+    pasted_values = mixed.spectrograms[i][area]
+    for j, spectrogram in enumerate(spectrograms):
+        if j != i and torch.equal(pasted_values, spectrogram[area]):
+            return j
+    return i
 
 
 @of_any_batch
