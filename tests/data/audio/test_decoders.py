@@ -15,16 +15,20 @@ from nes2net.data.audio.read import load_audio, measure_audio
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mov"])
-def test_an_mp4_file_is_refused_only_if_it_is_cut(tmp_path, suffix):
-    """Not if its frames have gaps or its index stands in front."""
+def test_an_mp4_file_whose_frames_have_gaps_or_whose_index_stands_in_front_is_read(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
     for options in ({"spread": 8000}, {"options": {"movflags": "faststart"}}):
         encode(path, noise(48000), "aac", **options)
         assert 47000 < len(read_every_way(path)) < 50000
-    refused(path, rf"noise\.{suffix}", path.read_bytes()[:-6000], [load_audio])
 
 
-def test_any_number_of_channels_is_decoded(tmp_path):
+def test_a_cut_mp4_file_whose_index_stands_in_front_is_refused(tmp_path):
+    path = tmp_path / "noise.m4a"
+    encode(path, noise(48000), "aac", options={"movflags": "faststart"})
+    refused(path, r"noise\.m4a", path.read_bytes()[:-6000], [load_audio])
+
+
+def test_up_to_twelve_channels_are_decoded(tmp_path):
     """Also the eight of AAC in planes, on which PyAV's own conversion to an array ends the process or fails."""
     for channels in (1, 7, 8, 12):
         samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")
@@ -43,7 +47,7 @@ def test_any_number_of_channels_is_decoded(tmp_path):
     [("pcm_u8", "u8", 2**-7), ("pcm_s16le", "s16", 0), ("pcm_s32le", "s32", 0), ("pcm_f32le", "flt", 0),
      ("pcm_f64le", "dbl", 0), ("alac", "s16p", 0)],
 )  # fmt: skip
-def test_every_sample_format_comes_out_in_the_same_range(tmp_path, codec, sample_format, tolerance):
+def test_integer_and_floating_point_samples_come_out_in_the_same_range(tmp_path, codec, sample_format, tolerance):
     expected = (tone() * 32767).round() / np.float32(32768)
     encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
     decoded = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
@@ -69,14 +73,26 @@ def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
     assert process.exitcode == 0
 
 
-@pytest.mark.parametrize("name", ["noise.voc", "noise.ircam", "noise.nut", "noise.mpegts"])
-def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(tmp_path, monkeypatch, name):
+def write_by_libsndfile(path):
+    soundfile.write(path, noise(), 16000, format=path.suffix[1:].upper())
+
+
+def write_by_ffmpeg(path):
+    encode(path, noise(), "aac", format=path.suffix[1:])
+
+
+@pytest.mark.parametrize(
+    "name, write_file",
+    [
+        ("noise.voc", write_by_libsndfile),
+        ("noise.ircam", write_by_libsndfile),
+        ("noise.nut", write_by_ffmpeg),
+        ("noise.mpegts", write_by_ffmpeg),
+    ],
+)
+def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(tmp_path, monkeypatch, name, write_file):
     path = tmp_path / name
-    kind = name[6:]
-    if kind in ("nut", "mpegts"):
-        encode(path, noise(), "aac", format=kind)
-    else:
-        soundfile.write(path, noise(), 16000, format=kind.upper())
+    write_file(path)
     message = rf"{name} is of the format .*WAV or FLAC, or set .*NES2NET_UNCHECKED_AUDIO=1"
     refused(path, message, readers=(*READERS, measure_audio))
     monkeypatch.setenv("NES2NET_UNCHECKED_AUDIO", "1")

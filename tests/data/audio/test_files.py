@@ -1,27 +1,16 @@
 """Which files of a folder are recordings, and what is said of the others."""
 
-import numpy as np
 import pytest
-import soundfile
-from builders.recordings import encode, noise
 
 from nes2net.data.audio.files import expand_folders, recordings_below
-from nes2net.data.audio.read import load_audio
 
-ENCODED = {"mp4": "aac", "mov": "aac", "3gp": "aac", "mkv": "flac", "mka": "flac", "avi": "pcm_s16le", "flv": "aac",
-           "mp2": "mp2", "tta": "tta", "wv": "wavpack"}  # fmt: skip
-WRITTEN = {"oga": "OGG", "caf": "CAF", "w64": "W64", "rf64": "RF64", "wave": "WAV", "aifc": "AIFF", "snd": "AU"}
+SUFFIXES = "mp4 mov 3gp mkv mka avi flv mp2 tta wv oga caf w64 rf64 wave aifc snd".split()
 
 
-@pytest.mark.parametrize("suffix", [*ENCODED, *WRITTEN])
-def test_folders_are_searched_for_every_format_that_can_be_read(tmp_path, suffix):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_with_the_suffix_of_a_format_that_can_be_read_are_found_in_a_folder(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
-    if suffix in WRITTEN:
-        soundfile.write(path, noise(), 16000, format=WRITTEN[suffix])
-    else:
-        sample_format = {"flac": "s16", "pcm_s16le": "s16", "mp2": "s16", "tta": "s16"}.get(ENCODED[suffix], "fltp")
-        encode(path, noise(), ENCODED[suffix], sample_format)
-    assert np.abs(load_audio(path)).max() > 0.1
+    path.touch()
     assert recordings_below(tmp_path) == expand_folders([str(tmp_path)]) == [path]
 
 

@@ -40,7 +40,6 @@ def test_whole_files_of_many_kinds_have_the_samples_that_were_written(tmp_path):
         *("WAV PCM_16 16000 1", "WAV PCM_16 16000 2", "WAV PCM_16 16000 5", "WAV PCM_16 16000 8", "WAV PCM_24 16000 3"),
         *("WAV FLOAT 16000 1", "WAV DOUBLE 16000 1", "WAV ULAW 16000 1", "WAV ALAW 16000 1", "RF64 PCM_16 16000 1"),
         *("AIFF PCM_16 16000 1", "W64 PCM_16 16000 1", "AU PCM_16 16000 1", "NIST PCM_16 16000 1"),
-        *("MP3 MPEG_LAYER_III 16000 1", "OGG VORBIS 16000 1"),
     ):
         file_format, subtype, rate, channels = kind.split()
         path = tmp_path / kind
@@ -49,8 +48,7 @@ def test_whole_files_of_many_kinds_have_the_samples_that_were_written(tmp_path):
         clean = to_mono_16k(data.T, int(rate))
         waveform = read(path)
         assert waveform.shape == clean.shape, kind
-        if subtype in tolerances:  # not lossy
-            assert_allclose(waveform, clean, rtol=0, atol=2 * tolerances[subtype] + 1e-7, err_msg=kind)
+        assert_allclose(waveform, clean, rtol=0, atol=2 * tolerances[subtype] + 1e-7, err_msg=kind)
 
 
 def test_all_samples_of_unusual_flac_files_are_read(tmp_path):
@@ -119,18 +117,28 @@ def cyclic_redundancy(data, polynomial, width):
 # ---- damaged files
 
 
+def write_native_flac(path, subtype):
+    soundfile.write(path, np.c_[SAMPLES, -SAMPLES], 32000, format="FLAC", subtype=subtype)
+
+
+def write_flac_in(path, container):
+    encode(path, SAMPLES, "flac", "s16", format=container)
+
+
 @pytest.mark.parametrize(
-    "kind, first, end", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
+    "write_flac, kind, first, end",
+    [
+        (write_native_flac, "PCM_16", 0, 200),
+        (write_native_flac, "PCM_24", 0, 200),
+        (write_flac_in, "ogg", 2000, 8000),
+        (write_flac_in, "matroska", 2000, 8000),
+    ],
 )
-def test_no_flipped_byte_of_flac_changes_a_sample_unnoticed(tmp_path, kind, first, end):
+def test_no_flipped_byte_of_flac_changes_a_sample_unnoticed(tmp_path, write_flac, kind, first, end):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
     path = tmp_path / "flipped.audio"
     rng = np.random.default_rng(1)
-    if "flac" in kind:
-        subtype = "PCM_16" if kind == "flac" else "PCM_24"
-        soundfile.write(path, np.c_[SAMPLES, -SAMPLES], 32000, format="FLAC", subtype=subtype)
-    else:
-        encode(path, SAMPLES, "flac", "s16", format=kind)
+    write_flac(path, kind)
     expected = load_audio(path)
     content = path.read_bytes()
     refused = 0

@@ -90,40 +90,36 @@ def test_is_there_is_false_for_a_row_that_a_shard_lacks(addresses, row):
         ({"sound": [b"RIFF"]}, "expected a column 'audio'"),
     ],
 )
-def test_a_row_without_audio_is_named(rows, message, tmp_path):
+def test_a_row_without_audio_is_refused_with_the_name_of_its_shard(rows, message, tmp_path):
     shard = shards.write_parquet(tmp_path / "x.parquet", shards.table(rows))
     with input_error(message) as error:
         load_audio(shard / "0")
     assert "x.parquet" in str(error.value)
 
 
-def test_a_shard_that_is_cut_off_is_named(addresses, tmp_path):
+def test_a_recording_of_a_shard_that_is_cut_off_is_refused_with_the_name_of_the_shard(addresses, tmp_path):
     for name, paths in addresses.items():
         shard = tmp_path / name
         intact_shard, member = shard_of(paths[0])
         content = intact_shard.read_bytes()
         # within a recording, and where all recordings are there
-        for size in (len(content) // 2, len(content) - (10240 if name == "x.tar" else 9)):
+        for size in (len(content) // 2, len(content) - {"x.tar": 10240}.get(name, 9)):
             shard.write_bytes(content[:size])
             with input_error(f"of {shard} cannot be read.*cut off or damaged"):
                 load_audio(shard / member)
 
 
-def test_a_missing_row_of_a_shard_is_named(addresses):
+def test_a_row_that_a_shard_lacks_is_refused_with_its_number(addresses):
     with input_error("no row '7'; it has 5"):
         load_audio(addresses["x.parquet"][0].with_name("7"))
 
 
 def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
-    """Also if the new one is damaged."""
     tables = [shards.table({"audio": [(file.read_bytes(), file.name)]}) for file in files[:2]]
     for name, write in (("x.parquet", shards.write_parquet), ("x.arrow", shards.write_arrow)):
         for file, rows in zip(files, tables):
             path = write(tmp_path / name, rows) / "0"
             assert_array_equal(load_audio(path), load_audio(file))
-        path.parent.write_bytes(path.parent.read_bytes()[:-100])
-        with input_error("row 0 of"):
-            load_audio(path)
 
 
 def test_a_shard_removed_while_open_is_reported_as_lost_not_as_damaged(files, tmp_path):

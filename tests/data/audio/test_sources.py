@@ -39,12 +39,9 @@ def test_every_source_gives_the_same_samples(samples, tmp_path, monkeypatch):
     for name, (source, rate) in sources.items():
         blocks = list(blocks_of(source(), rate))
         assert np.array_equal(np.concatenate(blocks), expected), name
-        recording = recording_of(source(), rate)
-        if isinstance(recording, np.ndarray):
-            assert np.array_equal(recording, expected), name
 
 
-def test_a_detector_scores_blocks_or_raw_audio_like_their_waveform(spectral_detector, samples):
+def test_a_detector_scores_blocks_or_raw_audio_like_their_waveform(spectral_detector):
     mulaw = bytes(default_rng(1).integers(0, 256, 20000, dtype=np.uint8))
     waveform = np.concatenate([block for block, _ in RawAudio(mulaw, RATE, "mulaw").blocks()], axis=1)[0]
     options = {"window": 0.5, "hop": 0.25}

@@ -88,7 +88,7 @@ def test_a_codec_with_fewer_bits_has_a_larger_error():
 
 def test_loud_samples_are_clipped_by_a_codec():
     x = voice(seconds=2.0)
-    assert np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1  # what is too loud is clipped
+    assert 0.9 < np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1
 
 
 @pytest.mark.parametrize("text", ["alaw", "gsm", "amr_nb:12.2", "telephone", "resample:8"])
@@ -98,7 +98,7 @@ def test_narrow_band_conditions_remove_the_upper_band(text):
     assert band_level(y, 4200, 8000) < band_level(y, 500, 3000) - 40
 
 
-def test_a_telephone_line_removes_the_lowest_band_and_keeps_that_of_speech():
+def test_a_telephone_line_passes_the_band_of_speech_and_not_the_lowest_one():
     noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
     y = create_condition("telephone")(noise, rng())
     assert band_level(y, 0, 200) < band_level(y, 1000, 1200) - 35
@@ -117,7 +117,7 @@ def test_noises_are_added_at_the_stated_ratio(name, tmp_path_factory):
         assert db(power(x) / power(y.astype(np.float64) - x)) == pytest.approx(snr, abs=0.01)
 
 
-def test_coloured_noises_have_their_slopes():
+def test_white_and_pink_noise_have_slopes_of_0_and_minus_3_db_per_octave():
     for name, slope in (("white", 0.0), ("pink", -3.01)):  # dB per octave of density
         y = create_condition(f"{name}:0")(tone(1000, 4), rng()) - tone(1000, 4)
         density = [band_level(y, low, 2 * low) - db(low) for low in (125, 250, 500, 1000, 2000, 4000)]
@@ -167,8 +167,13 @@ def test_clipping_reaches_the_stated_share_of_samples():
     for percent in (1, 5, 10):
         y = create_condition(f"clip:{percent}")(x, rng())
         assert np.mean(np.abs(y) >= np.abs(y).max()) == pytest.approx(percent / 100, abs=0.001)
-        unclipped = np.abs(x) < np.abs(y).max()
-        assert_array_equal(y[unclipped], x[unclipped])
+
+
+def test_clipping_keeps_the_samples_below_its_level():
+    x = voice()
+    y = create_condition("clip:10")(x, rng())
+    unclipped = np.abs(x) < np.abs(y).max()
+    assert_array_equal(y[unclipped], x[unclipped])
 
 
 def test_the_end_is_cut_at_the_stated_length():
@@ -187,16 +192,27 @@ def test_sound_below_the_stated_level_is_trimmed_at_both_ends():
     assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
 
 
-def test_speed_or_pitch_moves_a_tone_by_its_factor_and_keeps_its_level():
-    x = tone(1000)
-    for factor in (0.95, 1.05):
-        for name, length in (("speed", 16000 / factor), ("pitch", 16000)):
-            y = create_condition(f"{name}:{factor}")(x, rng())
-            assert abs(len(y) - length) <= 1
-            assert power(y[4000:12000]) == pytest.approx(power(x), rel=0.02)  # the level stays
-            peak = np.abs(np.fft.rfft(y[2000:14000] * np.hanning(12000))).argmax() * 16000 / 12000
-            assert peak == pytest.approx(1000 * factor, abs=2)
-            assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40  # no clicks
+CHANGES = [("speed:0.95", 0.95), ("speed:1.05", 1.05), ("pitch:0.95", 0.95), ("pitch:1.05", 1.05)]
+
+
+@pytest.mark.parametrize("text, factor", CHANGES)
+def test_a_change_of_speed_or_pitch_moves_a_tone_by_its_factor(text, factor):
+    y = create_condition(text)(tone(1000), rng())
+    peak = np.abs(np.fft.rfft(y[2000:14000] * np.hanning(12000))).argmax() * 16000 / 12000
+    assert peak == pytest.approx(1000 * factor, abs=2)
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.05])
+def test_a_change_of_speed_divides_the_length_by_its_factor(factor):
+    y = create_condition(f"speed:{factor}")(tone(1000), rng())
+    assert abs(len(y) - 16000 / factor) <= 1
+
+
+@pytest.mark.parametrize("text", [text for text, _ in CHANGES])
+def test_a_change_of_speed_or_pitch_leaves_a_tone_as_loud_and_as_pure(text):
+    y = create_condition(text)(tone(1000), rng())
+    assert power(y[4000:12000]) == pytest.approx(power(tone(1000)), rel=0.02)
+    assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40
 
 
 def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):

@@ -40,11 +40,9 @@ WAVES = GOLDEN["arrays"]
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_rawboost_equals_the_published_code(algo):
     """Ends, peak, energy and mean of the output, and the next number of both generators."""
-    assert len(GOLDEN["cases"]) == 217
-    assert algo in {case["algo"] for case in GOLDEN["cases"]}
-    for case in GOLDEN["cases"]:
-        if case["algo"] != algo:
-            continue
+    cases = [case for case in GOLDEN["cases"] if case["algo"] == algo]
+    assert cases
+    for case in cases:
         rng = np.random.RandomState(case["seed"])
         gate_rng = random.Random(case["seed"])
         parameters = dict(case.get("override", {}))
@@ -195,7 +193,7 @@ def test_impulsive_noise_reaches_every_position_with_a_generator():
 
 
 @pytest.mark.parametrize("algo, equivalent, draws", [(10, 8, 2), (11, 4, 3)])
-def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
+def test_rawboost_whose_gates_always_open_equals_the_algorithm_without_gates(algo, equivalent, draws):
     """By default a Generator also draws the gates, before anything else."""
     x = noise(3000)
     later = default_rng(5)
@@ -208,21 +206,31 @@ def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
 
 
 @pytest.mark.parametrize(
-    "x, parameters, expected",
+    "x, expected",
     [
-        (np.zeros(0, np.float32), {}, "the waveform is empty"),
-        (np.array([0.1, np.nan, 0.2], np.float32), {}, "the waveform has NaN or infinite"),
-        (np.zeros((2, 8), np.float32), {}, r"the waveform has shape \(2, 8\)"),
-        (np.zeros(8, np.int16), {}, "the waveform is int16"),
-        (noise(9), {"nBand": 3}, r"RawBoost has no setting 'nBand'; did you mean 'nBands'\?"),
-        (noise(9), {"N_f": 0}, "N_f must be a whole number from 1 to 20, not 0"),
-        (noise(9), {"minF": 5000, "maxF": 4000}, "minF=5000 is above maxF=4000"),
-        (noise(9), {"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
+        (np.zeros(0, np.float32), "the waveform is empty"),
+        (np.array([0.1, np.nan, 0.2], np.float32), "the waveform has NaN or infinite"),
+        (np.zeros((2, 8), np.float32), r"the waveform has shape \(2, 8\)"),
+        (np.zeros(8, np.int16), "the waveform is int16"),
     ],
 )
-def test_waveforms_and_settings_that_rawboost_cannot_use_are_refused(x, parameters, expected):
+def test_a_waveform_that_rawboost_cannot_use_is_refused(x, expected):
     with input_error(expected):
-        rawboost(x, 0, default_rng(0), **parameters)
+        rawboost(x, 0, default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "parameters, expected",
+    [
+        ({"nBand": 3}, r"RawBoost has no setting 'nBand'; did you mean 'nBands'\?"),
+        ({"N_f": 0}, "N_f must be a whole number from 1 to 20, not 0"),
+        ({"minF": 5000, "maxF": 4000}, "minF=5000 is above maxF=4000"),
+        ({"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
+    ],
+)
+def test_settings_that_rawboost_cannot_use_are_refused(parameters, expected):
+    with input_error(expected):
+        rawboost(noise(9), 0, default_rng(0), **parameters)
 
 
 @pytest.mark.parametrize("algo", [-1, 12, 2.5])

@@ -11,15 +11,21 @@ from torch.testing import assert_close
 from nes2net.data.augment.specmix import Specmix
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 40), st.integers(1, 40))
-specmixes = st.builds(
-    Specmix,
-    frequency_bands=st.integers(0, 4),
-    time_bands=st.integers(0, 4),
-    gamma=st.floats(0, 1),
-    probability=st.floats(0, 1),
-    mix_labels=st.booleans(),
-)
-of_any_batch = given(shapes, specmixes, st.integers(0, 2**32))
+seeds = st.integers(0, 2**32)
+
+
+def specmixes(mix_labels):
+    return st.builds(
+        Specmix,
+        frequency_bands=st.integers(0, 4),
+        time_bands=st.integers(0, 4),
+        gamma=st.floats(0, 1),
+        probability=st.floats(0, 1),
+        mix_labels=mix_labels,
+    )
+
+
+of_any_batch = given(shapes, specmixes(st.booleans()), seeds)
 
 
 def batch_of(shape, seed=0):
@@ -37,34 +43,53 @@ def pasted(mixed, spectrograms):
     return mixed.spectrograms != spectrograms
 
 
-@of_any_batch
-def test_the_pasted_area_comes_from_one_other_sample_that_the_label_names(shape, specmix, seed):
+def mix(specmix, shape, seed):
+    """A batch of this shape, its targets, and what is made of them."""
     spectrograms, targets = batch_of(shape)
-    mixed = specmix(spectrograms, targets, generator(seed))
-    hard = torch.nn.functional.one_hot(targets, 2).float()
+    return spectrograms, targets, specmix(spectrograms, targets, generator(seed))
+
+
+def partner_of(mixed, spectrograms, i):
+    """The other sample that holds, at the same place, what is pasted into sample ``i``; ``i`` if there is none."""
+    area = pasted(mixed, spectrograms)[i]
+    pasted_values = mixed.spectrograms[i][area]
+    for j, spectrogram in enumerate(spectrograms):
+        if j != i and torch.equal(pasted_values, spectrogram[area]):
+            return j
+    return i
+
+
+@of_any_batch
+def test_the_own_share_of_a_sample_is_the_area_that_it_keeps(shape, specmix, seed):
+    spectrograms, _, mixed = mix(specmix, shape, seed)
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
-    assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
-    assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
-    assert (mixed.targets >= 0).all()
-    for i in range(shape[0]):
-        pasted_area = pasted(mixed, spectrograms)[i]
-        if not pasted_area.any():
-            assert mixed.own_share[i] == 1
-            assert torch.equal(mixed.targets[i], hard[i])
-            continue
-        # the pasted part comes from the same place of one other sample, which the label names
-        (partner,) = {
-            j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][pasted_area], spectrograms[j][pasted_area])
-        }
-        assert partner != i
-        expected = (
-            mixed.own_share[i] * hard[i] + (1 - mixed.own_share[i]) * hard[partner] if specmix.mix_labels else hard[i]
-        )
+    assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)
+
+
+@of_any_batch
+def test_the_pasted_area_comes_from_the_same_place_of_one_other_sample(shape, specmix, seed):
+    spectrograms, _, mixed = mix(specmix, shape, seed)
+    for i in torch.where(mixed.own_share < 1)[0].tolist():
+        assert partner_of(mixed, spectrograms, i) != i
+
+
+@given(shapes, specmixes(st.just(True)), seeds)
+def test_a_mixed_label_has_the_shares_of_both_samples(shape, specmix, seed):
+    spectrograms, targets, mixed = mix(specmix, shape, seed)
+    labels = torch.nn.functional.one_hot(targets, 2).float()
+    for i, share in enumerate(mixed.own_share):
+        expected = share * labels[i] + (1 - share) * labels[partner_of(mixed, spectrograms, i)]
         assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
 
 
+@given(shapes, specmixes(st.just(False)), seeds)
+def test_a_sample_keeps_its_label_unless_labels_are_mixed(shape, specmix, seed):
+    _, targets, mixed = mix(specmix, shape, seed)
+    assert torch.equal(mixed.targets, torch.nn.functional.one_hot(targets, 2).float())
+
+
 @of_any_batch
-def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
+def test_specmix_repeats_its_result_with_the_same_seed_and_keeps_its_input(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     before = spectrograms.clone()
     mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
@@ -74,9 +99,9 @@ def test_specmix_depends_only_on_its_input_with_its_seed(shape, specmix, seed):
 
 @of_any_batch
 def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
-    spectrograms, targets = batch_of(shape)
-    pasted_areas = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
-    for mask in pasted_areas:
+    """They reach over the whole other axis, and each is at most a share gamma of its own axis."""
+    spectrograms, _, mixed = mix(specmix, shape, seed)
+    for mask in pasted(mixed, spectrograms):
         in_time = mask.all(1)
         in_frequency = mask.all(0)
         assert torch.equal(mask, in_time.unsqueeze(1) | in_frequency.unsqueeze(0))  # a union of full bands
@@ -124,4 +149,5 @@ def test_bands_lie_at_any_frequency(one_band):
     mixed, selected = one_band
     masks = pasted(mixed, NUMBERED)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
-    assert centres.mean() == pytest.approx(49.5, abs=3)
+    assert centres.min() < 10
+    assert centres.max() > 90

@@ -61,12 +61,12 @@ def test_asv_scores_are_divided_by_class(tmp_path):
         assert [list(scores) for scores in asv_scores(root)] == [[2.5, 3], [-1], [0.5]]
 
 
-def test_missing_asv_scores_are_named(tmp_path):
+def test_missing_asv_scores_are_refused_with_the_name_of_their_file(tmp_path):
     with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
         asv_scores(tmp_path, "dev")
 
 
-def test_an_unknown_key_of_asv_scores_is_named(tmp_path):
+def test_an_unknown_key_of_asv_scores_is_refused(tmp_path):
     file = write(tmp_path / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", "bonafide impostor 1\n")
     with input_error("line 1: unknown ASV key 'impostor'; expected one of target"):
         asv_scores(file)

@@ -30,22 +30,29 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_decoding_counts_rates_channels_seconds_and_faults(folder, workers):
-    decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
-    assert decoding.files == 9
-    assert "not found" in decoding.unreadable.pop("none.wav")
-    assert list(decoding.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav"]
-    assert "neither libsndfile" in decoding.unreadable["e.flac"]
-    assert "NaN" in decoding.unreadable["h.wav"]
-    assert decoding.unreadable["g.wav"] == "has no samples"
-    assert decoding.second_decoder == ["d.m4a"]
-    assert decoding.other_rate == ["c.flac", "d.m4a"]
-    assert decoding.rates == {16000: 2, 48000: 1, 8000: 1}
-    assert decoding.channels == {1: 3, 2: 1}
-    assert decoding.shortest == (0.5, "a.wav")
-    assert decoding.longest == (1.5, "b.flac")
-    assert decoding.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
+@pytest.fixture(scope="module", params=[0, 2], ids="{} workers".format)
+def decoded(folder, request):
+    """What is found in the files of ``folder`` and one that is missing."""
+    return decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, request.param)
+
+
+def test_files_that_cannot_be_decoded_are_named_with_their_faults(decoded):
+    assert sorted(decoded.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav", "none.wav"]
+    assert "neither libsndfile" in decoded.unreadable["e.flac"]
+    assert decoded.unreadable["g.wav"] == "has no samples"
+    assert "NaN" in decoded.unreadable["h.wav"]
+    assert "not found" in decoded.unreadable["none.wav"]
+
+
+def test_decoding_counts_decoders_rates_channels_and_seconds(decoded):
+    assert decoded.files == 9
+    assert decoded.second_decoder == ["d.m4a"]
+    assert decoded.other_rate == ["c.flac", "d.m4a"]
+    assert decoded.rates == {16000: 2, 48000: 1, 8000: 1}
+    assert decoded.channels == {1: 3, 2: 1}
+    assert decoded.shortest == (0.5, "a.wav")
+    assert decoded.longest == (1.5, "b.flac")
+    assert decoded.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked and killed")

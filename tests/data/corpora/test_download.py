@@ -100,7 +100,7 @@ def test_files_with_the_published_checksum_are_not_fetched_again(server, downloa
     assert server.fetched() == ["/api/records/7"]
 
 
-def test_a_file_with_another_checksum_is_refused(server, client, tmp_path):
+def test_a_file_that_differs_from_its_published_checksum_is_refused(server, client, tmp_path):
     plan = plan_downloads(corpus_of(record_of(server)), client)
     (tmp_path / "README.txt").write_bytes(b"changed")
     with input_error(r"README.txt: its checksum differs from the one published; remove the file"):
@@ -123,18 +123,26 @@ def test_archives_are_unpacked_into_the_folder_that_the_corpus_states(server, do
     assert (tmp_path / "data" / "keys" / "LA" / "CM" / "trial_metadata.txt").is_file()
 
 
-def test_the_checksum_of_a_download_is_recorded_if_none_is_published(server, download, tmp_path):
-    """And the file is compared with it the next time."""
+@pytest.fixture
+def list_without_checksum(server):
+    """A corpus of one file on the server, which publishes no checksum of it."""
     server.pages["/some list.txt"] = b"first"
-    corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
-    download(corpus)
+    return corpus_of(Download(url=f"{server.address}/some%20list.txt"))
+
+
+def test_the_checksum_of_a_download_is_recorded_if_none_is_published(list_without_checksum, download, tmp_path):
+    download(list_without_checksum)
     received = json.loads((tmp_path / RECORD).read_text())["files"]["some list.txt"]
     assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()}
     assert received["published"] is False
-    download(corpus)
+
+
+def test_a_file_that_differs_from_its_recorded_checksum_is_refused(list_without_checksum, download, tmp_path):
+    download(list_without_checksum)
+    download(list_without_checksum)
     (tmp_path / "some list.txt").write_bytes(b"FIRST")
     with input_error(rf"its checksum differs from the one recorded in {RECORD}"):
-        download(corpus)
+        download(list_without_checksum)
 
 
 def test_a_second_record_has_a_folder_of_its_own(server, client):
@@ -196,7 +204,7 @@ def run(monkeypatch, capsys):
     return run_for
 
 
-def test_a_dry_run_shows_what_would_be_downloaded_and_what_is_left_to_do(server, tmp_path, run):
+def test_a_dry_run_shows_files_licences_and_remaining_steps_and_downloads_nothing(server, tmp_path, run):
     corpus = corpus_of(record_of(server), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
     folder = tmp_path / "wild"
     status, text = run(corpus, folder, "--dry-run")

@@ -38,11 +38,15 @@ def test_a_list_may_lie_beside_the_folder_of_its_recordings(tmp_path):
     assert trial.path == tmp_path / "audio" / "a/1.wav"
 
 
+def test_the_paths_of_a_list_may_lead_out_of_its_folder(tmp_path):
+    """As the list is the user's own."""
+    file = write(tmp_path / "mine.csv", "path,label\n/data/x.wav,spoof\n../y.wav,\n")
+    assert [trial.path for trial in CORPUS.trials(file)] == [Path("/data/x.wav"), tmp_path / "../y.wav"]
+
+
 def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
-    """Its paths may lead anywhere, as the list is the user's own."""
-    rows = "/data/x.wav,spoof,utterance 1,A1\n../y.wav,,,\n"
-    file = write(tmp_path / "mine.csv", f"path,label,id,attack\n{rows}")
-    trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("../y", tmp_path / "../y.wav")]
+    file = write(tmp_path / "mine.csv", "path,label,id,attack\na.wav,spoof,utterance 1,A1\nb.wav,,,\n")
+    trials = [Trial("utterance%201", tmp_path / "a.wav", "spoof", attack="A1"), Trial("b", tmp_path / "b.wav")]
     for split in ("train", "dev", "eval", "all"):
         assert CORPUS.trials(file, split) == trials
     assert CORPUS.find_splits(file) == ("all",)
@@ -55,7 +59,7 @@ def test_the_only_list_of_a_folder_is_its_protocol(tmp_path):
     assert write(tmp_path / "list.csv", "path\n") == CORPUS.find_protocol(tmp_path)
 
 
-def test_the_lists_of_all_parts_make_the_corpus(tmp_path):
+def test_the_lists_and_folders_of_all_parts_make_the_corpus(tmp_path):
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
     write(tmp_path / "validation" / "fake" / "d.wav")
@@ -69,26 +73,27 @@ def test_the_lists_of_all_parts_make_the_corpus(tmp_path):
     assert trials[-1].path == tmp_path / "sub" / "c.wav"
 
 
-@pytest.mark.parametrize("split_folder, split", [("", "all"), ("train", "train"), ("test", "eval")])
-def test_folders_of_classes_give_labelled_trials(tmp_path, split_folder, split):
-    for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
-        write(tmp_path / split_folder / name)
+@pytest.mark.parametrize(
+    "prefix, split, phase", [("", "all", None), ("train/", "train", "train"), ("test/", "eval", "eval")]
+)
+def test_folders_of_classes_give_labelled_trials(tmp_path, prefix, split, phase):
+    for name in ("Real/b.wav", "Real/a.flac", "fake/vits/z 1.mp3", "fake/y.wav"):
+        write(tmp_path / f"{prefix}{name}")
     trials = CORPUS.trials(tmp_path, split)
-    prefix = f"{split_folder}/" if split_folder else ""
     assert [(t.id, t.label, t.attack) for t in trials] == [
         (f"{prefix}Real/a", "bonafide", None),
         (f"{prefix}Real/b", "bonafide", None),
         (f"{prefix}fake/vits/z%201", "spoof", "vits"),
         (f"{prefix}fake/y", "spoof", None),
     ]
-    assert {t.phase for t in trials} == {None if split == "all" else split}
+    assert {t.phase for t in trials} == {phase}
     for t in trials:
         assert t.path.is_file()
     assert CORPUS.trials(tmp_path) == trials
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
-def test_a_list_with_other_delimiters_and_usual_column_names_is_read(tmp_path, delimiter):
+def test_a_list_is_read_whatever_its_delimiter(tmp_path, delimiter):
     text = "utt_id,file_path,label\nx,a.wav,pristine\ny,b.wav,generated\n"
     path = write(tmp_path / "list.csv", text.replace(",", delimiter))
     trials = [(trial.id, trial.path, trial.label) for trial in CORPUS.trials(path)]
@@ -118,7 +123,7 @@ def test_a_list_with_other_delimiters_and_usual_column_names_is_read(tmp_path, d
         ("path,label\na\x1b[2J.wav,spoof\n", r"the id 'a\\x1b\[2J' holds control characters, which a terminal may"),
     ],
 )
-def test_a_malformed_list_is_named(tmp_path, text, message):
+def test_a_list_that_cannot_be_used_is_refused_with_its_fault(tmp_path, text, message):
     with input_error(message) as error:
         CORPUS.trials(write(tmp_path / "list.csv", text))
     assert "list.csv" in str(error.value)
@@ -147,6 +152,7 @@ PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bo
 
 @pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
 def test_segments_are_read_from_the_rttm_file_beside_the_list(tmp_path, name):
+    """A recording that the file lacks is one segment of its label, if it has one."""
     rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
     write(tmp_path / "list.csv", f"path,label,split\n{rows}")
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):
@@ -168,7 +174,7 @@ def list_folder(tmp_path):
     return tmp_path
 
 
-def test_a_missing_rttm_file_is_named(list_folder):
+def test_segments_without_an_rttm_file_are_refused_with_the_names_that_were_sought(list_folder):
     with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
         generic.segments(list_folder, "train")
 
@@ -180,13 +186,15 @@ def test_durations_are_read_from_reco2dur(list_folder):
     assert generic.segments(list_folder, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
 
 
-def test_segments_that_contradict_the_list_or_are_not_in_it_are_refused(list_folder):
+def test_segments_that_contradict_the_list_are_refused(list_folder):
     write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
-    contradiction = "1 utterance has another label .*dev .bonafide, some of it"
-    for segments, split, message in (
-        ({"dev": [("spoof", 0.5, 1.0)], "devv": []}, "dev", contradiction),
-        ({"trian": PARTS}, "train", "1 utterance is not in the list: trian"),
-    ):
-        write_rttm(list_folder / "segments.rttm", segments)
-        with input_error(rf"segments\.rttm: {message}"):
-            generic.segments(list_folder, split)
+    write_rttm(list_folder / "segments.rttm", {"dev": [("spoof", 0.5, 1.0)], "devv": []})
+    with input_error(r"segments\.rttm: 1 utterance has another label .*dev .bonafide, some of it"):
+        generic.segments(list_folder, "dev")
+
+
+def test_segments_of_an_utterance_that_the_list_lacks_are_refused(list_folder):
+    write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
+    write_rttm(list_folder / "segments.rttm", {"trian": PARTS})
+    with input_error(r"segments\.rttm: 1 utterance is not in the list: trian"):
+        generic.segments(list_folder, "train")

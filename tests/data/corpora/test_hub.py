@@ -49,7 +49,7 @@ def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(corpus, scored_by_n
     assert scored_by_name.read_bytes() == (tmp_path / "files.txt").read_bytes()
 
 
-def test_the_revision_of_a_set_of_the_hub_is_recorded_beside_its_scores(scored_by_name):
+def test_the_name_and_revision_of_a_set_of_the_hub_are_recorded_beside_its_scores(scored_by_name):
     recorded_corpus = read_json(scored_by_name.with_suffix(".txt.json"))["corpus"]
     assert recorded_corpus["name"] == "hub:owner/set"
     assert recorded_corpus["revision"] == COMMIT
@@ -95,14 +95,14 @@ def test_the_shards_of_a_set_are_downloaded_once(packed, tmp_path, monkeypatch):
         ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
     ],
 )
-def test_a_set_that_may_not_be_downloaded_is_named(packed, tmp_path, monkeypatch, name, message):
+def test_a_set_that_cannot_be_downloaded_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     with serving(monkeypatch, {"owner/set": packed, "owner/gated": packed}), input_error(message):
         hub.download(f"hub:owner/{name}")
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_set_is_named_if_the_hub_cannot_be_reached():
+def test_a_set_that_is_not_here_is_refused_if_the_hub_cannot_be_reached():
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
 

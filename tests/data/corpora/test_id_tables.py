@@ -22,7 +22,7 @@ def test_a_delimiter_in_quotes_separates_no_fields(path, text):
         read_scores(path)
 
 
-@pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a', "a{"])
+@pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a'])
 def test_an_id_that_begins_like_json_is_read(path, id):
     path.write_text(f"{id} 0.5\n{id}2 1\n")
     assert read_scores(path)[0] == [id, f"{id}2"]
@@ -44,7 +44,7 @@ def test_a_space_in_an_id_is_written_as_in_the_ids_of_trials(path):
         "a.wav|spoof|-0,5\n",
     ],
 )
-def test_a_decimal_comma_is_named(path, text):
+def test_a_score_with_a_decimal_comma_is_refused(path, text):
     path.write_text(text)
     with input_error("expected a number as score, found '-0,5', with a decimal comma: write a point"):
         read_scores(path)
@@ -121,14 +121,14 @@ def labels(tmp_path):
 
 
 @of_every_corpus
-def test_a_file_of_labels_is_read_as_the_key_of_every_phase(labels, name):
+def test_a_file_of_labels_is_read_as_the_key_of_the_last_phase_of_every_corpus(labels, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
 
 
 @of_every_corpus
-def test_an_unknown_phase_of_a_file_of_labels_is_refused(labels, name):
+def test_an_unknown_phase_is_refused_for_a_file_of_labels(labels, name):
     with input_error("has no phase 'x'"):
         corpora.get(name).keys(labels, "x")
 

@@ -12,8 +12,9 @@ META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bon
 
 @pytest.mark.parametrize("root", [".", "release_in_the_wild"])
 def test_recordings_are_listed_with_their_labels(tmp_path, root):
+    """Those of the labels first, then a recording without a label."""
     audio = folder(tmp_path / "release_in_the_wild")
-    for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
+    for name in ("10.wav", "1.wav", "0.wav", "7.wav"):
         write(audio / name)
     write(audio / "meta.csv", META)
     assert CORPUS.trials(tmp_path / root) == [
@@ -36,12 +37,13 @@ def test_a_folder_without_recordings_is_refused(tmp_path):
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_without_labels_are_listed(tmp_path):
+def test_recordings_are_listed_without_the_file_of_labels(tmp_path):
     write(tmp_path / "1.wav")
     assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
 
 
-def test_labels_with_a_byte_order_mark_are_read(tmp_path):
+def test_labels_written_on_windows_are_read(tmp_path):
+    """With a byte order mark and the line ends of Windows."""
     write(tmp_path / "1.wav")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()
     (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)

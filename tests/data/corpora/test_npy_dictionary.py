@@ -65,7 +65,7 @@ def test_a_dictionary_is_read_by_every_protocol_of_pickles(tmp_path, protocol):
 def test_lists_of_a_dictionary_are_read_as_arrays(tmp_path, protocol):
     content = {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]}
     for values in pickled_dictionary(tmp_path, content, protocol).values():
-        assert list(values) == ["0", "1"]
+        assert values.tolist() == ["0", "1"]
 
 
 class Runs:
@@ -131,7 +131,7 @@ def test_other_files_than_a_pickled_object_are_refused(tmp_path):
         (dictionary((1,), "i8", b"12345678", "!"), "the unknown byte order"),
     ],
 )
-def test_unsafe_or_damaged_pickles_are_refused(tmp_path, pickled, message):
+def test_pickles_that_numpy_would_not_have_written_are_refused(tmp_path, pickled, message):
     refused(tmp_path, OBJECT + pickled, message)
 
 
@@ -146,5 +146,5 @@ def test_unsafe_or_damaged_pickles_are_refused(tmp_path, pickled, message):
         ({"a": [np.str_("x" * 100)]}, "a single value of 400 bytes"),
     ],
 )
-def test_dictionaries_of_other_values_than_arrays_are_refused(tmp_path, content, message):
+def test_values_that_no_labels_of_segments_have_are_refused(tmp_path, content, message):
     refused(tmp_path, OBJECT + pickle.dumps(content), message)

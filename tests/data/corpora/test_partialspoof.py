@@ -25,7 +25,8 @@ def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
 
 
 @pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
-def test_segment_labels_of_each_resolution_are_read(tmp_path, resolution, name):
+def test_segment_labels_are_read_at_the_resolution_asked_for(tmp_path, resolution, name):
+    """From the root, a folder below it or the file itself."""
     file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
     np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
     for root in (tmp_path, tmp_path / "database", file.parent, file):
@@ -39,7 +40,7 @@ def test_segment_labels_of_an_unknown_resolution_are_refused(tmp_path):
         partialspoof.segment_labels(tmp_path, "dev", 30)
 
 
-def test_a_missing_file_of_segment_labels_is_named(tmp_path):
+def test_segment_labels_whose_file_is_missing_are_refused_with_its_name(tmp_path):
     with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
         partialspoof.segment_labels(tmp_path, "dev", 40)
 
@@ -60,20 +61,27 @@ SEGMENTS = {
 DURATIONS = "LA_E_2834763 1.5\nCON_E_0033629 2.1\n"
 
 
-@pytest.mark.parametrize("segment_folder", ["database/eval/con_data", "eval/con_data", "."])
-def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, segment_folder):
+of_each_folder = pytest.mark.parametrize("segment_folder", ["database/eval/con_data", "eval/con_data", "."])
+
+
+@of_each_folder
+def test_segments_are_read_from_rttm(tmp_path, segment_folder):
     write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
-    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
     assert partialspoof.CORPUS.segments(tmp_path, "eval") == SEGMENTS
-    (tmp_path / segment_folder / "rttm_2cls_0sil").unlink()
+
+
+@of_each_folder
+def test_time_that_an_rttm_file_of_spoofed_segments_leaves_out_is_bona_fide(tmp_path, segment_folder):
+    """An utterance of no length has no segments."""
     write(tmp_path / segment_folder / "reco2dur", f"{DURATIONS}empty 0\n")
+    write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
-def test_utterances_that_the_rttm_file_lacks_are_named(tmp_path):
+def test_utterances_without_segments_in_the_rttm_file_are_refused(tmp_path):
     write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "reco2dur", f"{DURATIONS}CON_E_1 1\n")
     with input_error("rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):

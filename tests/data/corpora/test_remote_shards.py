@@ -41,7 +41,7 @@ def test_shards_on_an_http_server_give_the_local_trials(folder, format):
         assert_same_trials(f"{web.address}/{series(folder, format)}", local)
 
 
-def test_a_missing_shard_of_a_series_is_named(folder):
+def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
     with http_store(folder) as web:
         with input_error(r"/no-08\.tar cannot be read \(status 404 Not Found\)"):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
@@ -61,6 +61,6 @@ def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
         assert_same_trials("hub:some/tiny", local)
 
 
-def test_only_the_corpus_shards_reads_from_an_address():
+def test_asvspoof2019_la_is_not_read_from_an_address():
     with input_error("which only the corpus shards reads: copy the folder to this machine"):
         asvspoof2019_la.CORPUS.trials("http://127.0.0.1:9", "train")

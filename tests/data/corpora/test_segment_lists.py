@@ -25,6 +25,10 @@ def test_time_between_edited_regions_is_bona_fide(tmp_path):
     }
     for root in (tmp_path, tmp_path / "PartialEdit_E1E2.csv"):
         assert partialedit.CORPUS.segments(root, "eval") == expected
+
+
+def test_labels_of_frames_are_0_in_edited_regions(tmp_path):
+    make(tmp_path, CORPORA["partialedit"])
     labels = partialedit.CORPUS.segment_labels(tmp_path, "eval", 10)
     assert list(labels[EDITED]) == [1, 1, 0, 0, 0, 1, 1, 1, 1, 1]
     assert list(labels[TWICE]) == [1, 0, 1, 1, 1, 1, 0, 1, 1, 1]

@@ -21,7 +21,7 @@ def read_segments(path, durations, labels, uncovered=None):
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
-def test_segments_on_a_grid_give_its_labels(lengths_and_labels, shift):
+def test_segments_whose_gaps_are_filled_follow_one_another_with_the_labels_of_their_frames(lengths_and_labels, shift):
     """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
     rng = np.random.default_rng(shift)
     segments = []
@@ -54,11 +54,16 @@ def test_the_frame_at_the_end_has_the_label_of_its_segment():
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
 
 
-def test_time_without_segment_needs_a_label_if_a_file_has_bona_fide_segments(tmp_path):
+def test_time_without_segment_is_refused_if_a_file_has_bona_fide_segments(tmp_path):
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
     with input_error(r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
         read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
-    assert labels_of(read_segments(both, {"a": 1.5}, LABELS, "spoof"), 10)["a"].tolist() == [0] * 150
+
+
+def test_time_without_segment_gets_the_label_asked_for(tmp_path):
+    path = write(tmp_path / "a.rttm", rttm_text({"a": [("bonafide", 0.5, 1.0)]}))
+    labels = labels_of(read_segments(path, {"a": 1.5}, LABELS, "spoof"), 10)["a"]
+    assert labels.tolist() == [0] * 50 + [1] * 50 + [0] * 50
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_time_without_segment_needs_a_label_if_a_file_has_bona_fide_segments(tmp
         ),
     ],
 )
-def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, segments, message):
+def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_are_refused(tmp_path, segments, message):
     with input_error(rf"a\.rttm: {message}"):
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 

@@ -43,7 +43,6 @@ def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
     assert [t.id for t in trials] == ["a%201", *names, "d", "e"]
     assert trials[-1].path == second / "1"
     assert [t.target for t in trials] == [1, 0, 1, 1, 0]
-    assert [t.phase for t in trials] == ["eval"] * 5
     assert CORPUS.trials(tmp_path) == trials
     assert CORPUS.keys(tmp_path, "eval") == trials
     assert CORPUS.find_splits(tmp_path) == ("eval",)
@@ -157,7 +156,7 @@ def refused_shards(path, message, **options):
         CORPUS.trials(path, **options)
 
 
-def test_a_folder_without_shards_is_named(tmp_path):
+def test_a_folder_without_shards_is_refused(tmp_path):
     with pytest.raises(NotFound, match="no shards; expected"):
         CORPUS.trials(tmp_path)
 
@@ -181,7 +180,7 @@ def damaged_shards(tmp_path):
     return paths
 
 
-def test_a_damaged_shard_is_named(damaged_shards):
+def test_a_damaged_shard_is_refused_with_its_path(damaged_shards):
     for path in damaged_shards:
         refused_shards(path, f"shard {path} cannot be read .*cut off or damaged")
 
@@ -190,7 +189,7 @@ def test_shards_of_several_kinds_are_refused(damaged_shards, tmp_path):
     refused_shards(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
 
 
-def test_ids_may_be_repeated_only_in_other_splits(tmp_path):
+def test_an_id_in_two_splits_is_refused_unless_one_of_them_is_read(tmp_path):
     for split in ("test", "train"):
         shards.write_parquet(tmp_path / f"{split}-0.parquet", shards.table(arena_rows("ab")))
     refused_shards(tmp_path, "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")

@@ -19,7 +19,8 @@ def _notes_are_new():
     audio_files._note_once.cache_clear()
 
 
-def test_in_the_wild_lists_what_its_published_program_scores(tmp_path, shared):
+def test_the_trials_of_in_the_wild_are_the_recordings_that_its_published_program_scores(tmp_path, shared):
+    """Their ids have %20 for a space."""
     case = json.loads((SHARED / "golden" / "originals" / "in_the_wild_suffix.json").read_text())
     for name in case["folder"]:
         write(tmp_path / name)
@@ -64,10 +65,9 @@ def test_listed_recordings_are_found_whatever_the_case_of_their_suffix(tmp_path,
     assert [trial.path.suffix for trial in renamed] == [".FLAC", ".Flac"] + [".flac"] * len(unchanged)
     for trial in renamed:
         assert trial.path.is_file()
-    assert [trial.id for trial in renamed] == [trial.id for trial in trials]
 
 
-def test_a_recording_with_the_listed_name_is_preferred(tmp_path):
+def test_a_suffix_as_listed_is_preferred_to_one_in_another_case(tmp_path):
     root = tiny_corpus.make(tmp_path)
     trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
     write(trial.path.with_suffix(".FLAC"))
@@ -76,6 +76,6 @@ def test_a_recording_with_the_listed_name_is_preferred(tmp_path):
 
 def test_own_lists_find_recordings_whatever_the_case_of_the_suffix(tmp_path):
     write(tmp_path / "a.WAV")
-    path = write(tmp_path / "list.csv", "path,label\na.wav,bonafide\nb.wav,spoof\n")
-    trials = corpora.get("generic").trials(path)
-    assert [trial.path.name for trial in trials] == ["a.WAV", "b.wav"]
+    path = write(tmp_path / "list.csv", "path,label\na.wav,bonafide\n")
+    (trial,) = corpora.get("generic").trials(path)
+    assert trial.path.name == "a.WAV"

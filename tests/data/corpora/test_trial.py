@@ -25,13 +25,11 @@ def test_a_trial_can_be_pickled(protocol):
         assert type(copy.path) is type(trial.path)
 
 
-def test_fields_of_a_trial_are_read_by_name():
+def test_a_further_field_of_a_trial_is_read_by_its_name():
     assert FULL.get("room") == "x"
-    assert FULL.get("nothing") is None
 
 
-def test_only_a_trial_of_a_key_lacks_a_path_to_its_audio():
-    assert FULL.audio_path() == Path("a/b.flac")
+def test_the_audio_of_a_trial_from_a_key_cannot_be_asked_for():
     with input_error("trial 'a' has no path to its audio, because it is from a key"):
         Trial("a").audio_path()
 
@@ -87,14 +85,19 @@ TRIALS = mixed({None: 40, "A01": 40})
 
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
 def test_a_subset_keeps_the_shares_of_attacks(count):
+    """The rarest one keeps its only trial."""
     trials = mixed({None: 100, "A01": 10, "A02": 1})
     subset = stratified_subset(trials, count)
-    assert subset == [trial for trial in trials if trial in subset]
     assert len(subset) == count
     counts = Counter(trial.attack for trial in subset)
     assert counts["A02"] == 1
     for attack, size in ((None, 100), ("A01", 10)):
         assert abs(counts[attack] - (1 + (count - 3) * (size - 1) / 108)) < 1
+
+
+def test_a_subset_keeps_the_order_of_its_trials():
+    subset = stratified_subset(TRIALS, 20)
+    assert subset == [trial for trial in TRIALS if trial in subset]
 
 
 def test_a_subset_is_drawn_by_its_seed():
@@ -106,13 +109,12 @@ def test_a_subset_of_at_least_all_trials_is_all_of_them():
     assert stratified_subset(TRIALS, 1000) == TRIALS
 
 
-def test_a_subset_needs_a_trial_of_each_attack():
+def test_a_subset_too_small_for_a_trial_of_each_label_and_attack_is_refused():
     with input_error("`num_trials` must be at least 2, one for each label and attack"):
         stratified_subset(TRIALS, 1)
 
 
-def test_a_stratum_does_not_depend_on_the_others():
-    """So two corpora that share an attack share its trials."""
+def test_the_bona_fide_trials_of_a_subset_do_not_depend_on_the_name_of_the_attack():
     renamed = [replace(trial, attack=trial.attack and "A02") for trial in TRIALS]
     first, second = ([t.id for t in stratified_subset(x, 20) if t.label == BONAFIDE] for x in (TRIALS, renamed))
     assert first == second

@@ -41,12 +41,10 @@ def test_folders_of_parts_are_found_by_each_of_their_usual_names(tmp_path, folde
         assert [trial.id for trial in trials] == [f"{folder}/fake/x", f"{folder}/real/x"]
         assert {trial.phase for trial in trials} == {split}
     assert len(CORPUS.trials(tmp_path)) == 6
-    assert unread(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["Training.csv", "train.TSV"])
-def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, name):
-    separator = "\t" if name.lower().endswith("tsv") else ","
+@pytest.mark.parametrize("name, separator", [("Training.csv", ","), ("train.TSV", "\t")])
+def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, name, separator):
     write(tmp_path / name, "path,label\na.wav,real\n".replace(",", separator))
     assert CORPUS.find_splits(tmp_path) == ("train",)
     (trial,) = CORPUS.trials(tmp_path)
