@@ -15,7 +15,7 @@ tests+=(tests/data/corpora/test_{npy_dictionary,partialspoof,segments,trial}.py 
 tests+=(nes2net/data/augment nes2net/data/audio nes2net/data/corpora nes2net/scoring/decisions nes2net/metrics/localisation nes2net/metrics)
 dataset=tests/training/test_dataset.py
 tests+=("$dataset::test_the_effects_of_an_utterance_draw_in_their_order_from_one_stream")
-tests+=("$dataset::test_an_utterance_is_skipped_if_a_recording_of_its_effect_is_damaged")
+tests+=("$dataset::test_an_utterance_is_skipped_if_"{a_recording_of_its_effect_is_damaged,its_impulse_response_is_silent})
 tests+=("$dataset::test_only_the_head_of_a_recording_is_decoded_if_that_is_enough" "$dataset::test_pieces_are_the_samples_of_their_recordings")
 tests+=("$dataset::test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_reading")
 

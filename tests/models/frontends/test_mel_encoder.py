@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from nes2net import Detector, create_frontend
+from nes2net.models.frontends.w2v_bert2 import W2VBert2Frontend
 
 WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 SMALL = {
@@ -310,3 +311,7 @@ def test_hidden_states_in_float64_and_bfloat16_are_near_those_of_float32(name):
     assert_close(exact.float(), expected, rtol=1e-4, atol=1e-4)
     for frames in (low, mixed):
         assert (frames - expected).square().mean().sqrt() < 0.03 * expected.std()
+
+
+def test_frames_of_w2v_bert_2_begin_every_20_ms():
+    assert W2VBert2Frontend.hop_length == 320

@@ -34,6 +34,12 @@ def test_the_advice_to_obtain_a_published_size_names_its_repository_and_file(nam
     assert SIZES[name].file in obtain(name)
 
 
+@pytest.mark.parametrize("name, is_first", [("wav2vec2_base", False), ("xlsr_300m", True)])
+def test_layers_of_large_encoders_are_normalised_first_and_those_of_base_afterwards(name, is_first):
+    frontend, _ = size_on_meta(name)
+    assert frontend.layer_norm_first is is_first
+
+
 def test_no_published_size_normalises_waveforms_without_a_file():
     assert [name for name in SIZES if size_on_meta(name)[0].config.get("normalize")] == []
 
