@@ -62,7 +62,7 @@ def test_a_signal_reaches_every_running_process(tmp_path, number, error):
 
     def interrupt() -> None:
         until = time.monotonic() + PATIENCE
-        while time.monotonic() < until and not all(log.is_file() and "ready" in log.read_text() for log in logs):
+        while time.monotonic() < until and not all(log.is_file() and "ready\n" in log.read_text() for log in logs):
             time.sleep(0.02)
         os.kill(os.getpid(), number)
 
