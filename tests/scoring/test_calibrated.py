@@ -151,6 +151,7 @@ OF_FRAMES = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=SCORED_
 
 @pytest.mark.parametrize("changes", [{}, {"scored_by": None, "trained_on": {"resolution_ms": 20}}])
 def test_segments_use_the_threshold_of_a_calibration_of_frames(changes):
+    """Also of one that names the length of its frames only among the facts of its trials."""
     decider = Decider(replace(OF_FRAMES, **changes), operating_point=OperatingPoint("cost", c_fa=2.0))
     assert decider.threshold == pytest.approx((np.log(2) + 1) / 4)
     expected = FRAMES.segment(RECORDING, 16000, threshold=decider.threshold)
@@ -176,13 +177,16 @@ PUBLISHED = Provenance("df_arena_1b")
 
 
 def test_without_a_calibrated_length_the_length_of_the_published_model_is_scored():
-    """The whole recording, if the model has no length either."""
     assert choose_num_samples(None, PUBLISHED).num_samples == 64600
     assert choose_num_samples(Decider(FITTED), PUBLISHED).num_samples == 64600
+
+
+def test_without_any_length_the_whole_recording_is_scored():
     assert choose_num_samples(None, Provenance()).num_samples is None
 
 
 @pytest.mark.parametrize("num_samples, reason", [(16000, "for the calibration"), (None, "")])
-def test_as_much_is_scored_as_was_calibrated(num_samples, reason):
+def test_as_much_is_scored_as_was_scored_for_the_calibration(num_samples, reason):
+    """A length has this as its reason, whole recordings need none."""
     decider = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", num_samples)))
     assert choose_num_samples(decider, PUBLISHED) == (num_samples, reason)

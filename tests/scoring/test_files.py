@@ -68,7 +68,7 @@ def test_the_first_bad_file_raises_after_the_scores_of_those_before_it(detector,
     assert [path for path, _ in scored] == good
 
 
-def test_on_error_gets_each_bad_file(detector, recordings, tmp_path):
+def test_on_error_gets_each_bad_file_and_the_others_are_scored(detector, recordings, tmp_path):
     good = list(recordings)
     bad = write(tmp_path / "bad.flac", "no audio")
     missing_file = tmp_path / "none.wav"
@@ -89,8 +89,8 @@ def test_a_score_of_nan_is_a_failure_of_its_file(detector, recordings):
     assert all("score is nan" in str(failure) for failure in failures.values())
 
 
-def test_files_beyond_the_longest_length_fail_and_the_others_are_scored(detector, recordings):
-    """Of four alternating lengths, the longest is 9,000 samples."""
+def test_files_above_the_largest_length_fail_and_the_others_are_scored(detector, recordings):
+    """Of four alternating lengths, 9,000 samples are above the 4,300 that are given."""
     paths = list(recordings)
     judged = list(judge_files(detector, Scores(), paths, longest=4300, batch_size=4))
     failed = [file for file in judged if isinstance(file, Failed)]

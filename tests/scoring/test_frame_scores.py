@@ -151,7 +151,7 @@ def one_second_whisper():
     return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
 
 
-def test_windows_are_shorter_for_a_detector_that_reads_little_at_once(one_second_whisper, recording):
+def test_windows_of_frames_are_0_96_s_for_a_detector_that_reads_1_s_at_once(one_second_whisper, recording):
     samples = recording[: 16000 * 5 + 200]
     scored = one_second_whisper.frame_scores(samples, 16000)
     assert len(scored) == 250

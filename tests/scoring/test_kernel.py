@@ -39,7 +39,7 @@ def modes(detector) -> list[bool]:
     return [module.training for module in detector.modules()]
 
 
-def test_a_short_batch_is_filled_up(detector):
+def test_a_batch_is_filled_up_to_the_rows_asked_for_without_a_change_of_its_scores(detector):
     plain = score_batch(detector, waveforms(3))
     sizes = with_room_for(detector, 9, MemoryError())
     wait = start(detector, waveforms(3), rows=4)

@@ -79,7 +79,7 @@ def test_a_file_that_is_no_record_is_refused_with_a_short_printable_message(tmp_
         assert len(str(error.value)) <= 1000
 
 
-def test_the_numbers_of_a_record_are_read(tmp_path):
+def test_the_total_and_the_seconds_of_a_record_are_read(tmp_path):
     numbers = {"total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
     write_json(tmp_path / "s.txt.json", {"run": {"model": "m"}, "failures": {}, **numbers})
     record = read_whole_record(tmp_path / "s.txt.json")

@@ -19,6 +19,7 @@ TRIALS = [Trial("a"), Trial("b")]
 
 
 def test_scores_are_normalised_as_published():
+    """By the code of the published ensemble."""
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     for name, system in torch.load(path, weights_only=True).items():
         low = system["minimum_of_the_file"]
@@ -126,8 +127,9 @@ def test_a_file_made_with_scores_of_other_systems_is_refused_with_others(root, s
     assert "another system_scores" in capsys.readouterr().err
 
 
-def test_ranges_come_from_files_of_development_trials_or_from_the_file_itself(root, system_files, model, tmp_path):
-    """A detector with ranges needs neither."""
+def test_ranges_of_scores_are_those_of_the_detector_of_development_trials_or_of_the_file(
+    root, system_files, model, tmp_path
+):
     systems = ["--system-scores", *system_files]
     assert score(root, model, tmp_path / "a", *systems) == 0
     dev = [f"{path}_dev" for path in system_files]
