@@ -239,25 +239,24 @@ def test_a_missing_file_is_planned_as_one_of_unknown_size(tmp_path):
 
 
 @pytest.fixture
-def mixed_trials(tmp_path):
-    """Two files of one length, one of another, and three that cannot be read."""
+def mixed_batch(tmp_path):
+    """A batch of two files of one length, one of another, and three that cannot be read."""
     trials = [Trial(name, tmp_path / f"{name}.wav") for name in "abcde"] + [Trial("f", None)]
     for trial, length in zip(trials, (5000, 5000, 7000)):
         soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
     trials[3].path.write_text("no audio")
-    return trials
+    (batch,) = read_batches(Plan(6).batches(trials), WaveformReader(None), num_workers=0)
+    return batch
 
 
-def test_a_batch_is_split_by_the_lengths_of_its_readable_files(mixed_trials):
-    (batch,) = read_batches(Plan(6).batches(mixed_trials), WaveformReader(None), num_workers=0)
-    groups = [(group.ids, group.waveforms.shape) for group in batch.groups]
+def test_a_batch_is_split_by_the_lengths_of_its_readable_files(mixed_batch, tmp_path):
+    groups = [(group.ids, group.waveforms.shape) for group in mixed_batch.groups]
     assert groups == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
-    assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(mixed_trials[1].path))
+    assert_array_equal(mixed_batch.groups[0].waveforms[1].numpy(), load_audio(tmp_path / "b.wav"))
 
 
-def test_files_of_a_batch_that_cannot_be_read_are_its_failures(mixed_trials):
-    (batch,) = read_batches(Plan(6).batches(mixed_trials), WaveformReader(None), num_workers=0)
-    assert list(batch.failures) == ["d", "e", "f"]
+def test_files_of_a_batch_that_cannot_be_read_are_its_failures(mixed_batch):
+    assert list(mixed_batch.failures) == ["d", "e", "f"]
 
 
 def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):

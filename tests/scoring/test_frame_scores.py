@@ -152,10 +152,10 @@ def one_second_whisper():
 
 
 def test_windows_of_frames_are_0_96_s_for_a_detector_that_reads_1_s_at_once(one_second_whisper, recording):
+    """Each frame has its score of the window in which it is farthest from an end."""
     samples = recording[: 16000 * 5 + 200]
     scored = one_second_whisper.frame_scores(samples, 16000)
     assert len(scored) == 250
-    assert scored.duration == 5.0125
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
             window = torch.from_numpy(samples[start : start + 15360])[None]

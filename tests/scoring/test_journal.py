@@ -159,7 +159,7 @@ def content(path) -> set[bytes]:
 def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
     spectral_detector, trials, tmp_path, one_thread, run_before, overwrite
 ):
-    """The file is exactly the same, and nothing else is left behind."""
+    """The file is exactly the same, nothing else is left behind, and at no time is a part of it there."""
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "overwrite": overwrite}

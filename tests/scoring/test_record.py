@@ -49,9 +49,10 @@ def test_the_device_and_compiling_identify_a_run(spectral_detector):
 
 
 def test_the_facts_of_a_record_become_plain_json():
+    """Dates and tensors as text, NaN and infinity as null."""
     facts = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
     assert plain(facts) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
-    assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
+    assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}
 
 
 RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}

@@ -30,12 +30,9 @@ CLIPPED = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are 
 
 
 def test_high_scores_throughout_are_a_bona_fide_recording():
-    """No part of it stands out, and no window is low."""
     decided = decide_along(STRONG, 5.0, track(GENUINE))
     assert decided.decision == "bonafide"
     assert decided.probability > 0.99
-    assert not decided.stretch.stands_out
-    assert decided.low_windows.num_windows == 0
 
 
 def test_a_decision_states_the_shortest_fake_part_that_would_be_found():
@@ -181,7 +178,7 @@ def test_a_threshold_beyond_the_largest_ratio_must_be_supported_by_every_window(
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
 
 
-def test_without_the_trials_of_the_calibration_no_fake_part_is_looked_for():
+def test_a_recording_is_decided_without_a_search_for_fake_parts_if_the_calibration_has_no_trials():
     bare = Decider(replace(STRONG.calibration, llrs=None))
     decided = decide_along(bare, 3.0, track(GENUINE))
     assert decided.decision == "bonafide"
