@@ -109,7 +109,7 @@ def test_predict_names_the_ratio_that_decided_and_the_windows_it_is_the_mean_of(
     assert row["decided_by"] == f"llr {row['llr']:.4f}, their mean"
 
 
-def test_predict_tells_how_many_of_the_calibrations_own_trials_of_each_class_it_decides_wrongly(clips_folder, capsys):
+def test_predict_tells_how_many_trials_of_each_class_its_calibration_has_and_decides_wrongly(clips_folder, capsys):
     row = predicted(capsys, clips_folder / "short.wav", clips_folder / "windows.json", ABSTAIN)
     errors = [(of_class["truth"], of_class["number"], of_class["wrong"]) for of_class in row["basis"]["errors"]]
     assert errors == [("bona fide", 24, 0), ("spoof", 24, 0)]

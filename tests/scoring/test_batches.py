@@ -280,7 +280,7 @@ def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
 
 
 def test_batches_that_are_started_ahead_have_the_same_scores(detector, utterances):
-    """On a GPU the next batch is started before the scores of one are waited for."""
+    """None, one or nine of them, as on a GPU, before the scores of the first are waited for."""
     results = []
     for ahead in (0, 1, 9):
         read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)

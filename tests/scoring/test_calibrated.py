@@ -42,6 +42,7 @@ def calibration(spectral_detector):
 
 
 def test_a_short_recording_is_decided_by_its_score(spectral_detector, calibration, speech, tmp_path):
+    """One of the calibrated length, as samples and as a file."""
     second = speech[:16000]
     soundfile.write(tmp_path / "a.wav", second, 16000, subtype="FLOAT")
     score = spectral_detector.score(second, 16000)

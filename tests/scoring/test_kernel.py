@@ -147,7 +147,7 @@ def test_scoring_is_in_eval_mode_and_restores_the_modes(small_model):
     assert modes(detector) == before
 
 
-def test_the_last_thread_to_leave_restores_the_mode(small_model):
+def test_the_last_of_two_scoring_threads_to_end_restores_the_modes(small_model):
     detector = Detector.from_config(small_model).train()
     inside = threading.Event()
     leave = threading.Event()

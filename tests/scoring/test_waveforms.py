@@ -136,7 +136,9 @@ def test_a_cut_is_divided_by_the_peak_of_the_recording_or_of_itself_if_asked(tmp
 
 
 @pytest.mark.parametrize("num_samples, crop, zeros", [(None, "head", [0, 0]), (9, "random", [0, 0, 0])])
-def test_padding_with_zeros_ends_at_the_length_scored_or_needed(tmp_path, num_samples, crop, zeros):
+def test_zeros_fill_up_to_the_length_scored_or_for_whole_recordings_the_length_needed(
+    tmp_path, num_samples, crop, zeros
+):
     assert read(tmp_path / "a.wav", LOUD_END, num_samples, padding="zeros", crop=crop) == [*LOUD_END, *zeros]
 
 

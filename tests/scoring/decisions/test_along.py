@@ -178,7 +178,7 @@ def test_a_threshold_beyond_the_largest_ratio_must_be_supported_by_every_window(
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
 
 
-def test_a_recording_is_decided_without_a_search_for_fake_parts_if_the_calibration_has_no_trials():
+def test_without_trials_of_the_calibration_a_recording_is_decided_but_no_fake_part_is_sought():
     bare = Decider(replace(STRONG.calibration, llrs=None))
     decided = decide_along(bare, 3.0, track(GENUINE))
     assert decided.decision == "bonafide"

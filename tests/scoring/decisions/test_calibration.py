@@ -229,5 +229,6 @@ def test_load_sorts_the_ratios_of_a_file(tmp_path):
     ],
 )
 def test_load_refuses_files_that_are_not_a_calibration(tmp_path, change):
+    """Of another format, or with a value that no calibration has."""
     with input_error(r"parameters\.json: not a calibration.* that `nes2net calibrate` saved"):
         calibration.load(saved_with(tmp_path / "parameters.json", **change))

@@ -98,13 +98,14 @@ def test_a_likelihood_ratio_is_at_most_one_more_than_the_trials_of_the_smaller_c
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_a_threshold_that_no_score_can_reach_has_no_score_and_the_decision_is_spoof(weight):
+def test_the_threshold_of_scores_is_none_if_the_weight_is_not_positive_or_too_small(weight):
+    """A score of 0.5 is then a spoof."""
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert decider(0.5).decision == "spoof"
 
 
-def test_the_basis_of_decisions_names_operating_point_detector_corpus_and_largest_ratio():
+def test_the_basis_of_decisions_names_operating_point_prior_detector_corpus_and_largest_ratio():
     scored_by = ScoredBy("0123456789abcdef", "float32", None)
     basis = Decider(replace(CALIBRATION, trained_on={"corpus": "a"}, scored_by=scored_by), 0.25).basis()
     assert basis["operating_point"] == "cost:1,1,0.25"

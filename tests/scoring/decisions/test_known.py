@@ -36,7 +36,7 @@ def test_the_threshold_of_development_trials_and_the_p_values_by_it_are_the_gold
     assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
 
 
-def test_a_threshold_is_read_back_from_its_dictionary():
+def test_a_threshold_of_being_known_is_read_back_from_its_dictionary():
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"])
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 

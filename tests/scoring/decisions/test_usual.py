@@ -87,7 +87,7 @@ def usual_by_name():
     return {usual.name: usual for usual in usual_of(calibration)}
 
 
-def test_with_100_recordings_of_the_calibration_7_percent_are_expected_outside_the_usual_levels(usual_by_name):
+def test_with_100_recordings_of_a_calibration_7_percent_are_expected_outside_the_usual_levels(usual_by_name):
     assert usual_by_name["level"].expected == pytest.approx(2 * (1 + 0.025 * 99) / 101)
 
 
