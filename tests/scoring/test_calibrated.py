@@ -87,6 +87,7 @@ def test_a_longer_recording_is_decided_along_windows_of_the_calibrated_length(
 
 
 def test_an_unfit_recording_has_no_ratio_in_the_table_beside_a_score_file(spectral_detector, tmp_path):
+    """Silence, a constant, a steady sound, almost silence, and channels that cancel each other."""
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", None)
     decider = Decider(replace(FITTED, scored_by=scored_by), abstain=0)
     reasons = write_unfit(tmp_path)
@@ -102,6 +103,7 @@ def test_an_unfit_recording_has_no_ratio_in_the_table_beside_a_score_file(spectr
 
 
 def test_an_unfit_recording_is_not_decided_by_python_even_if_abstain_is_0(spectral_detector, tmp_path):
+    """Silence, a constant, a steady sound, almost silence, and channels that cancel each other."""
     for path, reason in write_unfit(tmp_path).items():
         decision = spectral_detector.decide(path, Decider(FITTED, abstain=0))
         assert decision.decision == CANNOT_TELL

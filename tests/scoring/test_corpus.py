@@ -98,6 +98,7 @@ def test_an_interrupted_run_that_overwrites_is_resumed_by_the_same_command(inter
 
 
 def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
+    """Also if a run that overwrites is stopped before it writes its scores."""
     score(num_samples=16000)
     replacing = atomic.os.replace
 

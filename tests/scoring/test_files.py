@@ -122,6 +122,7 @@ def test_a_replaced_forward_is_called_in_evaluation_mode_for_scoring(detector, w
 
 
 def test_samples_that_cannot_be_scored_are_refused(detector):
+    """By score, score_track and embed."""
     for audio, sample_rate, message in (
         (np.zeros(0, np.float32), 16000, "has no samples"),
         (np.zeros(4000, np.int16), 16000, "int16.*divide by full scale"),

@@ -63,7 +63,7 @@ in_any_pieces = given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.
 
 @settings(max_examples=50)
 @in_any_pieces
-def test_a_recording_up_to_the_longest_piece_is_one_window_however_its_samples_arrive(lengths, step, more):
+def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_arrive(lengths, step, more):
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = max(2 * step, len(samples)) + more
     (window,) = push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step))
@@ -92,7 +92,7 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
-def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
+def test_the_frames_of_up_to_30_s_are_scored_at_once(spectral, recording, length):
     samples = recording[:length]
     frame_scores_of_piece = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
@@ -102,9 +102,10 @@ def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
-def test_frame_scores_without_context_do_not_depend_on_the_length_of_pieces(
+def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
     several, recording, resolution, monkeypatch
 ):
+    """Of windows, or of all 67 s at once."""
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)

@@ -147,7 +147,7 @@ def test_audio_shorter_than_a_window_is_scored_only_at_the_end_of_the_stream(spe
 
 
 def test_zeros_fill_a_short_hole(spectral_detector):
-    """Their seconds are counted."""
+    """One of 0.1 s by the times that are pushed; its seconds are counted."""
     first, second = np.split(noise(0.8)[0], 2)
     filled = np.concatenate([first, np.zeros(1600, np.float32), second])
     expected = scored(spectral_detector.stream(16000, **OPTIONS), [filled])

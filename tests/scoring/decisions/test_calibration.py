@@ -40,18 +40,25 @@ def test_a_fusion_of_systems_that_are_not_calibrated_is_calibrated(two_systems, 
     assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005
 
 
-@pytest.mark.parametrize("system", [0, 1])
-def test_a_fusion_has_a_lower_eer_than_each_of_its_systems(two_systems, figures_of_fusion, system):
-    eer, _ = metrics.compute_eer(*(scores[:, system] for scores in two_systems))
-    assert figures_of_fusion["eer"] < eer
+@pytest.fixture(scope="module", params=[0, 1])
+def system(request, two_systems):
+    """The scores of one of the systems, and the figures of its calibration."""
+    scores = [scores[:, request.param] for scores in two_systems]
+    return scores, calibration.figures(*map(calibration.fit(*scores), scores))
 
 
-@pytest.mark.parametrize("system", [0, 1])
-def test_calibration_of_a_system_lowers_its_cllr_and_keeps_its_eer(two_systems, system):
-    alone = [scores[:, system] for scores in two_systems]
-    calibrated = calibration.figures(*map(calibration.fit(*alone), alone))
-    assert calibrated["cllr"] < metrics.compute_cllr(*alone)
-    assert calibrated["eer"] == metrics.compute_eer(*alone)[0]
+def test_a_fusion_has_a_lower_eer_than_each_of_its_systems(figures_of_fusion, system):
+    assert figures_of_fusion["eer"] < metrics.compute_eer(*system[0])[0]
+
+
+def test_calibration_of_a_system_lowers_its_cllr(system):
+    scores, figures = system
+    assert figures["cllr"] < metrics.compute_cllr(*scores)
+
+
+def test_calibration_of_a_system_keeps_its_eer(system):
+    scores, figures = system
+    assert figures["eer"] == metrics.compute_eer(*scores)[0]
 
 
 @pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
