@@ -63,7 +63,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_file_as_one(command, few, tmp_path):
-    """One of them tells of it, and only its record remains beside it, which names two processes."""
+    """It is announced once, and has nothing beside it but its record, which names two processes."""
     single_process = tmp_path / "whole.txt"
     out = tmp_path / "out.txt"
     assert main(command(few, single_process)) == 0

@@ -128,7 +128,7 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
 
 
 def test_scores_of_frames_do_not_depend_on_blocks_or_batches(small_model, recording, tmp_path, monkeypatch):
-    """The frames of this detector see all of their window, here of 2 s."""
+    """The frames of this detector see all of their window, here of 2 s; the duration is the same, too."""
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     recording = recording[: 5 * 16000 + 123]

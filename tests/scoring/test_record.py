@@ -42,7 +42,7 @@ def test_another_list_of_trials_or_files_is_another_run(trials_digest):
     assert len(digests) == 6
 
 
-def test_the_device_and_compiling_identify_a_run(spectral_detector):
+def test_the_identity_of_a_run_holds_the_device_and_whether_it_is_compiled(spectral_detector):
     plain = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
     assert plain["device"] == "cpu"
     assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != plain
