@@ -109,15 +109,12 @@ def test_predict_names_the_ratio_that_decided_and_the_windows_it_is_the_mean_of(
     assert row["decided_by"] == f"llr {row['llr']:.4f}, their mean"
 
 
-def test_the_errors_on_the_calibrations_own_trials_stand_beside_the_answer(clips_folder, capsys):
+def test_predict_tells_how_many_trials_of_each_class_its_calibration_has_and_decides_wrongly(clips_folder, capsys):
     row = predicted(capsys, clips_folder / "short.wav", clips_folder / "windows.json", ABSTAIN)
-    of_bonafide, of_spoof = row["basis"]["errors"]
-    assert of_bonafide["truth"] == "bona fide"
-    assert of_bonafide["number"] == 24
-    assert of_bonafide["wrong"] == 0
-    assert of_spoof["truth"] == "spoof"
-    assert of_spoof["number"] == 24
-    assert of_spoof["wrong"] == 0
+    for errors, truth in zip(row["basis"]["errors"], ("bona fide", "spoof"), strict=True):
+        assert errors["truth"] == truth
+        assert errors["number"] == 24
+        assert errors["wrong"] == 0
 
 
 def reported(folder, path, *words):
@@ -139,7 +136,7 @@ of_every_kind = pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES
 
 @of_every_kind
 def test_command_report_service_and_python_give_the_same_answer(clips_folder, tmp_path, capsys, name):
-    """In every number and word."""
+    """In every number and word; the decision of Python has a part of the facts."""
     path = write(tmp_path, name)
     calibration = clips_folder / "windows.json"
     row = shared_facts(predicted(capsys, path, calibration, ABSTAIN, "--track"))

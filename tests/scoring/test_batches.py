@@ -141,10 +141,15 @@ def test_each_trial_is_in_one_batch_of_its_length(plan, by_length):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
     assert sorted(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
-    assert max(map(len, batches)) == 4
-    assert len(batches) < 90
     for batch in batches:
         assert len({length_of(trials[i]) for i in batch}) == 1
+
+
+@pytest.mark.parametrize("by_length", [length_of])
+def test_173_trials_of_13_lengths_share_fewer_than_90_batches_of_at_most_four(plan, by_length):
+    sizes = [len(batch) for batch in plan.batches(trials_of(NUM_TRIALS), by_length)]
+    assert max(sizes) == 4
+    assert len(sizes) < 90
 
 
 @pytest.mark.parametrize("by_length", [None])
@@ -165,7 +170,7 @@ def test_processes_share_the_batches_about_evenly_and_none_twice(plan, by_length
 
 
 @by_length_or_not
-def test_a_batch_with_a_trial_to_do_is_scored_as_a_whole(plan, by_length):
+def test_a_batch_is_left_out_only_if_all_of_its_trials_are_done(plan, by_length):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
     done = {trials[i].id for i in chain.from_iterable(batches[:20])}
@@ -223,23 +228,35 @@ def test_a_worker_gets_only_a_few_batches_at_a_time(utterances):
 
 
 def test_a_file_without_a_readable_header_is_planned_by_its_size(tmp_path):
-    """As a negative number; the size of a missing file is unknown."""
+    """As a negative number."""
     (tmp_path / "a.wav").write_text("no audio")
-    lengths = header_length(WaveformReader(None))
-    assert lengths(Trial("a", tmp_path / "a.wav")) == -2 - len("no audio")
-    assert lengths(Trial("b", tmp_path / "none.wav")) == -1
+    assert header_length(WaveformReader(None))(Trial("a", tmp_path / "a.wav")) == -2 - len("no audio")
 
 
-def test_a_batch_is_split_by_the_lengths_of_its_readable_files(tmp_path):
+def test_a_missing_file_is_planned_as_one_of_unknown_size(tmp_path):
+    """As -1."""
+    assert header_length(WaveformReader(None))(Trial("b", tmp_path / "none.wav")) == -1
+
+
+@pytest.fixture
+def mixed_batch(tmp_path):
+    """A batch of two files of one length, one of another, and three that cannot be read."""
     trials = [Trial(name, tmp_path / f"{name}.wav") for name in "abcde"] + [Trial("f", None)]
     for trial, length in zip(trials, (5000, 5000, 7000)):
         soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
     trials[3].path.write_text("no audio")
     (batch,) = read_batches(Plan(6).batches(trials), WaveformReader(None), num_workers=0)
-    groups = [(group.ids, group.waveforms.shape) for group in batch.groups]
+    return batch
+
+
+def test_a_batch_is_split_by_the_lengths_of_its_readable_files(mixed_batch, tmp_path):
+    groups = [(group.ids, group.waveforms.shape) for group in mixed_batch.groups]
     assert groups == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
-    assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
-    assert list(batch.failures) == ["d", "e", "f"]
+    assert_array_equal(mixed_batch.groups[0].waveforms[1].numpy(), load_audio(tmp_path / "b.wav"))
+
+
+def test_files_of_a_batch_that_cannot_be_read_are_its_failures(mixed_batch):
+    assert list(mixed_batch.failures) == ["d", "e", "f"]
 
 
 def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
@@ -250,6 +267,7 @@ def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
 
 
 def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
+    """So one that is cut behind its head is refused."""
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
     samples = load_audio(path)
@@ -262,7 +280,7 @@ def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
 
 
 def test_batches_that_are_started_ahead_have_the_same_scores(detector, utterances):
-    """On a GPU the next batch is started before the scores of one are waited for."""
+    """None, one or nine of them, as on a GPU, before the scores of the first are waited for."""
     results = []
     for ahead in (0, 1, 9):
         read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
@@ -275,7 +293,7 @@ CPU = torch.device("cpu")
 GPU = torch.device("cuda")
 
 
-def test_a_gpu_gets_larger_batches():
+def test_by_default_a_batch_has_8_recordings_on_a_cpu_and_64_on_a_gpu():
     assert default_batch_size(CPU) == 8
     assert default_batch_size(GPU) == 64
 
@@ -289,5 +307,5 @@ def test_a_gpu_gets_larger_batches():
     ],
 )
 def test_batches_are_filled_up_to_few_sizes_on_a_gpu_only(device, batch_size, sizes):
-    """Each number of rows costs a GPU plans of convolutions; a batch is never larger than a whole one."""
+    """To powers of two from 8 on, and at most to a whole batch."""
     assert {choose_num_rows(device, count, batch_size) for count in range(1, batch_size + 1)} == sizes

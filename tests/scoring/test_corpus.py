@@ -98,6 +98,7 @@ def test_an_interrupted_run_that_overwrites_is_resumed_by_the_same_command(inter
 
 
 def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
+    """Also if a run that overwrites is stopped before it writes its scores."""
     score(num_samples=16000)
     replacing = atomic.os.replace
 
@@ -189,7 +190,7 @@ def test_an_empty_list_of_trials_is_refused(score):
         score([])
 
 
-def test_a_corpus_without_any_readable_file_is_refused_until_it_is_there(score, trials, tmp_path):
+def test_a_corpus_without_any_readable_file_is_refused_until_its_files_are_there(score, trials, tmp_path):
     nowhere = [replace(trial, path=tmp_path / "none.flac") for trial in trials]
     with input_error("not one of 12 utterances could be scored: LA_E_1000001: .*none.flac not found; LA_E"):
         score(nowhere)
@@ -229,7 +230,7 @@ def test_a_finished_file_is_refused_if_audio_of_its_trials_was_replaced(score, t
         score()
 
 
-def test_audio_replaced_during_an_interruption_is_scored_again(score, trials, out, capsys):
+def test_audio_replaced_during_an_interruption_is_counted_and_scored_again(score, trials, out, capsys):
     with journalled(stop_after=3):
         score(batch_size=2)
     shutil.copy(trials[11].path, trials[1].path)

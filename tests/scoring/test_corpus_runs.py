@@ -63,6 +63,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_file_as_one(command, few, tmp_path):
+    """It is announced once, and has nothing beside it but its record, which names two processes."""
     single_process = tmp_path / "whole.txt"
     out = tmp_path / "out.txt"
     assert main(command(few, single_process)) == 0
@@ -151,8 +152,8 @@ def test_under_torchrun_each_process_uses_its_own_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize("train, sizes", [(False, [4] * 4), (True, [1] * 14)])
-def test_compiled_batches_are_filled_up_only_in_eval_mode(trials, tmp_path, train, sizes):
-    """Each new size would be compiled; in train mode repeated waveforms would enter the statistics."""
+def test_batches_of_a_compiled_detector_are_filled_up_to_one_size_only_in_eval_mode(trials, tmp_path, train, sizes):
+    """To batches of four; in train mode each recording is scored alone. The detector is compiled once."""
     frontend = {"name": "lps", "n_fft": 128, "num_bins": 64}
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()

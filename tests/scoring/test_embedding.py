@@ -37,7 +37,7 @@ def alone(detector, trials, num_samples):
 
 
 @pytest.mark.parametrize("num_samples, batch_size", [(8000, 1), (None, 5)])
-def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
+def test_each_row_is_the_float32_embedding_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
     out = tmp_path / "e.npy"
     embed(detector, trials, out, num_samples=num_samples, batch_size=batch_size)
     rows = np.load(out)
@@ -45,11 +45,15 @@ def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_
     assert_allclose(rows, alone(detector, trials, num_samples), atol=1e-5)
 
 
-def test_an_array_has_a_list_of_its_trials_and_a_record_beside_it(detector, trials, tmp_path):
+def test_an_array_has_only_a_list_of_its_trials_and_a_record_beside_it(detector, trials, tmp_path):
     embed(detector, trials, tmp_path / "e.npy", num_samples=4000)
     with open(tmp_path / "e.npy.csv", newline="") as file:
         assert list(csv.reader(file)) == [["id", "label"], *([trial.id, trial.label or ""] for trial in trials)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
+
+
+def test_the_record_of_an_array_names_the_detector_the_size_and_the_version(detector, trials, tmp_path):
+    embed(detector, trials[:2], tmp_path / "e.npy", num_samples=4000)
     record = read_json(tmp_path / "e.npy.json")
     assert record["run"]["model"] == detector.fingerprint()
     assert record["size"] == 64
@@ -111,7 +115,8 @@ needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="the ext
 
 
 @pytest.mark.parametrize("suffix", ["npy", pytest.param("parquet", marks=needs_parquet)])
-def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_path, suffix):
+def test_an_interrupted_run_computes_only_the_batches_of_missing_or_damaged_rows(detector, trials, tmp_path, suffix):
+    """Its file is then the same as that of an uninterrupted run."""
     out = tmp_path / "new" / f"e.{suffix}"
     uninterrupted = tmp_path / f"whole.{suffix}"
     options = {"num_samples": 8000, "batch_size": 2}

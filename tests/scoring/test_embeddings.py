@@ -42,7 +42,7 @@ def change_list(array, change):
     list_of(array).write_text("".join([header, *change(rows)]))
 
 
-def test_each_id_has_its_row(array, trials):
+def test_the_ids_of_an_array_are_read_with_their_rows(array, trials):
     rows = np.load(array)
     embeddings = read(array)
     assert list(embeddings) == [trial.id for trial in trials]
@@ -56,7 +56,7 @@ def test_an_array_whose_list_of_ids_was_reordered_is_refused_by_the_digest_of_th
 
 
 def test_an_array_without_a_record_is_read(array):
-    """As of another program."""
+    """Such as another program's."""
     array.with_name(f"{array.name}.json").unlink()
     assert len(read(array)) == NUMBER
 

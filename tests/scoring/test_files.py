@@ -68,7 +68,7 @@ def test_the_first_bad_file_raises_after_the_scores_of_those_before_it(detector,
     assert [path for path, _ in scored] == good
 
 
-def test_on_error_gets_each_bad_file(detector, recordings, tmp_path):
+def test_on_error_gets_each_bad_file_and_the_others_are_scored(detector, recordings, tmp_path):
     good = list(recordings)
     bad = write(tmp_path / "bad.flac", "no audio")
     missing_file = tmp_path / "none.wav"
@@ -77,7 +77,6 @@ def test_on_error_gets_each_bad_file(detector, recordings, tmp_path):
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
     assert [path for path, _ in pairs] == good
     assert list(failures) == [bad, missing_file]
-    assert "not found" in str(failures[missing_file])
 
 
 def test_a_score_of_nan_is_a_failure_of_its_file(detector, recordings):
@@ -89,8 +88,8 @@ def test_a_score_of_nan_is_a_failure_of_its_file(detector, recordings):
     assert all("score is nan" in str(failure) for failure in failures.values())
 
 
-def test_files_beyond_the_longest_length_fail_and_the_others_are_scored(detector, recordings):
-    """Of four alternating lengths, the longest is 9,000 samples."""
+def test_files_above_the_largest_length_fail_and_the_others_are_scored(detector, recordings):
+    """Of four alternating lengths, 9,000 samples are above the 4,300 that are given."""
     paths = list(recordings)
     judged = list(judge_files(detector, Scores(), paths, longest=4300, batch_size=4))
     failed = [file for file in judged if isinstance(file, Failed)]
@@ -123,6 +122,7 @@ def test_a_replaced_forward_is_called_in_evaluation_mode_for_scoring(detector, w
 
 
 def test_samples_that_cannot_be_scored_are_refused(detector):
+    """By score, score_track and embed."""
     for audio, sample_rate, message in (
         (np.zeros(0, np.float32), 16000, "has no samples"),
         (np.zeros(4000, np.int16), 16000, "int16.*divide by full scale"),
@@ -158,6 +158,7 @@ def test_a_file_object_that_was_read_to_its_end_is_refused(detector, path):
 
 
 def test_the_type_of_a_waveform_does_not_change_its_score(detector, waveform):
+    """That of bfloat16 is the score of its samples in float32."""
     score = detector.score(waveform, 16000)
     tensor = torch.from_numpy(waveform)
     for equal_waveform in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):

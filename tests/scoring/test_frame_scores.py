@@ -63,7 +63,7 @@ in_any_pieces = given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.
 
 @settings(max_examples=50)
 @in_any_pieces
-def test_a_recording_up_to_the_longest_piece_is_one_window_however_its_samples_arrive(lengths, step, more):
+def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_arrive(lengths, step, more):
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = max(2 * step, len(samples)) + more
     (window,) = push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step))
@@ -92,7 +92,7 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
-def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
+def test_the_frames_of_up_to_30_s_are_scored_at_once(spectral, recording, length):
     samples = recording[:length]
     frame_scores_of_piece = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
@@ -102,9 +102,10 @@ def test_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
-def test_frame_scores_without_context_do_not_depend_on_the_length_of_pieces(
+def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
     several, recording, resolution, monkeypatch
 ):
+    """Of windows, or of all 67 s at once."""
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)
@@ -127,7 +128,7 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
 
 
 def test_scores_of_frames_do_not_depend_on_blocks_or_batches(small_model, recording, tmp_path, monkeypatch):
-    """The frames of this detector see all of their window, here of 2 s."""
+    """The frames of this detector see all of their window, here of 2 s; the duration is the same, too."""
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     recording = recording[: 5 * 16000 + 123]
@@ -151,11 +152,11 @@ def one_second_whisper():
     return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
 
 
-def test_windows_are_shorter_for_a_detector_that_reads_little_at_once(one_second_whisper, recording):
+def test_windows_of_frames_are_0_96_s_for_a_detector_that_reads_1_s_at_once(one_second_whisper, recording):
+    """Each frame has its score of the window in which it is farthest from an end."""
     samples = recording[: 16000 * 5 + 200]
     scored = one_second_whisper.frame_scores(samples, 16000)
     assert len(scored) == 250
-    assert scored.duration == 5.0125
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
             window = torch.from_numpy(samples[start : start + 15360])[None]

@@ -68,8 +68,8 @@ def test_damaged_lines_of_a_journal_are_skipped(journal_of_scores):
 
 
 @needs_fork
-def test_a_pipe_with_the_name_of_a_journal_is_not_opened(tmp_path):
-    """That would wait for ever."""
+def test_a_pipe_with_the_name_of_a_journal_is_refused(tmp_path):
+    """To open it would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with input_error(r"s\.partial\.1: is not a regular file"):
         read_back(tmp_path / "s")
@@ -83,11 +83,13 @@ def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path):
     assert not (tmp_path / "elsewhere").read_bytes()
 
 
-def test_a_stamp_is_the_size_and_the_time_of_a_file(tmp_path):
-    """A dash if there is no such file."""
+def test_the_stamp_of_a_file_is_its_size_and_the_time_of_its_last_change(tmp_path):
     path = write(tmp_path / "a", "four")
     os.utime(path, ns=(0, 1))
     assert stamp(path) == "4:1"
+
+
+def test_the_stamp_of_a_file_that_is_missing_or_cannot_be_is_a_dash(tmp_path):
     assert {stamp(tmp_path / "none"), stamp("nul\0"), stamp(None), stamp("x" * 5000)} == {"-"}
 
 
@@ -157,7 +159,7 @@ def content(path) -> set[bytes]:
 def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
     spectral_detector, trials, tmp_path, one_thread, run_before, overwrite
 ):
-    """The file is exactly the same, and nothing else is left behind."""
+    """The file is exactly the same, nothing else is left behind, and at no time is a part of it there."""
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "overwrite": overwrite}

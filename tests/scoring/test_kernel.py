@@ -39,7 +39,7 @@ def modes(detector) -> list[bool]:
     return [module.training for module in detector.modules()]
 
 
-def test_a_short_batch_is_filled_up(detector):
+def test_a_batch_is_filled_up_to_the_rows_asked_for_without_a_change_of_its_scores(detector):
     plain = score_batch(detector, waveforms(3))
     sizes = with_room_for(detector, 9, MemoryError())
     wait = start(detector, waveforms(3), rows=4)
@@ -147,7 +147,7 @@ def test_scoring_is_in_eval_mode_and_restores_the_modes(small_model):
     assert modes(detector) == before
 
 
-def test_the_last_thread_to_leave_restores_the_mode(small_model):
+def test_the_last_of_two_scoring_threads_to_end_restores_the_modes(small_model):
     detector = Detector.from_config(small_model).train()
     inside = threading.Event()
     leave = threading.Event()

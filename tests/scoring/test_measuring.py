@@ -12,7 +12,7 @@ from nes2net.scoring.measuring import draw_trials, measure_trials
 
 
 @pytest.mark.parametrize("num_samples, workers", [(None, 0), (5000, 2)])
-def test_recordings_are_measured_in_order(tmp_path, num_samples, workers):
+def test_recordings_of_a_corpus_have_the_traits_measured_alone_in_their_order(tmp_path, num_samples, workers):
     expected = {}
     for number in range(19):
         samples = voice(number, 1)[: 4000 + 300 * number]
@@ -38,7 +38,7 @@ def test_bad_files_are_named_and_the_others_measured(tmp_path, capsys):
 
 
 def test_one_of_several_processes_measures_without_waiting_for_the_others(tmp_path, monkeypatch):
-    """As the first process of torchrun does for decisions."""
+    """As the first process of torchrun does."""
     monkeypatch.setattr(engine, "join_processes", lambda: pytest.fail("it waits for the others"))
     soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 16000)
     traits, failures = measure_trials([Trial("a", tmp_path / "a.wav")], tmp_path / "m", 4000, num_workers=0)

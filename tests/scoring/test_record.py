@@ -42,16 +42,17 @@ def test_another_list_of_trials_or_files_is_another_run(trials_digest):
     assert len(digests) == 6
 
 
-def test_the_device_and_compiling_identify_a_run(spectral_detector):
+def test_the_identity_of_a_run_holds_the_device_and_whether_it_is_compiled(spectral_detector):
     plain = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
     assert plain["device"] == "cpu"
     assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != plain
 
 
 def test_the_facts_of_a_record_become_plain_json():
+    """Dates and tensors as text, NaN and infinity as null."""
     facts = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
     assert plain(facts) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
-    assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
+    assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}
 
 
 RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}
@@ -79,7 +80,7 @@ def test_a_file_that_is_no_record_is_refused_with_a_short_printable_message(tmp_
         assert len(str(error.value)) <= 1000
 
 
-def test_the_numbers_of_a_record_are_read(tmp_path):
+def test_the_total_and_the_seconds_of_a_record_are_read(tmp_path):
     numbers = {"total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
     write_json(tmp_path / "s.txt.json", {"run": {"model": "m"}, "failures": {}, **numbers})
     record = read_whole_record(tmp_path / "s.txt.json")

@@ -84,15 +84,26 @@ def test_a_score_file_may_have_a_byte_order_mark_blank_lines_and_any_white_space
         '"file";"score"\n"a.wav";"0.5"\n"b.wav";"-1e-3"\n',
         "a.wav;Fake;0.5\nb.wav;Real;-1e-3\n",
         "file,label,score,duration\na.wav,real,0.5,4\nb.wav,fake,-1e-3,5\n",
-        '{"file": "a.wav", "score": 0.5, "times": [1, 2]}\n\n{"score": -1e-3, "file": "b.wav"}\n',
-        '{"utt_id":"a.wav","cm-score":"0.5"}\r\n{"utt_id":"b.wav","cm-score":"-1e-3"}',
     ],
 )
-def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
+def test_a_score_file_may_have_a_header_other_columns_quotation_marks_and_other_delimiters(path, text):
     path.write_text(text, newline="")
     ids, scores = read_scores(path)
     assert ids == ["a.wav", "b.wav"]
     assert scores.tolist() == [0.5, -1e-3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"file": "a.wav", "score": 0.5, "times": [1, 2]}\n\n{"score": -1e-3, "file": "b.wav"}\n',
+        '{"utt_id":"a.wav","cm-score":"0.5"}\r\n{"utt_id":"b.wav","cm-score":"-1e-3"}',
+    ],
+)
+def test_a_score_file_may_have_lines_of_json(path, text):
+    path.write_text(text, newline="")
+    ids, scores = read_scores(path)
+    assert dict(zip(ids, scores)) == {"a.wav": 0.5, "b.wav": -1e-3}
 
 
 @pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])
@@ -145,7 +156,7 @@ def test_scores_that_are_not_the_probability_of_a_label_beside_them_are_not_warn
     assert capsys.readouterr().err == ""
 
 
-def test_a_malformed_score_file_is_refused_with_its_line(path):
+def test_a_malformed_score_file_is_refused_with_the_line_or_header_at_fault(path):
     for text, message in (
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),

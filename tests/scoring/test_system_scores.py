@@ -19,6 +19,7 @@ TRIALS = [Trial("a"), Trial("b")]
 
 
 def test_scores_are_normalised_as_published():
+    """By the code of the published ensemble."""
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     for name, system in torch.load(path, weights_only=True).items():
         low = system["minimum_of_the_file"]
@@ -126,8 +127,9 @@ def test_a_file_made_with_scores_of_other_systems_is_refused_with_others(root, s
     assert "another system_scores" in capsys.readouterr().err
 
 
-def test_ranges_come_from_files_of_development_trials_or_from_the_file_itself(root, system_files, model, tmp_path):
-    """A detector with ranges needs neither."""
+def test_ranges_of_scores_are_those_of_the_detector_of_development_trials_or_of_the_file(
+    root, system_files, model, tmp_path
+):
     systems = ["--system-scores", *system_files]
     assert score(root, model, tmp_path / "a", *systems) == 0
     dev = [f"{path}_dev" for path in system_files]
@@ -177,7 +179,7 @@ def test_a_score_that_depends_on_its_batch_is_warned_of(of_batches, root, tmp_pa
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
 
 
-def test_files_of_a_batch_are_normalised_alone(of_batches, root):
+def test_score_files_normalises_each_file_alone_whatever_its_batch(of_batches, root):
     files = [trial.path for trial in CORPUS.trials(root)]
     alone = [of_batches.score(file, num_samples=8000) for file in files]
     in_batches = [score for _, score in of_batches.score_files(files, num_samples=8000, batch_size=6)]
@@ -185,7 +187,7 @@ def test_files_of_a_batch_are_normalised_alone(of_batches, root):
     assert np.ptp(alone) > 1e-4
 
 
-def test_windows_of_a_batch_are_normalised_alone(of_batches, root):
+def test_score_track_normalises_each_window_alone_whatever_its_batch(of_batches, root):
     file = CORPUS.trials(root)[0].path
     tracks = [of_batches.score_track(file, window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
     assert np.array_equal(*tracks)

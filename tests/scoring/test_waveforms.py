@@ -122,24 +122,28 @@ def test_a_file_made_without_padding_or_peak_normalisation_is_refused_with_it(
 LOUD_END = [0, 0.25, -0.125, 0, -0.5, 0.5]
 
 
+def read(path, samples, num_samples, **options):
+    """The samples that are read of a file of ``samples`` for a detector that needs eight."""
+    soundfile.write(path, np.array(samples, np.float32), 16000, subtype="FLOAT")
+    return WaveformReader(num_samples, min_samples=8, **options).read(path).waveform.tolist()
+
+
 @pytest.mark.parametrize(
-    "samples, num_samples, options, expected",
-    [
-        (LOUD_END, 3, {}, [0, 0.25, -0.125]),
-        (LOUD_END, 3, {"peak_normalize": "recording"}, [0, 0.5, -0.25]),
-        (LOUD_END, 3, {"peak_normalize": "cut"}, [0, 1, -0.5]),
-        (LOUD_END, None, {"padding": "zeros", "peak_normalize": "cut"}, [0, 0.5, -0.25, 0, -1, 1, 0, 0]),
-        (LOUD_END, 9, {"padding": "zeros", "crop": "random"}, [*LOUD_END, 0, 0, 0]),
-        ([0, 0], 3, {"padding": "zeros", "peak_normalize": "recording"}, [0, 0, 0]),
-    ],
+    "peak_of, expected", [("no", [0, 0.25, -0.125]), ("recording", [0, 0.5, -0.25]), ("cut", [0, 1, -0.5])]
 )
-def test_samples_are_padded_and_normalised_to_their_peak_as_asked_for(
-    tmp_path, samples, num_samples, options, expected
+def test_a_cut_is_divided_by_the_peak_of_the_recording_or_of_itself_if_asked(tmp_path, peak_of, expected):
+    assert read(tmp_path / "a.wav", LOUD_END, 3, peak_normalize=peak_of) == expected
+
+
+@pytest.mark.parametrize("num_samples, crop, zeros", [(None, "head", [0, 0]), (9, "random", [0, 0, 0])])
+def test_zeros_fill_up_to_the_length_scored_or_for_whole_recordings_the_length_needed(
+    tmp_path, num_samples, crop, zeros
 ):
-    waveform = np.array(samples, np.float32)
-    soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
-    reader = WaveformReader(num_samples, min_samples=8, **options)
-    assert reader.read(tmp_path / "a.wav").waveform.tolist() == expected
+    assert read(tmp_path / "a.wav", LOUD_END, num_samples, padding="zeros", crop=crop) == [*LOUD_END, *zeros]
+
+
+def test_silence_that_is_normalised_to_its_peak_is_silence(tmp_path):
+    assert read(tmp_path / "a.wav", [0, 0], 3, padding="zeros", peak_normalize="recording") == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,10 @@ def test_high_scores_throughout_are_a_bona_fide_recording():
     decided = decide_along(STRONG, 5.0, track(GENUINE))
     assert decided.decision == "bonafide"
     assert decided.probability > 0.99
-    assert not decided.stretch.stands_out
-    assert decided.low_windows.num_windows == 0
 
 
 def test_a_decision_states_the_shortest_fake_part_that_would_be_found():
+    """Here two windows of 4 s."""
     assert decide_along(STRONG, 5.0, track(GENUINE)).shortest_found == 8.0
 
 
@@ -79,7 +78,8 @@ def test_more_low_windows_than_chance_explains_leave_a_recording_undecided():
     assert decided.reason.startswith("8 of its 40 windows are lower than nearly all")
 
 
-def test_chance_explains_one_low_window():
+def test_a_recording_with_as_few_low_windows_as_chance_explains_is_bona_fide():
+    """One of 40, and about one is expected."""
     scores = GENUINE.copy()
     scores[3] = 0.6
     decided = decide_along(decider(6.0, trials=2000), 3.0, track(scores))
@@ -87,7 +87,8 @@ def test_chance_explains_one_low_window():
     assert decided.decision == "bonafide"
 
 
-def test_windows_without_speech_count_neither_way():
+def test_low_windows_without_speech_do_not_count():
+    """The decision rests on the others, three quarters of the recording."""
     scores = GENUINE.copy()
     scores[10:20] = -9.0
     speech = np.ones(40)
@@ -106,7 +107,7 @@ def test_a_recording_without_speech_is_not_decided():
     assert silent.reason.startswith("no voice was found")
 
 
-def test_an_unfit_recording_is_not_decided():
+def test_a_recording_whose_traits_call_it_unfit_is_not_decided():
     unfit = Traits(4.0, -20.0, 8000.0, unfit="digital silence")
     decided = decide_along(STRONG, 3.0, track(GENUINE), unfit)
     assert decided.decision == CANNOT_TELL
@@ -117,7 +118,6 @@ def test_an_unfit_recording_is_not_decided():
 def test_clipping_halves_the_ratio_of_a_recording():
     decided, decided_clipped = (decide_along(STRONG, 3.0, track(GENUINE), traits) for traits in (None, CLIPPED))
     assert decided_clipped.llr == decided.llr / 2
-    assert decided_clipped.decision == "bonafide"
 
 
 def test_clipping_weakens_the_evidence_of_a_fake_part():
@@ -125,11 +125,12 @@ def test_clipping_weakens_the_evidence_of_a_fake_part():
     assert decide_along(STRONG, 3.0, track(PARTLY_FAKE), CLIPPED).stretch.p_value > p_value
 
 
-def test_a_recording_is_not_decided_if_clipping_brings_it_below_the_threshold():
+def test_a_clipped_recording_is_undecided_only_if_clipping_brings_it_below_the_threshold():
     strict = replace(STRONG, operating_point=OperatingPoint.parse("cost:1,20,0.5"))
     undecided = decide_along(strict, 3.0, track(GENUINE), CLIPPED)
     assert undecided.decision == CANNOT_TELL
     assert undecided.reason == CLIPPED.clipping
+    assert decide_along(STRONG, 3.0, track(GENUINE), CLIPPED).decision == "bonafide"
     assert decide_along(strict, 3.0, track(GENUINE)).decision == "bonafide"
 
 
@@ -159,7 +160,7 @@ def test_at_most_about_one_bona_fide_recording_in_a_hundred_stands_out_by_chance
 
 
 def test_windows_that_overlap_do_not_count_twice():
-    """Twice as many windows say the same of the whole, and of the fake part."""
+    """Twice as many windows give about the same ratio, and the same fake part up to a hop."""
     halves = np.repeat(PARTLY_FAKE, 2)[:-1]
     alone = decide_along(STRONG, 3.0, track(PARTLY_FAKE))
     overlapping = decide_along(STRONG, 3.0, track(halves, hop=2.0))
@@ -170,13 +171,14 @@ def test_windows_that_overlap_do_not_count_twice():
 
 
 def test_a_threshold_beyond_the_largest_ratio_must_be_supported_by_every_window():
+    """The windows of the first recording all have the largest ratio; one window of the second has not."""
     strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"), abstain=0)
     assert strict.llr_threshold > strict.largest_llr
     assert decide_along(strict, 9.0, track(np.full(10, 9.0))).llr == pytest.approx(strict.largest_llr)
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
 
 
-def test_without_the_trials_of_the_calibration_no_fake_part_is_looked_for():
+def test_without_trials_of_the_calibration_a_recording_is_decided_but_no_fake_part_is_sought():
     bare = Decider(replace(STRONG.calibration, llrs=None))
     decided = decide_along(bare, 3.0, track(GENUINE))
     assert decided.decision == "bonafide"

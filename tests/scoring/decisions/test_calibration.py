@@ -40,18 +40,25 @@ def test_a_fusion_of_systems_that_are_not_calibrated_is_calibrated(two_systems, 
     assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005
 
 
-@pytest.mark.parametrize("system", [0, 1])
-def test_a_fusion_has_a_lower_eer_than_each_of_its_systems(two_systems, figures_of_fusion, system):
-    eer, _ = metrics.compute_eer(*(scores[:, system] for scores in two_systems))
-    assert figures_of_fusion["eer"] < eer
+@pytest.fixture(scope="module", params=[0, 1])
+def system(request, two_systems):
+    """The scores of one of the systems, and the figures of its calibration."""
+    scores = [scores[:, request.param] for scores in two_systems]
+    return scores, calibration.figures(*map(calibration.fit(*scores), scores))
 
 
-@pytest.mark.parametrize("system", [0, 1])
-def test_calibration_of_a_system_lowers_its_cllr_and_keeps_its_eer(two_systems, system):
-    alone = [scores[:, system] for scores in two_systems]
-    calibrated = calibration.figures(*map(calibration.fit(*alone), alone))
-    assert calibrated["cllr"] < metrics.compute_cllr(*alone)
-    assert calibrated["eer"] == metrics.compute_eer(*alone)[0]
+def test_a_fusion_has_a_lower_eer_than_each_of_its_systems(figures_of_fusion, system):
+    assert figures_of_fusion["eer"] < metrics.compute_eer(*system[0])[0]
+
+
+def test_calibration_of_a_system_lowers_its_cllr(system):
+    scores, figures = system
+    assert figures["cllr"] < metrics.compute_cllr(*scores)
+
+
+def test_calibration_of_a_system_keeps_its_eer(system):
+    scores, figures = system
+    assert figures["eer"] == metrics.compute_eer(*scores)[0]
 
 
 @pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
@@ -70,7 +77,7 @@ def test_fit_finds_the_minimum_that_scikit_learn_finds(two_systems, prior):
 
 @settings(max_examples=15)
 @given(overlapping, overlapping, st.floats(0.01, 100), st.floats(-50, 50), st.sampled_from([-1, 1]))
-def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale, shift, sign):
+def test_scale_shift_and_sign_of_scores_do_not_change_their_calibrated_ratios(bonafide, spoof, scale, shift, sign):
     if len({*bonafide, *spoof}) == 1:
         return
     mapped = [sign * scale * np.array(scores) + shift for scores in (bonafide, spoof)]
@@ -80,17 +87,18 @@ def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale
         assert_allclose(fitted_to_mapped(mapped_scores), plain(scores), rtol=1e-4, atol=1e-4)
 
 
-def test_the_penalty_keeps_weights_finite_if_the_classes_are_separated():
-    bonafide = [2.0, 3.0]
-    spoof = [-2.0, -3.0, -4.0]
-    fitted = calibration.fit(bonafide, spoof)
-    assert 1 < fitted.weights[0] < 20
-    assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < fitted.weights[0]
+SEPARATED = ([2.0, 3.0], [-2.0, -3.0, -4.0])
 
 
-that_at_most_touch = pytest.mark.parametrize(
-    "bonafide, spoof", [([2.0, 3.0], [-2.0, -3.0, -4.0]), ([0.0, 1.0], [0.0, -1.0])]
-)
+def test_the_penalty_keeps_the_weight_below_20_if_the_classes_are_separated():
+    assert 1 < calibration.fit(*SEPARATED).weights[0] < 20
+
+
+def test_a_larger_penalty_makes_the_weight_smaller():
+    assert 0 < calibration.fit(*SEPARATED, l2=0.1).weights[0] < calibration.fit(*SEPARATED).weights[0]
+
+
+that_at_most_touch = pytest.mark.parametrize("bonafide, spoof", [SEPARATED, ([0.0, 1.0], [0.0, -1.0])])
 
 
 @that_at_most_touch
@@ -129,12 +137,13 @@ def test_fit_refuses_scores_that_cannot_be_calibrated(bonafide, spoof, options, 
         calibration.fit(bonafide, spoof, **options)
 
 
-def test_scores_of_another_number_of_systems_are_refused():
+def test_a_calibration_refuses_scores_of_another_number_of_systems():
     with input_error(r"of 1 system \(A\), got 2"):
         calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])([[1.0, 2.0]])
 
 
-def test_scores_of_frames_of_another_length_or_of_recordings_are_refused():
+def test_a_calibration_refuses_scores_of_something_else_than_it_was_learned_from():
+    """Of frames of another length, of recordings by one of frames, and of frames by one of recordings."""
     fitted = calibration.fit([1.0, 2.0], [0.0, 1.5])
     frames = replace(fitted, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
@@ -176,7 +185,7 @@ def test_the_name_of_a_system_that_is_no_utf_8_is_saved_with_escapes(tmp_path, f
     assert calibration.load(tmp_path / "parameters.json").systems == ("première", r"take\udcff")
 
 
-def test_a_calibration_saved_by_an_earlier_version_is_read(tmp_path, fitted):
+def test_a_calibration_file_without_the_keys_of_later_versions_is_read(tmp_path, fitted):
     path = tmp_path / "parameters.json"
     fitted.save(path)
     later_keys = ("llrs", "scored_by", "population")
@@ -188,6 +197,7 @@ def test_a_calibration_saved_by_an_earlier_version_is_read(tmp_path, fitted):
 
 
 def test_of_a_class_with_very_many_trials_only_quantiles_are_kept(monkeypatch):
+    """Here of more than 101 trials; the ratios of the class of 90 are all kept."""
     monkeypatch.setattr(calibration, "_MAX_SAVED_TRIALS", 101)
     rng = np.random.default_rng(0)
     bonafide = rng.normal(1, 1, 5000)
@@ -226,5 +236,6 @@ def test_load_sorts_the_ratios_of_a_file(tmp_path):
     ],
 )
 def test_load_refuses_files_that_are_not_a_calibration(tmp_path, change):
+    """Of another format, or with a value that no calibration has."""
     with input_error(r"parameters\.json: not a calibration.* that `nes2net calibrate` saved"):
         calibration.load(saved_with(tmp_path / "parameters.json", **change))

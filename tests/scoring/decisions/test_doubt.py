@@ -55,6 +55,7 @@ def test_saved_resamples_are_read_back(weak, tmp_path):
 
 @pytest.mark.parametrize("llr", [-0.05, 0.0, 0.02])
 def test_a_ratio_near_the_threshold_is_not_decided(weak, llr):
+    """Its 95 % interval by the resampled trials holds the threshold."""
     decision = Decider(weak)(score_at(weak, llr))
     assert decision.decision == CANNOT_TELL
     assert decision.llr == pytest.approx(llr)
@@ -64,6 +65,7 @@ def test_a_ratio_near_the_threshold_is_not_decided(weak, llr):
 
 @pytest.mark.parametrize("llr, decision", [(1.5, "bonafide"), (-1.5, "spoof")])
 def test_a_ratio_far_from_the_threshold_is_decided(weak, llr, decision):
+    """Its 95 % interval by the resampled trials does not hold the threshold."""
     assert Decider(weak)(score_at(weak, llr)).decision == decision
 
 

@@ -28,6 +28,7 @@ def test_log_odds_of_large_logits_do_not_saturate():
 
 
 def test_the_threshold_of_development_trials_and_the_p_values_by_it_are_the_golden_ones():
+    """Of being known, computed by another program."""
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
@@ -35,12 +36,12 @@ def test_the_threshold_of_development_trials_and_the_p_values_by_it_are_the_gold
     assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
 
 
-def test_a_threshold_is_read_back_from_its_dictionary():
+def test_a_threshold_of_being_known_is_read_back_from_its_dictionary():
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"])
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
-def test_of_many_development_scores_1000_are_kept_and_95_percent_reach_the_threshold():
+def test_95_percent_of_5000_development_scores_reach_a_threshold_that_keeps_1000_of_them():
     logits = np.random.default_rng(0).normal(size=(5000, 4))
     threshold = decisions.KnownThreshold.of_logits(logits)
     assert len(threshold.scores) == 1000
@@ -48,7 +49,7 @@ def test_of_many_development_scores_1000_are_kept_and_95_percent_reach_the_thres
 
 
 @pytest.mark.parametrize("facts", [None, [], {"kind": "knn", "scores": [1.0]}, {"kind": "energy", "scores": ["1"]}])
-def test_a_damaged_threshold_of_a_checkpoint_is_read_as_none(facts):
+def test_damaged_facts_of_a_threshold_of_being_known_are_read_as_none(facts):
     assert decisions.KnownThreshold.read(facts) is None
 
 
@@ -72,7 +73,7 @@ def test_distances_to_training_trials_are_the_golden_ones(reference):
 
 
 def test_nearest_classes_among_training_trials_are_the_golden_ones(reference):
-    """By Mahalanobis distance, and of the nearest k trials."""
+    """By Mahalanobis distance, and of the nearest k trials, computed by NumPy in float64."""
     names, reference = reference
     test = DISTANCES["test"]
     expected = DISTANCES["expected"]
@@ -82,6 +83,7 @@ def test_nearest_classes_among_training_trials_are_the_golden_ones(reference):
 
 
 def test_verification_scores_equal_the_golden_numbers():
+    """Cosines to enrolled models, computed by NumPy in float64."""
     golden_set = golden.read("tracing/verification")
     embeddings = [trial["embedding"] for trial in golden_set["trials"]]
     scores = decisions.verification_scores(embeddings, list(golden_set["enrol"].values()))
@@ -97,6 +99,6 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
-def test_logits_and_embeddings_that_cannot_be_compared_are_refused(reference, call, message):
+def test_logits_and_embeddings_that_are_not_finite_or_of_the_wrong_shape_are_refused(reference, call, message):
     with input_error(message):
         call(reference[1])

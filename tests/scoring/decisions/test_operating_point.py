@@ -43,7 +43,8 @@ def threshold(name, bonafide, spoof):
 
 @pytest.mark.parametrize("kind, measure, beyond", [("fa", "false_alarm", -math.inf), ("miss", "miss", math.inf)])
 @given(MANY_VALUES, MANY_VALUES, RATES)
-def test_the_threshold_of_a_rate_is_the_last_one_that_keeps_it(kind, measure, beyond, bonafide, spoof, rate):
+def test_beyond_the_threshold_of_a_rate_of_errors_the_rate_is_exceeded(kind, measure, beyond, bonafide, spoof, rate):
+    """At the threshold itself it is not."""
     at_point = threshold(f"{kind}:{rate}%", bonafide, spoof)
     rate_at_point = getattr(compute_rates(bonafide, spoof, at_point), measure)
     assert rate_at_point <= rate / 100 + 1e-12
@@ -64,7 +65,7 @@ def test_at_the_eer_threshold_misses_and_false_alarms_are_nearest_to_equal(bonaf
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.1, 50), st.floats(0.1, 50))
-def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa):
+def test_at_the_bayes_threshold_both_errors_have_the_same_expected_cost(prior, c_miss, c_fa):
     llr = OperatingPoint("cost", c_miss, c_fa, prior).threshold(None)
     odds = math.exp(llr) * prior / (1 - prior)
     posterior = odds / (1 + odds)

@@ -58,13 +58,13 @@ def test_a_single_sample_has_a_duration_and_a_level():
 
 
 @pytest.mark.parametrize("deviation", [0, 10 ** (-50 / 20), 10 ** (-35 / 20)], ids=["none", "-50 dB", "-35 dB"])
-def test_bandwidth_tells_telephone_speech_in_spite_of_white_noise(deviation):
+def test_telephone_speech_has_a_bandwidth_of_2_to_4_1_khz_in_spite_of_white_noise(deviation):
     speech = tilted()
     noise = deviation * np.random.default_rng(1).standard_normal(len(speech))
     assert 2000 < measure(telephone(speech) + 0.1 * noise).bandwidth < 4100
 
 
-def test_speech_at_16_khz_is_wider_than_telephone_speech():
+def test_speech_at_16_khz_has_a_bandwidth_above_6_khz():
     assert measure(tilted()).bandwidth > 6000
 
 
@@ -73,8 +73,8 @@ def test_quiet_and_loud_noise_is_as_wide_as_the_sampling_rate_allows(level):
     assert measure(level * np.random.default_rng(2).standard_normal(16000)).bandwidth == 8000
 
 
-def test_bandwidth_tells_real_telephone_recordings_from_others(shared):
-    """FSDD was recorded at 8 kHz."""
+def test_bandwidth_tells_real_recordings_of_8_khz_from_others(shared):
+    """Those of FSDD from those of Arctic."""
     folder = shared / "real" / "audio"
     narrow = [measure(load_audio(path)).bandwidth for path in sorted((folder / "fsdd").glob("*.flac"))[::4]]
     assert 3500 < min(narrow)
@@ -181,7 +181,7 @@ def test_among_equal_recordings_only_an_equal_one_is_usual():
     assert population.typicality(Traits(4.0, -20.0, 7000.0, np.full(3, 2.0))).trait == "embedding"
 
 
-def test_nine_recordings_are_too_few():
+def test_a_population_of_nine_recordings_is_refused_as_too_small():
     with input_error("9 recordings are too few"):
         Population.fit(EQUAL_RECORDINGS[:9], [True] * 9)
 
