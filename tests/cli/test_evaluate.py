@@ -60,7 +60,7 @@ def test_the_bootstrap_draws_trials_with_the_flag_draw(good, output):
     assert "bootstrap over 240 trials, 5 draws" in output(f"{good} --draw trials").out
 
 
-def test_only_chosen_metrics_are_reported(good, tmp_path, output):
+def test_only_chosen_metrics_and_numbers_of_trials_are_reported(good, tmp_path, output):
     out = output(f"{good} --metric eer min_dcf --json r.json").out
     (systems, *_) = read_json(tmp_path / "r.json")["tables"]
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
@@ -106,7 +106,7 @@ def threshold(good, tmp_path):
 ALSO = "--also asvspoof2021_la worse.txt . eval"
 
 
-def test_figures_at_the_threshold_of_development_scores_are_given_for_each_set(good, threshold, tmp_path, output):
+def test_the_threshold_of_development_scores_is_printed_and_applied_to_each_set(good, threshold, tmp_path, output):
     out, _ = output(f"{good} {threshold} {ALSO} --json r.json")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     rows = transferred(tmp_path / "r.json")

@@ -23,7 +23,7 @@ NUM_RUNS = {"g200": 17, "single": 3, "all_equal": 7, "inverted": 3, "separated":
 
 
 @pytest.mark.parametrize("name", golden_metrics.NAMES)
-def test_every_run_prints_the_published_output_but_for_listed_differences(name, tmp_path, monkeypatch, script):
+def test_every_run_has_the_published_output_and_status_but_for_listed_differences(name, tmp_path, monkeypatch, script):
     case = golden_metrics.load(name, tmp_path)
     monkeypatch.chdir(case.folder)
     results = {run: result for run, result in (case.results | case.cli_errors).items() if "cmd" in result}
@@ -40,7 +40,7 @@ def test_every_run_prints_the_published_output_but_for_listed_differences(name, 
 
 
 @pytest.mark.parametrize("keys", ["keys", "keys/LA", "keys/LA/CM", "."])
-def test_keys_are_found_in_a_folder_and_below_it(g200, script, keys):
+def test_keys_are_found_whichever_folder_above_the_trial_metadata_is_named(g200, script, keys):
     stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} hidden_track").out
     assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
 

@@ -43,7 +43,7 @@ def test_published_flags_become_a_recipe():
     assert full.ssl_checkpoint == "xlsr2_300m.pt"
 
 
-def test_the_small_front_end_has_no_file_of_pre_training():
+def test_the_flag_ssl_config_small_chooses_a_front_end_without_a_file_of_pre_training():
     small = recipe("--ssl_config small")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
     assert small.ssl_checkpoint is None
@@ -65,10 +65,9 @@ def test_a_recipe_without_a_name_is_named_after_its_parts():
     assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
 
 
-def test_a_recipe_without_flags_has_the_published_defaults():
+def test_a_recipe_without_flags_has_the_published_batch_size_and_seed():
     published = recipe()
     assert (published.train.batch_size, published.seed) == (12, 1234)
-    assert published.to_dict() == recipe("--augment_rng utterance --select_on loss").to_dict()
 
 
 def test_flags_of_this_toolkit_become_a_recipe():

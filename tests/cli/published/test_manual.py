@@ -68,8 +68,8 @@ def test_the_printed_command_scores_with_the_published_average(run_folder, corpu
     assert score == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus, script):
-    """In train mode; in eval mode the scores are others."""
+def test_the_printed_command_scores_in_the_wild_in_train_mode(run_folder, corpus, script):
+    """As the published program does. In eval mode the scores are others."""
     wild = corpus / "release_in_the_wild"
     checkpoint = run_folder / "epoch_56.pth"
     checkpoint.rename("CKPT")
