@@ -272,6 +272,7 @@ def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
 @needs_cuda
 @pytest.mark.slow
 def test_a_compiled_detector_scores_alike_after_its_weights_have_moved(detector, recordings, tmp_path):
+    """Its CUDA graph is forgotten, and recorded again."""
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
     judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))

@@ -61,7 +61,10 @@ def test_the_tensors_of_a_published_model_have_the_published_names_and_shapes(na
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
 def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
-    """In full size, on the meta device, and in the layout of its published file."""
+    """In full size, on the meta device, and in the layout of its published file.
+
+    Models that share all names and shapes (ALIKE) are recognised together.
+    """
     tensors = published_detector(name).state_dict()
     layouts = {
         "antideepfake": antideepfake_names,
@@ -189,7 +192,7 @@ def test_a_detector_loads_in_a_precision_given_by_type_or_name(dtype, detector, 
         ("", ""),
     ],
 )
-def test_an_unknown_precision_is_refused_before_the_file_is_read(dtype, proposal):
+def test_an_unknown_precision_is_refused_with_the_nearest_one_before_the_file_is_read(dtype, proposal):
     """The file does not exist."""
     precisions = "expected one of auto, fastest, float32, tf32, bfloat16, float16, float64, int8"
     with input_error() as error:

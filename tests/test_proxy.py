@@ -195,5 +195,5 @@ def test_a_request_by_a_page_of_another_site_is_refused(proxy):
     assert get(proxy, "/api/info", headers={**TOKEN, "Origin": "https://evil.example"}).status_code == 403
 
 
-def test_metrics_are_not_served_to_the_public(proxy):
+def test_metrics_are_not_served_even_with_the_token(proxy):
     assert get(proxy, "/metrics").status_code == 404

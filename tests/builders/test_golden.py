@@ -92,11 +92,11 @@ def test_stored_cases_of_the_evaluation_programs_equal_the_reference(reference):
         assert golden.read_case(name) == case_of(reference / "metrics" / name), name
 
 
-def test_the_checkpoints_of_the_golden_numbers_are_loaded(reference, pretrained):
+def test_the_stored_checkpoints_equal_those_of_the_reference(reference, pretrained):
     written = sorted((reference / "frontends").glob("*.pt"))
     assert sorted(path.name for path in pretrained.iterdir()) == [path.name for path in written]
     assert all((pretrained / path.name).read_bytes() == path.read_bytes() for path in written)
 
 
-def test_the_folder_stays_small():
+def test_the_golden_files_take_less_than_10_mb():
     assert sum(path.stat().st_size for path in golden.FOLDER.rglob("*") if path.is_file()) < 10 * MEGABYTE
