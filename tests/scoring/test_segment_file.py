@@ -28,7 +28,7 @@ def test_a_file_of_frames_has_no_score_of_each_recording(tmp_path):
         scores_of(path)
 
 
-def test_the_first_column_of_wedefense_minus_the_second_is_the_score_of_a_frame(tmp_path):
+def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
     content = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
     assert {id: row.tolist() for id, row in content.items()} == {"a": [2.0, -3.0], "b": [0.0]}
 
