@@ -92,7 +92,7 @@ def folder_of_unfit(voices):
     return folder
 
 
-def test_a_broken_file_is_listed_as_failed(drift_of, folder_of_unfit):
+def test_a_broken_file_is_listed_among_the_failures_of_drift(drift_of, folder_of_unfit):
     drift = drift_of(folder_of_unfit)
     assert list(drift.failures) == [str(folder_of_unfit / "broken.wav")]
 
@@ -131,7 +131,7 @@ def test_recordings_are_grouped_by_calendar_week(drift_of, voices):
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
 
 
-def test_comparing_the_same_recordings_again_gives_the_same_result_and_picture(drift_of, voices, tmp_path):
+def test_measuring_the_drift_of_the_same_recordings_again_gives_the_same_result_and_picture(drift_of, voices, tmp_path):
     folder = voices(50, 20)
     results = []
     for number in range(2):
@@ -157,7 +157,7 @@ def test_too_few_recordings_for_alpha_are_warned_of_with_the_number_needed(drift
 
 
 def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(voices, detector, tmp_path):
-    """All of three recordings lie outside of the usual levels, and the test of ten recordings cannot tell."""
+    """Three recordings, all outside of the usual levels of a calibration of ten, cannot show drift of the level."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
     calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
     folder = voices(60, 3, lambda samples: 4 * samples)
@@ -170,7 +170,7 @@ def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(vo
     assert "3 recordings are too few to show drift of " in drift.result.warnings[0]
 
 
-def test_a_calibration_of_too_few_recordings_is_refused(detector, voices):
+def test_drift_from_a_calibration_of_fewer_than_10_recordings_is_refused(detector, voices):
     folder = voices(70, 1)
     with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])

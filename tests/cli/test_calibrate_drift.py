@@ -48,7 +48,7 @@ def test_drift_is_printed_with_its_trait_and_the_status_is_3(drift):
     assert "drift: level: 100 % of the recordings lie outside of" in drift("loud", status=3).out
 
 
-def test_the_result_of_drift_is_saved(drift, tmp_path):
+def test_the_flag_save_writes_the_drift_and_the_recordings_as_json(drift, tmp_path):
     drift("loud --save OUT/a/drift.json", status=3)
     saved = read_json(tmp_path / "a" / "drift.json")
     assert "level" in saved["drift"]

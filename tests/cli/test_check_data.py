@@ -40,7 +40,7 @@ def test_trials_are_counted_by_class_and_by_the_fields_of_the_corpus(name, subfo
     assert counts in check(name, every_corpus / subfolder, "--subset")[1]
 
 
-def test_a_whole_corpus_of_one_part_can_be_scored_and_evaluated(every_corpus, check):
+def test_a_whole_corpus_of_one_part_is_said_to_allow_scoring_and_evaluation(every_corpus, check):
     assert "score eval yes evaluate eval yes" in check("in_the_wild", every_corpus, "--subset")[1]
 
 

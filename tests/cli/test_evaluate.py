@@ -20,7 +20,7 @@ def refused_flags(good, refused):
     return lambda flags, message: refused(f"{good} {flags}", message)
 
 
-def test_two_score_files_are_compared_in_text_json_and_html(good, tmp_path, output):
+def test_a_comparison_of_two_score_files_is_printed_and_written_as_json_and_html(good, tmp_path, output):
     words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --html r.html --json r.json").out
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
@@ -67,7 +67,7 @@ def test_only_chosen_metrics_and_numbers_of_trials_are_reported(good, tmp_path, 
     assert "Cllr" not in out
 
 
-def test_an_unknown_metric_is_answered_with_the_nearest(refused_flags):
+def test_an_unknown_metric_is_refused_with_the_nearest(refused_flags):
     refused_flags("--metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
 
 
@@ -75,7 +75,7 @@ def test_drawing_attacks_requires_ten_speakers(refused_flags):
     refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
 
 
-def test_draw_speakers_is_refused_for_scores_of_frames(good, tmp_path, refused):
+def test_the_flag_draw_is_refused_for_scores_of_frames(good, tmp_path, refused):
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     of_frames = good.replace("good.txt", "frames.txt")
     refused(f"{of_frames} --draw speakers", "--draw has no effect on scores of frames, which")

@@ -130,7 +130,7 @@ def test_a_calibration_of_frames_gives_the_threshold_and_each_stretch_a_ratio_an
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
 
 
-def test_flags_that_do_not_fit_the_judgement_are_refused_in_one_line(speech_folder, monkeypatch, refused):
+def test_unfit_flags_and_files_of_frames_are_refused_in_one_line_before_any_row(speech_folder, monkeypatch, refused):
     monkeypatch.chdir(speech_folder)
     for words, messages in (
         ("--judgement frames --model whole.pth", WHOLE),

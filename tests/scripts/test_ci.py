@@ -7,7 +7,7 @@ import sys
 from conftest import REPOSITORY
 
 
-def test_only_tests_that_have_not_passed_run_again(tmp_path):
+def test_with_the_option_passed_only_tests_that_have_not_passed_run_again(tmp_path):
     """Four tests, of which three need the reference folder."""
     passed_file = tmp_path / "passed.txt"
     environment = {**os.environ, "NES2NET_SHARED": str(tmp_path / "absent")}

@@ -23,7 +23,10 @@ NUM_RUNS = {"g200": 17, "single": 3, "all_equal": 7, "inverted": 3, "separated":
 
 
 @pytest.mark.parametrize("name", golden_metrics.NAMES)
-def test_every_run_has_the_published_output_and_status_but_for_listed_differences(name, tmp_path, monkeypatch, script):
+def test_every_run_of_an_evaluation_script_is_as_published_but_for_listed_differences(
+    name, tmp_path, monkeypatch, script
+):
+    """In its output, its exit status and its error."""
     case = golden_metrics.load(name, tmp_path)
     monkeypatch.chdir(case.folder)
     results = {run: result for run, result in (case.results | case.cli_errors).items() if "cmd" in result}
@@ -74,6 +77,7 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
     ],
 )
 def test_scores_that_do_not_fit_the_key_are_refused(g200, script, change, expected, message):
+    """With status 2; with the published line and status 1 if there are fewer than trials."""
     write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
     status, expected_output = expected
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval", status)

@@ -127,7 +127,7 @@ def test_without_eval_the_average_is_trained_on(main, epochs):
     assert torch.equal(weights[name], load_state_dict(average)[name])
 
 
-def test_training_from_a_checkpoint_has_the_sizes_of_the_checkpoint(main, detector):
+def test_a_model_trained_from_a_checkpoint_has_the_sizes_of_the_checkpoint(main, detector):
     """The flags name XLS-R 300M, and other ratios."""
     detector.save("start.pth")
     flags = "--set data.num_samples=8000 --num_epochs 1 --batch_size 6 --algo 0"

@@ -32,7 +32,7 @@ def recipe(words=""):
     return legacy.recipe_from_flags(legacy.build_parser().parse_args(f"{MODEL} {words}".split()))
 
 
-def test_published_flags_become_a_recipe():
+def test_published_flags_become_settings_of_the_recipe():
     full = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
     assert full.train.lr == 2.5e-7
     assert full.augment.algo == 4
@@ -70,7 +70,7 @@ def test_a_recipe_without_flags_has_the_published_batch_size_and_seed():
     assert (published.train.batch_size, published.seed) == (12, 1234)
 
 
-def test_flags_of_this_toolkit_become_a_recipe():
+def test_flags_that_main_py_has_besides_the_published_ones_become_settings_of_the_recipe():
     changed = recipe(
         "--augment_rng legacy --select_on minDCF --keep last,best,3 --precision bf16 --accumulate 4 --cache decoded "
         "--compile --activation_checkpointing --freeze_frontend_epochs 2 --patience 5"
@@ -141,7 +141,7 @@ def test_flags_of_the_published_program_without_effect_are_noted(score):
 
 
 @pytest.mark.parametrize("changed", ["--test_samples 9000", "--test_samples 8000 --legacy_train_mode"])
-def test_scores_of_another_run_are_replaced_only_by_overwrite(score, corpus, changed):
+def test_scores_of_another_length_or_mode_are_replaced_only_by_overwrite(score, corpus, changed):
     wild = f"--track in_the_wild --in_the_wild_path {corpus}"
     score(f"{wild} --test_samples 8000")
     score(f"{wild} {changed}", status=2)
