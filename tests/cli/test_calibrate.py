@@ -326,7 +326,7 @@ def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
     assert "complete already" in calibrate(TWO)[0]
 
 
-def test_a_recording_that_cannot_be_scored_is_named_and_the_status_is_1(class_folders, output):
+def test_a_recording_that_calibrate_cannot_score_is_named_and_the_status_is_1(class_folders, output):
     (class_folders / "real" / "bad.wav").write_bytes(b"RIFF")
     err = output(f"calibrate {TWO}", status=1).err
     assert "1 file failed: bonafide/bad.wav" in err

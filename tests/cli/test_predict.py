@@ -298,7 +298,7 @@ def test_as_many_samples_are_scored_as_the_calibration_was_learned_from(rows, ca
     assert row["score"] == close(detector.score("speech/a.wav", num_samples=16000))
 
 
-def test_a_calibration_of_other_or_unknown_scores_is_noted(predict, calibrations):
+def test_a_calibration_of_scores_of_another_length_or_an_unknown_detector_is_noted(predict, calibrations):
     unlike = "learned from scores of the first 1 s, not of whole recordings"
     unknown = "does not say which detector's scores it was learned from"
     for name, flags, note in (("second", ["--samples", "full"], unlike), ("unknown", [], unknown)):
@@ -339,7 +339,7 @@ def test_an_hour_takes_at_most_100_mb_more_memory_than_ten_minutes(speech_folder
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_each_file_that_cannot_be_scored_has_a_reason_in_the_table(predict, speech_folder, tmp_path):
+def test_each_file_that_cannot_be_scored_has_a_reason_in_the_table_and_is_counted(predict, speech_folder, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "cut.wav").write_bytes((speech_folder / FILES[0]).read_bytes()[:20044])

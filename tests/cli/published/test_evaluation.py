@@ -48,7 +48,7 @@ def test_keys_are_found_whichever_folder_above_the_trial_metadata_is_named(g200,
     assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
 
 
-def test_the_phase_hidden_is_hidden_track(g200, script):
+def test_evaluate_2021_la_takes_the_phase_hidden_for_hidden_track(g200, script):
     stdout = script("python evaluate_2021_LA.py scores_LA.txt keys hidden").out
     assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
 

@@ -17,7 +17,7 @@ CODECS = {*codecs.LA_CODECS, *codecs.DF_CODECS, *codecs.WILD_CODECS} - {"none", 
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))
-def test_a_codec_keeps_length_and_spectrum_but_is_lossy(name):
+def test_a_codec_keeps_the_length_and_roughly_the_spectrum_but_changes_the_samples(name):
     speech = channel.speech_only(voice(0, 3.0))
     x = 0.5 * speech / np.abs(speech).max()
     y = codecs.transmit(x, name)
@@ -145,7 +145,7 @@ def test_unseen_methods_are_only_in_the_evaluation(planned):
     assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
 
 
-def test_codecs_are_as_frequent_in_both_classes(planned):
+def test_codecs_of_the_evaluation_are_equally_frequent_in_both_classes(planned):
     for part_name in synthesis.EVALUATION_PARTS:
         clips = [clip for clip in planned if clip.part_name == part_name]
         human = [clip.codec for clip in clips if clip.is_human]
