@@ -230,7 +230,7 @@ def test_a_stopped_training_resumes_to_the_same_end(
 # What tests/lib/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
 @needs_cuda
 @pytest.mark.parametrize("name", ["back-end nes2net_x", "back-end aasist", "front-end wavlm"])
-def test_a_cuda_graph_computes_the_same_scores(name):
+def test_a_cuda_graph_gives_the_scores_of_the_function_that_it_records(name):
     detector = build(name).eval().cuda()
     x = waveforms(4).cuda()
     y = waveforms(5)[1:].cuda()
@@ -272,6 +272,7 @@ def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
 @needs_cuda
 @pytest.mark.slow
 def test_a_compiled_detector_scores_alike_after_its_weights_have_moved(detector, recordings, tmp_path):
+    """Its CUDA graph is forgotten, and recorded again."""
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
     judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))

@@ -61,7 +61,10 @@ def test_the_tensors_of_a_published_model_have_the_published_names_and_shapes(na
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
 def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
-    """In full size, on the meta device, and in the layout of its published file."""
+    """In full size, on the meta device, and in the layout of its published file.
+
+    Models that share all names and shapes (ALIKE) are recognised together.
+    """
     tensors = published_detector(name).state_dict()
     layouts = {
         "antideepfake": antideepfake_names,
@@ -173,7 +176,7 @@ def test_num_samples_cuts_or_repeats_a_waveform(detector, waveform):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, "bfloat16", torch.float16, "float64"])
-def test_a_detector_loads_in_a_precision_given_by_type_or_name(dtype, detector, waveform, tmp_path):
+def test_a_detector_in_a_precision_given_by_type_or_name_scores_about_the_same(dtype, detector, waveform, tmp_path):
     detector.save(tmp_path / "detector.pth")
     loaded = load_detector(tmp_path / "detector.pth", dtype=dtype)
     assert str(loaded.dtype).removeprefix("torch.") == str(dtype).removeprefix("torch.")
@@ -189,7 +192,7 @@ def test_a_detector_loads_in_a_precision_given_by_type_or_name(dtype, detector, 
         ("", ""),
     ],
 )
-def test_an_unknown_precision_is_refused_before_the_file_is_read(dtype, proposal):
+def test_an_unknown_precision_is_refused_with_the_nearest_one_before_the_file_is_read(dtype, proposal):
     """The file does not exist."""
     precisions = "expected one of auto, fastest, float32, tf32, bfloat16, float16, float64, int8"
     with input_error() as error:
@@ -330,7 +333,7 @@ def test_num_segments_gives_the_number_of_scores_of_segments(name):
 
 
 @pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])
-def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(
+def test_scores_of_segments_in_other_precisions_are_near_those_of_float32_without_ties(
     frame_detector, tmp_path, precision, tolerance
 ):
     """They are float32 themselves, so that no two of them tie."""

@@ -62,7 +62,7 @@ def before(monkeypatch, module, name, path):
 
 
 @pytest.mark.parametrize("change", [replace_content, rewrite_in_place, Path.unlink])
-def test_a_file_that_changes_while_it_is_watched_is_refused(tmp_path, change):
+def test_a_file_that_changes_or_disappears_while_it_is_watched_is_refused(tmp_path, change):
     path = write(tmp_path / "a.txt", "a 0.5\n")
     files = Unchanged(path)
     assert files.digests() == {path: sha256(path)}
@@ -73,10 +73,9 @@ def test_a_file_that_changes_while_it_is_watched_is_refused(tmp_path, change):
 
 def test_a_text_that_changes_between_two_reads_is_refused(tmp_path):
     path = write(tmp_path / "a.txt", "a 0.5\n")
-    with record_digests() as digests:
+    with record_digests():
         read_text(path)
         read_text(path)
-        assert digests == {path: sha256(path)}
         rewrite_in_place(path)
         with input_error(CHANGED):
             read_text(path)

@@ -20,7 +20,7 @@ def patterns():
 
 
 @pytest.mark.parametrize("target", ["serve", "full"])
-def test_each_step_finds_the_files_that_it_copies_or_runs(steps, patterns, target):
+def test_each_step_of_the_dockerfile_finds_the_files_that_it_copies_or_runs(steps, patterns, target):
     """A step runs scripts that an earlier one copied."""
     stages = dockerfile.stages_for(steps, target)
     instructions = [step for stage in stages.values() for step in stage]

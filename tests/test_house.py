@@ -189,7 +189,6 @@ def test_there_are_at_most_80_pairs_of_a_package_and_one_that_it_imports():
 
 
 def test_every_module_that_a_registry_names_is_found_in_the_text_of_the_registry():
-    """So names in the tables of registries count as imports in the tests above."""
     for registry in REGISTRIES.values():
         for name in registry.names(installed=False):
             module = registry.target(name).partition(":")[0].removeprefix("nes2net.")
@@ -205,7 +204,7 @@ def table_of(path):
 
 
 def test_no_module_outside_an_app_imports_it():
-    """The command line finds the commands of apps by name, so that each folder of `apps/` can be deleted."""
+    """The command line finds the commands of apps by name."""
     wrong = []
     for path in MODULES:
         module = dotted(path)
@@ -234,7 +233,7 @@ def imports_inside(path):
 
 
 def test_an_import_inside_a_function_says_why():
-    """Commands import what they run when they run, so that `nes2net --help` is quick."""
+    """A module of a command need not: it imports what it runs when it runs."""
     silent = []
     for path in MODULES:
         if of_command(path):

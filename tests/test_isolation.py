@@ -67,7 +67,7 @@ def recipe_file(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])
-def test_broken_and_slow_packages_do_not_change_a_command(words, site, recipe_file, tmp_path):
+def test_broken_and_slow_packages_neither_change_a_command_nor_are_imported_by_it(words, site, recipe_file, tmp_path):
     words = words.replace("RECIPE", str(recipe_file))
     alone = run(words, tmp_path / "alone")
     beside = run(words, tmp_path / "beside", site)

@@ -56,8 +56,8 @@ def step(detector):
 
 
 @pytest.mark.parametrize("name", frontend_families())
-def test_every_back_end_that_is_not_refused_trains_and_scores_with_a_front_end(name):
-    """Refused are back-ends that do not fit the front-end. The aggregations take turns."""
+def test_exactly_the_back_ends_that_fit_a_front_end_are_accepted_and_train_and_score_with_it(name):
+    """The aggregations take turns."""
     torch.manual_seed(0)
     frontend = create_frontend(name, **small_options(FRONTENDS, name))
     aggregations = registry.aggregations.names() if frontend.num_layers > 2 else ["last", "weighted_sum"]

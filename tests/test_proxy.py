@@ -153,7 +153,7 @@ def channel(proxy, headers=TOKEN):
     return connect(f"wss://{NAME}:{port}/calls", sock=tcp, ssl=trusted, additional_headers=headers, compression=None)
 
 
-def test_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
+def test_behind_the_proxy_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
     samples = soundfile.read(folder / "talk.wav", dtype="float32")[0]
     with channel(proxy) as client:
         client.send(json.dumps({"event": "start", "rate": 16000, "encoding": "f32le"}))
@@ -164,36 +164,36 @@ def test_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
     assert windows(lines) == expected(load_detector(folder / "small.pth"), samples)
 
 
-def test_a_channel_with_a_wrong_token_is_refused(proxy):
+def test_behind_the_proxy_a_channel_with_a_wrong_token_is_refused(proxy):
     with pytest.raises(InvalidStatus, match="401"):
         channel(proxy, {"Authorization": "Bearer wrong"})
 
 
-def test_a_browser_with_the_password_gets_the_page(proxy):
+def test_behind_the_proxy_a_browser_with_the_password_gets_the_page(proxy):
     password = base64.b64encode(b"nes2net:change-this-token").decode()
     answer = get(proxy, "/", headers={"Authorization": f"Basic {password}"})
     assert "<title>" in answer.text
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic wrong"}])
-def test_without_the_right_token_a_browser_is_asked_for_the_password(proxy, headers):
+def test_behind_the_proxy_a_browser_without_the_right_token_is_asked_for_the_password(proxy, headers):
     answer = get(proxy, "/", headers=headers)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="nes2net"')
 
 
-def test_an_unknown_host_is_refused(proxy):
+def test_behind_the_proxy_an_unknown_host_is_refused(proxy):
     assert get(proxy, "/", host="evil.example").status_code == 421
 
 
-def test_a_request_by_a_page_of_the_same_site_is_answered(proxy):
+def test_behind_the_proxy_a_request_by_a_page_of_the_same_site_is_answered(proxy):
     port, _ = proxy
     answer = get(proxy, "/api/info", host=f"{NAME}:{port}", headers={**TOKEN, "Origin": f"https://{NAME}:{port}"})
     assert answer.status_code == 200
 
 
-def test_a_request_by_a_page_of_another_site_is_refused(proxy):
+def test_behind_the_proxy_a_request_by_a_page_of_another_site_is_refused(proxy):
     assert get(proxy, "/api/info", headers={**TOKEN, "Origin": "https://evil.example"}).status_code == 403
 
 
-def test_metrics_are_not_served_to_the_public(proxy):
+def test_behind_the_proxy_metrics_are_not_served_even_with_the_token(proxy):
     assert get(proxy, "/metrics").status_code == 404

@@ -30,7 +30,6 @@ def test_workflows_and_the_citation_follow_their_schemas(schema, files):
 
 
 def test_scripts_that_workflows_run_exist():
-    """The release would stop at a missing script."""
     steps = "".join(path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml"))
     scripts = set(re.findall(r"\bbash (\S+)", steps))
     assert {".ci/run", "scripts/test.sh"} <= scripts

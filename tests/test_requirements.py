@@ -30,7 +30,7 @@ def test_requirements_txt_has_the_dependencies_of_the_package_and_librosa():
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_every_requirement_is_pinned_within_its_bounds(python):
-    """By constraints.txt; torch by scripts/environment.sh, as the Dockerfile has it too."""
+    """By constraints.txt, which has only pins; torch by scripts/environment.sh, as the Dockerfile has it too."""
     environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     torch = {
         re.search(r"\bTORCH(?::-|=)torch==([\d.]+)", repository_text(name))[1]

@@ -34,7 +34,7 @@ def score(checkpoint: Path) -> float:
 
 
 @pytest.mark.weekly
-def test_a_users_script_passes_mypy_strict(tmp_path):
+def test_mypy_strict_accepts_a_users_script_and_knows_the_types_of_public_names(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     # Only the script is judged, as if the package were installed.
     options = ["--strict", "--follow-imports=silent", "--no-error-summary", f"--cache-dir={tmp_path}"]

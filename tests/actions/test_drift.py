@@ -66,14 +66,12 @@ def test_recordings_like_those_of_the_calibration_show_no_drift_in_any_trait(dri
 @pytest.mark.parametrize(
     ("change", "trait"), [(lambda x: 4 * x, "level"), (telephone, "bandwidth"), (lambda x: x[:4000], "duration")]
 )
-def test_the_trait_that_changed_is_reported_as_drift(drift_of, voices, change, trait):
+def test_the_trait_that_changed_is_reported_as_drift_with_more_outside_than_expected(drift_of, voices, change, trait):
     drift = drift_of(voices(20, 30, change))
     assert trait in names(drift)
     assert f"drift: {trait}: " in drift.result.text()
     (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == trait]
-    low, high = row["outside"].interval
-    assert low > row.value("expected")
-    assert low < row.value("outside") <= high
+    assert row["outside"].interval[0] > row.value("expected")
 
 
 def test_a_shift_within_the_usual_range_is_noted_but_is_no_drift(drift_of, voices):
@@ -94,18 +92,21 @@ def folder_of_unfit(voices):
     return folder
 
 
-def test_a_broken_file_is_listed_as_failed(drift_of, folder_of_unfit):
+def test_a_broken_file_is_listed_among_the_failures_of_drift(drift_of, folder_of_unfit):
     drift = drift_of(folder_of_unfit)
     assert list(drift.failures) == [str(folder_of_unfit / "broken.wav")]
 
 
-def test_a_few_unfit_recordings_are_counted_but_are_no_drift(drift_of, folder_of_unfit):
+def test_a_few_unfit_recordings_are_counted_by_remark_but_are_no_drift(drift_of, folder_of_unfit):
     drift = drift_of(folder_of_unfit)
     remarks = {row.labels["remark"]: row.value("number") for row in drift.result.rows("remarks")}
     expected = {"silence": 2, "constant samples": 1, "a steady sound": 1, "channels that cancel": 1}
     assert expected.items() <= remarks.items()
     assert "unfit" not in names(drift)
-    assert drift.result.header["cannot_tell"] >= 5 / 65
+
+
+def test_the_share_of_recordings_that_are_not_decided_is_in_the_result(drift_of, folder_of_unfit):
+    assert drift_of(folder_of_unfit).result.header["cannot_tell"] >= 5 / 65
 
 
 def test_drift_is_reported_if_all_recordings_are_unfit(drift_of, tmp_path):
@@ -114,7 +115,7 @@ def test_drift_is_reported_if_all_recordings_are_unfit(drift_of, tmp_path):
     assert "unfit" in names(unfit)
 
 
-def test_recordings_are_grouped_by_the_day_of_their_files(drift_of, voices):
+def test_each_day_of_the_files_has_a_row_with_its_number_and_mean_ratio_of_recordings(drift_of, voices):
     folder = voices(40, 20)
     days = drift_of(folder)
     rows = days.result.rows("over time")
@@ -130,7 +131,7 @@ def test_recordings_are_grouped_by_calendar_week(drift_of, voices):
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
 
 
-def test_comparing_the_same_recordings_again_gives_the_same_result_and_picture(drift_of, voices, tmp_path):
+def test_measuring_the_drift_of_the_same_recordings_again_gives_the_same_result_and_picture(drift_of, voices, tmp_path):
     folder = voices(50, 20)
     results = []
     for number in range(2):
@@ -145,17 +146,18 @@ def test_a_recording_that_is_named_twice_is_compared_once(drift_of, voices):
     assert len(drift_of(folder, folder / "0.wav").recordings) == 3
 
 
-def test_too_few_recordings_are_reported(drift_of, voices):
+def test_too_few_recordings_for_alpha_are_warned_of_with_the_number_needed(drift_of, voices):
     folder = voices(60, 3, lambda x: 4 * x)
-    drift = drift_of(folder / "0.wav")
-    assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: use at least 2")
-    strict = drift_of(folder, alpha=1e-5)
-    assert strict.num_needed > 3
-    assert strict.result.warnings == [strict.too_few]
+    for recordings, alpha, message in (
+        (folder / "0.wav", 0.01, "1 recording is too few to show drift at `alpha` 0.01: use at least 2"),
+        (folder, 1e-5, "3 recordings are too few to show drift at `alpha` 1e-05: use at least "),
+    ):
+        (warning,) = drift_of(recordings, alpha=alpha).result.warnings
+        assert warning.startswith(message)
 
 
 def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(voices, detector, tmp_path):
-    """All of three recordings lie outside of the usual levels, and the test of ten recordings cannot tell."""
+    """Three recordings, all outside of the usual levels of a calibration of ten, cannot show drift of the level."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
     calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)
     folder = voices(60, 3, lambda samples: 4 * samples)
@@ -168,7 +170,7 @@ def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(vo
     assert "3 recordings are too few to show drift of " in drift.result.warnings[0]
 
 
-def test_a_calibration_of_too_few_recordings_is_refused(detector, voices):
+def test_drift_from_a_calibration_of_fewer_than_10_recordings_is_refused(detector, voices):
     folder = voices(70, 1)
     with input_error("holds no ratios and no traits of at least 10 recordings"):
         measure_drift(detector, fit([1.0, 2.0], [0.0, 1.5]), [folder])

@@ -82,21 +82,21 @@ def check_same(tree, expected, where: str):
         assert tree == expected, where
 
 
-def test_stored_arrays_equal_the_reference(reference):
+def test_the_arrays_in_tests_golden_equal_those_of_the_reference_folder(reference):
     for name, tree in trees(reference):
         check_same(golden.read(name), tree, name)
 
 
-def test_stored_cases_of_the_evaluation_programs_equal_the_reference(reference):
+def test_the_cases_of_evaluation_programs_in_tests_golden_equal_those_of_the_reference_folder(reference):
     for name in CASES:
         assert golden.read_case(name) == case_of(reference / "metrics" / name), name
 
 
-def test_the_checkpoints_of_the_golden_numbers_are_loaded(reference, pretrained):
+def test_the_checkpoints_in_tests_golden_equal_those_of_the_reference_folder(reference, pretrained):
     written = sorted((reference / "frontends").glob("*.pt"))
     assert sorted(path.name for path in pretrained.iterdir()) == [path.name for path in written]
     assert all((pretrained / path.name).read_bytes() == path.read_bytes() for path in written)
 
 
-def test_the_folder_stays_small():
+def test_the_golden_files_take_less_than_10_mb():
     assert sum(path.stat().st_size for path in golden.FOLDER.rglob("*") if path.is_file()) < 10 * MEGABYTE

@@ -30,7 +30,7 @@ def written(folder):
     return waveform
 
 
-def test_augment_writes_the_waveform_of_training(trials, tmp_path, output):
+def test_augment_writes_the_waveform_that_training_has_with_the_same_effects(trials, tmp_path, output):
     musan = str(noise_folders.make_musan(tmp_path))
     rir = str(noise_folders.make_rirs(tmp_path))
     noise = NoiseAugmentation(musan, rir)
@@ -63,7 +63,7 @@ def test_a_sine_of_half_scale_is_at_minus_6_db_in_the_spectrogram():
     assert spectrogram_db(half)[32, 60] == pytest.approx(20 * np.log10(0.5), abs=0.01)
 
 
-def test_existing_files_are_replaced_only_by_overwrite(trials, tmp_path, output, refused):
+def test_augment_replaces_an_existing_file_only_with_overwrite(trials, tmp_path, output, refused):
     words = f"augment {trials[0].path} --algo 2 --out {tmp_path}"
     output(words)
     (file,) = tmp_path.iterdir()

@@ -20,6 +20,7 @@ def folder(tmp_path):
 
 
 def test_average_without_a_choice_lists_the_choices_and_averages_nothing(folder, command):
+    """Each is a column of a table that stars its epochs, and a command. The status is 2."""
     before = sorted(folder.iterdir())
     status, out, err = command(["average", folder])
     lines = out.splitlines()

@@ -77,7 +77,7 @@ def figures_printed(stdout):
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
 
 
-def test_calibrate_fit_gives_the_scores_of_the_function_fit(folder, calibrate):
+def test_calibrate_fit_gives_the_calibration_and_the_scores_of_the_function_fit(folder, calibrate):
     calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
     raw = read("A.eval.txt")
     calibrated = read("out/A.txt")
@@ -88,7 +88,7 @@ def test_calibrate_fit_gives_the_scores_of_the_function_fit(folder, calibrate):
     assert list(calibrated.values()) == expected(list(raw.values())).tolist()
 
 
-def test_fit_prints_the_figures_before_and_after_calibration(folder, calibrate):
+def test_fit_prints_the_eer_and_costs_before_and_after_calibration(folder, calibrate):
     printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     raw = read("A.eval.txt")
     calibrated = read("A.txt")
@@ -111,22 +111,21 @@ def test_without_keys_of_the_evaluation_its_scores_are_calibrated_but_not_evalua
 FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
 
 
-def test_a_fusion_is_better_than_each_of_its_systems(folder, calibrate):
+def test_a_fusion_has_a_lower_eer_and_cllr_than_each_of_its_systems(folder, calibrate):
     printed, _ = calibrate(FUSE)
     table = figures_printed(printed)
     for figure in (0, 4):
         assert table["eval fused"][figure] < min(table["eval A.dev"][figure], table["eval B.dev"][figure])
 
 
-def test_a_saved_fusion_gives_the_scores_of_its_fit(folder, calibrate):
+def test_a_saved_fusion_gives_each_trial_its_score_in_whatever_order_files_have_the_trials(folder, calibrate):
     calibrate(FUSE)
-    # The order of trials in the files does not matter.
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
     assert (folder / "again.txt").read_text() == (folder / "F.txt").read_text()
 
 
-def test_a_single_negative_weight_is_refused_unless_allowed(folder, calibrate, refused):
+def test_a_fit_of_one_system_with_a_negative_weight_is_refused_without_allow_inverted(folder, calibrate, refused):
     change("B.dev.txt", lambda _, score: -score)
     refused(
         "calibrate fit asvspoof2019_la B.dev.txt --save c.json",
@@ -138,7 +137,7 @@ def test_a_single_negative_weight_is_refused_unless_allowed(folder, calibrate, r
     assert calibration.load("c.json").weights[0] < 0
 
 
-def test_trials_without_a_score_are_omitted_only_if_allowed(folder, calibrate, refused):
+def test_trials_without_a_score_are_omitted_only_with_allow_partial(folder, calibrate, refused):
     change("B.dev.txt", lambda id, score: None if id == "dev7" else score)
     refused(f"calibrate {FIT} B.dev.txt", "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7")
     change("B.eval.txt", lambda id, score: None if id == "eval3" else score)
@@ -178,7 +177,7 @@ def test_a_file_that_is_read_is_refused_as_an_output(folder, calibrate, refused)
         refused(f"calibrate {words}", message)
 
 
-def test_calibration_lowers_the_costs_of_a_real_system(shared, workdir, calibrate):
+def test_calibration_lowers_the_cllr_and_the_actual_dcf_of_a_real_system(shared, workdir, calibrate):
     """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
     source = shared / "real" / "scores" / "asvspoof2019_la"
     (workdir / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
@@ -191,7 +190,7 @@ def test_calibration_lowers_the_costs_of_a_real_system(shared, workdir, calibrat
     assert after[2] < 0.015 < 0.05 < before[2]
 
 
-def test_only_a_calibration_that_makes_scores_worse_is_warned_of(folder, calibrate):
+def test_only_a_calibration_that_raises_cllr_above_1_is_warned_of(folder, calibrate):
     """The scores to evaluate are 4 higher than those it was learned from, as those of another channel can be."""
     change("A.eval.txt", lambda _, score: score * 0.2)
     change("A.dev.txt", lambda _, score: score * 0.2 - 4)
@@ -234,17 +233,21 @@ LEARN = "fit generic s.txt --root list.csv --phase all --workers 0 --save c.json
 BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 
 
-def test_a_calibration_records_what_it_was_learned_from(recordings, calibrate):
-    """One of the 24 recordings cannot be measured."""
-    (recordings / "r5.wav").write_bytes(b"RIFF")
+def test_a_calibration_records_the_detector_the_trials_and_the_scores_it_was_learned_from(recordings, calibrate):
     calibrate(LEARN)
     fingerprint = Detector.from_pretrained("d.pth").fingerprint()
     loaded = calibration.load("c.json")
     assert loaded.scored_by == calibration.ScoredBy(fingerprint, "float32", 8000, judgement="scores")
     facts = loaded.trained_on
-    population = loaded.population
     assert (facts["corpus"], facts["phase"], facts["num_bonafide"], facts["num_spoof"]) == ("generic", "all", 12, 12)
     assert facts["scores_sha256"] == hashlib.sha256((recordings / "s.txt").read_bytes()).hexdigest()
+
+
+def test_a_calibration_has_the_median_level_of_the_recordings_that_can_be_measured(recordings, calibrate):
+    """One of the 24 recordings cannot."""
+    (recordings / "r5.wav").write_bytes(b"RIFF")
+    calibrate(LEARN)
+    population = calibration.load("c.json").population
     assert population.num_recordings == 23
     levels = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
     assert population.usual["level"].middle == pytest.approx(np.median(levels), rel=1e-5)
@@ -304,7 +307,7 @@ def test_recordings_in_the_folders_of_both_classes_are_refused(refused):
 
 
 @pytest.mark.usefixtures("class_folders")
-def test_folders_of_both_classes_give_the_calibration_of_their_list_and_scores(calibrate):
+def test_calibrate_recordings_gives_the_scores_of_score_and_the_calibration_of_fit(calibrate):
     calibrate(TWO)
     from_folders = calibration.load("out/c.json")
     scores = read("out/c.json.scores.txt")
@@ -323,7 +326,7 @@ def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
     assert "complete already" in calibrate(TWO)[0]
 
 
-def test_a_recording_that_cannot_be_scored_is_named_and_the_status_is_1(class_folders, output):
+def test_a_recording_that_calibrate_cannot_score_is_named_and_the_status_is_1(class_folders, output):
     (class_folders / "real" / "bad.wav").write_bytes(b"RIFF")
     err = output(f"calibrate {TWO}", status=1).err
     assert "1 file failed: bonafide/bad.wav" in err
@@ -394,7 +397,7 @@ def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrat
     assert "note: no record of these scores is beside again.txt" in calibrate("apply c.json again.txt --out x.txt")[0]
 
 
-def test_a_calibration_from_scores_without_a_record_belongs_to_no_detector(recordings, calibrate):
+def test_a_calibration_from_scores_without_a_record_names_no_detector_and_a_note_says_so(recordings, calibrate):
     (recordings / "s.txt.json").unlink()
     printed, _ = calibrate(BY_KEYS)
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
@@ -423,11 +426,17 @@ def test_frame_scores_without_the_length_of_their_frames_are_not_calibrated(refu
     refused(f"calibrate {OF_FRAMES}", "no record beside it states the length of its frames")
 
 
-def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(frames, workdir, calibrate):
-    labels, scores = frames
+@pytest.fixture
+def recorded_frames(frames, workdir):
+    """The same frames, with a record beside ``f.txt``."""
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((workdir / "f.txt").read_bytes()).hexdigest()
     write_record(workdir / "f.txt", run=run, sha256=digest, resolution_ms=20.0)
+    return frames
+
+
+def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(recorded_frames, calibrate):
+    labels, scores = recorded_frames
     calibrate(OF_FRAMES)
     is_bonafide = np.concatenate(list(labels.values())) == 1
     frame_scores = np.concatenate(list(scores.values()))
@@ -435,4 +444,9 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(frames, wor
     expected = calibration.fit(frame_scores[is_bonafide], frame_scores[~is_bonafide])
     assert loaded.weights == pytest.approx(expected.weights, rel=1e-9)
     assert loaded.offset == pytest.approx(expected.offset)
-    assert loaded.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
+
+
+@pytest.mark.usefixtures("recorded_frames")
+def test_a_calibration_of_frames_records_the_detector_and_the_length_of_frames(calibrate):
+    calibrate(OF_FRAMES)
+    assert calibration.load("c.json").scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)

@@ -38,17 +38,17 @@ def drift(folder, monkeypatch, tmp_path, output):
     return run
 
 
-def test_without_drift_the_status_is_0(drift):
+def test_without_drift_the_result_says_so_and_the_status_is_0(drift):
     out, err = drift("same --by week")
     assert err == ""
     assert out.startswith("no drift was found\n20 recordings, compared by 7 tests")
 
 
-def test_drift_has_status_3(drift):
+def test_drift_is_printed_with_its_trait_and_the_status_is_3(drift):
     assert "drift: level: 100 % of the recordings lie outside of" in drift("loud", status=3).out
 
 
-def test_the_result_of_drift_is_saved(drift, tmp_path):
+def test_the_flag_save_writes_the_drift_and_the_recordings_as_json(drift, tmp_path):
     drift("loud --save OUT/a/drift.json", status=3)
     saved = read_json(tmp_path / "a" / "drift.json")
     assert "level" in saved["drift"]
@@ -56,17 +56,17 @@ def test_the_result_of_drift_is_saved(drift, tmp_path):
     assert saved["failures"] == {}
 
 
-def test_drift_is_drawn(drift, tmp_path):
+def test_the_flag_plot_draws_drift_as_svg(drift, tmp_path):
     drift("loud --plot OUT/drift.svg", status=3)
     assert "<svg" in (tmp_path / "drift.svg").read_text()
 
 
-def test_too_few_recordings_have_status_1(drift):
+def test_too_few_recordings_to_show_drift_are_warned_of_and_the_status_is_1(drift):
     err = drift("few", status=1).err
     assert "warning: 1 recording is too few to show drift at --alpha 0.01: use at least" in err
 
 
-def test_a_failed_file_has_status_1_if_no_drift_was_found(drift, tmp_path):
+def test_a_failed_file_gives_status_1_without_drift_and_3_with_drift(drift, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     assert "1 file failed: " in drift("same OUT", status=1).err
     drift("loud OUT", status=3)

@@ -17,38 +17,67 @@ def check(command):
     return run
 
 
+@pytest.mark.parametrize("name, subfolder", [("asvspoof2019_la", "."), ("ctrsvdd", "ctrsvdd"), ("generic", "generic")])
+def test_a_corpus_whose_files_are_all_there_and_can_be_decoded_passes_the_check(name, subfolder, every_corpus, check):
+    status, text = check(name, every_corpus / subfolder, "--subset", "--audio", "--workers", "0")
+    assert status == 0
+    assert "files 4 of 4 are there decoded 4 of 4 files duration 0.0" in text
+    assert text.endswith("Nothing is missing.")
+
+
 OFFICIALLY = "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fide, 22,800 spoofed) attack A01 2"
 
 
-def test_a_whole_corpus_is_reported_with_its_counts_and_nothing_missing(every_corpus, check):
-    for name, subfolder, expected in (
+@pytest.mark.parametrize(
+    "name, subfolder, counts",
+    [
         ("asvspoof2019_la", ".", OFFICIALLY),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
-        ("in_the_wild", ".", "score eval yes evaluate eval yes"),
         ("ctrsvdd", "ctrsvdd", "attack A06 2 source acesinger 2, m4singer 2"),
-        ("generic", "generic", "It names no parts (train, dev, eval)"),
-    ):
-        status, text = check(name, every_corpus / subfolder, "--subset", "--audio", "--workers", "0")
-        assert status == 0
-        assert expected in text
-        assert "files 4 of 4 are there decoded 4 of 4 files duration 0.0" in text
-        assert text.endswith("Nothing is missing.")
+    ],
+)
+def test_trials_are_counted_by_class_and_by_the_fields_of_the_corpus(name, subfolder, counts, every_corpus, check):
+    assert counts in check(name, every_corpus / subfolder, "--subset")[1]
 
 
-def test_missing_and_extra_files_of_a_corpus_are_listed(every_corpus, tmp_path, check):
+def test_a_whole_corpus_of_one_part_is_said_to_allow_scoring_and_evaluation(every_corpus, check):
+    assert "score eval yes evaluate eval yes" in check("in_the_wild", every_corpus, "--subset")[1]
+
+
+def test_a_list_without_parts_is_reported_as_one(every_corpus, check):
+    assert "It names no parts (train, dev, eval)" in check("generic", every_corpus / "generic", "--subset")[1]
+
+
+@pytest.fixture
+def flac(every_corpus, tmp_path):
+    """The folder of the training part, where LA_T_1000001.flac has become other.flac; the part eval is absent."""
     root = Path(shutil.copytree(every_corpus, tmp_path / "corpora"))
+    shutil.rmtree(root / "ASVspoof2019_LA_eval")
     flac = root / "ASVspoof2019_LA_train" / "flac"
     (flac / "LA_T_1000001.flac").rename(flac / "other.flac")
-    shutil.rmtree(root / "ASVspoof2019_LA_eval")
-    status, text = check("asvspoof2019_la", root, "--subset")
+    return flac
+
+
+@pytest.fixture
+def incomplete(flac, check):
+    """The exit status and the output of the check of that corpus."""
+    return check("asvspoof2019_la", flac.parents[1], "--subset")
+
+
+def test_a_missing_file_is_counted_and_listed_with_its_source_and_fails_the_check(flac, incomplete):
+    status, text = incomplete
     assert status == 1
-    for message in (
-        "files 3 of 4 are there; 1 missing: LA_T_1000001.flac",
-        "extra files 1 in the folder are in no protocol: other.flac",
-        "train no: 1 of 4 files are missing validate yes score train in part",
-        f"What is missing or wrong - audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https",
-    ):
-        assert message in text
+    assert "files 3 of 4 are there; 1 missing: LA_T_1000001.flac" in text
+    message = f"audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https"
+    assert f"What is missing or wrong - {message}" in text
+
+
+def test_a_file_in_no_protocol_is_listed_as_extra(incomplete):
+    assert "extra files 1 in the folder are in no protocol: other.flac" in incomplete[1]
+
+
+def test_a_part_with_a_missing_file_cannot_be_trained_on_and_is_scored_in_part(incomplete):
+    assert "train no: 1 of 4 files are missing validate yes score train in part" in incomplete[1]
 
 
 def test_a_selection_of_a_corpus_fails_the_check_with_a_hint_on_subset(every_corpus, check):

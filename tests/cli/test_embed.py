@@ -28,7 +28,9 @@ def waveform(trial):
     return torch.from_numpy(load_audio(trial.path))[None]
 
 
-def test_embed_writes_the_embeddings_of_a_corpus(spectral_detector, dev, corpus, tmp_path, embed):
+def test_embed_writes_embeddings_labels_and_a_record_of_the_part_of_a_corpus(
+    spectral_detector, dev, corpus, tmp_path, embed
+):
     (words, trials) = dev
     model = tmp_path / "detector.pth"
     out = tmp_path / "dev.npy"

@@ -20,7 +20,7 @@ def refused_flags(good, refused):
     return lambda flags, message: refused(f"{good} {flags}", message)
 
 
-def test_two_score_files_are_compared_in_text_json_and_html(good, tmp_path, output):
+def test_a_comparison_of_two_score_files_is_printed_and_written_as_json_and_html(good, tmp_path, output):
     words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --html r.html --json r.json").out
     assert re.search(r"^good +worse +−", out, re.MULTILINE)
@@ -60,14 +60,14 @@ def test_the_bootstrap_draws_trials_with_the_flag_draw(good, output):
     assert "bootstrap over 240 trials, 5 draws" in output(f"{good} --draw trials").out
 
 
-def test_only_chosen_metrics_are_reported(good, tmp_path, output):
+def test_only_chosen_metrics_and_numbers_of_trials_are_reported(good, tmp_path, output):
     out = output(f"{good} --metric eer min_dcf --json r.json").out
     (systems, *_) = read_json(tmp_path / "r.json")["tables"]
     assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
     assert "Cllr" not in out
 
 
-def test_an_unknown_metric_is_answered_with_the_nearest(refused_flags):
+def test_an_unknown_metric_is_refused_with_the_nearest(refused_flags):
     refused_flags("--metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
 
 
@@ -75,7 +75,7 @@ def test_drawing_attacks_requires_ten_speakers(refused_flags):
     refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
 
 
-def test_draw_speakers_is_refused_for_scores_of_frames(good, tmp_path, refused):
+def test_the_flag_draw_is_refused_for_scores_of_frames(good, tmp_path, refused):
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     of_frames = good.replace("good.txt", "frames.txt")
     refused(f"{of_frames} --draw speakers", "--draw has no effect on scores of frames, which")
@@ -106,7 +106,7 @@ def threshold(good, tmp_path):
 ALSO = "--also asvspoof2021_la worse.txt . eval"
 
 
-def test_figures_at_the_threshold_of_development_scores_are_given_for_each_set(good, threshold, tmp_path, output):
+def test_the_threshold_of_development_scores_is_printed_and_applied_to_each_set(good, threshold, tmp_path, output):
     out, _ = output(f"{good} {threshold} {ALSO} --json r.json")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     rows = transferred(tmp_path / "r.json")

@@ -18,7 +18,7 @@ def test_a_command_line_without_a_command_is_refused(output):
     assert "the following arguments are required: COMMAND" in err
 
 
-def test_overrides_may_stand_between_options():
+def test_overrides_of_train_may_stand_between_options():
     device = "--device cpu"
     for before in (f"recipe.yaml {device} seed=7", f"{device} recipe.yaml seed=7", f"recipe.yaml seed=7 {device}"):
         for after in ("date=1", "-- date=1"):

@@ -49,13 +49,17 @@ def score(corpus, spectral_detector, workdir, command):
     return run
 
 
-def test_decisions_of_a_calibration_are_written_beside_the_scores(score, tmp_path):
-    score("")
-    before = (tmp_path / "dev.txt").read_bytes()
-    flags = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"
-    rows, record, *_ = score(flags)
-    assert (tmp_path / "dev.txt").read_bytes() == before
-    decider = Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
+DECIDE = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"
+
+
+@pytest.fixture
+def decider(score):
+    """What decides by the flags DECIDE."""
+    return Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
+
+
+def test_the_table_beside_a_score_file_has_the_decisions_of_the_class_decider(score, decider):
+    rows = score(DECIDE)[0]
     ids, scores = read_scores("dev.txt")
     assert [row["id"] for row in rows] == ids
     assert tuple(rows[0]) == COLUMNS
@@ -64,6 +68,17 @@ def test_decisions_of_a_calibration_are_written_beside_the_scores(score, tmp_pat
         numbers = [float(row[key]) for key in ("score", "llr", "probability")]
         assert numbers == [value, expected.llr, expected.probability]
         assert (row["decision"], row["reason"], row["p_value"]) == (expected.decision, "", "")
+
+
+def test_deciding_does_not_change_the_scores(score, tmp_path):
+    score("")
+    before = (tmp_path / "dev.txt").read_bytes()
+    score(DECIDE)
+    assert (tmp_path / "dev.txt").read_bytes() == before
+
+
+def test_the_record_of_decisions_has_their_basis_their_calibration_and_their_counts(score, decider):
+    rows, record, *_ = score(DECIDE)
     assert record["basis"] == json.loads(json.dumps(decider.basis()))
     assert record["calibration"] == "plain.json"
     counts = record["counts"]

@@ -38,6 +38,7 @@ def scored(tmp_path, monkeypatch):
     ],
 )
 def test_figures_are_written_even_if_nothing_can_be_printed(scored, redirection, status, printed):
+    """A full disk behind standard output is an error in one sentence, a closed stream none."""
     command = f'"{sys.executable}" -m nes2net {" ".join(EVALUATE)} --json figures.json {redirection}'
     ended = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
     assert ended.returncode == status

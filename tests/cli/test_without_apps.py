@@ -43,7 +43,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("app", APPS)
-def test_the_other_commands_work_without_an_app(app, recording, tmp_path):
+def test_without_an_app_the_package_imports_lists_the_other_commands_and_predicts(app, recording, tmp_path):
     for folder in ("nes2net", "configs"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.rmtree(tmp_path / "nes2net" / "apps" / app)

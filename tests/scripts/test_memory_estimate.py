@@ -19,7 +19,7 @@ def estimate(small_model, monkeypatch):
     return lambda **train: training_memory(Recipe(model=small_model, train=TrainConfig(batch_size=4, **train)))
 
 
-def test_the_estimate_counts_weights_and_optimizer_state(small_model, estimate):
+def test_the_estimate_of_memory_is_of_weights_optimizer_state_and_activations(small_model, estimate):
     detector = Detector.from_config(small_model)
     memory = estimate()
     assert memory.trained == sum(parameter.numel() for parameter in detector.parameters())

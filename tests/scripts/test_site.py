@@ -39,7 +39,7 @@ def pages(site):
     return {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
 
 
-def test_links_and_anchors_lead_somewhere(pages):
+def test_links_of_the_site_lead_to_files_and_anchors_that_exist(pages):
     broken = []
     for path, page in pages.items():
         for address in page.links:
@@ -53,7 +53,7 @@ def test_links_and_anchors_lead_somewhere(pages):
     assert broken == []
 
 
-def test_every_public_name_has_an_anchor_and_no_private_one_has(pages):
+def test_every_public_name_has_an_anchor_in_the_site_and_no_private_one_has(pages):
     import nes2net
     from nes2net import augment, metrics
 

@@ -1,7 +1,7 @@
 """`nes2net published PROGRAM` does what the published script does, without the script."""
 
 
-def test_nes2net_published_prints_what_the_script_prints(g200, script, output):
+def test_nes2net_published_prints_what_each_evaluation_script_prints(g200, script, output):
     for program, arguments, status in (
         ("evaluate_2021_LA", "scores_LA.txt nowhere eval", 1),
         ("evaluate_2021_DF", "scores_DF.txt keys/DF --allow-partial eval", 0),

@@ -23,7 +23,10 @@ NUM_RUNS = {"g200": 17, "single": 3, "all_equal": 7, "inverted": 3, "separated":
 
 
 @pytest.mark.parametrize("name", golden_metrics.NAMES)
-def test_every_run_prints_the_published_output_but_for_listed_differences(name, tmp_path, monkeypatch, script):
+def test_every_run_of_an_evaluation_script_is_as_published_but_for_listed_differences(
+    name, tmp_path, monkeypatch, script
+):
+    """In its output, its exit status and its error."""
     case = golden_metrics.load(name, tmp_path)
     monkeypatch.chdir(case.folder)
     results = {run: result for run, result in (case.results | case.cli_errors).items() if "cmd" in result}
@@ -40,12 +43,12 @@ def test_every_run_prints_the_published_output_but_for_listed_differences(name, 
 
 
 @pytest.mark.parametrize("keys", ["keys", "keys/LA", "keys/LA/CM", "."])
-def test_keys_are_found_in_a_folder_and_below_it(g200, script, keys):
+def test_keys_are_found_whichever_folder_above_the_trial_metadata_is_named(g200, script, keys):
     stdout = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} hidden_track").out
     assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
 
 
-def test_the_phase_hidden_is_hidden_track(g200, script):
+def test_evaluate_2021_la_takes_the_phase_hidden_for_hidden_track(g200, script):
     stdout = script("python evaluate_2021_LA.py scores_LA.txt keys hidden").out
     assert stdout == g200.results["evaluate_2021_LA:hidden_track"]["stdout"]
 
@@ -74,6 +77,7 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
     ],
 )
 def test_scores_that_do_not_fit_the_key_are_refused(g200, script, change, expected, message):
+    """With status 2; with the published line and status 1 if there are fewer than trials."""
     write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
     status, expected_output = expected
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval", status)

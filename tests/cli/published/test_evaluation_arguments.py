@@ -7,7 +7,7 @@ INSTRUCTION = "CHECK: invalid input arguments. Please read the instruction below
 
 
 @pytest.mark.parametrize("more", [" 0.25", " x", " A07 spoof", " "])
-def test_the_script_of_la_ignores_further_columns(g200, script, more):
+def test_evaluate_2021_la_ignores_further_columns_of_a_score_file(g200, script, more):
     text = (g200.folder / "scores_LA.txt").read_text()
     write(g200.folder / "edited.txt", text.replace("\n", f"{more}\n"))
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval")
@@ -24,7 +24,7 @@ def test_a_label_in_place_of_the_score_is_refused(g200, script):
 
 @pytest.mark.parametrize("program", ["evaluate_2021_LA.py", "evaluate_2021_DF.py"])
 @pytest.mark.parametrize("arguments", ["", "scores.txt", "scores.txt keys", "scores.txt keys eval more", "--unknown"])
-def test_other_than_three_arguments_print_the_usage(script, program, arguments):
+def test_without_three_arguments_an_evaluation_script_prints_its_usage_and_a_line_of_error(script, program, arguments):
     stdout, stderr = script(f"python {program} {arguments}", status=1)
     lines = stdout.splitlines()
     assert lines[0] == INSTRUCTION

@@ -32,7 +32,7 @@ def recipe(words=""):
     return legacy.recipe_from_flags(legacy.build_parser().parse_args(f"{MODEL} {words}".split()))
 
 
-def test_published_flags_become_a_recipe():
+def test_published_flags_become_settings_of_the_recipe():
     full = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
     assert full.train.lr == 2.5e-7
     assert full.augment.algo == 4
@@ -43,7 +43,7 @@ def test_published_flags_become_a_recipe():
     assert full.ssl_checkpoint == "xlsr2_300m.pt"
 
 
-def test_the_small_front_end_has_no_file_of_pre_training():
+def test_the_flag_ssl_config_small_chooses_a_front_end_without_a_file_of_pre_training():
     small = recipe("--ssl_config small")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
     assert small.ssl_checkpoint is None
@@ -65,13 +65,12 @@ def test_a_recipe_without_a_name_is_named_after_its_parts():
     assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
 
 
-def test_a_recipe_without_flags_has_the_published_defaults():
+def test_a_recipe_without_flags_has_the_published_batch_size_and_seed():
     published = recipe()
     assert (published.train.batch_size, published.seed) == (12, 1234)
-    assert published.to_dict() == recipe("--augment_rng utterance --select_on loss").to_dict()
 
 
-def test_flags_of_this_toolkit_become_a_recipe():
+def test_flags_that_main_py_has_besides_the_published_ones_become_settings_of_the_recipe():
     changed = recipe(
         "--augment_rng legacy --select_on minDCF --keep last,best,3 --precision bf16 --accumulate 4 --cache decoded "
         "--compile --activation_checkpointing --freeze_frontend_epochs 2 --patience 5"
@@ -142,7 +141,7 @@ def test_flags_of_the_published_program_without_effect_are_noted(score):
 
 
 @pytest.mark.parametrize("changed", ["--test_samples 9000", "--test_samples 8000 --legacy_train_mode"])
-def test_scores_of_another_run_are_replaced_only_by_overwrite(score, corpus, changed):
+def test_scores_of_another_length_or_mode_are_replaced_only_by_overwrite(score, corpus, changed):
     wild = f"--track in_the_wild --in_the_wild_path {corpus}"
     score(f"{wild} --test_samples 8000")
     score(f"{wild} {changed}", status=2)

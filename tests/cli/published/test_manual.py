@@ -58,7 +58,7 @@ def assert_published_average(path: Path, folder: Path) -> None:
             torch.testing.assert_close(tensor, expected)
 
 
-def test_the_printed_command_scores_with_the_published_average(run_folder, corpus, script):
+def test_the_command_of_the_manual_scores_with_the_published_average(run_folder, corpus, script):
     (run_folder.parent / "DB").symlink_to(corpus)
     script(printed_command("main.py", "--num_average_model"))
     path = run_folder / "Averaged_Model_IDs_56_60_62_76_95_legacy.pth"
@@ -68,8 +68,8 @@ def test_the_printed_command_scores_with_the_published_average(run_folder, corpu
     assert score == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus, script):
-    """In train mode; in eval mode the scores are others."""
+def test_the_command_of_the_manual_scores_in_the_wild_in_train_mode(run_folder, corpus, script):
+    """As the published program does. In eval mode the scores are others."""
     wild = corpus / "release_in_the_wild"
     checkpoint = run_folder / "epoch_56.pth"
     checkpoint.rename("CKPT")
@@ -80,14 +80,14 @@ def test_the_printed_command_scores_in_the_wild_as_published(run_folder, corpus,
     assert abs(score - in_eval_mode) > 1e-3
 
 
-def test_the_printed_command_evaluates_scores_in_the_wild(workdir, corpus, script):
+def test_the_command_of_the_manual_prints_the_eer_of_scores_of_in_the_wild(workdir, corpus, script):
     wild = corpus / "release_in_the_wild"
     write_scores(workdir / "SCORES", {path.stem: number for number, path in enumerate(wild.glob("*.wav"))})
     figure = printed_command("Cal_EER_in_the_wild.py")
     assert script(figure.replace("DIR/", f"{wild}/")).out.startswith("EER: ")
 
 
-def test_the_printed_average_of_a_recipe_is_the_published_one(run_folder, output):
+def test_the_average_of_a_recipe_in_the_manual_is_the_published_one(run_folder, output):
     words = printed_command("nes2net average").replace("models/RUN", str(run_folder))
     output(shlex.split(words)[1:])
     scored = printed_command("nes2net score asvspoof2021_df", "Averaged")

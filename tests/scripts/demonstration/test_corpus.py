@@ -17,7 +17,7 @@ CODECS = {*codecs.LA_CODECS, *codecs.DF_CODECS, *codecs.WILD_CODECS} - {"none", 
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))
-def test_a_codec_keeps_length_and_spectrum_but_is_lossy(name):
+def test_a_codec_keeps_the_length_and_roughly_the_spectrum_but_changes_the_samples(name):
     speech = channel.speech_only(voice(0, 3.0))
     x = 0.5 * speech / np.abs(speech).max()
     y = codecs.transmit(x, name)
@@ -30,8 +30,7 @@ def test_a_codec_keeps_length_and_spectrum_but_is_lossy(name):
 def test_no_sentence_is_read_in_two_parts():
     parts = (*synthesis.LEARNT, *synthesis.EVALUATION_PARTS)
     sentence_sets = [set(synthesis.sentences(*key)) for key in itertools.product(("en", "fr", "it", "ru"), parts)]
-    assert sum(map(bool, sentence_sets)) == 4 * 2 + 3  # all languages to train and develop, English to evaluate
-    assert sum(map(len, sentence_sets)) == len(set().union(*sentence_sets))
+    assert sum(map(len, sentence_sets)) == len(set().union(*sentence_sets)) > 0
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,7 @@ def test_the_clips_of_a_part_have_different_names(planned):
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
 
 
-def test_no_recording_is_in_two_parts(split):
+def test_no_recording_is_in_two_parts_or_in_a_part_and_the_enrolment_for_evaluation(split):
     keys = [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert len(keys) == len(set(keys))
@@ -146,7 +145,7 @@ def test_unseen_methods_are_only_in_the_evaluation(planned):
     assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
 
 
-def test_codecs_are_as_frequent_in_both_classes(planned):
+def test_codecs_of_the_evaluation_are_equally_frequent_in_both_classes(planned):
     for part_name in synthesis.EVALUATION_PARTS:
         clips = [clip for clip in planned if clip.part_name == part_name]
         human = [clip.codec for clip in clips if clip.is_human]
@@ -167,8 +166,7 @@ def test_of_four_speakers_but_not_of_two_some_are_kept_for_evaluation(tmp_path, 
     assert {r.role for r in voices} == roles
 
 
-def test_the_check_of_cues_finds_noise_that_only_one_class_has(tmp_path):
-    """So a high EER means that there is no such cue."""
+def test_noise_that_only_one_class_has_gives_a_detector_of_trivial_cues_an_eer_below_5_percent(tmp_path):
     eers = cues.trivial_cue_eer(tiny_corpus.make(tmp_path, per_class=20))
     assert eers["dev"] < 5
     assert eers["eval"] < 5

@@ -17,7 +17,7 @@ from nes2net.metrics.localisation import frame_labels
 SIZES = partial.Sizes(train=9, dev=2, eval=6, talk=20)
 
 
-def test_boundaries_behind_the_channel_are_the_pauses_between_pieces():
+def test_the_boundaries_of_a_rendered_row_lie_in_the_pauses_between_its_recordings():
     rng = np.random.default_rng(0)
     pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
     for seed in range(3):
@@ -77,7 +77,7 @@ def test_evaluation_speakers_of_the_corpus_are_kept_apart(built):
 
 
 @pytest.mark.weekly
-def test_no_trivial_cue_tells_the_edits_of_the_demonstration(tmp_path):
+def test_no_trivial_cue_tells_the_edits_of_the_demonstration_with_an_eer_below_40_percent(tmp_path):
     """Its whole corpus is made."""
     if not recordings.PROMPTS.is_dir():
         pytest.skip("the voice prompts are not installed")

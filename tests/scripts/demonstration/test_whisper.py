@@ -84,14 +84,14 @@ def convert(tmp_path):
     return run
 
 
-def test_a_converted_encoder_has_the_same_hidden_states(frontend, convert):
+def test_a_converted_whisper_encoder_has_the_hidden_states_of_the_original(frontend, convert):
     converted = convert(model_bin(variables_of(frontend)))
     waveform = 0.1 * torch.randn(1, 20_000)
     for state, expected in zip(converted(waveform, layers="all"), frontend(waveform, layers="all"), strict=True):
         torch.testing.assert_close(state, expected)
 
 
-def test_positions_are_cut_to_the_seconds_asked_for(frontend, convert):
+def test_the_positions_of_a_float16_encoder_are_cut_to_the_seconds_asked_for(frontend, convert):
     converted = convert(model_bin(variables_of(frontend, "float16")), seconds=1)
     assert converted.most_samples == 16_000
     assert converted.model.embed_positions.weight.shape == (50, 8)
@@ -101,7 +101,7 @@ def test_positions_are_cut_to_the_seconds_asked_for(frontend, convert):
     torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
 
 
-def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
+def test_the_layers_of_a_converted_whisper_encoder_are_cut_to_the_number_asked_for(frontend, tmp_path):
     (tmp_path / "model.bin").write_bytes(model_bin(variables_of(frontend)))
     words = [str(tmp_path / "model.bin"), str(tmp_path / "folder"), "--seconds", "2", "--layers", "1"]
     assert whisper.main(words) == 0
@@ -119,13 +119,13 @@ def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
         ({"encoder/layer_1/self_attention/linear_0/bias": np.ones(24, "float32")}, "bias of the keys"),
     ],
 )
-def test_encoders_that_the_front_end_cannot_compute_are_refused(frontend, convert, tmp_path, changes, message):
+def test_whisper_encoders_that_the_front_end_cannot_compute_are_refused(frontend, convert, tmp_path, changes, message):
     with input_error(message):
         convert(model_bin(variables_of(frontend) | changes))
     assert not (tmp_path / "folder").exists()
 
 
-def test_a_file_that_is_cut_off_is_refused(frontend, convert):
+def test_a_whisper_model_that_is_cut_off_is_refused_as_damaged(frontend, convert):
     content = model_bin(variables_of(frontend))
     aliases = len(text("decoder/projection/weight") + text("decoder/embeddings/weight")) + 4
     for length in (*range(0, 400), *range(400, len(content) - aliases, 997)):
