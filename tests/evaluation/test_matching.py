@@ -16,8 +16,8 @@ KEY = [
 
 
 def test_matched_trials_have_the_order_of_the_score_file():
-    matched_trials = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
-    assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
+    matched_trials = match(KEY, ["s2", "b1", "b2", "s1"], np.array([1.0, 2.0, 3.0, 4.0]), "eval")
+    assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]
     assert list(matched_trials.bonafide) == [2, 3]
     assert list(matched_trials.spoof) == [1, 4]
 

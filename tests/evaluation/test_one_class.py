@@ -59,7 +59,8 @@ def scores_and_threshold(case, name, system, basis):
 @pytest.mark.parametrize(
     "name, is_error, measure", [("spoof", operator.ge, "one_minus_srr"), ("bonafide", operator.lt, "miss")]
 )
-def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, name, is_error, measure):
+def test_the_error_rate_of_one_class_is_that_at_the_threshold_of_the_development_scores(case, name, is_error, measure):
+    """With its counts, and with Wilson's interval."""
     from scipy.stats import binomtest
 
     report = report_of(case, name, "one", "two")
@@ -72,7 +73,7 @@ def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, nam
         assert row[measure].value == wrong.mean()
 
 
-def test_errors_of_each_attack_are_counted(case):
+def test_errors_of_each_attack_are_counted_at_the_threshold_of_the_development_scores(case):
     report = report_of(case, "spoof", "two")
     scores, threshold = scores_and_threshold(case, "spoof", "two", report.header["transfers"][0]["basis"])
     wrong = scores >= threshold

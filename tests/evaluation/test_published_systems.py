@@ -46,6 +46,7 @@ def evaluated(folder, corpus, *arguments):
 
 
 def test_the_command_gives_the_published_figures_of_2019_la(real_2019, tmp_path, capsys):
+    """Of three systems, in the JSON and, of MoE, on the terminal; of the fusion also by attack."""
     scores = [str(real_2019 / f"{name}.eval.txt") for name in ("MoE", "AASIST", "fusion_weighted")]
     systems = evaluated(tmp_path, "asvspoof2019_la", *scores, "--keys", str(real_2019)).values()
     moe, aasist, fusion = systems
@@ -75,6 +76,7 @@ def progress(shared, tmp_path_factory):
 
 
 def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progress, tmp_path, capsys):
+    """In the JSON and on the terminal."""
     scores = [str(progress / f"{name}.txt") for name in ("LFCC-LCNN", "LFCC-GMM")]
     keys = ["--keys", str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")]
     flags = [*keys, "--phase", "progress", "--allow-partial"]
@@ -103,12 +105,13 @@ def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, ca
 
 
 def test_the_command_gives_the_published_figures_of_in_the_wild_by_both_rules(shared, tmp_path, capsys):
+    """That of the published program of this corpus, and that of a paper by the rule of ASVspoof."""
     source = shared / "real" / "scores" / "in_the_wild"
     key = [line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt")]
     write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},,{row[-1]}\n" for row in key))
     scores = str(write(tmp_path / "SLS.txt", lzma.open(source / "SLS_paper.scores_Wild.txt.xz", "rt").read()))
     (sls,) = evaluated(tmp_path, "in_the_wild", scores, "--keys", str(tmp_path)).values()
-    assert f"{100 * sls['eer']:.6f}" == "7.464455"  # by the rule of the published program of this corpus
+    assert f"{100 * sls['eer']:.6f}" == "7.464455"
     printed = capsys.readouterr().out
     assert "31,779 trials (19,963 bona fide, 11,816 spoof)" in printed
     assert re.search(r"^SLS +7\.464 ", printed, re.MULTILINE)
