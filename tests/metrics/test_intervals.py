@@ -269,13 +269,13 @@ def test_systems_with_the_same_eer_have_no_difference_and_a_p_value_of_1(two_sys
         assert result.p_value == 1
 
 
-def test_p_values_are_never_0():
+def test_the_smallest_p_value_of_99_resamples_is_2_of_100():
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = compare_systems(compute_cllr, *systems, num_resamples=99)
     assert result.p_value == pytest.approx(2 / 100)
 
 
-def test_resamples_without_a_difference_count_half_on_each_side():
+def test_resamples_without_a_difference_count_half_on_each_side_of_a_p_value():
     assert two_sided_p(np.array([0.0] * 90 + [0.1] * 10)) == pytest.approx(2 * 46 / 101)
     assert two_sided_p(np.array([0.0, 0.1, 0.1, -0.1])) == pytest.approx(1.0)
     assert two_sided_p(np.zeros(9)) == 1

@@ -133,13 +133,13 @@ def test_range_eer_equals_that_of_plain_overlaps(utterances, tail):
     assert result.eer == (result.fpr + result.fnr) / 2
 
 
-def test_overlapping_segments_count_once():
+def test_overlapping_segments_count_once_in_the_range_eer():
     apart = ScoredUtterance([-1.0, 1.0, 1.0], [("spoof", 0.0, 0.02)], 0.06)
     twice = apart._replace(segments=[("spoof", 0.01, 0.02), ("spoof", 0.0, 0.015), ("spoof", 0.005, 0.01)])
     assert range_eer([twice], 20) == pytest.approx(range_eer([apart], 20))
 
 
-def test_frames_without_a_label_do_not_count():
+def test_frames_without_a_label_do_not_count_in_the_point_eer():
     assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)
 
 
