@@ -190,7 +190,7 @@ def error():
     return MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
 
 
-def test_an_error_that_a_worker_sends_keeps_its_message(error):
+def test_an_error_that_is_pickled_for_another_process_keeps_its_message(error):
     assert str(pickle.loads(pickle.dumps(error))) == "in line 3, needs `root`; pass `root=…`"
 
 

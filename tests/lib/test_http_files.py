@@ -52,13 +52,12 @@ def only_file(folder):
     return path.name, path.read_bytes()
 
 
-def test_a_fetched_file_keeps_its_published_digest(fetch, tmp_path):
-    """``fetch`` writes the file and returns the digest, in small letters."""
+def test_fetch_writes_the_file_and_returns_its_published_digest_in_small_letters(fetch, tmp_path):
     assert fetch(len(CONTENT), md5=MD5.upper()) == {"md5": MD5}
     assert only_file(tmp_path) == ("a.bin", CONTENT)
 
 
-def test_a_file_without_a_published_digest_gets_its_sha256(fetch):
+def test_fetch_returns_the_sha256_of_a_file_without_a_published_digest(fetch):
     assert fetch() == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
 
@@ -73,7 +72,7 @@ def test_a_download_is_resumed_when_its_connection_breaks(server, fetch, tmp_pat
     assert {headers.get("if-range") for *_, headers in server.requests[1:]} == {'"one"'}
 
 
-def test_the_pause_does_not_grow_while_each_try_brings_a_part(server, fetch, pauses):
+def test_pauses_between_tries_that_each_bring_a_part_do_not_grow(server, fetch, pauses):
     server.broken_after = [2_200_000, 300_000]
     fetch()
     assert pauses == [1.0, 1.0]
