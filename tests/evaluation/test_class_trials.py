@@ -70,7 +70,7 @@ def test_the_result_states_the_field_and_the_aliases_of_a_record(folder, stated)
         assert f"{value} counts as {class_name}" in line
 
 
-def test_aliases_that_join_classes_of_the_key_are_warned_of(folder):
+def test_aliases_that_join_classes_of_the_key_are_warned_of_and_those_that_swap_them_are_not(folder):
     write_class_labels(folder, JOINED)
     result = evaluated(folder)
     source = f"as {folder / 'logits.tsv.json'} says"

@@ -213,7 +213,7 @@ def test_development_trials_whose_alias_is_a_known_class_are_not_omitted(tones, 
     assert len(task.trials("dev")) == 48
 
 
-def test_a_file_of_classes_has_logits_of_all_trials(scored):
+def test_scoring_by_the_judgement_classes_writes_the_logits_of_all_trials(scored):
     table = table_of(scored)
     assert table.names == KNOWN
     assert len(table.ids) == 60
@@ -247,7 +247,7 @@ def test_accuracy_and_macro_f1_of_tones_that_the_detector_tells_apart_are_1(resu
     assert result["macro_f1"].value == 1
 
 
-def test_scores_of_being_known_have_the_figures_of_the_metrics(result, scored):
+def test_auroc_fpr95_and_eer_of_scores_of_being_known_equal_those_of_the_metrics(result, scored):
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
     for row in result.rows("open"):
@@ -517,6 +517,7 @@ def fitted(known_file, detector):
 
 
 def test_calibrate_classes_learns_the_threshold_of_an_averaged_checkpoint(average, dev_logits, calibrate_classes):
+    """Such a checkpoint has none of its own."""
     known_file = calibrate_classes()
     table = table_of(dev_logits)
     is_known, _ = generators_of(table)
@@ -537,7 +538,7 @@ def test_calibrate_classes_finds_the_threshold_of_equal_errors(average, dev_logi
     assert gaps[threshold] == min(gaps.values())
 
 
-def test_equal_errors_require_trials_of_unknown_classes(dev_logits, tones, tmp_path):
+def test_a_threshold_of_equal_errors_requires_trials_of_unknown_classes(dev_logits, tones, tmp_path):
     rows = tones.read_text().splitlines()
     known_only = write(tmp_path / "known.csv", [row for row in rows if "_5000_" not in row and "_0_" not in row])
     with input_error("all trials are of known classes"):
@@ -551,7 +552,7 @@ def test_a_threshold_of_other_classes_than_those_of_the_detector_is_refused(aver
         fitted(known_file, load_detector(average))
 
 
-def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
+def test_posteriors_of_another_program_have_no_energy_as_a_score_of_being_known(scored, tones, tmp_path):
     file = write_posteriors(tmp_path / "posteriors.tsv", table_of(scored))
     labels = Labels("generic", write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack")), "eval")
     result = evaluate(labels, [file])

@@ -152,7 +152,7 @@ def la_key(folder, rows):
     return write(folder / "trial_metadata.txt", lines)
 
 
-def test_the_text_of_a_result_has_its_counts(tmp_path):
+def test_the_text_of_a_result_has_its_numbers_of_trials(tmp_path):
     text = of_list(tmp_path, ["a,real", "b,fake", "c,fake"], {"a": 1, "b": 0, "c": 2}).text()
     assert "3 trials (1 bona fide, 2 spoof)" in text
 
@@ -169,7 +169,7 @@ def test_the_text_of_a_result_has_its_notices(tmp_path):
         assert notice in text
 
 
-def test_trials_are_broken_down_by_one_field_or_two():
+def test_each_value_of_a_field_or_of_a_pair_of_fields_has_the_eer_of_its_trials():
     """A field of the spoofing is compared with all bona fide trials, any other with those of its value."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),

@@ -74,6 +74,6 @@ def test_a_key_without_labelled_trials_of_the_phase_is_refused():
 
 
 @pytest.mark.parametrize("id", ["a.M4A", "/data/eval/a.wav", r"D:\data\a.wav"])
-def test_only_the_stem_of_a_path_is_the_id(id):
+def test_only_the_stem_of_a_path_beside_a_score_is_the_id_of_its_trial(id):
     key = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     assert match(key, [id, "b"], [1.0, 0.0]).by_id == {"a": 1.0, "b": 0.0}

@@ -251,7 +251,7 @@ def compared(tmp_path_factory):
     return result, [*scores.values()], [*rounded.values()]
 
 
-def test_scores_of_two_files_are_compared_by_their_ranks(compared):
+def test_scores_of_two_files_are_compared_by_spearmans_rank_correlation(compared):
     """Equal scores have no rank correlation."""
     result, scores, rounded = compared
     correlations = [row["rank_correlation"].value for row in result.rows("differences")]

@@ -219,7 +219,7 @@ def test_the_size_and_the_digest_of_a_file_of_the_hugging_face_hub_come_from_its
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
 
 
-def test_the_size_of_a_missing_remote_file_is_an_error(server, client):
+def test_asking_for_the_size_of_a_missing_remote_file_is_an_error(server, client):
     server.statuses = [404]
     with input_error("404"):
         client.ask_size_and_digest(RemoteFile(server.url))

@@ -208,7 +208,7 @@ def test_an_interval_of_many_errors_is_that_of_the_draws_not_of_the_number_of_tr
     assert rate_interval(0.2, clustered, 4000) == pytest.approx(wilson_interval(0.2, 400), rel=0.01)
 
 
-def test_an_interval_of_few_errors_is_the_binomial_one():
+def test_an_interval_of_few_errors_is_that_of_wilson():
     for rate in (0.0, 1.0, 0.01):
         assert rate_interval(rate, np.full(50, rate), 100) == wilson_interval(rate, 100)
 

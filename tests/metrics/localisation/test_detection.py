@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from nes2net.metrics.localisation import detection, match_boundaries, overlap_of_segments
 
 
-def test_rates_of_detection_are_computed_from_sums_over_utterances():
+def test_precision_recall_f1_and_overlap_are_computed_from_sums_over_utterances():
     assert detection([[1, 1, 1], [1, 0, 0]]) == (2 / 3, 2 / 3, 2 / 3, 0.5)
 
 
-def test_rates_of_detection_without_a_denominator_are_nan():
+def test_precision_recall_f1_and_overlap_without_a_denominator_are_nan():
     nothing_found = detection([0, 0, 2])
     assert np.isnan(nothing_found.precision)
     assert nothing_found[1:] == (0, 0, 0)
