@@ -202,7 +202,7 @@ def test_the_result_has_the_hashes_of_its_inputs(single, case):
     assert key["trials_sha256"] == hashlib.sha256(trials.encode()).hexdigest()
 
 
-def test_the_key_or_list_that_was_read_is_hashed(case, tmp_path):
+def test_the_result_names_and_hashes_the_key_or_the_list_that_was_read(case, tmp_path):
     def key_of(corpus, keys, scores):
         return evaluated(corpus, keys, scores).header["inputs"][-1]
 

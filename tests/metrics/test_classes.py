@@ -94,6 +94,7 @@ def test_auroc_is_that_of_scikit_learn(known_scores, unknown_scores):
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
 def test_macro_f1_is_that_of_scikit_learn(pairs):
+    """Over the classes of the trials, and over these and the predicted ones."""
     from sklearn.metrics import f1_score
 
     true, predicted = np.transpose(pairs)

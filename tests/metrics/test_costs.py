@@ -24,6 +24,7 @@ TWO = ([1.0, 2.0], [0.0])
 
 
 def test_tandem_weights_equal_their_formulas():
+    """Those of the t-DCF of 2021, and of 2019."""
     rates = AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
     p_target = 0.95 * 0.99
     false_alarm_cost = 0.95 * 0.01 * 10 * 0.2

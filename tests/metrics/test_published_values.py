@@ -160,6 +160,7 @@ def test_the_pooled_eer_and_minimum_dcf_of_ctrsvdd_equal_the_published_ones(ctrs
 
 
 def test_asvspoof5_track_1_equals_the_published_figures(case):
+    """EER, minimum and actual DCF, each with its threshold, and Cllr."""
     result = case.results["asvspoof5_t1"]
     values = result["values"]
     scores = {id: float(score) for id, score in case.table("asv5_cm_score.tsv")[1:]}
@@ -179,6 +180,7 @@ def test_asvspoof5_track_1_equals_the_published_figures(case):
 
 @cases(TRACK_2)
 def test_asvspoof5_track_2_equals_the_published_figures(case):
+    """a-DCF with its threshold, t-EER, and minimum t-DCF."""
     result = case.results["asvspoof5_t2_tandem"]
     values = result["values"]
     key = {(speaker, id): classes for speaker, id, *classes in case.table("asv5_sasv_key.tsv")[1:]}

@@ -37,7 +37,7 @@ def point_case(name):
 
 
 @published
-def test_point_eers_thresholds_and_numbers_of_frames_equal_the_published_ones(point_case):
+def test_point_eers_thresholds_and_numbers_of_frames_equal_those_of_partialspoofs_program(point_case):
     case, resolution, utterances = point_case
     results = measured_eers(utterances, resolution, case["measured_at_ms"])
     assert [result.eer for result in results.values()] == exactly(case["eer"])
@@ -46,7 +46,7 @@ def test_point_eers_thresholds_and_numbers_of_frames_equal_the_published_ones(po
 
 
 @published
-def test_the_eer_of_utterances_by_their_lowest_frame_equals_the_published_one(point_case):
+def test_the_eer_of_utterances_by_their_lowest_frame_equals_that_of_partialspoofs_program(point_case):
     case, resolution, utterances = point_case
     aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
     lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
