@@ -214,6 +214,7 @@ def test_development_trials_whose_alias_is_a_known_class_are_not_omitted(tones, 
 
 
 def test_scoring_by_the_judgement_classes_writes_the_logits_of_all_trials(scored):
+    """Those of the known classes."""
     table = table_of(scored)
     assert table.names == KNOWN
     assert len(table.ids) == 60

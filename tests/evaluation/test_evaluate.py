@@ -65,7 +65,7 @@ def evaluate_ctrsvdd(case):
 
 
 def test_ctrsvdd_has_the_figures_of_the_published_program(case, evaluate_ctrsvdd):
-    """The pooled figures, with and without acesinger; metrics/test_published_values.py has every row of the table."""
+    """Pooled, with and without acesinger, and in the official table; metrics/test_published_values.py has its rows."""
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
     result = evaluate_ctrsvdd()
     rows = {row.labels["part"]: row for row in result.rows("official table")}

@@ -45,6 +45,7 @@ def test_repeated_rows_are_refused_unless_allowed():
 
 
 def test_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed():
+    """That of a trial of another phase is always left out."""
     ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
     scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
     with input_error() as error:

@@ -188,6 +188,8 @@ def test_scores_of_another_detector_than_the_calibrations_are_warned_of(warnings
 
 
 def test_evaluating_the_trials_that_chose_the_threshold_is_warned_of(case, tmp_path):
+    """By their scores, or by a calibration that was learned on them."""
+
     def of(where):
         return transfer_of(case, "good", where=where)
 

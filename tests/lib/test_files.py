@@ -197,7 +197,7 @@ def test_the_next_write_removes_the_temporary_files_of_killed_processes(tmp_path
 
 @has_fork
 @each_writer
-def test_temporary_files_of_all_outputs_in_a_folder_can_be_removed(tmp_path, write):
+def test_temporary_files_of_killed_processes_in_a_folder_can_all_be_removed(tmp_path, write):
     for name in ("a", "b"):
         killed_while_writing(write, tmp_path / name)
     remove_leftovers(tmp_path)

@@ -62,6 +62,7 @@ def test_fetch_returns_the_sha256_of_a_file_without_a_published_digest(fetch):
 
 
 def test_a_download_is_resumed_when_its_connection_breaks(server, fetch, tmp_path):
+    """The rest is asked for on condition that the file is the same."""
     server.broken_after = [2_200_000, 300_000]
     fetch()
     assert only_file(tmp_path) == ("a.bin", CONTENT)
@@ -170,8 +171,7 @@ def test_errors_that_another_try_cannot_mend_are_raised_at_once(server, fetch, p
     assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
 
 
-def test_a_file_without_end_is_refused(server, fetch, tmp_path, monkeypatch):
-    """What came of it is removed."""
+def test_a_file_that_is_sent_without_end_is_refused_and_removed(server, fetch, tmp_path, monkeypatch):
     monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
     server.extra_headers = {"Content-Length": ""}
     with input_error("sends more than the 2,000,000 bytes announced or possible"):

@@ -90,7 +90,7 @@ def test_a_name_of_a_data_set_on_the_hub_becomes_an_address():
     assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"
 
 
-def test_addresses_are_recognised_as_remote():
+def test_addresses_of_remote_files_are_told_from_local_paths():
     assert all(map(is_remote, ("s3://b/a.tar", Path("https://h/a.tar"), "hub:OWNER/NAME")))
     assert not is_remote("data/a.parquet")
     assert not is_remote(Path("C:/a.parquet"))

@@ -210,7 +210,7 @@ def test_workers_end_when_the_main_process_is_killed():
         time.sleep(0.1)
 
 
-def test_errors_of_workers_are_raised_outside_the_main_thread():
+def test_errors_of_workers_are_raised_also_outside_the_main_thread():
     """An error of the data, and that of a reader that was killed."""
 
     def fail():

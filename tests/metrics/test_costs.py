@@ -70,7 +70,7 @@ def test_dcfs_and_cllrs_refuse_nan_scores():
             metric([1.0], [np.nan])
 
 
-def test_a_cost_of_0_is_refused():
+def test_the_minimum_dcf_refuses_a_cost_of_0():
     with input_error("`c_fa` must be a cost above 0, not 0"):
         compute_min_dcf([1.0, 2.0], [0.0], c_fa=0)
 
