@@ -8,8 +8,8 @@ from nes2net.evaluation.key import Labels
 from nes2net.scoring.judgement import ScoreFile
 
 
-def test_labels_of_the_key_win_over_those_of_the_corpus_in_the_record(tmp_path):
-    """The corpus labels only the trials that the key lacks; a trial that neither labels is left out."""
+def test_embedded_trials_are_labelled_by_the_key_or_else_by_the_corpus_in_their_record(tmp_path):
+    """A trial that neither labels is no example of a class."""
     columns = "path,label,vocoder,split"
     corpus = write(tmp_path / "corpus.csv", [columns, "a.wav,spoof,old,train", "b.wav,spoof,other,train"])
     labels = write(tmp_path / "key.csv", [columns, "a.wav,spoof,new,eval"])

@@ -45,7 +45,7 @@ def evaluated(folder, *files, **settings):
     return evaluate(Labels("generic", folder / "key.csv", "all"), paths, num_resamples=5, **settings)
 
 
-def test_without_a_record_the_class_is_the_attack(folder):
+def test_without_a_record_the_class_of_a_trial_is_its_attack_and_the_result_says_so(folder):
     result = evaluated(folder)
     assert result["accuracy"].value == 0.5
     assert "logits: the class of a trial is its attack, by default; no aliases" in result.lines
@@ -70,7 +70,7 @@ def test_the_result_states_the_field_and_the_aliases_of_a_record(folder, stated)
         assert f"{value} counts as {class_name}" in line
 
 
-def test_aliases_that_join_classes_of_the_key_are_warned_of(folder):
+def test_aliases_that_join_classes_of_the_key_are_warned_of_and_those_that_swap_them_are_not(folder):
     write_class_labels(folder, JOINED)
     result = evaluated(folder)
     source = f"as {folder / 'logits.tsv.json'} says"
@@ -110,14 +110,14 @@ def test_a_class_field_without_classes_of_the_detector_is_refused(folder):
         evaluated(folder, class_field="family")
 
 
-def test_spaces_around_class_names_are_ignored(folder):
+def test_spaces_around_names_of_classes_and_ids_of_trials_are_ignored(folder):
     write(folder / "logits.tsv", logits_of([" A01", "A02 ", " A03 "], id=" u{} "))
     result = evaluated(folder)
     assert result.header["classes"]["logits"] == list(ATTACKS)
     assert result["accuracy"].value == 0.5
 
 
-def test_classes_that_differ_only_in_case_are_warned_of(folder):
+def test_classes_of_the_detector_that_differ_from_those_of_the_key_only_in_case_are_warned_of(folder):
     write(folder / "logits.tsv", logits_of(("a01", "A02", "A03")))
     hint = "logits: A01 of the key differ from classes of the detector only in case or spaces, and are unknown"
     assert evaluated(folder).warnings == [hint]
@@ -137,11 +137,14 @@ def test_a_table_of_scores_is_not_taken_for_classes(tmp_path, header):
     assert ScoreFile.of(scores).judgement.name == "scores"
 
 
-def test_classes_of_another_program_give_scores_unless_bona_fide_is_missing(tmp_path):
+def test_the_score_of_a_trial_by_logits_of_classes_is_its_log_odds_of_bona_fide(tmp_path):
     logits = write(tmp_path / "logits.tsv", "utterance\tA01\tA02\tbonafide\nu0\t0\t0\t2\n")
     ids, scores = scores_of(logits)
     assert ids == ["u0"]
     assert scores == pytest.approx(2 - np.log(2))
-    write(logits, "utterance\tA01\tA02\nu0\t0\t0\n")
+
+
+def test_logits_of_classes_without_bona_fide_give_no_score(tmp_path):
+    logits = write(tmp_path / "logits.tsv", "utterance\tA01\tA02\nu0\t0\t0\n")
     with input_error("none of the classes is bona fide, so the logits give no score"):
         scores_of(logits)

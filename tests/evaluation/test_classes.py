@@ -157,7 +157,8 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_training_records_errors_of_classes_and_no_eer(run):
+def test_the_history_of_a_training_for_source_tracing_has_errors_of_classes_and_no_eer(run):
+    """The errors are 0: a detector tells these tones apart."""
     last_epoch = history_of(run)[-1]
     assert last_epoch["val_trace_f1_error_wo_aug"] == 0
     assert last_epoch["val_trace_error_wo_aug"] == 0
@@ -165,25 +166,27 @@ def test_training_records_errors_of_classes_and_no_eer(run):
         assert "eer" not in name
 
 
-def test_the_checkpoint_of_training_names_the_classes_and_their_field(tracer):
+def test_a_checkpoint_of_source_tracing_names_its_classes_and_their_field(tracer):
     assert tracer.classes == KNOWN
     assert tracer.provenance.class_labels["field"] == "vocoder"
 
 
-def test_a_tracer_is_not_scored_without_its_judgement(checkpoint, tones, tmp_path, capsys):
+def test_a_detector_of_classes_without_bona_fide_is_scored_only_by_the_judgement_classes(
+    checkpoint, tones, tmp_path, capsys
+):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
     assert main(command) == 2
     assert "use the --judgement classes" in capsys.readouterr().err
 
 
-def test_development_trials_of_unknown_classes_are_omitted(tones, tmp_path, capsys):
+def test_development_trials_of_unknown_classes_are_omitted_with_a_note(tones, tmp_path, capsys):
     task = create_task(recipe_of(tones, tmp_path))
     task.trials("train")
     assert len(task.trials("dev")) == 36
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
-def test_a_tracer_that_knows_bona_fide_gives_the_scores_that_its_logits_give(tones, tmp_path):
+def test_a_detector_of_classes_with_bona_fide_gives_the_scores_that_its_logits_give(tones, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
     model = folder / "epoch_4.pth"
     out = score_classes(tones, model, tmp_path / "classes.tsv")
@@ -199,18 +202,19 @@ def test_a_tracer_that_knows_bona_fide_gives_the_scores_that_its_logits_give(ton
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
     ],
 )
-def test_a_task_whose_field_gives_no_classes_or_too_small_ones_is_refused(tones, tmp_path, task, message):
+def test_training_by_a_field_that_gives_no_classes_or_too_small_ones_is_refused(tones, tmp_path, task, message):
     with input_error(message):
         create_task(recipe_of(tones, tmp_path, task)).trials("train")
 
 
-def test_trials_of_an_alias_count_as_their_class(tones, tmp_path):
+def test_development_trials_whose_alias_is_a_known_class_are_not_omitted(tones, tmp_path):
     task = create_task(recipe_of(tones, tmp_path, {"aliases": {"D": "A lower"}}))
     task.trials("train")
     assert len(task.trials("dev")) == 48
 
 
-def test_a_file_of_classes_has_logits_of_all_trials(scored):
+def test_scoring_by_the_judgement_classes_writes_the_logits_of_all_trials(scored):
+    """Those of the known classes."""
     table = table_of(scored)
     assert table.names == KNOWN
     assert len(table.ids) == 60
@@ -228,7 +232,7 @@ def test_logits_of_classes_are_told_as_the_posteriors_of_the_detector(scored, tr
     assert list(posteriors.values()) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_a_file_without_a_record_is_recognised_by_its_first_line(scored, tmp_path):
+def test_a_file_of_classes_without_a_record_is_recognised_by_its_first_line(scored, tmp_path):
     copy = shutil.copy(scored, tmp_path / "copy.tsv")
     assert isinstance(ScoreFile.of(copy).judgement, Classes)
     assert table_of(copy).names == KNOWN
@@ -239,12 +243,12 @@ def result(evaluated):
     return evaluated(num_resamples=200)
 
 
-def test_trials_of_known_classes_are_named_without_error(result):
+def test_accuracy_and_macro_f1_of_tones_that_the_detector_tells_apart_are_1(result):
     assert result["accuracy"].value == 1
     assert result["macro_f1"].value == 1
 
 
-def test_scores_of_being_known_have_the_figures_of_the_metrics(result, scored):
+def test_auroc_fpr95_and_eer_of_scores_of_being_known_equal_those_of_the_metrics(result, scored):
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
     for row in result.rows("open"):
@@ -256,7 +260,7 @@ def test_scores_of_being_known_have_the_figures_of_the_metrics(result, scored):
         assert row.value("eer") == metrics.compute_eer(known_scores, unknown_scores, "roc")[0]
 
 
-def test_trials_of_known_and_of_unknown_classes_are_counted(result):
+def test_trials_of_known_and_of_unknown_classes_and_those_left_out_are_counted(result):
     assert result.header["num_known"] == 36
     assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
@@ -265,7 +269,7 @@ def test_trials_of_known_and_of_unknown_classes_are_counted(result):
     assert row.value("num_trials") == 12
 
 
-def test_trials_below_the_threshold_are_unknown(result, scored, tracer):
+def test_trials_below_the_threshold_of_being_known_count_as_unknown(result, scored, tracer):
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
     threshold = decisions.KnownThreshold.read(tracer.provenance.class_labels["known"])
@@ -295,7 +299,7 @@ def test_the_knn_score_of_being_known_compares_a_trial_with_training_trials(eval
     assert row.value("auroc") == metrics.auroc(known_scores, unknown_scores)
 
 
-def test_scores_of_being_known_require_embeddings_of_both_sets(evaluated, embeddings):
+def test_the_knn_score_of_being_known_requires_embeddings_of_both_sets(evaluated, embeddings):
     training, evaluation = embeddings
     for reference, message in (
         ((training,), "no embedding of 60 evaluated trials"),
@@ -325,10 +329,11 @@ def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", 
 
 
 def test_training_trials_are_labelled_by_the_record_of_their_embeddings(embedded):
+    """The key lacks them, and all scores that compare with labelled trials are computed."""
     assert list(compared(embedded))[-3:] == ["knn", "mahalanobis", "nsd"]
 
 
-def test_embeddings_with_the_name_of_the_logits_are_found(embedded):
+def test_embeddings_beside_logits_of_the_same_name_need_not_be_named(embedded):
     expected = compared(embedded)
     for path in embedded.glob("eval.npy*"):
         path.rename(path.with_name(path.name.replace("eval", "classes")))
@@ -372,7 +377,7 @@ def test_bona_fide_counts_as_unknown_if_asked_for(evaluated):
     assert {row.labels["unknown class"] for row in result.rows("unknown")} == {"D", "bonafide"}
 
 
-def test_the_one_against_rest_eer_is_computed_if_it_is_named(result, evaluated):
+def test_the_one_against_rest_eer_is_computed_only_if_it_is_named(result, evaluated):
     assert "one_against_rest_eer" not in result.rows("closed")[0].figures
     assert evaluated(metrics=["one_against_rest_eer"])["one_against_rest_eer"].value == 0
 
@@ -402,8 +407,8 @@ def verification_eer(embeddings, enrolled, frequencies):
     return metrics.compute_eer(scores[is_target], scores[~is_target])[0]
 
 
-def test_trials_are_verified_by_their_embeddings(embeddings, labels):
-    """Each trial is compared with the mean of each class of training; a trial of D is of another class."""
+def test_verification_compares_each_spoofed_trial_with_the_mean_embedding_of_each_class(embeddings, labels):
+    """A trial of D is of another class than every model."""
     training, evaluation = embeddings
     result = evaluate(labels, [evaluation], reference=(training,), num_resamples=20)
     pairs = [[row.value("num_targets"), row.value("num_nontargets")] for row in result.rows("verification")]
@@ -420,8 +425,9 @@ def test_verification_requires_embeddings_of_enrolled_and_of_evaluated_trials(em
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
 
 
-def test_enrolled_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
-    """A trial may enrol in several models of a class, as in STOPA: all pairs of trials and models are pooled."""
+@pytest.fixture(scope="module")
+def enrolled(checkpoint, tones, tmp_path_factory):
+    """Embeddings of training and evaluation, and their result: one trial enrols in two models of a class, as in STOPA."""
     key = tones.with_name("models.csv")
     models = {"train_300_0.wav": "one all", "train_300_1.wav": "all", "train_900_0.wav": "other"}
     rows = ["path,label,vocoder,split,enrolment_models"]
@@ -430,15 +436,22 @@ def test_enrolled_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path
         if enrolment or line.startswith("eval"):
             rows.append(f"{line},{enrolment}")
     write(key, rows)
-    training, evaluation = embed(key, checkpoint, tmp_path)
-    labels = Labels("generic", key, "eval")
-    result = evaluate(labels, [evaluation], reference=(training,))
+    files = embed(key, checkpoint, tmp_path_factory.mktemp("enrolled"))
+    return files, evaluate(Labels("generic", key, "eval"), [files[1]], reference=files[:1])
+
+
+def test_each_enrolled_model_has_a_row(enrolled):
+    _, result = enrolled
     assert [row.labels["enrolled model"] for row in result.rows("by_model")] == ["all", "one", "other"]
+
+
+def test_all_pairs_of_trials_and_enrolled_models_of_several_sizes_are_pooled(enrolled):
+    files, result = enrolled
     pooled = result.rows("verification")[0]
     assert pooled.value("num_targets") == 12 * 2 + 12
     assert pooled.value("num_nontargets") == 48 * 3 - 36
-    enrolled = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
-    assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
+    models = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
+    assert pooled.value("eer") == verification_eer(files, models, ["300", "300", "900"])
 
 
 def test_an_enrolled_model_of_two_classes_is_refused(embeddings, tones, tmp_path):
@@ -450,7 +463,7 @@ def test_an_enrolled_model_of_two_classes_is_refused(embeddings, tones, tmp_path
         evaluate(Labels("generic", key, "eval"), [evaluation], reference=(training,))
 
 
-def test_page_and_json_have_the_confusions_of_classes(result, tmp_path):
+def test_the_page_and_the_json_of_a_result_have_the_confusions_of_classes(result, tmp_path):
     Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
     facts = read_json(tmp_path / "page.json")
     assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
@@ -472,7 +485,7 @@ def test_predict_compares_the_score_of_being_known_with_the_threshold(tracer, to
         assert 0 < known["p"] <= 1
 
 
-def test_a_trial_below_the_threshold_is_none_of_the_known_classes():
+def test_a_trial_below_the_threshold_is_called_none_of_the_known_with_the_nearest_class():
     known = {"is_known": False, "p": 0.01, "score": 0.0, "threshold": 1.0}
     told = {"class": "B, middle", "posteriors": {}, "known": known}
     assert Classes(KNOWN).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
@@ -505,6 +518,7 @@ def fitted(known_file, detector):
 
 
 def test_calibrate_classes_learns_the_threshold_of_an_averaged_checkpoint(average, dev_logits, calibrate_classes):
+    """Such a checkpoint has none of its own."""
     known_file = calibrate_classes()
     table = table_of(dev_logits)
     is_known, _ = generators_of(table)
@@ -525,21 +539,21 @@ def test_calibrate_classes_finds_the_threshold_of_equal_errors(average, dev_logi
     assert gaps[threshold] == min(gaps.values())
 
 
-def test_equal_errors_require_trials_of_unknown_classes(dev_logits, tones, tmp_path):
+def test_a_threshold_of_equal_errors_requires_trials_of_unknown_classes(dev_logits, tones, tmp_path):
     rows = tones.read_text().splitlines()
     known_only = write(tmp_path / "known.csv", [row for row in rows if "_5000_" not in row and "_0_" not in row])
     with input_error("all trials are of known classes"):
         known_classes(Labels("generic", known_only, "dev"), dev_logits, equal_errors=True, allow_partial=True)
 
 
-def test_known_classes_of_another_detector_are_refused(average, calibrate_classes):
+def test_a_threshold_of_other_classes_than_those_of_the_detector_is_refused(average, calibrate_classes):
     known_file = calibrate_classes()
     known_file.write_text(known_file.read_text().replace("A lower", "A"))
     with input_error("this one has A lower, B, middle, C=higher"):
         fitted(known_file, load_detector(average))
 
 
-def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
+def test_posteriors_of_another_program_have_no_energy_as_a_score_of_being_known(scored, tones, tmp_path):
     file = write_posteriors(tmp_path / "posteriors.tsv", table_of(scored))
     labels = Labels("generic", write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack")), "eval")
     result = evaluate(labels, [file])
@@ -568,7 +582,7 @@ def test_logits_that_are_not_finite_are_refused(scored, labels, tmp_path):
         evaluate(labels, [file])
 
 
-def test_detectors_of_spoofs_have_no_classes():
+def test_the_judgement_classes_refuses_a_detector_that_only_tells_bona_fide_from_spoof():
     with input_error("only tells bona fide from spoof"):
         Classes().fit_to(Detector.from_config(MODEL))
 
@@ -579,8 +593,7 @@ def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
         Classes(KNOWN).table(file)
 
 
-def test_intervals_of_scores_equal_those_of_resampled_trials():
-    """A multinomial draw of counts is a bootstrap of trials; means over unknown classes draw the classes, too."""
+def test_the_interval_of_the_auroc_equals_that_of_resampled_trials_and_unknown_classes():
     rng = default_rng(0)
     known_scores = rng.normal(2, 1, 300)
     groups = [rng.normal(mean, 1, 100) for mean in (-1, 0, 1, 2)]
@@ -594,7 +607,7 @@ def test_intervals_of_scores_equal_those_of_resampled_trials():
     assert intervals["auroc"].interval == pytest.approx(expected, abs=0.02)
 
 
-def test_intervals_of_confusions_equal_those_of_drawn_trials():
+def test_the_interval_of_the_accuracy_of_a_confusion_equals_that_of_drawn_trials():
     rng = default_rng(0)
     confusion = np.array([[40, 10], [20, 30]])
     figure = Resamples(2000, 0).of_confusion({"accuracy": Rule(metrics.accuracy, 100)}, confusion)["accuracy"]
@@ -602,7 +615,7 @@ def test_intervals_of_confusions_equal_those_of_drawn_trials():
     assert figure.interval == pytest.approx(metrics.rate_interval(0.7, accuracies / 100, 100), abs=0.011)
 
 
-def test_a_prediction_states_the_error_rate_of_the_classes(tracer, tones):
+def test_a_prediction_of_a_class_states_how_often_the_detector_was_wrong_in_development(tracer, tones):
     (error,) = [figure["value"] for figure in tracer.provenance.figures if figure["measure"] == "error"]
     (prediction,) = predict(tracer, [tones.parent / "eval_900_0.wav"], "classes").rows
     assert prediction.words.endswith(f"it was wrong on {100 * error:.0f} % of its development trials")

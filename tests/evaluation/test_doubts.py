@@ -35,12 +35,12 @@ def labels_of(folder):
     return Labels("generic", folder / "key.csv", "all")
 
 
-def test_evaluate_doubts_scores_of_the_predicted_class(folder):
+def test_evaluate_notes_that_scores_seem_to_be_those_of_the_predicted_class(folder):
     result = evaluate(labels_of(folder), [folder / "predicted.csv"], num_resamples=5)
     assert any(note.startswith(DOUBT) for note in result.notes)
 
 
-def test_learning_and_applying_a_calibration_doubt_scores_of_the_predicted_class(folder, capsys):
+def test_calibration_notes_that_scores_it_learns_from_or_converts_seem_to_be_of_the_predicted_class(folder, capsys):
     learned = calibrate(labels_of(folder), [folder / "bonafide.csv"]).calibration
     assert capsys.readouterr().err == ""
     calibrate(labels_of(folder), [folder / "predicted.csv"], allow_inverted=True)

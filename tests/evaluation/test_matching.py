@@ -16,8 +16,8 @@ KEY = [
 
 
 def test_matched_trials_have_the_order_of_the_score_file():
-    matched_trials = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
-    assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
+    matched_trials = match(KEY, ["s2", "b1", "b2", "s1"], np.array([1.0, 2.0, 3.0, 4.0]), "eval")
+    assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]
     assert list(matched_trials.bonafide) == [2, 3]
     assert list(matched_trials.spoof) == [1, 4]
 
@@ -45,6 +45,7 @@ def test_repeated_rows_are_refused_unless_allowed():
 
 
 def test_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed():
+    """That of a trial of another phase is always left out."""
     ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
     scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
     with input_error() as error:
@@ -74,6 +75,6 @@ def test_a_key_without_labelled_trials_of_the_phase_is_refused():
 
 
 @pytest.mark.parametrize("id", ["a.M4A", "/data/eval/a.wav", r"D:\data\a.wav"])
-def test_only_the_stem_of_a_path_is_the_id(id):
+def test_only_the_stem_of_a_path_beside_a_score_is_the_id_of_its_trial(id):
     key = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     assert match(key, [id, "b"], [1.0, 0.0]).by_id == {"a": 1.0, "b": 0.0}

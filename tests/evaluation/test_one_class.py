@@ -59,7 +59,8 @@ def scores_and_threshold(case, name, system, basis):
 @pytest.mark.parametrize(
     "name, is_error, measure", [("spoof", operator.ge, "one_minus_srr"), ("bonafide", operator.lt, "miss")]
 )
-def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, name, is_error, measure):
+def test_the_error_rate_of_one_class_is_that_at_the_threshold_of_the_development_scores(case, name, is_error, measure):
+    """With its counts, and with Wilson's interval."""
     from scipy.stats import binomtest
 
     report = report_of(case, name, "one", "two")
@@ -72,7 +73,7 @@ def test_errors_are_counted_at_the_threshold_of_the_development_scores(case, nam
         assert row[measure].value == wrong.mean()
 
 
-def test_errors_of_each_attack_are_counted(case):
+def test_errors_of_each_attack_are_counted_at_the_threshold_of_the_development_scores(case):
     report = report_of(case, "spoof", "two")
     scores, threshold = scores_and_threshold(case, "spoof", "two", report.header["transfers"][0]["basis"])
     wrong = scores >= threshold
@@ -99,7 +100,7 @@ def test_sets_of_one_class_and_of_both_have_the_same_figures_in_either_order(cas
     assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
 
 
-def test_scores_of_only_a_part_of_the_trials_are_warned_of(case):
+def test_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_a_warning(case):
     write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     report = report_of(case, "spoof", "half", allow_partial=True)

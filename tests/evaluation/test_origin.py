@@ -92,17 +92,22 @@ def test_a_record_of_changed_scores_is_not_read(tmp_path):
     assert read_record(scores) is None
 
 
+def scored_by_record(folder, run, resolution):
+    """The detector and the settings that a record of this run and resolution names."""
+    write_record(folder / "good.txt", run={"model": "a", "dtype": "float32", **run}, resolution_ms=resolution)
+    return read_scored_by(read_record(folder / "good.txt"))
+
+
 def test_the_detector_and_its_settings_are_read_from_the_record(tmp_path):
-    """A record without a length names no detector; a resolution that is no number is left out."""
-    for run, resolution, expected in (
-        ({"num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
-        ({"num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
-        ({}, None, None),
-    ):
-        facts = {"model": "a", "dtype": "float32", **run}
-        write_record(tmp_path / "good.txt", run=facts, resolution_ms=resolution)
-        record = read_record(tmp_path / "good.txt")
-        assert read_scored_by(record) == expected, run
+    assert scored_by_record(tmp_path, {"num_samples": None}, 40) == ScoredBy("a", "float32", None, 40.0)
+
+
+def test_a_resolution_in_the_record_that_is_no_number_is_left_out(tmp_path):
+    assert scored_by_record(tmp_path, {"num_samples": 9}, "20") == ScoredBy("a", "float32", 9)
+
+
+def test_a_record_without_the_length_that_was_scored_names_no_detector(tmp_path):
+    assert scored_by_record(tmp_path, {}, None) is None
 
 
 def test_scores_of_trials_that_the_detector_has_seen_are_warned_of(case):
@@ -210,6 +215,7 @@ def test_training_data_can_be_stated_without_folders():
 
 
 def test_training_data_that_nobody_states_are_called_unstated():
+    """In the warning of scores, and in the line on the training of a detector."""
     (line,) = uses_in_words(Provenance("spectra_aasist"), "in_the_wild", "eval")
     assert line == "scores of spectra_aasist on in_the_wild may say nothing: nobody states what it was trained on"
     assert training_in_words(Provenance("spectra_aasist")).startswith(
@@ -245,7 +251,7 @@ def compared(tmp_path_factory):
     return result, [*scores.values()], [*rounded.values()]
 
 
-def test_scores_of_two_files_are_compared_by_their_ranks(compared):
+def test_scores_of_two_files_are_compared_by_spearmans_rank_correlation(compared):
     """Equal scores have no rank correlation."""
     result, scores, rounded = compared
     correlations = [row["rank_correlation"].value for row in result.rows("differences")]

@@ -101,22 +101,22 @@ def test_a_clear_difference_has_an_interval_below_0_and_a_small_p_value(several)
     assert good_and_useless["p_value"].value < 0.05
 
 
-def test_the_page_of_several_systems_has_their_differences(several, pages):
+def test_the_page_of_several_systems_has_the_difference_of_the_eers_of_a_pair(several, pages):
     difference = several.rows("differences")[1]["difference"].value
     text = f"{100 * difference:+.2f}".replace("-", "−")
     assert sum(cell.startswith(text) for cell in Page(pages[1]).cells) == 1
 
 
 @pytest.fixture
-def strip():
+def frames_plot():
     """The SVG of 1,000 frames in 10 s with the score 1, but one of them 0, and of a threshold of 0.25."""
     scores = np.ones(1000)
     scores[501] = 0
     return strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
 
 
-def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_place(strip):
-    (points,) = re.findall(r'points="([^"]*)"', strip)
+def test_a_plot_of_many_frame_scores_has_the_lowest_score_of_neighbours_at_their_place(frames_plot):
+    (points,) = re.findall(r'points="([^"]*)"', frames_plot)
     lines = [[float(number) for number in point.split(",")] for point in points.split()]
     assert len(lines) == 1000
     assert lines[0] == [0, 0]
@@ -124,9 +124,9 @@ def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_plac
     assert [point for point in lines if point[1]] == [[500, 100], [502, 100]]
 
 
-def test_a_strip_marks_the_spoofed_segment_and_the_threshold(strip):
-    assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in strip
-    assert 'y1="75.0"' in strip
+def test_a_plot_of_frame_scores_marks_the_spoofed_segment_and_the_threshold(frames_plot):
+    assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in frames_plot
+    assert 'y1="75.0"' in frames_plot
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_differences_from_the_official_trials_are_named(single, case, register_c
     assert report.header["differences_from_official_trials"] == []
 
 
-def test_the_speaker_verification_system_is_named(tmp_path, register_corpus):
+def test_the_page_names_the_speaker_verification_system(tmp_path, register_corpus):
     """It is the organisers' only if its scores are as many as theirs."""
     protocol = "".join(f"s u{n} - {'- bonafide' if n % 2 else 'A07 spoof'}\n" for n in range(40))
     write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", protocol)
@@ -202,7 +202,7 @@ def test_the_result_has_the_hashes_of_its_inputs(single, case):
     assert key["trials_sha256"] == hashlib.sha256(trials.encode()).hexdigest()
 
 
-def test_the_key_or_list_that_was_read_is_hashed(case, tmp_path):
+def test_the_result_names_and_hashes_the_key_or_the_list_that_was_read(case, tmp_path):
     def key_of(corpus, keys, scores):
         return evaluated(corpus, keys, scores).header["inputs"][-1]
 
@@ -220,7 +220,7 @@ def test_the_key_or_list_that_was_read_is_hashed(case, tmp_path):
 # Safety, and the same bytes every time
 
 
-def test_text_from_files_is_escaped(tmp_path):
+def test_text_from_files_is_escaped_on_the_page(tmp_path):
     attack = HOSTILE.replace(" ", "")
     folder = make_case(tmp_path / "a&b", attacks=(attack, "A08"))
     hostile = folder / "<img src=x onerror=alert(1)>.txt"

@@ -18,11 +18,11 @@ def histograms(result):
     return [plot.svg for plot in plots]
 
 
-def test_a_histogram_of_few_scores_shows_all():
+def test_the_axis_of_a_histogram_of_few_scores_holds_all():
     assert score_range([np.array([1.0, 2, 3]), np.array([-1.0, 0])]) == (-1, 3)
 
 
-def test_a_histogram_of_many_scores_omits_the_extremes():
+def test_the_axis_of_a_histogram_of_many_scores_omits_a_thousandth_of_a_class_at_each_end():
     many = [RNG.normal(size=100_000), RNG.normal(5, 1, 100_000)]
     low, high = score_range(many)
     assert (np.mean(many[0] < low), np.mean(many[1] > high)) == pytest.approx((0.001, 0.001), abs=1e-4)

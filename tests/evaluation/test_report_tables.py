@@ -15,7 +15,7 @@ from nes2net.evaluation.writers import grid, latex, latex_text, markdown, text_l
 SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
 
-def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, tmp_path):
+def test_the_best_figure_of_a_column_is_marked_only_if_it_is_certain(case, several, tmp_path):
     """It is if the interval of its difference from the next figure, of at least 40 resamples, lies below 0."""
 
     def marks(result, name, table="systems"):
@@ -81,6 +81,9 @@ def test_nothing_is_marked_as_the_best_of_one_system_or_of_systems_with_other_tr
 def test_the_result_gives_a_figure_by_its_name(several):
     assert several["eer"] == several.rows("systems")[0]["eer"]
     assert several["p_value"].value > 0
+
+
+def test_the_result_has_no_figure_of_an_unknown_name(several):
     with pytest.raises(KeyError, match="no figure 'macro_f1'"):
         several["macro_f1"]
 
@@ -93,6 +96,7 @@ def hostile(tmp_path_factory):
 
 
 def test_latex_escapes_special_characters(hostile):
+    """And the rows of each table have as many cells as columns."""
     text = latex(hostile.printed)
     # 2 tables of figures, a difference; the heads of 2 breakdowns and an attack; 2 rows by attack and codec, and the attack
     # of 2 systems there

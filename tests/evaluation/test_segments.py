@@ -48,12 +48,11 @@ def golden_corpus(tmp_path, register_corpus):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_eers_of_frames_utterances_and_seconds_equal_the_reference_numbers(golden_corpus, name):
+def test_eers_thresholds_and_sizes_of_frames_utterances_and_seconds_equal_the_reference_numbers(golden_corpus, name):
     """Those of frames and of utterances are of PartialSpoof's program, those of seconds of the definition of that EER."""
     case = zoo.read("localisation_point_eer")[name]
     seconds = zoo.read("localisation_range_eer")[name]["exact"]
     result = evaluate_segments(*golden_corpus(name), num_resamples=2)
-    assert result.header["truth"] == RTTM
     assert result.header["num_utterances"] == len(case["utterances"])
     *points, utterance, range_based = result.rows("rates")
     assert [int(row.labels["of"].split()[0]) for row in points] == case["measured_at_ms"]
@@ -65,6 +64,10 @@ def test_eers_of_frames_utterances_and_seconds_equal_the_reference_numbers(golde
     assert own_resolution.value("num_spoof") == case["num_spoof"]
     assert range_based["eer"].value == pytest.approx(seconds["eer"], abs=1e-9)
     assert result.header["seconds"][1] == pytest.approx(seconds["spoof_seconds"], abs=1e-9)
+
+
+def test_the_result_says_that_seconds_are_measured_by_rttm(golden_corpus):
+    assert evaluate_segments(*golden_corpus("a20"), num_resamples=2).header["truth"] == RTTM
 
 
 def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
@@ -82,6 +85,7 @@ def test_detection_is_measured_at_a_threshold_that_is_asked_for(golden_corpus):
 
 
 def test_frame_scores_that_do_not_fit_are_omitted_only_if_allowed(golden_corpus):
+    """The result is then called partial."""
     corpus, [scores], root = golden_corpus("a20")
     text = scores.read_text()
     ids = list(dict.fromkeys(line.split()[0] for line in text.splitlines()))
@@ -121,7 +125,7 @@ def test_frames_of_one_class_are_refused(golden_corpus):
         evaluate_segments(corpus, [scores], root, num_resamples=2)
 
 
-def test_utterances_of_one_class_have_no_eer(golden_corpus):
+def test_utterances_of_one_class_have_no_eer_and_a_note_says_so(golden_corpus):
     corpus, [scores], root = golden_corpus("a20")
     truth = np.load(root / "database" / "segment_labels" / "eval_seglab_0.01.npy", allow_pickle=True).item()
     protocol = root / "database" / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt"

@@ -115,7 +115,7 @@ def test_figures_at_a_transferred_threshold_equal_those_of_the_metrics(case, tra
         assert {name: row.row.value(name) for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
-def test_intervals_equal_those_of_speakers_drawn_by_hand(case, transfer):
+def test_intervals_of_figures_at_a_transferred_threshold_equal_those_of_speakers_drawn_by_hand(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row = transfer.sets[1]
     keys = str(case / "trial_metadata.txt")
@@ -188,6 +188,8 @@ def test_scores_of_another_detector_than_the_calibrations_are_warned_of(warnings
 
 
 def test_evaluating_the_trials_that_chose_the_threshold_is_warned_of(case, tmp_path):
+    """By their scores, or by a calibration that was learned on them."""
+
     def of(where):
         return transfer_of(case, "good", where=where)
 
@@ -213,10 +215,13 @@ def shifted(case):
     return transfer_of(case, "good")
 
 
-def test_a_threshold_of_shifted_scores_is_too_high(shifted):
+def test_at_the_operating_point_eer_the_hter_of_development_scores_is_their_eer(shifted):
+    assert shifted.sets[0].row.value("hter_lost") == pytest.approx(0, abs=1e-12)
+
+
+def test_a_threshold_of_higher_development_scores_lies_above_that_of_the_eer_of_the_test_set(shifted):
     """So the half total error rate is above the EER, which it equals at the threshold of the test set's EER."""
-    development, row = shifted.sets
-    assert development.row.value("hter_lost") == pytest.approx(0, abs=1e-12)
+    row = shifted.sets[1]
     assert row.row.value("hter") > row.row.value("eer")
     assert row.row.value("eer_llr") < shifted.decider.llr_threshold
     assert metrics.compute_rates(*row.llrs, row.row.value("eer_llr")).hter == pytest.approx(row.row.value("eer"))

@@ -19,6 +19,7 @@ def key():
 
 
 def test_values_of_a_column_are_numbered_in_their_order(key):
+    """That of the alphabet; a trial without a value has the number -1."""
     assert key.column("attack").numbers.tolist() == [1, 0, -1]
     assert key.column("attack").values == ["A07", "A08"]
     assert key.column("room").numbers.tolist() == [0, -1, -1]

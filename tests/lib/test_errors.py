@@ -65,7 +65,7 @@ def test_messages_of_the_library_name_no_flags(messages):
 
 
 def test_every_setting_in_a_message_exists(messages):
-    """Each name in backticks is a flag of a program or a key of recipes."""
+    """Each name in backticks is a flag of a program, a key of a recipe, or an argument of Python."""
     commands = build_parser().commands().values()
     existing_names = {
         name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()
@@ -190,7 +190,7 @@ def error():
     return MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
 
 
-def test_an_error_that_a_worker_sends_keeps_its_message(error):
+def test_an_error_that_is_pickled_for_another_process_keeps_its_message(error):
     assert str(pickle.loads(pickle.dumps(error))) == "in line 3, needs `root`; pass `root=…`"
 
 

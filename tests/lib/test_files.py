@@ -65,7 +65,7 @@ def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_afterwards(tmp_pa
     assert done[1:] == ["replaced", str(tmp_path.resolve())]
 
 
-def test_the_folder_of_a_file_in_a_series_is_flushed_only_with_the_next_file(tmp_path, done):
+def test_the_folder_of_a_file_in_a_series_is_flushed_only_with_a_file_outside_the_series(tmp_path, done):
     with replacing(tmp_path / "shard.parquet", durable=True, in_series=True) as temporary:
         temporary.write_bytes(b"1")
     assert ".shard.parquet." in done[0]
@@ -197,7 +197,7 @@ def test_the_next_write_removes_the_temporary_files_of_killed_processes(tmp_path
 
 @has_fork
 @each_writer
-def test_temporary_files_of_all_outputs_in_a_folder_can_be_removed(tmp_path, write):
+def test_temporary_files_of_killed_processes_in_a_folder_can_all_be_removed(tmp_path, write):
     for name in ("a", "b"):
         killed_while_writing(write, tmp_path / name)
     remove_leftovers(tmp_path)

@@ -52,17 +52,17 @@ def only_file(folder):
     return path.name, path.read_bytes()
 
 
-def test_a_fetched_file_keeps_its_published_digest(fetch, tmp_path):
-    """``fetch`` writes the file and returns the digest, in small letters."""
+def test_fetch_writes_the_file_and_returns_its_published_digest_in_small_letters(fetch, tmp_path):
     assert fetch(len(CONTENT), md5=MD5.upper()) == {"md5": MD5}
     assert only_file(tmp_path) == ("a.bin", CONTENT)
 
 
-def test_a_file_without_a_published_digest_gets_its_sha256(fetch):
+def test_fetch_returns_the_sha256_of_a_file_without_a_published_digest(fetch):
     assert fetch() == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
 
 def test_a_download_is_resumed_when_its_connection_breaks(server, fetch, tmp_path):
+    """The rest is asked for on condition that the file is the same."""
     server.broken_after = [2_200_000, 300_000]
     fetch()
     assert only_file(tmp_path) == ("a.bin", CONTENT)
@@ -73,7 +73,7 @@ def test_a_download_is_resumed_when_its_connection_breaks(server, fetch, tmp_pat
     assert {headers.get("if-range") for *_, headers in server.requests[1:]} == {'"one"'}
 
 
-def test_the_pause_does_not_grow_while_each_try_brings_a_part(server, fetch, pauses):
+def test_pauses_between_tries_that_each_bring_a_part_do_not_grow(server, fetch, pauses):
     server.broken_after = [2_200_000, 300_000]
     fetch()
     assert pauses == [1.0, 1.0]
@@ -171,8 +171,7 @@ def test_errors_that_another_try_cannot_mend_are_raised_at_once(server, fetch, p
     assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
 
 
-def test_a_file_without_end_is_refused(server, fetch, tmp_path, monkeypatch):
-    """What came of it is removed."""
+def test_a_file_that_is_sent_without_end_is_refused_and_removed(server, fetch, tmp_path, monkeypatch):
     monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
     server.extra_headers = {"Content-Length": ""}
     with input_error("sends more than the 2,000,000 bytes announced or possible"):
@@ -193,11 +192,15 @@ def test_a_redirection_to_another_address_is_followed(server, fetch, tmp_path):
     assert only_file(tmp_path) == ("a.bin", CONTENT)
 
 
-def test_a_server_that_does_not_answer_is_named_after_six_tries(fetch, pauses):
-    """The pauses between them double."""
+def test_a_server_that_does_not_answer_is_named_after_six_tries(fetch):
     with pytest.raises(
         Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what has come is kept"
     ):
+        fetch(url="http://127.0.0.1:9/a")
+
+
+def test_pauses_between_tries_that_bring_nothing_double(fetch, pauses):
+    with pytest.raises(Unfinished):
         fetch(url="http://127.0.0.1:9/a")
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 
@@ -220,7 +223,7 @@ def test_the_size_and_the_digest_of_a_file_of_the_hugging_face_hub_come_from_its
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
 
 
-def test_the_size_of_a_missing_remote_file_is_an_error(server, client):
+def test_asking_for_the_size_of_a_missing_remote_file_is_an_error(server, client):
     server.statuses = [404]
     with input_error("404"):
         client.ask_size_and_digest(RemoteFile(server.url))

@@ -12,6 +12,7 @@ from nes2net.lib.http_server import Listener, address_of, is_loopback, listening
 
 
 def test_a_server_that_other_machines_can_reach_has_the_names_of_its_machine():
+    """Behind the name that it is given, if any; a server at a loopback address has none."""
     hostname = socket.gethostname()
     assert names_at("127.0.0.1") == []
     assert names_at("::1") == []
@@ -103,7 +104,7 @@ def no_free_descriptor():
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_without_a_free_descriptor_a_connection_waits(listener, caplog):
+def test_without_a_free_file_descriptor_a_connection_waits_to_be_accepted(listener, caplog):
     client = socket.create_connection(listener.getsockname(), PATIENCE)
     accepted = []
     thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
@@ -115,7 +116,7 @@ def test_without_a_free_descriptor_a_connection_waits(listener, caplog):
     assert accepted[0][1] == client.getsockname()
 
 
-def test_without_a_free_descriptor_a_socket_that_does_not_block_raises_blocking_io_error(listener):
+def test_without_a_free_file_descriptor_a_socket_that_does_not_block_raises_blocking_io_error(listener):
     """asyncio expects this error."""
     listener.setblocking(False)
     with socket.create_connection(listener.getsockname(), PATIENCE), no_free_descriptor():

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes are 
 
 
 @pytest.mark.parametrize("mode", ["ab", "wb", "r+b"])
-def test_pipes_in_place_of_run_files_are_refused(tmp_path, mode):
+def test_a_pipe_in_place_of_a_log_or_of_a_lock_is_refused(tmp_path, mode):
     """Opening a pipe would wait for its other end."""
     path = tmp_path / "a.log"
     os.mkfifo(path)

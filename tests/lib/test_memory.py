@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import input_error
 
-from nes2net.lib.this_process import enough_memory, is_out_of_memory
+from nes2net.lib.this_process import enough_memory
 
 
 def test_a_lack_of_memory_becomes_an_error_that_says_what_was_too_large():
@@ -15,9 +15,8 @@ def test_a_lack_of_memory_becomes_an_error_that_says_what_was_too_large():
         lambda: bytearray(1 << 62),
         lambda: mmap(-1, 1 << 60),
     ):
-        with input_error("too large for it") as caught, enough_memory(lambda: "too large for it"):
+        with input_error("too large for it"), enough_memory(lambda: "too large for it"):
             take()
-        assert is_out_of_memory(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError("a")])

@@ -33,7 +33,7 @@ def test_plain_data_is_accepted():
         ([object()], "a value of type object"),
     ],
 )
-def test_data_that_are_too_large_or_not_plain_are_refused(value, message):
+def test_data_that_are_too_large_too_deep_or_not_plain_are_refused(value, message):
     with input_error(f"^this (has|is|was) {message}"):
         check_plain(value, "this")
 

@@ -38,6 +38,7 @@ def test_progress_is_printed_as_lines_without_a_terminal(capsys, monkeypatch):
 
 
 def test_the_interval_of_progress_lines_can_be_set(capsys, monkeypatch):
+    """In seconds, by a variable of the environment; 0 turns them off."""
     assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
 
 

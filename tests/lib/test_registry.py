@@ -39,7 +39,7 @@ def registry_of_two_packages(tmp_path, monkeypatch):
     )
 
 
-def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packages):
+def test_a_name_of_two_packages_is_refused_only_when_it_is_used(registry_of_two_packages):
     assert registry_of_two_packages.get("theirs") is MeanLinear
     message = (
         "back-end 'mine' is added by first-parts 1.0 (first:Mine) and by second-parts 0.2 (second:Mine): uninstall"
@@ -52,7 +52,7 @@ def test_a_package_cannot_replace_a_built_in_part(registry_of_two_packages):
     assert registry_of_two_packages.get("own") is InputError
 
 
-def test_a_part_with_a_built_in_name_is_reported_once(registry_of_two_packages, capsys):
+def test_a_part_of_a_package_with_a_built_in_name_is_reported_once(registry_of_two_packages, capsys):
     registry_of_two_packages.get("own")
     assert (
         "back-end 'own' is built into nes2net, so that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err

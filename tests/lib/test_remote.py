@@ -57,7 +57,7 @@ def test_a_block_of_a_remote_file_is_fetched_once(store, address):
     assert len(gets(store)) == 4  # from the folder
 
 
-def test_parts_that_a_file_object_shall_hold_are_fetched_once(store, address):
+def test_parts_of_a_remote_file_that_its_object_shall_hold_are_fetched_once(store, address):
     """A large part comes by one request, a small one with its block."""
     file = open_remote(address, 1000)
     file.hold([(10, 4000), (5100, 20), (5200, 30)])
@@ -81,13 +81,16 @@ def test_credentials_in_an_address_are_refused_without_printing_them(address):
     assert "secret" not in str(caught.value)
 
 
-def test_a_path_of_an_address_and_a_name_on_the_hub_become_addresses():
-    """A path of an address has one slash after the scheme."""
+def test_a_path_made_of_an_address_becomes_the_address_again():
+    """A path has one slash after the scheme."""
     assert address_of(Path("s3://bucket/a.parquet")) == "s3://bucket/a.parquet"
+
+
+def test_a_name_of_a_data_set_on_the_hub_becomes_an_address():
     assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"
 
 
-def test_addresses_are_recognised_as_remote():
+def test_addresses_of_remote_files_are_told_from_local_paths():
     assert all(map(is_remote, ("s3://b/a.tar", Path("https://h/a.tar"), "hub:OWNER/NAME")))
     assert not is_remote("data/a.parquet")
     assert not is_remote(Path("C:/a.parquet"))

@@ -20,7 +20,8 @@ def log_as(caplog):
     return make
 
 
-def test_a_warning_of_a_library_is_logged_once_a_minute(log_as, caplog, monkeypatch):
+def test_a_line_of_a_library_logs_one_warning_or_error_a_minute(log_as, caplog, monkeypatch):
+    """Whatever its arguments."""
     logger = log_as("library.once")
     seconds = 0.0
     monkeypatch.setattr(repeated_logs.time, "monotonic", lambda: seconds)
@@ -42,10 +43,16 @@ def test_a_repeated_traceback_is_logged_once(log_as, caplog):
     assert len(caplog.records) == 1
 
 
-def test_messages_of_the_package_without_a_traceback_are_never_dropped(log_as, caplog):
+def test_warnings_of_the_package_from_one_line_are_all_logged_if_their_words_differ(log_as, caplog):
     logger = log_as("nes2net.notes")
-    logger.setLevel(logging.INFO)
     for note in ("one", "two"):
         logger.warning("note: %s", note)
+    assert caplog.messages == ["note: one", "note: two"]
+
+
+def test_repeated_messages_below_warnings_are_all_logged(log_as, caplog):
+    logger = log_as("nes2net.requests")
+    logger.setLevel(logging.INFO)
+    for _ in range(2):
         logger.info("request")
-    assert caplog.messages == ["note: one", "request", "note: two", "request"]
+    assert caplog.messages == ["request", "request"]

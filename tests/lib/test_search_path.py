@@ -50,6 +50,7 @@ def script(folder, text):
 
 
 def test_decoding_processes_use_no_code_of_the_current_folder(corpus, tmp_path):
+    """Neither those of `nes2net data check` nor those of the server."""
     assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
     text = """
     from pathlib import Path
@@ -71,8 +72,7 @@ def test_workers_under_spawn_use_no_code_of_the_current_folder(corpus, tmp_path)
     assert run(script(tmp_path, text), corpus) == "[[1], [2]]\n"
 
 
-def test_python_command_uses_no_code_of_the_current_folder(corpus, tmp_path):
-    """It gives its arguments, this nes2net, and the folders of PYTHONPATH to the processes of an experiment."""
+def test_python_command_gives_arguments_nes2net_and_pythonpath_but_no_code_of_the_current_folder(corpus, tmp_path):
     write(tmp_path / "modules" / "of_the_user.py", "NAME = 'mine'")
     code = "import nes2net, of_the_user, multiprocessing; print(sys.argv[1:], of_the_user.NAME, nes2net.__file__)"
     words = [*python_command(code), "run", "--jobs", "2"]
@@ -102,7 +102,8 @@ def test_drawing_uses_the_matplotlib_settings_of_the_user_not_of_the_current_fol
     assert run(words, corpus, MATPLOTLIBRC=str(tmp_path / "settings")) == "False 11.0\n"
 
 
-def test_no_module_imports_matplotlib_with_the_settings_of_the_current_folder():
+def test_only_the_module_pictures_imports_matplotlib():
+    """It leaves out the settings of the current folder."""
     importing = re.compile(r"^ *(from|import) matplotlib\b", re.MULTILINE)
     modules = (REPOSITORY / "nes2net").rglob("*.py")
     assert [path.name for path in modules if importing.search(path.read_text(encoding="utf-8"))] == ["pictures.py"]

@@ -104,6 +104,7 @@ assert not left, left
 
 @pytest.mark.slow
 def test_with_little_shared_memory_the_same_batches_come_with_one_warning():
+    """It says what to change; nothing stays in /dev/shm."""
     process = with_shm("512k", SMALL)
     stderr = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, stderr
@@ -115,7 +116,7 @@ def test_with_little_shared_memory_the_same_batches_come_with_one_warning():
 
 
 @pytest.mark.parametrize("number", [0, 9])
-def test_a_killed_worker_is_reported(number):
+def test_a_killed_worker_is_reported_with_a_hint_on_memory(number):
     with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
         numbers(loader(Numbers(number, kill)))
 
@@ -153,7 +154,7 @@ def test_a_signal_before_waiting_ends_waiting_for_hanging_workers(soon):
         numbers(loader(Numbers(0, hang)))
 
 
-def test_a_worker_may_end_while_signal_handlers_are_restored(monkeypatch):
+def test_signal_handlers_are_restored_though_a_worker_ends_meanwhile(monkeypatch):
     """A handler that stayed would raise whenever any process of this one ends."""
     before = signal.getsignal(signal.SIGCHLD)
     put = signal.signal
@@ -209,7 +210,7 @@ def test_workers_end_when_the_main_process_is_killed():
         time.sleep(0.1)
 
 
-def test_errors_of_workers_are_raised_outside_the_main_thread():
+def test_errors_of_workers_are_raised_also_outside_the_main_thread():
     """An error of the data, and that of a reader that was killed."""
 
     def fail():

@@ -69,7 +69,7 @@ def test_macro_f1_equals_that_of_at_add():
 
 @pytest.mark.parametrize("case", TIES, ids=lambda case: case["name"])
 def test_open_set_figures_of_tied_scores_equal_the_golden_ones(case):
-    """AUROC, FPR95 and EER, as scikit-learn computes them."""
+    """AUROC and FPR95 as scikit-learn computes them, and the EER by five rules."""
     known_scores = np.array(case["known"])
     unknown_scores = np.array(case["unknown"])
     expected = case["expected"]
@@ -94,6 +94,7 @@ def test_auroc_is_that_of_scikit_learn(known_scores, unknown_scores):
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
 def test_macro_f1_is_that_of_scikit_learn(pairs):
+    """Over the classes of the trials, and over these and the predicted ones."""
     from sklearn.metrics import f1_score
 
     true, predicted = np.transpose(pairs)
@@ -103,7 +104,7 @@ def test_macro_f1_is_that_of_scikit_learn(pairs):
     assert macro_f1(confusion, "union") == pytest.approx(expected_f1())
 
 
-def test_a_class_out_of_range_is_refused():
+def test_a_confusion_refuses_the_number_of_a_class_out_of_range():
     with input_error("numbers from 0 to 1"):
         confusion_matrix([0, 2], [0, 1], 2)
 

@@ -24,6 +24,7 @@ TWO = ([1.0, 2.0], [0.0])
 
 
 def test_tandem_weights_equal_their_formulas():
+    """Those of the t-DCF of 2021, and of 2019."""
     rates = AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
     p_target = 0.95 * 0.99
     false_alarm_cost = 0.95 * 0.01 * 10 * 0.2
@@ -63,13 +64,13 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
     assert compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)
 
 
-def test_costs_refuse_nan_scores():
+def test_dcfs_and_cllrs_refuse_nan_scores():
     for metric in (compute_min_dcf, compute_act_dcf, compute_cllr, compute_min_cllr):
         with input_error("1 of 1 spoof scores are NaN"):
             metric([1.0], [np.nan])
 
 
-def test_a_cost_of_0_is_refused():
+def test_the_minimum_dcf_refuses_a_cost_of_0():
     with input_error("`c_fa` must be a cost above 0, not 0"):
         compute_min_dcf([1.0, 2.0], [0.0], c_fa=0)
 

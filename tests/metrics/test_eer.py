@@ -31,7 +31,7 @@ def eer_by_definition(bonafide, spoof):
 
 
 @given(tied_scores, tied_scores)
-def test_the_eer_by_the_asvspoof_rule_equals_its_definition(bonafide, spoof):
+def test_eer_and_threshold_by_the_asvspoof_rule_equal_their_definition(bonafide, spoof):
     assert compute_eer(bonafide, spoof) == eer_by_definition(bonafide, spoof)
 
 
@@ -49,7 +49,7 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_classes_without_overlap_have_an_eer_of_0(method):
+def test_by_every_rule_classes_without_overlap_have_an_eer_of_0(method):
     assert compute_eer([2.0, 3.0], [0.0, 1.0], method)[0] == 0
 
 
@@ -59,7 +59,7 @@ def test_if_all_scores_are_equal_the_eer_is_that_of_the_published_program_of_the
     assert compute_eer([1.0] * 3, [1.0] * 5, method)[0] == eer
 
 
-def test_every_rule_refuses_a_class_without_scores_or_with_nan():
+def test_every_rule_of_the_eer_refuses_no_bona_fide_scores_and_nan_among_them():
     for method in METHODS:
         with input_error("no bona fide scores"):
             compute_eer([], [1.0], method)
@@ -92,7 +92,7 @@ TIES = {
 
 
 @pytest.mark.parametrize("ties", TIES)
-def test_the_eer_by_the_arena_rule_equals_that_of_the_arenas_client(ties):
+def test_eer_and_threshold_by_the_arena_rule_equal_those_of_the_arenas_client(ties):
     rng = np.random.default_rng(0)
     for _ in range(250):
         shift = rng.uniform(-1, 3)

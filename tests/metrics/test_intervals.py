@@ -208,7 +208,7 @@ def test_an_interval_of_many_errors_is_that_of_the_draws_not_of_the_number_of_tr
     assert rate_interval(0.2, clustered, 4000) == pytest.approx(wilson_interval(0.2, 400), rel=0.01)
 
 
-def test_an_interval_of_few_errors_is_the_binomial_one():
+def test_an_interval_of_few_errors_is_that_of_wilson():
     for rate in (0.0, 1.0, 0.01):
         assert rate_interval(rate, np.full(50, rate), 100) == wilson_interval(rate, 100)
 
@@ -269,13 +269,13 @@ def test_systems_with_the_same_eer_have_no_difference_and_a_p_value_of_1(two_sys
         assert result.p_value == 1
 
 
-def test_p_values_are_never_0():
+def test_the_smallest_p_value_of_99_resamples_is_2_of_100():
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = compare_systems(compute_cllr, *systems, num_resamples=99)
     assert result.p_value == pytest.approx(2 / 100)
 
 
-def test_resamples_without_a_difference_count_half_on_each_side():
+def test_resamples_without_a_difference_count_half_on_each_side_of_a_p_value():
     assert two_sided_p(np.array([0.0] * 90 + [0.1] * 10)) == pytest.approx(2 * 46 / 101)
     assert two_sided_p(np.array([0.0, 0.1, 0.1, -0.1])) == pytest.approx(1.0)
     assert two_sided_p(np.zeros(9)) == 1

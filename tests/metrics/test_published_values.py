@@ -52,7 +52,7 @@ def phases(case):
     return [(values, case.by_class("LA", phase), case.asv(phase)) for phase, values in case.values("evaluate_2021_LA:")]
 
 
-def test_eers_of_2021_la_equal_the_published_ones(phases):
+def test_eers_and_thresholds_of_2021_la_equal_the_published_ones(phases):
     for values, classes, _ in phases:
         assert compute_eer(*classes) == exactly((values["eer"], values["eer_threshold"]))
 
@@ -97,7 +97,7 @@ def test_the_t_dcf_of_fewer_than_three_distinct_scores_is_refused_as_by_the_publ
             compute_min_tdcf(*classes, *asv, version=version)
 
 
-def test_the_eer_of_2021_df_equals_the_published_one(case):
+def test_eers_and_thresholds_of_2021_df_equal_the_published_ones(case):
     for phase, values in case.values("evaluate_2021_DF:"):
         assert compute_eer(*case.by_class("DF", phase)) == exactly((values["eer"], values["threshold"]))
 
@@ -160,6 +160,7 @@ def test_the_pooled_eer_and_minimum_dcf_of_ctrsvdd_equal_the_published_ones(ctrs
 
 
 def test_asvspoof5_track_1_equals_the_published_figures(case):
+    """EER, minimum and actual DCF, each with its threshold, and Cllr."""
     result = case.results["asvspoof5_t1"]
     values = result["values"]
     scores = {id: float(score) for id, score in case.table("asv5_cm_score.tsv")[1:]}
@@ -179,6 +180,7 @@ def test_asvspoof5_track_1_equals_the_published_figures(case):
 
 @cases(TRACK_2)
 def test_asvspoof5_track_2_equals_the_published_figures(case):
+    """a-DCF with its threshold, t-EER, and minimum t-DCF."""
     result = case.results["asvspoof5_t2_tandem"]
     values = result["values"]
     key = {(speaker, id): classes for speaker, id, *classes in case.table("asv5_sasv_key.tsv")[1:]}
@@ -210,7 +212,7 @@ def test_a_dcf_and_t_eer_of_tied_scores_equal_the_published_ones():
 
 
 @cases(TRAINING_CODE_2019)
-def test_2019_figures_of_the_training_code_are_reproduced(case):
+def test_2019_eers_and_t_dcf_equal_those_of_the_published_code_of_aasist(case):
     values = case.results["clovaai_2019_calculate_tDCF_EER"]["values"]
     scores_of_attacks = defaultdict(list)  # bona fide under "-"
     for _, attack, _, score in case.table("clova2019_cm.txt"):

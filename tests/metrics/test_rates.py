@@ -47,7 +47,7 @@ def test_draws_of_rates_equal_those_of_trials_drawn_by_hand(classes):
     np.testing.assert_allclose(bootstrap, drawn, atol=1e-12)
 
 
-def test_a_rate_varies_like_that_of_the_stated_number_of_independent_trials():
+def test_numbers_of_trials_behind_rates_of_one_class_and_of_both_equal_their_formulas():
     """Of 40 bona fide and 60 spoofed trials; 4 / (1/40 + 1/60) for a mean of both classes."""
     numbers = num_trials_by_rate(40, 60)
     expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120, "macro_f1": 96}

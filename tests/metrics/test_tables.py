@@ -3,7 +3,7 @@
 from nes2net import metrics
 
 
-def test_a_row_that_lacks_a_class_has_no_eer_and_no_minimum_dcf():
+def test_only_a_row_of_the_ctrsvdd_table_that_lacks_a_class_has_no_eer_and_no_minimum_dcf():
     sources = ["kising", "acesinger", "kising", "opencpop"]
     attacks = ["-", "-", "A14", "A09"]
     rows = metrics.ctrsvdd_rows([2.0, 1.0, 0.0, -1.0], [True, True, False, False], sources, attacks)

@@ -17,7 +17,7 @@ from nes2net.metrics.localisation.frames import (
 )
 
 
-def test_labels_are_pooled_as_published():
+def test_labels_are_pooled_to_longer_frames_as_by_partialspoofs_code():
     cases = zoo.read("localisation_labels")["pooling"]
     for case in cases:
         for resolution in RESOLUTIONS:
@@ -27,8 +27,8 @@ def test_labels_are_pooled_as_published():
 
 
 @pytest.mark.parametrize("how, num_left_over", [("min", 1), ("mean", 0), ("max", 0)])
-def test_coarser_scores_and_labels_are_the_published_ones(how, num_left_over):
-    """With mean and maximum, the published left-over frame has its score and label exchanged: it is not compared."""
+def test_scores_and_labels_of_longer_frames_are_those_of_partialspoofs_code(how, num_left_over):
+    """With mean and maximum, its left-over frame has its score and label exchanged: it is not compared."""
     for case in zoo.read("localisation_labels")["conversions"]:
         scores = case["scores"].numpy()
         labels = case["labels"].numpy()
@@ -41,7 +41,7 @@ def test_coarser_scores_and_labels_are_the_published_ones(how, num_left_over):
                 assert len(values) == len(published)
 
 
-def test_finer_scores_and_labels_are_the_published_ones():
+def test_scores_and_labels_of_shorter_frames_are_those_of_partialspoofs_code():
     for case in zoo.read("localisation_labels")["conversions"]:
         finer_scores = refine_scores(case["scores"].numpy(), 2)
         scores, labels = align(finer_scores, frame_labels(case["segments"], 10, case["duration"]))

@@ -43,7 +43,9 @@ def plain(metric, count, num_resamples, seed):
     "count, frames, digits, draws", [(3, 5, 1, 70), (8, 40, 0, 15), (40, 60, 2, 15), (40, 60, 9, 15)]
 )
 @pytest.mark.parametrize("seed, tail", [(0, "bonafide"), (1, "last")])
-def test_intervals_equal_those_of_utterances_resampled_by_hand(count, frames, digits, draws, seed, tail):
+def test_intervals_of_point_and_range_eer_equal_those_of_utterances_resampled_by_hand(
+    count, frames, digits, draws, seed, tail
+):
     utterances, labels = drawn(count, frames, seed, digits)
     scores = [u.scores for u in utterances]
     settings = {"num_resamples": draws, "confidence": 0.9, "seed": seed}
@@ -60,7 +62,7 @@ def test_intervals_equal_those_of_utterances_resampled_by_hand(count, frames, di
     assert point_eer_interval(scores, labels, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
 
 
-def test_scores_that_never_reach_equal_rates_have_an_interval():
+def test_scores_whose_error_rates_are_never_equal_have_an_interval_of_the_range_eer():
     early = ScoredUtterance([-1.0, 1.0], [("spoof", 0.02, 1.0)], 4.0)
     interval = range_eer_interval([early] * 3, 20, num_resamples=5)
     assert interval == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)

@@ -66,7 +66,8 @@ def test_a_malformed_line_of_reco2dur_is_refused_with_its_number(tmp_path):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
 
-def test_rttm_files_of_nist_are_read(tmp_path):
+def test_rttm_files_as_those_of_nist_are_read(tmp_path):
+    """Comments and SPKR-INFO lines are skipped, and the last two fields may be missing."""
     lines = [
         ";; made by another program",
         "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA> <NA>",

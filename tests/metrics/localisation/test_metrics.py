@@ -37,7 +37,7 @@ def point_case(name):
 
 
 @published
-def test_point_eers_thresholds_and_numbers_of_frames_equal_the_published_ones(point_case):
+def test_point_eers_thresholds_and_numbers_of_frames_equal_those_of_partialspoofs_program(point_case):
     case, resolution, utterances = point_case
     results = measured_eers(utterances, resolution, case["measured_at_ms"])
     assert [result.eer for result in results.values()] == exactly(case["eer"])
@@ -46,7 +46,7 @@ def test_point_eers_thresholds_and_numbers_of_frames_equal_the_published_ones(po
 
 
 @published
-def test_the_eer_of_utterances_by_their_lowest_frame_equals_the_published_one(point_case):
+def test_the_eer_of_utterances_by_their_lowest_frame_equals_that_of_partialspoofs_program(point_case):
     case, resolution, utterances = point_case
     aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
     lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
@@ -133,13 +133,13 @@ def test_range_eer_equals_that_of_plain_overlaps(utterances, tail):
     assert result.eer == (result.fpr + result.fnr) / 2
 
 
-def test_overlapping_segments_count_once():
+def test_overlapping_segments_count_once_in_the_range_eer():
     apart = ScoredUtterance([-1.0, 1.0, 1.0], [("spoof", 0.0, 0.02)], 0.06)
     twice = apart._replace(segments=[("spoof", 0.01, 0.02), ("spoof", 0.0, 0.015), ("spoof", 0.005, 0.01)])
     assert range_eer([twice], 20) == pytest.approx(range_eer([apart], 20))
 
 
-def test_frames_without_a_label_do_not_count():
+def test_frames_without_a_label_do_not_count_in_the_point_eer():
     assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)
 
 

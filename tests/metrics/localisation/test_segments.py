@@ -11,7 +11,7 @@ from nes2net.metrics.localisation import RESOLUTIONS, Segment, frame_labels, map
 ROUNDING = {"partialspoof": "floor", "wedefense": "round"}
 
 
-def test_labels_of_frames_are_the_published_ones():
+def test_labels_of_frames_from_segments_are_those_of_partialspoofs_and_wedefenses_code():
     for case in zoo.read("localisation_labels")["segments_to_frames"]:
         for resolution in RESOLUTIONS:
             for rule, last in ROUNDING.items():
@@ -31,7 +31,7 @@ def test_segments_of_frames_touch_and_differ_in_label(labels, resolution):
 
 
 @of_any_labels
-def test_segments_of_frames_give_the_same_frames(labels, resolution):
+def test_segments_of_frames_give_the_same_labels_of_frames(labels, resolution):
     segments = segments_of_frames(labels, resolution)
     duration = len(labels) * resolution / 1000
     for rule in ("partialspoof", "wedefense"):
@@ -43,8 +43,8 @@ def test_by_the_rule_start_a_frame_that_starts_in_no_segment_has_no_label():
     assert frame_labels(segments, 20, 0.09, "start").tolist() == [1, 1, 0, -1, -1]
 
 
-def test_adjacent_segments_of_one_label_are_merged():
-    """By their new labels; a segment of less than 0.1 ms between them is dropped."""
+def test_adjacent_segments_whose_new_labels_are_equal_are_merged():
+    """A segment of less than 0.1 ms between them is dropped."""
     names = {"A01": "spoof", "A02": "spoof", "real": "bonafide"}
     segments = [("A02", 0.5, 1.0), ("A01", 0.0, 0.5), ("real", 1.0, 1.00005), ("A01", 1.0, 1.5), ("A01", 1.6, 2.0)]
     assert map_segments(segments, names) == [Segment("spoof", 0.0, 1.5), Segment("spoof", 1.6, 2.0)]

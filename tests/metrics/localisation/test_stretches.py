@@ -61,16 +61,16 @@ def test_scores_are_compared_with_the_threshold_in_double_precision():
     assert fake_stretches(np.full(9, 0.1, np.float32), 20, 0.18, StretchRule(0.1, 0.0)) == []
 
 
-def test_settings_of_a_rule_that_are_not_given_depend_on_its_kind_of_score():
+def test_settings_of_a_rule_of_stretches_that_are_not_given_depend_on_its_kind_of_score():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
     assert StretchRule.of("cosine") == (0.5, 0.1, 0.1)
 
 
-def test_settings_of_a_rule_that_are_given_replace_those_of_its_kind_of_score():
+def test_settings_of_a_rule_of_stretches_that_are_given_replace_those_of_its_kind_of_score():
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
 
 
-def test_impossible_scores_of_frames_are_refused():
+def test_scores_of_frames_that_are_not_finite_or_not_one_row_are_refused():
     rule = StretchRule(0.0, 0.0)
     with input_error("1 of 1 scores of frames are not finite"):
         fake_stretches([math.nan], 20, 1.0, rule)
