@@ -103,7 +103,7 @@ def test_an_unknown_kind_of_adapter_is_refused_before_data_is_read(recipe, tmp_p
     refused(nowhere, "`train.adapt`: kind must be one of lora, .* did you mean 'lora'")
 
 
-def test_adapted_epochs_are_averaged_after_the_run_folder_was_moved(recipe, dev_trials, tmp_path):
+def test_an_average_of_adapted_epochs_is_made_and_read_after_the_run_folder_was_moved(recipe, dev_trials, tmp_path):
     values = recipe({"adapt": LORA, "keep": "all", "epochs": 2})
     train(values, "cpu")
     folder = shutil.move(tmp_path / "models" / values.tag, tmp_path / "moved")

@@ -103,9 +103,8 @@ def test_a_run_in_fp32_or_bf16_is_resumed_to_the_same_bits_with_and_without_a_gr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("graph", ["auto", "never"])
-def test_a_step_whose_loss_is_not_finite_changes_no_weight_with_or_without_a_graph(outcomes, graph):
-    assert outcomes["not finite"][graph]["changed"] == []
+def test_a_step_whose_loss_is_not_finite_changes_no_weight_with_or_without_a_graph(outcomes):
+    assert [step["changed"] for step in outcomes["not finite"].values()] == [[], []]
 
 
 @pytest.mark.slow
@@ -129,17 +128,14 @@ def test_a_loss_that_changes_from_step_to_step_undeclared_ends_the_run_with_the_
 
 @pytest.mark.slow
 def test_runs_with_their_validations_equal_runs_without_graphs(outcomes):
-    for precision in ("fp32", "bf16"):
-        assert outcomes["runs"][precision]["same"], precision
+    assert [run["same"] for run in outcomes["runs"].values()] == [True, True]
 
 
 @pytest.mark.slow
 def test_each_epoch_of_a_run_records_a_graph_of_its_steps_and_one_for_its_validation(outcomes):
-    for precision in ("fp32", "bf16"):
-        assert outcomes["runs"][precision]["recorded"] == 4, precision  # of two epochs
+    assert [run["recorded"] for run in outcomes["runs"].values()] == [4, 4]  # of two epochs
 
 
 @pytest.mark.slow
 def test_a_run_says_once_that_its_steps_are_captured_as_a_graph(outcomes):
-    for precision in ("fp32", "bf16"):
-        assert outcomes["runs"][precision]["lines"] == ["steps are captured as a CUDA graph"], precision
+    assert [run["lines"] for run in outcomes["runs"].values()] == [["steps are captured as a CUDA graph"]] * 2
