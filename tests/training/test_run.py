@@ -124,6 +124,7 @@ def test_another_seed_trains_other_weights(recipe):
 
 
 def test_a_folder_that_holds_another_run_is_refused(recipe):
+    """Even if the recipe in it is empty or gone."""
     file = train(recipe(train={"epochs": 1})) / "recipe.yaml"
     another = recipe(train={"epochs": 1, "weight_decay": 0.1})
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
@@ -161,7 +162,7 @@ def test_recipes_that_cannot_be_trained_are_refused_before_anything_is_written(r
     assert not (tmp_path / "models").exists()
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(recipe):
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step_and_utterances(recipe):
     message = r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"
     refused(recipe(train={"lr": 1e30}), message)
 

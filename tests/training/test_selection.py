@@ -60,6 +60,7 @@ def write_run(selection, recipe):
 
 
 def test_by_default_the_development_losses_with_and_without_augmentation_select_epochs():
+    """Only the loss without it if the run or its validation has no augmentation."""
     assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
     assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
@@ -96,7 +97,7 @@ def test_the_best_of_equal_epochs_is_the_first_or_the_last_as_the_recipe_says(tm
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [2, 3, 4]), ("first", [1, 2, 3])])
-def test_the_epochs_of_an_offered_average_rank_first_or_last_among_equals_as_the_recipe_says(tmp_path, ties, expected):
+def test_an_offered_average_of_equal_epochs_has_the_first_or_the_last_as_the_recipe_says(tmp_path, ties, expected):
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 4)
     write_run(selection, f"validation: {{ties: {ties}}}")

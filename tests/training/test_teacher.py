@@ -74,7 +74,7 @@ def test_a_student_is_trained_and_validated_only_on_bona_fide_speech(student, de
 
 
 @pytest.mark.parametrize("start, is_equal", [("teacher", True), ("random", False)])
-def test_the_student_starts_from_the_teacher_or_from_random_weights(student, start, is_equal):
+def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_as_asked(student, start, is_equal):
     """With a learning rate below the resolution of float32 the weights stay as they were."""
     folder = train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
     trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")

@@ -91,7 +91,7 @@ def validated(detector, trials):
     return values, logits, targets_of(trials)
 
 
-def test_the_development_loss_is_the_published_mean_of_batches(validated):
+def test_the_development_loss_is_the_published_mean_of_the_losses_of_batches(validated):
     """The loss is Σ(weighted mean of a batch × its size)/N, not the weighted mean of the set."""
     values, logits, targets = validated
     weights = torch.tensor([0.1, 0.9]).double()
@@ -107,7 +107,8 @@ def classes_of(logits, targets):
     return logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
 
 
-def test_the_eer_with_its_threshold_and_the_min_dcf_are_those_of_evaluation(validated):
+def test_the_error_rates_of_the_development_set_are_those_of_evaluation(validated):
+    """The EER with its threshold, and the minDCF."""
     values, logits, targets = validated
     bonafide, spoof = classes_of(logits, targets)
     assert (values["val_eer_wo_aug"], values["eer_threshold"]) == metrics.compute_eer(bonafide, spoof)
@@ -117,7 +118,7 @@ def test_the_eer_with_its_threshold_and_the_min_dcf_are_those_of_evaluation(vali
 BOOTSTRAP = {"num_resamples": NUM_RESAMPLES, "seed": 1234}
 
 
-def test_the_interval_of_the_eer_is_that_of_evaluation(validated):
+def test_the_interval_of_the_development_eer_is_that_of_evaluation(validated):
     """It draws trials, because there are fewer than ten speakers."""
     values, logits, targets = validated
     interval = metrics.bootstrap_interval(metrics.compute_eer, *classes_of(logits, targets), **BOOTSTRAP)

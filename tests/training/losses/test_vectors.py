@@ -192,7 +192,7 @@ def test_the_loss_of_prototypes_equals_its_formula():
     assert_close(criterion(x, targets), class_loss + 0.7 * collapse + 0.9 * separation)
 
 
-def test_prototypes_have_the_published_defaults():
+def test_the_loss_of_prototypes_has_the_published_scale_margin_and_penalties_by_default():
     batch = torch.randn(2, 2), torch.tensor([0, 1])
     assert torch.equal(prototypes()(*batch), prototypes(20.0, 0.2, 0.1, 0.1)(*batch))
 

@@ -46,7 +46,7 @@ def test_a_comment_ends_the_name_of_a_run_folder():
     assert Recipe(comment="again").tag == f"{Recipe().tag}_again"
 
 
-def test_numbers_of_yaml_and_overrides_are_read_as_numbers(path):
+def test_numbers_in_a_recipe_and_in_overrides_are_read_as_numbers(path):
     path.write_text(
         "seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, adam_betas: [0, .5]}\n"
         "model: {frontend: lps, backend: nes2net_x}\n"
