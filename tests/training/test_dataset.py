@@ -263,9 +263,8 @@ def test_a_finished_run_whose_stored_recipe_lacks_a_newer_key_is_the_same_run(re
 PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 
-def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
-    """Padded with zeros to the length asked for, and named after their samples; a last one below ``min_piece`` is none."""
-    pieces = list_examples(recipe(data=PIECES).data, trials)
+def pieces_of(trials):
+    """The samples of each piece by its name."""
     expected = {}
     for trial in trials:
         waveform = load_audio(trial.path)
@@ -273,10 +272,20 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
             piece = waveform[start : start + 8000]
             if len(piece) >= 3000 or not start:
                 expected[f"{trial.id}[{start}:{start + len(piece)}]"] = piece
+    return expected
+
+
+def test_pieces_are_named_after_their_samples_and_a_last_one_below_min_piece_is_none(recipe, trials):
+    pieces = list_examples(recipe(data=PIECES).data, trials)
+    expected = pieces_of(trials)
     assert [trial.id for trial in pieces.trials] == list(expected)
     assert len(expected) > len(trials)
-    dataset = TrainingSet(pieces, 8000, crop="pieces")
-    for index, piece in enumerate(expected.values()):
+
+
+def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
+    """Padded with zeros to the length asked for."""
+    dataset = TrainingSet(list_examples(recipe(data=PIECES).data, trials), 8000, crop="pieces")
+    for index, piece in enumerate(pieces_of(trials).values()):
         assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
 
 
