@@ -28,24 +28,31 @@ def start(detector, tmp_path):
     return str(tmp_path / "start.pth")
 
 
-def test_only_the_adapter_and_the_back_end_are_trained_and_saved(detector, start, recipe):
-    """The weights of the front-end stay those of the file, and are not written again."""
-    values = recipe({"adapt": LORA, "init_from": start, "precision": "bf16"})
-    folder = train(values)
-    saved = load_state_dict(folder / "epoch_1.pth")
-    state = state_of(folder)
+@pytest.fixture
+def adapted(start, recipe):
+    """The folder of an adapted run."""
+    return train(recipe({"adapt": LORA, "init_from": start, "precision": "bf16"}))
+
+
+def test_the_checkpoint_of_an_adapted_run_holds_no_weight_of_the_front_end_but_the_adapter(adapted):
+    saved = load_state_dict(adapted / "epoch_1.pth")
     lora = {name for name in saved if "lora_" in name}
     assert len(lora) == 2 * 4 * 2  # A and B of queries, keys, values and output of both layers
     assert {name for name in saved if name.startswith("ssl_model.")} == lora
-    assert all(saved[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
 
-    trained = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+def test_an_adapted_run_trains_only_the_adapter_and_the_back_end(detector, adapted):
+    trained = Detector.from_pretrained(adapted / "epoch_1.pth", "cpu")
+    tensors = trained.state_dict()
+    lora = {name for name in tensors if "lora_" in name}
+    assert all(tensors[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
     weights = detector.state_dict()
-    for name, tensor in trained.state_dict().items():
+    for name, tensor in tensors.items():
         if name.startswith("ssl_model.") and name not in lora:
             assert torch.equal(tensor, weights[name]), name
-    count = sum(saved[name].numel() for name in lora) + sum(p.numel() for p in trained.backend.parameters())
-    assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
+    count = sum(tensors[name].numel() for name in lora) + sum(p.numel() for p in trained.backend.parameters())
+    moments = state_of(adapted)["optimizer"]["state"].values()
+    assert sum(moment["exp_avg"].numel() for moment in moments) == count
 
 
 def test_an_adapted_run_does_not_resume_with_another_detector_than_it_started_from(detector, start, recipe):
@@ -103,7 +110,7 @@ def test_an_unknown_kind_of_adapter_is_refused_before_data_is_read(recipe, tmp_p
     refused(nowhere, "`train.adapt`: kind must be one of lora, .* did you mean 'lora'")
 
 
-def test_adapted_epochs_are_averaged_after_the_run_folder_was_moved(recipe, dev_trials, tmp_path):
+def test_an_average_of_adapted_epochs_is_made_and_read_after_the_run_folder_was_moved(recipe, dev_trials, tmp_path):
     values = recipe({"adapt": LORA, "keep": "all", "epochs": 2})
     train(values, "cpu")
     folder = shutil.move(tmp_path / "models" / values.tag, tmp_path / "moved")

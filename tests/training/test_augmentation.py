@@ -14,7 +14,7 @@ def stream(augment, world_size=1, **sections):
     return augmentation_stream(recipe_from_dict({"augment": {"algo": 4, **augment}, **sections}), world_size)
 
 
-def test_by_default_utterances_share_no_random_stream():
+def test_by_default_the_augmentation_of_utterances_shares_no_random_stream():
     assert stream({}, 8) is None
 
 

@@ -34,22 +34,25 @@ def test_an_average_records_its_epochs_with_their_hashes_and_the_facts_of_the_ru
 
 
 def test_a_legacy_average_adds_up_the_last_checkpoint_as_published(tmp_path):
-    """Once for each checkpoint. The name of the file says that it is legacy."""
+    """Once for each checkpoint."""
     save(tmp_path, 3, 8)
-    legacy = average_run(tmp_path, [3, 8], "legacy").path
-    assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
-    assert weight_in(legacy) == 8  # (2·c2)/2
+    assert weight_in(average_run(tmp_path, [3, 8], "legacy").path) == 8  # (2·c2)/2
 
 
-def test_the_last_saved_epochs_are_averaged(tmp_path):
+def test_the_file_of_an_average_is_named_after_its_epochs_and_how_they_were_averaged(tmp_path):
+    save(tmp_path, 3, 8)
+    names = [average_run(tmp_path, [3, 8], **how).path.name for how in ({"mode": "legacy"}, {"weights": [0.25, 1]})]
+    assert names == ["Averaged_Model_IDs_3_8_legacy.pth", "Averaged_Model_IDs_3_8_weighted_0.25_1.pth"]
+
+
+def test_as_many_of_the_last_saved_epochs_are_averaged_as_asked(tmp_path):
     save(tmp_path, 3, 9, 10)
     assert weight_in(average_run(tmp_path, last=2).path) == 9.5
 
 
-def test_epochs_are_averaged_with_weights_that_name_and_record_state(tmp_path):
+def test_an_average_weighs_its_epochs_with_the_weights_that_it_records(tmp_path):
     save(tmp_path, 9, 10)
     weighted = average_run(tmp_path, [9, 10], weights=[0.25, 1]).path
-    assert weighted.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
     assert read_record(load_state_dict(weighted))["average"]["weights"] == [0.25, 1]
     assert weight_in(weighted) == pytest.approx(9.8)
 
@@ -115,6 +118,6 @@ def test_an_average_replaces_the_file_that_out_names(average, tmp_path):
         assert weight_in(out) == mean
 
 
-def test_an_average_that_exists_is_not_made_again(average):
+def test_an_average_of_unchanged_epochs_that_exists_is_not_made_again(average):
     average("--ids", "3", "10")
     assert "Averaged_Model_IDs_3_10.pth already holds the average" in average("--ids", "3", "10")[1]

@@ -44,8 +44,7 @@ def test_weights_of_corpora_are_their_shares_of_the_draws():
     assert abs(np.cumsum(draws) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
 
 
-def test_items_of_a_group_come_in_turn():
-    """Each is drawn equally often up to one, and none twice in a batch."""
+def test_items_of_a_group_come_equally_often_up_to_one_and_none_twice_in_a_batch():
     batches = order(BY_CORPUS_AND_CLASS, 12)
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
@@ -54,7 +53,7 @@ def test_items_of_a_group_come_in_turn():
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
 
 
-def test_more_groups_than_a_batch_has_items_come_in_turn():
+def test_more_groups_than_a_batch_has_items_come_in_turn_and_none_twice_in_a_batch():
     speakers = np.arange(300) % 50
     drawn = speakers[order(Balance(300, [Level([f"s{speaker}" for speaker in speakers])], draws=310), 31)]
     assert np.ptp(np.bincount(drawn.ravel())) <= 1
@@ -76,7 +75,7 @@ def test_each_epoch_draws_other_utterances_of_a_capped_speaker():
     assert len(set().union(*epochs)) > 90
 
 
-def test_a_capped_speaker_with_a_larger_share_has_the_same_few_utterances_again():
+def test_a_capped_speaker_fills_a_larger_share_with_the_same_few_utterances_again():
     capped = order(Balance(113, [Level(SPEAKERS)], speakers=SPEAKERS, speaker_cap=5, draws=300), 10)
     assert len(set(capped.ravel().tolist()) & set(range(100))) == 5
 
@@ -113,16 +112,16 @@ def test_each_batch_has_the_shares_that_the_recipe_sets(settings, batch_size, sh
             assert set(counts(batches, groups[field], name).tolist()) == {share}
 
 
-def test_an_epoch_without_settings_is_not_balanced():
+def test_an_epoch_is_not_balanced_without_a_setting_that_asks_for_it():
     assert balance_of(DataConfig(), TRIALS) is None
     assert balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
 
 
-def test_an_epoch_draws_as_many_items_as_the_recipe_says():
+def test_an_epoch_draws_as_many_items_as_epoch_size_of_the_recipe():
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
 
 
-def test_an_epoch_without_a_size_draws_what_the_cap_leaves():
+def test_an_epoch_without_a_size_draws_as_many_items_as_the_cap_of_speakers_leaves():
     assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
 
 

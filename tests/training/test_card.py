@@ -52,7 +52,7 @@ def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_open(recipe):
     assert "licence of these weights is not stated" in text
 
 
-def test_an_evaluation_adds_its_figures_to_the_card_once(recipe, corpus, tmp_path):
+def test_an_evaluation_that_is_repeated_adds_its_figures_to_the_card_once(recipe, corpus, tmp_path):
     folder = train(recipe(train={"epochs": 1}))
     described = CardFile.read(folder).checkpoint
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_an_exported_checkpoint_has_only_its_own_figures_in_its_card(recipe, cor
         assert {figure.dataset_split for figure in figures} == splits
 
 
-def test_text_of_a_checkpoint_is_escaped_in_its_card(recipe, detector, tmp_path):
+def test_markdown_and_html_in_the_text_of_a_checkpoint_are_escaped_in_its_card(recipe, detector, tmp_path):
     record = {
         "recipe": {"name": "<b>|[a](javascript:b)"},
         "figures": [{"corpus": "a|b", "value": 0.5}],
@@ -104,7 +104,7 @@ def test_text_of_a_checkpoint_is_escaped_in_its_card(recipe, detector, tmp_path)
     assert r"| a\|b |" in card.text
 
 
-def test_the_card_of_a_published_model_states_its_source_and_licence(detector):
+def test_the_card_of_a_published_model_states_its_licence_and_its_paper(detector):
     text = model_card(detector.config, Provenance("AASIST"))
     assert "license: mit\n" in text
     assert "The weights: MIT." in text

@@ -1,5 +1,7 @@
 """The picture of a run's losses, error rates and learning rates."""
 
+import pytest
+
 from nes2net.training.curves import plot_curves
 
 HISTORY = [
@@ -10,7 +12,7 @@ HISTORY = [
 ]
 
 
-def test_curves_that_cannot_be_drawn_are_only_a_warning(tmp_path, capsys):
+def test_curves_of_a_run_that_cannot_be_written_or_drawn_are_only_a_warning(tmp_path, capsys):
     (tmp_path / "file").touch()
     plot_curves(HISTORY, tmp_path / "file" / "curves.png")
     plot_curves([{"epoch": "x", "loss": 1.0}, {"epoch": 2, "loss": object()}], tmp_path / "curves.png")
@@ -19,14 +21,25 @@ def test_curves_that_cannot_be_drawn_are_only_a_warning(tmp_path, capsys):
     for line in lines:
         assert line.startswith("warning: ")
         assert "curves.png was not drawn" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_picture_has_a_curve_of_each_value_in_the_history(monkeypatch, tmp_path):
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn, which are not written."""
     figures = []
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
-    plot_curves(HISTORY, tmp_path / "curves.png", saved={1, 3})
+    return figures
+
+
+def test_the_curves_of_a_run_have_the_losses_the_eers_and_the_learning_rate_of_its_history(figures, tmp_path):
+    plot_curves(HISTORY, tmp_path / "curves.png")
     losses, eers, rates = figures[0].axes
-    assert len(losses.lines) == 4
+    assert len(losses.lines) == 3
     assert len(rates.lines) == 1
     assert [list(line.get_ydata()) for line in eers.lines] == [[30], [20, 10]]
+
+
+def test_the_epochs_that_were_saved_are_marked_below_the_losses(figures, tmp_path):
+    plot_curves(HISTORY, tmp_path / "curves.png", saved={1, 3})
+    *_, marks = figures[0].axes[0].lines
+    assert list(marks.get_xdata()) == [1, 3]

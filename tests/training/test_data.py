@@ -50,7 +50,7 @@ def test_a_recipe_reads_only_the_phase_that_it_names(root):
     assert ids(progress) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
 
 
-def test_scores_of_other_systems_are_normalised_by_their_range_in_training(root, tmp_path):
+def test_scores_of_other_systems_are_normalised_by_their_range_in_the_training_set(root, tmp_path):
     files = {}
     for split in ("train", "dev"):
         names = ids(read_trials(DataConfig(root=str(root)), split))
@@ -84,7 +84,7 @@ def test_trials_of_several_corpora_follow_one_another(corpora):
     assert [trial.get("corpus") for trial in dev] == ["la"] * 6 + ["again"] * 6 + ["progress"] * 3
 
 
-def test_equal_ids_of_several_corpora_differ_by_the_corpus(corpora):
+def test_equal_ids_of_several_corpora_differ_by_the_alias_of_the_corpus(corpora):
     dev = read_trials(corpora, "dev")
     assert ids(dev)[0] == "la:LA_D_1000001"
     assert ids(dev)[6] == "again:LA_D_1000001"

@@ -119,7 +119,7 @@ def fails(path, *_):
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 
 
-def test_a_recording_that_cannot_be_read_is_tried_again(trials, monkeypatch):
+def test_a_recording_that_cannot_be_read_once_is_read_again(trials, monkeypatch):
     read = dataset_module.load_head
     failed = []
 
@@ -138,12 +138,12 @@ def test_a_run_ends_at_a_recording_that_cannot_be_read_twice(trials, monkeypatch
     assert "cannot be read at present (Too many open files)" in first_example(trials).lost
 
 
-def test_a_trial_without_a_label_is_refused(trials):
+def test_a_training_set_refuses_a_trial_without_a_label(trials):
     with input_error("trial 'LA_E_1' has no label"):
         TrainingSet(Examples([Trial("LA_E_1", trials[0].path)]), 8000)[1, 0]
 
 
-def test_whole_utterances_are_augmented_whole(trials):
+def test_an_utterance_that_is_not_cropped_is_augmented_whole(trials):
     waveform = load_audio(trials[0].path)
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     whole_utterances = TrainingSet(Examples(trials), None, [RawBoost(5)], part="dev")
@@ -178,7 +178,7 @@ def test_processes_share_the_processors_of_the_machine_for_their_workers(monkeyp
     assert [usable_workers(n) for n in (0, 1, 3)] == [0, 1, 2]
 
 
-def test_workers_ignore_signals_that_end_the_main_process(trials):
+def test_workers_of_a_loader_ignore_sigint_and_sigterm_and_read_on(trials):
     dataset = TrainingSet(Examples(trials), 8000, [RawBoost(5)])
     loader = training_loader(dataset, EpochBatches(len(trials), 2, 0, True), 2, False)
     batches = iter(loader)
@@ -244,14 +244,14 @@ def test_a_reverberation_has_no_delay_only_with_labels_of_frames(recipe, trials,
         assert np.abs(click).argmax() == place
 
 
-def test_a_run_whose_noise_was_moved_is_the_same_run(recipe, folders, tmp_path):
+def test_a_finished_run_whose_folder_of_noise_was_moved_is_the_same_run(recipe, folders, tmp_path):
     folder = train(recipe(augment=folders, train={"epochs": 1}))
     (tmp_path / "moved").symlink_to(folders["musan"])
     moved = {**folders, "musan": str(tmp_path / "moved")}
     assert train(recipe(augment=moved, train={"epochs": 1})) == folder
 
 
-def test_a_run_whose_stored_recipe_lacks_a_newer_key_is_the_same_run(recipe, folders):
+def test_a_finished_run_whose_stored_recipe_lacks_a_newer_key_is_the_same_run(recipe, folders):
     values = recipe(augment=folders, train={"epochs": 1})
     folder = train(values)
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -263,9 +263,8 @@ def test_a_run_whose_stored_recipe_lacks_a_newer_key_is_the_same_run(recipe, fol
 PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 
-def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
-    """Named after their samples. A last piece below ``min_piece`` is left out."""
-    pieces = list_examples(recipe(data=PIECES).data, trials)
+def pieces_of(trials):
+    """The samples of each piece by its name."""
     expected = {}
     for trial in trials:
         waveform = load_audio(trial.path)
@@ -273,10 +272,20 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
             piece = waveform[start : start + 8000]
             if len(piece) >= 3000 or not start:
                 expected[f"{trial.id}[{start}:{start + len(piece)}]"] = piece
+    return expected
+
+
+def test_pieces_are_named_after_their_samples_and_a_last_one_below_min_piece_is_none(recipe, trials):
+    pieces = list_examples(recipe(data=PIECES).data, trials)
+    expected = pieces_of(trials)
     assert [trial.id for trial in pieces.trials] == list(expected)
     assert len(expected) > len(trials)
-    dataset = TrainingSet(pieces, 8000, crop="pieces")
-    for index, piece in enumerate(expected.values()):
+
+
+def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
+    """Padded with zeros to the length asked for."""
+    dataset = TrainingSet(list_examples(recipe(data=PIECES).data, trials), 8000, crop="pieces")
+    for index, piece in enumerate(pieces_of(trials).values()):
         assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
 
 
@@ -291,7 +300,7 @@ def test_batches_of_pieces_are_the_same_whatever_the_workers_and_the_cache(recip
     assert all(same(inputs, heard[0]) for inputs in heard[1:])
 
 
-def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_path):
+def test_a_file_that_is_empty_or_no_audio_has_no_pieces_and_is_named(recipe, trials, tmp_path):
     data = recipe(data=PIECES).data
     (tmp_path / "bad.flac").write_bytes(b"no audio")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
@@ -310,7 +319,7 @@ def short(tmp_path):
     return [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
 
 
-def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, short):
+def test_a_recording_shorter_than_min_piece_is_one_piece(recipe, short):
     pieces = list_examples(recipe(data=PIECES).data, short)
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
 

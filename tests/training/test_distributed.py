@@ -61,6 +61,7 @@ def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
     ],
 )
 def test_one_process_plans_its_steps_without_a_process_group(monkeypatch, weights, counts, requested, save, lost, plan):
+    """Without parts that have no utterances; with sums over the others, and with signal, save and lost files as given."""
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert not dist.is_initialized()
@@ -84,7 +85,7 @@ def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):
         ("cuda:1", "1", "'cuda:1' cannot be the GPU of all processes"),
     ],
 )
-def test_devices_that_processes_cannot_use_are_refused(monkeypatch, device, rank, message):
+def test_a_device_that_several_processes_cannot_use_is_refused(monkeypatch, device, rank, message):
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -256,8 +257,8 @@ def check_first_step_of_adam(single, double, lr):
 
 
 @pytest.mark.slow
-def test_two_processes_end_together_and_resume(recipe, model_with_dropout, tmp_path):
-    """A signal, a full disk or lost data ends both processes without a traceback, and both can resume.
+def test_two_processes_end_together_and_resume_to_the_end_of_an_uninterrupted_run(recipe, model_with_dropout, tmp_path):
+    """A signal, a full disk, lost data or a run folder that only one sees ends both processes without a traceback.
 
     The signal reaches one process, in a step or in a validation; the disk is full for the process
     that writes; one process cannot read a file. The resumed runs end as an uninterrupted one, bit for bit.
@@ -289,7 +290,6 @@ def test_two_processes_end_together_and_resume(recipe, model_with_dropout, tmp_p
         assert same(state["detector"], uninterrupted["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, uninterrupted)]
         assert losses[0] == losses[1]
-        assert len(losses[0]) == 3
 
 
 @pytest.mark.slow

@@ -47,19 +47,19 @@ each_length = pytest.mark.parametrize("num_samples", [8000, 16160, 16100, 40000,
 
 @pytest.mark.parametrize("crop", ["head", "random", "random_tiled"])
 @each_length
-def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_samples, examples):
+def test_labels_of_frames_are_cropped_repeated_and_padded_as_the_waveform(crop, num_samples, examples):
     labelled = examples(LABELS, SAMPLES[:16100], share=0.5)
     assert_labels_are_those_of_samples(TrainingSet(labelled, num_samples, crop=crop))
 
 
 @each_length
-def test_labels_of_a_piece_are_cropped_and_padded_as_its_waveform(num_samples, examples):
+def test_labels_of_a_piece_are_cropped_repeated_and_padded_as_its_waveform(num_samples, examples):
     piece = examples(LABELS[20:95], SAMPLES[:16100], [(3200, 12000)])
     assert_labels_are_those_of_samples(TrainingSet(piece, num_samples))
 
 
 @pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
-def test_labels_are_stretched_as_the_waveform(speed, examples):
+def test_labels_of_frames_are_stretched_with_the_speed_of_the_waveform(speed, examples):
     """A frame's samples have the sign of its label, except beside a boundary, where the resampler rings."""
     waveform, labels = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
     middles = waveform[80::160][: len(labels)]
@@ -73,17 +73,16 @@ def test_a_batch_has_the_labels_of_its_frames(examples):
     labelled, unlabelled = (TrainingSet(examples(labels), 8000)[1, 0] for labels in (LABELS, None))
     frames = collate([labelled, unlabelled]).part.extra_tensors[FRAMES]
     assert frames.tolist() == [LABELS[:50].tolist(), [-1] * 50]
-    assert frames.dtype == torch.int8
 
 
-def test_labels_that_end_elsewhere_than_the_recording_are_an_error(examples):
+def test_labels_of_frames_that_end_elsewhere_than_the_recording_are_an_error(examples):
     for labels, end in ((LABELS[:20], "0.20"), (np.tile(LABELS, 2), "2.02")):
         example = TrainingSet(examples(labels), None)[1, 0]
         assert example.waveform is None
         assert f"the labels of a end at {end} s, but its recording at 1.01 s" in example.error
 
 
-def test_random_crops_hold_a_boundary_as_often_as_asked():
+def test_random_crops_hold_a_boundary_between_labels_as_often_as_asked():
     labels = np.repeat([1, 0], [90, 210])
     rng = np.random.default_rng(0)
 
@@ -98,7 +97,7 @@ def test_random_crops_hold_a_boundary_as_often_as_asked():
 
 
 @pytest.mark.parametrize("factor", [1, 4, 64])
-def test_labels_are_pooled_as_published_whatever_the_padding(factor):
+def test_labels_of_frames_are_pooled_as_published_whatever_the_padding(factor):
     rng = np.random.default_rng(factor)
     rows = [(rng.random(n) < 0.9).astype(np.int8) for n in (1, 3, 63, 64, 100, 128)]
     batch = torch.from_numpy(np.stack([np.pad(row, (0, 130 - len(row)), constant_values=-1) for row in rows]))

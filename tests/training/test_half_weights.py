@@ -31,7 +31,7 @@ def test_all_weights_have_copies_in_bfloat16_except_norms_over_batches_and_the_l
     assert {*of_type.values()} == {torch.float32, torch.bfloat16}
 
 
-def test_recurrent_layers_keep_their_weights_in_float32():
+def test_recurrent_layers_keep_their_weights_in_float32_beside_copies_in_bfloat16():
     detector = Detector.from_config({"frontend": SPECTRUM, "backend": "llgf"})
     with HalfWeights(detector).in_place():
         of_type = types_of(detector)
@@ -39,8 +39,7 @@ def test_recurrent_layers_keep_their_weights_in_float32():
     assert recurrent == {torch.float32}
 
 
-def test_gradients_equal_those_of_a_detector_in_bfloat16(detector):
-    """The gradients of two batches are added in float32."""
+def test_gradients_of_two_batches_are_the_float32_sums_of_those_of_a_detector_in_bfloat16(detector):
     waveforms = 0.1 * torch.randn(2, 2, 8000, generator=torch.Generator().manual_seed(1))
     rounded = copy.deepcopy(detector)
     half_weights = HalfWeights(detector)
@@ -64,7 +63,7 @@ def test_gradients_equal_those_of_a_detector_in_bfloat16(detector):
         assert torch.equal(gradient, total)
 
 
-def test_frozen_weights_have_no_gradient(detector):
+def test_frozen_weights_have_no_gradient_nor_do_their_copies_in_bfloat16_ask_for_one(detector):
     detector.frontend.requires_grad_(False)
     with HalfWeights(detector).in_place():
         logits = detector.backend(torch.randn(2, 20, 128, dtype=torch.bfloat16))

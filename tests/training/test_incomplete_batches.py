@@ -41,35 +41,34 @@ def test_an_epoch_of_ctrsvdd_has_the_published_number_of_steps_and_size_of_the_l
     assert [len(batch) for batch in batches] == [published["last_batch"]]
 
 
-def test_the_last_batch_has_the_items_that_are_otherwise_dropped():
+def test_an_incomplete_last_batch_has_the_items_that_are_otherwise_dropped():
     complete_batches = indices_of(EpochBatches(23, 5, 7, True))
     batches = indices_of(EpochBatches(23, 5, 7, True, drop_last=False))
     assert batches[:-1] == complete_batches
-    assert len(batches[-1]) == 3
     assert sorted(chain.from_iterable(batches)) == list(range(23))
 
 
-def test_each_process_gets_equally_many_parts_and_none_is_empty():
+def test_each_process_gets_equally_many_parts_of_an_incomplete_batch_and_none_is_empty():
     assert sizes_of_steps(25, 10, StepShare(0, 2, 3)) == [[2, 2, 1], [2, 2, 1], [2, 1]]
     assert sizes_of_steps(25, 10, StepShare(1, 2, 3)) == [[2, 2, 1], [2, 2, 1], [1, 1]]
     assert sizes_of_steps(7, 4, StepShare(0, 2, 2)) == [[1, 1], [2]]
     assert sizes_of_steps(7, 4, StepShare(1, 2, 2)) == [[1, 1], [1]]
 
 
-def test_fewer_utterances_than_processes_are_refused():
+def test_a_last_batch_of_fewer_utterances_than_processes_is_refused():
     share = StepShare(0, 2)
     message = "the last batch of an epoch has 1 utterance, too few for 2 processes: set `train.drop_last=true`"
     with input_error(message):
         EpochBatches(21, 10, 1, True, share, drop_last=False)
 
 
-def test_the_last_batch_has_the_pieces_that_are_otherwise_dropped():
+def test_one_incomplete_batch_has_the_pieces_that_are_otherwise_dropped():
     steps = indices_of(EpochBatches(30, 4, 3, True, lengths=list(range(100, 130)), drop_last=False))
     assert [len(step) for step in steps] == [4] * 7 + [2]
     assert sorted(chain.from_iterable(steps)) == list(range(30))
 
 
-def test_a_balance_holds_in_an_incomplete_batch():
+def test_a_balance_of_groups_holds_in_each_batch_even_in_an_incomplete_one():
     groups = ["a"] * 40 + ["b"] * 12
     balance = Balance(52, [Level(groups)])
     batches = indices_of(EpochBatches(52, 8, 3, True, balance=balance, drop_last=False))
@@ -80,7 +79,7 @@ def test_a_balance_holds_in_an_incomplete_batch():
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_run_resumes_before_and_in_the_last_batch(recipe, step, tmp_path):
+def test_a_run_stopped_before_or_in_an_incomplete_last_batch_resumes_to_the_same_end(recipe, step, tmp_path):
     settings = {**INCOMPLETE, "accumulate": 2}
     uninterrupted = train(recipe(train=settings, output=str(tmp_path / "uninterrupted")), "cpu")
     interrupted = recipe(train=settings, output=str(tmp_path / "interrupted"))
@@ -88,7 +87,7 @@ def test_a_run_resumes_before_and_in_the_last_batch(recipe, step, tmp_path):
     assert_same_run(train(interrupted, "cpu"), uninterrupted)
 
 
-def test_an_epoch_smaller_than_a_batch_is_one_step(recipe):
+def test_an_epoch_smaller_than_a_batch_is_one_step_if_incomplete_batches_are_kept(recipe):
     folder = train(recipe(train={"epochs": 1, "batch_size": 20, "drop_last": False}), "cpu")
     assert num_steps(folder) == 1
 

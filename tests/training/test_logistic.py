@@ -61,7 +61,7 @@ def scores_of(detector, trials):
     return np.array([detector.score(trial.path) for trial in trials])
 
 
-def test_scores_are_those_of_scikit_learn(folder, trials, dev_trials):
+def test_scores_of_a_logistic_regression_are_those_of_scikit_learn(folder, trials, dev_trials):
     detector = detector_of(folder)
     with torch.inference_mode():
         waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in dev_trials]
@@ -76,20 +76,20 @@ def mean_loss(odds, targets):
     return np.logaddexp(0, np.where(targets, -odds, odds)).mean()
 
 
-def test_the_training_loss_is_that_of_scikit_learn(folder, trials):
+def test_the_training_loss_of_a_logistic_regression_is_that_of_scikit_learn(folder, trials):
     embeddings = embeddings_in(folder)
     targets = targets_of(trials)
     expected = mean_loss(decisions(embeddings, targets, embeddings), targets)
     assert history_of(folder)[0]["loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_development_loss_is_that_of_the_scores(folder, dev_trials):
+def test_the_development_loss_of_a_logistic_regression_is_that_of_its_scores(folder, dev_trials):
     expected = mean_loss(scores_of(detector_of(folder), dev_trials), targets_of(dev_trials))
     assert history_of(folder)[0]["val_loss_wo_aug"] == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("c", [1e-2, 1e6])
-def test_a_fit_is_that_of_scikit_learn_whatever_the_scale_of_the_dimensions(c):
+def test_a_logistic_fit_is_that_of_scikit_learn_whatever_the_scale_of_the_dimensions(c):
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 200)
     plain = rng.standard_normal((200, 5)) + 0.7 * targets[:, None]
@@ -102,7 +102,7 @@ def test_a_fit_is_that_of_scikit_learn_whatever_the_scale_of_the_dimensions(c):
     assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
-def test_only_the_last_layer_of_a_probe_is_trained(probe, small_model):
+def test_a_logistic_regression_trains_only_the_last_layer(probe, small_model):
     model = {"frontend": small_model["frontend"], "aggregation": "weighted_sum"}
     folder = train(probe(model=model, data={"num_samples": 4000}), device="cpu")
     seed_everything(probe().seed)
@@ -113,7 +113,9 @@ def test_only_the_last_layer_of_a_probe_is_trained(probe, small_model):
     assert len(changed) == 2
 
 
-def test_labels_stay_with_their_embeddings_if_a_file_cannot_be_read(probe, corpus, trials, tmp_path):
+def test_a_logistic_regression_keeps_labels_with_their_embeddings_if_a_file_cannot_be_read(
+    probe, corpus, trials, tmp_path
+):
     copy = shutil.copytree(corpus, tmp_path / "copy")
     (copy / trials[0].path.relative_to(corpus)).write_bytes(b"fLaC")
     folder = train(probe(data={"root": str(copy)}), device="cpu")
@@ -123,7 +125,7 @@ def test_labels_stay_with_their_embeddings_if_a_file_cannot_be_read(probe, corpu
     assert_allclose(scores, embeddings @ weight + bias, rtol=1e-3, atol=1e-3)
 
 
-def test_a_probe_of_two_logits_has_the_score_and_the_loss_of_one_of_one_logit(probe, dev_trials):
+def test_a_logistic_regression_of_two_logits_has_the_score_and_the_loss_of_one_of_one_logit(probe, dev_trials):
     cross_entropy = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}
     scores = []
     two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}
@@ -133,7 +135,7 @@ def test_a_probe_of_two_logits_has_the_score_and_the_loss_of_one_of_one_logit(pr
     assert scores[0] == pytest.approx(scores[1], rel=1e-4, abs=1e-7)
 
 
-def test_an_interrupted_probe_resumes_to_the_same_weights_without_embedding_again(probe, monkeypatch):
+def test_an_interrupted_logistic_regression_resumes_to_the_same_weights_without_embedding_again(probe, monkeypatch):
     uninterrupted = train(probe(comment="whole"), device="cpu")
     recipe = probe(comment="parts")
     embeddings = folder_of(recipe) / EMBEDDINGS_FILE
@@ -165,7 +167,9 @@ def test_an_interrupted_probe_resumes_to_the_same_weights_without_embedding_agai
         ({"model": {"backend": {"name": "logistic", "head": "cosine"}}}, "linear last layer"),
     ],
 )
-def test_settings_that_a_probe_cannot_use_are_refused_before_anything_is_embedded(probe, changes, message, tmp_path):
+def test_settings_that_a_logistic_regression_cannot_use_are_refused_before_anything_is_embedded(
+    probe, changes, message, tmp_path
+):
     with input_error(message):
         train(probe(**changes), device="cpu")
     assert not list(tmp_path.rglob("*.npy"))

@@ -26,7 +26,7 @@ def too_large(where, recipe, message):
         (STEP, "step 0, which computes 4 × 4000 samples .* nothing is saved yet"),
     ],
 )
-def test_too_little_memory_is_refused_with_what_was_computed_and_what_is_saved(recipe, where, facts):
+def test_a_run_out_of_memory_ends_with_what_it_computed_and_whether_anything_is_saved(recipe, where, facts):
     too_large(where, recipe(), f"the memory of cpu ran out in epoch 1, .*{facts}")
 
 
@@ -40,16 +40,20 @@ RESUME = "resume with `train.activation_checkpointing=true`, or begin another ru
 TAKE_LESS = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
 
 
-def test_a_run_without_a_save_leaves_its_folder_to_one_that_needs_less(values):
-    too_large(STEP, values("new"), f"nothing is saved yet: {RESUME} and {TAKE_LESS}")
+def test_a_run_out_of_memory_ends_with_the_settings_that_need_less(values):
+    too_large(STEP, values("new"), f": {RESUME} and {TAKE_LESS}")
+
+
+def test_a_run_out_of_memory_without_a_save_leaves_its_folder_to_one_that_needs_less(values):
+    too_large(STEP, values("new"), "nothing is saved yet")
     folder = train(values("new", accumulate=2))
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
 
 
-def test_the_last_save_stays_and_is_resumed_with_settings_that_need_less(values, capsys):
+def test_the_last_save_of_a_run_out_of_memory_stays_to_be_resumed_with_a_setting_that_needs_less(values, capsys):
     resume = stop(values("torn"), 1, 0) / "resume.pt"
     saved = resume.read_bytes()
-    too_large(STEP, values("torn"), f"epoch 1, step 1, .*; the last save is intact: {RESUME} and {TAKE_LESS}")
+    too_large(STEP, values("torn"), "epoch 1, step 1, .*; the last save is intact")
     assert resume.read_bytes() == saved
     train(values("torn", activation_checkpointing=True))
     assert "resuming in epoch 1, step 1" in capsys.readouterr().out

@@ -41,7 +41,7 @@ def training_loss(objective, waveforms, targets, epoch, step, part_number=0):
     "kind, settings, loss",
     [("specmix", SPECMIX, "angular_softmax"), ("latent", {}, "cross_entropy"), ("latent", {}, "oc_softmax")],
 )
-def test_each_part_of_a_step_draws_its_mixing_from_its_own_stream(kind, settings, loss):
+def test_each_part_of_a_step_draws_its_mixing_of_inputs_or_embeddings_from_its_own_stream(kind, settings, loss):
     """The stream belongs to (seed, epoch, step, part)."""
     detector = seeded_detector(with_head(SMALL, loss))  # the same batch statistics whatever is mixed
     waveforms = torch.randn(8, 8000)
@@ -59,7 +59,7 @@ def test_each_part_of_a_step_draws_its_mixing_from_its_own_stream(kind, settings
 
 
 @pytest.mark.parametrize("kind, settings", [("specmix", SPECMIX), ("latent", {})])
-def test_validation_mixes_nothing(kind, settings):
+def test_validation_mixes_neither_inputs_nor_embeddings(kind, settings):
     detector = seeded_detector(SMALL)
     waveforms = torch.randn(8, 8000)
     outcome = validate(objective_of(detector, **{kind: {**settings, "probability": 1.0}}), waveforms)
@@ -67,7 +67,7 @@ def test_validation_mixes_nothing(kind, settings):
     assert_close(outcome.outputs["scores"], detector.scores(waveforms))
 
 
-def test_training_uses_specmix(recipe):
+def test_training_with_specmix_learns_other_weights_than_without(recipe):
     mixed, plain = (train(recipe(augment={"specmix": mix}, comment=str(bool(mix)))) for mix in (SPECMIX, None))
     assert not same(weights_of(mixed), weights_of(plain))
 
@@ -77,7 +77,7 @@ HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losse
 
 
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_a_loss_refuses_another_head_before_anything_is_written(recipe, loss, tmp_path):
+def test_a_loss_over_vectors_of_a_head_refuses_another_head_before_anything_is_written(recipe, loss, tmp_path):
     linear = recipe(model={"backend": {**SMALL["backend"], "head": "linear"}}, train={"loss": loss})
     needs = f"`train.loss={loss}` needs the head {HEAD_OF[loss]}, the back-end has L[a-zA-Z]+: set `model.backend.head"
     refused(linear, needs)
@@ -95,7 +95,7 @@ SAVED_HEADS = {
 
 
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_training_trains_and_saves_the_head_of_the_loss(recipe, loss):
+def test_a_run_trains_and_saves_the_head_that_its_loss_needs(recipe, loss):
     folder = train(recipe(train={"loss": loss, "epochs": 1}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     assert detector.config["backend"]["head"] == SAVED_HEADS[loss]
@@ -171,7 +171,7 @@ def begun(model, **settings):
     return objective
 
 
-def test_a_frozen_front_end_keeps_no_activations(model_with_dropout):
+def test_a_frozen_front_end_keeps_no_activations_for_gradients(model_with_dropout):
     objective = begun(model_with_dropout, freeze_frontend=True, frontend_mode="train")
     saved_shapes = []
     with saved_tensors_hooks(lambda t: saved_shapes.append(t.shape) or t, lambda t: t):
@@ -190,7 +190,7 @@ LAYERS_ABOVE = ["encoder.layers.1.", "encoder.layers.2."]
 
 @pytest.mark.parametrize("norm_first, tops", [(True, [*LAYERS_ABOVE, "encoder.layer_norm."]), (False, LAYERS_ABOVE)])
 def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first, tops):
-    """Convolutions and the first layers require no gradient."""
+    """And the last norm, if the front-end normalises first. Convolutions and the first layers require no gradient."""
     frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
     detector = Detector.from_config({**small_model, "frontend": frontend})
     Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))
@@ -208,7 +208,7 @@ def test_freeze_layers_trains_no_weight_that_its_front_end_froze(small_model):
     assert any(weight.requires_grad for weight in top_layer.parameters())
 
 
-def test_weights_that_are_declared_used_have_gradients(tmp_path):
+def test_an_objective_that_declares_all_its_weights_used_gives_each_of_them_a_gradient(tmp_path):
     """DDP does not look for weights without a gradient then, and would wait for them."""
     recipes = [{"model": model} for model in systems().values()]
     recipes += [changes for changes, _ in STEPS.values()]

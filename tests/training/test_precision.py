@@ -76,11 +76,11 @@ def test_steps_that_fp16_skips_count_for_the_schedule(fp16, recipe):
     assert [row["lr"] for row in fp16["selection"]] == [row["lr"] for row in plain["selection"]]
 
 
-def test_the_scale_of_fp16_is_saved_after_it_was_lowered(fp16):
+def test_the_scale_of_fp16_lowered_after_an_overflow_is_saved(fp16):
     assert fp16["scaler"]["scale"] < 2.0**40
 
 
-def test_gradients_of_fp16_are_clipped_without_their_scale(gradients, fp16):
+def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_their_scale_was_removed(gradients, fp16):
     assert all(0.4 < norm_of(step) <= 0.5 + 1e-6 for step in gradients)
 
 
@@ -93,7 +93,7 @@ def test_gradients_of_fp16_are_clipped_without_their_scale(gradients, fp16):
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
 )
-def test_accumulated_parts_have_the_gradients_and_the_loss_of_the_batch(recipe, gradients, data, options):
+def test_accumulated_parts_of_a_batch_have_its_gradients_and_its_loss(recipe, gradients, data, options):
     """Parts of 4, 4 and 3 utterances have classes in uneven shares, and the length of the batch.
 
     The model has no batch normalisation, whose statistics are those of a part.

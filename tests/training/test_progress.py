@@ -11,20 +11,20 @@ def test_waiting_for_data_advises_more_workers(monkeypatch):
     assert "try `data.num_workers=6`" in message
 
 
-def test_waiting_with_as_many_workers_as_possible_advises_a_cache():
+def test_waiting_for_data_with_as_many_workers_as_possible_advises_a_cache():
     message = advice(0.5, 2, most=2)
     assert "keep decoded audio with" in message
 
 
-def test_waiting_with_a_cache_and_all_workers_names_the_disk_or_the_augmentation_as_the_limit():
+def test_waiting_for_data_despite_workers_and_a_cache_names_disk_or_augmentation_as_the_limit():
     message = advice(0.5, 2, most=2, cached=True)
     assert "the disk or the augmentation is the limit" in message
 
 
-def test_little_waiting_needs_no_advice():
+def test_waiting_for_data_a_fifth_of_the_time_gets_no_advice():
     assert advice(0.2, 1) is None
 
 
-def test_a_short_pass_needs_no_advice():
+def test_waiting_for_data_half_a_second_gets_no_advice_whatever_its_share():
     message = advice(0.9, 1, most=8, waited=0.5)
     assert message is None

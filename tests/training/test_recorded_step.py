@@ -36,23 +36,34 @@ def outcomes(tmp_path_factory):
     return checked(tmp_path_factory.mktemp("graphs"), *TRIED)
 
 
-def assert_equal_to_the_bit(outcomes):
-    """Each kind of step is recorded, or not for its known reason, and all steps are the same.
+@pytest.fixture(scope="module")
+def all_outcomes(tmp_path_factory):
+    return checked(tmp_path_factory.mktemp("all"))
 
-    Nothing is recordable before a step was watched: a run that resumes at its validation must not record it.
-    """
-    steps = {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
+
+def steps_in(outcomes):
+    """What was found for each kind of step."""
+    return {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
+
+
+def assert_equal_to_the_bit(outcomes):
+    steps = steps_in(outcomes)
     for name, row in steps.items():
         assert row.get("error") is None, name
         assert row["different"] == [], name
         assert row["trained"], name
         assert row["refused"] == [], name
+    return len(steps)
+
+
+def assert_recorded_or_told_why_not(outcomes):
+    """Nothing is recordable before a step was watched: a run that resumes at its validation must not record it."""
+    for name, row in steps_in(outcomes).items():
         reason = REASONS.get(name.rpartition(", ")[0], "")
         told = [line.partition("because ")[2] for line in row["told"]] or [row["why not"]]
         assert told == [reason], name
         assert row["recorded"] == (not reason), name
         assert row["recordable"] == [False, not reason], name  # before the first step, after the last
-    return len(steps)
 
 
 def assert_resumed_to_the_bit(outcomes, precisions):
@@ -66,43 +77,60 @@ def test_replayed_steps_equal_steps_without_a_graph(outcomes):
     assert assert_equal_to_the_bit(outcomes) == 2 * len(TRIED)
 
 
+@pytest.mark.slow
+def test_a_step_is_recorded_as_a_graph_or_the_reason_against_it_is_told(outcomes):
+    assert_recorded_or_told_why_not(outcomes)
+
+
 @pytest.mark.weekly
-def test_every_system_task_and_loss_is_replayed_to_the_bit(tmp_path):
-    outcomes = checked(tmp_path)
-    assert assert_equal_to_the_bit(outcomes) > 150
-    assert_resumed_to_the_bit(outcomes, PRECISIONS)
+def test_steps_of_every_system_task_and_loss_equal_steps_without_a_graph(all_outcomes):
+    assert assert_equal_to_the_bit(all_outcomes) > 150
+
+
+@pytest.mark.weekly
+def test_a_step_of_every_system_task_and_loss_is_recorded_or_the_reason_against_it_is_told(all_outcomes):
+    assert_recorded_or_told_why_not(all_outcomes)
+
+
+@pytest.mark.weekly
+def test_a_run_in_each_precision_is_resumed_to_the_same_bits_with_and_without_a_graph(all_outcomes):
+    assert_resumed_to_the_bit(all_outcomes, PRECISIONS)
 
 
 @pytest.mark.slow
-def test_a_run_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
+def test_a_run_in_fp32_or_bf16_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
     assert_resumed_to_the_bit(outcomes, ("fp32", "bf16"))
 
 
 @pytest.mark.slow
+def test_a_step_whose_loss_is_not_finite_changes_no_weight_with_or_without_a_graph(outcomes):
+    assert [step["changed"] for step in outcomes["not finite"].values()] == [[], []]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ["auto", "never"])
-def test_a_step_whose_loss_is_not_finite_changes_no_weight_and_is_named(outcomes, graph):
+def test_a_step_whose_loss_is_not_finite_is_named_with_or_without_a_graph(outcomes, graph):
     row = outcomes["not finite"][graph]
-    assert row["changed"] == []
     assert f"the loss is nan in epoch 1, step 4 (utterances {row['utterances']})" in row["message"]
 
 
 @pytest.mark.slow
-def test_a_detector_that_draws_on_the_cpu_is_trained_without_a_graph(outcomes):
+def test_a_detector_that_draws_on_the_cpu_is_trained_without_a_graph_for_a_reason_that_is_told(outcomes):
     reason = "the computation draws random numbers on the CPU"
     assert outcomes["drawing on the CPU"] == [f"steps are not captured as a CUDA graph, because {reason}"]
 
 
 @pytest.mark.slow
-def test_a_loss_that_changes_but_does_not_declare_it_ends_the_run(outcomes):
+def test_a_loss_that_changes_from_step_to_step_undeclared_ends_the_run_with_the_way_out(outcomes):
     assert "cannot be recorded as a CUDA graph" in outcomes["undeclared"]
     assert "`train.graph=never`" in outcomes["undeclared"]
 
 
 @pytest.mark.slow
 def test_runs_with_their_validations_equal_runs_without_graphs(outcomes):
-    """Two epochs, each with a graph of its steps and, for each of two passes, the one of the front-end."""
-    for precision in ("fp32", "bf16"):
-        row = outcomes["runs"][precision]
-        assert row["same"], precision
-        assert row["recorded"] == 4, precision
-        assert row["lines"] == ["steps are captured as a CUDA graph"]
+    assert [run["same"] for run in outcomes["runs"].values()] == [True, True]
+
+
+@pytest.mark.slow
+def test_each_epoch_of_a_run_records_a_graph_of_its_steps_and_one_for_its_validation(outcomes):
+    assert [run["recorded"] for run in outcomes["runs"].values()] == [4, 4]  # of two epochs

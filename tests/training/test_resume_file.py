@@ -30,14 +30,14 @@ def put(recipe, path, value):
 
 
 @pytest.mark.parametrize("step", [-1.0, 1e30, float("inf")])
-def test_an_impossible_number_of_steps_is_refused(stopped, step):
+def test_a_resume_file_with_an_impossible_number_of_steps_of_its_optimiser_is_refused(stopped, step):
     put(stopped, "optimizer.state.0.step", torch.tensor(step))
     refused(stopped, r"resume\.pt does not fit this run \(optimizer; (impossible value|not finite): 0\.step\)")
 
 
 @pytest.mark.parametrize("path", ["progress.seconds", "progress.lr", "selection.0.seconds", "selection.0.lr"])
 @pytest.mark.parametrize("value", [-1.0, 1.7e308])
-def test_impossible_numbers_of_a_resume_file_are_refused(stopped, path, value):
+def test_a_resume_file_with_an_impossible_time_or_learning_rate_is_refused(stopped, path, value):
     put(stopped, path, value)
     refused(stopped, r"resume\.pt is not the state of a run")
 
@@ -58,7 +58,7 @@ def history(folder, **facts):
         {"val_eer_wo_aug": -0.5},
     ],
 )
-def test_impossible_numbers_of_a_history_are_refused(tmp_path, facts):
+def test_a_history_with_an_impossible_number_is_refused(tmp_path, facts):
     with input_error(r"history\.json: not a history that training wrote"):
         history(tmp_path, **facts)
 
@@ -69,7 +69,7 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["val_loss_w_aug", "seconds"])
-def test_epochs_are_ranked_only_by_a_value_of_the_development_set_in_the_history(tmp_path, key):
+def test_ranking_epochs_by_a_value_that_the_history_lacks_or_by_their_time_is_refused(tmp_path, key):
     history(tmp_path, seconds=1.0)
     with input_error("`by` is one of the values of"):
         best_epochs(tmp_path, 1, key)

@@ -20,8 +20,8 @@ def without_times(path: Path) -> list[str]:
     return [re.sub(STAMP, "", line) for line in lines]
 
 
-def test_the_log_of_a_resumed_run_holds_all_that_was_printed(recipe, capsys, monkeypatch):
-    """With the beginning of each part of the run, and how it ended."""
+def test_the_log_of_a_resumed_run_holds_all_that_its_first_part_printed_and_how_that_ended(recipe, capsys, monkeypatch):
+    """Each part of the run begins with the same line."""
     monkeypatch.setenv(SECONDS, "1e-9")
     values = recipe(augment={"algo": 4})
     run = Validator.run

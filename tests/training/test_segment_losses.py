@@ -41,8 +41,7 @@ def recipe(root, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["2x96", "1x41"])
-def test_losses_of_frames_equal_the_published_code(case):
-    """The P2SGrad loss of each resolution."""
+def test_the_p2sgrad_loss_of_frames_at_each_resolution_equals_the_published_code(case):
     file = zoo.read("multires_gmlp_f128_l2")
     config = file["config"]
     case = file["cases"][case]
@@ -122,7 +121,7 @@ def squared_error_of_frames(logits, truth):
         (EQUAL, "linear", 0.0, cross_entropy_of_frames),
     ],
 )
-def test_the_development_loss_is_that_of_frames_and_the_weighted_one_of_utterances(
+def test_the_development_loss_is_that_of_frames_plus_the_weighted_one_of_utterances(
     validated, loss, head, weight, loss_of_frames
 ):
     """Computed here from the logits of the saved detector."""
@@ -142,7 +141,7 @@ def test_the_development_eer_of_frames_is_that_of_their_scores(validated):
     assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide])[0]
 
 
-def test_training_on_frames_is_the_same_in_accumulated_parts(recipe):
+def test_training_on_frames_has_the_same_weights_and_losses_in_accumulated_parts(recipe):
     whole, accumulated = (train(recipe(comment=str(n), train={"accumulate": n}), "cpu") for n in (1, 2))
     assert_close(weights_of(accumulated), weights_of(whole), rtol=1e-5, atol=1e-6)
     losses = [row["loss"] for row in history_of(accumulated)]
@@ -200,7 +199,7 @@ def recording_of(piece):
     return piece.id.partition("[")[0]
 
 
-def test_pieces_have_the_labels_of_their_part_of_the_recording(cut_into_pieces):
+def test_a_piece_has_the_labels_of_its_part_of_the_recording(cut_into_pieces):
     values, trials, labels = cut_into_pieces
     cut = list_examples(values.data, trials, labels=labels)
     for piece, (start, size) in zip(cut.trials, cut.excerpts):
@@ -209,6 +208,6 @@ def test_pieces_have_the_labels_of_their_part_of_the_recording(cut_into_pieces):
         assert cut.labels.of_trial[piece.id].tolist() == expected.tolist()
 
 
-def test_a_run_trains_on_pieces_with_labels(cut_into_pieces):
+def test_training_on_pieces_with_labels_of_frames_writes_a_checkpoint(cut_into_pieces):
     values, _, _ = cut_into_pieces
     assert (train(values, "cpu") / "epoch_1.pth").is_file()

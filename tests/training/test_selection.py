@@ -59,20 +59,21 @@ def write_run(selection, recipe):
     with_checkpoints(selection.folder, *range(1, len(selection.history) + 1))
 
 
-def test_by_default_the_losses_of_all_passes_of_a_validation_select():
+def test_by_default_the_development_losses_with_and_without_augmentation_select_epochs():
+    """Only the loss without it if the run or its validation has no augmentation."""
     assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
     assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [1, 2, 5, 6, 8]), ("first", [1, 2, 6, 8])])
-def test_an_epoch_is_improved_as_published(ties, expected):
-    """If either loss is below the best so far (or equal to it), never without validation."""
+def test_an_epoch_is_improved_if_its_loss_with_or_without_augmentation_is_the_lowest_so_far(ties, expected):
+    """Or equal to it with ``ties: last``, as published; never without validation."""
     assert improved_epochs(make(validation={"ties": ties}), PAIRS) == expected
 
 
 @pytest.mark.parametrize("rate", ["eer", "min_dcf"])
-def test_an_epoch_is_improved_by_a_rate_of_the_clean_pass(rate):
+def test_an_epoch_is_improved_by_the_rate_without_augmentation_that_select_on_names(rate):
     selection = make(validation={"select_on": rate})
     improved = []
     for epoch, value in enumerate([0.3, 0.2, 0.2, 0.25, 0.1], 1):
@@ -85,7 +86,7 @@ def test_an_epoch_is_improved_by_a_rate_of_the_clean_pass(rate):
 
 
 @pytest.mark.parametrize("ties, best", [("last", 4), ("first", 2)])
-def test_of_equal_epochs_the_recipe_chooses_the_best(tmp_path, ties, best):
+def test_the_best_of_equal_epochs_is_the_first_or_the_last_as_the_recipe_says(tmp_path, ties, best):
     """The kept, the described, and the one that is found after training."""
     selection = make(tmp_path, algo=0, train={"keep": "best"}, validation={"ties": ties})
     improved_epochs(selection, pairs_of("0 5, 0 4, 0 6, 0 4"))
@@ -96,7 +97,7 @@ def test_of_equal_epochs_the_recipe_chooses_the_best(tmp_path, ties, best):
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [2, 3, 4]), ("first", [1, 2, 3])])
-def test_averages_offered_after_training_rank_equal_epochs_as_the_recipe_says(tmp_path, ties, expected):
+def test_an_offered_average_of_equal_epochs_has_the_first_or_the_last_as_the_recipe_says(tmp_path, ties, expected):
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 4)
     write_run(selection, f"validation: {{ties: {ties}}}")
@@ -104,7 +105,7 @@ def test_averages_offered_after_training_rank_equal_epochs_as_the_recipe_says(tm
     assert offered[2].epochs == expected
 
 
-def test_without_a_recipe_a_note_says_that_later_epochs_are_preferred(tmp_path, capsys):
+def test_without_a_recipe_later_of_equal_epochs_are_preferred_with_a_note(tmp_path, capsys):
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 2)
     selection.write_history()
@@ -113,8 +114,7 @@ def test_without_a_recipe_a_note_says_that_later_epochs_are_preferred(tmp_path, 
     assert "has no recipe.yaml, so later epochs are preferred" in capsys.readouterr().err
 
 
-def test_selection_on_the_training_loss_needs_no_validation():
-    """Improved epochs and patience follow that loss alone."""
+def test_improvement_and_patience_follow_the_training_loss_if_it_selects_without_validation():
     selection = make(validation={"select_on": "train_loss", "patience": 2, "epochs": "all"})
     are_improved = []
     are_done = []
@@ -145,8 +145,7 @@ def test_patience_counts_validations_without_a_lower_value(algo, pairs, patience
     "keep, expected",  # the two best by each loss, and of equal ones the later
     [("improved", [1, 2, 5, 6, 8]), ("all", range(1, 9)), ("last", [8]), ("best", [8]), ("last,best,2", [5, 6, 8])],
 )
-def test_a_keep_policy_decides_which_epochs_stay(keep, expected, tmp_path):
-    """An epoch is saved if it may be kept; the whole run decides which stay."""
+def test_the_checkpoints_that_stay_are_those_that_keep_of_the_recipe_names(keep, expected, tmp_path):
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
         update(selection, pair)
@@ -172,7 +171,7 @@ def test_a_run_ends_when_its_patience_is_over(recipe):
     assert min(minima[-2:]) >= min(minima[:-2])
 
 
-def test_a_run_keeps_the_best_epochs_by_the_measure_of_its_selection(recipe):
+def test_a_run_keeps_the_last_and_the_best_epochs_by_the_measure_that_selects(recipe):
     folder = train(recipe(train={"epochs": 5, "keep": "last,3"}, validation={"select_on": "min_dcf"}), "cpu")
     minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]
     lowest = best_epochs(folder, 3, "val_min_dcf_wo_aug")
@@ -210,7 +209,7 @@ def over_two_corpora(folder, select_on, over):
     return selection
 
 
-def test_epochs_can_be_ranked_by_the_rate_of_one_corpus_or_of_the_worst(tmp_path):
+def test_epochs_can_be_ranked_by_the_rate_of_one_corpus_or_of_the_worst_corpus(tmp_path):
     selection = over_two_corpora(tmp_path, "eer", "mean")
     write_run(selection, "")
     for key in ("val_eer_wo_aug_worst", "val_eer_wo_aug/w_low"):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.runs import assert_same_run, folder_of, refused, state_of, stop
+from builders.runs import assert_same_run, refused, stop
 from torch import nn
 
 from nes2net import Detector
@@ -68,13 +68,12 @@ def _own_tasks(monkeypatch):
 
 
 @pytest.mark.parametrize("train_options", [{}, {"layer_decay": 0.5}])
-def test_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options):
+def test_a_run_with_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options):
     values = {"model": small_model, "train": {"task": "Level", **train_options}}
     uninterrupted = train(recipe(comment="whole", **values), "cpu")
     torn = recipe(comment="torn", **values)
     stop(torn, 1, 1, "cpu")
     stop(torn, 2, 1, "cpu")
-    assert sorted(state_of(folder_of(torn))["objective"]) == ["level.bias", "level.weight", "mean"]
     assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
@@ -93,7 +92,7 @@ def test_an_objective_with_further_weights_does_not_declare_all_of_them_used(sma
     assert not LevelObjective(detector, Recipe()).uses_all_weights
 
 
-def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
+def test_a_run_with_a_trained_tensor_that_its_resume_file_does_not_hold_is_refused(recipe):
     message = r"tensors that resume\.pt does not hold, one of \(1, 2\), .*one of \(5, 7\): make them parameters"
     refused(recipe(train={"task": "HeadsInAList"}), message, "cpu")
 
@@ -102,7 +101,7 @@ def test_a_trained_tensor_that_no_part_saves_is_refused(recipe):
     "tensor, message",
     [(torch.zeros(1, 3), "other shape: level.weight"), (torch.full((1, 8), torch.nan), "not finite: level.weight")],
 )
-def test_damaged_tensors_of_an_objective_are_refused(recipe, tensor, message):
+def test_a_resume_file_with_a_damaged_tensor_of_an_objective_is_refused(recipe, tensor, message):
     values = recipe(train={"task": "Level"})
     file = stop(values, 2, 1, "cpu") / "resume.pt"
     content = torch.load(file, weights_only=True)

@@ -51,7 +51,7 @@ def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-def test_only_the_student_is_trained(student, teacher, capsys):
+def test_a_run_trains_no_weight_of_the_teacher_and_prints_how_many_of_the_student_it_trains(student, teacher, capsys):
     folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
     trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
@@ -74,7 +74,7 @@ def test_a_student_is_trained_and_validated_only_on_bona_fide_speech(student, de
 
 
 @pytest.mark.parametrize("start, is_equal", [("teacher", True), ("random", False)])
-def test_the_student_starts_from_the_teacher_or_from_random_weights(student, start, is_equal):
+def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_as_asked(student, start, is_equal):
     """With a learning rate below the resolution of float32 the weights stay as they were."""
     folder = train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
     trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
@@ -91,7 +91,7 @@ def test_the_student_starts_from_the_teacher_or_from_random_weights(student, sta
         assert equal == {is_equal}
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights_without_the_file_of_the_teacher(student, tmp_path):
+def test_an_interrupted_run_of_a_student_resumes_to_the_same_weights_without_the_teachers_file(student, tmp_path):
     uninterrupted = train(student(comment="whole"), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
@@ -106,7 +106,7 @@ def test_estimated_batch_statistics_of_an_average_change_only_the_student(studen
     assert all(key.startswith("student.") and ("running" in key or "num_batches" in key) for key in changed)
 
 
-def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
+def test_the_training_trials_of_a_student_may_all_be_bona_fide(student, corpus, tmp_path):
     copy = shutil.copytree(corpus, tmp_path / "bonafide_only")
     (protocol,) = copy.rglob("ASVspoof2019.LA.cm.train.trn.txt")
     lines = protocol.read_text().splitlines(keepends=True)
@@ -115,7 +115,7 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     assert [trial.target for trial in task.trials("train")] == [1] * 6
 
 
-def test_a_list_without_a_split_is_refused(student, corpus):
+def test_a_list_without_a_split_is_refused_for_a_student(student, corpus):
     """Its bona fide trials would both train and validate."""
     folder = corpus / "release_in_the_wild"
     wild = student(data={"corpus": "generic", "root": str(folder), "protocols": str(folder / "meta.csv")})
@@ -136,6 +136,6 @@ def test_a_list_without_a_split_is_refused(student, corpus):
         ({"model": model(student=None)}, "start as a copy of the teacher and have nothing to learn"),
     ],
 )
-def test_recipes_that_cannot_train_a_student_are_refused(student, changes, message):
+def test_a_recipe_that_cannot_train_a_student_is_refused_with_the_reason(student, changes, message):
     with input_error(message):
         train(student(**changes), "cpu")

@@ -39,7 +39,7 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
+def test_an_interrupted_mlflow_run_is_resumed_with_its_settings_and_every_epoch(recipe, mlflow):
     """Under the same id."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
@@ -54,7 +54,9 @@ def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
 
 
 @pytest.mark.slow
-def test_an_interrupted_wandb_run_is_resumed_under_its_id(recipe, monkeypatch, tmp_path):
+def test_an_interrupted_wandb_run_is_resumed_under_its_id_with_name_settings_and_measures(
+    recipe, monkeypatch, tmp_path
+):
     """Offline, in a folder of its own."""
     pytest.importorskip("wandb")
     for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
@@ -67,8 +69,7 @@ def test_an_interrupted_wandb_run_is_resumed_under_its_id(recipe, monkeypatch, t
         assert text in content
 
 
-def test_a_tracker_that_fails_amid_a_run_is_only_a_warning(recipe, mlflow, monkeypatch, capsys):
-    """It is not tried again."""
+def test_a_tracker_that_fails_amid_a_run_is_one_warning_and_not_tried_again(recipe, mlflow, monkeypatch, capsys):
     logged = mock.Mock(side_effect=ConnectionError("the server went away"))
     monkeypatch.setattr(mlflow, "log_metrics", logged)
     train(recipe(tracker="mlflow"))
@@ -77,14 +78,18 @@ def test_a_tracker_that_fails_amid_a_run_is_only_a_warning(recipe, mlflow, monke
     assert logged.call_count == 1
 
 
-def test_a_run_without_its_tracker_is_the_same_run(recipe, mlflow):
+def test_a_finished_run_is_the_same_run_without_its_tracker(recipe, mlflow):
     assert train(recipe(tracker="mlflow")) == train(recipe())
 
 
-def test_a_tracker_that_cannot_start_ends_a_new_run_but_no_resumed_one(recipe, mlflow, monkeypatch, capsys):
+def test_a_new_run_whose_tracker_cannot_start_is_refused(recipe, mlflow, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
+    refused(recipe(tracker="mlflow"), r"MLflow failed \(.*: correct that, or remove `tracker=mlflow`")
+
+
+def test_a_resumed_run_whose_tracker_cannot_start_goes_on_without_it(recipe, mlflow, monkeypatch, capsys):
     folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
-    refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: correct that, or remove `tracker=mlflow`")
     assert train(recipe(tracker="mlflow")) == folder
     assert "training continues without it" in capsys.readouterr().err
 

@@ -50,7 +50,7 @@ def test_epochs_from_the_first_that_the_recipe_names_are_validated():
     assert due(15, first_epoch=10) == [10, 11, 12, 13, 14, 15]
 
 
-def test_the_last_epoch_is_validated_even_before_the_first_that_the_recipe_names():
+def test_the_last_epoch_is_validated_even_if_it_comes_before_the_first_that_the_recipe_names():
     assert due(3, first_epoch=10) == [3]
 
 
@@ -85,14 +85,13 @@ def damaged(trials, folder, which):
 def validated(detector, trials):
     """What a validation with RawBoost found, and logits and targets of the trials without it."""
     values = make(detector, trials, recipe_of(augment={"algo": 4})).run(1)
-    assert not detector.training
     with torch.no_grad():
         # In batches of another size, some processors round differently.
         logits = torch.cat([detector(batch) for batch in waveforms_of(trials).split(BATCH)]).double()
     return values, logits, targets_of(trials)
 
 
-def test_the_development_loss_is_the_published_mean_of_batches(validated):
+def test_the_development_loss_is_the_published_mean_of_the_losses_of_batches(validated):
     """The loss is Σ(weighted mean of a batch × its size)/N, not the weighted mean of the set."""
     values, logits, targets = validated
     weights = torch.tensor([0.1, 0.9]).double()
@@ -108,7 +107,8 @@ def classes_of(logits, targets):
     return logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
 
 
-def test_the_eer_with_its_threshold_and_the_min_dcf_are_those_of_evaluation(validated):
+def test_the_error_rates_of_the_development_set_are_those_of_evaluation(validated):
+    """The EER with its threshold, and the minDCF."""
     values, logits, targets = validated
     bonafide, spoof = classes_of(logits, targets)
     assert (values["val_eer_wo_aug"], values["eer_threshold"]) == metrics.compute_eer(bonafide, spoof)
@@ -118,7 +118,7 @@ def test_the_eer_with_its_threshold_and_the_min_dcf_are_those_of_evaluation(vali
 BOOTSTRAP = {"num_resamples": NUM_RESAMPLES, "seed": 1234}
 
 
-def test_the_interval_of_the_eer_is_that_of_evaluation(validated):
+def test_the_interval_of_the_development_eer_is_that_of_evaluation(validated):
     """It draws trials, because there are fewer than ten speakers."""
     values, logits, targets = validated
     interval = metrics.bootstrap_interval(metrics.compute_eer, *classes_of(logits, targets), **BOOTSTRAP)
@@ -157,8 +157,8 @@ def of_corpora(detector, trials, tmp_path, eer_rules):
     return values, by_class
 
 
-def test_each_of_several_corpora_has_its_rates(of_corpora, eer_rules):
-    """Except one of a single class."""
+def test_each_of_several_development_corpora_has_its_eer_and_its_min_dcf(of_corpora, eer_rules):
+    """Except a corpus of a single class."""
     values, by_class = of_corpora
     eers = {name: metrics.compute_eer(*by_class(name), eer_rules[name])[0] for name in ("la", "wild")}
     costs = {name: metrics.compute_min_dcf(*by_class(name)) for name in eers}
@@ -168,19 +168,19 @@ def test_each_of_several_corpora_has_its_rates(of_corpora, eer_rules):
 
 
 @pytest.mark.parametrize("rate", ["eer", "min_dcf"])
-def test_the_mean_and_the_worst_are_those_of_the_rates_of_corpora(of_corpora, rate):
+def test_the_mean_and_the_worst_rate_are_those_of_the_corpora_that_have_the_rate(of_corpora, rate):
     values, _ = of_corpora
     rates = [values[f"val_{rate}_wo_aug/{name}"] for name in ("la", "wild")]
     assert values[f"val_{rate}_wo_aug_mean"] == pytest.approx(np.mean(rates))
     assert values[f"val_{rate}_wo_aug_worst"] == max(rates)
 
 
-def test_corpora_with_several_rules_for_the_eer_are_pooled_by_that_of_asvspoof(of_corpora, eer_rules):
+def test_the_pooled_eer_of_corpora_with_several_rules_for_the_eer_is_by_that_of_asvspoof(of_corpora, eer_rules):
     values, by_class = of_corpora
     assert values["val_eer_wo_aug"] == metrics.compute_eer(*by_class(*eer_rules), "asvspoof")[0]
 
 
-def test_corpora_with_one_rule_for_the_eer_are_pooled_by_it(detector, trials, eer_rules):
+def test_the_pooled_eer_of_corpora_with_one_rule_for_the_eer_is_by_that_rule(detector, trials, eer_rules):
     del eer_rules["la"], eer_rules["bona"]
     values = make(detector, trials, recipe_of()).run(1)
     scores = scores_of(detector, trials)
@@ -189,7 +189,7 @@ def test_corpora_with_one_rule_for_the_eer_are_pooled_by_it(detector, trials, ee
     assert values["val_eer_wo_aug"] == expected
 
 
-def test_the_interval_of_the_eer_draws_speakers_and_if_files_failed_trials(trials):
+def test_the_interval_of_the_eer_draws_speakers_unless_a_file_failed_and_then_trials(trials):
     trials = [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
     targets = targets_of(trials).numpy()
     scores = np.random.default_rng(0).normal(targets, 1)
@@ -203,14 +203,14 @@ def test_the_interval_of_the_eer_draws_speakers_and_if_files_failed_trials(trial
         assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
 
 
-def test_damaged_files_are_omitted_and_named_once(detector, trials, tmp_path, capsys):
+def test_a_damaged_development_file_is_omitted_and_named_once_for_all_epochs(detector, trials, tmp_path, capsys):
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
         assert all(math.isfinite(value) for value in validator.run(epoch).values())
     assert capsys.readouterr().err.count("failed: ") == 1
 
 
-def test_a_class_without_usable_files_ends_the_run(detector, trials, tmp_path):
+def test_a_development_set_without_usable_files_of_a_class_ends_the_run(detector, trials, tmp_path):
     spoofed = damaged(trials, tmp_path, {number for number, trial in enumerate(trials) if trial.target == 1})
     with input_error("the development set has 0 bona fide and 6 spoofed usable files"):
         make(detector, spoofed, recipe_of()).run(1)
@@ -242,7 +242,7 @@ def test_validation_in_train_mode_is_a_training_pass_without_steps(detector, tri
     assert not same(dict(detector.state_dict()), before)
 
 
-def test_train_mode_is_refused_in_several_processes(detector, trials):
+def test_validation_in_train_mode_is_refused_in_several_processes(detector, trials):
     recipe = recipe_of(**TRAIN_MODE)
     validator = make(detector, trials, recipe)
     with input_error("one after the other, but there are 2 processes: train in one"):
@@ -261,7 +261,7 @@ def test_dropout_in_validation_draws_by_the_epoch_whatever_was_drawn_before(tria
     assert loss_values[0] == loss_values[1] != loss_values[2]
 
 
-def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector, trials):
+def test_validation_computes_in_the_precision_of_training_unless_it_has_its_own(detector, trials):
     def validated(**sections):
         recipe = recipe_of(**sections)
         return make(detector, trials, recipe).run(1)
@@ -277,8 +277,8 @@ def test_validation_has_the_precision_of_the_run_unless_it_has_its_own(detector,
 
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
 @pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, "wav2vec2_small"], ids=["lps", "wav2vec2"])
-def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, frontend, size):
-    """To the bit, also if files of a group, or all of them, cannot be read. There are 12 trials in groups of five."""
+def test_validation_in_larger_batches_finds_the_same_as_in_the_batches_of_training(trials, tmp_path, frontend, size):
+    """To the bit, also if files of such a batch, or all of them, cannot be read. There are 12 trials in batches of five."""
     torch.manual_seed(0)
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend})
@@ -292,12 +292,12 @@ def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, f
         assert same(computed, expected)
 
 
-def test_a_validation_batch_of_incomplete_groups_is_refused():
+def test_a_validation_batch_size_that_is_no_multiple_of_that_of_training_is_refused():
     with input_error(r"several groups of `train.batch_size` \(5\) at once"):
         recipe_of(validation={"batch_size": BATCH + 1})
 
 
-def test_larger_batches_are_refused_if_the_front_end_normalises_over_them(trials):
+def test_larger_validation_batches_are_refused_if_the_front_end_normalises_over_a_batch(trials):
     model = {"frontend": {"name": "wav2vec2_small", "normalize": "batch"}, "backend": "asp_mlp"}
     with input_error("normalises over the utterances computed at once"):
         make(Detector.from_config(model), trials, recipe_of(validation={"batch_size": 10}))

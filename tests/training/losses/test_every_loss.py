@@ -39,7 +39,7 @@ def parts_of(criterion, outputs, targets, step=None):
 
 @pytest.mark.parametrize("targets", [HARD, SHARES], ids=["hard", "mixed"])
 @each_loss
-def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
+def test_losses_and_gradients_of_parts_of_a_batch_add_up_to_those_of_the_batch(name, options, targets):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend, dtype=torch.float64, requires_grad=True)
     batch_loss = criterion(outputs, targets, step=3)
@@ -55,7 +55,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
 
 
 @each_loss
-def test_a_mixed_label_of_one_class_is_that_class(name, options):
+def test_a_mixed_label_of_one_class_alone_has_the_loss_of_that_class(name, options):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
     one_hot = torch.nn.functional.one_hot(HARD, 2).float()
@@ -73,7 +73,7 @@ def test_the_loss_of_outputs_in_half_precision_is_computed_in_float32(name, opti
 
 
 @each_loss
-def test_a_loss_trains_the_back_end_that_it_asks_for(name, options):
+def test_a_loss_gives_its_back_end_finite_gradients_and_its_last_layer_some_other_than_0(name, options):
     criterion, backend = loss_of(name, **options)
     embeddings = backend.embed(torch.randn(4, 10, 32))
     outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
@@ -83,7 +83,7 @@ def test_a_loss_trains_the_back_end_that_it_asks_for(name, options):
 
 
 @each_loss
-def test_the_logits_of_a_loss_are_those_of_the_last_layer(name, options):
+def test_the_logits_of_a_loss_are_those_of_the_last_layer_of_its_back_end(name, options):
     criterion, backend = loss_of(name, **options)
     embeddings = backend.embed(torch.randn(4, 10, 32))
     outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
@@ -91,7 +91,7 @@ def test_the_logits_of_a_loss_are_those_of_the_last_layer(name, options):
 
 
 @pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).takes_embeddings])
-def test_a_frame_without_a_label_does_not_change_the_loss(name):
+def test_a_frame_without_a_label_does_not_change_a_loss_of_logits(name):
     criterion, backend = loss_of(name)
     logits = outputs_for(criterion, backend)[:6]
     labels = torch.tensor([[1, 0], [0, 1]] * 3)
@@ -102,7 +102,7 @@ def test_a_frame_without_a_label_does_not_change_the_loss(name):
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_a_loss_refuses_another_number_of_logits_than_its_own(name):
+def test_a_loss_refuses_a_back_end_of_another_number_of_logits_than_its_own(name):
     number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
     with input_error(f"num_logits(=| must be ){number}|at least {number}"):

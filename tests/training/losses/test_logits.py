@@ -17,7 +17,7 @@ GOLDEN = golden.read("losses_schedules_names")
     "name, criterion",
     [("focal", BinaryFocal(2.0, 0.25, label_smoothing=0.1)), ("weighted_ce", WeightedCrossEntropy((0.1, 0.9)))],
 )
-def test_focal_loss_and_weighted_cross_entropy_equal_the_published(name, criterion):
+def test_value_and_gradient_of_focal_loss_and_of_weighted_cross_entropy_equal_the_published(name, criterion):
     published = GOLDEN[name]
     shape = (len(published["labels"]), -1)
     logits = torch.tensor(published["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
@@ -28,7 +28,7 @@ def test_focal_loss_and_weighted_cross_entropy_equal_the_published(name, criteri
     assert_near(logits.grad, expected, 1e-12)
 
 
-def test_focal_loss_of_certain_logits_is_finite():
+def test_focal_loss_of_certain_logits_and_its_gradients_are_finite():
     certain = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(certain, torch.tensor([1, 0, 0]))
     loss.backward()
@@ -36,7 +36,7 @@ def test_focal_loss_of_certain_logits_is_finite():
     assert certain.grad.isfinite().all()
 
 
-def test_a_batch_without_a_counted_sample_has_the_loss_0_and_the_gradient_0():
+def test_cross_entropy_of_a_batch_without_any_label_has_the_value_0_and_the_gradient_0():
     logits = torch.randn(2, 2, requires_grad=True)
     loss = WeightedCrossEntropy((0.1, 0.9))(logits, torch.zeros(2, 2))
     loss.backward()
@@ -44,7 +44,7 @@ def test_a_batch_without_a_counted_sample_has_the_loss_0_and_the_gradient_0():
     assert not logits.grad.any()
 
 
-def test_the_plain_mean_of_weighted_losses_equals_that_of_pytorch():
+def test_cross_entropy_without_normalisation_is_the_plain_mean_of_the_weighted_losses_of_pytorch():
     """Value and gradients."""
     logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 0, 1, 0, 1, 0, 0])
@@ -56,7 +56,7 @@ def test_the_plain_mean_of_weighted_losses_equals_that_of_pytorch():
     assert_near(*gradients, 1e-12)
 
 
-def test_weighted_cross_entropy_with_and_without_normalisation_equals_that_of_moe():
+def test_weighted_cross_entropy_with_and_without_normalisation_equals_the_published_code_of_moe():
     file = shared_path("golden", "zoo", "losses.pt")
     content = torch.load(file, weights_only=True)
     published = content["weighted_ce_unnormalised"]

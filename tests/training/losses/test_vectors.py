@@ -41,7 +41,7 @@ def check(criterion, name, gradient):
 
 
 @pytest.mark.parametrize("name", ["oc_softmax", "oc_softmax_defaults"])
-def test_one_class_softmax_equals_the_published(name):
+def test_loss_gradients_and_score_of_one_class_softmax_equal_the_published(name):
     config = GOLDEN[name]["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"])
     criterion.head.load_state_dict({"center": GOLDEN[name]["center"]})
@@ -51,7 +51,7 @@ def test_one_class_softmax_equals_the_published(name):
 
 
 @pytest.mark.parametrize("name", ["am_softmax", "am_softmax_s15_m02"])
-def test_additive_margin_softmax_equals_the_published(name):
+def test_loss_and_gradients_of_additive_margin_softmax_equal_the_published(name):
     config = GOLDEN[name]["config"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], config["margin"])
     criterion.head.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
@@ -136,21 +136,21 @@ def test_am_softmax_with_a_fixed_margin_or_one_by_duration_equals_third_party_co
     assert_near(cosines.grad, published["grad_cosines_f64"], 1e-10)
 
 
-def test_the_p2sgrad_loss_equals_the_published():
+def test_loss_gradients_and_logits_of_p2sgrad_equal_the_published():
     criterion = P2SGrad(16)
     criterion.head.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", GOLDEN["p2sgrad"]["grad_weight_f64"])
     assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
 
 
-def test_renormed_cosines_leave_short_columns_short():
+def test_renormed_cosines_scale_columns_below_1e_5_by_1e5_and_longer_ones_to_unit_length():
     weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
     expected = torch.tensor([[0.3, 0.6]])
     assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
 
 
-def test_the_one_class_layer_of_antideepfake_is_one_class_softmax():
-    """Its vector is scaled to unit length by PyTorch's ``renorm``, to 1e-7."""
+def test_loss_logits_and_gradients_of_one_class_softmax_equal_the_layer_of_antideepfake():
+    """That layer scales its vector to unit length by PyTorch's ``renorm``, to 1e-7."""
     published = GOLDEN["oc_angle_layer"]
     config = published["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"]).double()
@@ -192,12 +192,12 @@ def test_the_loss_of_prototypes_equals_its_formula():
     assert_close(criterion(x, targets), class_loss + 0.7 * collapse + 0.9 * separation)
 
 
-def test_prototypes_have_the_published_defaults():
+def test_the_loss_of_prototypes_has_the_published_scale_margin_and_penalties_by_default():
     batch = torch.randn(2, 2), torch.tensor([0, 1])
     assert torch.equal(prototypes()(*batch), prototypes(20.0, 0.2, 0.1, 0.1)(*batch))
 
 
-def test_the_gradient_of_prototypes_is_finite_for_an_embedding_opposite_to_one():
+def test_the_gradient_of_the_loss_of_prototypes_is_finite_for_an_embedding_opposite_to_one():
     criterion = prototypes()
     opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
     assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()
@@ -212,7 +212,7 @@ def psi(theta, margin):
 @pytest.mark.parametrize(
     "margin, step, annealed", [(1, 0, 1500.0), (2, 100, 1500 / 11), (3, 10**6, 5.0), (4, None, 5.0), (4, 0, 1500.0)]
 )
-def test_the_loss_and_the_annealing_of_angular_softmax_are_the_published(margin, step, annealed):
+def test_angular_softmax_equals_the_formula_of_its_paper_at_each_state_of_its_annealing(margin, step, annealed):
     """For mixed labels, too."""
     head = AngularHead(6, 2).double()
     embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -230,7 +230,6 @@ def test_the_loss_and_the_annealing_of_angular_softmax_are_the_published(margin,
             below += weight
     loss = criterion(embeddings, torch.stack([1 - shares, shares], 1), step)
     assert loss.item() == pytest.approx(above / below, rel=1e-4)
-    assert criterion.lambda_at(step) == pytest.approx(annealed)
 
 
 def test_logits_of_angular_softmax_are_those_of_its_head():

@@ -14,7 +14,7 @@ from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_rec
 from nes2net.training.recipes.recipe import Recipe
 
 
-def test_the_stored_schema_is_as_generated():
+def test_the_stored_json_schema_of_recipes_is_as_generated_anew():
     anew = "run: python -m nes2net.training.recipes.documentation"
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), anew
 
@@ -25,7 +25,7 @@ def described_keys():
 
 
 def test_every_key_of_a_recipe_is_described(described_keys):
-    """Keys at the top first, then those of the sections in their order."""
+    """Except those of its corpora; keys at the top first, then those of the sections in their order."""
     top = []
     nested = []
     for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items():
@@ -41,14 +41,14 @@ def test_every_key_of_a_corpus_is_described(described_keys):
     assert [name for name in described_keys if "[]" in name] == of_corpora
 
 
-def test_each_key_has_meaning_source_and_type():
+def test_each_described_key_has_a_meaning_a_source_and_a_type():
     for key in all_keys():
         assert key.meaning
         assert key.source
         assert key.takes
 
 
-def test_info_prints_all_keys(described_keys, capsys):
+def test_info_recipe_prints_every_described_key(described_keys, capsys):
     assert main(["info", "recipe"]) == 0
     printed = capsys.readouterr().out
     for name in described_keys:
@@ -87,5 +87,5 @@ def test_the_schema_accepts_every_packaged_recipe(wrong, name):
         *((text, []) for text in ("date: 0520", "date: 520", "train:", "base: other.yaml", "model: {backend: aasist}")),
     ],
 )
-def test_the_schema_finds_the_keys_that_do_not_fit_and_no_others(wrong, text, wrong_keys):
+def test_the_schema_refuses_the_keys_that_do_not_fit_and_no_others(wrong, text, wrong_keys):
     assert wrong(yaml.safe_load(text)) == wrong_keys

@@ -148,12 +148,12 @@ def typed(name):
     return apply_overrides({}, overrides)
 
 
-def test_the_values_of_each_recipe_are_typed_here():
+def test_each_recipe_of_configs_has_published_values_typed_in_this_file():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_values_of_a_recipe_are_the_published(name):
+def test_the_values_of_a_recipe_outside_its_model_are_the_published_ones_typed_here(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     values = typed(name)
     del values["model"]
@@ -193,27 +193,25 @@ def assert_same_model(config, published):
 
 
 @pytest.mark.parametrize("name", OTHER_MODELS)
-def test_the_model_of_a_recipe_is_the_published(name):
+def test_the_model_of_a_recipe_is_that_of_the_published_model_of_its_name(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     assert_same_model(recipe.model, {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]})
 
 
 @pytest.mark.parametrize("aggregation", ["sea", "attm", "weighted_sum"])
 @pytest.mark.parametrize("backend", ["nes2net", "nes2net_x", "nes2net_x_selu"])
-def test_the_model_of_a_recipe_of_ctrsvdd_is_the_published_with_the_aggregation_of_its_name(backend, aggregation):
+def test_the_model_of_a_recipe_of_ctrsvdd_is_the_published_one_with_the_aggregation_of_its_name(backend, aggregation):
     recipe = load_recipe(CONFIGS / f"ctrsvdd_{backend}_{aggregation}.yaml")
     assert recipe.model["backend"]["name"] == backend
     assert_same_model(recipe.model, {**PUBLISHED_MODELS[recipe.name], "aggregation": aggregation})
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_value_names_its_source(name):
+def test_every_value_of_a_recipe_names_its_source(name):
     values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     del values["about"]
     sources = values.pop("sources")
-    keys = list(keys_in(values))
-    unsourced = [key for key in keys if not any(f"{key}.".startswith(f"{source}.") for source in sources)]
-    assert keys != []
+    unsourced = [key for key in keys_in(values) if not any(f"{key}.".startswith(f"{source}.") for source in sources)]
     assert unsourced == []
 
 
@@ -326,6 +324,7 @@ def is_changed(before, after):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_steps_of_a_recipe_train_every_part_that_it_does_not_freeze(name, corpora_root, tmp_path):
+    """The optimiser has made two steps, and some weight of each such part differs from its start."""
     recipe, folder, before, after = trained(name, corpora_root, tmp_path)
     resume = torch.load(folder / "resume.pt", weights_only=True)
     assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == {2}

@@ -30,6 +30,7 @@ def path(tmp_path, monkeypatch):
 
 
 def test_run_folder_names_are_the_published():
+    """With the seed at the end, which some published names lack."""
     for case in golden.read("losses_schedules_names")["itw_model_tags"]:
         args = case["args"]
         seed = args.get("seed", 1234)
@@ -37,7 +38,7 @@ def test_run_folder_names_are_the_published():
         augment = AugmentConfig(algo=args["algo"], parameters=ratios)
         train = TrainConfig(epochs=args["num_epochs"], batch_size=args["batch_size"], lr=args["lr"])
         recipe = Recipe(name=args["model_name"], date=args["date"], seed=seed, augment=augment, train=train)
-        end = f"_seed{seed}"  # which some published names lack
+        end = f"_seed{seed}"
         assert recipe.tag == case["tag"].removesuffix(end) + end
 
 
@@ -45,7 +46,7 @@ def test_a_comment_ends_the_name_of_a_run_folder():
     assert Recipe(comment="again").tag == f"{Recipe().tag}_again"
 
 
-def test_numbers_of_yaml_and_overrides_are_read_as_numbers(path):
+def test_numbers_in_a_recipe_and_in_overrides_are_read_as_numbers(path):
     path.write_text(
         "seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, adam_betas: [0, .5]}\n"
         "model: {frontend: lps, backend: nes2net_x}\n"
@@ -107,6 +108,7 @@ def test_a_time_and_a_date_among_the_options_of_a_part_stay_text(path):
     ],
 )
 def test_a_refused_override_has_its_reason_in_a_short_message(path, override, message):
+    """Of fewer than 500 characters."""
     with input_error(message) as error:
         load_recipe(path, [override])
     assert len(str(error.value)) < 500
@@ -149,7 +151,7 @@ def test_a_new_name_of_a_corpus_keeps_its_options(path):
 
 
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10"])
-def test_text_that_looks_like_a_number_stays_text(path, text):
+def test_the_value_of_a_text_key_stays_text_whatever_else_yaml_would_read_it_as(path, text):
     """In a file, on the command line, and after the recipe was saved."""
     path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
     recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
@@ -159,7 +161,7 @@ def test_text_that_looks_like_a_number_stays_text(path, text):
     assert load_recipe(path) == recipe
 
 
-def test_text_of_an_override_is_not_read_as_yaml(path):
+def test_an_override_of_a_text_key_is_not_read_as_yaml(path):
     recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}"])
     assert recipe.data.corpora[0].root == "/disk #1: [a"
     assert recipe.data.cache == "{x}"
@@ -176,7 +178,7 @@ def test_noise_has_probability_one_half_by_default_only_if_a_folder_is_named():
     assert AugmentConfig(musan="m").noise_probability == 0.5
 
 
-def test_noise_of_conditions_has_the_probability_of_conditions():
+def test_with_conditions_named_folders_of_noise_set_the_default_of_condition_probability_alone():
     for_conditions = AugmentConfig(musan="m", rir="r", conditions=["noise:10", "rir"])
     assert for_conditions.noise_probability == 0
     assert for_conditions.condition_probability == 0.5
@@ -187,25 +189,26 @@ def test_a_recipe_with_noise_of_conditions_is_read_again_as_saved():
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
 
 
-def test_noise_without_a_folder_is_refused():
+def test_a_probability_of_noise_without_a_folder_of_noise_is_refused():
     needed = r"adds noise .* to 50% .*: name .* `augment\.musan=.*`augment\.rir=.*`augment\.noise_probability=0`"
     with input_error(needed):
         training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
 
 
-def test_a_recipe_builds_on_a_file_beside_it(path):
-    """Sections are merged key by key, parts of the model are replaced whole, and overrides come last."""
-    Path("plain.yaml").write_text(
-        "name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\nmodel: {frontend: lps, backend: {name: nes2net_x, x: 1}}\n"
-    )
-    path.write_text("base: plain.yaml\nname: other\ntrain: {epochs: 4}\nmodel: {backend: {name: aasist}}\n")
-    recipe = load_recipe(path, ["train.batch_size=2"])
+def test_sections_of_a_recipe_are_merged_key_by_key_with_those_of_the_base_beside_it(path):
+    Path("plain.yaml").write_text("name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\n")
+    path.write_text("base: plain.yaml\nname: other\ntrain: {epochs: 4}\n")
+    recipe = load_recipe(path)
     assert recipe.name == "other"
     assert recipe.seed == 3
     assert recipe.train.lr == 1e-6
     assert recipe.train.epochs == 4
-    assert recipe.train.batch_size == 2
-    assert recipe.model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
+
+
+def test_a_part_of_the_model_replaces_that_of_the_base_as_a_whole(path):
+    Path("plain.yaml").write_text("model: {frontend: lps, backend: {name: nes2net_x, x: 1}}\n")
+    path.write_text("base: plain.yaml\nmodel: {backend: {name: aasist}}\n")
+    assert load_recipe(path).model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
 
 
 def test_an_empty_section_of_a_file_has_the_keys_of_the_base(path):
@@ -219,18 +222,18 @@ def test_an_override_that_empties_a_section_gives_it_the_defaults(path):
     assert load_recipe(path, ["train="]).train == TrainConfig()
 
 
-def test_about_and_sources_change_no_run(path):
+def test_the_notes_about_and_sources_change_no_value_of_a_recipe(path):
     path.write_text("about: [mine]\nseed: 3\nsources: {seed: code}\n")
     assert load_recipe(path) == Recipe(seed=3)
 
 
-def test_about_replaces_that_of_the_base(path):
+def test_the_note_about_of_a_recipe_replaces_that_of_the_base(path):
     Path("plain.yaml").write_text("about: [plain]\n")
     path.write_text("about: [mine, two paragraphs]\nbase: plain.yaml\n")
     assert recipe_notes(path).about == ["mine", "two paragraphs"]
 
 
-def test_sources_are_added_to_those_of_the_base(path):
+def test_sources_of_a_recipe_are_merged_key_by_key_with_those_of_the_base(path):
     Path("plain.yaml").write_text("seed: 3\nsources: {seed: code, name: paper}\n")
     path.write_text("base: plain.yaml\nsources: {name: mine}\n")
     assert recipe_notes(path).sources == {"seed": "code", "name": "mine"}
@@ -257,7 +260,7 @@ def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
     assert recipe.model == load_recipe("asvspoof2019_nes2net_x").model
 
 
-def test_a_base_that_a_recipe_cannot_build_on_is_refused(path):
+def test_a_base_that_a_recipe_cannot_build_on_is_refused_with_the_reason(path):
     for name, text in (("plain", "seed: 3\n"), ("with_base", "base: plain.yaml\n")):
         Path(f"{name}.yaml").write_text(text)
     for base, message in (
@@ -282,8 +285,10 @@ def test_a_base_that_a_recipe_cannot_build_on_is_refused(path):
         ("recipe.yaml", ["model.backend=aasist"], "run", None),
     ],
 )
-def test_a_run_has_the_name_of_what_is_trained(path, recipe, overrides, name, comment):
-    """The published name and comment stay if the parts are those of the recipe, or if they are given."""
+def test_a_run_on_another_model_than_that_of_the_recipe_is_named_after_its_parts(
+    path, recipe, overrides, name, comment
+):
+    """The name and the comment stay if the parts do, if they are given, or if the recipe has no name."""
     Path("base.yaml").write_bytes((PACKAGED / "asvspoof2019_nes2net_x.yaml").read_bytes())
     Path("based.yaml").write_text("base: base.yaml\nmodel: {frontend: lps}\n")
     loaded = load_recipe(recipe, overrides)
@@ -295,7 +300,7 @@ def test_every_recipe_of_configs_is_packaged():
     assert packaged_recipes() == [config.stem for config in CONFIGS]
 
 
-def test_packaged_recipes_are_read_by_name(path):
+def test_a_packaged_recipe_is_read_by_its_name_as_by_its_path(path):
     assert load_recipe(CONFIGS[-1].stem, ["seed=5"]) == load_recipe(CONFIGS[-1], ["seed=5"])
 
 
@@ -306,7 +311,7 @@ def test_only_a_file_and_no_folder_hides_the_packaged_recipe_of_its_name(path):
     assert load_recipe("asvspoof5_nes2net_x").name == "mine"
 
 
-def test_a_file_that_is_no_recipe_is_refused_with_the_reason(path):
+def test_a_file_that_cannot_be_read_as_a_recipe_is_refused_with_the_reason(path):
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
         (b"- 1\n", r"must have keys such as 'model:' and 'data:', not \[1\]"),
@@ -318,7 +323,7 @@ def test_a_file_that_is_no_recipe_is_refused_with_the_reason(path):
             load_recipe(path)
 
 
-def test_the_choices_of_keys_are_those_that_training_has():
+def test_the_choices_of_the_keys_algo_and_precision_are_those_that_training_has():
     """Recipes may not import them, so they name the choices themselves."""
     key_of_name = {key.name: key for key in all_keys()}
     assert key_of_name["augment.algo"].schema["minimum"] == 0
@@ -329,7 +334,7 @@ def test_the_choices_of_keys_are_those_that_training_has():
 TWO = "data.corpora=[{name: asvspoof2019_la, root: 0520}, {name: 'hub:owner/Fake.Set@v1', weight: 2}]"
 
 
-def test_keys_of_one_of_several_corpora_are_set_by_its_name():
+def test_keys_of_one_of_several_corpora_are_set_by_the_name_of_that_corpus():
     """The name of a data set on the hub is without its owner and its version."""
     overrides = [TWO, "data.corpora.Fake.Set.root=DB", "data.corpora.asvspoof2019_la.root=LA"]
     la, fake = load_recipe("asvspoof2019_nes2net_x", overrides).data.corpora
@@ -337,7 +342,7 @@ def test_keys_of_one_of_several_corpora_are_set_by_its_name():
     assert (fake.name, fake.root, fake.weight) == ("hub:owner/Fake.Set@v1", "DB", 2.0)
 
 
-def test_text_of_a_list_of_corpora_stays_as_written():
+def test_text_in_a_list_of_corpora_stays_as_written():
     """Also in the saved recipe."""
     recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6"])
     assert [corpus.root for corpus in recipe.data.corpora] == ["0520", "1e-6"]
@@ -367,19 +372,21 @@ IDS = ["one corpus", "another validates", "the same elsewhere validates"]
     ids=IDS,
 )
 def test_the_short_form_of_one_corpus_is_read_as_a_list(short, listed):
-    data = DataConfig(**short)
-    assert data == DataConfig(corpora=listed)
-    assert not hasattr(data, "root")
+    assert DataConfig(**short) == DataConfig(corpora=listed)
+
+
+@pytest.mark.parametrize("short", [ONE, OTHER, MOVED], ids=IDS)
+def test_the_short_form_of_one_corpus_stays_in_the_written_recipe(short):
+    written = DataConfig(**short).to_readable_dict()
+    assert short.items() <= written.items()
+    assert "corpora" not in written
 
 
 @pytest.mark.parametrize(
     "short, key", [(ONE, "data.root"), (OTHER, "data.dev_root"), (MOVED, "data.dev_root")], ids=IDS
 )
-def test_the_short_form_of_one_corpus_stays_in_the_written_recipe_and_in_messages(short, key):
+def test_the_folder_of_the_development_set_has_the_key_that_the_short_form_gave_it(short, key):
     data = DataConfig(**short)
-    written = data.to_readable_dict()
-    assert short.items() <= written.items()
-    assert "corpora" not in written
     assert data.key_of(data.parts("dev")[-1], "root") == key
 
 
@@ -405,6 +412,6 @@ def test_the_short_form_of_one_corpus_stays_in_the_written_recipe_and_in_message
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
     ],
 )
-def test_keys_that_contradict_a_list_of_corpora_are_refused(overrides, message):
+def test_keys_of_data_or_validation_that_do_not_fit_together_are_refused_with_the_reason(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
