@@ -72,11 +72,10 @@ SINE = np.sin(2 * np.pi * np.arange(4096) / 100)
 MD5_SUMS = (bytes(16), bytes(range(16)))
 
 
-def test_flac_with_samples_beyond_16_bits_is_read_with_ffmpeg(tmp_path):
+def test_flac_with_samples_beyond_16_bits_is_read_as_ffmpeg_wraps_them_round(tmp_path):
     """Samples beyond 16 bits: encoders before libFLAC 1.4 wrote them, later decoders refuse them.
 
-    FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
-    which is often wrong.
+    The files are whole and are read in spite of the MD5 sum in their header, which is often wrong.
     """
     path = tmp_path / "speech.flac"
     values = np.round(34000 * SINE).astype(int)

@@ -34,7 +34,9 @@ KEY_DF = (
         ("DB", "DB"),
     ],
 )
-def test_trials_without_labels_are_listed_from_any_layout(tmp_path, corpus, track, protocol_folder, root):
+def test_trials_without_labels_are_listed_from_each_layout_of_a_track_of_asvspoof2021(
+    tmp_path, corpus, track, protocol_folder, root
+):
     write(
         tmp_path / protocol_folder.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt",
         f"{track}_E_2\n{track}_E_1\n",
@@ -125,7 +127,7 @@ def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path, scores, me
 @pytest.mark.parametrize("protocol", ["ASVspoof2021_TRACK_eval", "ASVspoof_TRACK_cm_protocols"])
 @pytest.mark.parametrize("track", ["LA", "DF"])
 def test_trials_and_keys_are_found_in_the_folders_of_the_archives(tmp_path, corpus, track, protocol, database):
-    """The archive of the audio holds the protocol; users put both tracks into folders of one database."""
+    """The archive of the audio holds the protocol, too; a track may have a folder of its own in the database."""
     folder = tmp_path / "DB" / database.replace("TRACK", track)
     audio = f"ASVspoof2021_{track}_eval"
     name = f"ASVspoof2021.{track}.cm.eval.trl.txt"
