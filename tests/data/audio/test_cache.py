@@ -76,12 +76,11 @@ def test_a_recording_that_changes_is_decoded_again(audio, tmp_path):
     path = tmp_path / "a.wav"
     cache = AudioCache(tmp_path / "cache")
     shutil.copy(audio / "16bit.wav", path)
-    before = cache.load(path)
+    cache.load(path)
     changed = path.stat().st_mtime_ns + 1
     for samples in (SAMPLES[::-1, 0], SAMPLES[:5000, 0]):  # at another time, then of another length at the same time
         soundfile.write(path, samples.clip(-1, 1), 16000, subtype="PCM_16")
         os.utime(path, ns=(1, changed))
-        assert not same_bits(cache.load(path), before)
         assert same_bits(cache.load(path), load_audio(path))
 
 
@@ -90,12 +89,6 @@ def entry_of(samples):
     file = io.BytesIO()
     np.save(file, samples)
     return file.getvalue() + zlib.crc32(samples).to_bytes(4, "little")
-
-
-def test_an_entry_of_16_bits_is_an_array_as_numpy_saves_it_and_its_checksum(audio, tmp_path):
-    cache = AudioCache(tmp_path)
-    samples = cache.load(audio / "16bit.flac")
-    assert cache.entry(audio / "16bit.flac").read_bytes() == entry_of((samples * 32768).astype(np.int16))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +108,7 @@ def test_a_damaged_entry_is_replaced_by_the_decoded_samples(audio, tmp_path, dam
     path = audio / "16bit.flac"
     cache = AudioCache(tmp_path)
     expected = cache.load(path)
-    intact_entry = cache.entry(path).read_bytes()
+    intact_entry = entry_of((expected * 32768).astype(np.int16))
     cache.entry(path).write_bytes(damage(intact_entry))
     assert same_bits(cache.load(path, 1), expected[:1])
     assert cache.entry(path).read_bytes() == intact_entry

@@ -114,14 +114,14 @@ def test_every_frame_of_an_mp3_file_is_read(variable_mp3, tmp_path):
     no_number[xing_offset + 4 : xing_offset + 8] = bytes(4)
     tag = b"ID3\3\0\0\0\0\x10\0" + bytes(2048)
     ape = b"APETAGEX" + struct.pack("<IIII", 2000, 1032, 0, 0) + bytes(8)
-    for name, changed, length in (
-        ("no_number", no_number, 80_000),  # libsndfile would stop at the length that it guesses, a fifth of the file
-        ("tags", tag + tag + content, 80_000),
-        ("behind", content + bytes(1000) + ape + b"TAG" + bytes(125), 80_000),
-        ("clean", content, 80_000),
-        ("twice", content * 2, 160_000),  # libsndfile would stop at the end of the first one
+    for changed, length in (
+        (no_number, 80_000),  # libsndfile would stop at the length that it guesses, a fifth of the file
+        (tag + tag + content, 80_000),
+        (content + bytes(1000) + ape + b"TAG" + bytes(125), 80_000),
+        (content, 80_000),
+        (content * 2, 160_000),  # libsndfile would stop at the end of the first one
     ):
-        assert_read_to_its_end(tmp_path / f"{name}.mp3", changed, length)
+        assert_read_to_its_end(tmp_path / "noise.mp3", changed, length)
 
 
 of_too_few_stated_frames = pytest.mark.parametrize("stated_frames", [0, 10, 60])

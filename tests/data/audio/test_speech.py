@@ -91,13 +91,6 @@ def test_the_share_of_speech_is_that_of_the_span_of_time_asked_for():
     assert shares == [0, 1, 1, 0, 0]
 
 
-def test_a_span_behind_the_end_of_a_recording_holds_no_speech():
-    frames = SpeechFrames()
-    frames.push(voice())
-    frames.finish()
-    assert frames.share(20, 24) == 0.0
-
-
 @pytest.mark.parametrize("make", [voice, spoken])
 def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut_into_blocks(make):
     pieces = [make(1, 3.0), np.zeros(8000), make(2, 3.0)]

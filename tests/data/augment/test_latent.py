@@ -106,7 +106,6 @@ def test_the_factor_and_the_shift_of_an_affine_map_have_the_stated_spread():
 
 def test_the_probability_is_the_share_of_the_spoofed_embeddings_that_are_perturbed():
     x = embeddings()
-    assert torch.equal(perturbed(x, probability=0.0), x)
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
 

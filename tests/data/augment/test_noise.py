@@ -120,15 +120,12 @@ def test_noise_augmentation_equals_the_recipe_written_out(musan, rirs, length):
     """Every sample, and the draws."""
     augmentation = NoiseAugmentation(musan, rirs, 0.8)
     x = white(length)
-    changed = 0
     for seed in range(25):
         draws = default_rng(seed)
         plain = default_rng(seed)
         y = augmentation(x, draws)
         assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
         assert draws.bit_generator.state == plain.bit_generator.state
-        changed += y is not x
-    assert 10 < changed < 25
 
 
 def test_with_only_noises_or_only_impulse_responses_a_probability_of_1_changes_every_waveform(musan, rirs):

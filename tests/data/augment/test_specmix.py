@@ -130,7 +130,6 @@ def one_band():
 
 def test_the_probability_of_specmix_is_the_share_of_samples_that_are_mixed(one_band):
     assert 0.46 < one_band[1].float().mean() < 0.54
-    assert (Specmix(probability=0.0)(NUMBERED, TARGETS, generator(0)).own_share == 1).all()
 
 
 def test_widths_of_a_pasted_band_are_drawn_evenly_from_1_up_to_gamma_of_the_axis(one_band):

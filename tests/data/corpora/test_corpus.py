@@ -8,7 +8,6 @@ from builders import input_error
 from builders.files import folder
 
 from nes2net.data.corpora import in_the_wild
-from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.registry import corpora
 from nes2net.metrics.eer import METHODS
@@ -21,7 +20,6 @@ of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 @of_every_corpus
 def test_the_splits_phases_and_counts_that_a_corpus_states_are_known_and_agree(name):
     corpus = corpora.get(name)
-    assert isinstance(corpus, Corpus)
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
     assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations}
     assert bool(corpus.key_files) == bool(corpus.phases)

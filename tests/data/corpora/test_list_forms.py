@@ -94,8 +94,6 @@ def test_a_list_in_the_folder_of_each_part_is_read(tmp_path):
     expected = [("1", tmp_path / "train" / "1.wav", "train"), ("u2", tmp_path / "test" / "2.wav", "eval")]
     trials = CORPUS.trials(tmp_path)
     assert [(trial.id, trial.path, trial.phase) for trial in trials] == expected
-    [trial] = CORPUS.trials(tmp_path, "train")
-    assert trial.path == tmp_path / "train" / "1.wav"
 
 
 OFFSET = lines_of_json({**FIRST, "offset": 1.5})

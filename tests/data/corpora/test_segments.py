@@ -20,9 +20,13 @@ def read_segments(path, durations, labels, uncovered=None):
     return covering_segments(read_rttm(path), path, durations, labels, uncovered)
 
 
-@given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
-def test_segments_whose_gaps_are_filled_follow_one_another_with_the_labels_of_their_frames(lengths_and_labels, shift):
-    """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
+of_any_segments = given(
+    st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5)
+)
+
+
+def filled_segments(lengths_and_labels, shift):
+    """Segments in any order, their times off a grid of 10 ms by less than a millisecond, filled; labels of 10 ms."""
     rng = np.random.default_rng(shift)
     segments = []
     labels = []
@@ -32,12 +36,23 @@ def test_segments_whose_gaps_are_filled_follow_one_another_with_the_labels_of_th
         end = len(labels) / 100 + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
     rng.shuffle(segments)
-    covered = fill_gaps(segments, len(labels) / 100)
+    return fill_gaps(segments, len(labels) / 100), labels
+
+
+@of_any_segments
+def test_segments_whose_gaps_are_filled_follow_one_another_from_0_to_the_end(lengths_and_labels, shift):
+    """The label changes from each to the next."""
+    covered, labels = filled_segments(lengths_and_labels, shift)
     assert covered[0].start == 0
     assert covered[-1].end == len(labels) / 100
     for a, b in pairwise(covered):
         assert a.end == b.start
         assert a.label != b.label
+
+
+@of_any_segments
+def test_labels_of_frames_are_those_of_their_segments_or_pooled_from_shorter_frames(lengths_and_labels, shift):
+    covered, labels = filled_segments(lengths_and_labels, shift)
     assert labels_of({"a": covered}, 10)["a"].tolist() == labels
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
