@@ -77,13 +77,13 @@ def test_the_cache_gives_the_samples_of_a_recording_in_a_shard_at_each_load(file
             assert_array_equal(cache.load(source), load_audio(file))
 
 
-def test_is_there_is_false_for_a_member_that_a_tar_file_lacks(addresses):
+def test_a_member_that_a_tar_file_lacks_is_not_there(addresses):
     first = addresses["x.tar"][0]
     assert not is_there(first.parents[1] / "none.flac")
 
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
-def test_is_there_is_false_for_a_row_that_a_shard_lacks(addresses, row):
+def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
     assert not is_there(addresses["x.parquet"][0].with_name(row))
 
 

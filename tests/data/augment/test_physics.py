@@ -77,8 +77,8 @@ def test_codecs_keep_the_level_of_a_voice_to_its_end(text):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc")
-def test_no_thread_of_a_codec_is_left_behind_it():
-    """Even before the garbage is collected: a process forked until then would wait for it for ever."""
+def test_a_codec_leaves_no_thread_behind():
+    """Not even until the garbage is collected."""
     tasks = Path("/proc/self/task")
     before = len(list(tasks.iterdir()))
     gc.disable()

@@ -74,7 +74,7 @@ def test_the_pasted_area_comes_from_the_same_place_of_one_other_sample(shape, sp
 
 
 @given(shapes, specmixes(st.just(True)), seeds)
-def test_a_mixed_label_has_the_shares_of_both_samples(shape, specmix, seed):
+def test_a_mixed_label_has_the_shares_that_the_two_samples_have_of_the_area(shape, specmix, seed):
     spectrograms, targets, mixed = mix(specmix, shape, seed)
     labels = torch.nn.functional.one_hot(targets, 2).float()
     for i, share in enumerate(mixed.own_share):

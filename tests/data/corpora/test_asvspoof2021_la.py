@@ -51,7 +51,7 @@ def test_trials_without_labels_are_listed_from_each_layout_of_a_track_of_asvspoo
     [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), (".", "keys/CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")],
 )
 @pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
-def test_keys_are_found_in_each_published_layout(tmp_path, corpus, track, text, root, key_folder):
+def test_keys_of_a_track_are_found_in_each_published_layout(tmp_path, corpus, track, text, root, key_folder):
     file = write(tmp_path / key_folder.format(track) / "trial_metadata.txt", text)
     expected = corpus.CORPUS.keys(file)
     assert len(expected) == text.count("\n")
@@ -101,7 +101,7 @@ ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 L
     "root, asv_folder", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
 )
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
-def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, root, asv_folder, system):
+def test_asv_scores_of_a_phase_are_found_in_each_layout_and_divided_by_class(tmp_path, root, asv_folder, system):
     folder(tmp_path / "LA" / "CM")
     write(tmp_path / asv_folder / "ASV" / "trial_metadata.txt", ASV_KEY)
     write(tmp_path / asv_folder / "ASV" / system / "score.txt", ASV_SCORES)

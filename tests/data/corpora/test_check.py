@@ -69,7 +69,7 @@ def test_check_counts_the_trials_of_each_split_and_their_recordings(every_corpus
         assert split.decoding.files == 4
 
 
-def test_without_asv_scores_an_evaluation_has_no_min_tdcf(copy):
+def test_check_says_that_an_evaluation_without_asv_scores_has_no_min_tdcf(copy):
     shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
     tasks = dict(check("asvspoof2019_la", copy).tasks())
     assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
@@ -197,7 +197,7 @@ def test_check_predicts_whether_a_training_run_begins_or_is_refused(
         check_unseen(data, read_trials(data, "train"), read_trials(data, "dev"))
 
 
-def test_training_is_possible_in_part_if_a_recording_cannot_be_read(copy):
+def test_check_says_that_training_skips_a_recording_that_cannot_be_read(copy):
     truncate(copy / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000001.flac")
     tasks = dict(check("asvspoof2019_la", copy, decode=True).tasks())
     assert tasks["train"] == "in part: 1 of 4 files cannot be read, and are skipped"
@@ -210,7 +210,7 @@ def test_missing_keys_are_reported_with_where_they_were_sought_and_where_to_get_
     assert "; get https://www.asvspoof.org/" in problem
 
 
-def test_without_keys_a_corpus_can_be_scored_but_not_evaluated(copy):
+def test_check_says_that_a_corpus_without_keys_can_be_scored_but_not_evaluated(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
     tasks = dict(check("asvspoof2021_la", copy).tasks())
     assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
@@ -235,13 +235,13 @@ def malformed_keys(copy):
     return write(copy / "keys" / "LA" / "CM" / "trial_metadata.txt", "LA_E_1 bonafide\n")
 
 
-def test_malformed_keys_are_named_with_the_line(copy, malformed_keys):
+def test_check_names_malformed_keys_with_the_line(copy, malformed_keys):
     problem = str(check("asvspoof2021_la", copy).findings[0])
     assert problem.startswith(f"keys: {malformed_keys}, line 1: expected 8 fields")
 
 
 @pytest.mark.usefixtures("malformed_keys")
-def test_with_malformed_keys_no_evaluation_is_possible(copy):
+def test_check_says_that_a_corpus_with_malformed_keys_cannot_be_evaluated(copy):
     tasks = dict(check("asvspoof2021_la", copy).tasks())
     assert tasks["evaluate eval"] == "no: the keys cannot be used"
 
@@ -252,7 +252,7 @@ def test_check_counts_the_labels_of_segments_only_of_a_corpus_that_has_them(copy
     assert check("asvspoof2019_la", copy).splits[0].segments == []
 
 
-def test_a_trial_without_labels_of_segments_is_named(copy):
+def test_check_names_a_trial_without_labels_of_segments(copy):
     file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     segments = np.load(file, allow_pickle=True).item()
     bonafide, *spoofed = segments
@@ -260,7 +260,7 @@ def test_a_trial_without_labels_of_segments_is_named(copy):
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
 
 
-def test_a_trial_whose_labels_of_segments_contradict_the_protocol_is_named(copy):
+def test_check_names_a_trial_whose_labels_of_segments_contradict_the_protocol(copy):
     file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     bonafide, *_ = segments = np.load(file, allow_pickle=True).item()
     np.save(file, {**segments, bonafide: np.full(40, "0")})

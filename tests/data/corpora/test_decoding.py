@@ -36,7 +36,7 @@ def decoded(folder, request):
     return decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, request.param)
 
 
-def test_files_that_cannot_be_decoded_are_named_with_their_faults(decoded):
+def test_decoding_names_the_files_that_cannot_be_decoded_with_their_faults(decoded):
     assert sorted(decoded.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav", "none.wav"]
     assert "neither libsndfile" in decoded.unreadable["e.flac"]
     assert decoded.unreadable["g.wav"] == "has no samples"

@@ -91,7 +91,7 @@ def test_the_plan_of_a_download_states_the_sizes_of_its_files(server, client):
     assert plan.size == sum(map(len, FILES.values()))
 
 
-def test_files_with_the_published_checksum_are_not_fetched_again(server, download):
+def test_downloaded_files_with_the_published_checksum_are_not_fetched_again(server, download):
     corpus = corpus_of(record_of(server))
     download(corpus)
     server.requests.clear()
@@ -187,7 +187,7 @@ def hub(monkeypatch, tmp_path_factory):
 @pytest.mark.parametrize(
     "only, names", [([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])]
 )
-def test_the_selected_files_of_a_set_of_the_hub_are_downloaded(hub, client, tmp_path, only, names):
+def test_all_or_only_the_selected_files_of_a_set_of_the_hub_are_downloaded(hub, client, tmp_path, only, names):
     fetch_all(plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path, client)
     assert [name for name in files_of(tmp_path) if not name.startswith(".cache")] == names
 

@@ -95,14 +95,14 @@ def test_the_shards_of_a_set_of_the_hub_are_downloaded_once_by_several_runs(pack
         ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
     ],
 )
-def test_a_set_that_cannot_be_downloaded_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
+def test_a_set_that_the_hub_does_not_give_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     with serving(monkeypatch, {"owner/set": packed, "owner/gated": packed}), input_error(message):
         hub.download(f"hub:owner/{name}")
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_set_that_is_not_here_is_refused_if_the_hub_cannot_be_reached():
+def test_a_set_without_a_local_copy_is_refused_if_the_hub_cannot_be_reached():
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
 

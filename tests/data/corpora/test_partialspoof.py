@@ -65,7 +65,7 @@ of_each_folder = pytest.mark.parametrize("segment_folder", ["database/eval/con_d
 
 
 @of_each_folder
-def test_segments_are_read_from_rttm(tmp_path, segment_folder):
+def test_segments_are_read_from_the_rttm_file_of_all_segments_in_each_folder(tmp_path, segment_folder):
     write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)

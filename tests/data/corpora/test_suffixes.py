@@ -38,7 +38,7 @@ def test_labels_of_in_the_wild_apply_to_recordings_whose_suffix_is_in_another_ca
     assert [trial.label for trial in trials] == ["spoof", "bonafide", "spoof"]
 
 
-def test_recordings_that_differ_in_the_case_of_the_suffix_are_refused_without_a_list(tmp_path):
+def test_recordings_of_in_the_wild_that_differ_only_in_the_case_of_the_suffix_are_refused(tmp_path):
     write(tmp_path / "1.wav")
     write(tmp_path / "1.WAV")
     with input_error(r"1 utterance more than once: 1; .* share the id '1': rename one"):
