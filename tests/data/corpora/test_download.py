@@ -205,12 +205,16 @@ def run(monkeypatch, capsys):
     return run_for
 
 
-def test_a_dry_run_shows_files_licences_and_remaining_steps_and_downloads_nothing(server, tmp_path, run):
-    corpus = corpus_of(record_of(server), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
+def test_a_dry_run_downloads_nothing(server, tmp_path, run):
     folder = tmp_path / "wild"
-    status, text = run(corpus, folder, "--dry-run")
-    assert status == 0
+    run(corpus_of(record_of(server)), folder, "--dry-run")
     assert not folder.exists()
+
+
+def test_a_dry_run_shows_the_files_of_a_download_their_licences_and_the_remaining_steps(server, tmp_path, run):
+    corpus = corpus_of(record_of(server), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
+    status, text = run(corpus, tmp_path / "wild", "--dry-run")
+    assert status == 0
     for words in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
         assert words in text
     assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
