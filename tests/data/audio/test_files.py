@@ -14,10 +14,11 @@ def test_files_with_the_suffix_of_a_format_that_can_be_read_are_found_in_a_folde
     assert recordings_below(tmp_path) == expand_folders([str(tmp_path)]) == [path]
 
 
-def test_the_skipped_files_of_a_folder_are_counted_in_one_line(tmp_path, capsys):
+def test_the_skipped_files_of_a_folder_are_counted_by_suffix_in_one_line(tmp_path, capsys):
+    """But for texts and hidden files."""
     for name in ("a.wav", "b.AMR", "notes.txt", "a.dat", "b.dat", "unnamed", ".hidden"):
         (tmp_path / name).touch()
-    assert [path.name for path in expand_folders([str(tmp_path)])] == ["a.wav", "b.AMR"]
+    expand_folders([str(tmp_path)])
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "skipped in" in error

@@ -48,7 +48,7 @@ def test_a_whole_flac_file_needs_no_second_decoder(tmp_path, length):
 
 
 @pytest.mark.parametrize("length", FRAME_LENGTHS[1:])
-def test_one_sample_of_flac_more_than_the_header_says_is_noticed(tmp_path, length):
+def test_one_sample_more_than_the_header_of_a_flac_file_says_is_noticed(tmp_path, length):
     """libsndfile would not read that sample."""
     path = tmp_path / "noise.flac"
     for rate in SAMPLE_RATES:
@@ -75,7 +75,7 @@ def test_a_flac_file_with_a_wrong_md5_sum_needs_the_second_decoder(flac):
     "codec, container, sample_format, options",
     [("libmp3lame", "mp3", "fltp", {"write_xing": "0"}), ("mp2", "mp2", "s16", {}), ("aac", "adts", "fltp", {})],
 )
-def test_a_stream_whose_last_frame_is_incomplete_is_refused_as_cut_off(
+def test_an_mp3_mp2_or_aac_stream_whose_last_frame_is_incomplete_is_refused_as_cut_off(
     tmp_path, codec, container, sample_format, options
 ):
     path = tmp_path / "noise"
@@ -99,6 +99,14 @@ def variable_mp3(tmp_path):
     return content, content.index(b"Xing")
 
 
+def assert_read_to_its_end(path, content, length=80_000):
+    """``content``, made of ``variable_mp3``, gives so many samples, of which the last ones are loud."""
+    path.write_bytes(content)
+    waveform = read_every_way(path)
+    assert len(waveform) == pytest.approx(length, abs=3000)
+    assert np.abs(waveform[-14000:]).max() > 0.1
+
+
 def test_every_frame_of_an_mp3_file_is_read(variable_mp3, tmp_path):
     """Also without a stated number of frames, between tags, and in two files joined to one."""
     content, xing_offset = variable_mp3
@@ -106,26 +114,14 @@ def test_every_frame_of_an_mp3_file_is_read(variable_mp3, tmp_path):
     no_number[xing_offset + 4 : xing_offset + 8] = bytes(4)
     tag = b"ID3\3\0\0\0\0\x10\0" + bytes(2048)
     ape = b"APETAGEX" + struct.pack("<IIII", 2000, 1032, 0, 0) + bytes(8)
-    for name, changed, length in (
-        ("no_number", no_number, 80_000),  # libsndfile would stop at the length that it guesses, a fifth of the file
-        ("tags", tag + tag + content, 80_000),
-        ("behind", content + bytes(1000) + ape + b"TAG" + bytes(125), 80_000),
-        ("clean", content, 80_000),
-        ("twice", content * 2, 160_000),  # libsndfile would stop at the end of the first one
+    for changed, length in (
+        (no_number, 80_000),  # libsndfile would stop at the length that it guesses, a fifth of the file
+        (tag + tag + content, 80_000),
+        (content + bytes(1000) + ape + b"TAG" + bytes(125), 80_000),
+        (content, 80_000),
+        (content * 2, 160_000),  # libsndfile would stop at the end of the first one
     ):
-        path = tmp_path / f"{name}.mp3"
-        path.write_bytes(changed)
-        waveform = read_every_way(path)
-        assert len(waveform) == pytest.approx(length, abs=3000), name
-        assert np.abs(waveform[-14000:]).max() > 0.1, name
-
-
-def assert_read_to_its_end(path, content):
-    """The 80,000 samples of ``variable_mp3`` are read from ``content``, of which the last ones are loud."""
-    path.write_bytes(content)
-    waveform = read_every_way(path)
-    assert len(waveform) == pytest.approx(80000, abs=3000)
-    assert np.abs(waveform[-14000:]).max() > 0.1
+        assert_read_to_its_end(tmp_path / "noise.mp3", changed, length)
 
 
 of_too_few_stated_frames = pytest.mark.parametrize("stated_frames", [0, 10, 60])
@@ -134,8 +130,10 @@ STATES_BYTES = 2  # a flag of a Xing header
 
 @of_too_few_stated_frames
 @pytest.mark.parametrize("name, unset_flag", [(b"Xing", 0), (b"Xing", STATES_BYTES), (b"Info", 0)])
-def test_frames_behind_the_number_of_a_xing_header_are_read(variable_mp3, tmp_path, name, unset_flag, stated_frames):
-    """libsndfile would stop there: fakes could hide behind it."""
+def test_frames_beyond_the_number_that_a_xing_header_states_are_read(
+    variable_mp3, tmp_path, name, unset_flag, stated_frames
+):
+    """libsndfile alone would stop there."""
     content = bytearray(variable_mp3[0])
     xing_offset = variable_mp3[1]
     content[xing_offset : xing_offset + 4] = name
@@ -145,7 +143,7 @@ def test_frames_behind_the_number_of_a_xing_header_are_read(variable_mp3, tmp_pa
 
 
 @of_too_few_stated_frames
-def test_frames_behind_the_number_of_a_vbri_header_are_read(variable_mp3, tmp_path, stated_frames):
+def test_frames_beyond_the_number_that_a_vbri_header_states_are_read(variable_mp3, tmp_path, stated_frames):
     content = bytearray(variable_mp3[0])
     xing_offset = variable_mp3[1]
     content[xing_offset:200] = bytes(200 - xing_offset)
@@ -163,7 +161,7 @@ def test_a_cut_mp3_file_that_states_its_length_is_refused(variable_mp3, tmp_path
 
 
 def test_an_mp3_file_that_begins_with_more_than_16_tags_is_refused(variable_mp3, tmp_path, capfd):
-    """Else libmpg123 would write a line about each empty one."""
+    """Before libmpg123 writes a line about each empty one."""
     path = tmp_path / "tags.mp3"
     tag = b"ID3\3\0\0\0\0\0\0"
     path.write_bytes(tag * 16 + variable_mp3[0])

@@ -48,7 +48,7 @@ SHARDS = ["x.parquet", "stream.arrow", "file.arrow", "x.tar"]
 
 
 @pytest.mark.parametrize("kind", [*SHARDS, "memory"])
-def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind):
+def test_every_reader_reads_a_recording_in_a_shard_or_in_memory_like_its_file(files, addresses, kind):
     sources = addresses.get(kind) or [RecordingBytes(file.name, file.read_bytes()) for file in files]
     for file, source in zip(files, sources):
         assert_array_equal(read_every_way(source), load_audio(file))
@@ -57,28 +57,33 @@ def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind):
 
 
 @pytest.mark.parametrize("kind", SHARDS)
-def test_a_recording_in_a_shard_has_the_size_of_its_file_and_the_time_stamp_of_the_shard(files, addresses, kind):
+def test_a_recording_in_a_shard_has_the_size_of_its_file(files, addresses, kind):
     for file, source in zip(files, addresses[kind]):
-        shard, _ = shard_of(source)
         assert size_of(source) == size_of(file)
+
+
+@pytest.mark.parametrize("kind", SHARDS)
+def test_a_recording_in_a_shard_has_the_time_stamp_of_the_shard(addresses, kind):
+    for source in addresses[kind]:
+        shard, _ = shard_of(source)
         assert stamp(source) == stamp(shard)
 
 
 @pytest.mark.parametrize("kind", SHARDS)
-def test_the_cache_gives_the_samples_of_a_recording_in_a_shard(files, addresses, kind, tmp_path):
+def test_the_cache_gives_the_samples_of_a_recording_in_a_shard_at_each_load(files, addresses, kind, tmp_path):
     cache = AudioCache(tmp_path)
     for file, source in zip(files, addresses[kind]):
         for _ in range(2):
             assert_array_equal(cache.load(source), load_audio(file))
 
 
-def test_is_there_is_false_for_a_member_that_a_tar_file_lacks(addresses):
+def test_a_member_that_a_tar_file_lacks_is_not_there(addresses):
     first = addresses["x.tar"][0]
     assert not is_there(first.parents[1] / "none.flac")
 
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
-def test_is_there_is_false_for_a_row_that_a_shard_lacks(addresses, row):
+def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
     assert not is_there(addresses["x.parquet"][0].with_name(row))
 
 
@@ -123,7 +128,6 @@ def test_a_shard_that_is_replaced_while_open_is_read_again(files, tmp_path):
 
 
 def test_a_shard_removed_while_open_is_reported_as_lost_not_as_damaged(files, tmp_path):
-    """`LostFile` stops a run, which would skip a damaged recording."""
     path = shards.write_arrow(tmp_path / "x.arrow", shards.table({"audio": [(files[0].read_bytes(), "a.flac")]})) / "0"
     load_audio(path)
     path.parent.unlink()
@@ -131,8 +135,8 @@ def test_a_shard_removed_while_open_is_reported_as_lost_not_as_damaged(files, tm
         check_readable(path)
 
 
-def test_row_groups_are_kept_in_memory_up_to_a_limit(addresses, monkeypatch):
-    """As many are kept as `_KEPT_BYTES` allow, and at least one, so that rows in order read their group once."""
+def test_row_groups_of_a_shard_are_kept_in_memory_up_to_a_limit_of_bytes(addresses, monkeypatch):
+    """At least one is kept: rows in order read their group once."""
     read = []
     original = packed._Table._read
     monkeypatch.setattr(packed._Table, "_read", lambda self, group: read.append(group) or original(self, group))
@@ -155,7 +159,7 @@ def test_shards_are_read_in_a_process_forked_while_a_thread_reads_one(addresses)
         assert len(pool.apply_async(load_audio, [path]).get(PATIENCE)) == 9000
 
 
-def test_shards_are_read_by_many_threads(addresses):
+def test_many_threads_read_the_recordings_of_a_shard_at_once(addresses):
     with ThreadPoolExecutor(20) as pool:
         lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
     assert lengths == lengths[:5] * 4

@@ -38,12 +38,16 @@ def test_raw_audio_decodes_alike_wherever_its_bytes_are_cut(channels):
     for encoding, content in contents.items():
         for size in (1, 3, 7, 640, len(content)):
             cut = [content[first : first + size] for first in range(0, len(content), size)]
-            samples = decoded([*cut, b"\x01"], encoding, channels)  # no whole sample at the end
+            samples = decoded(cut, encoding, channels)
             assert samples.dtype == np.float32
             assert np.array_equal(samples, floats)
 
 
-def test_raw_audio_is_read_from_any_source_of_bytes(tmp_path):
+def test_bytes_at_the_end_of_raw_audio_that_are_no_whole_sample_are_ignored():
+    assert decoded([SAMPLES.tobytes(), b"\x01"], "s16le").size == SAMPLES.size
+
+
+def test_raw_audio_is_read_from_bytes_paths_open_files_and_iterators_of_bytes(tmp_path):
     content = SAMPLES[0].tobytes()
     path = tmp_path / "call.s16"
     path.write_bytes(content)
@@ -97,7 +101,7 @@ def test_an_audio_file_is_refused_as_raw_audio_however_its_bytes_are_cut(files, 
 
 
 @pytest.mark.parametrize("name", ["WAV", "OGG", "webm"])
-def test_the_header_of_an_audio_file_between_raw_samples_is_refused(files, name):
+def test_the_header_of_an_audio_file_amid_raw_samples_is_refused(files, name):
     decoder = PcmDecoder("s16le")
     decoder.push(SAMPLES.tobytes())
     decoder.push(files[name][:5])

@@ -54,13 +54,14 @@ SIGNALS = [
 
 @pytest.mark.parametrize("samples, remark", SIGNALS)
 def test_a_remark_names_why_a_signal_is_no_clear_voice(samples, remark):
+    """A clear voice gets no remark, nor does a sound of less than a second that only lacks a voice."""
     remarks = remark_of(samples.astype(np.float32), len(samples), None, RATE)
     assert remarks.text.startswith(remark)
     assert bool(remarks.text) == bool(remark)
 
 
 @pytest.mark.parametrize("samples", [samples for samples, _ in SIGNALS])
-def test_remarks_do_not_depend_on_how_a_signal_is_cut(samples):
+def test_remarks_do_not_depend_on_how_a_signal_is_cut_into_blocks(samples):
     listener = Listener()
     pieces = np.split(samples, [1, 2, 500, 9001])
     list(push_all(pieces, listener))
@@ -86,7 +87,7 @@ def test_a_sound_without_a_voice_is_unfit_for_a_decision(samples):
         (16150, 64600, {}),  # a quarter of it
     ],
 )
-def test_a_recording_below_a_quarter_of_the_length_of_training_gets_a_remark(length, heard, remarks):
+def test_only_a_recording_below_a_quarter_of_the_length_of_training_is_remarked_as_short(length, heard, remarks):
     waveform = np.resize(voices.voice(seconds=2)[:length], heard)
     assert remark_of(waveform, length, None, 64600).by_kind == remarks
 
@@ -121,7 +122,7 @@ def test_channels_get_a_remark_only_if_they_differ_or_are_silent(channels, remar
     assert bool(remarks.text) == bool(remark)
 
 
-def test_channels_before_a_reset_do_not_count():
+def test_a_channel_that_was_silent_only_before_a_reset_is_not_remarked_as_silent():
     """If a decoder fails, the next one begins again."""
     compared = Channels()
     compared.push(np.array([LOUD, QUIET]), RATE)
@@ -131,7 +132,7 @@ def test_channels_before_a_reset_do_not_count():
 
 
 @pytest.mark.parametrize("second", [QUIET, -LOUD])
-def test_channels_behind_the_scored_part_do_not_count(second):
+def test_channels_silent_or_opposite_only_behind_the_scored_part_are_not_remarked(second):
     head = Channels(num_samples=1000)
     scored = np.ones((2, 3000))
     behind = np.array([LOUD, second])

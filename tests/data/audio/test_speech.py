@@ -60,14 +60,14 @@ def test_a_voice_from_80_to_300_hz_or_a_whisper_is_fit_for_a_decision(pitch, sec
 
 
 @pytest.mark.parametrize("pitch", [80, 220, None], ids=str)
-def test_real_sentences_at_a_constant_pitch_or_whispered_are_speech(long_clips, pitch):
-    """More than nine of ten are speech for a quarter of the time."""
+def test_more_than_nine_of_ten_real_sentences_at_a_constant_pitch_or_whispered_are_speech(long_clips, pitch):
+    """For at least a quarter of their time."""
     shares = [speech_share(resynthesised(samples, pitch)) for samples in long_clips]
     assert len(shares) > 15
     assert np.mean(np.array(shares) >= 0.25) > 0.9
 
 
-def test_speech_in_noise_of_twice_its_level_is_not_taken_for_a_steady_sound(long_clips):
+def test_more_than_nine_of_ten_sentences_in_noise_5_db_above_them_are_fit_for_a_decision(long_clips):
     noise = 10 ** (5 / 20) * np.random.default_rng(0).standard_normal(64000)
     reasons = []
     for samples in long_clips:
@@ -77,23 +77,22 @@ def test_speech_in_noise_of_twice_its_level_is_not_taken_for_a_steady_sound(long
     assert reasons.count("") > 0.9 * len(reasons)
 
 
-def test_real_recordings_hold_speech(real_clips):
+def test_each_real_recording_of_a_second_or_more_holds_speech_for_over_40_percent_of_its_time(real_clips):
     assert len(real_clips) > 200
     assert min(map(speech_share, real_clips)) > 0.4
 
 
-def test_the_share_of_speech_is_that_of_the_span_asked_for():
+def test_the_share_of_speech_is_that_of_the_span_of_time_asked_for():
     frames = SpeechFrames()
     frames.push(np.concatenate([np.zeros(32000), voice(0, 4.0), SOUNDS["music: strings"][:64000]]))
     frames.finish()
     starts = (0, 2, 4, 6.5, 8)
     shares = [round(frames.share(start, start + 2)) for start in starts]
     assert shares == [0, 1, 1, 0, 0]
-    assert frames.share(20, 24) == 0.0
 
 
 @pytest.mark.parametrize("make", [voice, spoken])
-def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut(make):
+def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut_into_blocks(make):
     pieces = [make(1, 3.0), np.zeros(8000), make(2, 3.0)]
     samples = np.concatenate(pieces).astype(np.float32)
     uncut = SpeechFrames()
@@ -108,7 +107,7 @@ def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut(make):
         assert cut.share(*span) == uncut.share(*span)
 
 
-def test_speech_in_dropped_frames_does_not_count():
+def test_dropping_the_first_frames_removes_only_their_speech():
     frames = SpeechFrames()
     frames.push(voice(1, 6.5))
     frames.finish()

@@ -63,7 +63,7 @@ def test_the_first_granule_position_of_opus_changes_no_sample(tmp_path, ogg_opus
     assert_array_equal(read_every_way(chain), waveform_of_chain)
 
 
-def test_opus_is_what_libopus_decodes_at_48_khz(ogg_opus):
+def test_opus_is_read_as_libopus_decodes_it_at_48_khz(ogg_opus):
     """FFmpeg's own decoder clicks where the coding changes. libsndfile has libopus, too."""
     content = with_input_rate(ogg_opus.read_bytes(), 48000)
     with soundfile.SoundFile(io.BytesIO(content)) as file:
@@ -107,7 +107,7 @@ def write_mp3(path, first_packet):
         (write_mp3, 9),
     ],
 )
-def test_both_decoders_begin_a_stream_at_the_same_sample(tmp_path, write, start):
+def test_libsndfile_ffmpeg_and_every_reader_begin_a_stream_at_the_same_sample(tmp_path, write, start):
     path = tmp_path / "noise"
     write(path, start)
     by_libsndfile = np.concatenate([samples for samples, _ in libsndfile_blocks(path, None)], axis=1)

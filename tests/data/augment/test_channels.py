@@ -12,8 +12,7 @@ def sine(frequency, num_samples=16000):
 
 
 @pytest.mark.parametrize("cutoff", [3400.0, 4000.0, 7500.0])
-def test_a_low_pass_keeps_what_is_below_its_cutoff_and_removes_what_is_above(cutoff):
-    """At the cut-off itself, half of the amplitude is left."""
+def test_a_low_pass_keeps_what_is_below_its_cutoff_halves_what_is_at_it_and_removes_what_is_above(cutoff):
     below = sine(cutoff - 400)
     above = sine(min(cutoff + 400, 7990))
     middle = slice(200, -200)
@@ -48,12 +47,12 @@ def drawn_cutoffs(band):
     return cutoffs
 
 
-def test_the_probability_is_the_share_of_the_utterances_that_are_filtered():
+def test_the_probability_of_a_low_pass_is_the_share_of_the_utterances_that_it_filters():
     assert 90 < len(drawn_cutoffs("telephone")) < 150
 
 
 @pytest.mark.parametrize("band", CUTOFFS)
-def test_cut_offs_are_drawn_from_the_whole_band(band):
+def test_cut_offs_of_a_low_pass_are_drawn_from_the_whole_of_its_band(band):
     low, high = CUTOFFS[band]
     cutoffs = drawn_cutoffs(band)
     assert low - 2 <= min(cutoffs) < low + 0.1 * (high - low)

@@ -26,7 +26,7 @@ of_each_kind = pytest.mark.parametrize(
 
 
 @of_each_kind
-def test_only_embeddings_of_spoofs_are_perturbed(kind, dtype):
+def test_latent_augmentation_perturbs_only_embeddings_of_spoofs(kind, dtype):
     x = embeddings(dtype)
     y = perturbed(x, kinds=[kind])
     assert torch.equal(y[~SPOOF], x[~SPOOF])
@@ -43,8 +43,8 @@ def test_embeddings_with_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
 
 
 @pytest.mark.parametrize("kind, low, high", [("mixup", 0, 1), ("interpolation", 0, 0.5), ("extrapolation", -0.5, 0)])
-def test_mixed_embeddings_lie_on_the_line_to_another_spoof(kind, low, high):
-    """x + λ(x' − x) with λ in the range of the kind, and every spoof has a partner of its own."""
+def test_each_mixed_embedding_lies_on_the_line_to_another_spoof_of_its_own(kind, low, high):
+    """x + λ(x' − x) with λ in the range of the kind; no two spoofs have the same partner x'."""
     x = embeddings()
     partners = []
     for i in torch.where(SPOOF)[0]:
@@ -59,7 +59,7 @@ def test_mixed_embeddings_lie_on_the_line_to_another_spoof(kind, low, high):
     assert sorted(partners) == torch.where(SPOOF)[0].tolist()
 
 
-def test_mixup_draws_from_beta_with_parameters_of_a_half():
+def test_mixup_draws_its_share_from_a_beta_distribution_with_parameters_of_a_half():
     """By default: shares near 0 and 1 are likelier than in between."""
     x = torch.tensor([[0.0], [1.0]])
     both = torch.zeros(2, dtype=torch.long)
@@ -71,7 +71,7 @@ def test_mixup_draws_from_beta_with_parameters_of_a_half():
         assert np.mean(np.array(shares) < share) == pytest.approx(chance, abs=0.05)
 
 
-def test_noise_has_the_stated_share_of_the_level_of_the_embedding():
+def test_the_noise_of_an_embedding_has_the_stated_share_of_its_level():
     x = 100 * embeddings(size=4096)
     noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
     assert_close(noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0)
@@ -104,14 +104,13 @@ def test_the_factor_and_the_shift_of_an_affine_map_have_the_stated_spread():
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_the_probability_is_the_share_of_perturbed_utterances():
+def test_the_probability_is_the_share_of_the_spoofed_embeddings_that_are_perturbed():
     x = embeddings()
-    assert torch.equal(perturbed(x, probability=0.0), x)
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
 
 
-def test_one_kind_is_drawn_for_each_batch():
+def test_one_kind_of_latent_augmentation_is_drawn_for_each_batch():
     x = embeddings()
     ranks = []
     differences = x[SPOOF][1:] - x[SPOOF][0]
@@ -127,7 +126,7 @@ def test_a_probability_of_1_perturbs_every_spoof_in_half_precision():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_flow_through_a_perturbation(kind):
+def test_each_embedding_has_a_finite_gradient_that_is_not_0_through_a_perturbation(kind):
     x = embeddings().requires_grad_()
     (gradient,) = torch.autograd.grad(perturbed(x, kinds=[kind]).square().sum(), x)
     assert gradient.isfinite().all()
@@ -135,7 +134,7 @@ def test_gradients_flow_through_a_perturbation(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_of_one_spoof_or_none_stays_finite(kind):
+def test_the_embeddings_of_a_batch_of_one_spoof_or_none_stay_finite(kind):
     x = embeddings()
     for targets in (torch.tensor([1, 1, 0, 1, 1, 1, 1]), torch.ones(7, dtype=torch.long)):
         y = perturbed(x, targets=targets, kinds=[kind])

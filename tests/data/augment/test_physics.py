@@ -45,8 +45,11 @@ def band_level(y, low, high):
 CODECS = ("mp3:64", "mp3:16", "aac:64", "aac:32", "opus:32", "opus:16", "g722", "alaw", "ulaw", "gsm", "amr_nb:12.2")
 
 
-@pytest.mark.parametrize("text", [*CODECS, "telephone", "resample:8", "resample:12"])
-def test_codecs_neither_delay_nor_lose_the_voice(text):
+of_each_codec = pytest.mark.parametrize("text", [*CODECS, "telephone", "resample:8", "resample:12"])
+
+
+def coded_voice(text):
+    """A voice, what a codec makes of it, and the slopes of both in the band that all codecs pass."""
     try:
         condition = create_condition(text)
     except MissingLibrary as error:
@@ -54,18 +57,28 @@ def test_codecs_neither_delay_nor_lose_the_voice(text):
     x = voice(seconds=1.75)
     y = condition(x, rng())
     line = create_condition("telephone")
-    heard, sent = (np.diff(line(wave, rng())) for wave in (y, x))  # in the band that all of them pass
+    return x, y, np.diff(line(x, rng())), np.diff(line(y, rng()))
+
+
+@of_each_codec
+def test_codecs_neither_delay_nor_distort_a_voice(text):
+    *_, sent, heard = coded_voice(text)
     products = correlate(heard, sent, method="fft")
     late = int(np.abs(products).argmax()) - (len(sent) - 1)
     assert abs(late) <= 1  # samples
     assert products.max() / np.linalg.norm(sent) / np.linalg.norm(heard) > 0.8
+
+
+@of_each_codec
+def test_codecs_keep_the_level_of_a_voice_to_its_end(text):
+    x, y, sent, heard = coded_voice(text)
     assert abs(db(power(heard) / power(sent))) < 2
-    assert db(power(y[-2000:]) / power(x[-2000:])) > -9  # the end came through
+    assert db(power(y[-2000:]) / power(x[-2000:])) > -9
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc")
-def test_no_thread_of_a_codec_is_left():
-    """A process that is forked later would wait for it for ever."""
+def test_a_codec_leaves_no_thread_behind():
+    """Not even until the garbage is collected."""
     tasks = Path("/proc/self/task")
     before = len(list(tasks.iterdir()))
     gc.disable()
@@ -83,22 +96,21 @@ def test_a_codec_with_fewer_bits_has_a_larger_error():
     for name in ("mp3", "opus", "aac"):
         errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in effects.get(name).strengths]
         assert errors == sorted(errors)
-        assert errors[0] > 0
 
 
-def test_loud_samples_are_clipped_by_a_codec():
+def test_the_mp3_codec_clips_samples_beyond_full_scale():
     x = voice(seconds=2.0)
     assert 0.9 < np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1
 
 
 @pytest.mark.parametrize("text", ["alaw", "gsm", "amr_nb:12.2", "telephone", "resample:8"])
-def test_narrow_band_conditions_remove_the_upper_band(text):
+def test_narrow_band_conditions_remove_what_is_above_4200_hz(text):
     noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
     y = create_condition(text)(noise, rng())
     assert band_level(y, 4200, 8000) < band_level(y, 500, 3000) - 40
 
 
-def test_a_telephone_line_passes_the_band_of_speech_and_not_the_lowest_one():
+def test_a_telephone_line_passes_400_to_3200_hz_and_removes_what_is_below_200_hz():
     noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
     y = create_condition("telephone")(noise, rng())
     assert band_level(y, 0, 200) < band_level(y, 1000, 1200) - 35
@@ -106,7 +118,7 @@ def test_a_telephone_line_passes_the_band_of_speech_and_not_the_lowest_one():
 
 
 @pytest.mark.parametrize("name", ["white", "pink", "babble", "noise", "music", "speech"])
-def test_noises_are_added_at_the_stated_ratio(name, tmp_path_factory):
+def test_noises_are_added_at_the_stated_signal_to_noise_ratio(name, tmp_path_factory):
     root = tmp_path_factory.mktemp(name)
     for seed in range(5):
         soundfile.write(root / f"{seed}.wav", voice(seed, 0.7), 16000)
@@ -136,7 +148,7 @@ def test_babble_mixes_each_of_the_other_recordings_at_one_level(tmp_path):
 
 
 @pytest.mark.parametrize("rt60", [0.3, 0.6, 1.0])
-def test_rooms_have_the_stated_reverberation_time(rt60):
+def test_simulated_rooms_have_the_stated_reverberation_time_in_the_median(rt60):
     pytest.importorskip("pyroomacoustics")
     times = []
     for seed in range(7):
@@ -157,7 +169,7 @@ def test_a_room_keeps_the_place_and_the_level_of_a_click(tmp_path):
         assert abs(db(power(y) / power(x))) < 0.2
 
 
-def test_gain_reaches_the_stated_level():
+def test_a_gain_scales_all_samples_by_its_decibels():
     x = voice()
     assert_allclose(create_condition("gain:-20")(x, rng()), x / 10, rtol=1e-6)
 
@@ -176,20 +188,18 @@ def test_clipping_keeps_the_samples_below_its_level():
     assert_array_equal(y[unclipped], x[unclipped])
 
 
-def test_the_end_is_cut_at_the_stated_length():
+def test_a_cut_keeps_only_the_first_seconds_of_the_stated_length():
     x = voice(seconds=1.5)
     for seconds, length in ((0.5, 8000), (1, 16000), (2, 24000)):
         assert_array_equal(create_condition(f"cut:{seconds}")(x, rng()), x[:length])
 
 
-def test_sound_below_the_stated_level_is_trimmed_at_both_ends():
+def test_ends_softer_than_the_loudest_part_by_more_than_the_stated_decibels_are_trimmed():
     silence = (10 ** (-60 / 20) * rng().standard_normal(16000)).astype(np.float32)
     x = silence.copy()
     x[4000:12000] += tone(200, 0.5)
-    for decibels, length in ((30, 8000), (80, 16000)):
-        y = create_condition(f"trim:{decibels}")(x, rng())
-        assert len(y) == length
     assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
+    assert_array_equal(create_condition("trim:80")(x, rng()), x)
 
 
 CHANGES = [("speed:0.95", 0.95), ("speed:1.05", 1.05), ("pitch:0.95", 0.95), ("pitch:1.05", 1.05)]
@@ -208,14 +218,22 @@ def test_a_change_of_speed_divides_the_length_by_its_factor(factor):
     assert abs(len(y) - 16000 / factor) <= 1
 
 
-@pytest.mark.parametrize("text", [text for text, _ in CHANGES])
-def test_a_change_of_speed_or_pitch_leaves_a_tone_as_loud_and_as_pure(text):
+of_each_change = pytest.mark.parametrize("text", [text for text, _ in CHANGES])
+
+
+@of_each_change
+def test_a_change_of_speed_or_pitch_leaves_a_tone_as_loud(text):
     y = create_condition(text)(tone(1000), rng())
     assert power(y[4000:12000]) == pytest.approx(power(tone(1000)), rel=0.02)
+
+
+@of_each_change
+def test_a_change_of_speed_or_pitch_adds_no_sound_below_a_tone(text):
+    y = create_condition(text)(tone(1000), rng())
     assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40
 
 
-def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):
+def test_speeds_are_drawn_from_the_whole_range_on_a_logarithmic_scale(monkeypatch):
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
     change = timing.DrawnSpeed(0.5, 2.0)
     stream = rng()
@@ -225,7 +243,7 @@ def test_speeds_are_drawn_on_a_logarithmic_scale(monkeypatch):
     assert np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
 
 
-def test_a_change_of_pitch_keeps_the_time():
+def test_a_change_of_pitch_moves_no_onset_of_a_tone_by_more_than_180_samples():
     x = np.zeros(32000, np.float32)
     starts = range(2000, 32000, 4000)
     for start in starts:
@@ -236,7 +254,7 @@ def test_a_change_of_pitch_keeps_the_time():
         assert np.abs(np.subtract(onsets, starts)).max() <= 180  # 10 ms, and the rise
 
 
-def test_one_of_several_conditions_is_drawn_with_its_probability():
+def test_one_of_several_equally_likely_conditions_is_applied_with_the_stated_probability():
     x = voice()
     louder = create_condition("gain:6")
     softer = create_condition("gain:-6")

@@ -21,7 +21,9 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
         ("DB", "LA", "dev", "dev.trl"),
     ],
 )
-def test_trials_are_found_in_each_layout_of_the_folders(tmp_path, protocol_folder, audio_folder, split, name):
+def test_trials_of_asvspoof2019_la_are_found_in_each_layout_of_its_folders(
+    tmp_path, protocol_folder, audio_folder, split, name
+):
     write(tmp_path / protocol_folder / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
     audio = folder(tmp_path / "DB" / audio_folder / f"ASVspoof2019_LA_{split}" / "flac")
     trials = CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
@@ -31,20 +33,24 @@ def test_trials_are_found_in_each_layout_of_the_folders(tmp_path, protocol_folde
     ]
 
 
-def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
-    train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
+def test_keys_of_a_folder_are_those_of_the_phase_asked_for_or_else_of_all_phases(tmp_path):
+    write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     assert [t.id for t in CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
     assert [t.id for t in CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
+
+
+def test_the_phase_of_a_key_is_that_in_the_name_of_its_file(tmp_path):
+    train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     assert [t.phase for t in CORPUS.keys(train)] == ["train"]
 
 
-def test_a_protocol_of_another_name_is_the_key_of_every_phase(tmp_path):
+def test_a_protocol_without_a_phase_in_its_name_is_the_key_of_the_phase_asked_for(tmp_path):
     own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
     assert [t.id for t in CORPUS.keys(own_protocol, "dev")] == ["LA_E_1", "LA_E_2"]
 
 
-def test_a_phase_without_keys_is_refused(tmp_path):
+def test_a_phase_of_which_a_file_or_folder_has_no_keys_is_refused(tmp_path):
     train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     with input_error("no trials in phase 'dev'; the key has train"):
         CORPUS.keys(train, "dev")
@@ -53,6 +59,7 @@ def test_a_phase_without_keys_is_refused(tmp_path):
 
 
 def test_asv_scores_are_divided_by_class(tmp_path):
+    """Found from their file, from a protocol, or from a folder of either or of the corpus."""
     name = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)

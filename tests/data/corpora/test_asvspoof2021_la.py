@@ -34,7 +34,9 @@ KEY_DF = (
         ("DB", "DB"),
     ],
 )
-def test_trials_without_labels_are_listed_from_any_layout(tmp_path, corpus, track, protocol_folder, root):
+def test_trials_without_labels_are_listed_from_each_layout_of_a_track_of_asvspoof2021(
+    tmp_path, corpus, track, protocol_folder, root
+):
     write(
         tmp_path / protocol_folder.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt",
         f"{track}_E_2\n{track}_E_1\n",
@@ -49,7 +51,7 @@ def test_trials_without_labels_are_listed_from_any_layout(tmp_path, corpus, trac
     [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), (".", "keys/CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")],
 )
 @pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
-def test_keys_are_found_in_each_published_layout(tmp_path, corpus, track, text, root, key_folder):
+def test_keys_of_a_track_are_found_in_each_published_layout(tmp_path, corpus, track, text, root, key_folder):
     file = write(tmp_path / key_folder.format(track) / "trial_metadata.txt", text)
     expected = corpus.CORPUS.keys(file)
     assert len(expected) == text.count("\n")
@@ -99,7 +101,7 @@ ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 L
     "root, asv_folder", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
 )
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
-def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, root, asv_folder, system):
+def test_asv_scores_of_a_phase_are_found_in_each_layout_and_divided_by_class(tmp_path, root, asv_folder, system):
     folder(tmp_path / "LA" / "CM")
     write(tmp_path / asv_folder / "ASV" / "trial_metadata.txt", ASV_KEY)
     write(tmp_path / asv_folder / "ASV" / system / "score.txt", ASV_SCORES)
@@ -125,7 +127,7 @@ def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path, scores, me
 @pytest.mark.parametrize("protocol", ["ASVspoof2021_TRACK_eval", "ASVspoof_TRACK_cm_protocols"])
 @pytest.mark.parametrize("track", ["LA", "DF"])
 def test_trials_and_keys_are_found_in_the_folders_of_the_archives(tmp_path, corpus, track, protocol, database):
-    """The archive of the audio holds the protocol; users put both tracks into folders of one database."""
+    """The archive of the audio holds the protocol, too; a track may have a folder of its own in the database."""
     folder = tmp_path / "DB" / database.replace("TRACK", track)
     audio = f"ASVspoof2021_{track}_eval"
     name = f"ASVspoof2021.{track}.cm.eval.trl.txt"

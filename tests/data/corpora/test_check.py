@@ -49,7 +49,7 @@ def one_problem(name, root, begin, **options):
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_a_whole_corpus_is_complete_for_its_tasks(every_corpus, name):
+def test_a_whole_corpus_is_complete_and_every_task_is_possible_for_which_it_has_parts(every_corpus, name):
     """A list that names no parts has no development trials to validate on."""
     result = check(name, every_corpus, decode=True)
     assert result.complete
@@ -57,19 +57,19 @@ def test_a_whole_corpus_is_complete_for_its_tasks(every_corpus, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_tasks_of_a_corpus_are_those_of_its_parts(every_corpus, name):
+def test_check_lists_the_tasks_for_which_a_corpus_has_parts(every_corpus, name):
     assert " ".join(dict(check(name, every_corpus).tasks())) == TASKS[name]
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_trials_and_recordings_of_each_split_are_counted(every_corpus, name):
+def test_check_counts_the_trials_of_each_split_and_their_recordings(every_corpus, name):
     for split in check(name, every_corpus, decode=True).splits:
         assert split.counts.trials == 4
         assert len(split.present) == 4
         assert split.decoding.files == 4
 
 
-def test_without_asv_scores_an_evaluation_has_no_min_tdcf(copy):
+def test_check_says_that_an_evaluation_without_asv_scores_has_no_min_tdcf(copy):
     shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
     tasks = dict(check("asvspoof2019_la", copy).tasks())
     assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
@@ -91,8 +91,7 @@ def test_check_names_differences_of_trials_from_the_official_counts(every_corpus
 
 
 def test_check_names_differences_of_keys_from_the_official_counts(every_corpus):
-    ids, key = check_corpus(asvspoof2021_la.CORPUS, every_corpus).findings
-    assert "4 trials instead of 181,566" in ids.problem
+    _, key = check_corpus(asvspoof2021_la.CORPUS, every_corpus).findings
     assert "progress: 0 trials instead of 16,464" in key.problem
 
 
@@ -123,7 +122,7 @@ def test_recordings_that_the_protocol_lacks_are_listed_but_no_hidden_or_other_fi
     assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
 
 
-def test_missing_recordings_of_a_part_limit_the_tasks_that_need_them(copy):
+def test_a_missing_recording_of_a_part_limits_only_the_tasks_that_need_it(copy):
     (copy / "ASVspoof2019_LA_dev" / "flac" / "LA_D_1000002.flac").unlink()
     tasks = dict(check("asvspoof2019_la", copy).tasks())
     assert tasks["validate"] == "no: 1 of 4 files are missing"
@@ -142,7 +141,7 @@ def test_missing_recordings_of_a_part_limit_the_tasks_that_need_them(copy):
         ("in_the_wild", "release_in_the_wild/meta.csv", "protocol", "eval", "yes", "no: its labels are not there"),
     ],
 )
-def test_missing_parts_of_a_corpus_are_named_with_the_tasks_that_need_them(
+def test_a_missing_list_or_folder_is_named_with_where_to_get_it_and_stops_the_tasks_that_need_it(
     copy, name, file, kind, split, score, evaluation
 ):
     (copy / file).rename(copy.parent / "removed")
@@ -198,7 +197,7 @@ def test_check_predicts_whether_a_training_run_begins_or_is_refused(
         check_unseen(data, read_trials(data, "train"), read_trials(data, "dev"))
 
 
-def test_training_is_possible_in_part_if_a_recording_cannot_be_read(copy):
+def test_check_says_that_training_skips_a_recording_that_cannot_be_read(copy):
     truncate(copy / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000001.flac")
     tasks = dict(check("asvspoof2019_la", copy, decode=True).tasks())
     assert tasks["train"] == "in part: 1 of 4 files cannot be read, and are skipped"
@@ -211,7 +210,7 @@ def test_missing_keys_are_reported_with_where_they_were_sought_and_where_to_get_
     assert "; get https://www.asvspoof.org/" in problem
 
 
-def test_without_keys_a_corpus_can_be_scored_but_not_evaluated(copy):
+def test_check_says_that_a_corpus_without_keys_can_be_scored_but_not_evaluated(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
     tasks = dict(check("asvspoof2021_la", copy).tasks())
     assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
@@ -236,13 +235,13 @@ def malformed_keys(copy):
     return write(copy / "keys" / "LA" / "CM" / "trial_metadata.txt", "LA_E_1 bonafide\n")
 
 
-def test_malformed_keys_are_named_with_the_line(copy, malformed_keys):
+def test_check_names_malformed_keys_with_the_line(copy, malformed_keys):
     problem = str(check("asvspoof2021_la", copy).findings[0])
     assert problem.startswith(f"keys: {malformed_keys}, line 1: expected 8 fields")
 
 
 @pytest.mark.usefixtures("malformed_keys")
-def test_with_malformed_keys_no_evaluation_is_possible(copy):
+def test_check_says_that_a_corpus_with_malformed_keys_cannot_be_evaluated(copy):
     tasks = dict(check("asvspoof2021_la", copy).tasks())
     assert tasks["evaluate eval"] == "no: the keys cannot be used"
 
@@ -253,7 +252,7 @@ def test_check_counts_the_labels_of_segments_only_of_a_corpus_that_has_them(copy
     assert check("asvspoof2019_la", copy).splits[0].segments == []
 
 
-def test_a_trial_without_labels_of_segments_is_named(copy):
+def test_check_names_a_trial_without_labels_of_segments(copy):
     file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     segments = np.load(file, allow_pickle=True).item()
     bonafide, *spoofed = segments
@@ -261,7 +260,7 @@ def test_a_trial_without_labels_of_segments_is_named(copy):
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
 
 
-def test_a_trial_whose_labels_of_segments_contradict_the_protocol_is_named(copy):
+def test_check_names_a_trial_whose_labels_of_segments_contradict_the_protocol(copy):
     file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     bonafide, *_ = segments = np.load(file, allow_pickle=True).item()
     np.save(file, {**segments, bonafide: np.full(40, "0")})
@@ -269,7 +268,7 @@ def test_a_trial_whose_labels_of_segments_contradict_the_protocol_is_named(copy)
     assert f"{bonafide} (bonafide, some of it" in problem
 
 
-def test_check_counts_the_segments_of_a_list(copy):
+def test_check_counts_the_trials_with_segments_in_the_rttm_file_beside_a_list(copy):
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
 
@@ -282,18 +281,27 @@ def lines_of(file):
     return lzma.open(file, "rt").read()
 
 
-def test_the_official_counts_and_digest_of_in_the_wild_are_those_of_its_published_key(shared, tmp_path):
+@pytest.fixture
+def published_in_the_wild(shared, tmp_path):
+    """A folder with the published key of In-the-Wild."""
     key = lines_of(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz").splitlines()
     rows = [line.split() for line in key if line]
     release = tmp_path / "release_in_the_wild"
     write(release / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
     (release / rows[0][1]).touch()
-    (split,) = check_corpus(in_the_wild.CORPUS, tmp_path).splits
+    return tmp_path
+
+
+def test_the_official_counts_of_in_the_wild_are_those_of_its_published_key(published_in_the_wild):
+    (split,) = check_corpus(in_the_wild.CORPUS, published_in_the_wild).splits
     assert split.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
-    assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
 
 
-def test_the_official_counts_are_those_of_the_published_protocols(shared, tmp_path):
+def test_the_official_digest_of_in_the_wild_is_that_of_its_published_key(published_in_the_wild):
+    assert key_digest(in_the_wild.CORPUS.keys(published_in_the_wild)) == in_the_wild.CORPUS.key_digests["eval"]
+
+
+def test_the_official_counts_of_asvspoof_la_are_those_of_the_published_protocols(shared, tmp_path):
     source = shared / "real" / "scores"
     for file in (*source.glob("*2019_la/ASVspoof2019.LA.*.xz"), *source.glob("*2021_la_ids/*.eval.trl.txt.xz")):
         write(tmp_path / file.stem, lines_of(file))

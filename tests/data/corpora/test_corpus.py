@@ -8,7 +8,6 @@ from builders import input_error
 from builders.files import folder
 
 from nes2net.data.corpora import in_the_wild
-from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.registry import corpora
 from nes2net.metrics.eer import METHODS
@@ -19,9 +18,8 @@ of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 
 
 @of_every_corpus
-def test_every_corpus_states_its_splits_phases_and_counts(name):
+def test_the_splits_phases_and_counts_that_a_corpus_states_are_known_and_agree(name):
     corpus = corpora.get(name)
-    assert isinstance(corpus, Corpus)
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
     assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations}
     assert bool(corpus.key_files) == bool(corpus.phases)
@@ -31,10 +29,13 @@ def test_every_corpus_states_its_splits_phases_and_counts(name):
 
 
 @of_every_corpus
-def test_every_corpus_states_the_length_and_the_eer_of_its_evaluation(name):
-    corpus = corpora.get(name)
-    assert corpus.test_samples in (64000, 64600)
-    assert corpus.eer_method in METHODS
+def test_every_corpus_is_scored_on_64000_or_64600_samples(name):
+    assert corpora.get(name).test_samples in (64000, 64600)
+
+
+@of_every_corpus
+def test_every_corpus_states_a_known_rule_for_its_eer(name):
+    assert corpora.get(name).eer_method in METHODS
 
 
 @of_published_corpora
@@ -43,7 +44,11 @@ def test_every_published_corpus_states_its_licence_and_where_to_get_it(name):
     assert corpus.licence
     assert corpus.source.startswith("https://")
     assert {"audio", "protocol"} <= set(corpus.obtain)
-    for download in corpus.downloads:
+
+
+@of_published_corpora
+def test_each_download_of_a_corpus_has_an_address_and_checksums_that_are_whole_or_absent(name):
+    for download in corpora.get(name).downloads:
         assert download.url.startswith(("https://", "hub:"))
         assert len(download.md5) in (0, 32)
         assert len(download.sha256) in (0, 64)
@@ -137,7 +142,9 @@ FOLDERS_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "A
         ("asvspoof2021_la", "find_key", [f"{folder}{KEY}" for folder in ("LA/CM/", "keys/LA/CM/", "CM/", "")]),
     ],
 )
-def test_an_error_names_every_path_that_was_searched(tmp_path, monkeypatch, name, find, expected_paths):
+def test_the_error_about_a_missing_file_of_a_corpus_names_every_path_that_was_searched(
+    tmp_path, monkeypatch, name, find, expected_paths
+):
     monkeypatch.chdir(tmp_path)  # the paths of pytest are so long that the message would be cut
     corpus_folder = folder(Path("DB"))
     with pytest.raises(NotFound) as error:
@@ -156,7 +163,7 @@ def test_an_unknown_split_or_phase_is_refused(tmp_path, name):
 
 
 @of_published_corpora
-def test_a_missing_folder_of_a_corpus_is_refused_with_its_path(tmp_path, name):
+def test_a_corpus_whose_folder_does_not_exist_is_refused_with_the_path(tmp_path, name):
     corpus = corpora.get(name)
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
@@ -170,7 +177,7 @@ def test_missing_files_of_a_corpus_are_refused_with_where_they_were_sought(tmp_p
 
 
 @pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
-def test_the_split_test_is_another_name_of_eval(tmp_path, name):
+def test_the_split_test_is_taken_for_eval_by_each_method_that_finds_files(tmp_path, name):
     corpus = corpora.get(name)
     for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
         with pytest.raises(NotFound, match="eval not found"):

@@ -21,7 +21,7 @@ of_every_corpus = pytest.mark.parametrize("name", CORPORA)
 
 
 @of_every_corpus
-def test_further_corpora_give_their_trials_and_keys(tmp_path, name):
+def test_further_corpora_give_the_trials_and_keys_of_each_split_and_the_keys_of_all(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
     make(tmp_path, mini)
@@ -87,14 +87,14 @@ def test_a_malformed_line_of_a_list_is_refused_with_its_fault(tmp_path, name, pa
             read(tmp_path, mini.split)
 
 
-def test_the_official_counts_are_those_of_the_edition_that_fits():
+def test_the_official_counts_are_those_of_the_edition_that_fits_or_else_of_the_first_one():
     corpus = corpora.get("wavefake")
     official = corpus.official_counts("eval", Counts(136085, 18100, 117985))
     assert official == corpus.editions["the paper"]["eval"]
     assert corpus.official_counts("eval", Counts(1)) == corpus.counts["eval"]
 
 
-def test_differences_from_the_counts_of_a_paper_are_a_note_and_no_fault(tmp_path):
+def test_differences_from_counts_that_only_a_paper_states_are_a_note_and_no_fault(tmp_path):
     make(tmp_path, CORPORA["dfadd"])
     paper = corpora.get("dfadd")
     key = paper.keys(tmp_path, "eval")
@@ -154,7 +154,7 @@ def ctrsvdd_scores(tmp_path):
     return score_file, expected
 
 
-def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
+def test_an_evaluation_of_ctrsvdd_computes_the_eer_by_the_rule_of_its_published_figures(tmp_path, ctrsvdd_scores):
     score_file, expected = ctrsvdd_scores
     assert evaluate_systems("ctrsvdd", score_file, tmp_path, num_resamples=10)["eer"].value == expected
 
@@ -181,6 +181,6 @@ def test_fine_protocols_of_mlaad_tell_whether_training_has_seen_language_and_mod
     assert [(trial.get("language_seen"), trial.get("model_seen")) for trial in trials] == [(None, None), ("no", "yes")]
 
 
-def test_a_repeated_row_of_an_mlaad_tracing_protocol_is_one_trial(tracing_protocols, capsys):
+def test_a_repeated_row_of_an_mlaad_tracing_protocol_counts_once_with_a_warning(tracing_protocols, capsys):
     assert len(corpora.get("mlaad").keys(tracing_protocols, "eval")) == 2
     assert "1 row repeated, which counts once" in capsys.readouterr().err

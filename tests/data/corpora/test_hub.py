@@ -63,7 +63,7 @@ def test_scores_of_a_set_of_the_hub_are_evaluated_by_its_name(packed, tmp_path, 
     assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
 
 
-def test_only_the_shards_and_the_description_of_a_set_are_downloaded(packed, tmp_path, monkeypatch):
+def test_only_the_shards_and_the_description_of_a_set_of_the_hub_are_downloaded(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     served = tmp_path / "served"
     shutil.copytree(packed, served)
@@ -76,7 +76,7 @@ def test_only_the_shards_and_the_description_of_a_set_are_downloaded(packed, tmp
         assert sorted(names) == sorted(expected)
 
 
-def test_the_shards_of_a_set_are_downloaded_once(packed, tmp_path, monkeypatch):
+def test_the_shards_of_a_set_of_the_hub_are_downloaded_once_by_several_runs(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     with serving(monkeypatch, {"owner/set": packed}) as server:
         hub.download("hub:owner/set")
@@ -95,14 +95,14 @@ def test_the_shards_of_a_set_are_downloaded_once(packed, tmp_path, monkeypatch):
         ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
     ],
 )
-def test_a_set_that_cannot_be_downloaded_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
+def test_a_set_that_the_hub_does_not_give_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     with serving(monkeypatch, {"owner/set": packed, "owner/gated": packed}), input_error(message):
         hub.download(f"hub:owner/{name}")
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_set_that_is_not_here_is_refused_if_the_hub_cannot_be_reached():
+def test_a_set_without_a_local_copy_is_refused_if_the_hub_cannot_be_reached():
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
 
@@ -114,11 +114,11 @@ def test_a_malformed_name_of_a_set_is_refused():
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_copy_of_a_set_is_read_without_the_hub(packed):
+def test_a_copy_of_a_set_of_the_hub_is_read_without_the_hub(packed):
     assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12
 
 
-def test_shards_that_an_interrupted_download_lacks_are_named(packed, offline):
+def test_a_shard_that_an_interrupted_download_lacks_is_named(packed, offline):
     first = min(make_cache(offline, "owner/set", packed).glob("data/test-*"))
     first.unlink()
     with input_error(f"shards are missing: data/{first.name}; copy or download"):

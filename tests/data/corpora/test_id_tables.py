@@ -16,19 +16,19 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
-def test_a_delimiter_in_quotes_separates_no_fields(path, text):
+def test_a_delimiter_in_quotes_does_not_separate_an_id_from_its_score(path, text):
     path.write_text(text)
     with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
         read_scores(path)
 
 
 @pytest.mark.parametrize("id", ["{a", "[a", "{a}", '{"a'])
-def test_an_id_that_begins_like_json_is_read(path, id):
+def test_an_id_that_begins_like_json_is_read_as_an_id(path, id):
     path.write_text(f"{id} 0.5\n{id}2 1\n")
     assert read_scores(path)[0] == [id, f"{id}2"]
 
 
-def test_a_space_in_an_id_is_written_as_in_the_ids_of_trials(path):
+def test_a_space_in_an_id_is_written_as_percent_20_as_in_the_ids_of_trials(path):
     path.write_text('{"file": "a b.wav", "score": 1}\n')
     assert read_scores(path)[0] == ["a%20b.wav"]
 
@@ -85,7 +85,7 @@ def test_a_header_without_a_column_of_scores_is_shown_with_the_columns_to_rename
         ("[" * 2000, "nested more than 100 deep"),
     ],
 )
-def test_json_of_another_form_is_refused(path, text, message):
+def test_json_that_has_no_object_of_file_and_score_in_each_line_is_refused(path, text, message):
     path.write_text(text)
     with input_error(message):
         read_scores(path)
@@ -121,7 +121,7 @@ def labels(tmp_path):
 
 
 @of_every_corpus
-def test_a_file_of_labels_is_read_as_the_key_of_the_last_phase_of_every_corpus(labels, name):
+def test_a_file_of_labels_is_read_whole_as_the_key_of_the_last_phase_of_every_corpus(labels, name):
     corpus = corpora.get(name)
     phases = corpus.phases or corpus.splits
     assert len(corpus.keys(labels, phases[-1])) == 2
@@ -134,7 +134,7 @@ def test_an_unknown_phase_is_refused_for_a_file_of_labels(labels, name):
 
 
 @of_every_corpus
-def test_a_file_of_labels_with_an_unknown_word_is_refused(labels, name):
+def test_a_file_of_labels_with_a_number_for_a_label_is_refused(labels, name):
     labels.write_text("u1 bonafide\nu2 1\n")
     with input_error("labels.txt, line 2: unknown label '1'; .*so write the words"):
         corpora.get(name).keys(labels)

@@ -11,8 +11,8 @@ META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bon
 
 
 @pytest.mark.parametrize("root", [".", "release_in_the_wild"])
-def test_recordings_are_listed_with_their_labels(tmp_path, root):
-    """Those of the labels first, then a recording without a label."""
+def test_recordings_of_in_the_wild_are_listed_with_labels_and_speakers_of_its_key(tmp_path, root):
+    """In its order; behind them, a recording that it lacks."""
     audio = folder(tmp_path / "release_in_the_wild")
     for name in ("10.wav", "1.wav", "0.wav", "7.wav"):
         write(audio / name)
@@ -26,23 +26,23 @@ def test_recordings_are_listed_with_their_labels(tmp_path, root):
 
 
 @pytest.mark.parametrize("key", [".", "release_in_the_wild", "release_in_the_wild/meta.csv"])
-def test_the_key_is_found_from_each_root_or_file(tmp_path, key):
+def test_the_key_of_in_the_wild_is_found_from_each_root_or_file(tmp_path, key):
     write(tmp_path / "release_in_the_wild" / "meta.csv", META)
     keys = [(t.id, t.label, t.path) for t in CORPUS.keys(tmp_path / key, "eval")]
     assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
 
 
-def test_a_folder_without_recordings_is_refused(tmp_path):
+def test_a_folder_of_in_the_wild_without_wav_files_is_refused(tmp_path):
     with input_error(r"holds no \.wav files; give `root`"):
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_are_listed_without_the_file_of_labels(tmp_path):
+def test_recordings_of_in_the_wild_are_listed_without_its_key_too(tmp_path):
     write(tmp_path / "1.wav")
     assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
 
 
-def test_labels_written_on_windows_are_read(tmp_path):
+def test_a_key_of_in_the_wild_written_on_windows_is_read(tmp_path):
     """With a byte order mark and the line ends of Windows."""
     write(tmp_path / "1.wav")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()

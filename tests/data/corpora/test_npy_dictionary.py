@@ -62,7 +62,7 @@ def test_a_dictionary_is_read_by_every_protocol_of_pickles(tmp_path, protocol):
 
 
 @of_every_protocol
-def test_lists_of_a_dictionary_are_read_as_arrays(tmp_path, protocol):
+def test_lists_in_a_dictionary_are_read_as_arrays_of_text(tmp_path, protocol):
     content = {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]}
     for values in pickled_dictionary(tmp_path, content, protocol).values():
         assert values.tolist() == ["0", "1"]
@@ -108,7 +108,7 @@ def refused(folder, content, message):
     assert "a.npy" in str(error.value)
 
 
-def test_other_files_than_a_pickled_object_are_refused(tmp_path):
+def test_files_that_hold_no_pickled_object_of_numpy_are_refused(tmp_path):
     refused(tmp_path, b"no npy file at all", "damaged")
     refused(tmp_path, header(np.zeros(3)) + bytes(24), r"holds an array of float64 of shape \(3,\)")
 

@@ -65,7 +65,7 @@ of_each_folder = pytest.mark.parametrize("segment_folder", ["database/eval/con_d
 
 
 @of_each_folder
-def test_segments_are_read_from_rttm(tmp_path, segment_folder):
+def test_segments_are_read_from_the_rttm_file_of_all_segments_in_each_folder(tmp_path, segment_folder):
     write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
@@ -74,21 +74,26 @@ def test_segments_are_read_from_rttm(tmp_path, segment_folder):
 
 @of_each_folder
 def test_time_that_an_rttm_file_of_spoofed_segments_leaves_out_is_bona_fide(tmp_path, segment_folder):
-    """An utterance of no length has no segments."""
-    write(tmp_path / segment_folder / "reco2dur", f"{DURATIONS}empty 0\n")
+    write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
-def test_utterances_without_segments_in_the_rttm_file_are_refused(tmp_path):
+def test_an_utterance_of_no_length_has_no_segments(tmp_path):
+    write(tmp_path / "reco2dur", f"{DURATIONS}empty 0\n")
+    write_rttm(tmp_path / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
+    assert "empty" not in partialspoof.segments(tmp_path, "eval")
+
+
+def test_an_utterance_that_the_rttm_file_of_all_segments_lacks_is_refused(tmp_path):
     write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "reco2dur", f"{DURATIONS}CON_E_1 1\n")
     with input_error("rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):
         partialspoof.segments(tmp_path, "eval", uncovered="spoof")
 
 
-def test_segments_that_contradict_the_protocol_are_refused(tmp_path):
+def test_segments_of_partialspoof_that_contradict_its_protocol_are_refused(tmp_path):
     write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "reco2dur", DURATIONS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF.replace("- - bonafide", "- CON spoof"))

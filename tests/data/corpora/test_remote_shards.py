@@ -35,7 +35,7 @@ def assert_same_trials(address, local):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_shards_on_an_http_server_give_the_local_trials(folder, format):
+def test_shards_on_an_http_server_give_the_trials_and_audio_of_the_local_ones(folder, format):
     local = CORPUS.trials(folder / format, "train")
     with http_store(folder) as web:
         assert_same_trials(f"{web.address}/{series(folder, format)}", local)
@@ -47,7 +47,7 @@ def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
-def test_shards_in_s3_give_the_local_trials(folder):
+def test_shards_in_s3_give_the_trials_and_audio_of_the_local_ones(folder):
     with s3_store(folder) as s3:
         for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):
             local = CORPUS.trials(folder / format, "train")
@@ -55,7 +55,7 @@ def test_shards_in_s3_give_the_local_trials(folder):
                 assert_same_trials(address, local)
 
 
-def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
+def test_shards_on_the_hub_give_the_trials_and_audio_of_the_local_ones(folder, monkeypatch):
     local = CORPUS.trials(folder / "parquet", "train")
     with hub_store(folder / "parquet", "some/tiny", monkeypatch):
         assert_same_trials("hub:some/tiny", local)

@@ -11,7 +11,7 @@ EDITED = "E1/p225/p225_001_edited_partial_16k"
 TWICE = "E2/p226/p226_002_edited_partial_16k"
 
 
-def test_time_between_edited_regions_is_bona_fide(tmp_path):
+def test_time_outside_the_edited_regions_of_partialedit_is_bona_fide(tmp_path):
     make(tmp_path, CORPORA["partialedit"])
     expected = {
         EDITED: [Segment("bonafide", 0.0, 0.02), Segment("spoof", 0.02, 0.05), Segment("bonafide", 0.05, 0.1)],
@@ -27,7 +27,7 @@ def test_time_between_edited_regions_is_bona_fide(tmp_path):
         assert partialedit.CORPUS.segments(root, "eval") == expected
 
 
-def test_labels_of_frames_are_0_in_edited_regions(tmp_path):
+def test_labels_of_frames_are_0_in_the_edited_regions_of_partialedit_and_else_1(tmp_path):
     make(tmp_path, CORPORA["partialedit"])
     labels = partialedit.CORPUS.segment_labels(tmp_path, "eval", 10)
     assert list(labels[EDITED]) == [1, 1, 0, 0, 0, 1, 1, 1, 1, 1]
@@ -44,7 +44,7 @@ def test_segments_of_llamapartialspoof_are_read_from_both_lists(tmp_path):
     ]
 
 
-def test_segments_that_contradict_the_label_of_their_utterance_are_refused(tmp_path):
+def test_segments_of_llamapartialspoof_that_contradict_the_label_of_their_utterance_are_refused(tmp_path):
     write(tmp_path / "label_R01TTS.0.a.txt", "x 0.1 bonafide 0.0-0.1-spoof\n")
     with input_error(r"another label than the segments: x \(bonafide, some of it spoof\)"):
         llamapartialspoof.CORPUS.segments(tmp_path, "eval")

@@ -20,9 +20,13 @@ def read_segments(path, durations, labels, uncovered=None):
     return covering_segments(read_rttm(path), path, durations, labels, uncovered)
 
 
-@given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
-def test_segments_whose_gaps_are_filled_follow_one_another_with_the_labels_of_their_frames(lengths_and_labels, shift):
-    """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
+of_any_segments = given(
+    st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5)
+)
+
+
+def filled_segments(lengths_and_labels, shift):
+    """Segments in any order, their times off a grid of 10 ms by less than a millisecond, filled; labels of 10 ms."""
     rng = np.random.default_rng(shift)
     segments = []
     labels = []
@@ -32,24 +36,35 @@ def test_segments_whose_gaps_are_filled_follow_one_another_with_the_labels_of_th
         end = len(labels) / 100 + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
     rng.shuffle(segments)
-    covered = fill_gaps(segments, len(labels) / 100)
+    return fill_gaps(segments, len(labels) / 100), labels
+
+
+@of_any_segments
+def test_segments_whose_gaps_are_filled_follow_one_another_from_0_to_the_end(lengths_and_labels, shift):
+    """The label changes from each to the next."""
+    covered, labels = filled_segments(lengths_and_labels, shift)
     assert covered[0].start == 0
     assert covered[-1].end == len(labels) / 100
     for a, b in pairwise(covered):
         assert a.end == b.start
         assert a.label != b.label
+
+
+@of_any_segments
+def test_labels_of_frames_are_those_of_their_segments_or_pooled_from_shorter_frames(lengths_and_labels, shift):
+    covered, labels = filled_segments(lengths_and_labels, shift)
     assert labels_of({"a": covered}, 10)["a"].tolist() == labels
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
 
-def test_time_between_spoofed_segments_is_bona_fide(tmp_path):
+def test_time_that_a_file_of_spoofed_segments_leaves_out_is_bona_fide(tmp_path):
     path = write(tmp_path / "a.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("Spoof", 0.0, 0.9)], "c": []}))
     segments = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
     assert [s[:3] for s in segments["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
     assert segments["b"] == [("spoof", 0, 0.9, None)]
 
 
-def test_the_frame_at_the_end_has_the_label_of_its_segment():
+def test_a_last_frame_of_which_only_a_part_is_covered_has_the_label_of_its_segment():
     assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
 
@@ -83,7 +98,7 @@ def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_a
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 
 
-def test_labels_that_contradict_segments_are_refused():
+def test_labels_that_contradict_segments_are_refused_by_utterance():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"

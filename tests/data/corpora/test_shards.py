@@ -56,7 +56,7 @@ def test_a_split_without_shards_is_refused(tmp_path):
 
 
 @pytest.mark.usefixtures("arena")
-def test_check_finds_the_recordings_of_shards(tmp_path):
+def test_a_corpus_in_whole_shards_is_complete_with_all_recordings_present(tmp_path):
     check = check_corpus(CORPUS, tmp_path)
     assert check.complete
     assert len(check.splits[0].present) == 5
@@ -72,13 +72,17 @@ def test_check_finds_the_recordings_of_shards(tmp_path):
         ([0.0, 1.0, None], {}, ["bonafide", "spoof", None]),
     ],
 )
-def test_labels_of_shards_are_words_or_numbers(labels, features, expected, tmp_path):
+def test_labels_of_shards_are_words_numbers_or_numbers_of_named_classes(labels, features, expected, tmp_path):
     shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("abc", labels), features))
     assert [trial.label for trial in CORPUS.trials(tmp_path)] == expected
-    assert [trial.label for trial in CORPUS.keys(tmp_path)] == [label for label in expected if label]
 
 
-def test_arrow_columns_become_fields_of_trials(tmp_path):
+def test_a_trial_of_a_shard_without_a_label_is_not_in_the_key(tmp_path):
+    shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("abc", [0, 1, None])))
+    assert [trial.id for trial in CORPUS.keys(tmp_path)] == ["a", "b"]
+
+
+def test_columns_of_a_saved_dataset_become_fields_of_trials(tmp_path):
     """What ``save_to_disk`` writes, with folders of splits and columns instead of notes."""
     for split in ("train", "validation"):
         columns = {"audio": [(b"x", "a.flac"), (b"y", None)], "label": [0, 1], "id": [f"{split}_1", f"{split}_2"]}
@@ -86,7 +90,6 @@ def test_arrow_columns_become_fields_of_trials(tmp_path):
         columns |= {"snr": [1.5, None], "embedding": [[1.0], [2.0]]}
         shards.write_arrow(tmp_path / split / "data-00000-of-00001.arrow", shards.table(columns))
         shards.write_arrow(tmp_path / split / "cache-1.arrow", shards.table(columns))
-    assert CORPUS.find_splits(tmp_path) == ("train", "dev")
     path = tmp_path / "validation" / "data-00000-of-00001.arrow"
     assert CORPUS.trials(tmp_path, "dev") == [
         Trial("validation_1", path / "0", "bonafide", speaker="p1", phase="dev", extra=(("snr", "1.5"),)),
@@ -180,7 +183,7 @@ def damaged_shards(tmp_path):
     return paths
 
 
-def test_a_damaged_shard_is_refused_with_its_path(damaged_shards):
+def test_a_shard_of_any_kind_that_is_cut_off_is_refused_with_its_path(damaged_shards):
     for path in damaged_shards:
         refused_shards(path, f"shard {path} cannot be read .*cut off or damaged")
 

@@ -20,7 +20,7 @@ def _notes_are_new():
 
 
 def test_the_trials_of_in_the_wild_are_the_recordings_that_its_published_program_scores(tmp_path, shared):
-    """Their ids have %20 for a space."""
+    """But for %20 instead of a space in their ids."""
     case = json.loads((SHARED / "golden" / "originals" / "in_the_wild_suffix.json").read_text())
     for name in case["folder"]:
         write(tmp_path / name)
@@ -29,7 +29,7 @@ def test_the_trials_of_in_the_wild_are_the_recordings_that_its_published_program
     assert [trial.id for trial in trials] == [id.replace(" ", "%20") for id in case["theirs"]]
 
 
-def test_labels_name_recordings_by_a_suffix_in_another_case(tmp_path):
+def test_labels_of_in_the_wild_apply_to_recordings_whose_suffix_is_in_another_case(tmp_path):
     for name in ("0.wav", "1.WAV", "2.wav"):
         write(tmp_path / name)
     write(tmp_path / "meta.csv", META)
@@ -38,14 +38,14 @@ def test_labels_name_recordings_by_a_suffix_in_another_case(tmp_path):
     assert [trial.label for trial in trials] == ["spoof", "bonafide", "spoof"]
 
 
-def test_recordings_that_differ_in_the_case_of_the_suffix_are_refused_without_a_list(tmp_path):
+def test_recordings_of_in_the_wild_that_differ_only_in_the_case_of_the_suffix_are_refused(tmp_path):
     write(tmp_path / "1.wav")
     write(tmp_path / "1.WAV")
     with input_error(r"1 utterance more than once: 1; .* share the id '1': rename one"):
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_of_another_suffix_are_counted_in_a_note(tmp_path, capsys):
+def test_recordings_of_another_suffix_are_counted_in_a_note_but_no_texts_or_hidden_files(tmp_path, capsys):
     for name in ("0.wav", "1.flac", "2.FLAC", "3.mp3", "README", "notes.txt", "._0.wav"):
         write(tmp_path / name)
     CORPUS.trials(tmp_path)
@@ -74,7 +74,7 @@ def test_a_suffix_as_listed_is_preferred_to_one_in_another_case(tmp_path):
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
 
 
-def test_own_lists_find_recordings_whatever_the_case_of_the_suffix(tmp_path):
+def test_a_list_of_ones_own_finds_recordings_whatever_the_case_of_the_suffix(tmp_path):
     write(tmp_path / "a.WAV")
     path = write(tmp_path / "list.csv", "path,label\na.wav,bonafide\n")
     (trial,) = corpora.get("generic").trials(path)

@@ -17,7 +17,7 @@ FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dat
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_trial_can_be_pickled(protocol):
+def test_a_trial_is_the_same_when_it_was_pickled(protocol):
     for trial in (Trial("a"), FULL):
         copy = pickle.loads(pickle.dumps(trial, protocol))
         assert copy == trial
@@ -29,7 +29,7 @@ def test_a_further_field_of_a_trial_is_read_by_its_name():
     assert FULL.get("room") == "x"
 
 
-def test_the_audio_of_a_trial_from_a_key_cannot_be_asked_for():
+def test_asking_for_the_audio_of_a_trial_from_a_key_is_refused():
     with input_error("trial 'a' has no path to its audio, because it is from a key"):
         Trial("a").audio_path()
 
@@ -37,7 +37,7 @@ def test_the_audio_of_a_trial_from_a_key_cannot_be_asked_for():
 COUNTS = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
 
 
-def test_trials_are_counted_by_field():
+def test_trials_are_counted_in_all_by_label_and_by_each_value_of_their_fields():
     trials = [
         Trial("a", label="bonafide", codec="gsm"),
         Trial("b", label="spoof", codec="gsm", attack="A07"),
@@ -84,7 +84,7 @@ TRIALS = mixed({None: 40, "A01": 40})
 
 
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
-def test_a_subset_keeps_the_shares_of_attacks(count):
+def test_a_subset_keeps_the_shares_of_attacks_and_of_bona_fide_trials(count):
     """The rarest one keeps its only trial."""
     trials = mixed({None: 100, "A01": 10, "A02": 1})
     subset = stratified_subset(trials, count)
@@ -100,7 +100,7 @@ def test_a_subset_keeps_the_order_of_its_trials():
     assert subset == [trial for trial in TRIALS if trial in subset]
 
 
-def test_a_subset_is_drawn_by_its_seed():
+def test_a_subset_is_the_same_with_the_same_seed_and_another_with_another_seed():
     assert stratified_subset(TRIALS, 20, 1) == stratified_subset(TRIALS, 20, 1) != stratified_subset(TRIALS, 20, 2)
 
 
