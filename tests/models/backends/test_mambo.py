@@ -11,7 +11,7 @@ from nes2net.models.backends.mambo import Mamba2
 
 @pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
 def test_xlsr_mambo_equals_the_published_code(name):
-    """In logits, gradients, and outputs of the first mixer and of all blocks."""
+    """In logits, gradients, and outputs of the projection, of the first mixer and of all blocks."""
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
     backend = create_backend("mambo", **options)

@@ -156,7 +156,10 @@ def test_training_batches_are_counted_as_by_pytorchs_norms(build, momentum):
 
 @pytest.mark.parametrize("name", ["nes2net_la_d128_8_8_mean", "nes2net_la_d64_4_4_astp", "nes2net_la_d1024_8_8_mean"])
 def test_nes2net_la_equals_the_published_code(name):
-    """In logits, gradients and running statistics; at full size, the file lacks only the unused attention."""
+    """In logits, gradients, running statistics and, where the file has it, the attention between groups alone.
+
+    At full size, the file lacks only the unused attention.
+    """
     file = zoo.read(name)
     config = file["config"]
     backend = Nes2NetLA(

