@@ -266,7 +266,7 @@ def test_objects_of_other_classes_become_records_of_their_state_arguments_or_ite
         content, _ = read_torch_file(path)
         assert content["args"].state == {"lr": 0.1}
         assert content["own"].state == {"arch": "wav2vec2"}
-        assert all(isinstance(content[k], Record) for k in ("args", "own", "choice", "path"))
+        assert isinstance(content["path"], Record)
         assert content["choice"].arguments in (("a",), ("A",))
         assert content["mapping"].items == {"arch": "wavlm"}
 

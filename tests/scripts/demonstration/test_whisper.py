@@ -92,17 +92,13 @@ def test_a_converted_encoder_has_the_same_hidden_states(frontend, convert):
 
 
 def test_positions_are_cut_to_the_seconds_asked_for(frontend, convert):
-    converted = convert(model_bin(variables_of(frontend)), seconds=1)
+    converted = convert(model_bin(variables_of(frontend, "float16")), seconds=1)
     assert converted.most_samples == 16_000
-    positions = converted.model.embed_positions.weight
-    assert torch.equal(positions, frontend.model.embed_positions.weight[:50])
-
-
-def test_the_first_layer_of_an_encoder_converted_from_float16_reads_nearly_the_same(frontend, convert):
-    converted = convert(model_bin(variables_of(frontend, "float16")))
+    assert converted.model.embed_positions.weight.shape == (50, 8)
+    # the first layer reads the same of the positions that are left
     waveform = 0.1 * torch.randn(1, 8_000)
     first, expected = (f(waveform, layers="all")[0] for f in (converted, frontend))
-    torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
 
 
 def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
