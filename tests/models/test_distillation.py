@@ -46,6 +46,7 @@ def test_with_frontend_level_false_the_score_is_the_cosine_of_the_back_ends_alon
 
 
 def test_only_the_student_is_trained(twins):
+    """In its parameters, the mode of its modules, and statistics of batches."""
     twins.train()
     for twin in (twins.frontend.model, twins.backend):
         teacher = twin.get_submodule("teacher")

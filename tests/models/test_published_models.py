@@ -57,7 +57,7 @@ def test_corpora_and_splits_of_the_training_data_of_a_model_exist(name):
             assert not split or canonical_phase(split) in corpora.get(corpus).splits
 
 
-def test_exactly_the_models_that_forbid_commercial_use_are_marked():
+def test_exactly_the_published_models_that_forbid_commercial_use_are_marked():
     forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
     assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
 
@@ -185,7 +185,7 @@ def test_score_track_uses_windows_of_the_length_that_the_authors_of_a_published_
     assert detector.score_track(np.ones(70_000), 16000).window == 66_800 / 16000
 
 
-def test_an_unknown_crop_is_refused(spectral_detector):
+def test_to_score_with_an_unknown_crop_is_refused(spectral_detector):
     with input_error("`crop` must be 'head' or 'random', not 'tail'"):
         spectral_detector.score(np.ones(9000), 16000, num_samples=8000, crop="tail")
 

@@ -29,6 +29,5 @@ def test_raptor_equals_the_published_code(name):
 
 
 def test_the_option_final_norm_chooses_the_last_state_before_or_after_the_norm():
-    """An assumption of the reference, hence an option."""
     assert create_backend("raptor", feature_dim=16).wants_final_norm
     assert not create_backend("raptor", feature_dim=16, final_norm=False).wants_final_norm

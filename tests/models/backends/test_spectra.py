@@ -55,7 +55,6 @@ def test_the_kan_layer_equals_the_published_code(name):
 
 
 def test_coefficients_give_splines_their_values_at_the_knots():
-    """The first weights of a layer are drawn as such values."""
     layer = KanLinear(3, 2, grid_size=5, spline_order=3).double()
     values = torch.randn(6, 3, 2, dtype=torch.float64)
     bases = layer.bases(layer.grid[0, 3:8].unsqueeze(1).expand(-1, 3))

@@ -80,7 +80,7 @@ def test_compiled_layers_compute_as_before(frontend, precision):
 
 @pytest.mark.slow
 def test_int8_states_of_compiled_layers_are_near_the_eager_ones(frontend):
-    """By inductor, which takes the products as they are and fuses what is between them."""
+    """By inductor."""
     quantise(frontend)
     waveforms = (0.1 * torch.randn(2, 8000)).to(next(frontend.parameters()).dtype)
     with torch.inference_mode():
