@@ -131,8 +131,12 @@ def recorded_length(request, trained_on_half_a_second, corpus, tmp_path):
     return run
 
 
-def test_score_and_embed_read_the_length_of_training_and_say_so(recorded_length, capsys):
+def test_score_and_embed_read_the_length_of_training(recorded_length):
     assert recorded_length("") == 8000
+
+
+def test_score_and_embed_say_that_they_read_the_length_of_training(recorded_length, capsys):
+    recorded_length("")
     assert "note: the first 0.50 s of each recording are scored" in capsys.readouterr().err
 
 
@@ -209,9 +213,13 @@ def scored(small_published, corpus, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_score_uses_the_length_of_the_authors_of_a_published_model_and_says_so(scored):
-    record, warnings, _ = scored("antideepfake_mms_1b")
+def test_score_reads_the_length_of_the_authors_of_a_published_model(scored):
+    record, _, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None
+
+
+def test_score_says_that_it_reads_the_length_of_the_authors_of_a_published_model(scored):
+    _, warnings, _ = scored("antideepfake_mms_1b")
     note = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
     assert warnings == note
 

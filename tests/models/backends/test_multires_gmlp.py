@@ -60,7 +60,7 @@ def test_the_segments_of_640_ms_begin_one_frame_of_320_ms_early():
     assert frames_with_gradient.max() <= 47
 
 
-def test_too_few_or_too_many_frames_are_refused():
+def test_the_multi_resolution_gmlp_refuses_too_few_or_too_many_frames():
     backend = create_backend("multires_gmlp", **SMALL)
     for frames, message in ((15, "15 frames are too few, .* at least 16"), (64, r"64 .* at most 63 \(1\.26 s")):
         for call in (backend, backend.segments):
@@ -75,11 +75,11 @@ def test_the_multi_resolution_gmlp_of_the_published_size_reads_at_most_1983_fram
     assert published.max_frames == 1983
 
 
-def test_all_published_scales_are_scored_by_default():
+def test_the_multi_resolution_gmlp_scores_all_published_scales_by_default():
     assert create_backend("multires_gmlp", **SMALL).resolutions == (1, 2, 4, 8, 16, 32)
 
 
-def test_scores_of_a_scale_do_not_depend_on_the_other_scales():
+def test_scores_of_a_scale_do_not_depend_on_which_other_scales_are_scored():
     every = create_backend("multires_gmlp", **SMALL).eval()
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())

@@ -52,7 +52,7 @@ def double(seed):
     return state(seed)["w"].double()
 
 
-def test_the_mean_equals_its_formula_in_any_order(paths):
+def test_the_mean_of_checkpoints_equals_its_formula_in_any_order(paths):
     mean = average_checkpoints(paths)
     expected = (double(0) + double(1) + double(2)) / 3
     assert_near(mean["w"], expected.float(), 0)
@@ -60,7 +60,7 @@ def test_the_mean_equals_its_formula_in_any_order(paths):
     assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
 
 
-def test_a_weighted_average_equals_its_formula(paths):
+def test_a_weighted_average_of_checkpoints_equals_its_formula(paths):
     average = average_checkpoints(paths, weights=[1, 0, 3])
     expected = (double(0) + 3 * double(2)) / 4
     assert_near(average["w"], expected.float(), 1e-7)
@@ -95,7 +95,7 @@ def test_integers_of_different_types_are_refused_in_both_orders(tmp_path):
 
 
 @pytest.mark.parametrize("weights", [[1, -1, 1], [1, math.nan, 1], [1, 2], [0, 0, 0]])
-def test_impossible_weights_are_refused(paths, weights):
+def test_weights_of_an_average_that_are_negative_nan_too_few_or_all_zero_are_refused(paths, weights):
     refused(paths, "3 checkpoints need 3 weights", weights=weights)
 
 

@@ -123,7 +123,7 @@ def test_the_option_normalize_overrides_the_folder(tmp_path, option, settings):
 
 
 def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_read_them():
-    """By the same extractor, whose formula the toolkit computes."""
+    """By the same feature extractor."""
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 

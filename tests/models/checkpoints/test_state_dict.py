@@ -95,7 +95,7 @@ def test_other_code_reads_a_file_with_a_record_as_a_bare_state_dict(tmp_path):
     layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)
 
 
-def test_equal_content_gives_equal_bytes_of_files(tmp_path):
+def test_equal_content_gives_checkpoints_of_equal_bytes(tmp_path):
     """Whether its texts and lists are the same objects or copies, as after a training went on."""
     shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
     record = {"model": shared, "recipe": {"model": shared}}

@@ -75,7 +75,7 @@ def test_frames_of_prompts_are_not_among_the_frames_of_the_hidden_states(pair):
         assert hidden_state.shape == expected.shape
 
 
-def test_tensors_of_the_base_keep_their_names(pair):
+def test_tensors_of_the_base_keep_their_names_in_an_adapted_front_end(pair):
     plain, frontend = pair
     assert plain.state_dict().keys() <= frontend.state_dict().keys()
 
@@ -90,7 +90,7 @@ def test_exactly_the_tensors_outside_the_base_get_gradients(pair):
 
 
 def test_an_adapted_front_end_is_rebuilt_from_its_options_and_state_dict(pair):
-    """Even if it is rebuilt on the meta device."""
+    """Even on the meta device, with the same base and the same parameters to train."""
     plain, frontend = pair
     shake(frontend)
     with torch.device("meta"):

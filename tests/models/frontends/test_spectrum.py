@@ -76,7 +76,7 @@ def transcribed_lfcc(waveform, **options):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("window, bins", [("hamming", None), ("blackman", 100), ("hann", 256)])
-def test_the_spectrum_equals_that_of_scipy(window, bins, dtype):
+def test_the_log_spectrum_equals_that_computed_with_scipy(window, bins, dtype):
     waveform = speech_like()
     frontend = create_frontend("lps", n_fft=512, hop_length=160, window=window, num_bins=bins)
     frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
@@ -88,7 +88,7 @@ def test_the_spectrum_equals_that_of_scipy(window, bins, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_spectrum_of_the_published_settings_equals_that_of_librosa(dtype):
+def test_the_log_spectrum_of_the_published_settings_equals_that_computed_with_librosa(dtype):
     """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97,
     Blackman 1,728, hop 130."""
     waveform = speech_like(90000)
@@ -143,7 +143,7 @@ def test_lfcc_are_those_of_the_python_baseline_with_spafe():
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_the_number_of_frames_follows_from_the_samples(name):
+def test_the_number_of_spectral_frames_follows_from_the_number_of_samples(name):
     frontend = create_frontend(name)
     for samples in (frontend.min_samples, frontend.min_samples + frontend.hop_length - 1, 5000):
         (features,) = frontend(torch.randn(2, samples))
@@ -158,7 +158,7 @@ def test_a_waveform_shorter_than_a_frame_is_refused(name):
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_silence_has_finite_features_and_gradients(name):
+def test_silence_has_finite_spectral_features_and_gradients(name):
     silence = torch.zeros(2, 8000, requires_grad=True)
     (features,) = create_frontend(name)(silence)
     features.sum().backward()
