@@ -137,7 +137,7 @@ def test_labels_of_a_corpus_that_are_no_classes_are_a_finding_of_data_check(pack
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "other_labels"])
-def test_a_planted_fault_is_refused_by_one_error_that_names_part_package_and_fault(package, command, name):  # noqa: F811
+def test_a_faulty_part_is_refused_by_one_error_that_names_part_package_and_fault(package, command, name):  # noqa: F811
     torch.manual_seed(0)
     Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
     status, _, error = command(words_of(name))

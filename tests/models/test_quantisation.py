@@ -95,13 +95,13 @@ def notes_of_predict(tmp_path, monkeypatch, capsys):
 
 
 @on_x86
-def test_a_precision_that_the_processor_emulates_is_reported(notes_of_predict):
+def test_predict_reports_that_the_processor_emulates_bfloat16(notes_of_predict):
     assert f"{NO_INSTRUCTIONS} bfloat16" in notes_of_predict("bfloat16", is_fast=False)
 
 
 @on_x86
 @pytest.mark.parametrize("dtype, is_fast", [("bfloat16", True), ("float32", False)])
-def test_a_precision_that_the_processor_has_is_not_reported(notes_of_predict, dtype, is_fast):
+def test_predict_reports_no_precision_that_the_processor_has(notes_of_predict, dtype, is_fast):
     assert NO_INSTRUCTIONS not in notes_of_predict(dtype, is_fast)
 
 

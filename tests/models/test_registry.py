@@ -57,7 +57,7 @@ def test_every_option_refuses_values_that_its_declaration_does_not_allow(registr
 
 
 @pytest.mark.parametrize("kind", CREATE)
-def test_values_out_of_range_or_in_conflict_are_refused_with_the_reason(kind):
+def test_options_out_of_range_or_in_conflict_are_refused_with_the_reason(kind):
     path = Path(__file__).with_name("refused_options.yaml")
     for name, options, message in yaml.safe_load(path.read_text(encoding="utf-8"))[kind]:
         with torch.device("meta"), input_error(message):

@@ -25,7 +25,7 @@ def trained(name):
 
 
 @pytest.mark.parametrize("name", ["ensemble_fusion_seed1", "ensemble_fusion_seed12"])
-def test_trained_weights_of_a_fusion_give_the_published_weights_of_systems(name):
+def test_trained_weights_of_an_ensemble_fusion_give_the_published_weights_of_systems(name):
     for backend, case, states in trained(name):
         with torch.no_grad():
             bonafide, spoof = backend.system_weights(as_given(states))
@@ -33,7 +33,7 @@ def test_trained_weights_of_a_fusion_give_the_published_weights_of_systems(name)
         assert_near(spoof, case["weights_spoof"], 1e-6)
 
 
-def test_trained_weights_of_a_classification_give_the_published_embeddings():
+def test_trained_weights_of_an_ensemble_classification_give_the_published_embeddings():
     for backend, case, states in trained("ensemble_classification_seed1"):
         with torch.no_grad():
             assert_near(backend.summary(as_given(states)), case["embedding"], 1e-6)

@@ -43,7 +43,7 @@ def small(topology, mixer):
 
 
 @pytest.mark.parametrize("topology", GROUPS)
-def test_each_topology_has_its_kinds_of_blocks_in_order(topology):
+def test_each_topology_of_xlsr_mambo_has_its_kinds_of_blocks_in_order(topology):
     blocks = small(topology, "hydra").stacked_mamba2["layers"].layers
     assert [block.kind for block in blocks] == 2 * GROUPS[topology]
 

@@ -106,20 +106,20 @@ def convolutions_of_the_stem(backend):
     return [module for module in backend.stem if isinstance(module, torch.nn.Conv2d)]
 
 
-def test_convolutions_of_the_stem_start_with_the_variance_of_kaiming():
+def test_convolutions_of_the_stem_of_mpif_res2net_start_with_the_variance_of_kaiming():
     stem = convolutions_of_the_stem(create_backend("mpif_res2net"))
     std = torch.cat([m.weight.flatten() * (m.out_channels * 9 / 2) ** 0.5 for m in stem]).std()
     assert std.item() == pytest.approx(1, abs=0.05)  # Kaiming, fan out
 
 
 @torch.no_grad()
-def test_features_shorter_than_num_frames_are_repeated():
+def test_mpif_res2net_repeats_features_shorter_than_num_frames():
     features = torch.randn(2, 25, 20)
     repeated = torch.cat([features, features[:, :15]], 1)
     assert_close(settled(small(num_frames=40))(features), settled(small())(repeated))
 
 
 @torch.no_grad()
-def test_features_longer_than_num_frames_are_cut():
+def test_mpif_res2net_cuts_features_longer_than_num_frames():
     features = torch.randn(2, 61, 20)
     assert_close(settled(small(num_frames=40))(features), settled(small())(features[:, :40]))

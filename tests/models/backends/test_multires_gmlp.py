@@ -49,7 +49,7 @@ def test_the_multi_resolution_gmlp_equals_the_published_code(case):
     gb.check_norms(norms, case["grad_norms"], zoo.GRADIENTS)
 
 
-def test_the_segments_of_640_ms_begin_one_frame_of_320_ms_early():
+def test_segments_of_640_ms_of_the_gmlp_begin_one_frame_of_320_ms_early():
     """Published: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, 32j − 16 to 32j + 15 of 20 ms."""
     scales = create_backend("multires_gmlp", **SMALL).double().eval()._scales
     features = torch.randn(1, 63, 128, dtype=torch.float64, requires_grad=True)

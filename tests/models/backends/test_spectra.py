@@ -83,7 +83,7 @@ def test_a_detector_of_spectra_has_the_tensors_and_shapes_of_its_released_file(n
 
 
 @every_release
-def test_the_stated_size_digest_and_parameters_are_those_of_the_released_file(name, row):
+def test_the_stated_size_digest_and_parameters_of_spectra_are_those_of_the_released_file(name, row):
     entry, _ = zoo.manifest("spectra", name)
     published = PUBLISHED[row]
     assert published.parameters == entry["parameters"]
@@ -129,7 +129,6 @@ def test_recordings_are_emphasised_before_they_are_cut_to_a_length(tmp_path):
 
 
 def test_the_recording_without_emphasis_is_kept_beside_the_emphasised_one():
-    """Remarks on the recording are about it."""
     waveform = np.random.default_rng(1).uniform(-0.5, 0.5, 9000).astype(np.float32)
     recording = WaveformReader(7000, pre_emphasis=0.97).read_audio(waveform, 16000)
     assert_allclose(recording.plain, waveform[:7000], rtol=0)

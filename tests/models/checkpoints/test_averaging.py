@@ -80,7 +80,7 @@ def test_an_unknown_mode_of_averaging_is_refused(paths):
     refused(paths, "mode must be one of mean, legacy, not 'median'", mode="median")
 
 
-def test_checkpoints_with_tensors_of_other_names_are_refused(paths, tmp_path):
+def test_checkpoints_with_tensors_of_other_names_are_not_averaged(paths, tmp_path):
     renamed = state(0)
     renamed["v"] = renamed.pop("half")
     path = tmp_path / "renamed.pth"
@@ -88,7 +88,7 @@ def test_checkpoints_with_tensors_of_other_names_are_refused(paths, tmp_path):
     refused([paths[0], path], r"renamed\.pth.*missing: half; left over: v")
 
 
-def test_integers_of_different_types_are_refused_in_both_orders(tmp_path):
+def test_integers_of_different_types_are_not_averaged_in_either_order(tmp_path):
     long, short = write(tmp_path, [{"n": torch.tensor(1)}, {"n": torch.tensor(1).int()}])
     refused([long, short], "n int32 where int64 is needed")
     refused([short, long], "n int64 where int32 is needed")
@@ -104,7 +104,7 @@ WEIGHT = torch.tensor([1.0, 3.0])
 
 @pytest.mark.parametrize("mode", averaging.MODES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int64])
-def test_numbers_of_different_types_are_refused_in_both_orders(tmp_path, dtype, mode):
+def test_float32_is_not_averaged_with_bfloat16_or_integers_in_either_order(tmp_path, dtype, mode):
     single = {"w": WEIGHT}
     converted = {"w": WEIGHT.to(dtype)}
     paths = write(tmp_path, [single, converted])

@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stable", [False, True])
-def test_the_score_is_the_difference_of_the_logits_of_transformers(kind, stable, tmp_path):
+def test_the_score_of_a_classification_folder_is_the_difference_of_the_logits_of_transformers(kind, stable, tmp_path):
     norm = "layer" if stable else "group"
     model = folder_of(kind, tmp_path, feat_extract_norm=norm, do_stable_layer_norm=stable, conv_bias=stable)
     detector = Detector.from_pretrained(tmp_path, "cpu")
@@ -27,7 +27,7 @@ def test_the_score_is_the_difference_of_the_logits_of_transformers(kind, stable,
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
 
 
-def test_a_detector_of_a_folder_has_the_same_score_after_it_was_saved(tmp_path):
+def test_a_detector_of_a_classification_folder_has_the_same_score_after_it_was_saved(tmp_path):
     folder_of("WavLM", tmp_path / "model", ("fake", "real"))
     detector = Detector.from_pretrained(tmp_path / "model", "cpu")
     detector.save(tmp_path / "saved")

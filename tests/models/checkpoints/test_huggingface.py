@@ -41,7 +41,7 @@ def library_model(name, family):
     "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
     "UniSpeechSatModel UniSpeechSatForPreTraining".split(),
 )
-def test_hidden_states_of_a_folder_equal_those_of_transformers(tmp_path, name, family):
+def test_hidden_states_of_hugging_face_folders_equal_those_of_transformers(tmp_path, name, family):
     """The last one equals its `last_hidden_state`, the others its `hidden_states`."""
     model = library_model(name, family)
     model.save_pretrained(tmp_path)
@@ -56,7 +56,7 @@ def test_hidden_states_of_a_folder_equal_those_of_transformers(tmp_path, name, f
 
 
 @pytest.mark.parametrize("name", [f"{kind}Model" for kind in KINDS])
-def test_a_folder_gives_the_type_and_dropouts_of_its_model(tmp_path, name):
+def test_a_hugging_face_folder_gives_the_type_dropout_and_layer_drop_of_its_model(tmp_path, name):
     model = library_model(name, BASE)
     model.save_pretrained(tmp_path)
     frontend = create_frontend(kind_of(name)[1], tmp_path)
@@ -214,7 +214,7 @@ def test_folders_in_older_forms_load_alike(tmp_path):
         assert all(torch.equal(loaded[k], expected[k]) for k in loaded)
 
 
-def test_weights_in_half_precision_become_float32(tmp_path):
+def test_weights_of_a_folder_in_half_precision_become_float32(tmp_path):
     library_model("Wav2Vec2Model", LARGE).half().save_pretrained(tmp_path)
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
 

@@ -105,7 +105,7 @@ def test_equal_content_gives_checkpoints_of_equal_bytes(tmp_path):
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
 
 
-def test_a_failed_write_leaves_only_the_old_file(tmp_path):
+def test_a_failed_write_of_a_checkpoint_leaves_only_the_old_file(tmp_path):
     class Unsaveable:
         def __reduce__(self):
             raise OSError("disk full")

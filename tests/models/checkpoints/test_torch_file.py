@@ -312,7 +312,7 @@ TYPES = "float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64".s
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_tensor_of_a_file_comes_back(path, zipped):
+def test_tensors_of_a_file_come_back_with_their_numbers_types_and_strides(path, zipped):
     """On the CPU, whatever the default device."""
     base = torch.arange(24.0).reshape(4, 6)
     tensors = {
@@ -342,7 +342,7 @@ def saved_bytes(path, zipped):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_truncated_files_are_refused(path, zipped):
+def test_truncated_files_of_torch_save_are_refused(path, zipped):
     rng = random.Random(0)
     content = saved_bytes(path, zipped)
     for _ in range(75):

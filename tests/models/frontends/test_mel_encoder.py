@@ -213,7 +213,7 @@ def test_whisper_refuses_a_file_of_other_weights(other_weights):
 
 
 @every_name
-def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
+def test_utterances_in_a_batch_have_the_states_that_w2v_bert2_and_whisper_give_them_alone(name):
     frontend = create(name).eval()
     waveform = noise(3)
     with torch.inference_mode():
@@ -223,7 +223,7 @@ def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
 
 
 @every_name
-def test_samples_behind_the_last_frame_change_no_frame(name):
+def test_samples_behind_the_last_frame_change_no_frame_of_w2v_bert2_and_whisper(name):
     frontend = create(name).eval()
     waveform = noise(1)
     with torch.inference_mode():
@@ -297,7 +297,7 @@ def test_a_waveform_is_not_rounded_to_the_precision_of_the_encoder(name):
 
 
 @every_name
-def test_hidden_states_in_float64_and_bfloat16_are_near_those_of_float32(name):
+def test_states_of_w2v_bert2_and_whisper_in_float64_and_bfloat16_are_near_those_in_float32(name):
     frontend = create(name).eval()
     detector = detector_with(frontend).bfloat16()
     waveform = noise()

@@ -69,7 +69,7 @@ def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
 
 @pytest.mark.slow
 @in_each_precision
-def test_compiled_layers_compute_as_before(frontend, precision):
+def test_compiled_layers_give_nearly_the_states_of_eager_ones(frontend, precision):
     PRECISIONS[precision](frontend)
     waveforms = waveforms_of(frontend)
     with torch.inference_mode():
@@ -79,8 +79,7 @@ def test_compiled_layers_compute_as_before(frontend, precision):
 
 
 @pytest.mark.slow
-def test_int8_states_of_compiled_layers_are_near_the_eager_ones(frontend):
-    """By inductor."""
+def test_int8_states_of_layers_compiled_by_inductor_are_near_the_eager_ones(frontend):
     quantise(frontend)
     waveforms = (0.1 * torch.randn(2, 8000)).to(next(frontend.parameters()).dtype)
     with torch.inference_mode():

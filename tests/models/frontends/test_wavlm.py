@@ -52,7 +52,7 @@ def test_outputs_and_gradients_of_wavlm_equal_those_of_transformers_with_eager_a
         assert_close(parameter.grad, expected[name].grad, atol=1e-9, rtol=1e-9)
 
 
-def test_the_other_layers_have_their_position_bias_if_the_first_one_is_dropped():
+def test_later_layers_of_wavlm_have_their_position_bias_if_the_first_one_is_dropped():
     torch.manual_seed(0)
     frontend = create_frontend("wavlm", normalize=False, encoder_layerdrop=0.5, **TINY)
     waveform = torch.randn(1, 2000)
