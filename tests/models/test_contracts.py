@@ -137,7 +137,7 @@ def test_labels_of_a_corpus_that_are_no_classes_are_a_finding_of_data_check(pack
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "other_labels"])
-def test_a_planted_fault_is_refused_by_one_error_that_names_part_package_and_fault(package, command, name):  # noqa: F811
+def test_a_faulty_part_is_refused_by_one_error_that_names_part_package_and_fault(package, command, name):  # noqa: F811
     torch.manual_seed(0)
     Detector.from_config({"frontend": "good_frontend", "backend": "good_backend"}).save("good.pth")
     status, _, error = command(words_of(name))
@@ -197,7 +197,7 @@ def test_entry_points_of_built_in_parts_keep_the_contract():
             part_registry.check(name, part_registry.get(name))
 
 
-def test_the_check_of_a_part_that_is_too_large_is_skipped_with_a_notice(capsys):
+def test_the_check_of_a_part_with_too_many_parameters_is_skipped_with_a_notice(capsys):
     check_built_in(create_backend("mean_linear", feature_dim=65_536, num_logits=200), check_backend, 200)
     assert "part 'test' is too large to be checked before it is used" in capsys.readouterr().err
 
@@ -228,7 +228,7 @@ def test_checkpoints_and_records_of_scores_name_the_packages_of_their_parts(chec
     )
 
 
-def test_a_checkpoint_is_refused_without_the_package_of_its_parts(package, checkpoint, command, monkeypatch):  # noqa: F811
+def test_a_checkpoint_is_refused_with_the_package_that_its_parts_lack(package, checkpoint, command, monkeypatch):  # noqa: F811
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package / "site")])
     forget_packages(monkeypatch)
     needed = ", which no installed package provides; it was part of faulty-parts 1.2: pip install faulty-parts"

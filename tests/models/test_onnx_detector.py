@@ -9,13 +9,14 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
-def test_cuda_is_used_without_tf32_and_without_a_search_for_each_length():
+def test_onnxruntime_is_given_the_number_of_the_gpu_no_tf32_and_no_search_for_convolutions():
+    """And the CPU, for what CUDA lacks."""
     for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
         options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
         assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
 
 
-def test_the_cpu_alone_is_used_if_it_is_chosen_or_no_other_device_is_available():
+def test_onnxruntime_uses_the_cpu_alone_if_it_is_chosen_or_no_other_device_is_available():
     for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
         assert providers(device, available) == [CPU]
 
@@ -26,6 +27,6 @@ def test_a_device_that_onnxruntime_lacks_is_refused():
             providers(device, available)
 
 
-def test_the_device_is_that_of_the_providers_in_use():
+def test_the_device_of_an_onnx_detector_is_that_of_the_providers_in_use():
     assert device_in_use({CUDA: {"device_id": "1", "use_tf32": "0"}, CPU: {}}) == torch.device("cuda", 1)
     assert device_in_use({CPU: {}}) == torch.device("cpu")  # also if CUDA was wanted and could not start

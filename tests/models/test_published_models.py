@@ -57,7 +57,7 @@ def test_corpora_and_splits_of_the_training_data_of_a_model_exist(name):
             assert not split or canonical_phase(split) in corpora.get(corpus).splits
 
 
-def test_exactly_the_models_that_forbid_commercial_use_are_marked():
+def test_exactly_the_published_models_that_forbid_commercial_use_are_marked():
     forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
     assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
 
@@ -131,8 +131,12 @@ def recorded_length(request, trained_on_half_a_second, corpus, tmp_path):
     return run
 
 
-def test_score_and_embed_read_the_length_of_training_and_say_so(recorded_length, capsys):
+def test_score_and_embed_read_the_length_of_training(recorded_length):
     assert recorded_length("") == 8000
+
+
+def test_score_and_embed_say_that_they_read_the_length_of_training(recorded_length, capsys):
+    recorded_length("")
     assert "note: the first 0.50 s of each recording are scored" in capsys.readouterr().err
 
 
@@ -185,7 +189,7 @@ def test_score_track_uses_windows_of_the_length_that_the_authors_of_a_published_
     assert detector.score_track(np.ones(70_000), 16000).window == 66_800 / 16000
 
 
-def test_an_unknown_crop_is_refused(spectral_detector):
+def test_to_score_with_an_unknown_crop_is_refused(spectral_detector):
     with input_error("`crop` must be 'head' or 'random', not 'tail'"):
         spectral_detector.score(np.ones(9000), 16000, num_samples=8000, crop="tail")
 
@@ -209,9 +213,13 @@ def scored(small_published, corpus, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_score_uses_the_length_of_the_authors_of_a_published_model_and_says_so(scored):
-    record, warnings, _ = scored("antideepfake_mms_1b")
+def test_score_reads_the_length_of_the_authors_of_a_published_model(scored):
+    record, _, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None
+
+
+def test_score_says_that_it_reads_the_length_of_the_authors_of_a_published_model(scored):
+    _, warnings, _ = scored("antideepfake_mms_1b")
     note = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
     assert warnings == note
 

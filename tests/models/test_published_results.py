@@ -36,16 +36,16 @@ def test_the_tables_of_ctrsvdd_and_partialspoof_have_the_published_cells():
     assert [row.cell for row in partialspoof.rows] == ["0.33", "0.64"]
 
 
-def test_every_row_tells_how_to_check_it_or_why_it_is_only_reported():
+def test_every_published_result_tells_how_to_check_it_or_why_it_is_only_reported():
     for row in ROWS:
         assert row.ways or row.here, "why is it only reported?"
 
 
-def test_every_row_of_a_recipe_names_its_protocol():
+def test_every_published_result_with_a_recipe_names_its_protocol():
     assert [row.id for row in ROWS if row.recipe and row.protocol == "unknown"] == []
 
 
-def test_models_and_recipes_that_a_row_names_exist():
+def test_models_and_recipes_that_a_published_result_names_exist():
     models = {*PUBLISHED_MODELS, *backends.names()}
     for row in ROWS:
         assert models.issuperset(row.models)
@@ -57,23 +57,23 @@ def figures_of(row):
     return [figure for figure in (row.best, row.mean) if figure is not None]
 
 
-def test_figures_of_a_row_are_percentages():
+def test_published_figures_are_percentages_above_0_and_below_100():
     for row in ROWS:
         assert all(0 < figure < 100 for figure in figures_of(row))
 
 
-def test_the_best_figure_of_a_row_is_not_above_the_mean():
+def test_the_best_figure_of_a_published_result_is_not_above_the_mean():
     for row in ROWS:
         assert figures_of(row) == sorted(figures_of(row))
 
 
-def test_a_mean_is_shown_with_as_many_digits_as_in_its_source():
+def test_a_published_mean_is_shown_with_as_many_digits_as_in_its_source():
     pascu = find_row("pascu-in_the_wild", ROWS)
     assert pascu.cell == "– (7.2)"
 
 
-def test_the_four_released_checkpoints_and_their_score_files_belong_to_one_row_each():
-    """Eight files, each of another address."""
+def test_the_rows_of_the_four_released_checkpoints_have_their_eers_and_eight_files():
+    """A checkpoint and its scores each; all addresses differ."""
     page = "https://github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW"
     rows = {row.id: row for row in ROWS if row.checkpoint == page and row.released}
     assert {id: row.best for id, row in rows.items()} == {
@@ -97,13 +97,13 @@ def tables_file(path: Path, **changes: Any) -> Path:
     return write(path, yaml.safe_dump({"notes": {"odd": "It is odd."}, "tests": tests, "tables": [table]}))
 
 
-def test_a_result_has_the_fields_of_its_table(tmp_path):
+def test_a_published_result_has_the_fields_of_its_system_and_table(tmp_path):
     (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
     assert (row.id, row.phase, row.year, row.best) == ("tiny-2021_la", "progress", 2031, 12.34)
     assert row.notes == ["It is odd."]
 
 
-def test_fields_of_a_system_or_result_override_those_of_the_table(tmp_path):
+def test_fields_of_a_system_or_result_override_those_of_its_table(tmp_path):
     changes = {"year": 2030, "results": {"2021_la": {"id": "named", "best": 1, "phase": "eval"}}}
     (row,) = published_rows(tables_file(tmp_path / "b.yaml", **changes))
     assert (row.id, row.phase, row.year, row.best) == ("named", "eval", 2030, 1)
@@ -117,6 +117,6 @@ def test_fields_of_a_system_or_result_override_those_of_the_table(tmp_path):
         ({"best": None}, "tiny-2021_la: has no figure; give best, mean, or both"),
     ],
 )
-def test_a_malformed_table_is_refused(change, message, tmp_path):
+def test_a_table_with_an_unknown_key_or_without_a_needed_one_is_refused(change, message, tmp_path):
     with input_error(re.escape(message)):
         published_rows(tables_file(tmp_path / "tables.yaml", **change))

@@ -62,12 +62,13 @@ def scores(detector, waveforms):
         ({"name": "wav2vec2_small"}, True, True, "int8"),
         ({"name": "wav2vec2_small"}, False, True, "bfloat16"),
         ({"name": "wav2vec2_small"}, False, False, "float32"),
-        ({"name": "lfcc"}, True, True, "float32"),  # only transformers gain
+        ({"name": "lfcc"}, True, True, "float32"),
     ],
 )
-def test_the_fastest_precision_depends_on_processor_and_front_end(
+def test_the_precision_fastest_is_int8_bfloat16_or_float32_by_processor_and_front_end(
     frontend, fast_product, fast_bfloat16, fastest, monkeypatch
 ):
+    """The first of them of which the processor has fast products; float32 for a front-end without transformer layers."""
     monkeypatch.setattr(quantisation, "has_fast_product", lambda: fast_product)
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: fast_bfloat16)
     detector = Detector.from_config({"frontend": frontend, **SMALL})
@@ -94,13 +95,13 @@ def notes_of_predict(tmp_path, monkeypatch, capsys):
 
 
 @on_x86
-def test_a_precision_that_the_processor_emulates_is_reported(notes_of_predict):
+def test_predict_reports_that_the_processor_emulates_bfloat16(notes_of_predict):
     assert f"{NO_INSTRUCTIONS} bfloat16" in notes_of_predict("bfloat16", is_fast=False)
 
 
 @on_x86
 @pytest.mark.parametrize("dtype, is_fast", [("bfloat16", True), ("float32", False)])
-def test_a_precision_that_the_processor_has_is_not_reported(notes_of_predict, dtype, is_fast):
+def test_predict_reports_no_precision_that_the_processor_has(notes_of_predict, dtype, is_fast):
     assert NO_INSTRUCTIONS not in notes_of_predict(dtype, is_fast)
 
 
@@ -111,12 +112,11 @@ def test_a_precision_that_the_processor_has_is_not_reported(notes_of_predict, dt
 def test_a_row_of_numbers_is_quantised_to_half_a_step_of_the_scale_of_this_row(
     dtype, rounding, shape, compiling, monkeypatch
 ):
-    """A step is the largest number of the row, divided by 126."""
+    """A step is the largest number of the row, divided by 126; values are from 1 to 255."""
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     x = (torch.randn(shape) * 10.0 ** torch.arange(-3, shape[-2] - 3)[:, None]).to(dtype)
     rows = quantise_rows(x)
     assert rows.values.dtype == torch.uint8
-    assert rows.scale.dtype == dtype
     back = (rows.values.double() - 128) * rows.scale.double()
     largest = x.double().abs().amax(-1, keepdim=True)
     error = (back - x.double()).abs() / largest

@@ -70,7 +70,7 @@ def test_weights_of_a_known_digest_have_the_claims_of_their_published_model(clai
     assert all(all_claims)
 
 
-def test_unknown_weights_of_a_published_architecture_have_no_claims(claims):
+def test_weights_of_an_unknown_digest_have_no_claims_of_the_model_whose_architecture_they_have(claims):
     assert not any(claims())
 
 
@@ -80,12 +80,12 @@ def test_info_names_a_published_model_only_for_its_known_digest(random_aasist, m
     assert file_sheet(random_aasist).facts["model"] == "AASIST"
 
 
-def test_the_name_of_a_configuration_claims_only_the_architecture(random_aasist):
+def test_unknown_weights_read_with_the_name_of_a_model_are_said_to_have_only_its_architecture(random_aasist):
     detector = Detector.from_pretrained(random_aasist, "cpu", config="AASIST")
     assert detector.provenance.to_dict() == {"architecture_of": "AASIST"}
 
 
-def test_a_copy_keeps_the_claim_only_with_its_tensors(random_aasist, monkeypatch):
+def test_a_copy_of_published_weights_is_called_published_only_with_unchanged_tensors(random_aasist, monkeypatch):
     make_known(monkeypatch, random_aasist)
     Detector.from_pretrained(random_aasist, "cpu").save("copy.pth")
     assert Detector.from_pretrained("copy.pth", "cpu").provenance.to_dict() == {"published_model": "AASIST"}
@@ -95,7 +95,7 @@ def test_a_copy_keeps_the_claim_only_with_its_tensors(random_aasist, monkeypatch
     assert Detector.from_pretrained("changed.pth", "cpu").provenance.to_dict() == {"architecture_of": "AASIST"}
 
 
-def test_an_average_with_published_weights_claims_only_their_architecture(random_aasist, monkeypatch):
+def test_an_average_with_published_weights_is_said_to_have_only_their_architecture(random_aasist, monkeypatch):
     make_known(monkeypatch, random_aasist)
     Detector.from_pretrained(random_aasist, "cpu").save("copy.pth")
     torch.save(create_backend("raw_aasist").state_dict(), "another.pth")

@@ -57,7 +57,7 @@ def hidden_states(layers=25, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("name", registry.aggregations.names())
-def test_every_registered_aggregation_merges_states_to_their_shape_and_type(name):
+def test_every_registered_aggregation_gives_finite_states_of_the_shape_and_type_of_its_inputs(name):
     aggregation = registry.create_aggregation(name, 25, 16)
     for dtype in (torch.float32, torch.bfloat16):
         merged = aggregation.to(dtype)(hidden_states(dtype=dtype))

@@ -55,7 +55,7 @@ def test_tcm_drops_out_only_with_the_option_dropout():
     assert not torch.equal(dropping(x), dropping(x))
 
 
-def test_more_frames_than_positions_are_refused():
+def test_tcm_refuses_more_frames_than_it_has_positions():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
     with input_error("10001 frames are too many, this back-end reads at most 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

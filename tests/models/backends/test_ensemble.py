@@ -25,7 +25,7 @@ def trained(name):
 
 
 @pytest.mark.parametrize("name", ["ensemble_fusion_seed1", "ensemble_fusion_seed12"])
-def test_trained_weights_of_a_fusion_give_the_published_weights_of_systems(name):
+def test_trained_weights_of_an_ensemble_fusion_give_the_published_weights_of_systems(name):
     for backend, case, states in trained(name):
         with torch.no_grad():
             bonafide, spoof = backend.system_weights(as_given(states))
@@ -33,7 +33,7 @@ def test_trained_weights_of_a_fusion_give_the_published_weights_of_systems(name)
         assert_near(spoof, case["weights_spoof"], 1e-6)
 
 
-def test_trained_weights_of_a_classification_give_the_published_embeddings():
+def test_trained_weights_of_an_ensemble_classification_give_the_published_embeddings():
     for backend, case, states in trained("ensemble_classification_seed1"):
         with torch.no_grad():
             assert_near(backend.summary(as_given(states)), case["embedding"], 1e-6)
@@ -41,7 +41,7 @@ def test_trained_weights_of_a_classification_give_the_published_embeddings():
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_trained_weights_of_an_ensemble_give_the_published_outputs(name):
-    """In single and double precision, eval and train mode, with gradients."""
+    """In single and double precision, eval and train mode, with gradients and running statistics."""
     for backend, case, states in trained(name):
         with torch.no_grad():
             assert_near(backend(as_given(states), case["scores"]).flip(1), case["output"], 1e-6)
@@ -77,7 +77,7 @@ def states(batch=2):
 SCORES = torch.tensor([[0.5, 0.6, 0.7, 0.55], [0.7, 0.65, 0.6, 0.5]])
 
 
-def test_a_fusion_refuses_scores_that_are_missing_or_of_another_shape():
+def test_a_fusion_refuses_scores_of_other_systems_that_are_missing_or_of_another_shape():
     missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
     wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}
     for scores, message in ((None, missing), *((x, f"must be 2 × 4, got {size}") for size, x in wrong.items())):

@@ -106,7 +106,6 @@ def test_a_back_end_has_num_logits_logits_and_as_many_classes(name):
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
     assert logits.shape == (2, 4)
-    assert logits.isfinite().all()
     assert backend.classes == ("spoof_1", "spoof_2", "spoof_3", "bonafide")
 
 
@@ -174,8 +173,7 @@ def test_the_least_number_of_frames_and_some_larger_ones_give_finite_logits(name
 
 
 @every_backend
-def test_features_of_another_shape_are_refused(name):
-    """Fewer frames than the least, or another dimension."""
+def test_too_few_frames_and_features_of_another_dimension_are_refused(name):
     backend = create(name).eval()
     too_few = backend.min_frames - 1
     with input_error(str(too_few)):

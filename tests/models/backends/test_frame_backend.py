@@ -28,10 +28,9 @@ def features(frames: int = 9) -> Tensor:
 
 @every
 def test_the_mean_of_the_logits_of_the_frames_is_the_logit_of_the_pooled_back_end(name):
-    """Because the last layer is linear."""
+    """Because the last layer is linear; it is the logit of the utterance, too."""
     pooled = create(name)
     framed = create(name, pool=None)
-    assert list(framed.state_dict()) == list(pooled.state_dict())
     framed.load_state_dict(pooled.state_dict())
     with torch.no_grad():
         logits = framed(features())

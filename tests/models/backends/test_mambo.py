@@ -11,7 +11,7 @@ from nes2net.models.backends.mambo import Mamba2
 
 @pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
 def test_xlsr_mambo_equals_the_published_code(name):
-    """In logits, gradients, and outputs of the first mixer and of all blocks."""
+    """In logits, gradients, and outputs of the projection, of the first mixer and of all blocks."""
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
     backend = create_backend("mambo", **options)
@@ -43,7 +43,7 @@ def small(topology, mixer):
 
 
 @pytest.mark.parametrize("topology", GROUPS)
-def test_each_topology_has_its_kinds_of_blocks_in_order(topology):
+def test_each_topology_of_xlsr_mambo_has_its_kinds_of_blocks_in_order(topology):
     blocks = small(topology, "hydra").stacked_mamba2["layers"].layers
     assert [block.kind for block in blocks] == 2 * GROUPS[topology]
 

@@ -40,7 +40,8 @@ def detector_of(name, folder):
 
 
 @pytest.mark.parametrize("name, head, published_score", FILES)
-def test_the_back_end_equals_the_published_code_for_frames_of_the_encoder(name, head, published_score):
+def test_mean_linear_equals_the_published_code_for_frames_of_the_encoder(name, head, published_score):
+    """In embeddings, logits and scores."""
     file = zoo.read(name)
     backend = create_backend("mean_linear", feature_dim=24, head=head).eval()
     backend.load_state_dict({key: value for key, value in file["state_dict"].items() if key.startswith("proj_fc.")})
@@ -83,7 +84,7 @@ def padded(file):
     return torch.nn.utils.rnn.pad_sequence([case["normalised"] for case in file["cases"].values()], batch_first=True)
 
 
-def test_the_loss_of_the_one_class_head_equals_the_published(tmp_path):
+def test_the_loss_of_the_one_class_head_equals_that_of_antideepfake(tmp_path):
     detector, file = detector_of(ONE_CLASS, tmp_path)
     published = file["loss"]
     head = detector.backend.last_layer
@@ -95,7 +96,6 @@ def test_the_loss_of_the_one_class_head_equals_the_published(tmp_path):
 
 
 def test_the_one_class_head_lengthens_a_short_vector_by_at_most_100000():
-    """As in the published code."""
     backend = create_backend("mean_linear", feature_dim=4, head="one_class")
     with torch.no_grad():
         backend.proj_fc.weight.copy_(torch.tensor([[3e-6], [0], [0], [0]]))

@@ -80,7 +80,7 @@ def transcribed(backend, features, scale=4):
     "options, frames",
     [({}, 30), ({}, 31), ({"fusion": False, "attention_kernel": 0}, 30), ({"perspectives": ("time",)}, 31)],
 )
-def test_embeddings_and_logits_equal_a_plain_transcription(options, frames):
+def test_embeddings_and_logits_of_mpif_res2net_equal_a_plain_transcription(options, frames):
     backend = settled(small(**options)).double()
     features = torch.randn(2, frames, 20, dtype=torch.float64)
     with torch.no_grad():
@@ -106,17 +106,20 @@ def convolutions_of_the_stem(backend):
     return [module for module in backend.stem if isinstance(module, torch.nn.Conv2d)]
 
 
-def test_convolutions_of_the_stem_start_with_the_variance_of_kaiming():
+def test_convolutions_of_the_stem_of_mpif_res2net_start_with_the_variance_of_kaiming():
     stem = convolutions_of_the_stem(create_backend("mpif_res2net"))
     std = torch.cat([m.weight.flatten() * (m.out_channels * 9 / 2) ** 0.5 for m in stem]).std()
     assert std.item() == pytest.approx(1, abs=0.05)  # Kaiming, fan out
 
 
-def test_shorter_features_are_repeated_and_longer_ones_cut_to_num_frames():
-    fixed = settled(small(num_frames=40))
-    free = settled(small())
+@torch.no_grad()
+def test_mpif_res2net_repeats_features_shorter_than_num_frames():
     features = torch.randn(2, 25, 20)
-    with torch.no_grad():
-        assert_close(fixed(features), free(torch.cat([features, features[:, :15]], 1)))
-        longer = torch.randn(2, 61, 20)
-        assert_close(fixed(longer), free(longer[:, :40]))
+    repeated = torch.cat([features, features[:, :15]], 1)
+    assert_close(settled(small(num_frames=40))(features), settled(small())(repeated))
+
+
+@torch.no_grad()
+def test_mpif_res2net_cuts_features_longer_than_num_frames():
+    features = torch.randn(2, 61, 20)
+    assert_close(settled(small(num_frames=40))(features), settled(small())(features[:, :40]))

@@ -49,7 +49,7 @@ def test_the_multi_resolution_gmlp_equals_the_published_code(case):
     gb.check_norms(norms, case["grad_norms"], zoo.GRADIENTS)
 
 
-def test_the_segments_of_640_ms_begin_one_frame_of_320_ms_early():
+def test_segments_of_640_ms_of_the_gmlp_begin_one_frame_of_320_ms_early():
     """Published: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, 32j − 16 to 32j + 15 of 20 ms."""
     scales = create_backend("multires_gmlp", **SMALL).double().eval()._scales
     features = torch.randn(1, 63, 128, dtype=torch.float64, requires_grad=True)
@@ -60,7 +60,7 @@ def test_the_segments_of_640_ms_begin_one_frame_of_320_ms_early():
     assert frames_with_gradient.max() <= 47
 
 
-def test_too_few_or_too_many_frames_are_refused():
+def test_the_multi_resolution_gmlp_refuses_too_few_or_too_many_frames():
     backend = create_backend("multires_gmlp", **SMALL)
     for frames, message in ((15, "15 frames are too few, .* at least 16"), (64, r"64 .* at most 63 \(1\.26 s")):
         for call in (backend, backend.segments):
@@ -68,23 +68,28 @@ def test_too_few_or_too_many_frames_are_refused():
                 call([torch.randn(1, frames, 128)] * 2)
 
 
-def test_the_published_size_reads_at_most_1983_frames():
-    """39 s; with 1,984 the published network fails."""
+def test_the_multi_resolution_gmlp_of_the_published_size_reads_at_most_1983_frames():
+    """39 s of sound."""
     with torch.device("meta"):
         published = create_backend("multires_gmlp")
     assert published.max_frames == 1983
 
 
-def test_all_published_scales_are_scored_by_default():
+def test_the_multi_resolution_gmlp_scores_all_published_scales_by_default():
     assert create_backend("multires_gmlp", **SMALL).resolutions == (1, 2, 4, 8, 16, 32)
 
 
-def test_scores_of_a_scale_do_not_depend_on_the_other_scales():
+def test_scores_of_a_scale_do_not_depend_on_which_other_scales_are_scored():
     every = create_backend("multires_gmlp", **SMALL).eval()
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())
     states = [torch.randn(2, 20, 128) for _ in range(2)]
     with torch.no_grad():
-        scores_of_scale = alone.segments(states, frame_ms=10.0)
-        assert list(scores_of_scale) == [80.0]
-        assert torch.equal(scores_of_scale[80.0], every.segments(states)[160.0])
+        assert torch.equal(alone.segments(states)[160.0], every.segments(states)[160.0])
+
+
+def test_a_scale_of_eight_frames_of_10_ms_is_called_80_ms():
+    backend = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
+    states = [torch.randn(2, 20, 128) for _ in range(2)]
+    with torch.no_grad():
+        assert list(backend.segments(states, frame_ms=10.0)) == [80.0]

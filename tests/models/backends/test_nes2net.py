@@ -92,7 +92,7 @@ def test_operations_of_nes2net_x_for_200_frames_are_those_of_the_paper():
     assert counter.get_total_flops() / 1e9 == pytest.approx(0.167, abs=0.001)
 
 
-def test_weighted_sums_of_groups_start_as_means():
+def test_weighted_sums_of_groups_of_nes2net_x_start_as_means():
     for block in nes2net_x(feature_dim=256).Build_in_Res2Nets:
         for step, weight in enumerate(block.weighted_sum):
             assert_close(weight, torch.full((1, 1, 1, step + 2), 1 / (step + 2)))
@@ -106,7 +106,7 @@ def test_se_floor_is_the_least_width_of_squeeze_excitation():
 
 @pytest.mark.parametrize("build", [nes2net, nes2net_x])
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_the_stated_receptive_field_is_the_number_of_frames_that_a_frame_depends_on(build, dilation):
+def test_the_receptive_field_of_nes2net_is_the_number_of_frames_that_a_frame_depends_on(build, dilation):
     """The gradient of one frame before the pooling, without the squeeze-excitation over all frames."""
     backend = build(feature_dim=16, nes_ratio=(4, 4), dilation=dilation).double().eval()
     backend.activation = nn.Identity()  # a rectifier may cut paths off
@@ -156,7 +156,10 @@ def test_training_batches_are_counted_as_by_pytorchs_norms(build, momentum):
 
 @pytest.mark.parametrize("name", ["nes2net_la_d128_8_8_mean", "nes2net_la_d64_4_4_astp", "nes2net_la_d1024_8_8_mean"])
 def test_nes2net_la_equals_the_published_code(name):
-    """In logits, gradients and running statistics; at full size, the file lacks only the unused attention."""
+    """In logits, gradients, running statistics and, where the file has it, the attention between groups alone.
+
+    At full size, the file lacks only the unused attention.
+    """
     file = zoo.read(name)
     config = file["config"]
     backend = Nes2NetLA(

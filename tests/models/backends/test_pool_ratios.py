@@ -15,7 +15,7 @@ def logits_with(ratios) -> torch.Tensor:
         return backend(features)
 
 
-def test_the_fourth_pool_ratio_changes_no_logit():
+def test_the_fourth_pool_ratio_of_aasist_changes_no_logit():
     expected = logits_with(PUBLISHED[:3])
     assert torch.equal(logits_with(PUBLISHED), expected)
     assert torch.equal(logits_with([*PUBLISHED[:3], 0.9]), expected)

@@ -9,7 +9,7 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-def test_the_deviation_of_constant_features_has_a_floor(frames):
+def test_the_attentive_deviation_of_constant_features_has_a_floor(frames):
     """So that its gradient is finite."""
     x = torch.ones(2, 8, frames, requires_grad=True)
     pooled = AttentiveStatisticsPooling(8)(x)
@@ -18,7 +18,7 @@ def test_the_deviation_of_constant_features_has_a_floor(frames):
     assert x.grad.isfinite().all()
 
 
-def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
+def test_attentive_statistics_in_bfloat16_keep_the_variance_of_features_with_a_large_mean():
     """The difference of squares would lose it in bfloat16, where numbers near 100² are 64 apart."""
     torch.manual_seed(0)
     pooling = AttentiveStatisticsPooling(8)

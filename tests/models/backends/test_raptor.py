@@ -11,7 +11,7 @@ POSITIONS = "conformer.positional_emb"
 
 @pytest.mark.parametrize("name", ["raptor_d32_l9_h4_k31_n2", "raptor_d24_l5_h3_k16_n1"])
 def test_raptor_equals_the_published_code(name):
-    """In logits, gradients, scores and merged layers; the file lacks only the table of positions."""
+    """In positions, logits, gradients, scores, weights of layers and merged layers."""
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "num_layers"}
     backend = create_backend("raptor", **options)
@@ -29,6 +29,5 @@ def test_raptor_equals_the_published_code(name):
 
 
 def test_the_option_final_norm_chooses_the_last_state_before_or_after_the_norm():
-    """An assumption of the reference, hence an option."""
     assert create_backend("raptor", feature_dim=16).wants_final_norm
     assert not create_backend("raptor", feature_dim=16, final_norm=False).wants_final_norm

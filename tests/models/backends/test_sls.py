@@ -61,8 +61,7 @@ def test_sls_is_built_for_the_number_of_frames_of_the_front_end():
     assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
 
 
-def test_up_to_two_more_frames_than_num_frames_are_accepted():
-    """Its pooling drops them."""
+def test_sls_accepts_up_to_two_more_frames_than_num_frames():
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
 

@@ -55,7 +55,6 @@ def test_the_kan_layer_equals_the_published_code(name):
 
 
 def test_coefficients_give_splines_their_values_at_the_knots():
-    """The first weights of a layer are drawn as such values."""
     layer = KanLinear(3, 2, grid_size=5, spline_order=3).double()
     values = torch.randn(6, 3, 2, dtype=torch.float64)
     bases = layer.bases(layer.grid[0, 3:8].unsqueeze(1).expand(-1, 3))
@@ -74,7 +73,7 @@ every_release = pytest.mark.parametrize(
 
 
 @every_release
-def test_the_detector_has_the_tensors_of_the_released_files(name, row):
+def test_a_detector_of_spectra_has_the_tensors_and_shapes_of_its_released_file(name, row):
     _, shapes = zoo.manifest("spectra", name)
     shapes |= zoo.shapes_of(zoo.read_manifest("spectra")["encoder_of_all"])
     with torch.device("meta"):
@@ -84,7 +83,7 @@ def test_the_detector_has_the_tensors_of_the_released_files(name, row):
 
 
 @every_release
-def test_the_stated_size_digest_and_parameters_are_those_of_the_released_file(name, row):
+def test_the_stated_size_digest_and_parameters_of_spectra_are_those_of_the_released_file(name, row):
     entry, _ = zoo.manifest("spectra", name)
     published = PUBLISHED[row]
     assert published.parameters == entry["parameters"]
@@ -104,7 +103,7 @@ def whole_detector(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["spectra_detector_aasist", "spectra_detector_ecapa"])
-def test_a_published_file_gives_the_published_logits_and_score(name, tmp_path):
+def test_a_file_of_a_small_spectra_detector_gives_the_published_logits_and_score(name, tmp_path):
     detector, file = whole_detector(name, tmp_path)
     num_samples = file["config"]["num_samples"]
     for case in file["cases"].values():
@@ -129,13 +128,13 @@ def test_recordings_are_emphasised_before_they_are_cut_to_a_length(tmp_path):
             assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
 
 
-def test_remarks_are_about_the_recording_without_emphasis():
+def test_the_recording_without_emphasis_is_kept_beside_the_emphasised_one():
     waveform = np.random.default_rng(1).uniform(-0.5, 0.5, 9000).astype(np.float32)
     recording = WaveformReader(7000, pre_emphasis=0.97).read_audio(waveform, 16000)
     assert_allclose(recording.plain, waveform[:7000], rtol=0)
 
 
-def test_explanations_score_the_emphasised_recording(tmp_path):
+def test_explanations_score_the_recording_emphasised_as_the_detector_does(tmp_path):
     detector, _ = whole_detector("spectra_detector_ecapa", tmp_path)
     waveform = np.random.default_rng(1).uniform(-0.5, 0.5, 9000).astype(np.float32)
     assert Subject(detector, waveform).score() == pytest.approx(detector.score(waveform, 16000), abs=1e-5)

@@ -45,7 +45,7 @@ def trained(small_model, tmp_path):
     return detector
 
 
-def test_a_checkpoint_holds_only_the_tensors_that_were_trained(trained, tmp_path):
+def test_a_checkpoint_of_an_adapted_detector_holds_only_the_tensors_that_were_trained(trained, tmp_path):
     saved = load_state_dict(tmp_path / "lora.pth")
     assert set(saved) == set(trained.trained_state_dict()) == set(trained.state_dict()) - trained.base_names()
     assert {key for key in saved if key.startswith("ssl_model.")} == {
@@ -56,7 +56,7 @@ def test_a_checkpoint_holds_only_the_tensors_that_were_trained(trained, tmp_path
     }
 
 
-def test_a_checkpoint_records_its_base_epoch_and_model(trained, tmp_path):
+def test_a_checkpoint_of_an_adapted_detector_records_its_base_epoch_and_model(trained, tmp_path):
     record = read_record(load_state_dict(tmp_path / "lora.pth"))
     assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
     assert record["epoch"] == 3
@@ -119,7 +119,7 @@ def test_a_pre_training_file_or_folder_is_the_base_of_its_adapted_detector(pretr
 
 
 @pytest.mark.parametrize("kind", ["dora", "bitfit", "prompt", "adapter"])
-def test_every_kind_of_adaptation_is_restored_from_its_trained_part_and_base(kind, small_model, tmp_path):
+def test_dora_bitfit_prompts_and_adapters_are_restored_from_their_trained_part_and_base(kind, small_model, tmp_path):
     torch.manual_seed(0)
     detector = adapted(small_model, kind=kind)
     detector.save_base(tmp_path / "base.pth")
@@ -154,7 +154,7 @@ def test_a_trained_part_without_a_record_of_its_base_is_refused(trained, tmp_pat
         Detector.from_pretrained(tmp_path / "bare.pth", "cpu", base=tmp_path / "base.pth")
 
 
-def test_a_checkpoint_of_a_detector_without_a_base_holds_all_tensors(small_model, tmp_path):
+def test_an_adapted_detector_without_a_saved_base_is_restored_from_its_checkpoint_alone(small_model, tmp_path):
     detector = shaken(adapted(small_model))
     detector.save(tmp_path / "whole.pth")
     loaded = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
@@ -185,7 +185,7 @@ def test_an_average_of_trained_parts_keeps_their_base(trained, tmp_path):
     assert read_record(average)["base"] == trained.base
 
 
-def test_int8_scores_are_those_of_the_merged_detector(trained):
+def test_an_adapted_detector_in_int8_has_the_logits_of_the_merged_one_in_int8(trained):
     merged = logits(trained.merged().set_precision("int8"))
     trained.set_precision("int8")
     assert torch.equal(logits(trained), merged)

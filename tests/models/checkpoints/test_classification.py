@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stable", [False, True])
-def test_the_score_is_the_difference_of_the_logits_of_transformers(kind, stable, tmp_path):
+def test_the_score_of_a_classification_folder_is_the_difference_of_the_logits_of_transformers(kind, stable, tmp_path):
     norm = "layer" if stable else "group"
     model = folder_of(kind, tmp_path, feat_extract_norm=norm, do_stable_layer_norm=stable, conv_bias=stable)
     detector = Detector.from_pretrained(tmp_path, "cpu")
@@ -27,7 +27,7 @@ def test_the_score_is_the_difference_of_the_logits_of_transformers(kind, stable,
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
 
 
-def test_a_detector_of_a_folder_has_the_same_score_after_it_was_saved(tmp_path):
+def test_a_detector_of_a_classification_folder_has_the_same_score_after_it_was_saved(tmp_path):
     folder_of("WavLM", tmp_path / "model", ("fake", "real"))
     detector = Detector.from_pretrained(tmp_path / "model", "cpu")
     detector.save(tmp_path / "saved")
@@ -57,7 +57,7 @@ def test_info_describes_a_folder_by_its_parts_and_classes(tmp_path, capsys):
 
 
 def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, capsys):
-    """The library's default is used; standard error and the record of scores say so."""
+    """On standard error and in the record of the scores, with the default that is used."""
     folder = tmp_path / "model"
     folder_of("WavLM", folder)
     (folder / "preprocessor_config.json").unlink()
@@ -81,12 +81,19 @@ def test_config_chooses_the_bona_fide_class_if_the_names_do_not(tmp_path):
     assert abs(scores[0]) > 1e-3
 
 
-def test_a_missing_unknown_or_contradicted_choice_of_the_bona_fide_class_is_refused(tmp_path):
+def test_classes_without_telling_names_are_refused_with_settings_that_choose_the_bona_fide_one(tmp_path):
     folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     with input_error("name it with `config=bonafide=LABEL_1` or `config=bonafide=LABEL_0`"):
         Detector.from_pretrained(tmp_path, "cpu")
+
+
+def test_a_bona_fide_class_that_the_folder_does_not_have_is_refused(tmp_path):
+    folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     with input_error("has no class 'LABEL_2'"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=LABEL_2")
+
+
+def test_a_bona_fide_class_that_the_names_contradict_is_refused(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     with input_error("contradicts that fake is bona fide"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=fake")

@@ -31,7 +31,7 @@ EXPRESSIONS = (
     "key, packed",
     [("cfg", lambda options: {"model": options}), ("args", lambda options: argparse.Namespace(**options))],
 )
-def test_configurations_that_would_take_for_ever_to_read_are_refused_with_the_reason(
+def test_malformed_or_endless_configurations_of_fairseq_are_refused_with_the_reason(
     tmp_path, capsys, key, packed, layers, message
 ):
     """By create_frontend; info prints the same reason."""

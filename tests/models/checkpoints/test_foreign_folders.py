@@ -43,7 +43,7 @@ def test_default_names_in_label2id_do_not_contradict_the_names_of_classes(tmp_pa
     assert score_of(tmp_path) == pytest.approx(expected, abs=1e-7)
 
 
-def test_a_peft_adapter_is_refused_with_the_name_of_its_base(tmp_path):
+def test_a_peft_adapter_is_refused_with_its_base_and_the_call_that_merges_it(tmp_path):
     write(tmp_path / "adapter_config.json", json.dumps({"base_model_name_or_path": "OWNER/BASE"}))
     message = refusal(tmp_path)
     assert "PEFT adapter of 'OWNER/BASE'" in message
@@ -65,6 +65,6 @@ def test_a_folder_of_another_class_of_model_is_refused_with_the_classes_that_are
     assert "HubertForSequenceClassification" in message
 
 
-def test_weights_without_their_folder_are_refused_with_its_name(tmp_path):
+def test_weights_named_without_their_folder_are_refused_with_its_path(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     assert f"name its folder, {tmp_path}" in refusal(tmp_path / "model.safetensors")

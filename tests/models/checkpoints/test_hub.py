@@ -46,6 +46,6 @@ def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["owner/models/best.pth", "owner/best.pth", "./models", "../models", "hub:models"])
-def test_a_name_that_is_a_path_is_not_looked_up_on_the_hub(name):
+def test_a_path_or_a_name_without_an_owner_is_not_looked_up_on_the_hub(name):
     with input_error(f"checkpoint {name} not found"):
         download(name)

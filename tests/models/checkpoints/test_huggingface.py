@@ -41,7 +41,7 @@ def library_model(name, family):
     "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
     "UniSpeechSatModel UniSpeechSatForPreTraining".split(),
 )
-def test_hidden_states_of_a_folder_equal_those_of_transformers(tmp_path, name, family):
+def test_hidden_states_of_hugging_face_folders_equal_those_of_transformers(tmp_path, name, family):
     """The last one equals its `last_hidden_state`, the others its `hidden_states`."""
     model = library_model(name, family)
     model.save_pretrained(tmp_path)
@@ -56,7 +56,7 @@ def test_hidden_states_of_a_folder_equal_those_of_transformers(tmp_path, name, f
 
 
 @pytest.mark.parametrize("name", [f"{kind}Model" for kind in KINDS])
-def test_a_folder_gives_the_type_and_dropouts_of_its_model(tmp_path, name):
+def test_a_hugging_face_folder_gives_the_type_dropout_and_layer_drop_of_its_model(tmp_path, name):
     model = library_model(name, BASE)
     model.save_pretrained(tmp_path)
     frontend = create_frontend(kind_of(name)[1], tmp_path)
@@ -120,10 +120,10 @@ def test_the_option_normalize_overrides_the_folder(tmp_path, option, settings):
     (tmp_path / PREPROCESSOR).write_text(settings)
     frontend = create_frontend("wavlm", tmp_path, normalize=option)
     assert frontend.normalize == option
-    assert not frontend.note
 
 
-def test_transformers_normalises_waveforms_by_default_for_every_type_of_model():
+def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_read_them():
+    """By the same feature extractor."""
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
@@ -214,7 +214,7 @@ def test_folders_in_older_forms_load_alike(tmp_path):
         assert all(torch.equal(loaded[k], expected[k]) for k in loaded)
 
 
-def test_weights_in_half_precision_become_float32(tmp_path):
+def test_weights_of_a_folder_in_half_precision_become_float32(tmp_path):
     library_model("Wav2Vec2Model", LARGE).half().save_pretrained(tmp_path)
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
 
@@ -234,7 +234,7 @@ def test_folders_that_do_not_fit_the_front_end_are_refused(tmp_path):
             create_frontend("wavlm", tmp_path)
 
 
-def test_the_model_of_transformers_neither_drops_layers_nor_masks_frames():
+def test_the_options_for_transformers_neither_drop_layers_nor_mask_frames():
     options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
     assert options["layerdrop"] == 0.0
     assert not options["apply_spec_augment"]

@@ -23,12 +23,19 @@ def assets(tmp_path, monkeypatch):
     return tmp_path / "hub" / "assets" / "nes2net" / "models"
 
 
-def test_a_published_file_is_fetched_and_its_licence_told_only_once(assets, capsys):
+def test_a_published_file_is_fetched_only_once(assets):
     with running(CONTENT) as server:
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/weights/MODEL.pth", len(CONTENT), SHA256), "MIT")
+        model = Shelf("MODEL", PublishedFile(f"{server.address}/weights/MODEL.pth", len(CONTENT), SHA256))
         assert model.fetch_if_missing() == assets / "MODEL" / "MODEL.pth"
         assert model.fetch_if_missing().read_bytes() == CONTENT
         assert server.fetched() == ["/weights/MODEL.pth"]
+
+
+def test_the_licence_of_a_published_file_is_told_only_when_it_is_fetched(assets, capsys):
+    with running(CONTENT) as server:
+        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", len(CONTENT), SHA256), "MIT")
+        model.fetch_if_missing()
+        model.fetch_if_missing()
     assert capsys.readouterr().err.count("licence: MIT") == 1
 
 
@@ -41,7 +48,7 @@ def test_a_download_is_recorded_with_its_address_and_digest(assets):
     assert record["sha256"] == SHA256
 
 
-def test_a_download_of_another_digest_or_size_than_published_is_refused(assets):
+def test_a_download_of_another_digest_or_size_than_published_is_refused_and_not_kept(assets):
     with running(CONTENT[::-1]) as server:
         for size, message in (
             (700, f"the SHA256 of what came is .*not {SHA256}"),
@@ -69,7 +76,8 @@ def test_a_file_without_a_published_checksum_is_held_to_that_of_its_first_downlo
             model.fetch_if_missing()
 
 
-def test_offline_a_missing_file_is_refused_with_its_address_digest_and_place(assets, monkeypatch):
+def test_offline_a_missing_file_is_refused_with_its_address_digest_size_and_place(assets, monkeypatch):
+    """And with the variable that forbids downloads."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
     with input_error() as caught:

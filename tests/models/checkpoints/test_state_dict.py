@@ -95,7 +95,7 @@ def test_other_code_reads_a_file_with_a_record_as_a_bare_state_dict(tmp_path):
     layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)
 
 
-def test_equal_content_gives_equal_bytes_of_files(tmp_path):
+def test_equal_content_gives_checkpoints_of_equal_bytes(tmp_path):
     """Whether its texts and lists are the same objects or copies, as after a training went on."""
     shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
     record = {"model": shared, "recipe": {"model": shared}}
@@ -105,7 +105,7 @@ def test_equal_content_gives_equal_bytes_of_files(tmp_path):
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
 
 
-def test_a_failed_write_leaves_only_the_old_file(tmp_path):
+def test_a_failed_write_of_a_checkpoint_leaves_only_the_old_file(tmp_path):
     class Unsaveable:
         def __reduce__(self):
             raise OSError("disk full")
@@ -127,12 +127,12 @@ def test_a_file_whose_tensors_do_not_fit_the_model_is_refused_with_their_names()
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, EXPECTED, "file")
 
 
-def test_weights_and_counters_may_have_any_precision():
+def test_weights_and_counters_of_a_file_may_have_another_precision_than_the_model():
     for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
         check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, EXPECTED, "file")
 
 
-def test_weights_of_another_type_are_refused():
+def test_weights_of_a_file_in_integers_booleans_complex_numbers_or_float8_are_refused():
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
         with input_error(r"does not fit this model; other type: w \w+ where float32 is needed"):
             check_fit({**EXPECTED, "w": torch.zeros(2).to(dtype)}, EXPECTED, "file")

@@ -75,13 +75,13 @@ def refused(path, message):
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_malicious_pickles_are_refused(path, name, zipped):
+def test_malicious_pickles_are_refused_and_not_run(path, name, zipped):
     torch.save(ATTACKS[name], path, _use_new_zipfile_serialization=zipped)
     refused(path, r"evil\.pth was not read: it .*(asks for|sets the state).*nothing was run")
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_malicious_pickles_of_every_protocol_are_refused(path, protocol):
+def test_malicious_pickles_of_every_protocol_are_refused_and_not_run(path, protocol):
     """In an archive, and alone."""
     for write, message in ((write_archive, "asks for (posix|nt).mkdir"), (Path.write_bytes, "evil.pth")):
         write(path, pickle.dumps({"w": MAKES_A_FOLDER}, protocol))
@@ -251,19 +251,31 @@ class OwnMapping(dict):
     """As the configurations of several toolkits are."""
 
 
-def test_objects_of_other_classes_become_records(path):
-    beside = {"args": argparse.Namespace(lr=0.1), "own": OwnConfiguration(), "choice": Choice.A, "path": Path("x")}
-    beside["mapping"] = OwnMapping(arch="wavlm")
+OF_OTHER_CLASSES = {
+    "args": argparse.Namespace(lr=0.1),
+    "own": OwnConfiguration(),
+    "choice": Choice.A,
+    "path": Path("x"),
+    "mapping": OwnMapping(arch="wavlm"),
+}
+
+
+def test_objects_of_other_classes_become_records_of_their_state_arguments_or_items(path):
     for zipped in (True, False):
-        torch.save({"model": TENSORS, **beside}, path, _use_new_zipfile_serialization=zipped)
-        content, records = read_torch_file(path)
+        torch.save({"model": TENSORS, **OF_OTHER_CLASSES}, path, _use_new_zipfile_serialization=zipped)
+        content, _ = read_torch_file(path)
         assert content["args"].state == {"lr": 0.1}
         assert content["own"].state == {"arch": "wav2vec2"}
-        assert all(isinstance(content[k], Record) for k in ("args", "own", "choice", "path"))
+        assert isinstance(content["path"], Record)
         assert content["choice"].arguments in (("a",), ("A",))
         assert content["mapping"].items == {"arch": "wavlm"}
-        assert "argparse.Namespace" in records
-        assert any("OwnConfiguration" in name for name in records)
+
+
+def test_the_names_of_other_classes_in_a_file_are_told(path):
+    torch.save({"model": TENSORS, **OF_OTHER_CLASSES}, path)
+    _, names = read_torch_file(path)
+    assert "argparse.Namespace" in names
+    assert any("OwnConfiguration" in name for name in names)
 
 
 def test_only_the_weights_of_a_training_file_are_read(path):
@@ -294,14 +306,13 @@ def test_attributes_in_a_file_do_not_replace_methods_of_what_it_holds(path):
         assert vars(content) == {"_metadata": {"": {"version": 1}}}
         assert len(content.values()) == 4
         assert content["parameter"].numel() == 2
-        assert not content["parameter"].requires_grad
 
 
 TYPES = "float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64".split()
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_every_tensor_of_a_file_comes_back(path, zipped):
+def test_tensors_of_a_file_come_back_with_their_numbers_types_and_strides(path, zipped):
     """On the CPU, whatever the default device."""
     base = torch.arange(24.0).reshape(4, 6)
     tensors = {
@@ -331,7 +342,7 @@ def saved_bytes(path, zipped):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_truncated_files_are_refused(path, zipped):
+def test_truncated_files_of_torch_save_are_refused(path, zipped):
     rng = random.Random(0)
     content = saved_bytes(path, zipped)
     for _ in range(75):

@@ -75,12 +75,12 @@ def test_frames_of_prompts_are_not_among_the_frames_of_the_hidden_states(pair):
         assert hidden_state.shape == expected.shape
 
 
-def test_tensors_of_the_base_keep_their_names(pair):
+def test_tensors_of_the_base_keep_their_names_in_an_adapted_front_end(pair):
     plain, frontend = pair
     assert plain.state_dict().keys() <= frontend.state_dict().keys()
 
 
-def test_only_tensors_outside_the_base_are_trained(pair):
+def test_exactly_the_tensors_outside_the_base_get_gradients(pair):
     _, frontend = pair
     trained = set(frontend.state_dict()) - frontend.base
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
@@ -90,7 +90,7 @@ def test_only_tensors_outside_the_base_are_trained(pair):
 
 
 def test_an_adapted_front_end_is_rebuilt_from_its_options_and_state_dict(pair):
-    """On the meta device, too."""
+    """Even on the meta device, with the same base and the same parameters to train."""
     plain, frontend = pair
     shake(frontend)
     with torch.device("meta"):
@@ -103,6 +103,7 @@ def test_an_adapted_front_end_is_rebuilt_from_its_options_and_state_dict(pair):
 
 
 def test_an_adapted_front_end_computes_in_float64_and_bfloat16(pair):
+    """Near float32 in float64, and finite numbers in bfloat16."""
     _, frontend = pair
     shake(frontend)
     expected = states(frontend)[-1]
@@ -150,19 +151,28 @@ def test_targets_of_lora_are_attention_feed_forward_all_or_names_of_layers():
     assert adapted(["v_proj"]) == {"v_proj"}
 
 
-def test_lora_equals_the_formula_of_the_paper():
-    """W x + (alpha / rank) B A x, with A drawn at random and B zero."""
-    frontend = create_frontend(
-        "wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 2, "alpha": 6, "targets": ["q_proj"]}
-    )
-    layer = frontend.transformer_layers[0].attention.q_proj
+@pytest.fixture
+def with_lora():
+    """A front-end whose projections of queries are adapted by LoRA, and the tensors of the first: W, b, A and B."""
+    adaptation = {"kind": "lora", "rank": 2, "alpha": 6, "targets": ["q_proj"]}
+    frontend = create_frontend("wav2vec2", **SMALL, adapt=adaptation)
     tensors = frontend.state_dict()
     prefix = "model.encoder.layers.0.self_attn.q_proj."
-    assert tensors[prefix + "lora_A"].abs().min() > 0
-    assert not tensors[prefix + "lora_B"].any()
+    return frontend, [tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B")]
+
+
+def test_lora_starts_with_a_drawn_at_random_and_b_zero(with_lora):
+    _, (_, _, a, b) = with_lora
+    assert a.abs().min() > 0
+    assert not b.any()
+
+
+def test_lora_equals_the_formula_of_the_paper(with_lora):
+    """W x + (alpha / rank) B A x."""
+    frontend, (weight, bias, a, b) = with_lora
     shake(frontend)
-    weight, bias, a, b = (tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B"))
     x = torch.randn(3, 32)
+    layer = frontend.transformer_layers[0].attention.q_proj
     assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
 
 

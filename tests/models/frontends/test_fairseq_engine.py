@@ -78,7 +78,7 @@ def test_the_engine_of_fairseq_computes_the_gradients_of_the_default_one(fairseq
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
-def test_a_checkpoint_has_the_recorded_hidden_states_of_fairseq(fairseq, pretrained, packing):
+def test_the_engine_of_fairseq_gives_the_recorded_hidden_states_of_a_pre_training_file(fairseq, pretrained, packing):
     frontend = create_frontend("wav2vec2", pretrained / f"tiny_w2v2_{packing}.pt", engine="fairseq")
     golden.check_tiny_wav2vec2(frontend.eval())
 
@@ -95,7 +95,7 @@ def test_dropouts_reach_the_module_of_fairseq(fairseq):
     assert model.dropout_input.p == 0.4
 
 
-def test_a_dropped_layer_passes_its_input_on_unchanged(fairseq):
+def test_only_layers_that_fairseq_drops_pass_their_input_on_unchanged(fairseq):
     frontend = create_frontend("wav2vec2", engine="fairseq", **{**SMALL, "encoder_layers": 8, "encoder_layerdrop": 0.5})
     np.random.seed(0)  # fairseq draws from NumPy's own generator
     dropped = (np.random.RandomState(0).random(8) <= 0.5).tolist()

@@ -25,7 +25,7 @@ def encoder_file(name, path):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_frames_of_published_encoders_equal_those_of_their_own_code(name, tmp_path):
+def test_frames_of_the_encoders_of_antideepfake_equal_those_of_their_own_code(name, tmp_path):
     file = encoder_file(name, tmp_path / "encoder.pt")
     frontend = create_frontend(GOLDEN[name], tmp_path / "encoder.pt", normalize=True).eval()
     for case in file["cases"].values():
@@ -68,14 +68,22 @@ def test_a_file_without_heads_is_known_as_hubert_by_its_configuration(hubert, tm
         create_frontend("wav2vec2", tmp_path / "encoder.pt")
 
 
-def test_unispeech_sat_is_recognised_and_read_without_its_heads(hubert, tmp_path):
-    tensors = tensors_of(hubert)
+@pytest.fixture
+def unispeech_sat(hubert, tmp_path):
+    """A front-end from a file of UniSpeech-SAT, whose encoder has the tensors of ``hubert``."""
     heads = {"spk_proj.weight": torch.zeros(16, 48), "encoder.layer_norm_for_extract.weight": torch.zeros(48)}
-    save(tmp_path / "sat.pt", {**tensors, **heads, "quantizer.vars": torch.zeros(1, 8, 8)})
-    read = create_frontend("hubert", tmp_path / "sat.pt")
-    assert read.model_type == "unispeech-sat"
-    assert not read.config["pretraining_heads"]
-    assert all(torch.equal(v, tensors[k.removeprefix("model.")]) for k, v in read.state_dict().items())
+    save(tmp_path / "sat.pt", {**tensors_of(hubert), **heads, "quantizer.vars": torch.zeros(1, 8, 8)})
+    return create_frontend("hubert", tmp_path / "sat.pt")
+
+
+def test_unispeech_sat_is_recognised_by_the_tensors_of_its_heads(unispeech_sat):
+    assert unispeech_sat.model_type == "unispeech-sat"
+
+
+def test_unispeech_sat_is_read_without_its_heads(hubert, unispeech_sat):
+    tensors = hubert.state_dict()
+    assert not unispeech_sat.config["pretraining_heads"]
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in unispeech_sat.state_dict().items())
 
 
 def test_an_encoder_whose_positions_pass_a_batch_norm_is_refused(hubert, tmp_path):

@@ -39,7 +39,7 @@ TOLERANCES = {**dict.fromkeys(clips(), 1e-5), "tone": 2e-4}
 
 
 @pytest.mark.parametrize("name, tolerance", TOLERANCES.items(), ids=TOLERANCES)
-def test_kaldi_features_equal_those_of_transformers(seamless, name, tolerance):
+def test_log_mel_features_of_kaldi_equal_those_of_transformers(seamless, name, tolerance):
     """With their normalisation repeated in float64, as the mean of a bin that hardly varies is inexact in float32.
 
     Logarithms are in float32, so differences are relative to their standard deviation if this is below 1.
@@ -62,7 +62,7 @@ def recordings(folder: Path, label: str, count: int) -> list[np.ndarray]:
     return [load_audio(folder / row["file"])[:64_000] for row in evenly_spaced]
 
 
-def test_kaldi_features_of_recordings_equal_those_of_transformers(shared, seamless):
+def test_log_mel_features_of_kaldi_for_recordings_equal_those_of_transformers(shared, seamless):
     """With the normalisation of transformers, and pairs of frames."""
     folder = shared / "real" / "audio"
     for clip in [*recordings(folder, "bonafide", 3), *recordings(folder, "spoof", 3)]:
@@ -73,7 +73,7 @@ def test_kaldi_features_of_recordings_equal_those_of_transformers(shared, seamle
 
 
 @pytest.mark.parametrize("num_bins", [80, 128])
-def test_whisper_features_equal_those_of_transformers(num_bins):
+def test_log_mel_features_of_whisper_equal_those_of_transformers(num_bins):
     from transformers import WhisperFeatureExtractor
 
     extractor = WhisperFeatureExtractor(feature_size=num_bins)

@@ -23,7 +23,7 @@ def size_on_meta(name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_each_published_size_has_its_number_of_parameters(name):
+def test_each_published_size_has_as_many_parameters_as_its_entry_says(name):
     _, shapes = size_on_meta(name)
     assert sum(map(prod, shapes.values())) == SIZES[name].parameters
 
@@ -35,7 +35,7 @@ def test_the_advice_to_obtain_a_published_size_names_its_repository_and_file(nam
 
 
 @pytest.mark.parametrize("name, is_first", [("wav2vec2_base", False), ("xlsr_300m", True)])
-def test_layers_of_large_encoders_are_normalised_first_and_those_of_base_afterwards(name, is_first):
+def test_layers_of_xlsr_300m_are_normalised_first_and_those_of_wav2vec2_base_afterwards(name, is_first):
     frontend, _ = size_on_meta(name)
     assert frontend.layer_norm_first is is_first
 
@@ -45,7 +45,7 @@ def test_no_published_size_normalises_waveforms_without_a_file():
 
 
 @pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
-def test_a_size_has_the_tensors_of_its_pre_training_file(name, kind):
+def test_xlsr_300m_and_wavlm_large_have_the_tensors_and_shapes_of_their_pre_training_files(name, kind):
     _, shapes = size_on_meta(name)
     tensors = golden.read("manifests")[kind]["keys"]
     assert shapes == {key: shape for key, (shape, _) in tensors.items()}

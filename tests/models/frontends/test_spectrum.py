@@ -76,20 +76,19 @@ def transcribed_lfcc(waveform, **options):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("window, bins", [("hamming", None), ("blackman", 100), ("hann", 256)])
-def test_the_spectrum_equals_that_of_scipy(window, bins, dtype):
+def test_the_log_spectrum_equals_that_computed_with_scipy(window, bins, dtype):
     waveform = speech_like()
     frontend = create_frontend("lps", n_fft=512, hop_length=160, window=window, num_bins=bins)
     frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
     shape = scipy.signal.get_window(window, 512, fftbins=False)
     expected = np.log(np.abs(np.fft.rfft(frames * shape)) + np.exp(-80))[:, :bins]
     (features,) = frontend(torch.from_numpy(waveform).to(dtype)[None])
-    assert features.shape == (1, 147, bins or 257)
     assert features.dtype == dtype
     assert_log_magnitudes_close(features[0], expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_spectrum_of_the_published_settings_equals_that_of_librosa(dtype):
+def test_the_log_spectrum_of_the_published_settings_equals_that_computed_with_librosa(dtype):
     """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97,
     Blackman 1,728, hop 130."""
     waveform = speech_like(90000)
@@ -113,14 +112,12 @@ def test_lfcc_equal_a_transcription_of_the_asvspoof_baselines(year, dtype, toler
     frontend = create_frontend("lfcc", **options)
     (features,) = frontend(torch.from_numpy(waveforms).to(dtype))
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
-    assert features.shape == expected.shape
     assert_allclose(features.numpy(), expected, atol=tolerance)
 
 
 def test_lfcc_without_deltas_are_the_first_coefficients():
     waveform = torch.from_numpy(speech_like())[None]
     without = create_frontend("lfcc", deltas=0)
-    assert without.out_dim == 20
     assert torch.equal(without(waveform)[0], create_frontend("lfcc")(waveform)[0][..., :20])
 
 
@@ -146,7 +143,7 @@ def test_lfcc_are_those_of_the_python_baseline_with_spafe():
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_the_number_of_frames_follows_from_the_samples(name):
+def test_the_number_of_spectral_frames_follows_from_the_number_of_samples(name):
     frontend = create_frontend(name)
     for samples in (frontend.min_samples, frontend.min_samples + frontend.hop_length - 1, 5000):
         (features,) = frontend(torch.randn(2, samples))
@@ -161,7 +158,7 @@ def test_a_waveform_shorter_than_a_frame_is_refused(name):
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_silence_has_finite_features_and_gradients(name):
+def test_silence_has_finite_spectral_features_and_gradients(name):
     silence = torch.zeros(2, 8000, requires_grad=True)
     (features,) = create_frontend(name)(silence)
     features.sum().backward()

@@ -15,13 +15,13 @@ from nes2net.models.frontends.ssl import SMALL
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
-def test_every_hidden_state_equals_that_of_fairseq(pretrained, packing):
+def test_hidden_states_of_wav2vec2_equal_those_of_fairseq_in_four_forms_of_its_file(pretrained, packing):
     frontend = create_frontend("wav2vec2", pretrained / f"tiny_w2v2_{packing}.pt").eval()
     golden.check_tiny_wav2vec2(frontend)
 
 
 @pytest.mark.parametrize("name, kind, file", [("wav2vec2", "w2v2", "w2v2_plain"), ("wavlm", "wavlm", "wavlm_unilm")])
-def test_gradients_of_wav2vec2_and_wavlm_equal_those_of_fairseq_and_unilm(pretrained, name, kind, file):
+def test_norms_of_gradients_of_wav2vec2_and_wavlm_equal_those_of_fairseq_and_unilm(pretrained, name, kind, file):
     frontend = create_frontend(name, pretrained / f"tiny_{file}.pt").eval()
     frontend.set_normalize(False)
     published = golden.read(f"frontends/tiny_{kind}")
@@ -36,7 +36,7 @@ DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3,
 
 
 @pytest.mark.parametrize("name, packed", [("wav2vec2", lambda cfg: {"model": cfg}), ("wavlm", lambda cfg: cfg)])
-def test_training_options_come_from_the_configuration_in_the_file(tmp_path, name, packed):
+def test_training_options_of_wav2vec2_and_wavlm_come_from_the_configuration_in_their_file(tmp_path, name, packed):
     """Dropouts, layer drop, and the factor of the gradients of the convolutions."""
     options = {**SMALL, "pretraining_heads": True}
     state_dict = tensors_of(create_frontend(name, **options))
@@ -74,7 +74,7 @@ def test_each_dropout_is_drawn_only_in_train_mode(name, option):
 
 
 @pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
-def test_each_layer_is_dropped_with_the_probability_of_the_option(name):
+def test_each_layer_is_dropped_with_the_probability_encoder_layerdrop(name):
     torch.manual_seed(0)
     frontend = create_frontend(name, **{**SMALL, "encoder_layers": 10, "encoder_layerdrop": 0.3})
     waveform = torch.randn(1, 1000)
@@ -105,7 +105,7 @@ def test_feature_grad_mult_scales_only_the_gradients_of_the_convolutions(name):
         assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
 
 
-def test_files_without_all_tensors_of_wav2vec2_are_refused(pretrained, tmp_path):
+def test_a_file_that_lacks_some_or_all_tensors_of_wav2vec2_is_refused(pretrained, tmp_path):
     torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
     del torn["model"]["encoder.layers.1.fc1.weight"]
     for content, message in (
@@ -118,7 +118,7 @@ def test_files_without_all_tensors_of_wav2vec2_are_refused(pretrained, tmp_path)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_in_another_published_form_gives_the_same_front_end(tmp_path, form):
+def test_files_of_wav2vec2_in_other_published_forms_give_the_same_options_and_tensors(tmp_path, form):
     frontend = create_frontend("wav2vec2", **SMALL)
     path = write_form(frontend, tmp_path / "file.pt", form)
     read = create_frontend("wav2vec2", path)
@@ -127,7 +127,7 @@ def test_a_file_in_another_published_form_gives_the_same_front_end(tmp_path, for
     assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
 
 
-def test_info_calls_a_file_with_nan_unusable_and_not_complete(tmp_path, capsys):
+def test_info_calls_a_pre_training_file_with_nan_unusable_and_not_complete(tmp_path, capsys):
     frontend = create_frontend("wav2vec2", **SMALL)
     content = {"model": tensors_of(frontend), "cfg": {"model": configuration(frontend)}}
     content["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
@@ -178,5 +178,5 @@ def test_with_the_option_normalize_each_waveform_is_normalised_by_itself():
     assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_waveforms_are_not_normalised_by_default():
-    assert "normalize" not in create_frontend("wav2vec2", **SMALL).config
+def test_wav2vec2_does_not_normalise_waveforms_by_default():
+    assert not create_frontend("wav2vec2", **SMALL).normalize
