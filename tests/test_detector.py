@@ -129,6 +129,13 @@ def test_the_shapes_of_a_checkpoint_set_the_number_of_logits(small_model, wavefo
     assert again.score(waveform, 16000) == single.eval()(torch.from_numpy(waveform)[None]).item()
 
 
+def test_options_that_the_shapes_of_a_checkpoint_change_are_named(small_model, tmp_path, capsys):
+    single = Detector.from_config({**small_model, "backend": {**small_model["backend"], "num_logits": 1}})
+    torch.save(dict(single.state_dict()), tmp_path / "one.pth")
+    load_detector(tmp_path / "one.pth", config=small_model)
+    assert "backend.num_logits=1" in capsys.readouterr().err
+
+
 def test_an_option_behind_the_name_of_an_architecture_is_used(tmp_path):
     aasist = Detector.from_config(read_architecture("AASIST,backend.num_logits=1"))
     torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")

@@ -326,6 +326,13 @@ def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
     assert "complete already" in calibrate(TWO)[0]
 
 
+def test_recordings_that_are_added_later_are_in_the_next_calibration(class_folders, calibrate):
+    calibrate(TWO)
+    shutil.copy(class_folders / "real" / "r0.wav", class_folders / "real" / "r24.wav")
+    calibrate(TWO)
+    assert len(read("out/c.json.scores.txt")) == 25
+
+
 def test_a_recording_that_calibrate_cannot_score_is_named_and_the_status_is_1(class_folders, output):
     (class_folders / "real" / "bad.wav").write_bytes(b"RIFF")
     err = output(f"calibrate {TWO}", status=1).err

@@ -97,6 +97,16 @@ def test_the_quick_computation_of_draws_equals_the_metric_of_each_resample(name,
 
 
 @pytest.mark.parametrize("unit", ["trials", "speakers"])
+def test_the_quick_draws_of_21_000_trials_equal_the_eer_of_each_resample(unit):
+    """Of more than about 1,100 trials no tables are made, and from 20,000 on threads share the draws."""
+    bonafide, spoof, speakers = drawn(2, 3000, 18000)
+    groups = {argument: speakers[argument] for argument in DRAWN[unit]}
+    quick = bootstrap_values([compute_eer], bonafide, spoof, num_resamples=9, **groups)
+    slow = bootstrap_values([plain(compute_eer)], bonafide, spoof, num_resamples=9, **groups)
+    assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
+
+
+@pytest.mark.parametrize("unit", ["trials", "speakers"])
 def test_the_number_of_threads_does_not_change_the_interval(unit):
     bonafide, spoof, speakers = drawn(2, 3000, 18000)  # fewer than 20,000 trials are left to one thread
     groups = {argument: speakers[argument] for argument in DRAWN[unit]}

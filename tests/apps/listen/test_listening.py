@@ -87,6 +87,12 @@ def test_with_keep_latest_each_window_is_either_scored_or_skipped(overtaken, sma
                 counts[start] += 1
     assert set(counts.values()) == {1}
     assert lines[-1]["skipped"] > 0
+    assert lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
+
+
+def test_with_keep_latest_a_window_that_is_scored_has_the_score_of_its_own_samples(overtaken, small, call):
+    lines, _ = overtaken
+    assert set(windows(lines)) <= set(expected(small, call[0]))
 
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):

@@ -53,7 +53,7 @@ def test_cached_samples_have_the_bits_of_decoded_ones(audio, tmp_path, monkeypat
 
 
 def test_changes_to_samples_that_the_cache_gave_do_not_reach_its_entry(audio, tmp_path):
-    path = audio / "16bit.wav"
+    path = audio / "24bit.flac"  # stored as float32, so no conversion copies it
     cache = AudioCache(tmp_path)
     for _ in range(3):
         samples = cache.load(path)

@@ -203,6 +203,12 @@ def test_check_says_that_training_skips_a_recording_that_cannot_be_read(copy):
     assert tasks["train"] == "in part: 1 of 4 files cannot be read, and are skipped"
 
 
+def test_check_says_that_a_part_with_a_recording_that_cannot_be_read_is_scored_in_part(copy):
+    truncate(copy / "release_in_the_wild" / "2.wav")
+    tasks = dict(check("in_the_wild", copy, decode=True).tasks())
+    assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
+
+
 def test_missing_keys_are_reported_with_where_they_were_sought_and_where_to_get_them(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
     problem, _ = one_problem("asvspoof2021_la", copy, "keys: not there (looked for ")

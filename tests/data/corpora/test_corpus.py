@@ -154,6 +154,13 @@ def test_the_error_about_a_missing_file_of_a_corpus_names_every_path_that_was_se
         assert str(corpus_folder / path) in message
 
 
+@pytest.mark.parametrize("find, setting", [("find_protocol", "protocols"), ("find_audio", "root")])
+def test_the_error_about_a_missing_file_names_the_setting_that_gives_its_folder(tmp_path, monkeypatch, find, setting):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match=f"give `{setting}` the folder"):
+        getattr(corpora.get("asvspoof2019_la"), find)(folder(Path("DB")))
+
+
 @of_published_corpora
 def test_an_unknown_split_or_phase_is_refused(tmp_path, name):
     corpus = corpora.get(name)

@@ -37,6 +37,13 @@ def test_a_repository_with_several_checkpoints_is_refused_with_their_names(repos
             Detector.from_pretrained("hub:owner/models@main", "cpu")
 
 
+def test_a_name_with_a_file_chooses_among_several_checkpoints(repository, monkeypatch):
+    torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
+    with serving(monkeypatch, {"owner/models": repository}, "model"):
+        detector = Detector.from_pretrained("hub:owner/models@main/weights/best.pth", "cpu")
+    assert detector.config["backend"]["name"] == "raw_aasist_l"
+
+
 def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch):
     name = "hub:owner/models@main/weights/best.pth"
     with serving(monkeypatch, {"owner/models": repository}, "model"):

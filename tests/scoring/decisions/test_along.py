@@ -54,6 +54,11 @@ def test_the_row_of_a_recording_has_the_start_of_its_fake_part():
     assert decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]["stretch"]["start"] == 80.0
 
 
+def test_the_row_of_a_recording_has_the_facts_of_its_windows():
+    facts = {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}
+    assert facts.items() <= decide_along(STRONG, 3.0, track(GENUINE)).row()["along"].items()
+
+
 def test_a_recording_that_is_fake_throughout_is_not_called_fake_in_part():
     decided = decide_along(STRONG, 3.0, track(-GENUINE))
     assert decided.decision == "spoof"

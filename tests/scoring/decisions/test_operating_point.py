@@ -41,6 +41,15 @@ def threshold(name, bonafide, spoof):
     return OperatingPoint.parse(name).threshold(Llrs(np.sort(bonafide), np.sort(spoof)))
 
 
+@pytest.mark.parametrize(
+    "name, bonafide, spoof, counted",
+    [("fa:1%", [1.0] * 100, [0.0] * 99, "99 spoofed"), ("miss:1%", [1.0] * 99, [0.0] * 100, "99 bona fide")],
+)
+def test_a_rate_of_less_than_one_trial_of_its_class_is_refused(name, bonafide, spoof, counted):
+    with input_error(f"1 % of {counted} trials is less than one trial"):
+        threshold(name, bonafide, spoof)
+
+
 @pytest.mark.parametrize("kind, measure, beyond", [("fa", "false_alarm", -math.inf), ("miss", "miss", math.inf)])
 @given(MANY_VALUES, MANY_VALUES, RATES)
 def test_beyond_the_threshold_of_a_rate_of_errors_the_rate_is_exceeded(kind, measure, beyond, bonafide, spoof, rate):
