@@ -26,7 +26,7 @@ def model(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_a_space_holds_all_that_its_app_needs(model, tmp_path, output):
+def test_a_space_has_its_app_the_detector_the_calibration_and_what_the_hub_installs(model, tmp_path, output):
     space = tmp_path / "space"
     output(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json")
     files = {path.relative_to(space).as_posix() for path in space.rglob("*") if path.is_file()}
