@@ -114,8 +114,8 @@ def test_a_slow_head_is_cut_off(ports, small, target, monkeypatch):
         wait(lambda: exchange(port, request(target, port)) == well(target))
 
 
-def test_a_slow_upload_is_cut_off(serving, monkeypatch):
-    """Uploads of the page, and recordings over HTTP."""
+def test_a_slow_upload_is_cut_off_and_not_stored(serving, monkeypatch):
+    """By the page, and over HTTP."""
     monkeypatch.setattr(Guard.__init__, "__defaults__", ((), 1.0))
     client, desk = serving()
     for path in ("/api/score", "/page/score"):
@@ -140,7 +140,7 @@ def test_a_compressed_request_is_not_decompressed(ports):
     assert exchange(port, request("http", port, body, Content_Encoding="gzip")) == 422
 
 
-def test_a_recording_that_hides_its_length_is_refused_as_too_long(serving, tmp_path):
+def test_a_recording_that_hides_its_length_is_refused_as_too_long_and_not_stored(serving, tmp_path):
     client, desk = serving(Limits(max_duration=60))
     hours = tmp_path / "hours.flac"
     soundfile.write(hours, np.zeros(8000 * 3600 * 2, np.int16), 8000)

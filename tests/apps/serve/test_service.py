@@ -42,7 +42,7 @@ def paused_scoring(monkeypatch):
     may_go_on.set()
 
 
-def test_while_the_detector_is_loaded_requests_are_answered_with_503():
+def test_while_the_detector_is_loaded_every_request_is_answered_with_503():
     from nes2net.apps.serve.server import _answering_while_loading
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -81,7 +81,7 @@ def stopping(serving, speech, paused_scoring):
     scored()
 
 
-def test_a_stopping_service_refuses_recordings(stopping, speech):
+def test_a_stopping_service_is_not_healthy_and_refuses_recordings(stopping, speech):
     client, _ = stopping
     health = client.get("/health")
     refused = send(client, speech / "talk.wav")
@@ -123,26 +123,38 @@ def samples(text):
     return samples
 
 
-def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
+@pytest.fixture
+def counts(serving, speech, paused_scoring):
+    """The metrics while a recording is scored, and after that, one that cannot be scored and a page that is not found."""
     begun, may_go_on = paused_scoring
     client, _ = serving(Limits(waiting=1))
     running = threading.Thread(target=send, args=[client, speech / "talk.wav"])
     running.start()
     assert begun.wait(PATIENCE)
     during = samples(client.get("/metrics").text)
-    assert during["nes2net_recordings_present", "running"] == 1
     may_go_on.set()
     running.join(PATIENCE)
     send(client, speech / "notes.txt")
     client.get("/heard/secret")
-    counts = samples(client.get("/metrics").text)
-    assert counts["nes2net_recordings_total", "scored"] == counts["nes2net_recordings_total", "NotDecoded"] == 1
-    assert counts["nes2net_recordings_present", "running"] == 0
-    assert counts["nes2net_audio_seconds_total",] == 10
-    assert counts["nes2net_waiting_seconds_count",] == counts["nes2net_scoring_seconds_count",] == 2
-    assert counts["nes2net_requests_total", "/api/score", "200"] == 1
-    assert counts["nes2net_requests_total", "/api/score", "422"] == 1
-    assert counts["nes2net_requests_total", "/heard/", "404"] == 1
+    return during, samples(client.get("/metrics").text)
+
+
+def test_metrics_count_the_recordings_that_are_being_scored(counts):
+    assert [count["nes2net_recordings_present", "running"] for count in counts] == [1, 0]
+
+
+def test_metrics_count_recordings_by_outcome_with_their_seconds(counts):
+    _, after = counts
+    assert after["nes2net_recordings_total", "scored"] == after["nes2net_recordings_total", "NotDecoded"] == 1
+    assert after["nes2net_audio_seconds_total",] == 10
+    assert after["nes2net_waiting_seconds_count",] == after["nes2net_scoring_seconds_count",] == 2
+
+
+def test_metrics_count_requests_by_address_and_status(counts):
+    _, after = counts
+    assert after["nes2net_requests_total", "/api/score", "200"] == 1
+    assert after["nes2net_requests_total", "/api/score", "422"] == 1
+    assert after["nes2net_requests_total", "/heard/", "404"] == 1
 
 
 @pytest.fixture
@@ -158,8 +170,11 @@ def log(small, speech, tmp_path, capsys):
     return capsys.readouterr().err
 
 
-def test_the_log_has_no_names_of_recordings_and_no_control_characters(log):
+def test_the_log_has_no_names_of_recordings(log):
     assert "secret" not in log
+
+
+def test_the_log_has_no_control_characters(log):
     assert "\x1b" not in log
 
 
@@ -183,7 +198,7 @@ def answers_of(client, path, **options):
     return schemas
 
 
-def test_the_description_has_every_route_of_programs(client):
+def test_the_openapi_description_has_the_routes_for_programs_alone(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert {path: list(methods) for path, methods in paths.items()} == {
         "/health": ["get"],
@@ -193,7 +208,7 @@ def test_the_description_has_every_route_of_programs(client):
     }
 
 
-def test_answers_have_what_the_description_says_and_nothing_else(serving, tmp_path, speech, calibration):
+def test_answers_have_what_the_openapi_description_says_and_nothing_else(serving, tmp_path, speech, calibration):
     client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
     for path in ("/health", "/api/info"):
         jsonschema.validate(client.get(path).json(), answers_of(client, path)[200])
