@@ -115,11 +115,11 @@ def test_if_a_seed_is_added_to_an_experiment_only_its_jobs_are_to_do(planned):
     assert all("seed3" in name for name in added)
 
 
-def test_other_overrides_make_all_jobs_anew(planned):
+def test_with_other_overrides_all_jobs_of_an_experiment_are_to_do(planned):
     assert "10 jobs, 0 done, 10 to do" in planned("train.lr=0.5")[5]
 
 
-def test_a_set_with_other_keys_is_only_evaluated_again(corpus, tmp_path, planned):
+def test_a_set_with_other_keys_is_evaluated_again_and_not_scored_again(corpus, tmp_path, planned):
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
     lines = planned(evaluate=[other_keys])
@@ -133,7 +133,7 @@ def test_scores_of_a_run_under_other_settings_are_scored_again(folder, planned):
     assert "10 jobs, 8 done, 2 to do" in planned()[5]
 
 
-def test_replaced_scores_are_only_scored_again_if_asked(folder, corpus, run):
+def test_scores_that_were_replaced_are_refused_or_with_overwrite_scored_again(folder, corpus, run):
     path = experiment_file(folder, corpus)
     scores = folder / "out/scores/seed2"
     shutil.copy(scores / "best2/wild.txt", scores / "best1/wild.txt")

@@ -93,7 +93,7 @@ def test_speaker_verification_scores_other_than_the_organisers_are_named(conditi
     assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
 
 
-def test_a_row_without_a_min_tdcf_does_not_depend_on_speaker_verification_scores(conditions_of, tiny):
+def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compared(conditions_of, tiny):
     tiny(asv_counts=ORGANISERS)
     assert conditions_of(ROW).differences == []
 
@@ -120,7 +120,9 @@ def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
         assert differences == [f"the architecture differs from asp_mlp: {difference}"]
 
 
-def test_of_options_that_weights_do_not_show_only_those_of_scoring_are_compared(conditions_of, tiny, small_model):
+def test_of_options_that_weights_do_not_show_those_of_scoring_are_compared_and_dropout_is_not(
+    conditions_of, tiny, small_model
+):
     tiny()
     row = replace(ROW, model="nes2net_x", frontend={**small_model["frontend"], "normalize": True})
     published = published_architectures(row)["nes2net_x"]

@@ -35,12 +35,12 @@ def test_overrides_of_the_command_come_on_top_of_those_of_the_file(tmp_path):
     assert (overrides["train.epochs"], overrides["train.batch_size"]) == (7, 4)
 
 
-def test_settings_of_slurm_may_come_from_the_command(tmp_path):
+def test_settings_of_slurm_from_the_command_replace_the_defaults(tmp_path):
     experiment = load_experiment(experiment_file(tmp_path, tmp_path), slurm=["partition=gpu", "minutes=5"])
     assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
 
 
-def test_a_recipe_beside_the_file_is_found(tmp_path):
+def test_a_recipe_beside_the_file_of_an_experiment_is_found(tmp_path):
     write(tmp_path / "mine.yaml", "name: mine\n")
     experiment = load_experiment(experiment_file(tmp_path, tmp_path, recipe="mine.yaml"))
     assert experiment.recipe == str(tmp_path / "mine.yaml")

@@ -1,4 +1,4 @@
-"""Reproduction on the tiny corpus: missing files, training, scoring, and the verdict."""
+"""Reproduction on the tiny corpus: missing files, training, scoring, and the verdict; a row is a published result."""
 
 import shutil
 from dataclasses import replace
@@ -197,12 +197,12 @@ def test_scores_of_another_checkpoint_are_not_reused(reproduce, checkpoint):
     assert "made by another run" in error
 
 
-def test_trials_that_a_row_excludes_are_not_evaluated(reproduce, checkpoint):
+def test_trials_that_a_published_result_excludes_are_not_evaluated(reproduce, checkpoint):
     out = reproduce(checkpoint=checkpoint, **WILD, exclude={"speaker": ["Speaker 0"]}).out
     assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out
 
 
-def test_a_row_without_a_published_mean_is_judged_only_by_the_best(reproduce, checkpoint):
+def test_without_a_published_mean_a_checkpoint_is_judged_only_by_the_best(reproduce, checkpoint):
     assert "mean over runs" not in reproduce(checkpoint=checkpoint, mean=None).out
 
 
@@ -226,7 +226,7 @@ def test_if_it_is_allowed_missing_files_leave_a_partial_result_without_a_verdict
     assert "no verdict, for" in out
 
 
-def test_only_the_same_architecture_gets_a_verdict(reproduce, checkpoint):
+def test_only_a_checkpoint_of_the_published_architecture_gets_a_verdict(reproduce, checkpoint):
     out = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM).out
     assert "against the published single best, 12.34 %: " in out
     out = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM, status=1).out
@@ -258,18 +258,20 @@ def released(monkeypatch, tmp_path):
         (3, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
     ],
 )
-def test_a_bare_file_is_only_judged_if_the_row_names_its_architecture(reproduce, released, num_logits, status, words):
-    """The nearest architecture is named otherwise."""
+def test_weights_without_a_record_are_only_judged_if_the_published_result_has_the_architecture(
+    reproduce, released, num_logits, status, words
+):
+    """If it has several, by the nearest one."""
     out = reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"], status=status).out
     assert words in out
 
 
-def test_a_bare_file_is_not_judged_by_a_row_without_a_released_checkpoint(reproduce, released):
+def test_weights_without_a_record_are_not_judged_if_no_checkpoint_was_released(reproduce, released):
     out = reproduce(checkpoint=released(1), model="tiny_one", released={}, status=1).out
     assert "- no checkpoint of this row was released, and this file records no training" in out
 
 
-def test_the_verdict_on_a_bare_file_says_that_it_may_not_be_the_released_one(reproduce, released):
+def test_the_verdict_on_weights_without_a_record_says_that_they_may_not_be_the_released_ones(reproduce, released):
     addresses = {"checkpoint": "https://files/1", "scores": "https://files/2"}
     out = reproduce(checkpoint=released(1), model="tiny_one", released=addresses).out
     assert "not checked: whether the checkpoint is the file that was released for this row" in out
@@ -331,7 +333,9 @@ def run_folder(reproduce, tiny_recipe, tmp_path):
     return folder
 
 
-def test_a_run_folder_gives_the_epoch_or_the_average_of_the_row(reproduce, run_folder, score_of):
+def test_of_a_run_folder_the_best_epoch_or_the_average_is_scored_as_the_published_result_says(
+    reproduce, run_folder, score_of
+):
     reproduce(checkpoint=run_folder, released={})
     (best,) = best_epochs(run_folder, 1, "val_loss_wo_aug")
     score_of(run_folder / f"epoch_{best}.pth", "out")
@@ -366,7 +370,7 @@ def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average
     assert f"- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
 
 
-def test_an_averaged_row_is_judged_by_an_average_as_published(reproduce, run_folder):
+def test_an_average_as_the_published_one_gets_a_verdict(reproduce, run_folder):
     average = average_run(run_folder, [1, 2, 3], "legacy").path
     out = reproduce(checkpoint=average, **AVERAGED).out
     assert f"\nthe published figure is of {AS_PUBLISHED}" in out

@@ -124,7 +124,7 @@ def test_a_call_is_not_resumed_after_a_restart_with_another_calibration_hop_or_s
     assert not resume(restart(**settings), first_lines, **start)[0]["resumed"]
 
 
-def test_a_state_that_is_too_old_is_not_resumed_but_removed(restart, call, tmp_path):
+def test_a_call_whose_saved_state_is_too_old_is_not_resumed_and_the_state_is_removed(restart, call, tmp_path):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     os.utime(path, (0, time.time() - saved_calls.MAX_AGE - 1))
@@ -132,7 +132,9 @@ def test_a_state_that_is_too_old_is_not_resumed_but_removed(restart, call, tmp_p
     assert state_files(tmp_path) == []
 
 
-def test_the_oldest_of_more_states_than_are_kept_is_removed(restart, call, tmp_path, monkeypatch):
+def test_a_server_that_starts_removes_the_oldest_of_more_saved_states_than_are_kept(
+    restart, call, tmp_path, monkeypatch
+):
     monkeypatch.setattr(saved_calls, "_MAX_FILES", 1)
     url = restart()
     interrupted(url, call)
@@ -188,12 +190,12 @@ def test_a_saved_state_has_only_counts_of_each_channel_and_not_the_name_of_the_s
     assert first_lines[0]["session"] not in str(path) + path.read_text()
 
 
-def test_only_the_owner_may_look_into_the_folder_of_states(restart, tmp_path):
+def test_only_the_owner_may_look_into_the_folder_of_saved_states(restart, tmp_path):
     restart()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
-def test_files_that_are_no_states_are_not_removed_from_the_folder(restart, tmp_path):
+def test_files_that_are_no_saved_states_are_not_removed_from_the_folder(restart, tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "call-notes.json").write_text("{}")
     os.utime(tmp_path / "state" / "call-notes.json", (0, 0))

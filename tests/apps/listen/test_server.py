@@ -153,7 +153,7 @@ def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     assert windows(lines + resumed)[:4] == expected(small, call[0, :FIRST])[:4]
 
 
-def test_a_call_lost_for_longer_than_it_is_remembered_begins_again(serve, call, monkeypatch):
+def test_a_call_lost_for_longer_than_it_is_remembered_begins_again(serve, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
     with connect(url) as client:
@@ -255,7 +255,8 @@ def test_connections_that_say_nothing_do_not_cut_off_a_call_under_way(serve, sma
         assert windows(lines + rest(client)) == expected(small, call[0])
 
 
-def test_a_connection_counts_as_served_until_it_is_closed(serve, call, monkeypatch):
+def test_a_connection_of_a_call_is_listed_as_served_until_it_is_closed(serve, call, monkeypatch):
+    """The listener may cut off connections that are not."""
     close = ServerConnection.close
     were_served = []
 

@@ -89,8 +89,9 @@ def test_reports_on_the_same_recording_differ_only_in_their_time(report):
     assert " UTC" not in pages[0]
 
 
-def test_a_report_names_and_shades_a_fake_part_of_a_recording(report, report_folder, workdir):
-    """The part is loud, and the detector takes loud speech for fake."""
+@pytest.fixture
+def page_on_a_fake_part(report, report_folder, workdir):
+    """The report on a recording with a loud part, by a detector that takes loud speech for fake."""
     detector = loud_is_fake.detector()
     detector.save("loud.pth")
     soundfile.write("part.wav", loud_is_fake.recording(20.0, [(8.0, 12.0)]), 16000)
@@ -101,11 +102,17 @@ def test_a_report_names_and_shades_a_fake_part_of_a_recording(report, report_fol
     scored_by = replace(calibration.scored_by, fingerprint=detector.fingerprint())
     weight = 9 / (median - lowest_median)
     replace(calibration, weights=(weight,), offset=3 - weight * median, scored_by=scored_by).save("part.json")
-    page = report("--calibration part.json", "part.wav", workdir / "loud.pth")
-    text = text_of(page)
+    return report("--calibration part.json", "part.wav", workdir / "loud.pth")
+
+
+def test_a_report_names_a_fake_part_of_a_recording(page_on_a_fake_part):
+    text = text_of(page_on_a_fake_part)
     assert "takes a part of the recording for a fake" in text
     assert "0:08 to 0:12 speaks against bona fide" in text
-    assert page.count("fill: #c2410c; opacity: 0.2") == 3
+
+
+def test_a_report_shades_a_fake_part_of_a_recording(page_on_a_fake_part):
+    assert page_on_a_fake_part.count("fill: #c2410c; opacity: 0.2") == 3
 
 
 def test_a_report_without_a_calibration_has_no_answer_but_the_command_to_calibrate(report):
@@ -131,7 +138,7 @@ def test_a_report_asks_for_a_channel_if_they_differ_and_none_is_chosen(report, t
     assert "its 2 channels differ" not in text
 
 
-def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp_path, report_folder):
+def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp_path):
     detector = loud_is_fake.detector()
     detector.save(tmp_path / "segments.pth", **detector.provenance.to_dict())
     soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)

@@ -32,11 +32,18 @@ def test_a_shard_is_read_in_pieces_with_the_same_recordings_from_a_disk_and_a_st
     assert [row["content"] for row in remote] == list(RECORDINGS.values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_recordings_of_a_shard_have_the_ids_of_the_corpus_and_their_labels(tmp_path, kind):
-    (shard,) = shards_of(write_shard(tmp_path / f"x{kind}", RECORDINGS))
-    rows = rows_of(pieces_of(shard, 4, 2))
+@pytest.fixture(params=KINDS)
+def rows(request, tmp_path):
+    """What is read of a shard of each kind."""
+    (shard,) = shards_of(write_shard(tmp_path / f"x{request.param}", RECORDINGS))
+    return rows_of(pieces_of(shard, 4, 2))
+
+
+def test_recordings_of_a_shard_have_the_ids_of_the_corpus_of_shards(rows, tmp_path):
     assert [row["id"] for row in rows] == [trial.id for trial in shards.CORPUS.trials(tmp_path)]
+
+
+def test_recordings_of_a_shard_have_their_labels(rows):
     assert [str(row["label"]) for row in rows] == ["0", "1"] * 5
 
 

@@ -34,7 +34,7 @@ def test_shards_differ_from_before_once_their_file_or_a_listed_recording_is_chan
     assert shards_of(listed) != before
 
 
-def test_shards_behind_a_url_are_found_by_folder_or_pattern(tmp_path):
+def test_shards_behind_a_url_are_found_by_folder_or_pattern():
     memory = fsspec.filesystem("memory")
     memory.pipe({"/set/data/0.parquet": b"a", "/set/data/1.tar": b"b", "/set/README.md": b"c"})
     try:
@@ -77,7 +77,7 @@ def test_a_folder_of_recordings_is_a_shard(tmp_path):
         ("a.txt", "a\tb\tc", r"a.txt, line 1: expected a path or URL.*found 'a\\tb\\tc'"),
     ],
 )
-def test_sources_without_readable_recordings_are_refused(tmp_path, name, content, message):
+def test_sources_without_recordings_that_can_be_read_are_refused_with_a_reason(tmp_path, name, content, message):
     if content is not None:
         write(tmp_path / name, content)
     with input_error(message):

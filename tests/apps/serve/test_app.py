@@ -234,7 +234,7 @@ def test_the_server_removes_files_for_the_player_by_itself(serving, monkeypatch)
 
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])
-def test_while_as_many_uploads_come_as_can_wait_others_are_refused(serving, path):
+def test_others_are_refused_only_while_as_many_uploads_come_as_can_wait(serving, path):
     client, _ = serving(Limits(max_size=2, waiting=1))
     connections = [begun(client, 1_000_000, bytes(1000), path) for _ in range(2)]
 

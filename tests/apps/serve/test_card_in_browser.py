@@ -29,7 +29,7 @@ def downloaded(page, name):
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
-def test_names_of_files_are_shown_as_text(page, client, speech):
+def test_names_of_files_are_shown_as_text(page, client):
     name = "<img src=x onerror=alert(1)>,=1+1.wav"
     drop(page, client, (name, wav()), ("=1+1.txt", b"no samples"))
     page.wait_for_selector("#table tr:nth-child(2)")

@@ -108,7 +108,7 @@ def test_as_many_recordings_are_scored_at_once_as_there_are_workers_with_their_s
     assert scores == [small.score(speech / "talk.wav")] * 2
 
 
-def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder):
+def test_an_unfit_recording_has_a_reason_in_place_of_a_decision(small, calibration, tmp_path, folder):
     desk = Desk(small, folder, decider=Decider(calibration))
     for path, reason in write_unfit(tmp_path).items():
         row = desk.score(path, path.name).row()

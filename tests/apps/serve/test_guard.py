@@ -90,7 +90,7 @@ def test_a_form_with_an_invalid_boundary_is_refused(boundary):
     assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200
 
 
-def test_the_guard_passes_errors_of_the_application_on():
+def test_an_error_of_the_application_goes_through_the_guard():
     app = Starlette(routes=[Route("/", lambda request: 1 / 0)])
     app.add_middleware(Guard, names=[], admit=lambda *_: nullcontext(Admitted()))
     with pytest.raises(ZeroDivisionError):

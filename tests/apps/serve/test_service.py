@@ -81,11 +81,13 @@ def stopping(serving, speech, paused_scoring):
     scored()
 
 
-def test_a_stopping_service_is_not_healthy_and_refuses_recordings(stopping, speech):
-    client, _ = stopping
-    health = client.get("/health")
-    refused = send(client, speech / "talk.wav")
+def test_a_stopping_service_says_so_when_it_is_asked_for_its_health(stopping):
+    health = stopping[0].get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
+
+
+def test_a_stopping_service_refuses_recordings(stopping, speech):
+    refused = send(stopping[0], speech / "talk.wav")
     assert refused.status_code == 503
     assert "being stopped" in refused.json()["error"]
 
@@ -103,7 +105,7 @@ def test_a_stopping_service_ends_after_the_recording_that_it_scores(stopping, sm
     wait(is_gone)
 
 
-def test_a_service_that_waits_to_finish_after_a_sigterm_ends_by_the_second(small, tmp_path, monkeypatch):
+def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second_one(small, tmp_path, monkeypatch):
     from nes2net.apps.serve.server import _Server, uvicorn_config
 
     monkeypatch.setattr(logging.Logger, "setLevel", lambda *_: None)
@@ -178,7 +180,7 @@ def test_the_log_has_no_control_characters(log):
     assert "\x1b" not in log
 
 
-def test_the_log_is_json_lines_of_one_event_each(log):
+def test_the_log_has_a_line_of_json_with_the_facts_of_each_event(log):
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message"]
     assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
