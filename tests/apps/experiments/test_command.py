@@ -56,14 +56,16 @@ def planned(folder, corpus, run):
     return lines
 
 
-def test_the_table_of_a_finished_experiment_is_complete_and_has_the_page_of_each_report(done):
+def test_the_table_of_a_finished_experiment_says_that_it_is_complete(done):
+    assert read_json(done / "out/table.json")["complete"]
+
+
+def test_each_page_of_a_report_that_the_table_names_exists(done):
     out = done / "out"
-    result = read_json(out / "table.json")
-    assert result["complete"]
-    assert all((out / measurement["page"]).is_file() for measurement in result["measured"])
+    assert all((out / measurement["page"]).is_file() for measurement in read_json(out / "table.json")["measured"])
 
 
-def test_the_table_has_the_best_and_the_mean_over_seeds(done):
+def test_the_table_has_the_best_and_the_mean_eer_over_seeds(done):
     out = done / "out"
     table = read_json(out / "table.json")["tables"][0]
     for row, average in zip(table["rows"], ("best1", "best2")):
@@ -74,7 +76,7 @@ def test_the_table_has_the_best_and_the_mean_over_seeds(done):
         assert row["mean"]["value"] == pytest.approx(sum(eers) / 2)
 
 
-def test_the_table_says_that_the_trials_are_not_the_official_ones(done):
+def test_the_table_in_html_latex_and_markdown_says_that_the_trials_are_not_the_official_ones(done):
     for suffix in ("html", "tex", "md"):
         assert "wild: not the official trials of In-the-Wild" in (done / f"out/table.{suffix}").read_text()
 
@@ -97,20 +99,27 @@ def test_finished_jobs_of_an_experiment_are_not_done_again(folder, corpus, monke
     assert files(folder / "out") == before
 
 
-def test_only_jobs_of_a_new_seed_and_of_a_lost_report_are_to_do(folder, planned):
+def to_do(lines):
+    """The names of the jobs that a dry run lists as to do."""
+    return [line.split("  ")[0] for line in lines[6:] if line.endswith("to do")]
+
+
+def test_if_one_report_of_an_experiment_is_lost_only_its_evaluation_is_to_do(folder, planned):
     (folder / "out/reports/seed1/best1/wild.json").unlink()
-    lines = planned(seeds=[1, 2, 3])
-    lost_report, *added = [line.split("  ")[0] for line in lines[6:] if line.endswith("to do")]
-    assert lost_report == "evaluate seed1 best1 wild"
+    assert to_do(planned()) == ["evaluate seed1 best1 wild"]
+
+
+def test_if_a_seed_is_added_to_an_experiment_only_its_jobs_are_to_do(planned):
+    added = to_do(planned(seeds=[1, 2, 3]))
     assert len(added) == 5
-    assert all("seed3" in line for line in added)
+    assert all("seed3" in name for name in added)
 
 
-def test_other_overrides_make_all_jobs_anew(planned):
+def test_with_other_overrides_all_jobs_of_an_experiment_are_to_do(planned):
     assert "10 jobs, 0 done, 10 to do" in planned("train.lr=0.5")[5]
 
 
-def test_a_set_with_other_keys_is_only_evaluated_again(corpus, tmp_path, planned):
+def test_a_set_with_other_keys_is_evaluated_again_and_not_scored_again(corpus, tmp_path, planned):
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
     lines = planned(evaluate=[other_keys])
@@ -118,13 +127,13 @@ def test_a_set_with_other_keys_is_only_evaluated_again(corpus, tmp_path, planned
 
 
 def test_scores_of_a_run_under_other_settings_are_scored_again(folder, planned):
-    """Its checkpoint has the same name."""
+    """The record says with which learning rate their checkpoint was trained, whose name is the same."""
     record = folder / "out/scores/seed2/best1/wild.txt.json"
     record.write_text(record.read_text().replace("_lr0.01_", "_lr0.5_"))
     assert "10 jobs, 8 done, 2 to do" in planned()[5]
 
 
-def test_replaced_scores_are_only_scored_again_if_asked(folder, corpus, run):
+def test_scores_that_were_replaced_are_refused_or_with_overwrite_scored_again(folder, corpus, run):
     path = experiment_file(folder, corpus)
     scores = folder / "out/scores/seed2"
     shutil.copy(scores / "best2/wild.txt", scores / "best1/wild.txt")
@@ -154,7 +163,6 @@ def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_
 
     monkeypatch.setattr(jobs, "score_corpus", interrupted)
     run(path, status=75)
-    assert not (tmp_path / "out/table.json").exists()
     assert (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
     # two scorings, one of them begun twice
     run(path)
@@ -179,7 +187,7 @@ def test_an_unexpected_error_fails_only_its_job(folder, corpus, run):
     assert (folder / "out/reports/seed2/best2/wild.json").is_file()
 
 
-def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
+def test_all_files_that_an_experiment_lacks_are_listed_before_anything_begins(corpus, tmp_path, run):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     error = run(path, "--set", f"data={tmp_path / 'none'}", "train.init_from=none.pth", status=2).err
     assert len([line for line in error.splitlines() if line.startswith("  - ")]) == 10
@@ -196,7 +204,7 @@ def test_with_allow_missing_a_set_without_data_is_left_unmeasured(corpus, tmp_pa
     assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
 
 
-def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowed(corpus, tmp_path, run):
+def test_an_unreadable_recording_fails_its_set_unless_a_partial_result_is_allowed(corpus, tmp_path, run):
     shutil.copytree(corpus, tmp_path / "data")
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}

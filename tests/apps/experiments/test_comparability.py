@@ -70,7 +70,7 @@ def test_numbers_of_trials_other_than_the_official_ones_are_named(conditions_of,
     assert difference == f"the trials are not the official ones of Tiny LA, phase eval: {numbers}"
 
 
-def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corpus):
+def test_trials_of_a_corpus_without_official_numbers_are_listed_as_not_checked(tmp_path, register_corpus):
     register_corpus("tiny", replace(generic.CORPUS, title="Mine"))
     keys = write(tmp_path / "list.csv", "path,label\na.wav,real\nb.wav,fake\n")
     evaluation = evaluate_systems("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
@@ -93,12 +93,13 @@ def test_speaker_verification_scores_other_than_the_organisers_are_named(conditi
     assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
 
 
-def test_a_row_without_a_min_tdcf_does_not_depend_on_speaker_verification_scores(conditions_of, tiny):
+def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compared(conditions_of, tiny):
     tiny(asv_counts=ORGANISERS)
     assert conditions_of(ROW).differences == []
 
 
 def test_the_official_numbers_of_speaker_verification_scores_are_those_of_the_organisers_files(shared, tmp_path):
+    """Of ASVspoof 2019 LA, for each phase."""
     for phase, counts in asvspoof2019_la.CORPUS.asv_counts.items():
         name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
         source = shared / "real" / "scores" / "asvspoof2019_la" / f"{name}.xz"
@@ -119,7 +120,9 @@ def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
         assert differences == [f"the architecture differs from asp_mlp: {difference}"]
 
 
-def test_of_options_that_weights_do_not_show_only_those_of_scoring_are_compared(conditions_of, tiny, small_model):
+def test_of_options_that_weights_do_not_show_those_of_scoring_are_compared_and_dropout_is_not(
+    conditions_of, tiny, small_model
+):
     tiny()
     row = replace(ROW, model="nes2net_x", frontend={**small_model["frontend"], "normalize": True})
     published = published_architectures(row)["nes2net_x"]
@@ -133,7 +136,7 @@ def test_of_options_that_weights_do_not_show_only_those_of_scoring_are_compared(
 
 
 @pytest.mark.parametrize("recipe", sorted({row.recipe for row in published_rows() if row.recipe}))
-def test_every_recipe_trains_the_architecture_of_its_rows(recipe, tmp_path, evaluation):
+def test_every_recipe_of_published_results_trains_their_architecture(recipe, tmp_path, evaluation):
     rows = [row for row in published_rows() if row.recipe == recipe]
     for row in {(*row.overrides, *row.models, str(row.frontend)): row for row in rows}.values():
         config = built(load_recipe(REPOSITORY / recipe, row.overrides).model)

@@ -14,6 +14,7 @@ from nes2net.apps.experiments.plan import plan_experiment
 
 
 def test_a_place_is_read_from_the_command_before_the_environment_before_the_file(tmp_path, monkeypatch):
+    """A place is a folder that the file of an experiment names as `${NAME}`."""
     path = experiment_file(tmp_path, Path("of_file"))
     assert load_experiment(path).evaluate[0].root == "of_file/release_in_the_wild"
     monkeypatch.setenv("data", "of_environment")
@@ -34,12 +35,12 @@ def test_overrides_of_the_command_come_on_top_of_those_of_the_file(tmp_path):
     assert (overrides["train.epochs"], overrides["train.batch_size"]) == (7, 4)
 
 
-def test_settings_of_slurm_may_come_from_the_command(tmp_path):
+def test_settings_of_slurm_from_the_command_replace_the_defaults(tmp_path):
     experiment = load_experiment(experiment_file(tmp_path, tmp_path), slurm=["partition=gpu", "minutes=5"])
     assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
 
 
-def test_a_recipe_beside_the_file_is_found(tmp_path):
+def test_a_recipe_beside_the_file_of_an_experiment_is_found(tmp_path):
     write(tmp_path / "mine.yaml", "name: mine\n")
     experiment = load_experiment(experiment_file(tmp_path, tmp_path, recipe="mine.yaml"))
     assert experiment.recipe == str(tmp_path / "mine.yaml")
@@ -48,7 +49,13 @@ def test_a_recipe_beside_the_file_is_found(tmp_path):
 def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
     hub = {"corpus": "hub:OWNER/set", "split": "eval"}
     (evaluated,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
-    assert (evaluated.title, evaluated.root, evaluated.samples) == ("hub-OWNER-set", ".", None)
+    assert evaluated.root == "."
+
+
+def test_the_title_of_a_data_set_of_the_hub_can_be_the_name_of_a_file(tmp_path):
+    hub = {"corpus": "hub:OWNER/set", "split": "eval"}
+    (evaluated,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
+    assert evaluated.title == "hub-OWNER-set"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
     ],
     ids=str,
 )
-def test_an_impossible_value_in_the_file_is_refused_by_the_name_of_the_file(tmp_path, changes, problem):
+def test_a_mistake_in_the_file_of_an_experiment_is_refused_with_the_file_and_a_reason(tmp_path, changes, problem):
     path = experiment_file(tmp_path, tmp_path, **changes)
     with input_error() as caught:
         load_experiment(path)
@@ -69,21 +76,27 @@ def test_an_impossible_value_in_the_file_is_refused_by_the_name_of_the_file(tmp_
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts/demonstration/experiment.yaml"],
+@pytest.fixture(
+    params=[*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts/demonstration/experiment.yaml"],
     ids=lambda p: p.stem,
 )
-def test_packaged_experiments_can_be_planned(path, tmp_path):
-    """Their recipes, corpora and keys exist."""
-    experiment = load_experiment(path)
-    plan = plan_experiment(experiment, tmp_path)
-    assert len(plan.runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
-    assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
+def experiment(request):
+    """Each experiment of this repository."""
+    return load_experiment(request.param)
 
 
-def test_packaged_experiments_have_the_averages_protocols_and_seeds_of_the_papers():
-    """arXiv 2504.05657, by /configs: averages as published, In-the-Wild whole and in train mode."""
+def test_an_experiment_of_this_repository_has_a_run_for_each_grid_point_and_seed(experiment, tmp_path):
+    runs = plan_experiment(experiment, tmp_path).runs
+    assert len(runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
+
+
+def test_an_experiment_of_this_repository_trains_on_data_in_its_folder_of_data_alone(experiment, tmp_path):
+    runs = plan_experiment(experiment, tmp_path).runs
+    assert {corpus.root for run in runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
+
+
+def test_the_packaged_experiment_of_nes2net_x_has_the_averages_of_the_paper():
+    """arXiv 2504.05657, with averages as its code makes them."""
     experiment = load_experiment("nes2net_x_2019")
     assert [(row.best, row.mode) for row in experiment.averages] == [
         (1, "mean"),
@@ -91,6 +104,13 @@ def test_packaged_experiments_have_the_averages_protocols_and_seeds_of_the_paper
         (5, "legacy"),
         (1, "mean"),
     ]
-    assert [row.protocol for row in experiment.evaluate] == [None, None, "full"]
-    assert [row.legacy_train_mode for row in experiment.evaluate] == [False, False, True]
+
+
+def test_the_packaged_experiment_of_nes2net_x_scores_only_in_the_wild_whole_and_in_train_mode():
+    """As the code of arXiv 2504.05657 does."""
+    modes = [(row.protocol, row.legacy_train_mode) for row in load_experiment("nes2net_x_2019").evaluate]
+    assert modes == [(None, False), (None, False), ("full", True)]
+
+
+def test_the_packaged_experiment_on_ctrsvdd_has_the_seeds_of_the_published_configurations():
     assert load_experiment("nes2net_ctrsvdd").seeds == [4, 42, 420]

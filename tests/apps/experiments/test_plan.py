@@ -1,5 +1,6 @@
 """The runs and jobs of an experiment."""
 
+import pytest
 from builders import input_error
 from builders.experiments import experiment_file
 
@@ -18,13 +19,23 @@ def test_every_recipe_of_a_grid_is_run(tmp_path):
     assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
 
 
-def test_every_value_of_a_grid_is_run_in_a_folder_of_its_name(tmp_path):
+@pytest.fixture
+def grid_runs(tmp_path):
     grid = {"train.weight_decay": [0.1], "model.aggregation": ["last", {"name": "weighted_sum"}]}
-    plan = planned(tmp_path, grid=grid, seeds=[1])
+    return planned(tmp_path, grid=grid, seeds=[1]).runs
+
+
+def test_every_value_of_a_grid_is_run(grid_runs):
+    assert [run.recipe.model["aggregation"]["name"] for run in grid_runs] == ["last", "weighted_sum"]
+
+
+def test_each_run_of_a_grid_is_named_by_its_values(grid_runs):
     points = ["weight_decay 0.1, aggregation last", 'weight_decay 0.1, aggregation {"name": "weighted_sum"}']
-    assert [run.point for run in plan.runs] == points
-    assert [run.recipe.model["aggregation"]["name"] for run in plan.runs] == ["last", "weighted_sum"]
-    first, second = (run.folder.name for run in plan.runs)
+    assert [run.point for run in grid_runs] == points
+
+
+def test_the_folder_of_each_run_of_a_grid_has_its_values_in_its_name(grid_runs):
+    first, second = (run.folder.name for run in grid_runs)
     assert first.endswith("_seed1_weight_decay0.1_aggregationlast")
     assert "_seed1_weight_decay0.1_aggregation-name-weighted" in second
 
@@ -46,7 +57,7 @@ CORPORA = {"data.corpora": [LA, WILD, GENERIC], "data.root": None}
 SETS = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
 
 
-def test_each_corpus_is_left_out_in_turn(tmp_path):
+def test_with_leave_one_out_each_training_corpus_is_omitted_and_tested_in_turn(tmp_path):
     plan = planned(tmp_path, overrides=CORPORA, leave_one_out=True, evaluate=SETS, averages=[1])
     names = [f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)]
     assert [run.name for run in plan.runs] == names

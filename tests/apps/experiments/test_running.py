@@ -40,7 +40,7 @@ def test_a_task_begins_after_the_one_that_it_needs(logs):
     assert int(logs["a"][1]) < int(logs["a_then"][1])
 
 
-def test_each_process_has_one_of_the_gpus(logs):
+def test_each_process_sees_one_of_the_given_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
     assert logs["a"][0] == "4"
 
@@ -54,7 +54,7 @@ def test_no_log_is_written_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_reaches_every_running_process(tmp_path, number, error):
+def test_a_signal_ends_a_run_after_each_process_got_it_and_before_another_begins(tmp_path, number, error):
     handler = "lambda *_: (print('saved', flush=True), os._exit(75))"
     text = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('ready', flush=True)"
     command = python(f"{text}; time.sleep({PATIENCE})")

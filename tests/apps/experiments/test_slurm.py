@@ -63,7 +63,7 @@ def test_tasks_are_submitted_as_arrays_that_wait_for_one_another(submitted, clus
     assert awaited == [[], ["afterok:100_0"], ["afterok:100_1"], [all_before]]
 
 
-def test_jobs_have_the_settings_of_the_experiment(submitted, cluster):
+def test_sbatch_gets_the_slurm_settings_of_the_experiment_for_each_job(submitted, cluster):
     submitted()
     options = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
     for script in cluster[0].glob("sbatch_*"):
@@ -71,7 +71,7 @@ def test_jobs_have_the_settings_of_the_experiment(submitted, cluster):
         assert all(f"#SBATCH --{option}\n" in text for option in options.split())
 
 
-def test_only_failed_jobs_are_submitted_again(submitted, cluster):
+def test_failed_jobs_are_submitted_again_and_queued_ones_are_not(submitted, cluster):
     programs, set_state = cluster
     jobs = submitted()
     assert submitted() == jobs  # all are queued
@@ -87,7 +87,7 @@ def test_a_failed_command_fails_its_job():
         TaskCommand([sys.executable, "-c", "raise SystemExit(3)"])()
 
 
-def test_a_command_whose_time_is_over_is_queued_again(tmp_path):
+def test_a_command_whose_time_is_over_may_save_and_is_queued_again(tmp_path):
     saved = "import signal, sys; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'w').write('saved') and 75)); "
     words = [sys.executable, "-c", f"{saved}print('ready', flush=True); signal.pause()", str(tmp_path / "saved")]
     running = TaskCommand(words)
@@ -106,5 +106,3 @@ def test_submitit_runs_every_job_of_an_experiment_on_this_machine(corpus, tmp_pa
     words = ["experiment", "run", path, "--out", tmp_path / "out", "--workers", 0, "--device", "cpu", "--on", "slurm"]
     python("-m", "nes2net", *words, cwd=REPOSITORY)
     assert read_json(tmp_path / "out/table.json")["complete"]
-    jobs = read_json(tmp_path / "out/slurm/jobs.json")["jobs"]
-    assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

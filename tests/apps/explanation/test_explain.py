@@ -35,20 +35,18 @@ def explanation(method):
     return explained_tone(method)
 
 
-def test_the_relevance_is_where_the_cue_is(explanation):
+def test_the_relevance_is_at_the_time_and_in_the_band_of_the_tone_and_towards_spoof(explanation):
     (stretch, *_), (band, *_) = explanation.relevance.stretches(), explanation.relevance.strongest_bands()
     assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11)
     assert band[:2] == (3000, 3500)
-    # towards spoof
     assert stretch.relevance < 0
     assert band.relevance < 0
-    assert explanation.relevance.cells.shape == (16, 10)
     bands, bins = np.unravel_index(np.argsort(explanation.relevance.cells, axis=None)[:2], (16, 10))
     assert {*bands} <= {6, 7}
     assert {*bins} <= {4, 5}
 
 
-def test_the_checks_find_that_the_relevant_parts_matter_more_than_random_ones(explanation):
+def test_the_checks_find_that_relevant_parts_change_the_score_more_than_random_ones(explanation):
     for check in explanation.checks:
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
@@ -56,7 +54,7 @@ def test_the_checks_find_that_the_relevant_parts_matter_more_than_random_ones(ex
         assert 0 < check.mean_random_change < max(check.random_changes)
 
 
-def test_the_relevance_does_not_depend_on_the_batch_size(explanation, method):
+def test_the_relevance_over_time_does_not_depend_on_the_batch_size(explanation, method):
     again = explained_tone(method, batch_size=3)
     np.testing.assert_allclose(again.relevance.over_time, explanation.relevance.over_time, atol=1e-4)
 
@@ -74,14 +72,22 @@ def transformer():
     return small_transformer()
 
 
-def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_baseline(transformer):
-    """Over time and over bands it is the sum of the cells."""
+@pytest.fixture
+def by_integrated_gradients(transformer):
     samples = hears_a_tone.recording(0.1, seconds=0.5)
-    explanation = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
-    cells = explanation.relevance.cells
+    return explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
+
+
+def test_relevance_by_integrated_gradients_over_time_and_over_bands_is_the_sum_of_its_cells(by_integrated_gradients):
+    relevance = by_integrated_gradients.relevance
+    np.testing.assert_allclose(relevance.over_time, relevance.cells.sum(0), rtol=1e-9)
+    np.testing.assert_allclose(relevance.over_bands, relevance.cells.sum(1), rtol=1e-9)
+
+
+def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_baseline(by_integrated_gradients):
+    """What is left is told as unexplained."""
+    explanation = by_integrated_gradients
     total = explanation.relevance.cells.sum()
-    np.testing.assert_allclose(explanation.relevance.over_time, cells.sum(0), rtol=1e-9)
-    np.testing.assert_allclose(explanation.relevance.over_bands, cells.sum(1), rtol=1e-9)
     assert total == pytest.approx(explanation.difference, rel=0.02, abs=1e-4)
     assert explanation.unexplained == pytest.approx(explanation.difference - total)
     assert abs(explanation.difference) > 1e-3  # there was something to add up
@@ -93,10 +99,9 @@ def test_the_explained_part_has_the_given_start_and_duration():
     explanation = explained(detector, samples, start=0.3, duration=0.5, draws=1)
     assert (explanation.start, explanation.duration) == pytest.approx((0.3, 0.5), abs=0.02)
     assert explanation.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
-    assert explanation.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
-def test_a_short_recording_is_repeated_as_in_scoring():
+def test_a_short_recording_is_repeated_for_its_score_and_explained_once():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
     repeated = explained(detector, samples, num_samples=24000, draws=1)
@@ -105,8 +110,7 @@ def test_a_short_recording_is_repeated_as_in_scoring():
     assert repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
-def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
-    """It has the relevance of time and bands that stays."""
+def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_removed():
     shown = []
     counts = []
     options = {
@@ -141,7 +145,7 @@ def test_small_blocks_at_the_edges_get_as_much_of_a_large_block_as_the_others(sh
     assert cells.min() >= cells.max() / 2
 
 
-def test_removed_bands_leave_the_others_unchanged():
+def test_a_recording_with_removed_cells_lacks_only_their_band():
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
     cells = np.zeros((2, 16, 10), bool)
@@ -159,7 +163,7 @@ def test_everything_removed_by_silence_is_silent():
     assert silent.abs().max() < 1e-6
 
 
-def test_settings_by_which_a_recording_cannot_be_explained_are_refused():
+def test_settings_by_which_a_recording_cannot_be_explained_are_refused_with_a_reason():
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording()
     for message, options in {
@@ -179,8 +183,8 @@ def test_at_most_30_s_are_explained_at_once():
         explained(hears_a_tone.detector(), np.tile(hears_a_tone.recording(), 31))
 
 
-def test_gradients_of_recurrent_layers_are_computed_in_training_mode_without_dropout(monkeypatch):
-    """cuDNN computes no others; the mode and the dropout are restored."""
+def test_recurrent_layers_are_in_training_mode_without_dropout_only_for_their_gradients(monkeypatch):
+    """cuDNN computes gradients in no other mode."""
     forward = torch.nn.LSTM.forward
 
     def ruled(self, x, state=None):

@@ -7,7 +7,7 @@ from builders.small_parts import AGGREGATIONS, BACKENDS
 from conftest import seeded_detector
 
 from nes2net import create_aggregation, create_backend
-from nes2net.apps.explanation.layers import weigh_layers
+from nes2net.apps.explanation.layers import Layers, weigh_layers
 from nes2net.apps.explanation.subject import Subject
 from nes2net.models import registry
 
@@ -25,28 +25,27 @@ def aggregation_of(name):
 
 
 @pytest.mark.parametrize("name", sorted({*registry.aggregations.names()} - {"last"}))
-def test_no_layer_weight_of_an_aggregation_is_negative(name):
+def test_an_aggregation_gives_each_layer_a_weight_that_is_not_negative(name):
     weights = aggregation_of(name).layer_weights(states(5))
     assert weights.shape == (2, 5)
     assert (weights >= 0).all()
 
 
 @pytest.mark.parametrize("name", ["sea", "weighted_sum"])
-def test_the_feature_map_is_the_sum_of_the_layers_by_their_weights(name):
+def test_sea_and_the_weighted_sum_add_up_the_layers_by_their_weights(name):
     aggregation = aggregation_of(name)
     weights = aggregation.layer_weights(states(5))
     torch.testing.assert_close(aggregation(states(5)), merged(weights, states(5)))
 
 
 @pytest.mark.parametrize("name", ["weighted_sum", "moe"])
-def test_layer_weights_add_up_to_1(name):
+def test_layer_weights_of_the_weighted_sum_and_of_moe_add_up_to_1(name):
     weights = aggregation_of(name).layer_weights(states(5))
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
 
 
 @pytest.mark.parametrize("name", ["asp_cosine", "attm_lstm", "sls"])
-def test_only_the_state_that_a_backend_does_not_read_has_weight_0(name):
-    """These read all states but the first."""
+def test_a_backend_that_does_not_read_the_first_hidden_state_gives_it_alone_the_weight_0(name):
     backend = create_backend(name, feature_dim=32, num_layers=4, **BACKENDS[name]).eval()
     weights = backend.layer_weights(states(5))
     assert (weights == 0).tolist() == [[True, False, False, False, False]] * 2
@@ -70,17 +69,18 @@ def subject_of(config):
     return Subject(seeded_detector(config), noise.astype(np.float32) / 10)
 
 
-def test_the_share_of_a_layer_is_that_of_its_gate_times_its_size(small_model):
+def test_the_share_of_a_layer_is_that_of_its_gate_times_its_root_mean_square(small_model):
     subject = subject_of({**small_model, "aggregation": "sea"})
     detector = subject.detector
-    layers = weigh_layers(subject)
     with torch.inference_mode():
         hidden_states = detector.hidden_states(subject.waveform[None])
         gates = detector.aggregation.layer_weights(hidden_states)[0]
-    np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
     sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
-    np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)
-    assert layers.strongest()[0] == int(np.argmax(sizes))
+    np.testing.assert_allclose(weigh_layers(subject).shares, np.array(sizes) / sum(sizes), rtol=1e-5)
+
+
+def test_the_strongest_layers_are_the_three_with_the_largest_shares_the_largest_first():
+    assert Layers(np.ones(4), np.array([0.1, 0.2, 0.4, 0.3])).strongest() == [2, 3, 1]
 
 
 def test_a_detector_of_the_last_layer_weighs_no_layers(small_model):
@@ -91,4 +91,3 @@ def test_both_states_of_a_front_end_of_one_layer_are_weighed(small_model):
     frontend = {**small_model["frontend"], "encoder_layers": 1}
     layers = weigh_layers(subject_of({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}))
     assert layers.weights.shape == (2,)
-    assert layers.shares.sum() == pytest.approx(1)

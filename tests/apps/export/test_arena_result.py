@@ -37,16 +37,28 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_result_of_a_set_with_both_classes_has_its_eer_and_the_address_and_digest_of_its_scores(home, output):
+@pytest.fixture
+def result_folder(home, output):
+    """What is written for a set with both classes."""
     cache_set(home, SET, [1, 0, 1, 0])
     output(f"export system --to arena --scores scores.txt --corpus {SET}")
-    folder = home / "system" / ".eval_results" / "SpeechAntiSpoofingBenchmarks" / "Tiny"
-    result = yaml.safe_load((folder / "result.yaml").read_text())
+    return home / "system" / ".eval_results" / "SpeechAntiSpoofingBenchmarks" / "Tiny"
+
+
+def result_in(folder):
+    return yaml.safe_load((folder / "result.yaml").read_text())
+
+
+def test_the_result_of_a_set_with_both_classes_is_the_eer_of_the_revision_that_was_scored(result_folder):
+    result = result_in(result_folder)
     assert result["dataset"] == {"id": "SpeechAntiSpoofingBenchmarks/Tiny", "revision": COMMIT, "split": "test"}
     assert result["scores"] == {"eer_percent": 0.0, "n_trials": 4, "n_skipped": 0}
-    scores = (folder / "scores.txt").read_bytes()
+
+
+def test_the_result_of_a_set_has_the_address_and_the_digest_of_the_scores_beside_it(result_folder):
+    scores = (result_folder / "scores.txt").read_bytes()
     assert scores == b"u0 -1.0\nu1 1.5\nu2 0.5\nu3 2.0\n"
-    artifact = result["artifact"]
+    artifact = result_in(result_folder)["artifact"]
     address = "https://huggingface.co/me/mine/resolve/COMMIT/.eval_results/SpeechAntiSpoofingBenchmarks/Tiny"
     assert artifact["scores_url"] == f"{address}/scores.txt"
     assert artifact["scores_sha256"] == hashlib.sha256(scores).hexdigest()
@@ -58,8 +70,7 @@ def test_a_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice
     write(home / "deep_voice.txt", "u0 0.0\nu1 1.4\nu2 0.1\nu3 3.0\n")
     output(f"export system --to arena --scores scores.txt --corpus {SET} --deep-voice deep_voice.txt")
     (path,) = (home / "system" / ".eval_results").rglob("result.yaml")
-    scores = yaml.safe_load(path.read_text())["scores"]
-    assert scores == {"srr_complement": 50.0, "n_trials": 4, "n_skipped": 0}
+    assert result_in(path.parent)["scores"] == {"srr_complement": 50.0, "n_trials": 4, "n_skipped": 0}
 
 
 def test_a_result_of_another_corpus_than_a_set_of_the_hub_is_refused(home, refused):

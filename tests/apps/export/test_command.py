@@ -51,8 +51,10 @@ def test_merging_an_adapted_detector_without_its_base_is_refused_with_the_path_o
     refused(MERGE, message, "nor beside it: name the base with --base\n")
 
 
-def test_an_adapted_detector_is_merged_with_its_base(adapted_detector, small_model, output):
-    assert output(f"{MERGE} --base moved.pth").out == "wrote merged.pth\n"
+def test_a_merged_detector_has_a_plain_front_end_and_the_logits_of_the_adapted_one(
+    adapted_detector, small_model, output
+):
+    output(f"{MERGE} --base moved.pth")
     merged = load_detector("merged.pth")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
     waveform = 0.1 * torch.randn(2, 6000)

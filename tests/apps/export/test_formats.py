@@ -31,7 +31,7 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
 @each_detector
 @pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
 def test_an_exported_detector_has_equal_tensors_and_logits(detector, tmp_path, to, name):
-    """It may replace its source, from which its tensors are mapped."""
+    """Also one that is exported to the place from which its tensors are mapped."""
     path = export(detector, to, tmp_path / name)
     loaded = load_detector(path)
     assert loaded.config == detector.config
@@ -53,7 +53,7 @@ def test_published_code_loads_a_pth_strictly(detector, tmp_path):
 
 
 @each_detector
-def test_transformers_reads_the_front_end(detector, tmp_path):
+def test_transformers_computes_the_same_features_by_an_exported_front_end(detector, tmp_path):
     from transformers import AutoFeatureExtractor, AutoModel
 
     export(detector, "hf", tmp_path / "out")
@@ -105,7 +105,7 @@ def test_a_classification_folder_that_is_loaded_and_exported_gives_the_same_answ
     assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
 
 
-def test_a_saved_classifier_is_exported_with_the_names_of_the_classes_of_a_detector(tmp_path):
+def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_of_detectors(tmp_path):
     folder_of("Wav2Vec2", tmp_path / "source")
     load_detector(tmp_path / "source").save(tmp_path / "saved")
     facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
@@ -164,7 +164,7 @@ def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_
 
 @pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
 def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, normalize):
-    """Whatever a file of an earlier model in the same folder says, which the library reads first."""
+    """Also where the folder has a file of another model that says the opposite, and that the library reads first."""
     small_model["frontend"]["normalize"] = normalize
     opposite = {"feature_extractor": {"do_normalize": not normalize}}
     write_json(tmp_path / "out" / "processor_config.json", opposite)

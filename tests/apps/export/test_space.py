@@ -26,12 +26,20 @@ def model(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_a_space_holds_all_that_its_app_needs(model, tmp_path, output):
-    space = tmp_path / "space"
-    output(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json")
+@pytest.fixture
+def space(model, tmp_path, output):
+    """The folder of a space with a calibration."""
+    output(f"export {model} --to space --out {tmp_path}/space --calibration {tmp_path}/calibration.json")
+    return tmp_path / "space"
+
+
+def test_a_space_has_its_app_the_detector_and_the_calibration(space):
     files = {path.relative_to(space).as_posix() for path in space.rglob("*") if path.is_file()}
     detector = {f"detector/{name}" for name in ("README.md", "config.yaml", "model.safetensors")}
     assert files == {".gitattributes", "README.md", "app.py", "requirements.txt", "calibration.json"} | detector
+
+
+def test_a_space_tells_the_hub_which_app_to_run_with_which_package(space):
     head = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
     assert (head["sdk"], head["app_file"], head["license"]) == ("gradio", "app.py", "other")
     assert (space / "requirements.txt").read_text().endswith(f"\n{requirement('serve')}\n")
@@ -54,11 +62,9 @@ def test_a_calibration_of_another_detector_is_refused_for_a_space(model, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_program_of_a_space_scores_as_the_detector_here_and_on_the_hub(model, tmp_path, output):
+def test_the_program_of_a_space_scores_and_calibrates_as_the_detector_here_and_on_the_hub(space, tmp_path):
     pytest.importorskip("fastapi_offline")
-    space = tmp_path / "space"
     sound = tmp_path / "a.wav"
-    output(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json")
     soundfile.write(sound, voice(seconds=2), 16000)
     # The last bits of products depend on where the weights lie in memory, so they are read from the same file.
     exported = Detector.from_pretrained(space / "detector", device="cpu")

@@ -27,27 +27,41 @@ def run(corpus, tmp_path_factory):
 
 def test_info_describes_the_training_of_a_checkpoint(run, info):
     sheet = info(run / "epoch_2.pth", "--json")
-    assert "detector checkpoint of this package" in sheet["title"]
     assert sheet["epoch"] == "2 of 2"
     assert sheet["trained on"].startswith("asvspoof2019_la (ASVspoof 2019 LA), from")
-    options = {row["option"]: row["value"] for row in sheet["options of the parts that differ from their defaults"]}
-    assert options["n_fft"] == 128
-    assert "hop_length" not in options
     assert "train.epochs" in {row["key"] for row in sheet["keys of the recipe that differ from the defaults"]}
 
 
-def test_info_describes_a_run_folder_its_recipe_history_and_resume_file_and_an_average(run, tmp_path, info, output):
+def test_info_lists_only_the_options_of_a_checkpoint_that_differ_from_their_defaults(run, info):
+    sheet = info(run / "epoch_2.pth", "--json")
+    options = {row["option"]: row["value"] for row in sheet["options of the parts that differ from their defaults"]}
+    assert options["n_fft"] == 128
+    assert "hop_length" not in options
+
+
+def test_info_describes_a_run_folder_with_its_epochs(run, info):
     sheet = info(run, "--json")
     assert sheet["title"].endswith(": run folder")
     assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
+
+
+def test_info_describes_the_recipe_of_a_run_by_its_keys(run, info):
     assert "train.epochs" in info(run / "recipe.yaml")
+
+
+def test_info_recognises_the_history_and_the_resume_file_of_a_run(run, info):
     for name, title in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
         assert title in " ".join(info(run / name).split())
+
+
+def test_info_tells_of_which_epochs_an_average_is(run, tmp_path, info, output):
     output(["average", run, "--ids", 1, 2, "--out", tmp_path / "mean.pth"])
     assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
 
 
-def test_info_describes_the_folder_of_a_detector_whose_back_end_is_a_name(spectral_detector, tmp_path, info):
+def test_info_describes_a_detector_folder_whose_configuration_names_only_the_back_end(
+    spectral_detector, tmp_path, info
+):
     export(spectral_detector, "safetensors", tmp_path / "folder")
     config = tmp_path / "folder" / "config.yaml"
     described = yaml.safe_load(config.read_text())
@@ -56,7 +70,7 @@ def test_info_describes_the_folder_of_a_detector_whose_back_end_is_a_name(spectr
     assert "detector folder" in info(tmp_path / "folder")
 
 
-def test_info_describes_an_onnx_file(tmp_path, info):
+def test_info_describes_an_onnx_file_with_its_parts(tmp_path, info):
     onnx = pytest.importorskip("onnx")
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     sheet = info(tmp_path / "d.onnx", "--json")
@@ -101,13 +115,13 @@ def test_a_record_of_wrong_types_does_not_keep_info_from_describing_its_scores(f
     assert info(scores, "--json")["trials"] == 2
 
 
-def test_control_characters_of_a_recipe_are_not_printed(tmp_path, output):
+def test_info_does_not_print_control_characters_of_a_recipe(tmp_path, output):
     printed = output(["info", write(tmp_path / "r.yaml", 'data: {root: "\\x1b[2Jgone"}\n')]).out
     assert "gone" in printed
     assert "\x1b" not in printed
 
 
-def test_info_describes_a_fusion_of_scores(tmp_path, info):
+def test_info_describes_a_fusion_of_scores_with_its_offset_and_weights(tmp_path, info):
     LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b")).save(tmp_path / "c.json")
     sheet = info(tmp_path / "c.json", "--json")
     assert sheet["title"].endswith("fusion of scores")
@@ -115,6 +129,6 @@ def test_info_describes_a_fusion_of_scores(tmp_path, info):
     assert sheet["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
 
 
-def test_files_of_no_known_kind_are_refused_in_one_line(tmp_path, refused):
+def test_info_refuses_a_file_of_no_known_kind_in_one_line_with_its_name(tmp_path, refused):
     for name, text in (("notes.txt", "three words here\n"), ("x.json", "{}"), ("empty.txt", "\n")):
         assert name in refused(["info", write(tmp_path / name, text)])

@@ -60,13 +60,14 @@ def test_info_alone_and_info_of_a_kind_have_a_line_for_every_name(info):
         assert info(kind).splitlines()[3:] == section  # the kind alone
 
 
-def test_the_stored_map_is_that_of_the_parts():
+def test_the_stored_map_of_all_names_is_that_of_the_parts():
+    """The map is what `nes2net info` prints without a name."""
     live = names.overview()
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
     assert stored_overview().text() == live.text()
 
 
-def test_the_stored_map_is_not_used_with_parts_of_other_packages(monkeypatch):
+def test_the_stored_map_of_all_names_is_not_used_with_parts_of_other_packages(monkeypatch):
     monkeypatch.setitem(backends._table, "theirs", "their:Part")
     assert stored_overview() is None
 
@@ -84,22 +85,28 @@ def test_every_name_has_a_sheet_with_a_next_command(name):
         assert sheet.commands
 
 
-@pytest.mark.parametrize("name", KINDS["corpora"])
-def test_the_sheet_of_a_corpus_has_the_rule_of_its_eer_and_its_numbers_of_trials(name, info):
+EACH_CORPUS = pytest.mark.parametrize("name", KINDS["corpora"])
+
+
+@EACH_CORPUS
+def test_the_sheet_of_a_corpus_has_the_rule_of_its_eer(name, info):
+    assert info(name, "--json")["EER rule"].startswith(f"{corpora.get(name).eer_method}: ")
+
+
+@EACH_CORPUS
+def test_the_sheet_of_a_corpus_has_its_numbers_of_trials(name, info):
     fields = info(name, "--json")
-    corpus = corpora.get(name)
-    assert fields["EER rule"].startswith(f"{corpus.eer_method}: ")
     numbers = fields.get("official numbers", []) + fields.get("reported numbers", [])
-    assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()]
+    assert [row["trials"] for row in numbers] == [count.trials for count in corpora.get(name).counts.values()]
 
 
 @pytest.mark.parametrize("name, title", [("asvspoof2019_la", "official numbers"), ("add2023", "reported numbers")])
-def test_numbers_of_trials_are_called_official_unless_they_come_from_benchmarks(name, title, info):
+def test_info_calls_numbers_of_trials_official_unless_they_come_from_benchmarks(name, title, info):
     assert [field for field in info(name, "--json") if field.endswith(" numbers")] == [title]
 
 
 @pytest.mark.parametrize("registry", [frontends, backends])
-def test_every_option_has_a_meaning(registry):
+def test_every_option_of_a_front_end_or_back_end_has_a_meaning(registry):
     for name in registry.names():
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 
@@ -136,6 +143,6 @@ def test_every_source_in_a_recipe_is_of_a_key(name):
     assert unknown == []
 
 
-def test_a_misspelt_name_gets_the_nearest(refused):
+def test_info_answers_a_misspelt_name_with_the_nearest(refused):
     for wrong, meant in (("asvspof5", "asvspoof5"), ("SLS", "sls"), ("nes2netx", "nes2net_x")):
         refused(f"info {wrong}", f"did you mean '{meant}'?")

@@ -62,7 +62,7 @@ def test_a_pipe_of_raw_samples_has_the_scores_of_its_decoded_channels(listen, sm
         assert windows(lines, name) == expected(small, channel, 8000)
 
 
-def test_channels_without_names_are_scored_by_their_mean(listen, small, call, tmp_path):
+def test_channels_that_are_not_split_are_scored_by_their_mean(listen, small, call, tmp_path):
     lines = listen(encoded(call, "f32le", tmp_path), "--rate", 16000, "--encoding", "f32le", "--channels", 2)
     assert windows(lines) == expected(small, call)
 
@@ -78,7 +78,7 @@ def test_without_json_listen_prints_scores_and_alarms_in_words(output, listen_fo
     assert any(line.split()[2] == "alarm" for line in lines)
 
 
-def test_a_recording_is_heard_no_faster_than_it_sounds(command, listen_folder, tmp_path, call):
+def test_no_window_of_a_recording_is_scored_before_it_would_have_sounded(command, listen_folder, tmp_path, call):
     soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
     words = ["listen", tmp_path / "short.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)
@@ -99,7 +99,7 @@ def start_listening(model: Path) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_listening_with_the_last_lines(listen_folder, small, call, number):
+def test_a_signal_ends_listening_without_an_error_after_the_last_lines(listen_folder, small, call, number):
     process = start_listening(listen_folder / "small.pth")
     process.stdin.write(call[0, :20000].tobytes())
     process.stdin.flush()
@@ -129,7 +129,7 @@ def test_two_sources_at_once_are_refused(refused, listen_folder):
     refused(["listen", wav, "--serve", 7861, "--model", listen_folder / "small.pth"], "name one source", silent=True)
 
 
-def test_a_recording_that_is_read_as_raw_audio_is_refused(refused, listen_folder):
+def test_a_wav_file_that_is_to_be_read_as_raw_audio_is_refused(refused, listen_folder):
     words = ["listen", listen_folder / "call.wav", "--rate", 16000, "--model", listen_folder / "small.pth"]
     refused(words, "raw audio has the header of an audio file (WAV)")
 

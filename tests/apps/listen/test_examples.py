@@ -61,36 +61,60 @@ def said(capsys):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_the_twilio_bridge_scores_both_tracks_of_a_call_and_the_gap_of_one(bridge, small, call, tmp_path, capsys):
-    """The tracks come in turn, half a second of one is missing, and Twilio sends numbers as strings."""
-    url, ended = bridge("twilio")
-    tracks = {name: mulaw(channel, tmp_path) for name, channel in zip(("inbound", "outbound"), call[:, :16000])}
-    numbers = map(str, range(1, 10_000))
-    with connect(url) as twilio:
+@pytest.fixture
+def tracks(call, tmp_path):
+    """Two seconds of the tracks of a call: bytes, and what they are decoded to."""
+    return {name: mulaw(channel, tmp_path) for name, channel in zip(("inbound", "outbound"), call[:, :16000])}
 
-        def send(event, **message):
-            twilio.send(json.dumps({"event": event, "sequenceNumber": next(numbers), "streamSid": "MZ0", **message}))
 
-        twilio.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
-        form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
-        facts = {"accountSid": "AC0", "callSid": "CA0", "tracks": list(tracks), "customParameters": {}}
-        send("start", start={**facts, "streamSid": "MZ0", "mediaFormat": form})
-        for number, first in enumerate(range(0, 16000, FRAME)):
-            for name, (content, _) in tracks.items():
-                late = 500 if name == "inbound" and first >= 8000 else 0
-                payload = base64.b64encode(content[first : first + FRAME]).decode()
-                media = {
-                    "track": name,
-                    "chunk": str(number + 1),
-                    "timestamp": str(20 * number + late),
-                    "payload": payload,
-                }
-                send("media", media=media)
-        send("mark", mark={"name": "greeting"})
-        send("stop", stop={"accountSid": "AC0", "callSid": "CA0"})
-        assert ended.wait(PATIENCE)
-    lines = said(capsys)
-    assert windows(lines, "outbound") == expected(small, tracks["outbound"][1], 8000)
+@pytest.fixture
+def twilio_lines(bridge, tracks, capsys):
+    """A function that sends the tracks through the bridge as Twilio does, in turn and with numbers as strings.
+
+    From the second second on, the inbound track comes some ms later. Gives what the bridge prints.
+    """
+
+    def converse(late=0):
+        url, ended = bridge("twilio")
+        numbers = map(str, range(1, 10_000))
+        with connect(url) as twilio:
+
+            def send(event, **message):
+                twilio.send(
+                    json.dumps({"event": event, "sequenceNumber": next(numbers), "streamSid": "MZ0", **message})
+                )
+
+            twilio.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
+            form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+            facts = {"accountSid": "AC0", "callSid": "CA0", "tracks": list(tracks), "customParameters": {}}
+            send("start", start={**facts, "streamSid": "MZ0", "mediaFormat": form})
+            for number, first in enumerate(range(0, 16000, FRAME)):
+                for name, (content, _) in tracks.items():
+                    is_late = name == "inbound" and first >= 8000
+                    payload = base64.b64encode(content[first : first + FRAME]).decode()
+                    media = {
+                        "track": name,
+                        "chunk": str(number + 1),
+                        "timestamp": str(20 * number + late * is_late),
+                        "payload": payload,
+                    }
+                    send("media", media=media)
+            send("stop", stop={"accountSid": "AC0", "callSid": "CA0"})
+            assert ended.wait(PATIENCE)
+        return said(capsys)
+
+    return converse
+
+
+@pytest.mark.parametrize("track", ["inbound", "outbound"])
+def test_each_track_of_a_call_through_the_twilio_bridge_has_the_scores_of_its_samples(
+    twilio_lines, tracks, small, track
+):
+    assert windows(twilio_lines(), track) == expected(small, tracks[track][1], 8000)
+
+
+def test_no_window_of_the_twilio_bridge_spans_a_gap_between_the_times_of_a_track(twilio_lines, tracks, small):
+    lines = twilio_lines(late=500)
     inbound = tracks["inbound"][1]
     later = [(start + 1.5, end + 1.5, score) for start, end, score in expected(small, inbound[8000:], 8000)]
     assert windows(lines, "inbound") == expected(small, inbound[:8000], 8000) + later

@@ -31,7 +31,7 @@ def test_lines_do_not_depend_on_how_the_samples_are_cut_into_blocks(small, call,
     assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
 
 
-def test_a_recording_waits_for_its_scores_so_that_no_window_is_skipped(judge, small, call, monkeypatch):
+def test_a_recording_waits_while_windows_are_scored_and_none_is_skipped(judge, small, call, monkeypatch):
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *arguments: (time.sleep(0.02), scores(waveform))[1])
     session = session_of(judge(), is_live=False)
@@ -104,12 +104,19 @@ def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, call
         assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
 
 
-def test_alarms_begin_and_end_in_turn(judge, calls_it_spoof, call):
-    """The first is because of the probability."""
-    alarms = lines_of(heard(judge(calls_it_spoof), [Block(call[:1])]), "alarm", "clear")
+@pytest.fixture
+def alarms(judge, calls_it_spoof, call):
+    """The lines about alarms of a call of spoofed speech."""
+    return lines_of(heard(judge(calls_it_spoof), [Block(call[:1])]), "alarm", "clear")
+
+
+def test_an_alarm_tells_that_the_probability_caused_it(alarms):
+    assert alarms[0]["because"] == "probability"
+
+
+def test_alarms_begin_and_end_in_turn(alarms):
     events = [line["event"] for line in alarms]
     assert events[:1] == ["alarm"]
-    assert alarms[0]["because"] == "probability"
     assert events == (["alarm", "clear"] * len(events))[: len(events)]
 
 
@@ -171,8 +178,8 @@ def test_by_the_rule_none_windows_without_speech_are_scored_as_others(heard_by_r
     assert not any("speech" in line or "reason" in line for line in lines)
 
 
-def test_a_block_with_nan_is_refused_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
-    """The call ends, and the error says when the first NaN comes."""
+def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
+    """The error says when the first NaN comes."""
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
     listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])
@@ -185,6 +192,7 @@ def test_a_block_with_nan_is_refused_after_the_windows_of_the_blocks_before_are_
 
 
 def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatch):
+    """Those before the tenth have lines with an error, and do not end it."""
     scores = small.scores
     calls = []
 
@@ -204,8 +212,7 @@ def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatc
     assert lines[-1]["windows"] == 2
 
 
-def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, calls_it_spoof, call):
-    """Its evidence goes on, and a window that was complete but had no line yet gets it."""
+def test_a_source_that_is_lost_and_comes_back_has_the_lines_of_one_stream_with_a_gap(judge, calls_it_spoof, call):
     before, behind = np.split(call[:1], [20000], axis=1)
     uninterrupted = heard(judge(calls_it_spoof), [Block(before), Block(behind, 3.5)])
 

@@ -25,13 +25,13 @@ def error_of(refused, listen_folder):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_a_window_or_hop_that_is_no_positive_time_is_refused(error_of, source, flag, number):
+def test_listen_refuses_a_window_or_hop_that_is_no_positive_number_of_seconds(error_of, source, flag, number):
     message = f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
     assert error_of(source, f"{flag}={number}") == message
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_detector_of_source_tracing_is_refused(error_of, source, tmp_path):
+def test_listen_refuses_a_detector_of_source_tracing(error_of, source, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     error = error_of(source, model=tracing)
     assert error.startswith(f"nes2net: error: {REFUSED}")

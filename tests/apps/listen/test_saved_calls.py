@@ -104,7 +104,7 @@ def test_a_latched_alarm_lasts_over_a_restart(restart, call):
     assert resumed_lines[-1]["alarm"]
 
 
-def test_a_call_continues_after_an_orderly_stop(judge, listen_folder, call, tmp_path):
+def test_a_call_is_resumed_after_an_orderly_stop_and_a_restart(judge, listen_folder, call, tmp_path):
     live_judge = judge(load(listen_folder / "spoof.json"), keep="all")
     with serving(live_judge, state=str(tmp_path / "state")) as (url, server), connect(url) as client:
         first_lines = begun(client, call)
@@ -124,7 +124,7 @@ def test_a_call_is_not_resumed_after_a_restart_with_another_calibration_hop_or_s
     assert not resume(restart(**settings), first_lines, **start)[0]["resumed"]
 
 
-def test_a_state_that_is_too_old_is_not_resumed_but_removed(restart, call, tmp_path):
+def test_a_call_whose_saved_state_is_too_old_is_not_resumed_and_the_state_is_removed(restart, call, tmp_path):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     os.utime(path, (0, time.time() - saved_calls.MAX_AGE - 1))
@@ -132,7 +132,9 @@ def test_a_state_that_is_too_old_is_not_resumed_but_removed(restart, call, tmp_p
     assert state_files(tmp_path) == []
 
 
-def test_the_oldest_of_more_states_than_are_kept_is_removed(restart, call, tmp_path, monkeypatch):
+def test_a_server_that_starts_removes_the_oldest_of_more_saved_states_than_are_kept(
+    restart, call, tmp_path, monkeypatch
+):
     monkeypatch.setattr(saved_calls, "_MAX_FILES", 1)
     url = restart()
     interrupted(url, call)
@@ -180,8 +182,7 @@ def test_a_pickle_in_place_of_a_state_is_not_run(restart, call, tmp_path, monkey
     assert not (tmp_path / "state" / "evil").exists()
 
 
-def test_a_saved_state_does_not_give_the_audio_or_the_session_away(restart, call, tmp_path):
-    """It has only counts of each channel, and who knows the name of a session could resume it."""
+def test_a_saved_state_has_only_counts_of_each_channel_and_not_the_name_of_the_session(restart, call, tmp_path):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     content = json.loads(path.read_bytes())
@@ -189,12 +190,12 @@ def test_a_saved_state_does_not_give_the_audio_or_the_session_away(restart, call
     assert first_lines[0]["session"] not in str(path) + path.read_text()
 
 
-def test_only_the_owner_may_look_into_the_folder_of_states(restart, tmp_path):
+def test_only_the_owner_may_look_into_the_folder_of_saved_states(restart, tmp_path):
     restart()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
-def test_files_that_are_no_states_are_not_removed_from_the_folder(restart, tmp_path):
+def test_files_that_are_no_saved_states_are_not_removed_from_the_folder(restart, tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "call-notes.json").write_text("{}")
     os.utime(tmp_path / "state" / "call-notes.json", (0, 0))
@@ -202,12 +203,22 @@ def test_files_that_are_no_states_are_not_removed_from_the_folder(restart, tmp_p
     assert len(state_files(tmp_path)) == 1
 
 
-def test_a_call_whose_state_cannot_be_saved_goes_on_to_its_end_and_the_reason_is_logged(
-    restart, call, monkeypatch, caplog
-):
+@pytest.fixture
+def call_on_a_full_disk(restart, call, monkeypatch, caplog):
+    """The lines of a call whose state cannot be saved, and the log."""
+
     def full(path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(saved_calls, "replacing", full)
-    assert call_of(restart(), call[0].tobytes())[-1]["event"] == "end"
-    assert "No space left on device" in caplog.text
+    return call_of(restart(), call[0].tobytes()), caplog.text
+
+
+def test_a_call_whose_state_cannot_be_saved_goes_on_to_its_end(call_on_a_full_disk):
+    lines, _ = call_on_a_full_disk
+    assert lines[-1]["event"] == "end"
+
+
+def test_the_reason_why_the_state_of_a_call_cannot_be_saved_is_logged(call_on_a_full_disk):
+    _, log = call_on_a_full_disk
+    assert "No space left on device" in log

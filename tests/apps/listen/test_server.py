@@ -59,8 +59,8 @@ def assert_served(url, small, call):
     assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
 
 
-def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call, tmp_path):
-    """8 kHz mu-law in frames of 20 ms, cut within a sample of two channels."""
+def test_a_call_of_two_channels_in_mu_law_has_the_scores_of_its_decoded_samples(serve, small, call, tmp_path):
+    """At 8 kHz, in messages that end within a sample of the two channels."""
     soundfile.write(tmp_path / "call.ulaw", call.T, 8000, "ULAW", "LITTLE", "RAW")
     content = (tmp_path / "call.ulaw").read_bytes()
     samples = np.concatenate([block for block, _ in RawAudio(content, 8000, "mulaw", 2).blocks()], axis=1)
@@ -97,14 +97,14 @@ def test_the_pause_of_a_muted_caller_is_a_gap(judge, small, call):
     assert windows(lines) == windows_around(small, call, gap)
 
 
-def test_a_client_that_sends_nothing_is_told_after_the_idle_time(judge):
+def test_a_client_that_sends_nothing_gets_an_error_after_the_idle_time(judge):
     with serving(judge(), idle=0.3) as (url, _), connect(url) as client:
         line = json.loads(client.recv())
     assert line["event"] == "error"
     assert "nothing came for 0.3 s" in line["message"]
 
 
-def test_only_pages_of_an_allowed_site_may_connect(judge):
+def test_of_pages_of_other_sites_only_those_of_an_allowed_one_may_connect(judge):
     with serving(judge(), allow_origin=["https://App.example/"]) as (url, _):
         with connect(url, origin="https://app.example") as client:
             assert started(client)[0]["event"] == "ready"
@@ -124,7 +124,7 @@ def test_a_lost_call_is_resumed_after_a_gap(serve, small, call):
     assert windows(lines + resumed) == windows_around(small, call, gap)
 
 
-def test_a_call_that_has_ended_is_not_resumed(serve):
+def test_a_call_that_has_ended_begins_again_with_another_session(serve):
     url = serve()
     lines = call_of(url, b"")
     again = resume(url, lines)
@@ -153,7 +153,7 @@ def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     assert windows(lines + resumed)[:4] == expected(small, call[0, :FIRST])[:4]
 
 
-def test_a_call_lost_for_longer_than_it_is_remembered_begins_again(serve, call, monkeypatch):
+def test_a_call_lost_for_longer_than_it_is_remembered_begins_again(serve, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
     with connect(url) as client:
@@ -222,7 +222,7 @@ def test_a_client_above_the_limit_is_refused(serve):
             assert second.close_code == 1013
 
 
-def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
+def test_a_server_that_stops_sends_each_client_its_last_lines(judge, small, call):
     with serving(judge(keep="all")) as (url, server), connect(url) as client:
         lines = lines_of_first(client, call)
         server.stop()
@@ -237,7 +237,7 @@ def address_of(url):
     return host, int(port)
 
 
-def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
+def test_connections_that_say_nothing_keep_no_client_out(serve, small, call):
     url = serve()
     with ExitStack() as strangers:
         for _ in range(200):
@@ -245,7 +245,7 @@ def test_strangers_that_say_nothing_keep_no_client_out(serve, small, call):
         assert_served(url, small, call)
 
 
-def test_strangers_do_not_cut_off_a_call_under_way(serve, small, call):
+def test_connections_that_say_nothing_do_not_cut_off_a_call_under_way(serve, small, call):
     url = serve()
     with connect(url) as client, ExitStack() as strangers:
         lines = lines_of_first(client, call)
@@ -255,8 +255,8 @@ def test_strangers_do_not_cut_off_a_call_under_way(serve, small, call):
         assert windows(lines + rest(client)) == expected(small, call[0])
 
 
-def test_a_connection_counts_as_served_until_it_is_closed(serve, call, monkeypatch):
-    """One that does not may be cut off for a new one."""
+def test_a_connection_of_a_call_is_listed_as_served_until_it_is_closed(serve, call, monkeypatch):
+    """The listener may cut off connections that are not."""
     close = ServerConnection.close
     were_served = []
 
@@ -270,7 +270,9 @@ def test_a_connection_counts_as_served_until_it_is_closed(serve, call, monkeypat
 
 
 @pytest.mark.slow
-def test_a_server_with_few_descriptors_serves_clients_during_and_after_many_strangers(listen_folder, small, call):
+def test_a_server_with_few_descriptors_serves_clients_during_and_after_many_silent_connections(
+    listen_folder, small, call
+):
     limited = ["bash", "-c", 'ulimit -n 128; exec "$@"', "limited"]
     with server_process(listen_folder, before=limited) as (_, url), ExitStack() as strangers:
         for _ in range(300):
@@ -280,7 +282,7 @@ def test_a_server_with_few_descriptors_serves_clients_during_and_after_many_stra
         assert_served(url, small, call)
 
 
-def test_more_clients_than_the_descriptors_of_the_process_suffice_for_are_refused(monkeypatch):
+def test_a_limit_of_clients_for_which_the_process_has_too_few_descriptors_is_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
     with input_error("`clients` must be at most 32, not 33, because this process may open only"):
         server_module.Server("small.pth", server_module.ServerSettings(clients=33))
@@ -313,7 +315,7 @@ def sends_garbage(url, until):
             rest_or_closed(client)
 
 
-def test_clients_do_not_change_the_lines_of_each_other(serve, small, call, monkeypatch):
+def test_clients_that_never_read_or_send_garbage_do_not_change_the_lines_of_another(serve, small, call, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 3.0)
     url = serve()
     until = threading.Event()

@@ -51,7 +51,8 @@ def text_of(page: str) -> str:
     return html.unescape(" ".join(re.sub(r"</?\w[^>]*>", " ", body).split()))
 
 
-def test_the_report_names_what_its_answer_rests_on(report, report_folder):
+def test_a_report_states_its_answer_and_all_that_it_rests_on(report, report_folder):
+    """The probability, the speech, the recordings of the calibration and their errors, the command and the detector."""
     text = text_of(report())
     for words in (
         "takes the recording for real speech",
@@ -65,7 +66,7 @@ def test_the_report_names_what_its_answer_rests_on(report, report_folder):
     assert load_detector(report_folder / "small.pth").fingerprint() in text
 
 
-def test_the_report_on_a_fake_says_by_which_prior_it_is_taken_for_one(report):
+def test_a_report_on_a_fake_takes_it_for_one_and_names_the_given_prior(report):
     text = text_of(report("--calibration {made}/spoof.json --prior 0.25"))
     assert "takes the recording for a fake: for speech" in text
     assert "if 25 % of such recordings are bona fide" in text
@@ -82,14 +83,15 @@ def test_nothing_in_a_report_is_run_or_fetched(report):
     assert all(source.startswith(("#", "data:")) for pair in sources for source in pair if source)
 
 
-def test_the_same_report_has_the_same_bytes(report):
+def test_reports_on_the_same_recording_differ_only_in_their_time(report):
     pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", report()) for _ in range(2)]
     assert pages[0] == pages[1]
     assert " UTC" not in pages[0]
 
 
-def test_a_fake_part_is_named_and_shaded(report, report_folder, workdir):
-    """A loud part stands out for a detector that takes loud speech for fake, and is shaded from top to bottom."""
+@pytest.fixture
+def page_on_a_fake_part(report, report_folder, workdir):
+    """The report on a recording with a loud part, by a detector that takes loud speech for fake."""
     detector = loud_is_fake.detector()
     detector.save("loud.pth")
     soundfile.write("part.wav", loud_is_fake.recording(20.0, [(8.0, 12.0)]), 16000)
@@ -100,28 +102,34 @@ def test_a_fake_part_is_named_and_shaded(report, report_folder, workdir):
     scored_by = replace(calibration.scored_by, fingerprint=detector.fingerprint())
     weight = 9 / (median - lowest_median)
     replace(calibration, weights=(weight,), offset=3 - weight * median, scored_by=scored_by).save("part.json")
-    page = report("--calibration part.json", "part.wav", workdir / "loud.pth")
-    text = text_of(page)
+    return report("--calibration part.json", "part.wav", workdir / "loud.pth")
+
+
+def test_a_report_names_a_fake_part_of_a_recording(page_on_a_fake_part):
+    text = text_of(page_on_a_fake_part)
     assert "takes a part of the recording for a fake" in text
     assert "0:08 to 0:12 speaks against bona fide" in text
-    assert page.count("fill: #c2410c; opacity: 0.2") == 3
 
 
-def test_a_report_without_a_calibration_gives_no_answer(report):
+def test_a_report_shades_a_fake_part_of_a_recording(page_on_a_fake_part):
+    assert page_on_a_fake_part.count("fill: #c2410c; opacity: 0.2") == 3
+
+
+def test_a_report_without_a_calibration_has_no_answer_but_the_command_to_calibrate(report):
     text = text_of(report(""))
     assert "No answer" in text
     assert "nes2net calibrate recordings REAL FAKE --model small.pth --save calibration.json" in text
     assert "Probability" not in text
 
 
-def test_an_unfit_recording_gets_no_answer(report, tmp_path):
+def test_a_report_on_an_unfit_recording_has_a_reason_in_place_of_an_answer(report, tmp_path):
     for path, reason in write_unfit(tmp_path).items():
         text = text_of(report(recording=path))
         assert f"no answer for this recording: {reason}" in text
         assert "Probability" not in text
 
 
-def test_a_report_asks_for_one_of_the_channels_if_they_differ(report, tmp_path):
+def test_a_report_asks_for_a_channel_if_they_differ_and_none_is_chosen(report, tmp_path):
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))
@@ -130,7 +138,7 @@ def test_a_report_asks_for_one_of_the_channels_if_they_differ(report, tmp_path):
     assert "its 2 channels differ" not in text
 
 
-def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp_path, report_folder):
+def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp_path):
     detector = loud_is_fake.detector()
     detector.save(tmp_path / "segments.pth", **detector.provenance.to_dict())
     soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
@@ -139,7 +147,7 @@ def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp
     assert loud_is_fake.near([(float(start), float(end)) for start, end in spans], loud_is_fake.FAKES)
 
 
-def test_a_recording_of_more_than_ten_minutes_cannot_be_played_in_the_page(report, tmp_path):
+def test_only_a_recording_of_at_most_ten_minutes_can_be_played_in_a_report(report, tmp_path):
     assert "<audio" in report()
     soundfile.write(tmp_path / "long.wav", np.tile(0.5 * voice(seconds=10), 61), 16000)
     assert "<audio" not in report(recording=tmp_path / "long.wav")
@@ -169,7 +177,9 @@ def test_a_report_is_written_as_pdf(report, workdir):
         ("--html r.html --calibration r.json", "r.json"),
     ],
 )
-def test_a_report_is_refused_before_the_detector_is_loaded(refused, report_folder, workdir, words, message):
+def test_a_report_with_files_that_cannot_be_used_is_refused_before_the_detector_is_loaded(
+    refused, report_folder, workdir, words, message
+):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], message)
 
 
@@ -181,7 +191,7 @@ def test_a_report_by_the_calibration_of_another_detector_is_refused(refused, rep
     assert not Path("r.html").exists()
 
 
-def test_a_recording_that_cannot_be_read_is_named_and_has_no_report(refused, workdir):
+def test_a_report_on_a_recording_that_cannot_be_read_is_refused_and_not_written(refused, workdir):
     Path("bad.wav").write_bytes(b"RIFF")
     refused("report bad.wav --model missing.pth --html r.html", "bad.wav")
     assert not Path("r.html").exists()

@@ -19,7 +19,7 @@ def computing(on_dev, spectral_detector, tmp_path):
     return f"{on_dev} {flags} --resamples 20 --conditions"
 
 
-def test_the_command_reports_each_condition(computing, command):
+def test_robustness_prints_a_row_for_the_clean_trials_and_for_each_condition(computing, command):
     status, printed, _ = command(f"{computing} white:5 gain")
     rows = [line.split()[0] for line in printed.splitlines() if line.startswith(("clean ", "white", "gain"))]
     assert status == 0
@@ -27,9 +27,7 @@ def test_the_command_reports_each_condition(computing, command):
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
 
 
-def test_with_a_calibration_the_printed_operating_point_is_that_of_the_calibration(
-    computing, spectral_detector, tmp_path, output
-):
+def test_robustness_with_a_calibration_prints_its_operating_point(computing, spectral_detector, tmp_path, output):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     replace(calibration, scored_by=scored_by).save(tmp_path / "c.json")
@@ -37,12 +35,12 @@ def test_with_a_calibration_the_printed_operating_point_is_that_of_the_calibrati
     assert "operating point cost:1,10,0.5 of the calibration" in out
 
 
-def test_a_threshold_that_cannot_be_chosen_is_refused_before_scoring(computing, tmp_path, refused):
+def test_robustness_refuses_a_false_alarm_rate_below_one_trial_before_scoring(computing, tmp_path, refused):
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_calibration_of_another_detector_is_refused_before_scoring(computing, tmp_path, refused):
+def test_robustness_refuses_a_calibration_of_another_detector_before_scoring(computing, tmp_path, refused):
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     replace(calibration, scored_by=ScoredBy("0" * 64, "float32", 8000)).save(tmp_path / "c.json")
     refused(f"{computing} gain:-20 --calibration {tmp_path}/c.json", "calibration does not belong to this detector")

@@ -49,7 +49,7 @@ def of_classes(trials, scores):
     return scores[is_bonafide], scores[~is_bonafide]
 
 
-def test_the_eer_of_each_condition_is_that_of_its_scores(case):
+def test_the_eer_of_each_condition_and_its_interval_are_those_of_its_scores(case):
     trials, paths, scores = case
     for row in evaluated(trials, paths).rows("conditions"):
         classes = of_classes(trials, scores[row.labels["condition"]])
@@ -58,6 +58,7 @@ def test_the_eer_of_each_condition_is_that_of_its_scores(case):
 
 
 def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
+    """Misses, false alarms, and half of their sum with its interval."""
     trials, paths, scores = case
     result = evaluated(trials, paths)
     threshold = result.header["threshold"]
@@ -91,7 +92,7 @@ def test_the_share_of_changed_decisions_is_that_at_the_threshold(case):
         assert row["changed"].value == pytest.approx(flipped.mean())
 
 
-def test_a_shift_of_all_scores_only_moves_them_past_the_threshold(case):
+def test_a_shift_of_all_scores_changes_the_hter_at_the_threshold_but_not_the_eer(case):
     trials, paths, _ = case
     result = evaluated(trials, paths)
     clean_row = row_of(result, CLEAN)
@@ -101,13 +102,13 @@ def test_a_shift_of_all_scores_only_moves_them_past_the_threshold(case):
     assert shifted["hter"].value > clean_row["hter"].value + 0.1
 
 
-def test_without_an_operating_point_the_threshold_is_that_of_the_eer(case):
+def test_without_an_operating_point_the_threshold_is_that_of_the_eer_of_the_clean_scores(case):
     trials, paths, _ = case
     row = row_of(evaluated(trials, paths), CLEAN)
     assert abs(row["miss"].value - row["false_alarm"].value) < 0.02
 
 
-def test_an_operating_point_chooses_the_threshold(case):
+def test_an_operating_point_chooses_the_threshold_by_the_clean_scores(case):
     trials, paths, scores = case
     spoof = np.sort([score for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF])
     result = evaluated(trials, paths, rule=OperatingPoint.parse("fa:5%"))
@@ -115,7 +116,7 @@ def test_an_operating_point_chooses_the_threshold(case):
     assert spoof[-6] < result.header["threshold"] <= spoof[-5]
 
 
-def test_a_few_trials_that_one_condition_lacks_are_omitted_from_all(case, tmp_path):
+def test_a_few_trials_that_one_condition_lacks_are_omitted_from_all(case):
     trials, paths, scores = case
     save(paths["mp3:8"], trials[2:], scores["mp3:8"][2:])
     result = evaluated(trials, paths)
@@ -125,7 +126,7 @@ def test_a_few_trials_that_one_condition_lacks_are_omitted_from_all(case, tmp_pa
     assert row_of(result, "mp3:8")["eer"].value == row_of(alone, CLEAN)["eer"].value
 
 
-def test_a_condition_that_lacks_many_trials_fails(case):
+def test_a_condition_that_lacks_20_of_150_scores_is_named_as_failed(case):
     trials, paths, scores = case
     save(paths["telephone"], trials[20:], scores["telephone"][20:])
     failed = evaluated(trials, paths).header["failed"]
@@ -143,13 +144,17 @@ def test_a_condition_without_figures_is_named(case):
     assert "no figures of noise: needs musan" in evaluated(trials, paths, failed={"noise": "needs musan"}).text()
 
 
-def test_the_report_ends_with_the_most_damaging_conditions_and_how_many_damage(case):
-    """By the EER, by the half total error rate at the threshold, and beyond chance."""
+def test_a_result_names_the_most_damaging_conditions_by_the_eer_and_by_the_hter(case):
     trials, paths, _ = case
-    first, second, third = evaluated(trials, paths).lines[-3:]
+    first, second = evaluated(trials, paths).lines[-3:-1]
     assert first.startswith("Most damaging to the EER: mp3:8 (+")
     assert "telephone has the highest half total error rate" in second
-    assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
+
+
+def test_a_result_ends_with_how_many_conditions_raise_or_lower_the_eer_more_than_chance(case):
+    trials, paths, _ = case
+    last = evaluated(trials, paths).lines[-1]
+    assert last == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
 
 
 def changed_by(case, changes):
@@ -175,7 +180,7 @@ def test_a_condition_that_lowers_the_eer_is_not_called_damaging(case):
     assert "Most damaging" not in result.text()
 
 
-def test_the_page_runs_and_loads_nothing(case):
+def test_the_page_of_a_result_runs_and_loads_nothing(case):
     trials, paths, _ = case
     page = html_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
     assert "&lt;b&gt;no&lt;/b&gt;" in page

@@ -16,13 +16,13 @@ from nes2net.apps.scale.cluster import Resources, connect
     ],
 )
 def test_as_many_actors_are_planned_as_the_cluster_has_room_for(resources, available, device, expected, computes_on):
-    """On GPUs where there are any."""
+    """On GPUs where there are any, else on CPUs."""
     resolved = resources.resolve(available, device)
     assert resolved == expected
     assert resolved.device == computes_on
 
 
-def test_workers_search_no_modules_in_the_current_folder(tmp_path, monkeypatch):
+def test_processes_of_ray_import_no_modules_from_the_current_folder(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra 'scale' is not installed")
     monkeypatch.chdir(tmp_path)
 

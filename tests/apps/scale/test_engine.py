@@ -30,7 +30,9 @@ def shard(tmp_path):
 
 # Batches of equal lengths are searched in a piece, there among more utterances.
 @pytest.mark.parametrize("num_samples, tolerance", [(4000, 0), (None, 1e-6)])
-def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard, tmp_path, num_samples, tolerance):
+def test_a_shard_that_is_scored_in_pieces_has_the_scores_and_failures_of_nes2net_score(
+    spectral_detector, shard, tmp_path, num_samples, tolerance
+):
     trials = [Trial(f"u{n}", shard / str(n)) for n in range(11)]
     settings = ScoringSettings(num_samples=num_samples, batch_size=2)
     expected = judge_trials(spectral_detector, trials, tmp_path / "s.txt", Scores(), settings=settings)

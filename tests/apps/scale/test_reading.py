@@ -19,7 +19,7 @@ def rows_of(pieces):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shard_is_read_in_the_same_pieces_from_a_disk_and_a_store(tmp_path, kind):
+def test_a_shard_is_read_in_pieces_with_the_same_recordings_from_a_disk_and_a_store(tmp_path, kind):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     (shard,) = shards_of(path)
     pieces = list(pieces_of(shard, 4, 2))
@@ -32,11 +32,18 @@ def test_a_shard_is_read_in_the_same_pieces_from_a_disk_and_a_store(tmp_path, ki
     assert [row["content"] for row in remote] == list(RECORDINGS.values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_recordings_of_a_shard_have_the_ids_of_the_corpus_and_their_labels(tmp_path, kind):
-    (shard,) = shards_of(write_shard(tmp_path / f"x{kind}", RECORDINGS))
-    rows = rows_of(pieces_of(shard, 4, 2))
+@pytest.fixture(params=KINDS)
+def rows(request, tmp_path):
+    """What is read of a shard of each kind."""
+    (shard,) = shards_of(write_shard(tmp_path / f"x{request.param}", RECORDINGS))
+    return rows_of(pieces_of(shard, 4, 2))
+
+
+def test_recordings_of_a_shard_have_the_ids_of_the_corpus_of_shards(rows, tmp_path):
     assert [row["id"] for row in rows] == [trial.id for trial in shards.CORPUS.trials(tmp_path)]
+
+
+def test_recordings_of_a_shard_have_their_labels(rows):
     assert [str(row["label"]) for row in rows] == ["0", "1"] * 5
 
 
@@ -56,7 +63,7 @@ def length_without_a_recording(content):
         (".tar", length_without_a_recording),
     ],
 )
-def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind, last_length):
+def test_a_shard_that_is_cut_off_ends_with_a_fault_that_names_it(tmp_path, kind, last_length):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     content = path.read_bytes()
     for length in (0, 100, len(content) // 2, last_length(content)):
@@ -68,7 +75,6 @@ def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind, last_length):
 
 
 def test_shards_are_read_from_addresses_with_a_query_or_the_scheme_file(tmp_path):
-    """Such as the signed addresses of object stores."""
     path = write_shard(tmp_path / "x.tar", RECORDINGS)
     fsspec.filesystem("memory").pipe("/x.tar?signature=1", path.read_bytes())
     for address in (path.as_uri(), "memory://x.tar?signature=1"):
@@ -91,7 +97,7 @@ def test_a_file_behind_a_url_is_refused_above_the_largest_number_of_bytes(monkey
         fetch("memory://a.flac")
 
 
-def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
+def test_pieces_of_large_recordings_have_fewer_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("nes2net.apps.scale.reading._PIECE_BYTES", 1)
     monkeypatch.setattr("nes2net.apps.scale.reading._MAX_PIECE_BYTES", 3 * len(RECORDINGS["utt 0"]))
     (shard,) = shards_of(write_shard(tmp_path / "x.tar", RECORDINGS))

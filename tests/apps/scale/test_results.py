@@ -40,7 +40,7 @@ def test_results_of_a_shard_have_the_columns_of_its_rows(tmp_path):
     assert table["label"].to_pylist() == ["x", "y", None]
 
 
-def test_a_finished_shard_has_the_numbers_of_its_results(tmp_path):
+def test_a_finished_shard_has_the_numbers_and_the_seconds_of_its_recordings(tmp_path):
     done = write_results(tmp_path, shard("b.tar"), RUN, [row("c", 1 / 3), row("d", None), row("e", 2.0)])
     assert finished_shards(tmp_path) == {result_path(tmp_path, shard("b.tar")): done}
     assert (done.rows, done.scored, done.seconds, done.stamp) == (3, 2, 4.5, "1")
@@ -59,7 +59,7 @@ def test_results_of_shards_become_a_score_file_with_its_record(tmp_path):
     assert read_scored_by(record_of(scores)).num_samples == 64600
 
 
-def test_logits_of_classes_go_to_a_file_of_their_judgement(tmp_path):
+def test_results_with_logits_of_classes_become_a_table_of_logits(tmp_path):
     judgement = Classes(("a b", "c"))
     run = {**RUN, **judgement.identity()}
     write_record(tmp_path, {"run": run, "failures": {}, "judgement": judgement.describe(), "total": 3})
@@ -84,7 +84,7 @@ def results(tmp_path):
     return out
 
 
-def test_a_score_file_stays_whole_if_two_recordings_have_the_same_id(results, tmp_path):
+def test_two_recordings_with_the_same_id_are_refused_and_the_score_file_stays_as_it_was(results, tmp_path):
     scores = write(tmp_path / "s.txt", "old 1.0\n")
     write_results(results, shard("c.tar"), RUN, [row("a", 0.0)])
     with input_error(r"two recordings have the id 'a', in /data/a.tar and /data/c.tar"):
@@ -92,11 +92,10 @@ def test_a_score_file_stays_whole_if_two_recordings_have_the_same_id(results, tm
     assert scores.read_text() == "old 1.0\n"
 
 
-def test_the_record_names_shards_without_results(results, tmp_path):
+def test_the_record_of_a_score_file_names_shards_without_results_and_why(results, tmp_path):
     to_score_file(results, tmp_path / "s.txt")
     record = read_json(tmp_path / "s.txt.json")
     assert record["unread_shards"] == {"/data/c.tar": "not found"}
-    assert record["failures"] == {"c": "damaged"}
 
 
 def cut(path):
@@ -128,7 +127,7 @@ def test_a_score_file_is_refused_if_the_record_counts_another_number_of_results(
         to_score_file(results, tmp_path / "s.txt")
 
 
-def test_a_damaged_record_is_refused(tmp_path):
+def test_a_damaged_record_of_a_collection_is_refused(tmp_path):
     write(tmp_path / "scale.json", "{")
     with input_error("not a record of `nes2net scale`"):
         read_record(tmp_path)

@@ -14,7 +14,7 @@ def names(source):
     return [shard.name for shard in shards_of(source)]
 
 
-def test_shards_are_found_by_folder_or_pattern(tmp_path):
+def test_shards_are_found_by_folder_pattern_or_path(tmp_path):
     for name in ("data/test-1.parquet", "data/test-0.parquet", "data/labels.parquet", "x.tar", ".hidden.tar", "a.flac"):
         write(tmp_path / name)
     assert names(tmp_path) == ["data/test-0.parquet", "data/test-1.parquet", "x.tar"]
@@ -22,7 +22,7 @@ def test_shards_are_found_by_folder_or_pattern(tmp_path):
     assert names(tmp_path / "x.tar") == ["x.tar"]
 
 
-def test_a_changed_shard_has_another_stamp(tmp_path):
+def test_shards_differ_from_before_once_their_file_or_a_listed_recording_is_changed(tmp_path):
     path = write(tmp_path / "x.tar", "abc")
     before = shards_of(path)
     os.utime(path, ns=(1, 1))
@@ -34,7 +34,7 @@ def test_a_changed_shard_has_another_stamp(tmp_path):
     assert shards_of(listed) != before
 
 
-def test_shards_behind_a_url_are_listed(tmp_path):
+def test_shards_behind_a_url_are_found_by_folder_or_pattern():
     memory = fsspec.filesystem("memory")
     memory.pipe({"/set/data/0.parquet": b"a", "/set/data/1.tar": b"b", "/set/README.md": b"c"})
     try:
@@ -44,7 +44,7 @@ def test_shards_behind_a_url_are_listed(tmp_path):
         memory.rm("/set", recursive=True)
 
 
-def test_a_changed_shard_behind_a_url_has_another_stamp():
+def test_a_shard_behind_a_url_differs_from_before_once_it_is_changed():
     memory = fsspec.filesystem("memory")
     memory.pipe("/changed.tar", b"b")
     before = shards_of("memory://changed.tar")
@@ -53,10 +53,14 @@ def test_a_changed_shard_behind_a_url_has_another_stamp():
 
 
 def test_a_list_is_cut_into_shards_of_a_thousand_recordings(tmp_path):
-    lines = ["# a comment", "", "one two\t/abs/1.flac", *(f"{number}.flac" for number in range(1500))]
+    lines = [f"{number}.flac" for number in range(1501)]
     first, second = shards_of(write(tmp_path / "files.txt", lines))
-    assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
     assert (len(first.rows), len(second.rows), second.name) == (1000, 501, "files.txt#000001000")
+
+
+def test_a_list_has_a_path_in_each_line_that_is_no_comment_and_may_have_an_id_before_it(tmp_path):
+    (shard,) = shards_of(write(tmp_path / "files.txt", ["# a comment", "", "one two\t/abs/1.flac", "0.flac"]))
+    assert shard.rows == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
 
 
 def test_a_folder_of_recordings_is_a_shard(tmp_path):
@@ -73,7 +77,7 @@ def test_a_folder_of_recordings_is_a_shard(tmp_path):
         ("a.txt", "a\tb\tc", r"a.txt, line 1: expected a path or URL.*found 'a\\tb\\tc'"),
     ],
 )
-def test_sources_without_readable_recordings_are_refused(tmp_path, name, content, message):
+def test_sources_without_recordings_that_can_be_read_are_refused_with_a_reason(tmp_path, name, content, message):
     if content is not None:
         write(tmp_path / name, content)
     with input_error(message):

@@ -74,7 +74,7 @@ def well(target):
 
 
 @TARGETS
-def test_only_requests_of_pages_of_this_site_are_answered(ports, target):
+def test_of_requests_by_pages_only_those_of_this_site_are_answered(ports, target):
     port = ports[target]
     for status, headers in (
         (403, {"Origin": "null"}),
@@ -94,7 +94,7 @@ def test_requests_to_a_foreign_or_malformed_name_are_refused(ports, target, host
 
 
 @TARGETS
-def test_a_slow_head_is_cut_off(ports, small, target, monkeypatch):
+def test_a_request_whose_head_comes_slowly_is_cut_off(ports, small, target, monkeypatch):
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 1.0)
     monkeypatch.setattr(listen_server, "_HANDSHAKE", 1.0)
     with live.serving(live.judge_of(small)) as (url, _):
@@ -114,8 +114,8 @@ def test_a_slow_head_is_cut_off(ports, small, target, monkeypatch):
         wait(lambda: exchange(port, request(target, port)) == well(target))
 
 
-def test_a_slow_upload_is_cut_off(serving, monkeypatch):
-    """Uploads of the page, and recordings over HTTP."""
+def test_a_slow_upload_is_cut_off_and_not_stored(serving, monkeypatch):
+    """By the page, and over HTTP."""
     monkeypatch.setattr(Guard.__init__, "__defaults__", ((), 1.0))
     client, desk = serving()
     for path in ("/api/score", "/page/score"):
@@ -128,7 +128,7 @@ def test_a_slow_upload_is_cut_off(serving, monkeypatch):
 
 
 @TARGETS
-def test_a_huge_head_is_refused(ports, target):
+def test_a_request_with_a_huge_head_is_refused(ports, target):
     port = ports[target]
     assert exchange(port, request(target, port, X="y" * 2_000_000)) in (400, 431, None)
     assert exchange(port, request(target, port)) == well(target)
@@ -140,7 +140,7 @@ def test_a_compressed_request_is_not_decompressed(ports):
     assert exchange(port, request("http", port, body, Content_Encoding="gzip")) == 422
 
 
-def test_a_recording_that_hides_its_length_is_refused_as_too_long(serving, tmp_path):
+def test_a_recording_that_hides_its_length_is_refused_as_too_long_and_not_stored(serving, tmp_path):
     client, desk = serving(Limits(max_duration=60))
     hours = tmp_path / "hours.flac"
     soundfile.write(hours, np.zeros(8000 * 3600 * 2, np.int16), 8000)

@@ -29,7 +29,7 @@ def downloaded(page, name):
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
-def test_names_of_files_are_shown_as_text(page, client, speech):
+def test_names_of_files_are_shown_as_text(page, client):
     name = "<img src=x onerror=alert(1)>,=1+1.wav"
     drop(page, client, (name, wav()), ("=1+1.txt", b"no samples"))
     page.wait_for_selector("#table tr:nth-child(2)")
@@ -38,7 +38,7 @@ def test_names_of_files_are_shown_as_text(page, client, speech):
     assert page.locator("img").count() == 1  # the spectrogram
 
 
-def test_the_downloads_have_the_rows_of_all_files(page, client):
+def test_the_downloaded_csv_and_json_have_the_rows_of_all_files(page, client):
     drop(page, client, ("a.wav", wav()), ("notes.txt", b"no samples"))
     page.wait_for_selector("#table tr:nth-child(2)")
     first, second = csv.DictReader(downloaded(page, "scores.csv").splitlines())
@@ -79,7 +79,7 @@ def test_a_refused_upload_is_an_error_of_the_file(page, serving):
     assert rows_of(page) == [["large.wav", "too large: send at most 1 MB at once"]]
 
 
-def test_the_page_can_be_used_by_keyboard(page, client, speech):
+def test_rows_and_places_in_the_recording_can_be_chosen_by_keyboard(page, client, speech):
     drop(page, client, speech / "talk.wav", speech / "talk.mp3")
     page.wait_for_selector("#table tr:nth-child(2)")
     page.locator("#table button").last.focus()

@@ -25,8 +25,9 @@ def folder(tmp_path):
     return tmp_path / "desk"
 
 
-def test_a_long_recording_is_not_unusual_by_its_length(small, calibration, tmp_path, folder):
-    """It is compared with the recordings of the calibration by the length of its windows."""
+def test_a_long_recording_is_compared_with_those_of_the_calibration_by_its_windows(
+    small, calibration, tmp_path, folder
+):
     speech = voice(seconds=121) * np.linspace(1, 0.1, 16000 * 121)
     path = tmp_path / "long.flac"
     soundfile.write(path, speech, 16000)
@@ -90,8 +91,8 @@ def test_while_a_recording_is_scored_a_second_waits_and_a_third_is_refused(small
     assert order == ["first", "second"]
 
 
-def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
-    """Each waits for the other at every step, and has the score that it has alone."""
+def test_as_many_recordings_are_scored_at_once_as_there_are_workers_with_their_scores_alone(small, speech, folder):
+    """Each waits for the other at every step."""
     desk = Desk(small, folder, Limits(waiting=1, workers=2))
     scores = []
     both = threading.Barrier(2, timeout=PATIENCE)
@@ -107,7 +108,7 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
     assert scores == [small.score(speech / "talk.wav")] * 2
 
 
-def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder):
+def test_an_unfit_recording_has_a_reason_in_place_of_a_decision(small, calibration, tmp_path, folder):
     desk = Desk(small, folder, decider=Decider(calibration))
     for path, reason in write_unfit(tmp_path).items():
         row = desk.score(path, path.name).row()

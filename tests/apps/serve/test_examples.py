@@ -42,11 +42,14 @@ def answers(folder):
     return {path.name: read_json(path) for path in folder.glob("[!.]*.json")}
 
 
-def test_two_workers_score_each_recording_of_a_folder_once(Worker, small, speech, tmp_path):
-    """Each has an answer: its score, or why it cannot be scored."""
+NAMES = [f"{number}.wav" for number in range(6)]
+
+
+@pytest.fixture
+def spool(Worker, small, speech, tmp_path):
+    """The folder of two workers after they have answered six recordings and a text."""
     workers = [Worker(tmp_path, small, name) for name in "ab"]
-    names = [f"{number}.wav" for number in range(6)]
-    for name in names:
+    for name in NAMES:
         shutil.copy(speech / "talk.wav", tmp_path / name)
         (tmp_path / name).rename(tmp_path / "in" / name)
     shutil.copy(speech / "notes.txt", tmp_path / "in" / "notes.txt")
@@ -57,15 +60,23 @@ def test_two_workers_score_each_recording_of_a_folder_once(Worker, small, speech
     for worker, thread in zip(workers, threads):
         worker.stop()
         thread.join()
+    return tmp_path
+
+
+def test_two_workers_score_each_recording_of_a_folder_once(spool, small, speech):
     score = small.score(speech / "talk.wav")
-    assert answers(tmp_path / "done") == {f"{name}.json": {"file": name, "score": score} for name in names}
-    (failure,) = answers(tmp_path / "failed").values()
-    assert failure["file"] == "notes.txt"
-    assert {path.name for path in (tmp_path / "done").iterdir()} == {*names, *(f"{name}.json" for name in names)}
+    assert answers(spool / "done") == {f"{name}.json": {"file": name, "score": score} for name in NAMES}
 
 
-def test_a_recording_that_ended_a_worker_is_not_tried_again(Worker, small, speech, tmp_path):
-    """It has failed, unless its answer was written already."""
+def test_a_scored_recording_lies_beside_its_answer(spool):
+    assert {path.name for path in (spool / "done").iterdir()} == {*NAMES, *(f"{name}.json" for name in NAMES)}
+
+
+def test_the_answer_of_a_worker_on_a_file_that_cannot_be_scored_is_among_the_failed_ones(spool):
+    assert [answer["file"] for answer in answers(spool / "failed").values()] == ["notes.txt"]
+
+
+def test_a_recording_that_ended_a_worker_has_failed_unless_its_answer_was_written(Worker, small, speech, tmp_path):
     Worker(tmp_path, small, "a")
     for name in ("bad.wav", "good.wav"):
         shutil.copy(speech / "talk.wav", tmp_path / "claimed" / "a" / name)
@@ -77,7 +88,7 @@ def test_a_recording_that_ended_a_worker_is_not_tried_again(Worker, small, speec
     assert len(answers(tmp_path / "failed")) == 1
 
 
-def test_a_worker_leaves_the_recordings_of_another(Worker, small, tmp_path):
+def test_a_worker_that_starts_leaves_the_recordings_that_another_scores(Worker, small, tmp_path):
     Worker(tmp_path, small, "a")
     recording = tmp_path / "claimed" / "a" / "a.wav"
     recording.touch()

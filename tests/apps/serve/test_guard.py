@@ -23,7 +23,7 @@ def client():
     return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
-def test_only_requests_to_names_of_this_machine_are_answered(client):
+def test_only_requests_to_addresses_of_this_machine_or_to_an_allowed_name_are_answered(client):
     """A page of evil.example, whose name was made to lead here, sends a foreign name."""
     hosts = ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
     foreign = ["evil.example", "127.0.0.1.evil.example:7860", "localhost.evil.example", "", "[", "lab.example@evil"]
@@ -38,8 +38,12 @@ def test_only_requests_to_names_of_this_machine_are_answered(client):
 def test_the_browser_may_load_nothing_from_elsewhere(client):
     headers = client.get("/").headers
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
-    assert headers["content-security-policy"].endswith("frame-ancestors 'self' https://huggingface.co")
     assert "http" not in headers["content-security-policy"].partition("frame-ancestors")[0]
+
+
+def test_the_page_may_be_framed_only_by_itself_and_the_given_sites(client):
+    policy = client.get("/").headers["content-security-policy"]
+    assert policy.endswith("frame-ancestors 'self' https://huggingface.co")
 
 
 def test_pages_of_other_sites_may_not_read_answers(client):
@@ -66,7 +70,7 @@ def client_of(admitted):
 
 
 def test_the_application_gets_only_known_headers_of_limited_length():
-    """It may keep what it gets; of the type of the content it gets no unknown parameter."""
+    """Of the type of the content it gets no unknown parameter."""
     foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
     headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
     answer = client_of(Admitted()).post("/", headers=foreign | headers)
@@ -86,7 +90,7 @@ def test_a_form_with_an_invalid_boundary_is_refused(boundary):
     assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200
 
 
-def test_the_guard_passes_errors_of_the_application_on():
+def test_an_error_of_the_application_goes_through_the_guard():
     app = Starlette(routes=[Route("/", lambda request: 1 / 0)])
     app.add_middleware(Guard, names=[], admit=lambda *_: nullcontext(Admitted()))
     with pytest.raises(ZeroDivisionError):

@@ -74,7 +74,7 @@ def test_rows_have_the_scores_of_predict_and_the_decisions_of_the_calibration(
         assert float(line[2]) == pytest.approx(probability, abs=6e-4)
 
 
-def test_a_click_into_the_picture_plays_from_there(page, client, speech):
+def test_a_click_into_the_picture_plays_the_recording_from_there(page, client, speech):
     drop(page, client, speech / "talk.mp3")
     page.wait_for_selector(CARD)
     listen_from(page, 0.25, 0.6)
@@ -89,7 +89,7 @@ def test_the_openapi_page_loads_only_from_this_server(page, client):
 
 
 def test_a_recording_of_the_microphone_is_scored(page, serving):
-    """A browser's fake device beeps; the recording comes as WebM."""
+    """The browser's fake device beeps."""
     client, _ = serving()
     page.goto(str(client.base_url))
     page.locator("header .microphone").wait_for()  # shown once the page has found a microphone

@@ -16,7 +16,7 @@ from nes2net.scoring.decisions.calibration import Llrs
 pytest.importorskip("fastapi_offline")
 
 
-def test_the_answer_has_the_picture_of_the_recording(client, speech):
+def test_the_answer_to_the_page_has_the_spectrogram_and_the_extremes_of_the_waveform(client, speech):
     samples, _ = soundfile.read(speech / "talk.wav")
     (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
     spectrogram = Image.open(io.BytesIO(base64.b64decode(answer["spectrogram"])))
@@ -26,7 +26,7 @@ def test_the_answer_has_the_picture_of_the_recording(client, speech):
     assert min(answer["low"]) == pytest.approx(samples.min(), abs=1e-4)
 
 
-def test_without_a_calibration_there_is_no_decision(client):
+def test_without_a_calibration_the_answer_to_the_page_has_no_decision(client):
     (answer,) = answers(client, "a.wav", wav())
     assert "verdict" not in answer
     assert answer["basis"] == answer["along"] == []
@@ -35,7 +35,7 @@ def test_without_a_calibration_there_is_no_decision(client):
     assert cells == {"file", "score", "duration", "judged", "remark"}
 
 
-def test_a_decision_has_the_usual_scores_of_the_calibration(serving, speech, calibration):
+def test_with_a_calibration_the_answer_to_the_page_has_its_usual_scores(serving, speech, calibration):
     llrs = Llrs(np.linspace(1, 3, 40), np.linspace(-3, -1, 40))
     decider = Decider(replace(calibration, llrs=llrs))
     client, _ = serving(decider=decider)

@@ -42,7 +42,7 @@ def paused_scoring(monkeypatch):
     may_go_on.set()
 
 
-def test_while_the_detector_is_loaded_requests_are_answered_with_503():
+def test_while_the_detector_is_loaded_every_request_is_answered_with_503():
     from nes2net.apps.serve.server import _answering_while_loading
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -81,11 +81,13 @@ def stopping(serving, speech, paused_scoring):
     scored()
 
 
-def test_a_stopping_service_refuses_recordings(stopping, speech):
-    client, _ = stopping
-    health = client.get("/health")
-    refused = send(client, speech / "talk.wav")
+def test_a_stopping_service_says_so_when_it_is_asked_for_its_health(stopping):
+    health = stopping[0].get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
+
+
+def test_a_stopping_service_refuses_recordings(stopping, speech):
+    refused = send(stopping[0], speech / "talk.wav")
     assert refused.status_code == 503
     assert "being stopped" in refused.json()["error"]
 
@@ -103,7 +105,7 @@ def test_a_stopping_service_ends_after_the_recording_that_it_scores(stopping, sm
     wait(is_gone)
 
 
-def test_a_service_that_waits_to_finish_after_a_sigterm_ends_by_the_second(small, tmp_path, monkeypatch):
+def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second_one(small, tmp_path, monkeypatch):
     from nes2net.apps.serve.server import _Server, uvicorn_config
 
     monkeypatch.setattr(logging.Logger, "setLevel", lambda *_: None)
@@ -123,26 +125,38 @@ def samples(text):
     return samples
 
 
-def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
+@pytest.fixture
+def counts(serving, speech, paused_scoring):
+    """The metrics while a recording is scored, and after that, one that cannot be scored and a page that is not found."""
     begun, may_go_on = paused_scoring
     client, _ = serving(Limits(waiting=1))
     running = threading.Thread(target=send, args=[client, speech / "talk.wav"])
     running.start()
     assert begun.wait(PATIENCE)
     during = samples(client.get("/metrics").text)
-    assert during["nes2net_recordings_present", "running"] == 1
     may_go_on.set()
     running.join(PATIENCE)
     send(client, speech / "notes.txt")
     client.get("/heard/secret")
-    counts = samples(client.get("/metrics").text)
-    assert counts["nes2net_recordings_total", "scored"] == counts["nes2net_recordings_total", "NotDecoded"] == 1
-    assert counts["nes2net_recordings_present", "running"] == 0
-    assert counts["nes2net_audio_seconds_total",] == 10
-    assert counts["nes2net_waiting_seconds_count",] == counts["nes2net_scoring_seconds_count",] == 2
-    assert counts["nes2net_requests_total", "/api/score", "200"] == 1
-    assert counts["nes2net_requests_total", "/api/score", "422"] == 1
-    assert counts["nes2net_requests_total", "/heard/", "404"] == 1
+    return during, samples(client.get("/metrics").text)
+
+
+def test_metrics_count_the_recordings_that_are_being_scored(counts):
+    assert [count["nes2net_recordings_present", "running"] for count in counts] == [1, 0]
+
+
+def test_metrics_count_recordings_by_outcome_with_their_seconds(counts):
+    _, after = counts
+    assert after["nes2net_recordings_total", "scored"] == after["nes2net_recordings_total", "NotDecoded"] == 1
+    assert after["nes2net_audio_seconds_total",] == 10
+    assert after["nes2net_waiting_seconds_count",] == after["nes2net_scoring_seconds_count",] == 2
+
+
+def test_metrics_count_requests_by_address_and_status(counts):
+    _, after = counts
+    assert after["nes2net_requests_total", "/api/score", "200"] == 1
+    assert after["nes2net_requests_total", "/api/score", "422"] == 1
+    assert after["nes2net_requests_total", "/heard/", "404"] == 1
 
 
 @pytest.fixture
@@ -158,12 +172,15 @@ def log(small, speech, tmp_path, capsys):
     return capsys.readouterr().err
 
 
-def test_the_log_has_no_names_of_recordings_and_no_control_characters(log):
+def test_the_log_has_no_names_of_recordings(log):
     assert "secret" not in log
+
+
+def test_the_log_has_no_control_characters(log):
     assert "\x1b" not in log
 
 
-def test_the_log_is_json_lines_of_one_event_each(log):
+def test_the_log_has_a_line_of_json_with_the_facts_of_each_event(log):
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message"]
     assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
@@ -183,7 +200,7 @@ def answers_of(client, path, **options):
     return schemas
 
 
-def test_the_description_has_every_route_of_programs(client):
+def test_the_openapi_description_has_the_routes_for_programs_alone(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert {path: list(methods) for path, methods in paths.items()} == {
         "/health": ["get"],
@@ -193,7 +210,7 @@ def test_the_description_has_every_route_of_programs(client):
     }
 
 
-def test_answers_have_what_the_description_says_and_nothing_else(serving, tmp_path, speech, calibration):
+def test_answers_have_what_the_openapi_description_says_and_nothing_else(serving, tmp_path, speech, calibration):
     client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
     for path in ("/health", "/api/info"):
         jsonschema.validate(client.get(path).json(), answers_of(client, path)[200])

@@ -7,7 +7,7 @@ from nes2net.lib.http_server import listening_socket
 
 
 @needs_serve
-def test_a_detector_without_a_score_is_refused(output, tmp_path):
+def test_serve_refuses_a_detector_of_source_tracing(output, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     with listening_socket("127.0.0.1", range(0, 1)) as listener:
         port = listener.getsockname()[1]
