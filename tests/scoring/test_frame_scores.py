@@ -92,7 +92,7 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
-def test_the_frames_of_up_to_30_s_are_scored_at_once(spectral, recording, length):
+def test_the_frames_of_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
     samples = recording[:length]
     frame_scores_of_piece = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
