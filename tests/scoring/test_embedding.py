@@ -74,12 +74,18 @@ def waveform():
     return torch.randn(2, 8000, generator=torch.Generator().manual_seed(0)) / 10
 
 
-def test_an_embedding_is_the_output_of_its_part_and_layer(detector, waveform):
+def test_an_embedding_of_all_layers_joins_those_of_each_layer(detector, waveform):
     with torch.inference_mode():
-        *_, last = layers = [detector.embeddings(waveform, layer=number) for number in range(3)]
+        layers = [detector.embeddings(waveform, layer=number) for number in range(3)]
         assert torch.equal(torch.cat(layers, dim=1), detector.embeddings(waveform, layer="all"))
+
+
+def test_an_embedding_is_the_output_of_its_part(detector, waveform):
+    """By default of the last layer of the front-end, as a mean over frames."""
+    with torch.inference_mode():
+        last = detector.hidden_states(waveform)[0].mean(1)
         assert torch.equal(last, detector.embeddings(waveform))
-        assert torch.equal(last, detector.hidden_states(waveform)[0].mean(1))
+        assert torch.equal(last, detector.embeddings(waveform, layer=2))
         assert torch.equal(last, detector.embeddings(waveform, "aggregation"))  # of this detector: the last layer
         assert torch.equal(detector.backend.last_layer(detector.embeddings(waveform, "backend")), detector(waveform))
 

@@ -121,7 +121,7 @@ def test_a_replaced_forward_is_called_in_evaluation_mode_for_scoring(detector, w
     assert modes == [False]
 
 
-def test_samples_that_cannot_be_scored_are_refused(detector):
+def test_an_input_that_cannot_be_scored_is_refused_with_the_reason(detector):
     """By score, score_track and embed."""
     for audio, sample_rate, message in (
         (np.zeros(0, np.float32), 16000, "has no samples"),
@@ -158,7 +158,7 @@ def test_a_file_object_that_was_read_to_its_end_is_refused(detector, path):
 
 
 def test_the_type_of_a_waveform_does_not_change_its_score(detector, waveform):
-    """That of bfloat16 is the score of its samples in float32."""
+    """Array or tensor, with gradients or with a dimension of channels; that of bfloat16 is that of its samples in float32."""
     score = detector.score(waveform, 16000)
     tensor = torch.from_numpy(waveform)
     for equal_waveform in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):

@@ -75,7 +75,7 @@ def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_
 @settings(max_examples=100)
 @in_any_pieces
 def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(lengths, step, more):
-    """One begins every step; the last one ends with the recording."""
+    """One of two steps begins every step; the last one ends with the recording."""
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     assume(len(samples) > longest)
@@ -92,7 +92,7 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
-def test_the_frames_of_up_to_30_s_are_scored_at_once(spectral, recording, length):
+def test_the_frames_of_up_to_30_s_are_scored_in_one_piece(spectral, recording, length):
     samples = recording[:length]
     frame_scores_of_piece = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
@@ -105,7 +105,7 @@ def test_the_frames_of_up_to_30_s_are_scored_at_once(spectral, recording, length
 def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
     several, recording, resolution, monkeypatch
 ):
-    """Of windows, or of all 67 s at once."""
+    """In windows, then all 67 s at once, at the resolution that was asked for."""
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)
@@ -127,8 +127,10 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
     assert_allclose(written, detector.frame_scores(path).scores, atol=1e-5)
 
 
-def test_scores_of_frames_do_not_depend_on_blocks_or_batches(small_model, recording, tmp_path, monkeypatch):
-    """The frames of this detector see all of their window, here of 2 s; the duration is the same, too."""
+def test_scores_of_frames_and_the_duration_do_not_depend_on_the_blocks_read_or_on_batches(
+    small_model, recording, tmp_path, monkeypatch
+):
+    """The frames of this detector see all of their window, here of 2 s."""
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     recording = recording[: 5 * 16000 + 123]
@@ -194,7 +196,7 @@ def score(detector, trials, out, judgement=None, **options):
     return score_trials(detector, trials, out, judgement or Frames(20.0), **options)
 
 
-def test_scores_of_a_corpus_equal_those_of_each_recording(spectral, trials, tmp_path):
+def test_frame_scores_of_a_corpus_equal_those_of_each_recording_alone(spectral, trials, tmp_path):
     out = tmp_path / "f.txt"
     score(spectral, trials, out)
     segment_scores = read_segment_scores(out)
@@ -225,7 +227,8 @@ def test_scores_of_recordings_are_not_written_into_a_file_of_frames(spectral, tr
 
 
 @pytest.mark.parametrize("options", [{"num_samples": 8000}, {"padding": "zeros"}])
-def test_frames_are_scored_in_whole_recordings_only(spectral, trials, tmp_path, options):
+def test_a_length_or_padding_is_refused_for_scores_of_frames(spectral, trials, tmp_path, options):
+    """Frames are scored only in whole recordings."""
     with input_error("remove `num_samples`, `padding` and the transform"):
         score(spectral, trials, tmp_path / "f.txt", **options)
 

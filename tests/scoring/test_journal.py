@@ -89,7 +89,7 @@ def test_the_stamp_of_a_file_is_its_size_and_the_time_of_its_last_change(tmp_pat
     assert stamp(path) == "4:1"
 
 
-def test_the_stamp_of_a_file_that_is_missing_or_cannot_be_is_a_dash(tmp_path):
+def test_the_stamp_of_a_file_that_is_missing_or_cannot_exist_is_a_dash(tmp_path):
     assert {stamp(tmp_path / "none"), stamp("nul\0"), stamp(None), stamp("x" * 5000)} == {"-"}
 
 
@@ -186,7 +186,7 @@ def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
 
 @needs_fork
 def test_a_second_run_with_the_same_file_is_refused_until_the_first_one_ends(spectral_detector, trials, tmp_path):
-    """It would remove the journals of the first one."""
+    """The first one is a process that holds the lock of the file."""
     out = tmp_path / "s"
     read_end, write_end = os.pipe()
     child = os.fork()

@@ -77,6 +77,7 @@ def out(spectral_detector, trials, tmp_path):
 
 
 def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, trials, out):
+    """Below a line with the names of its columns."""
     assert out.read_text().startswith("utterance\tfirst\tsecond\n")
     rows = dict(Halves().read(out))
     with torch.inference_mode():
@@ -102,7 +103,7 @@ def plain(out, tmp_path):
     return write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
 
 
-def test_rows_are_evaluated_as_their_scores(corpus, out, plain):
+def test_rows_have_the_eer_of_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
     of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
     assert of_rows["eer"] == of_scores["eer"]
@@ -118,7 +119,6 @@ def test_predict_prints_the_numbers_and_the_remark_of_a_judgement(spectral_detec
     settings = JudgingSettings(8000)
     (good,) = predict(spectral_detector, [trials[0].path], Halves(-1.0), settings=settings).rows
     told = good.to_row()
-    assert told["judgement"] == "halves"
     assert told["remark"] == "the halves differ"
     assert good.words.startswith(f"first {told['first']:.4f}, second {told['second']:.4f}; the halves differ")
 
@@ -130,8 +130,8 @@ def decider(corpus, out):
     return Decider(learned.calibration, abstain=0)
 
 
-def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector, trials, decider):
-    """By the lower half, and along a longer recording by its windows."""
+def test_a_calibration_decides_along_a_recording_by_the_scores_of_another_judgement(spectral_detector, trials, decider):
+    """A score is that of the lower half; the first window has the score of the recording."""
     settings = JudgingSettings(track=True)
     (judged,) = predict(spectral_detector, [trials[0].path], Halves(), decider=decider, settings=settings).rows
     row = judged.to_row()
@@ -142,9 +142,12 @@ def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector
     assert row["llrs"] == llrs.tolist()
 
 
-def test_a_calibration_of_another_judgement_is_refused(spectral_detector, trials, decider):
+def test_a_calibration_is_refused_for_a_judgement_without_scores(spectral_detector, trials, decider):
     with input_error("decide on scores, not on embeddings"):
         predict(spectral_detector, [trials[0].path], "embeddings", decider=decider)
+
+
+def test_a_calibration_of_another_judgement_is_refused(spectral_detector, trials, decider):
     with input_error("the calibration was learned from the judgement halves, not from scores"):
         predict(spectral_detector, [trials[0].path], decider=decider)
 

@@ -71,7 +71,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     assert sizes == [4, 2, 1, 1, 1, 1]
 
 
-def test_a_batch_that_fits_only_without_filled_up_rows_is_scored(detector):
+def test_a_batch_that_fits_only_with_fewer_filled_up_rows_is_scored(detector):
     plain = score_batch(detector, waveforms(1))
     sizes = with_room_for(detector, 2, MemoryError())
     assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6)

@@ -21,9 +21,8 @@ def test_written_scores_of_frames_are_read_back_to_the_last_bit(tmp_path, monkey
         assert all(np.array_equal(content[id], row) for id, row in scores.items())
 
 
-def test_a_file_of_frames_has_no_score_of_each_recording(tmp_path):
+def test_a_file_of_frames_is_refused_where_scores_of_recordings_are_read(tmp_path):
     path = write(tmp_path / "f.txt", "a 0 1\na 1 1\n")
-    assert holds_frames(path)
     with input_error("holds scores of frames, not one score of each recording"):
         scores_of(path)
 

@@ -47,8 +47,8 @@ def test_windows_do_not_depend_on_the_pieces_pushed(lengths, length, hop):
 
 
 @pytest.mark.parametrize("case", golden.read("tracing/windows")["cases"], ids=lambda case: str(case["samples"]))
-def test_windows_are_the_golden_ones(case):
-    """Where they begin, their length, and how many there are before the end, counted by hand."""
+def test_windows_of_a_stream_are_those_counted_by_hand(case):
+    """Where they begin, their length, and how many are complete before the end."""
     windows = SlidingWindows(case["window"], case["hop"])
     samples = np.arange(case["samples"], dtype=np.float32)
     cut_windows = [
@@ -147,13 +147,20 @@ def test_audio_shorter_than_a_window_is_scored_only_at_the_end_of_the_stream(spe
 
 
 def test_zeros_fill_a_short_hole(spectral_detector):
-    """One of 0.1 s by the times that are pushed; its seconds are counted."""
+    """One of 0.1 s by the times that are pushed."""
     first, second = np.split(noise(0.8)[0], 2)
     filled = np.concatenate([first, np.zeros(1600, np.float32), second])
     expected = scored(spectral_detector.stream(16000, **OPTIONS), [filled])
     stream = spectral_detector.stream(16000, **OPTIONS)
     windows = stream.push(first, time=0.0) + stream.push(second, time=0.5)
     assert windows + stream.finish() == expected
+
+
+def test_the_seconds_of_filled_holes_are_counted(spectral_detector):
+    samples = noise(0.4)[0]
+    stream = spectral_detector.stream(16000, **OPTIONS)
+    stream.push(samples, time=0.0)
+    stream.push(samples, time=0.5)
     assert stream.filled == pytest.approx(0.1)
 
 

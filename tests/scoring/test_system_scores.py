@@ -18,8 +18,7 @@ from nes2net.scoring.waveforms import WaveformReader
 TRIALS = [Trial("a"), Trial("b")]
 
 
-def test_scores_are_normalised_as_published():
-    """By the code of the published ensemble."""
+def test_scores_of_other_systems_are_normalised_as_by_the_code_of_the_published_ensemble():
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     for name, system in torch.load(path, weights_only=True).items():
         low = system["minimum_of_the_file"]
@@ -57,7 +56,7 @@ def test_scores_far_outside_of_the_range_become_0_and_1():
     assert normalise(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]
 
 
-def test_files_and_ranges_that_do_not_fit_the_trials_are_refused(tmp_path):
+def test_files_and_ranges_of_other_systems_that_cannot_be_used_are_refused_with_the_reason(tmp_path):
     for text, ranges, message in (
         ("b 1\nc 2\n", "test", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
         ("a 1\nb 2\na 3\n", "test", r"one: it has two scores of a"),
@@ -120,7 +119,9 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
             assert alone.item() == pytest.approx(value, abs=1e-5)
 
 
-def test_a_file_made_with_scores_of_other_systems_is_refused_with_others(root, system_files, model, tmp_path, capsys):
+def test_a_file_made_with_scores_of_other_systems_is_refused_with_them_in_another_order(
+    root, system_files, model, tmp_path, capsys
+):
     out = tmp_path / "scores.txt"
     assert score(root, model, out, "--system-scores", *system_files) == 0
     assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
@@ -130,6 +131,7 @@ def test_a_file_made_with_scores_of_other_systems_is_refused_with_others(root, s
 def test_ranges_of_scores_are_those_of_the_detector_of_development_trials_or_of_the_file(
     root, system_files, model, tmp_path
 ):
+    """The development trials have the ranges of the detector; those of the file itself give other scores."""
     systems = ["--system-scores", *system_files]
     assert score(root, model, tmp_path / "a", *systems) == 0
     dev = [f"{path}_dev" for path in system_files]
@@ -139,7 +141,7 @@ def test_ranges_of_scores_are_those_of_the_detector_of_development_trials_or_of_
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
 
 
-def test_score_refuses_system_scores_that_do_not_fit_the_detector(
+def test_score_refuses_missing_or_needless_flags_about_scores_of_other_systems(
     root, system_files, model, spectral_detector, tmp_path, capsys
 ):
     bare = str(root / "without_ranges.pth")

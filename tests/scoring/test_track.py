@@ -40,7 +40,7 @@ def test_a_window_is_as_long_as_training_crops_by_default(detector, waveform):
     assert detector.score_track(np.resize(waveform, 70_000), 16000).window == 64600 / 16000
 
 
-def test_a_last_window_ends_with_the_file(detector, waveform, tmp_path):
+def test_samples_beyond_the_last_window_get_one_more_that_ends_with_the_file(detector, waveform, tmp_path):
     more = np.append(waveform, waveform[:100])
     soundfile.write(tmp_path / "longer.wav", more, 16000, subtype="FLOAT")
     track = detector.eval().score_track(waveform, 16000, **OPTIONS)
@@ -51,6 +51,7 @@ def test_a_last_window_ends_with_the_file(detector, waveform, tmp_path):
 
 @pytest.mark.parametrize("length", [1, 3000, 64600])
 def test_a_recording_no_longer_than_a_window_has_one_score(detector, waveform, length):
+    """That of its only window, which is as long as the recording."""
     samples = np.resize(waveform, length)
     track = detector.score_track(samples, 16000)
     assert track.scores == pytest.approx([detector.score(samples, 16000)], abs=1e-6)

@@ -29,7 +29,7 @@ PARTLY_FAKE = np.where((np.arange(40) >= 20) & (np.arange(40) < 23), -3.0, GENUI
 CLIPPED = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
 
 
-def test_high_scores_throughout_are_a_bona_fide_recording():
+def test_a_recording_with_high_scores_throughout_is_very_probably_bona_fide():
     decided = decide_along(STRONG, 5.0, track(GENUINE))
     assert decided.decision == "bonafide"
     assert decided.probability > 0.99

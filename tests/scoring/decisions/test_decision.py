@@ -52,7 +52,7 @@ def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions
     assert decider.llrs([-9.0, 0.2])[1] == decision.llr
 
 
-def test_a_score_outside_of_the_scores_of_the_calibration_is_decided_only_with_abstain_0():
+def test_a_score_outside_of_the_600_scores_of_a_calibration_is_decided_only_with_abstain_0():
     rng = np.random.default_rng(0)
     decider = Decider(fit(rng.normal(3, 1, 300), rng.normal(-3, 1, 300)))
     for score in (-9.0, 9.0):

@@ -11,13 +11,16 @@ from nes2net import decisions
 exactly = partial(pytest.approx, rel=0, abs=1e-9)
 OPEN = golden.read("tracing/open_set")
 DISTANCES = golden.read("tracing/distances")
+EXPECTED = DISTANCES["expected"]
+TEST = DISTANCES["test"]
+NAMES = sorted(set(DISTANCES["train_labels"]))
 #: kind and temperature of each score of the golden file
 KINDS = {"log_odds": {}, "max_logit": {}, "energy": {}, "energy_T2": {"temperature": 2.0}, "sme": {}}
 
 
 @pytest.mark.parametrize("name, options", KINDS.items())
-def test_scores_of_being_known_are_the_golden_ones(name, options):
-    """By the formula of each kind, computed by another program."""
+def test_scores_of_being_known_are_those_that_another_program_computed(name, options):
+    """By the formula of each kind."""
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
 
@@ -27,8 +30,7 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_the_threshold_of_development_trials_and_the_p_values_by_it_are_the_golden_ones():
-    """Of being known, computed by another program."""
+def test_the_threshold_of_being_known_and_p_values_by_it_are_those_that_another_program_computed():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
@@ -55,31 +57,33 @@ def test_damaged_facts_of_a_threshold_of_being_known_are_read_as_none(facts):
 
 @pytest.fixture(scope="module")
 def reference():
-    names = sorted(set(DISTANCES["train_labels"]))
-    classes = np.array([names.index(name) for name in DISTANCES["train_labels"]])
-    return names, decisions.Reference(np.array(DISTANCES["train"]), classes, np.array(DISTANCES["train_logits"]))
+    """Training trials; what is expected of them was computed by NumPy in float64."""
+    classes = np.array([NAMES.index(name) for name in DISTANCES["train_labels"]])
+    return decisions.Reference(np.array(DISTANCES["train"]), classes, np.array(DISTANCES["train_logits"]))
 
 
-def test_distances_to_training_trials_are_the_golden_ones(reference):
-    """Cosine of the k-th neighbour, Mahalanobis distance and NSD, computed by NumPy in float64."""
-    _, reference = reference
-    test = DISTANCES["test"]
-    expected = DISTANCES["expected"]
-    for k, scores in expected["knn_cosine"].items():
-        assert reference.scores(test, "knn", k=int(k)).tolist() == exactly(scores)
-    assert reference.scores(test, "mahalanobis").tolist() == pytest.approx(expected["mahalanobis"], rel=1e-9)
-    nsd = reference.scores(test, "nsd", logits=DISTANCES["test_logits"])
-    assert nsd.tolist() == exactly(expected["nsd"])
+def test_the_score_knn_is_the_cosine_to_the_kth_nearest_training_trial_as_by_numpy(reference):
+    for k, scores in EXPECTED["knn_cosine"].items():
+        assert reference.scores(TEST, "knn", k=int(k)).tolist() == exactly(scores)
 
 
-def test_nearest_classes_among_training_trials_are_the_golden_ones(reference):
-    """By Mahalanobis distance, and of the nearest k trials, computed by NumPy in float64."""
-    names, reference = reference
-    test = DISTANCES["test"]
-    expected = DISTANCES["expected"]
-    assert [names[number] for number in reference.mahalanobis_class(test)] == expected["mahalanobis_class"]
-    for k, classes in expected["knn_class"].items():
-        assert [names[number] for number in reference.nearest_class(test, int(k))] == classes
+def test_the_score_by_mahalanobis_distance_to_training_trials_is_that_of_numpy(reference):
+    scores = reference.scores(TEST, "mahalanobis")
+    assert scores.tolist() == pytest.approx(EXPECTED["mahalanobis"], rel=1e-9)
+
+
+def test_the_score_nsd_by_logits_and_cosines_to_training_trials_is_that_of_numpy(reference):
+    scores = reference.scores(TEST, "nsd", logits=DISTANCES["test_logits"])
+    assert scores.tolist() == exactly(EXPECTED["nsd"])
+
+
+def test_the_nearest_class_by_mahalanobis_distance_is_that_of_numpy(reference):
+    assert [NAMES[number] for number in reference.mahalanobis_class(TEST)] == EXPECTED["mahalanobis_class"]
+
+
+def test_the_most_frequent_class_of_the_k_nearest_training_trials_is_that_of_numpy(reference):
+    for k, classes in EXPECTED["knn_class"].items():
+        assert [NAMES[number] for number in reference.nearest_class(TEST, int(k))] == classes
 
 
 def test_verification_scores_equal_the_golden_numbers():
@@ -101,4 +105,4 @@ def test_verification_scores_equal_the_golden_numbers():
 )
 def test_logits_and_embeddings_that_are_not_finite_or_of_the_wrong_shape_are_refused(reference, call, message):
     with input_error(message):
-        call(reference[1])
+        call(reference)
