@@ -27,7 +27,7 @@ def fairseq_file(tmp_path_factory):
 
 
 @pytest.mark.weekly
-def test_a_fairseq_file_of_full_size_is_identified_with_its_parameters_and_records(fairseq_file):
+def test_a_fairseq_file_of_full_size_is_identified_with_its_number_of_parameters_and_pickled_classes(fairseq_file):
     identity = identify(fairseq_file.path)
     assert identity.parameters == 317_390_592
     assert not identity.misfit

@@ -174,6 +174,7 @@ def runs_up(above, below):
 
 
 def test_no_package_imports_one_above_it():
+    """Or names one in a text, but for those of NAMED_FROM_BELOW."""
     wrong = []
     for path in MODULES:
         module = dotted(path)

@@ -192,7 +192,7 @@ def test_the_wheel_declares_licence_paper_and_python_versions(built):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", PYTHON_VERSIONS)
-def test_the_wheel_is_installed_under_every_supported_python(built, tmp_path, version):
+def test_the_wheel_can_be_installed_and_started_under_every_supported_python(built, tmp_path, version):
     python = f"python{version}"
     if shutil.which(python) is None or subprocess.run([python, "--version"], **CAPTURED).returncode != 0:
         pytest.skip(f"{python} is not installed")
@@ -242,7 +242,6 @@ def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(u
         for path in sorted((shared / "real" / "audio" / "fastspeech2_demo").glob(f"*_{kind}.flac"))[:10]:
             shutil.copy(path, user.folder / folder)
     user.variables["HF_HOME"] = str(tmp_path)
-    assert "AASIST" in user("nes2net", "models")
     first = sorted(path.name for path in (user.folder / "real").iterdir())[0]
     model = ["--model", "AASIST", "--device", "cpu"]
     with running((shared / "real" / "aasist" / "AASIST.pth").read_bytes()) as publisher:
@@ -251,7 +250,6 @@ def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(u
         (packages / "stand_in.pth").write_text("import stand_in\n")
         answer = user("nes2net", "predict", f"real/{first}", *model)
         assert publisher.fetched() == ["/AASIST.pth"]
-    assert "# detector: AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights" in answer
     calibration_flags, command = re.search(
         r"then add (.*):\n#   nes2net (calibrate recordings REAL FAKE .*)", answer
     ).groups()

@@ -37,6 +37,7 @@ OFFICIALLY = "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fi
     ],
 )
 def test_trials_are_counted_by_class_and_by_the_fields_of_the_corpus(name, subfolder, counts, every_corpus, check):
+    """Beside the official numbers, if the corpus has them."""
     assert counts in check(name, every_corpus / subfolder, "--subset")[1]
 
 
