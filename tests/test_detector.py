@@ -176,7 +176,9 @@ def test_num_samples_cuts_or_repeats_a_waveform(detector, waveform):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, "bfloat16", torch.float16, "float64"])
-def test_a_detector_in_a_precision_given_by_type_or_name_scores_about_the_same(dtype, detector, waveform, tmp_path):
+def test_a_detector_loaded_in_a_precision_by_type_or_name_scores_about_like_the_saved_one(
+    dtype, detector, waveform, tmp_path
+):
     detector.save(tmp_path / "detector.pth")
     loaded = load_detector(tmp_path / "detector.pth", dtype=dtype)
     assert str(loaded.dtype).removeprefix("torch.") == str(dtype).removeprefix("torch.")
@@ -225,7 +227,7 @@ def quantised(detector, tmp_path):
     return Detector.from_pretrained(tmp_path / "d.pth", "cpu", "int8")
 
 
-def test_an_int8_detector_scores_about_the_same(detector, quantised, waveform):
+def test_an_int8_detector_scores_about_like_the_one_it_was_made_from(detector, quantised, waveform):
     assert quantised.precision == "int8"
     assert quantised.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.02)
 

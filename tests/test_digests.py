@@ -71,7 +71,7 @@ def test_a_file_that_changes_or_disappears_while_it_is_watched_is_refused(tmp_pa
         files.digests()
 
 
-def test_a_text_that_changes_between_two_reads_is_refused(tmp_path):
+def test_while_digests_are_recorded_a_text_that_changes_between_two_reads_is_refused(tmp_path):
     path = write(tmp_path / "a.txt", "a 0.5\n")
     with record_digests():
         read_text(path)

@@ -40,7 +40,6 @@ def test_a_fairseq_file_of_full_size_gives_the_outputs_of_the_model_that_was_wri
     frontend = create_frontend("xlsr_300m", fairseq_file.path).eval()
     with torch.inference_mode():
         hidden_state = frontend(fairseq_file.waveform)[-1]
-    assert hidden_state.shape == (1, 201, 1024)
     torch.testing.assert_close(hidden_state, fairseq_file.hidden_state, atol=1e-5, rtol=0)
 
 

@@ -65,7 +65,9 @@ def test_recordings_like_those_of_the_calibration_show_no_drift_in_any_trait(dri
 @pytest.mark.parametrize(
     ("change", "trait"), [(lambda x: 4 * x, "level"), (telephone, "bandwidth"), (lambda x: x[:4000], "duration")]
 )
-def test_the_trait_that_changed_is_reported_as_drift_with_more_outside_than_expected(drift_of, voices, change, trait):
+def test_the_trait_that_changed_is_reported_as_drift_with_more_recordings_outside_than_expected(
+    drift_of, voices, change, trait
+):
     drift = drift_of(voices(20, 30, change))
     assert trait in names(drift)
     assert f"drift: {trait}: " in drift.result.text()
@@ -74,7 +76,6 @@ def test_the_trait_that_changed_is_reported_as_drift_with_more_outside_than_expe
 
 
 def test_a_shift_within_the_usual_range_is_noted_but_is_no_drift(drift_of, voices):
-    """Another share of spoofed recordings can move a median, so it is no drift."""
     folder = voices(21, 40, lambda samples: 1.3 * samples)
     drift = drift_of(folder, alpha=0.05)
     (note,) = [note for note in drift.result.notes if note.startswith("level: ")]

@@ -68,7 +68,7 @@ def test_the_corpus_has_the_layout_and_labels_of_partialspoof(built):
 
 
 @pytest.mark.slow
-def test_evaluation_speakers_of_the_corpus_are_kept_apart(built):
+def test_evaluation_speakers_of_the_corpus_are_in_neither_train_nor_dev(built):
     train, dev, evaluated = (
         {trial.speaker for trial in partialspoof.CORPUS.trials(built, split)} for split in ("train", "dev", "eval")
     )
