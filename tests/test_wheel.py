@@ -229,9 +229,8 @@ def test_a_detector_is_trained_averaged_scored_and_evaluated_with_only_the_wheel
     user("nes2net", "average", run, "--last", "2", "--out", "detector.pth")
     detector = ["--model", "detector.pth", "--device", "cpu"]
     user("nes2net", "score", "asvspoof2021_la", corpus, *detector, "--out", "scores.txt", "--workers", "0")
-    evaluate = ["asvspoof2021_la", "scores.txt", "--keys", corpus / "keys", "--html", "report.html"]
+    evaluate = ["asvspoof2021_la", "scores.txt", "--keys", corpus / "keys"]
     assert "EER" in user("nes2net", "evaluate", *evaluate, "--resamples", "20")
-    assert "<style>" in (user.folder / "report.html").read_text()
 
 
 @pytest.mark.slow
