@@ -92,8 +92,8 @@ def test_logits_and_gradients_equal_those_of_float64_on_the_cpu(name, device):
 @pytest.mark.parametrize("name", systems())
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("how", ["weights", "autocast"])
-def test_scores_of_half_precision_have_hardly_any_ties(name, precision, how):
-    """Scores computed in half precision would have few values; two-dimensional vectors may coincide in it."""
+def test_a_detector_in_half_precision_scores_with_hardly_any_ties(name, precision, how):
+    """Its logits are in float32, and at least 20 of 24 scores differ."""
     detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
         logits = detector(fitting(detector, 24).cuda())
@@ -202,7 +202,6 @@ def test_a_training_step_is_deterministic(name, device, precision):
             optimizer.step()
         states.append([numerator.detach(), *detector.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*states))
-    assert states[0][0].isfinite()
 
 
 @pytest.mark.parametrize(

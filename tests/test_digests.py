@@ -71,7 +71,7 @@ def test_a_file_that_changes_or_disappears_while_it_is_watched_is_refused(tmp_pa
         files.digests()
 
 
-def test_a_text_that_changes_between_two_reads_is_refused(tmp_path):
+def test_while_digests_are_recorded_a_text_that_changes_between_two_reads_is_refused(tmp_path):
     path = write(tmp_path / "a.txt", "a 0.5\n")
     with record_digests():
         read_text(path)
@@ -148,14 +148,14 @@ def test_a_recording_that_changes_while_it_is_reported_is_refused(recording, mon
     assert not Path("r.html").exists()
 
 
-def test_the_digest_of_a_report_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
+def test_the_digest_in_a_report_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
     used_calibration = sha256(Path("bonafide.json"))
     before(monkeypatch, Loading, "load", recording.with_name("bonafide.json"))
     assert main(REPORT.split()) == 0
     assert used_calibration in Path("r.html").read_text()
 
 
-def test_the_digest_of_decisions_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
+def test_the_digest_beside_decisions_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
     write(Path("list.csv"), "path,label\ntalk.wav,real\n")
     used_calibration = sha256(Path("bonafide.json"))
     before(monkeypatch, scoring, "judge_trials", recording.with_name("bonafide.json"))

@@ -52,8 +52,8 @@ def test_the_serving_image_has_the_packages_of_serve_and_listen(steps):
 
 
 def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
+    """`packages.sh` and `environment.sh` install these."""
     stages = dockerfile.stages_for(steps, "serve")
-    assert list(stages) == ["python", "torch", "server-environment", "serve"]
     assert "packages.sh" not in str(stages)
     assert "environment.sh" not in str(stages)
 

@@ -27,7 +27,7 @@ def fairseq_file(tmp_path_factory):
 
 
 @pytest.mark.weekly
-def test_a_fairseq_file_of_full_size_is_identified_with_its_parameters_and_records(fairseq_file):
+def test_a_fairseq_file_of_full_size_is_identified_with_its_number_of_parameters_and_pickled_classes(fairseq_file):
     identity = identify(fairseq_file.path)
     assert identity.parameters == 317_390_592
     assert not identity.misfit
@@ -40,7 +40,6 @@ def test_a_fairseq_file_of_full_size_gives_the_outputs_of_the_model_that_was_wri
     frontend = create_frontend("xlsr_300m", fairseq_file.path).eval()
     with torch.inference_mode():
         hidden_state = frontend(fairseq_file.waveform)[-1]
-    assert hidden_state.shape == (1, 201, 1024)
     torch.testing.assert_close(hidden_state, fairseq_file.hidden_state, atol=1e-5, rtol=0)
 
 

@@ -161,7 +161,7 @@ def test_the_page_on_architecture_lists_and_numbers_every_package():
     assert sorted(NUMBERS.values()) == list(range(11))
 
 
-def test_the_package_has_at_most_16_entries():
+def test_the_folder_of_the_package_has_at_most_16_entries():
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= 16
 
@@ -174,6 +174,7 @@ def runs_up(above, below):
 
 
 def test_no_package_imports_one_above_it():
+    """Or names one in a text, but for those of NAMED_FROM_BELOW."""
     wrong = []
     for path in MODULES:
         module = dotted(path)

@@ -72,7 +72,7 @@ def test_a_command_imports_no_heavy_library_that_it_does_not_need(words, score_f
     assert modules & HEAVY <= set(MAY_IMPORT[words].split())
 
 
-def test_scoring_with_aasist_imports_no_library_of_transformers_or_training(tmp_path):
+def test_scoring_with_aasist_imports_no_heavy_library_that_it_does_not_need(tmp_path):
     torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), tmp_path / "model.pth")
     soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
     printed, modules = imported_by(MAIN, *"predict a.wav --model model.pth --device cpu".split(), cwd=tmp_path)

@@ -84,7 +84,7 @@ def test_help_lists_commands_of_other_packages_without_importing_them(site, tmp_
     assert not (tmp_path / "beside" / "imported").exists()
 
 
-def test_a_broken_command_says_why_it_cannot_run(site, tmp_path):
+def test_a_broken_command_says_in_one_line_why_it_cannot_run(site, tmp_path):
     done = run("broken-command", tmp_path / "beside", site)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -192,7 +192,7 @@ def test_the_wheel_declares_licence_paper_and_python_versions(built):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", PYTHON_VERSIONS)
-def test_the_wheel_is_installed_under_every_supported_python(built, tmp_path, version):
+def test_the_wheel_can_be_installed_and_started_under_every_supported_python(built, tmp_path, version):
     python = f"python{version}"
     if shutil.which(python) is None or subprocess.run([python, "--version"], **CAPTURED).returncode != 0:
         pytest.skip(f"{python} is not installed")
@@ -229,9 +229,8 @@ def test_a_detector_is_trained_averaged_scored_and_evaluated_with_only_the_wheel
     user("nes2net", "average", run, "--last", "2", "--out", "detector.pth")
     detector = ["--model", "detector.pth", "--device", "cpu"]
     user("nes2net", "score", "asvspoof2021_la", corpus, *detector, "--out", "scores.txt", "--workers", "0")
-    evaluate = ["asvspoof2021_la", "scores.txt", "--keys", corpus / "keys", "--html", "report.html"]
+    evaluate = ["asvspoof2021_la", "scores.txt", "--keys", corpus / "keys"]
     assert "EER" in user("nes2net", "evaluate", *evaluate, "--resamples", "20")
-    assert "<style>" in (user.folder / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -242,7 +241,6 @@ def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(u
         for path in sorted((shared / "real" / "audio" / "fastspeech2_demo").glob(f"*_{kind}.flac"))[:10]:
             shutil.copy(path, user.folder / folder)
     user.variables["HF_HOME"] = str(tmp_path)
-    assert "AASIST" in user("nes2net", "models")
     first = sorted(path.name for path in (user.folder / "real").iterdir())[0]
     model = ["--model", "AASIST", "--device", "cpu"]
     with running((shared / "real" / "aasist" / "AASIST.pth").read_bytes()) as publisher:
@@ -251,7 +249,6 @@ def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(u
         (packages / "stand_in.pth").write_text("import stand_in\n")
         answer = user("nes2net", "predict", f"real/{first}", *model)
         assert publisher.fetched() == ["/AASIST.pth"]
-    assert "# detector: AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights" in answer
     calibration_flags, command = re.search(
         r"then add (.*):\n#   nes2net (calibrate recordings REAL FAKE .*)", answer
     ).groups()

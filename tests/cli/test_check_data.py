@@ -37,14 +37,15 @@ OFFICIALLY = "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fi
     ],
 )
 def test_trials_are_counted_by_class_and_by_the_fields_of_the_corpus(name, subfolder, counts, every_corpus, check):
+    """Beside the official numbers, if the corpus has them."""
     assert counts in check(name, every_corpus / subfolder, "--subset")[1]
 
 
-def test_a_whole_corpus_of_one_part_is_said_to_allow_scoring_and_evaluation(every_corpus, check):
+def test_a_corpus_of_only_an_evaluation_part_is_said_to_allow_scoring_and_evaluation(every_corpus, check):
     assert "score eval yes evaluate eval yes" in check("in_the_wild", every_corpus, "--subset")[1]
 
 
-def test_a_list_without_parts_is_reported_as_one(every_corpus, check):
+def test_it_is_reported_that_a_list_names_no_parts(every_corpus, check):
     assert "It names no parts (train, dev, eval)" in check("generic", every_corpus / "generic", "--subset")[1]
 
 

@@ -28,7 +28,7 @@ def test_a_comparison_of_two_score_files_is_printed_and_written_as_json_and_html
     assert "worse" in (tmp_path / "r.html").read_text()
 
 
-def test_the_flag_names_names_the_systems(good, output):
+def test_the_flag_names_gives_the_systems_their_names(good, output):
     words = good.replace("good.txt", "good.txt worse.txt")
     out = output(f"{words} --names Ours Theirs").out
     assert re.search(r"^Ours +Theirs +−", out, re.MULTILINE)

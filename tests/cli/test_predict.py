@@ -68,9 +68,7 @@ def close(score):
 
 
 def test_the_table_has_the_score_and_the_duration_of_each_file_in_order(predict, detector):
-    out, err = predict("speech")
-    assert not err
-    titles, *lines = table(out)
+    titles, *lines = table(predict("speech").out)
     assert titles.split() == ["file", "score", "duration"]
     for line, file, seconds in zip(lines, FILES, ("1.50", "0.50", "1.50"), strict=True):
         assert line.split()[:4] == [file, f"{detector.score(file):.4f}", seconds, "s"]
@@ -97,7 +95,7 @@ def test_pictures_of_recordings_of_the_same_name_are_numbered(predict, speech_fo
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 
-def test_the_flags_track_and_plot_do_not_change_a_score(rows, calibrations, tmp_path):
+def test_the_flags_track_and_plot_change_no_figure_of_a_row(rows, calibrations, tmp_path):
     """With --samples, without further flags, and with a calibration; below and above two minutes."""
     for words in (["--samples", "16000"], [], ["--calibration", calibrations / "second.json"]):
         for name in ("speech/a.wav", "long.flac"):

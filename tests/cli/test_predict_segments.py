@@ -79,15 +79,18 @@ def test_a_row_states_that_its_detector_was_not_trained_on_segments(predict):
     assert json.loads(out)["trained_on_segments"] is False
 
 
-def test_stretches_are_written_as_rttm_and_beside_the_recordings_as_labels_of_audacity(
-    predict, speech_folder, tmp_path
-):
-    predict("speech", "--rttm", tmp_path / "all.rttm", "--labels", "audacity", status=1)
-    beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
+def test_the_flag_rttm_writes_the_fake_stretches_of_each_recording(predict, tmp_path):
+    predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
     rttm = read_rttm(tmp_path / "all.rttm")
-    for stretches, segments, labels in zip(LOUD.values(), rttm.values(), beside, strict=True):
+    for stretches, segments in zip(LOUD.values(), rttm.values(), strict=True):
         assert near([s[1:3] for s in segments if s.label == "spoof"], stretches)
-        lines = [line.split("\t") for line in (speech_folder / labels).read_text().splitlines()]
+
+
+def test_the_flag_labels_writes_fake_stretches_for_audacity_beside_each_recording(predict, speech_folder):
+    predict("speech", "--labels", "audacity", status=1)
+    for name, stretches in zip(("a", "b", "more/a"), LOUD.values()):
+        labels = speech_folder / f"speech/{name}.labels.txt"
+        lines = [line.split("\t") for line in labels.read_text().splitlines()]
         assert near([(float(start), float(end)) for start, end, _ in lines], stretches)
 
 

@@ -53,7 +53,7 @@ def test_an_output_that_cannot_be_written_is_refused_in_one_line(scored, refused
     refused([*EVALUATE, "--json", output])
 
 
-def test_an_error_of_the_operating_system_is_one_line_that_names_the_path(scored, capsys):
+def test_an_error_of_the_operating_system_has_status_2_and_a_message_that_names_the_path(scored, capsys):
     def command(_args):
         os.mkdir("file/below")
 

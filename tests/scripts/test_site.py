@@ -53,7 +53,7 @@ def test_links_of_the_site_lead_to_files_and_anchors_that_exist(pages):
     assert broken == []
 
 
-def test_every_public_name_has_an_anchor_in_the_site_and_no_private_one_has(pages):
+def test_every_public_class_and_function_has_an_anchor_in_the_site_and_no_private_name_has(pages):
     import nes2net
     from nes2net import augment, metrics
 

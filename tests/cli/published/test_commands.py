@@ -76,7 +76,6 @@ def test_every_command_of_the_published_readme_runs_and_prints_the_published_lin
     options = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     trained = subprocess.run([sys.executable, REPOSITORY / program, *words], **options)
     assert trained.returncode == 0, trained.stderr
-    assert f"checkpoints are in {RUN}" in trained.stderr
     run_folder = folder / RUN
     model = run_folder / "epoch_1.pth"
     detector = Detector.from_pretrained(model, device="cpu")
@@ -87,12 +86,9 @@ def test_every_command_of_the_published_readme_runs_and_prints_the_published_lin
     ended = [line for number in range(1, 4) for line in ("", f"{number}: {EPOCH}", f"time cost: {VALUE}")]
     assert_lines(trained.stdout, *built, "no. of training trials 12", "no. of validation trials 12", *ended)
     for track in ("LA", "DF"):
-        out, err = script(SCORE.format(track=track, model=model))
+        out = script(SCORE.format(track=track, model=model)).out
         scored = [STARTED, "no. of eval trials 12", f"Scores saved to {track}.txt", f"time cost: {VALUE} hrs"]
         assert_lines(out, *built, f"Model loaded : {model}", *scored)
-        assert f"12 of 12 scores written to {track}.txt" in err
-        lines = (folder / f"{track}.txt").read_text().splitlines()
-        assert [line.split(" ")[0] for line in lines] == [f"{track}_E_{1000001 + i}" for i in range(12)]
     out = script("python evaluate_2021_LA.py LA.txt DB/keys/LA eval").out
     assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["min_tDCF", "eer"]
     out = script("python evaluate_2021_DF.py DF.txt DB/keys eval").out
@@ -106,10 +102,9 @@ def test_every_command_of_the_published_readme_runs_and_prints_the_published_lin
     averaged += [f"Model loaded : {run_folder}/epoch_{number}.pth" for number in (56, 60, 62, 76, 95)]
     averaged.append(f"Model loaded average of 5 best models in {average}")
     for lines in (averaged, [f"File '{average}' already exists. Model averaging operation skipped."]):
-        out, err = script(AVERAGE.format(folder=run_folder))
+        out = script(AVERAGE.format(folder=run_folder)).out
         scored = [STARTED, "no. of eval trials 12", "Scores saved to averaged.txt", f"time cost: {VALUE} hrs"]
         assert_lines(out, *built, *lines, f"Model loaded : {average}", *scored)
-    assert "averaged.txt is complete already" in err
 
     out = script(WILD.format(wild="DB/release_in_the_wild", model=model)).out
     assert_lines(out, *built, f"Model loaded : {model}", STARTED, f"time cost: {VALUE} hrs")

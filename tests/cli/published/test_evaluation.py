@@ -103,7 +103,7 @@ def test_in_the_wild_is_not_evaluated_if_scores_are_missing(g200, script):
     assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
 
 
-def test_scores_whose_negation_changes_nothing_are_warned_of(workdir, script):
+def test_scores_whose_negation_has_the_same_min_tdcf_are_warned_of(workdir, script):
     def lines(letter, labels):
         return "".join(f"s {letter}{n} none loc_tx x {label} notrim eval\n" for n, label in enumerate(labels))
 

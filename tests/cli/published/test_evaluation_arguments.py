@@ -7,7 +7,7 @@ INSTRUCTION = "CHECK: invalid input arguments. Please read the instruction below
 
 
 @pytest.mark.parametrize("more", [" 0.25", " x", " A07 spoof", " "])
-def test_evaluate_2021_la_ignores_further_columns_of_a_score_file(g200, script, more):
+def test_evaluate_2021_la_ignores_what_follows_the_score_in_a_line(g200, script, more):
     text = (g200.folder / "scores_LA.txt").read_text()
     write(g200.folder / "edited.txt", text.replace("\n", f"{more}\n"))
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys/LA eval")

@@ -67,7 +67,7 @@ def test_without_rawboost_both_validation_losses_are_equal(main):
         assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
 
 
-def test_finished_epochs_are_not_printed_again(main):
+def test_finished_epochs_are_neither_trained_nor_printed_again(main):
     lines, _ = main(TRAIN)
     again, remarks = main(TRAIN)
     assert again == lines[:5]
@@ -128,7 +128,6 @@ def test_a_model_trained_from_a_checkpoint_has_the_sizes_of_the_checkpoint(main,
     """The flags name XLS-R 300M, and other ratios."""
     detector.save("start.pth")
     flags = "--set data.num_samples=8000 --num_epochs 1 --batch_size 6 --algo 0"
-    lines, _ = main(f"{BASE} {flags} --model_path start.pth")
-    assert lines[3] == "Model loaded : start.pth"
+    main(f"{BASE} {flags} --model_path start.pth")
     (trained,) = Path("models").glob("*/epoch_1.pth")
     assert Detector.from_pretrained(trained, "cpu").config == detector.config

@@ -60,7 +60,7 @@ def test_the_flag_frontend_replaces_the_front_end():
     assert recipe("--frontend lps").model["frontend"] == {"name": "lps"}
 
 
-def test_a_recipe_without_a_name_is_named_after_its_parts():
+def test_a_recipe_without_a_name_is_named_after_its_published_model_or_its_parts():
     assert recipe().name == "wav2vec2_Nes2Net_X"
     assert recipe("--ssl_config small --set model.backend.dilation=1").name == "wav2vec2_small_nes2net_x"
 

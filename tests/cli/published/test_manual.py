@@ -87,7 +87,7 @@ def test_the_command_of_the_manual_prints_the_eer_of_scores_of_in_the_wild(workd
     assert script(figure.replace("DIR/", f"{wild}/")).out.startswith("EER: ")
 
 
-def test_the_average_of_a_recipe_in_the_manual_is_the_published_one(run_folder, output):
+def test_the_command_average_of_the_manual_makes_the_published_average(run_folder, output):
     words = printed_command("nes2net average").replace("models/RUN", str(run_folder))
     output(shlex.split(words)[1:])
     scored = printed_command("nes2net score asvspoof2021_df", "Averaged")

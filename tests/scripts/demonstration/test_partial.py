@@ -22,9 +22,8 @@ def test_the_boundaries_of_a_rendered_row_lie_in_the_pauses_between_its_recordin
     pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
     for seed in range(3):
         row, before = splice.joined(pieces, channel.generator(seed, "row"))
-        rendered, boundaries = splice.render(pieces, channel.generator(seed, "row"))
+        _, boundaries = splice.render(pieces, channel.generator(seed, "row"))
         assert boundaries == [b - channel.EDGE // channel.FRAME for b in before]
-        assert len(rendered) == boundaries[-1] * channel.FRAME
         for boundary in np.array(before[1:-1]) * channel.FRAME:
             around = np.abs(row[boundary - 2 * channel.FRAME : boundary + 2 * channel.FRAME])
             assert around.max() == 0
@@ -69,7 +68,7 @@ def test_the_corpus_has_the_layout_and_labels_of_partialspoof(built):
 
 
 @pytest.mark.slow
-def test_evaluation_speakers_of_the_corpus_are_kept_apart(built):
+def test_evaluation_speakers_of_the_corpus_are_in_neither_train_nor_dev(built):
     train, dev, evaluated = (
         {trial.speaker for trial in partialspoof.CORPUS.trials(built, split)} for split in ("train", "dev", "eval")
     )

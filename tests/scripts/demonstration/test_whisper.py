@@ -119,10 +119,9 @@ def test_the_layers_of_a_converted_whisper_encoder_are_cut_to_the_number_asked_f
         ({"encoder/layer_1/self_attention/linear_0/bias": np.ones(24, "float32")}, "bias of the keys"),
     ],
 )
-def test_whisper_encoders_that_the_front_end_cannot_compute_are_refused(frontend, convert, tmp_path, changes, message):
+def test_a_whisper_encoder_that_the_front_end_cannot_compute_is_refused(frontend, convert, changes, message):
     with input_error(message):
         convert(model_bin(variables_of(frontend) | changes))
-    assert not (tmp_path / "folder").exists()
 
 
 def test_a_whisper_model_that_is_cut_off_is_refused_as_damaged(frontend, convert):
