@@ -136,11 +136,12 @@ def test_with_only_noises_or_only_impulse_responses_a_probability_of_1_changes_e
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
-def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
+def test_moved_folders_of_noises_and_impulse_responses_give_the_same_draws(musan, rirs, tmp_path):
+    """Also if MUSAN is named by the folder that holds it."""
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
     near = NoiseAugmentation(musan, rirs, 1)
-    moved = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)  # the folder that holds musan
+    moved = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)
     for seed in range(8):
         x = white(5000, seed=seed)
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
