@@ -64,7 +64,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 @given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
-def test_noise_is_added_at_the_ratio_of_the_recipe(length, speech_rms, noise_rms, snr, dtype, seed):
+def test_noise_is_added_at_the_ratio_of_the_asvspoof5_recipe(length, speech_rms, noise_rms, snr, dtype, seed):
     x = white(length, speech_rms, seed, dtype)
     noise = white(length, noise_rms, seed + 100)
     y = add_noise(x, noise, snr)
@@ -116,7 +116,7 @@ def plain_augmentation(x, rng, musan, rirs, probability):
 
 
 @pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
-def test_noise_augmentation_equals_the_recipe_written_out(musan, rirs, length):
+def test_noise_augmentation_equals_the_asvspoof5_recipe_written_out(musan, rirs, length):
     """Every sample, and the draws."""
     augmentation = NoiseAugmentation(musan, rirs, 0.8)
     x = white(length)

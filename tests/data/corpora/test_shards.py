@@ -196,7 +196,7 @@ def test_shards_of_several_kinds_are_refused(damaged_shards, tmp_path):
     refused_shards(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
 
 
-def test_an_id_in_two_splits_is_refused_unless_one_of_them_is_read(tmp_path):
+def test_an_id_in_two_splits_is_refused_unless_only_one_of_them_is_read(tmp_path):
     for split in ("test", "train"):
         shards.write_parquet(tmp_path / f"{split}-0.parquet", shards.table(arena_rows("ab")))
     refused_shards(tmp_path, "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")
