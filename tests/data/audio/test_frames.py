@@ -153,7 +153,7 @@ def test_frames_beyond_the_number_that_a_vbri_header_states_are_read(variable_mp
 
 
 def test_a_cut_mp3_file_that_states_its_length_is_refused(variable_mp3, tmp_path):
-    """Also within its first frames, of which FFmpeg alone reads what is left. Half of the file is refused by every reader."""
+    """Also within its first frames, of which FFmpeg alone reads the rest. Every reader refuses half of the file."""
     content, xing_offset = variable_mp3
     path = tmp_path / "cut.mp3"
     for length in (*range(xing_offset + 120, xing_offset + 700, 40), len(content) // 2):
