@@ -137,7 +137,7 @@ of_each_lasting_error = pytest.mark.parametrize(
 
 
 @of_each_lasting_error
-def test_nothing_more_is_cached_after_a_full_disk_or_a_refused_permission(audio, tmp_path, monkeypatch, number):
+def test_nothing_more_is_cached_after_a_full_disk_or_quota_or_a_refused_write(audio, tmp_path, monkeypatch, number):
     for cache in caches_after_an_error(tmp_path, audio, monkeypatch, number):
         cache.load(audio / "16bit.flac")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

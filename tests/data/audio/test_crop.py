@@ -61,6 +61,15 @@ def golden_cases(reference, kind):
             yield name, int(length), int(seed)
 
 
+@pytest.mark.parametrize(
+    "kind, lengths",
+    [("svrand", [100, 64000, 64599, 64600, 64601, 130000]), ("a5rand", [100, 64000, 64599, 64601, 130000])],
+)
+def test_published_random_crops_of_shorter_and_longer_utterances_are_there_to_compare_with(kind, lengths):
+    cases = golden_cases(golden.read("pad_indices"), kind)
+    assert sorted({length for _, length, _ in cases}) == lengths
+
+
 def test_random_tiled_crops_equal_those_of_the_published_ctrsvdd_code():
     """Every sample, and the number of draws."""
     reference = golden.read("pad_indices")

@@ -41,12 +41,11 @@ def test_up_to_twelve_channels_of_pcm_are_decoded_each_to_its_samples(tmp_path):
         samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")
         path = tmp_path / "array.wav"
         path.write_bytes(bw64(samples.tobytes(), 1000, channels))
-        assert measure_audio(path) == (16000, channels, 1000, True)
         for channel in range(channels):
             np.testing.assert_array_equal(load_audio(ChannelOf(path, channel)), samples[:, channel] / np.float32(32768))
 
 
-def test_eight_channels_of_aac_are_decoded(tmp_path):
+def test_the_eight_channels_of_an_aac_file_are_decoded_and_counted(tmp_path):
     """On their planes, PyAV's own conversion to an array ends the process or fails."""
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
@@ -58,13 +57,12 @@ def test_eight_channels_of_aac_are_decoded(tmp_path):
     [("pcm_u8", "u8", 2**-7), ("pcm_s16le", "s16", 0), ("pcm_s32le", "s32", 0), ("pcm_f32le", "flt", 0),
      ("pcm_f64le", "dbl", 0), ("alac", "s16p", 0)],
 )  # fmt: skip
-def test_integer_and_floating_point_samples_come_out_of_ffmpeg_in_the_same_range(
+def test_integer_and_floating_point_samples_come_out_of_ffmpeg_with_the_values_that_were_encoded(
     tmp_path, codec, sample_format, tolerance
 ):
     expected = (tone() * 32767).round() / np.float32(32768)
     encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
     decoded = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
-    assert decoded.dtype == np.float32
     np.testing.assert_allclose(decoded[0, :16000], expected, rtol=0, atol=tolerance)
 
 

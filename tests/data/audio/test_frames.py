@@ -40,7 +40,7 @@ SAMPLE_RATES = (8000, 11_025, 12_345, 16_000, 192_000)  # all codes of the rate
 
 @pytest.mark.parametrize("length", FRAME_LENGTHS)
 def test_a_whole_flac_file_needs_no_second_decoder(tmp_path, length):
-    """Its last frame ends where the header says."""
+    """libsndfile suffices, because its last frame ends where the header says."""
     path = tmp_path / "noise.flac"
     for rate in SAMPLE_RATES:
         soundfile.write(path, noise(length), rate)
@@ -61,6 +61,7 @@ def test_one_sample_more_than_the_header_of_a_flac_file_says_is_noticed(tmp_path
 
 
 def test_a_flac_file_with_a_wrong_md5_sum_needs_the_second_decoder(flac):
+    """That is FFmpeg."""
     path, content = flac
     assert not measure_audio(path).second_decoder
     content[30] ^= 1
@@ -152,7 +153,7 @@ def test_frames_beyond_the_number_that_a_vbri_header_states_are_read(variable_mp
 
 
 def test_a_cut_mp3_file_that_states_its_length_is_refused(variable_mp3, tmp_path):
-    """Also within its first frames, of which FFmpeg alone reads what is left."""
+    """Also within its first frames, of which FFmpeg alone reads the rest. Every reader refuses half of the file."""
     content, xing_offset = variable_mp3
     path = tmp_path / "cut.mp3"
     for length in (*range(xing_offset + 120, xing_offset + 700, 40), len(content) // 2):

@@ -29,7 +29,7 @@ def test_all_256_bytes_of_g711_decode_to_the_values_of_the_standard(encoding):
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_raw_audio_decodes_alike_wherever_its_bytes_are_cut(channels):
+def test_raw_audio_decodes_to_its_samples_wherever_its_bytes_are_cut(channels):
     samples = SAMPLES[:channels]
     floats = samples.astype(np.float32) / 32768
     contents = {"s16le": samples.T.tobytes()}

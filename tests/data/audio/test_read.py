@@ -175,7 +175,7 @@ def write_noise(path, kind, rate):
      ("WAV IMA_ADPCM 1", (16000,)), ("WAV IMA_ADPCM 2", (48000,)), ("FFmpeg aac 2", (16000,))],
 )  # fmt: skip
 def test_parts_of_a_recording_have_the_samples_of_the_whole(tmp_path, monkeypatch, kind, rates):
-    """Excerpts at another rate differ by at most 1e-6, because they are resampled by themselves."""
+    """Every reader gives one length. Excerpts of another rate are resampled by themselves: they differ by up to 1e-6."""
     for rate in rates:
         path = tmp_path / f"noise_{rate}"
         write_noise(path, kind, rate)

@@ -48,7 +48,7 @@ of_each_length = pytest.mark.parametrize("seconds", [1.0, 4.0])
 
 @of_each_voice
 @of_each_length
-def test_a_voice_from_80_to_300_hz_or_a_whisper_is_taken_for_speech(pitch, seconds):
+def test_over_four_fifths_of_a_voice_from_80_to_300_hz_or_of_a_whisper_are_taken_for_speech(pitch, seconds):
     assert speech_share(spoken(seed=1, seconds=seconds, pitch=pitch)) > 0.8
 
 
@@ -89,6 +89,13 @@ def test_the_share_of_speech_is_that_of_the_span_of_time_asked_for():
     starts = (0, 2, 4, 6.5, 8)
     shares = [round(frames.share(start, start + 2)) for start in starts]
     assert shares == [0, 1, 1, 0, 0]
+
+
+def test_the_share_of_speech_behind_the_end_of_a_recording_is_0():
+    frames = SpeechFrames()
+    frames.push(voice(0, 4.0))
+    frames.finish()
+    assert frames.share(6, 10) == 0.0
 
 
 @pytest.mark.parametrize("make", [voice, spoken])

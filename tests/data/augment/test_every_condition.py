@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import soundfile
+import torch
 from builders import input_error, noise_folders
 from builders.voices import voice
 from conftest import repository_text
@@ -142,6 +143,24 @@ def test_conditions_that_cannot_be_created_are_refused_with_the_reason(text, mes
 def test_invalid_settings_of_augmentation_are_refused_with_what_is_allowed(augmentation, settings, message):
     with input_error(message):
         getattr(augmentation, "of", augmentation)(**settings)
+
+
+SPOOFED = torch.zeros(2, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    "shape, augment",
+    [
+        ((1200,), lambda x, rirs: NoiseAugmentation(rir=rirs, probability=0.0)(x.numpy(), default_rng(0))),
+        ((2, 20, 30), lambda x, _: Specmix(probability=0.0)(x, SPOOFED, torch.Generator()).spectrograms),
+        ((2, 600), lambda x, _: LatentAugmentation(probability=0.0)(x, SPOOFED, default_rng(0))),
+    ],
+)
+def test_an_augmentation_of_probability_0_leaves_a_waveform_or_batch_unchanged(shape, augment, tmp_path):
+    """Noise augmentation, Specmix and latent augmentation."""
+    x = torch.linspace(-1, 1, 1200).reshape(shape)
+    before = x.clone()
+    np.testing.assert_array_equal(augment(x, noise_folders.make_rirs(tmp_path)), before)
 
 
 def test_the_default_suite_omits_conditions_that_lack_their_data():

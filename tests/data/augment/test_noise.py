@@ -64,7 +64,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 @given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
-def test_noise_is_added_at_the_ratio_of_the_recipe(length, speech_rms, noise_rms, snr, dtype, seed):
+def test_noise_is_added_at_the_ratio_of_the_asvspoof5_recipe(length, speech_rms, noise_rms, snr, dtype, seed):
     x = white(length, speech_rms, seed, dtype)
     noise = white(length, noise_rms, seed + 100)
     y = add_noise(x, noise, snr)
@@ -116,7 +116,7 @@ def plain_augmentation(x, rng, musan, rirs, probability):
 
 
 @pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
-def test_noise_augmentation_equals_the_recipe_written_out(musan, rirs, length):
+def test_noise_augmentation_equals_the_asvspoof5_recipe_written_out(musan, rirs, length):
     """Every sample, and the draws."""
     augmentation = NoiseAugmentation(musan, rirs, 0.8)
     x = white(length)
@@ -136,11 +136,12 @@ def test_with_only_noises_or_only_impulse_responses_a_probability_of_1_changes_e
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
-def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
+def test_moved_folders_of_noises_and_impulse_responses_give_the_same_draws(musan, rirs, tmp_path):
+    """Also if MUSAN is named by the folder that holds it."""
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
     near = NoiseAugmentation(musan, rirs, 1)
-    moved = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)  # the folder that holds musan
+    moved = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)
     for seed in range(8):
         x = white(5000, seed=seed)
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))

@@ -49,7 +49,7 @@ of_each_codec = pytest.mark.parametrize("text", [*CODECS, "telephone", "resample
 
 
 def coded_voice(text):
-    """A voice, what a codec makes of it, and the slopes of both in the band that all codecs pass."""
+    """A voice, what a codec or narrow band makes of it, and the slopes of both in the band that all codecs pass."""
     try:
         condition = create_condition(text)
     except MissingLibrary as error:
@@ -61,7 +61,7 @@ def coded_voice(text):
 
 
 @of_each_codec
-def test_codecs_neither_delay_nor_distort_a_voice(text):
+def test_codecs_and_narrow_bands_neither_delay_nor_distort_a_voice(text):
     *_, sent, heard = coded_voice(text)
     products = correlate(heard, sent, method="fft")
     late = int(np.abs(products).argmax()) - (len(sent) - 1)
@@ -70,7 +70,7 @@ def test_codecs_neither_delay_nor_distort_a_voice(text):
 
 
 @of_each_codec
-def test_codecs_keep_the_level_of_a_voice_to_its_end(text):
+def test_codecs_and_narrow_bands_keep_the_level_of_a_voice_to_its_end(text):
     x, y, sent, heard = coded_voice(text)
     assert abs(db(power(heard) / power(sent))) < 2
     assert db(power(y[-2000:]) / power(x[-2000:])) > -9
@@ -158,7 +158,7 @@ def test_simulated_rooms_have_the_stated_reverberation_time_in_the_median(rt60):
     assert np.median(times) == pytest.approx(rt60, rel=0.15)
 
 
-def test_a_room_keeps_the_place_and_the_level_of_a_click(tmp_path):
+def test_simulated_and_measured_rooms_keep_the_place_and_the_level_of_a_click(tmp_path):
     pytest.importorskip("pyroomacoustics")
     x = np.zeros(8000, np.float32)
     x[1000] = 0.5

@@ -39,7 +39,7 @@ WAVES = GOLDEN["arrays"]
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_the_figures_of_a_boosted_waveform_equal_those_of_the_published_rawboost(algo):
-    """Length, ends, peak and energy of the output; afterwards both generators give the same number."""
+    """Type, length, ends, peak and energy of the output; afterwards both generators give the same number."""
     cases = [case for case in GOLDEN["cases"] if case["algo"] == algo]
     assert cases
     for case in cases:
@@ -65,13 +65,17 @@ def test_every_sample_of_rawboost_equals_the_published_code(name):
     assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
 
 
-def test_notch_filters_and_what_they_filter_equal_the_published_code():
+def test_notch_filters_equal_those_of_the_published_code():
     rng = np.random.RandomState(2)
     filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
     assert rng.random() == GOLDEN["genNotch_next_rand"]
     assert gains == [1.0]
     assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
-    filtered = filter_powers(WAVES["in_short400"], filters, np.float64)
+
+
+def test_a_waveform_filtered_by_notch_filters_equals_that_of_the_published_code():
+    taps = WAVES["genNotchCoeffs_defaults_seed2"]
+    filtered = filter_powers(WAVES["in_short400"], taps[None, len(taps) // 2 :], np.float64)
     assert_allclose(filtered, WAVES["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
 
 
@@ -91,6 +95,7 @@ PARAMETERS = [
 @pytest.mark.parametrize("algo", range(1, 10))
 @pytest.mark.parametrize(("peak", "parameters"), [(0.1, {}), (3.0, {}), *((0.9, changes) for changes in PARAMETERS)])
 def test_rawboost_equals_its_formulas_computed_with_scipy(algo, parameters, peak):
+    """Also in the type of the waveform and in the draws."""
     for length in (2, 37, 6001):
         x = noise(length, peak, seed=algo)
         draws = np.random.RandomState(length)
@@ -108,8 +113,7 @@ def test_rawboost_in_float64_at_another_rate_equals_its_formulas_computed_with_s
     x = noise(9000, 0.9, dtype=np.float64)
     y = rawboost(x, algo, np.random.RandomState(1), sample_rate=8000, maxF=4000)
     expected = PlainRawBoost(np.random.RandomState(1), RawBoostParameters(maxF=4000), sample_rate=8000)(x, algo)
-    assert y.dtype == expected.dtype
-    assert expected.dtype == np.float64
+    assert y.dtype == np.float64
     assert_allclose(y, expected, rtol=0, atol=1e-12)
 
 
@@ -173,8 +177,7 @@ def test_rawboost_changes_neither_its_input_nor_the_global_generators(x, algo, m
     before = x.copy()
     global_numpy = np.random.get_state()[1].copy()
     global_python = random.getstate()
-    y = boosted(x, algo, make_rng, seed)
-    assert not np.shares_memory(x, y)
+    boosted(x, algo, make_rng, seed)
     assert_array_equal(x, before)
     assert_array_equal(np.random.get_state()[1], global_numpy)
     assert random.getstate() == global_python

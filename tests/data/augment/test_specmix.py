@@ -103,7 +103,7 @@ def test_specmix_does_not_change_its_input(shape, specmix, seed):
 
 @of_any_batch
 def test_the_pasted_area_is_made_of_at_most_the_given_numbers_of_full_bands(shape, specmix, seed):
-    """They reach over the whole other axis, and each is at most a share gamma of its own axis."""
+    """They reach over the whole other axis, and are together at most so many times a share gamma of their own axis."""
     spectrograms, _, mixed = mix(specmix, shape, seed)
     for mask in pasted(mixed, spectrograms):
         in_time = mask.all(1)

@@ -58,8 +58,8 @@ def test_a_phase_of_which_a_file_or_folder_has_no_keys_is_refused(tmp_path):
         CORPUS.keys(tmp_path, "dev")
 
 
-def test_asv_scores_are_divided_by_class(tmp_path):
-    """Found from their file, from a protocol, or from a folder of either or of the corpus."""
+def test_asv_scores_are_found_from_each_root_and_divided_by_class(tmp_path):
+    """From their file, from a protocol, or from a folder of either or of the corpus."""
     name = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)

@@ -71,7 +71,7 @@ def test_the_official_counts_of_labels_and_fields_add_up_to_those_of_trials(name
             assert sum(values.values()) == {"attack": counts.spoof}.get(field, counts.trials)
 
 
-def test_a_corpus_of_another_package_is_found_by_its_name(register_corpus):
+def test_a_corpus_of_another_package_is_found_by_its_name_and_listed(register_corpus):
     register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
     assert corpora.get("mine").title == "Mine"
     assert "mine" in corpora.names()

@@ -144,7 +144,7 @@ def test_a_file_that_differs_from_its_recorded_checksum_is_refused(list_without_
         download(list_without_checksum)
 
 
-def test_the_files_of_a_second_download_lie_in_a_folder_of_its_name(server, client):
+def test_the_plan_puts_the_files_of_a_named_download_into_a_folder_of_its_name(server, client):
     plan = plan_downloads(corpus_of(record_of(server, "/files/README.txt"), record_of(server, name="second")), client)
     assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
 
@@ -165,7 +165,7 @@ def test_a_pattern_that_matches_no_file_is_refused(server, client):
         ("", {"size": 10**17}, r"about 600000.0 TB are needed .* fetch some of the files with `only`"),
     ],
 )
-def test_a_record_with_an_unusable_listing_is_refused_before_anything_is_written(
+def test_a_record_that_cannot_be_downloaded_as_listed_is_refused_before_anything_is_written(
     server, client, tmp_path, file, listed, message
 ):
     add_record(server, "7", FILES, **listed)
@@ -221,6 +221,7 @@ def test_a_dry_run_shows_the_files_of_a_download_their_licences_and_the_remainin
 
 
 def test_nothing_is_downloaded_before_the_licence_is_accepted(server, tmp_path, run):
+    """The command fails and names the option that accepts it."""
     folder = tmp_path / "wild"
     status, text = run(corpus_of(record_of(server)), folder)
     assert status == 2

@@ -40,7 +40,7 @@ NOT_POSSIBLE = {"mlaad": {"train", "validate"}, "deepfake_eval_2024": {"validate
 
 
 @of_every_corpus
-def test_further_corpora_are_complete_for_their_tasks(tmp_path, name):
+def test_further_corpora_are_complete_and_every_task_is_possible_for_which_they_have_trials(tmp_path, name):
     corpus = corpora.get(name)
     make(tmp_path, CORPORA[name])
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
@@ -58,7 +58,7 @@ def without_last_recording(name, root):
 
 
 @pytest.mark.parametrize("name", [name for name, mini in CORPORA.items() if mini.lists])
-def test_check_names_a_missing_recording_of_a_list(tmp_path, name):
+def test_check_names_a_missing_recording_of_a_list_with_where_to_get_it(tmp_path, name):
     corpus, missing = without_last_recording(name, tmp_path)
     check = check_corpus(corpus, tmp_path, splits=[CORPORA[name].split], subset=not corpus.counts_from)
     (problem,) = map(str, check.findings)

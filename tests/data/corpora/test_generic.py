@@ -62,6 +62,7 @@ def test_of_several_lists_of_a_folder_list_csv_is_its_protocol(tmp_path):
 
 
 def test_the_lists_and_folders_of_all_parts_make_the_corpus(tmp_path):
+    """But no list of another name beside them."""
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
     write(tmp_path / "validation" / "fake" / "d.wav")

@@ -42,7 +42,9 @@ def scored_by_name(packed, spectral_detector, tmp_path, offline):
     return out
 
 
-def test_scores_of_a_set_of_the_hub_equal_those_of_its_files(corpus, scored_by_name, spectral_detector, tmp_path):
+def test_scores_of_a_set_of_the_hub_equal_those_of_the_files_packed_into_it(
+    corpus, scored_by_name, spectral_detector, tmp_path
+):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     settings = ScoringSettings(num_samples=8000, batch_size=3, num_workers=0)
     judge_trials(spectral_detector, trials, tmp_path / "files.txt", Scores(), settings=settings)

@@ -44,8 +44,6 @@ def test_recordings_of_in_the_wild_are_listed_without_its_key_too(tmp_path):
 
 def test_a_key_of_in_the_wild_written_on_windows_is_read(tmp_path):
     """With a byte order mark and the line ends of Windows."""
-    write(tmp_path / "1.wav")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()
     (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)
-    assert CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
     assert [t.id for t in CORPUS.keys(tmp_path / "labels")] == ["0", "1", "10"]

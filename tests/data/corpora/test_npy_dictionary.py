@@ -57,7 +57,7 @@ def pickled_dictionary(folder, content, protocol):
 
 
 @of_every_protocol
-def test_a_dictionary_is_read_by_every_protocol_of_pickles(tmp_path, protocol):
+def test_a_dictionary_pickled_by_any_protocol_from_2_on_is_read(tmp_path, protocol):
     assert_same_arrays(pickled_dictionary(tmp_path, ARRAYS, protocol))
 
 

@@ -98,7 +98,7 @@ def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_a
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 
 
-def test_labels_that_contradict_segments_are_refused_by_utterance():
+def test_labels_that_contradict_segments_are_refused_with_the_names_of_their_utterances():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"

@@ -1,7 +1,6 @@
 """Corpora in shards: the layouts of the Arena, of `datasets` and of WebDataset, and what may be wrong with them."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from builders import input_error, shards
@@ -36,6 +35,7 @@ def arena(tmp_path):
 
 
 def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
+    """With the ids and fields of their notes; an id without notes is made of shard and row."""
     first, second = arena
     trials = CORPUS.trials(tmp_path, "eval")
     assert trials[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
@@ -46,7 +46,11 @@ def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
     assert CORPUS.trials(tmp_path) == trials
     assert CORPUS.keys(tmp_path, "eval") == trials
     assert CORPUS.find_splits(tmp_path) == ("eval",)
-    assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in trials[:3]]
+
+
+def test_the_path_of_a_shard_gives_the_trials_of_this_shard_alone(arena):
+    first, _ = arena
+    assert [trial.path for trial in CORPUS.trials(first, "eval")] == [first / str(row) for row in range(3)]
 
 
 @pytest.mark.usefixtures("arena")
@@ -192,7 +196,7 @@ def test_shards_of_several_kinds_are_refused(damaged_shards, tmp_path):
     refused_shards(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
 
 
-def test_an_id_in_two_splits_is_refused_unless_one_of_them_is_read(tmp_path):
+def test_an_id_in_two_splits_is_refused_unless_only_one_of_them_is_read(tmp_path):
     for split in ("test", "train"):
         shards.write_parquet(tmp_path / f"{split}-0.parquet", shards.table(arena_rows("ab")))
     refused_shards(tmp_path, "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")

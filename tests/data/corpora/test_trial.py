@@ -85,7 +85,7 @@ TRIALS = mixed({None: 40, "A01": 40})
 
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
 def test_a_subset_keeps_the_shares_of_attacks_and_of_bona_fide_trials(count):
-    """The rarest one keeps its only trial."""
+    """To within a trial; an attack of one trial keeps it."""
     trials = mixed({None: 100, "A01": 10, "A02": 1})
     subset = stratified_subset(trials, count)
     assert len(subset) == count
