@@ -110,7 +110,7 @@ def test_a_class_field_without_classes_of_the_detector_is_refused(folder):
         evaluated(folder, class_field="family")
 
 
-def test_spaces_around_names_of_classes_and_ids_of_trials_are_ignored(folder):
+def test_spaces_around_names_of_classes_and_ids_in_a_file_of_logits_are_ignored(folder):
     write(folder / "logits.tsv", logits_of([" A01", "A02 ", " A03 "], id=" u{} "))
     result = evaluated(folder)
     assert result.header["classes"]["logits"] == list(ATTACKS)

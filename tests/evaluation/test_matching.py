@@ -44,10 +44,14 @@ def test_repeated_rows_are_refused_unless_allowed():
     assert list(matched_trials.scores) == [1, 2, 3, 4]
 
 
+def test_the_score_of_a_trial_of_another_phase_is_left_out():
+    matched_trials = match(KEY, ["b1", "b2", "s1", "s2", "p1"], [1.0, 2, 3, 4, 5], "eval")
+    assert list(matched_trials.scores) == [1, 2, 3, 4]
+
+
 def test_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed():
-    """That of a trial of another phase is always left out."""
-    ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
-    scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
+    ids = ["b1", "b2", "b2", "s1", "zz"]
+    scores = [1.0, 2.0, 2.5, float("inf"), 0.0]
     with input_error() as error:
         match(KEY, ids, scores, "eval")
     assert str(error.value) == (

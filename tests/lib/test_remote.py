@@ -140,7 +140,7 @@ def test_a_file_that_is_missing_after_it_was_listed_is_unreachable(store, addres
         fetch(address, 0, 10)
 
 
-def test_a_file_that_the_server_refuses_to_give_is_wrong_input(store, address):
+def test_a_file_that_the_server_refuses_to_give_is_an_error_of_the_input(store, address):
     store.fault = lambda method, path: 403
     with input_error("cannot be read .status 403"):
         status_of(address)

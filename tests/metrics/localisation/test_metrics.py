@@ -46,7 +46,7 @@ def test_point_eers_thresholds_and_numbers_of_frames_equal_those_of_partialspoof
 
 
 @published
-def test_the_eer_of_utterances_by_their_lowest_frame_equals_that_of_partialspoofs_program(point_case):
+def test_eer_and_threshold_of_utterances_by_their_lowest_frame_equal_those_of_partialspoofs_program(point_case):
     case, resolution, utterances = point_case
     aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
     lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
