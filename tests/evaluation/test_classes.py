@@ -358,7 +358,7 @@ def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_log
     assert compared(embedded) == expected
 
 
-def test_posteriors_have_no_nsd(embedded):
+def test_posteriors_have_no_nsd_score_of_being_known(embedded):
     """This score needs the sum of exponentials of the logits, which posteriors do not tell."""
     scores = write_posteriors(embedded / "classes.tsv", table_of(embedded / "classes.tsv"))
     record = read_json(embedded / "classes.tsv.json")
@@ -442,7 +442,7 @@ def test_each_enrolled_model_has_a_row(enrolled):
     assert [row.labels["enrolled model"] for row in result.rows("by_model")] == ["all", "one", "other"]
 
 
-def test_all_pairs_of_trials_and_enrolled_models_of_several_sizes_are_pooled(enrolled):
+def test_verification_pools_all_pairs_of_trials_and_enrolled_models_of_several_sizes(enrolled):
     files, result = enrolled
     pooled = result.rows("verification")[0]
     assert pooled.value("num_targets") == 12 * 2 + 12

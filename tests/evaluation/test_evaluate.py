@@ -381,13 +381,13 @@ def with_errors(tmp_path, num_errors):
     return of_list(tmp_path, rows, scores, num_resamples=100)
 
 
-def test_scores_are_called_reversed_if_the_interval_lies_above_50_percent(tmp_path):
+def test_scores_are_called_reversed_if_the_interval_of_the_eer_lies_above_50_percent(tmp_path):
     result = with_errors(tmp_path, 19)
     assert result["eer"].interval[0] > 0.5
     assert any("50 %" in note and "negate the scores" in note for note in result.notes)
 
 
-def test_scores_are_called_no_better_than_chance_if_the_interval_holds_50_percent(tmp_path):
+def test_scores_are_called_no_better_than_chance_if_the_interval_of_the_eer_holds_50_percent(tmp_path):
     """They are not called reversed, although their EER is 54.2 %."""
     result = with_errors(tmp_path, 13)
     assert result["eer"].interval[0] < 0.5

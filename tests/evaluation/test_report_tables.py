@@ -58,7 +58,7 @@ def test_systems_side_by_side_share_the_columns_of_equal_figures():
     assert second == ["A08", "20.00 (0.00–50.00, p 0.200)", "–", "5"]
 
 
-def test_the_smallest_measurable_p_value_is_shown_as_a_bound():
+def test_a_p_value_that_is_an_upper_bound_is_shown_as_one():
     figures = {"p_value": Figure(2 / 1001, is_bound=True)}
     table = Table("differences", "Differences", [Measure("p_value", "p", "p-value")], [Row({"first": "a"}, figures)])
     assert "≤ 0.002" in text_lines(table)[-1]

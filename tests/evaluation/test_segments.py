@@ -86,7 +86,7 @@ def test_detection_has_a_row_at_the_threshold_that_is_asked_for(golden_corpus):
     assert 0 < at_asked_threshold.value("iou") < at_asked_threshold.value("f1") < 1
 
 
-def test_frame_scores_that_do_not_fit_are_omitted_only_if_allowed(golden_corpus):
+def test_frame_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed(golden_corpus):
     """The result is then called partial."""
     corpus, [scores], root = golden_corpus("a20")
     text = scores.read_text()
@@ -159,7 +159,7 @@ def test_the_command_writes_the_rates_of_frame_scores(golden_corpus, tmp_path, c
     assert "range-based EER" in page.read_text()
 
 
-def test_frame_scores_are_not_evaluated_beside_others(golden_corpus, tmp_path, capsys):
+def test_frame_scores_are_not_evaluated_beside_other_scores(golden_corpus, tmp_path, capsys):
     corpus, [scores], _ = golden_corpus("b40")
     write(tmp_path / "plain.txt", "a 1\n")
     assert main(f"evaluate {corpus} {scores} {tmp_path}/plain.txt".split()) == 2

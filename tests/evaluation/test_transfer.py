@@ -282,7 +282,6 @@ def test_only_the_list_that_the_calibration_was_learned_on_is_warned_of(tmp_path
 
 
 def test_equal_ids_in_the_lists_of_development_and_test_are_warned_of(tmp_path):
-    """They need not be the same recordings."""
     ids = [str(number) for number in range(60)]
     dev_scores, dev_key = list_with_scores(tmp_path, "dev", ids)
     scores, key = list_with_scores(tmp_path, "test", [*ids, "new"])
