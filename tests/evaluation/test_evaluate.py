@@ -243,13 +243,14 @@ def test_a_result_is_not_partial_for_excluded_trials_without_a_score(la):
     assert "PARTIAL: rests on 6 of 7 trials; 1 of 7 trials" in partial_result.text()
 
 
-def test_exclusions_that_remove_no_trial_or_a_whole_class_are_refused(la):
-    for exclude, message in (
-        ({"codec": ["opus"]}, "`exclude`: no trial of the key has codec 'opus'; known: gsm, none"),
-        ({"label": ["spoof"]}, "4 trials, all bona fide, but trials of both classes are needed; judge them"),
-    ):
-        with input_error(message):
-            la(exclude=exclude)
+def test_an_exclusion_that_removes_no_trial_is_refused(la):
+    with input_error("`exclude`: no trial of the key has codec 'opus'; known: gsm, none"):
+        la(exclude={"codec": ["opus"]})
+
+
+def test_an_exclusion_of_a_whole_class_is_refused(la):
+    with input_error("4 trials, all bona fide, but trials of both classes are needed; judge them"):
+        la(exclude={"label": ["spoof"]})
 
 
 def test_a_phase_that_the_key_lacks_is_refused(tmp_path):

@@ -30,8 +30,11 @@ def test_options_of_a_class_or_its_partial_must_fit_their_declared_types_and_ran
         check_options(factory, {"pair": [3, 4, 5]}, "part")
 
 
-def test_options_whose_declared_types_are_missing_or_cannot_all_be_resolved_are_not_checked():
+def test_an_option_without_a_declared_type_is_not_checked():
     check_options(Declared, {"undeclared": object()}, "part")
+
+
+def test_no_option_is_checked_if_a_declared_type_cannot_be_resolved():
     check_options(unresolved, {"size": "large"}, "part")
 
 
