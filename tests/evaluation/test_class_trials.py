@@ -84,7 +84,7 @@ def test_a_trial_counts_as_the_class_of_its_alias(folder):
     assert evaluated(folder)["accuracy"].value == 1
 
 
-def test_bona_fide_trials_are_evaluated_if_bona_fide_is_a_class(folder):
+def test_bona_fide_trials_are_evaluated_if_bona_fide_is_a_class_of_the_detector(folder):
     write(folder / "key.csv", (folder / "key.csv").read_text() + "\nb.wav,bonafide,,\n")
     write(folder / "logits.tsv", logits_of(("A01", "A02", "bonafide")) + "\nb\t0\t0\t5")
     assert evaluated(folder).header["num_left_out"] == 0
@@ -110,7 +110,7 @@ def test_a_class_field_without_classes_of_the_detector_is_refused(folder):
         evaluated(folder, class_field="family")
 
 
-def test_spaces_around_names_of_classes_and_ids_of_trials_are_ignored(folder):
+def test_spaces_around_names_of_classes_and_ids_in_a_file_of_logits_are_ignored(folder):
     write(folder / "logits.tsv", logits_of([" A01", "A02 ", " A03 "], id=" u{} "))
     result = evaluated(folder)
     assert result.header["classes"]["logits"] == list(ATTACKS)
@@ -132,7 +132,7 @@ def test_classes_of_the_detector_that_differ_from_those_of_the_key_only_in_case_
         "utterance\tspoof\tbonafide",
     ],
 )
-def test_a_table_of_scores_is_not_taken_for_classes(tmp_path, header):
+def test_a_table_of_scores_is_not_taken_for_logits_of_classes(tmp_path, header):
     scores = write(tmp_path / "scores.tsv", f"{header}\nu0\t0.1\t0.2\n")
     assert ScoreFile.of(scores).judgement.name == "scores"
 

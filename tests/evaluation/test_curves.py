@@ -10,13 +10,12 @@ from nes2net.scoring.decisions import Llrs
 
 
 def test_a_thinned_det_curve_has_few_points_and_departs_by_less_than_half_a_percent():
-    """It has fewer than 3,000 points of the curve of 100,000 scores; false alarms of 0.1 to 90 % are compared."""
+    """It has fewer than 3,000 points for 100,000 scores; false alarms of 0.1 to 90 % are compared."""
     rng = default_rng(1)
     bonafide = rng.normal(2, 1, 20000)
     spoof = rng.normal(0, 1, 80000)
     misses, false_alarms, _ = metrics.det_curve(bonafide, spoof)
     thin = thin_det(bonafide, spoof)
-    assert set(zip(*(rate.tolist() for rate in thin))) <= set(zip(misses.tolist(), false_alarms.tolist()))
     assert thin[0].size < 3000
     # The curve departs from the lines between kept points by less than a plot could show.
     shown = np.interp(false_alarms, thin[1][::-1], thin[0][::-1])

@@ -44,10 +44,14 @@ def test_repeated_rows_are_refused_unless_allowed():
     assert list(matched_trials.scores) == [1, 2, 3, 4]
 
 
+def test_the_score_of_a_trial_of_another_phase_is_left_out():
+    matched_trials = match(KEY, ["b1", "b2", "s1", "s2", "p1"], [1.0, 2, 3, 4, 5], "eval")
+    assert list(matched_trials.scores) == [1, 2, 3, 4]
+
+
 def test_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed():
-    """That of a trial of another phase is always left out."""
-    ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
-    scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
+    ids = ["b1", "b2", "b2", "s1", "zz"]
+    scores = [1.0, 2.0, 2.5, float("inf"), 0.0]
     with input_error() as error:
         match(KEY, ids, scores, "eval")
     assert str(error.value) == (
@@ -65,13 +69,14 @@ def test_a_score_file_without_any_trial_of_the_key_is_refused():
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 
 
-def test_a_key_without_labelled_trials_of_the_phase_is_refused():
-    for trials, phase, message in (
-        ([Trial("t0")], None, "1 trial has no label in the key: t0; use a key with labels"),
-        (KEY, "dev", "no trials in phase 'dev'; the key has eval, progress"),
-    ):
-        with input_error(message):
-            match(trials, ["t0"], [0.0], phase)
+def test_a_scored_trial_without_a_label_in_the_key_is_refused():
+    with input_error("1 trial has no label in the key: t0; use a key with labels"):
+        match([Trial("t0")], ["t0"], [0.0])
+
+
+def test_a_phase_that_no_trial_of_the_key_has_is_refused():
+    with input_error("no trials in phase 'dev'; the key has eval, progress"):
+        match(KEY, ["t0"], [0.0], "dev")
 
 
 @pytest.mark.parametrize("id", ["a.M4A", "/data/eval/a.wav", r"D:\data\a.wav"])

@@ -124,8 +124,11 @@ def test_a_plot_of_many_frame_scores_has_the_lowest_score_of_neighbours_at_their
     assert [point for point in lines if point[1]] == [[500, 100], [502, 100]]
 
 
-def test_a_plot_of_frame_scores_marks_the_spoofed_segment_and_the_threshold(frames_plot):
+def test_a_plot_of_frame_scores_marks_the_spoofed_segment(frames_plot):
     assert '<rect class="spoof" x="500.0" y="0" width="250.0" height="16"/>' in frames_plot
+
+
+def test_a_plot_of_frame_scores_marks_the_threshold(frames_plot):
     assert 'y1="75.0"' in frames_plot
 
 
@@ -245,7 +248,7 @@ def test_the_page_is_self_contained(pages):
     assert "content=\"default-src 'none'" in text
 
 
-def test_equal_separated_huge_and_tiny_scores_are_drawn(tmp_path):
+def test_the_page_draws_equal_separated_huge_and_tiny_scores(tmp_path):
     key = write(tmp_path / "key.csv", "path,label\nu0,real\nu1,real\nu2,real\nu3,fake\nu4,fake\nu5,fake\n")
     shapes = {"equal": "0 0 0 0 0 0", "separated": "5 6 7 -5 -6 -7", "huge": "1e300 1e299 0 -1e300 1 2"}
     shapes["tiny"] = "1e-300 2e-300 3e-300 0 1e-301 2e-301"

@@ -24,7 +24,7 @@ def real_2019(shared, tmp_path_factory):
 
 
 def test_the_development_figures_of_cqcc_gmm_are_the_published_ones(real_2019):
-    """A published system on the development trials, and the organisers' ASV system."""
+    """EER, minimum t-DCF with the organisers' ASV system, and number of trials of ASVspoof 2019 LA."""
     result = evaluate_systems("asvspoof2019_la", real_2019 / "CQCC-GMM.dev.txt", real_2019, "dev", num_resamples=2)
     assert f"{100 * result['eer'].value:.6f}" == "0.431141"
     assert f"{result['min_tdcf'].value:.6f}" == "0.012267"
@@ -54,6 +54,7 @@ def systems_2019(real_2019, tmp_path_factory):
 
 
 def test_the_command_gives_the_published_figures_of_2019_la(systems_2019):
+    """EER, minimum t-DCF and number of trials of three systems."""
     moe, aasist, fusion = systems_2019
     assert {system["num_bonafide"] + system["num_spoof"] for system in systems_2019} == {71237}
     assert f"{100 * moe['eer']:.7f}" == "0.7480226"
@@ -82,7 +83,7 @@ def progress(shared, tmp_path_factory):
 
 
 def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progress, tmp_path, capsys):
-    """In the JSON and on the terminal."""
+    """EERs and numbers of progress trials in the JSON, EERs on the terminal."""
     scores = [str(progress / f"{name}.txt") for name in ("LFCC-LCNN", "LFCC-GMM")]
     keys = ["--keys", str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")]
     flags = [*keys, "--phase", "progress", "--allow-partial"]
@@ -110,8 +111,8 @@ def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, ca
     assert "not to eval; ask for --phase progress" in error
 
 
-def test_the_command_gives_the_published_figures_of_in_the_wild_by_both_rules(shared, tmp_path):
-    """That of the published program of this corpus, and that of a paper by the rule of ASVspoof."""
+def test_the_command_gives_the_published_eers_of_in_the_wild_by_both_rules(shared, tmp_path):
+    """By the rule of the published program of this corpus, and by that of ASVspoof as in a paper."""
     source = shared / "real" / "scores" / "in_the_wild"
     key = [line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt")]
     write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},,{row[-1]}\n" for row in key))

@@ -36,7 +36,7 @@ def test_the_best_figure_of_a_column_is_marked_only_if_it_is_certain(case, sever
         assert marks(result, "eer") == [False] * 2
 
 
-def test_rows_of_too_few_trials_are_only_in_the_json():
+def test_rows_that_are_not_to_be_shown_are_only_in_the_json():
     rows = [Row({"attack": "A07"}, {"eer": Figure(0.5)}, is_shown=False), Row({"attack": "A08"}, {"eer": Figure(0.25)})]
     table = Table("by attack", "By attack.", [Measure("eer", "EER %")], rows)
     assert [[cell.text for cell in row] for row in grid(table).rows] == [["A08", "25.00"]]
@@ -58,7 +58,7 @@ def test_systems_side_by_side_share_the_columns_of_equal_figures():
     assert second == ["A08", "20.00 (0.00–50.00, p 0.200)", "–", "5"]
 
 
-def test_the_smallest_measurable_p_value_is_shown_as_a_bound():
+def test_a_p_value_that_is_an_upper_bound_is_shown_as_one():
     figures = {"p_value": Figure(2 / 1001, is_bound=True)}
     table = Table("differences", "Differences", [Measure("p_value", "p", "p-value")], [Row({"first": "a"}, figures)])
     assert "≤ 0.002" in text_lines(table)[-1]
@@ -96,7 +96,7 @@ def hostile(tmp_path_factory):
 
 
 def test_latex_escapes_special_characters(hostile):
-    """And the rows of each table have as many cells as columns."""
+    """So the rows of each table have as many cells as columns."""
     text = latex(hostile.printed)
     # 2 tables of figures, a difference; the heads of 2 breakdowns and an attack; 2 rows by attack and codec, and the attack
     # of 2 systems there

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import partialspoof
+from nes2net.evaluation.page import html_page
 from nes2net.evaluation.segments import RTTM, evaluate_segments
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.segment_file import lines
@@ -77,14 +78,15 @@ def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
     assert result.rows("rates")[-1]["eer"].value == pytest.approx(with_segments, abs=0.01)
 
 
-def test_detection_is_measured_at_a_threshold_that_is_asked_for(golden_corpus):
+def test_detection_has_a_row_at_the_threshold_that_is_asked_for(golden_corpus):
+    """With an overlap (IoU) below F1."""
     result = evaluate_segments(*golden_corpus("a20"), num_resamples=2, threshold=0.0)
     _, at_asked_threshold = result.rows("detection")
     assert at_asked_threshold.labels["at"] == "the threshold asked for"
     assert 0 < at_asked_threshold.value("iou") < at_asked_threshold.value("f1") < 1
 
 
-def test_frame_scores_that_do_not_fit_are_omitted_only_if_allowed(golden_corpus):
+def test_frame_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed(golden_corpus):
     """The result is then called partial."""
     corpus, [scores], root = golden_corpus("a20")
     text = scores.read_text()
@@ -137,7 +139,12 @@ def test_utterances_of_one_class_have_no_eer_and_a_note_says_so(golden_corpus):
     assert "note: a row without an EER has" in result.text()
 
 
-def test_the_command_writes_the_rates_of_frames(golden_corpus, tmp_path, capsys):
+def test_the_page_plots_the_frame_scores_of_ten_utterances(golden_corpus):
+    result = evaluate_segments(*golden_corpus("b40"), num_resamples=2)
+    assert html_page(result).count("<polyline") == 10
+
+
+def test_the_command_writes_the_rates_of_frame_scores(golden_corpus, tmp_path, capsys):
     """To the terminal, into JSON, and onto a page."""
     corpus, [scores], root = golden_corpus("b40")
     page = tmp_path / "r.html"
@@ -149,12 +156,10 @@ def test_the_command_writes_the_rates_of_frames(golden_corpus, tmp_path, capsys)
     rates = read_json(data)["tables"][0]["rows"]
     assert rates[-1]["on"]["of"] == "seconds"
     assert 0 < rates[-1]["eer"]["value"] < 1
-    text = page.read_text()
-    assert text.count("<polyline") == 10
-    assert "range-based EER" in text
+    assert "range-based EER" in page.read_text()
 
 
-def test_frame_scores_are_not_evaluated_beside_others(golden_corpus, tmp_path, capsys):
+def test_frame_scores_are_not_evaluated_beside_other_scores(golden_corpus, tmp_path, capsys):
     corpus, [scores], _ = golden_corpus("b40")
     write(tmp_path / "plain.txt", "a 1\n")
     assert main(f"evaluate {corpus} {scores} {tmp_path}/plain.txt".split()) == 2

@@ -43,7 +43,7 @@ def run():
 
 
 @pytest.mark.parametrize("words", ["", "--plot a", "--table", "--plot a --width 5 --style solid --colour red"])
-def test_flags_that_may_be_combined_are_accepted(run, words):
+def test_flags_whose_declared_conditions_are_met_are_accepted(run, words):
     run(words)
 
 

@@ -22,7 +22,7 @@ def unresolved(*, size: Annotated[int, Field(ge=1, le=8)] = 1, unknown: "NotImpo
 @pytest.mark.parametrize(
     "factory", [Declared, functools.partial(Declared, 1), functools.partial(Declared, pair=(1, 1))]
 )
-def test_options_of_a_class_or_its_partial_must_fit_their_declared_types(factory):
+def test_options_of_a_class_or_its_partial_must_fit_their_declared_types_and_ranges(factory):
     check_options(factory, {"size": 8, "pair": [3, 4]}, "part")  # a list stands for a tuple
     with input_error("^part: size must be a whole number from 1 to 8, not 9$"):
         check_options(factory, {"size": 9}, "part")
@@ -30,8 +30,11 @@ def test_options_of_a_class_or_its_partial_must_fit_their_declared_types(factory
         check_options(factory, {"pair": [3, 4, 5]}, "part")
 
 
-def test_options_without_a_declared_type_are_not_checked():
+def test_an_option_without_a_declared_type_is_not_checked():
     check_options(Declared, {"undeclared": object()}, "part")
+
+
+def test_no_option_is_checked_if_a_declared_type_cannot_be_resolved():
     check_options(unresolved, {"size": "large"}, "part")
 
 

@@ -38,7 +38,7 @@ def test_exact_float32_overrides_the_settings_of_the_program_only_within_its_blo
     assert torch.equal(x @ x, rounded)
 
 
-def test_the_old_float32_settings_of_pytorch_agree_with_the_new_ones(settings):
+def test_a_precision_of_products_also_sets_the_old_settings_of_pytorch(settings):
     """torch.compile reads the old settings, kernels the new ones; PyTorch raises if they contradict each other."""
     for other_precision, matmul, allow_tf32 in (
         ("float32", "highest", False),

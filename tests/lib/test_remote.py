@@ -57,7 +57,7 @@ def test_a_block_of_a_remote_file_is_fetched_once(store, address):
     assert len(gets(store)) == 4  # from the folder
 
 
-def test_parts_of_a_remote_file_that_its_object_shall_hold_are_fetched_once(store, address):
+def test_parts_that_a_remote_file_is_told_to_hold_are_fetched_once(store, address):
     """A large part comes by one request, a small one with its block."""
     file = open_remote(address, 1000)
     file.hold([(10, 4000), (5100, 20), (5200, 30)])
@@ -133,14 +133,13 @@ def test_a_file_that_the_server_cannot_give_is_unreachable_after_three_requests(
 
 
 def test_a_file_that_is_missing_after_it_was_listed_is_unreachable(store, address):
-    """It may come back."""
     status_of(address)
     (store.folder / "a.bin").unlink()
     with pytest.raises(Unreachable, match=address):
         fetch(address, 0, 10)
 
 
-def test_a_file_that_the_server_refuses_to_give_is_wrong_input(store, address):
+def test_a_file_that_the_server_refuses_to_give_is_an_error_of_the_input(store, address):
     store.fault = lambda method, path: 403
     with input_error("cannot be read .status 403"):
         status_of(address)

@@ -82,7 +82,8 @@ def test_python_command_gives_arguments_nes2net_and_pythonpath_but_no_code_of_th
 
 @pytest.mark.parametrize("start", [["-m", "nes2net"], ["-c", MAIN]])
 def test_nes2net_imports_nothing_more_from_a_folder_in_which_python_starts_it(corpus, start):
-    for module in ("multiprocessing", "nes2net"):  # Python itself imports these from there, before nes2net can object
+    """Than Python itself does: it imports `multiprocessing` and `nes2net` from there before nes2net can object."""
+    for module in ("multiprocessing", "nes2net"):
         (corpus / f"{module}.py").unlink()
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
 

@@ -53,11 +53,10 @@ def content_of(folder):
 def test_unpacking_again_replaces_only_damaged_files(tmp_path, make, options):
     archive = make(tmp_path / "a.archive", **options)
     out = tmp_path / "out"
-    assert unpack_beside(archive) == 3
-    assert content_of(out) == FILES
+    unpack_beside(archive)
     stamp = (out / "set/list.txt").stat().st_mtime_ns
     (out / "set/flac/a.flac").write_bytes(b"cut off")
-    assert unpack_beside(archive) == 3
+    unpack_beside(archive)
     assert content_of(out) == FILES
     assert (out / "set/list.txt").stat().st_mtime_ns == stamp  # what is there is left
 
@@ -138,7 +137,7 @@ def tar_of(folder, entries):
         [header("pax", tarfile.XHDTYPE, 60_000), (b"1" * 60_000).ljust(60_416, b"\0"), header("a")],
     ],
 )
-def test_a_tar_file_with_too_long_a_header_is_refused(tmp_path, entries):
+def test_a_tar_file_with_too_long_a_header_or_a_number_of_too_many_digits_is_refused(tmp_path, entries):
     with input_error("the header of a member has more than 65,536 bytes, or numbers of 100 digits"):
         unpack_beside(tar_of(tmp_path, entries))
 

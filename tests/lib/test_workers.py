@@ -176,8 +176,8 @@ def test_batches_that_come_are_read_in_spite_of_a_deferred_signal(soon, monkeypa
         assert stop.requested == signal.SIGTERM
 
 
-def test_an_interruption_ends_waiting_at_once(monkeypatch):
-    """Ctrl-C, unlike SIGTERM, leaves no time for a slow disk."""
+def test_ctrl_c_ends_waiting_without_time_for_a_slow_disk(monkeypatch):
+    """Unlike SIGTERM."""
     monkeypatch.setattr(workers, "_GRACE", float("inf"))  # seconds for a slow disk, which nobody would wait for
     with pytest.raises(KeyboardInterrupt):
         numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))

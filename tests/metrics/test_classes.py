@@ -53,8 +53,8 @@ def test_the_pooled_eer_of_classes_against_the_rest_equals_the_golden_number():
     assert eer == exactly(expected["one_vs_rest_pooled_eer"]["arena"])
 
 
-def test_macro_f1_equals_that_of_add_2023():
-    """Of the predictions that REFD published; also the F1 of each class."""
+def test_macro_f1_and_the_f1_of_each_class_equal_those_of_add_2023():
+    """Of the predictions that REFD published."""
     add = golden.read("tracing/add2023_track3_refd")
     assert macro_f1(add["confusion"], "all") == exactly(add["expected"]["macro_f1"])
     assert class_rates(add["confusion"]).f1.tolist() == exactly(add["expected"]["f1"])

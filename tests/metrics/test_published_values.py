@@ -52,12 +52,12 @@ def phases(case):
     return [(values, case.by_class("LA", phase), case.asv(phase)) for phase, values in case.values("evaluate_2021_LA:")]
 
 
-def test_eers_and_thresholds_of_2021_la_equal_the_published_ones(phases):
+def test_eers_and_thresholds_of_2021_la_equal_those_of_the_published_program(phases):
     for values, classes, _ in phases:
         assert compute_eer(*classes) == exactly((values["eer"], values["eer_threshold"]))
 
 
-def test_det_curves_of_2021_la_equal_the_published_ones(phases):
+def test_det_curves_of_2021_la_equal_those_of_the_published_program(phases):
     """In length and sum."""
     for values, classes, _ in phases:
         curves = det_curve(*classes)
@@ -67,7 +67,7 @@ def test_det_curves_of_2021_la_equal_the_published_ones(phases):
         assert [curve.sum() for curve in curves] == pytest.approx(sums, rel=1e-12)
 
 
-def test_asv_error_rates_of_2021_la_equal_the_published_ones(phases):
+def test_asv_error_rates_of_2021_la_equal_those_of_the_published_program(phases):
     for values, _, asv in phases:
         rates = asv_error_rates(*asv)
         assert rates == exactly((values["Pmiss_asv"], values["Pfa_asv"], values["Pfa_spoof_asv"]))
@@ -78,7 +78,7 @@ def test_asv_error_rates_of_2021_la_equal_the_published_ones(phases):
 @pytest.mark.parametrize(
     "version, name, prefix", [(2021, "tDCF_new_2021", "tDCF_"), (2019, "tDCF_legacy_2019_costs", "")]
 )
-def test_t_dcfs_of_2021_la_equal_the_published_ones(phases, version, name, prefix):
+def test_t_dcfs_of_2021_la_equal_those_of_the_published_program(phases, version, name, prefix):
     """The minimum, its threshold, and the sum of the curve."""
     for values, classes, asv in phases:
         result = values[name]
@@ -97,7 +97,7 @@ def test_the_t_dcf_of_fewer_than_three_distinct_scores_is_refused_as_by_the_publ
             compute_min_tdcf(*classes, *asv, version=version)
 
 
-def test_eers_and_thresholds_of_2021_df_equal_the_published_ones(case):
+def test_eers_and_thresholds_of_2021_df_equal_those_of_the_published_program(case):
     for phase, values in case.values("evaluate_2021_DF:"):
         assert compute_eer(*case.by_class("DF", phase)) == exactly((values["eer"], values["threshold"]))
 
@@ -114,13 +114,13 @@ def eer_of_in_the_wild(case):
 
 
 @cases(STABLE_SORT)
-def test_the_eer_of_in_the_wild_equals_the_published_one_with_a_stable_sort(case):
+def test_the_eer_of_in_the_wild_equals_that_of_the_published_program_with_a_stable_sort(case):
     ((_, values),) = case.values("Cal_EER_in_the_wild")
     assert eer_of_in_the_wild(case) == exactly(values["EER_if_stable_argsort"])
 
 
 @cases(["g60k"])
-def test_the_eer_of_in_the_wild_of_60_000_trials_equals_the_published_one_with_a_stable_sort(case):
+def test_the_eer_of_in_the_wild_of_60_000_trials_equals_that_of_the_published_program_with_a_stable_sort(case):
     assert eer_of_in_the_wild(case) == pytest.approx(0.12724074, rel=0, abs=5e-9)
 
 
@@ -136,7 +136,7 @@ def ctrsvdd(case):
 
 
 @cases(CTRSVDD)
-def test_rows_of_the_table_of_ctrsvdd_equal_the_published_ones(ctrsvdd):
+def test_rows_of_the_table_of_ctrsvdd_equal_those_of_the_published_program(ctrsvdd):
     result, scores, is_bonafide, trials = ctrsvdd
     rows = ctrsvdd_rows(scores, is_bonafide, [row[0] for row in trials], [row[4] for row in trials])
     names = {"A14": "exA14", "A14 and acesinger": "exACE_A14"}
@@ -149,7 +149,8 @@ def test_rows_of_the_table_of_ctrsvdd_equal_the_published_ones(ctrsvdd):
 
 
 @cases(CTRSVDD)
-def test_the_pooled_eer_and_minimum_dcf_of_ctrsvdd_equal_the_published_ones(ctrsvdd):
+def test_the_pooled_eer_and_minimum_dcf_of_ctrsvdd_equal_those_of_the_published_program(ctrsvdd):
+    """The EER by both rules of its code."""
     result, scores, is_bonafide, _ = ctrsvdd
     values = result["values_pooled"]
     classes = (scores[is_bonafide], scores[~is_bonafide])
@@ -159,7 +160,7 @@ def test_the_pooled_eer_and_minimum_dcf_of_ctrsvdd_equal_the_published_ones(ctrs
     assert cost == exactly(values["calculate_mindcf"])
 
 
-def test_asvspoof5_track_1_equals_the_published_figures(case):
+def test_asvspoof5_track_1_equals_the_figures_of_the_published_program(case):
     """EER, minimum and actual DCF, each with its threshold, and Cllr."""
     result = case.results["asvspoof5_t1"]
     values = result["values"]
@@ -179,7 +180,7 @@ def test_asvspoof5_track_1_equals_the_published_figures(case):
 
 
 @cases(TRACK_2)
-def test_asvspoof5_track_2_equals_the_published_figures(case):
+def test_asvspoof5_track_2_equals_the_figures_of_the_published_program(case):
     """a-DCF with its threshold, t-EER, and minimum t-DCF."""
     result = case.results["asvspoof5_t2_tandem"]
     values = result["values"]
@@ -202,7 +203,7 @@ def test_asvspoof5_track_2_equals_the_published_figures(case):
     assert tdcf_curve(*cm, ASVSPOOF5_WEIGHTS).min() == exactly(values["min_tDCF"])
 
 
-def test_a_dcf_and_t_eer_of_tied_scores_equal_the_published_ones():
+def test_a_dcf_and_t_eer_of_tied_scores_equal_those_of_the_published_program():
     for number, row in enumerate(golden.read_case("track2")["cases"]):
         asv = row["asv_target"], row["asv_nontarget"], row["asv_spoof"]
         t_eer = 100 * compute_t_eer(row["cm_bonafide"], row["cm_spoof"], *asv)

@@ -16,7 +16,7 @@ scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
 @settings(max_examples=25)
 @given(scores, scores, st.integers(-5, 5))
-def test_rates_at_a_threshold_equal_those_of_scikit_learn(bonafide, spoof, threshold):
+def test_accuracy_hter_f1_and_macro_f1_at_a_threshold_equal_those_of_scikit_learn(bonafide, spoof, threshold):
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
     rates = metrics.compute_rates(bonafide, spoof, threshold)

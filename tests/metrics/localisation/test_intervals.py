@@ -82,6 +82,8 @@ def test_utterances_are_drawn_for_an_interval_of_sums():
 
 
 def test_draws_without_a_figure_do_not_count_in_an_interval():
+    """If no draw has one, the interval is NaN."""
+
     def ratio(sums):
         return sums[0] / sums[1] if sums[1] else np.nan
 

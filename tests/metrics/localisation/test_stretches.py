@@ -70,9 +70,11 @@ def test_settings_of_a_rule_of_stretches_that_are_given_replace_those_of_its_kin
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
 
 
-def test_scores_of_frames_that_are_not_finite_or_not_one_row_are_refused():
-    rule = StretchRule(0.0, 0.0)
+def test_scores_of_frames_that_are_not_finite_are_refused():
     with input_error("1 of 1 scores of frames are not finite"):
-        fake_stretches([math.nan], 20, 1.0, rule)
+        fake_stretches([math.nan], 20, 1.0, StretchRule(0.0, 0.0))
+
+
+def test_scores_of_frames_that_are_not_one_row_are_refused():
     with input_error(r"scores of frames must be one row \(T,\), not of shape \(1, 1\)"):
-        fake_stretches([[1.0]], 20, 1.0, rule)
+        fake_stretches([[1.0]], 20, 1.0, StretchRule(0.0, 0.0))
