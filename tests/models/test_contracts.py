@@ -149,6 +149,7 @@ def test_a_faulty_part_is_refused_by_one_error_that_names_part_package_and_fault
 
 
 def test_checks_of_parts_change_no_bit_of_the_trained_weights(package, command, monkeypatch):  # noqa: F811
+    """The weights include a count of the calls of the back-end."""
     line = f"{TRAIN} train.task=good_task augment.conditions=[good_effect] train.epochs=2 comment="
     assert command(f"{line}checked")[0] == 0
     for group, names in PARTS.items():
@@ -165,17 +166,17 @@ def check_built_in(module: object, check: Callable[..., None], *facts: object) -
 
 
 @pytest.mark.parametrize("name", frontend_families())
-def test_built_in_front_ends_keep_the_contract(name):
+def test_built_in_front_ends_pass_the_check_for_those_of_other_packages(name):
     check_built_in(create_frontend(name, **small_options(FRONTENDS, name)), check_frontend)
 
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
-def test_built_in_aggregations_keep_the_contract(name):
+def test_built_in_aggregations_pass_the_check_for_those_of_other_packages(name):
     check_built_in(create_aggregation(name, 4, 16, **AGGREGATIONS[name]), check_aggregation)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_built_in_back_ends_keep_the_contract(name):
+def test_built_in_back_ends_pass_the_check_for_those_of_other_packages(name):
     size = 1 if name.startswith("raw_") else 32
     options = fit_options(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
     backend = create_backend(name, **{"feature_dim": size, **options})
@@ -184,14 +185,14 @@ def test_built_in_back_ends_keep_the_contract(name):
 
 
 @pytest.mark.parametrize("name", losses.names(installed=False))
-def test_built_in_losses_keep_the_contract(name):
+def test_built_in_losses_pass_the_check_for_those_of_other_packages(name):
     kind = losses.get(name)
     head = {} if kind.needs_head is None else {"head": kind.needs_head}
     backend = create_backend("mean_linear", feature_dim=16, num_logits=kind.num_logits or 2, **head)
     check_built_in(create_loss(name, backend), check_loss, 16)
 
 
-def test_entry_points_of_built_in_parts_keep_the_contract():
+def test_every_built_in_part_passes_the_check_of_entry_points_of_its_registry():
     for part_registry in REGISTRIES.values():
         for name in part_registry.names(installed=False):
             part_registry.check(name, part_registry.get(name))
@@ -228,7 +229,7 @@ def test_checkpoints_and_records_of_scores_name_the_packages_of_their_parts(chec
     )
 
 
-def test_a_checkpoint_is_refused_with_the_package_that_its_parts_lack(package, checkpoint, command, monkeypatch):  # noqa: F811
+def test_a_checkpoint_is_refused_if_the_package_of_its_parts_is_missing(package, checkpoint, command, monkeypatch):  # noqa: F811
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(package / "site")])
     forget_packages(monkeypatch)
     needed = ", which no installed package provides; it was part of faulty-parts 1.2: pip install faulty-parts"

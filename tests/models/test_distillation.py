@@ -45,7 +45,7 @@ def test_with_frontend_level_false_the_score_is_the_cosine_of_the_back_ends_alon
     assert_close(scores[0], (1 + scores[1]) / 2)
 
 
-def test_only_the_student_is_in_train_mode_and_gets_gradients(twins):
+def test_only_the_student_is_in_train_mode_and_has_parameters_that_require_gradients(twins):
     twins.train()
     for twin in (twins.frontend.model, twins.backend):
         teacher = twin.get_submodule("teacher")

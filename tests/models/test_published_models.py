@@ -49,6 +49,7 @@ def test_models_of_antideepfake_have_the_architecture_of_their_files(name, kind)
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_corpora_and_splits_of_the_training_data_of_a_model_exist(name):
+    """And those of its selection; names that are not of this toolkit are left out."""
     row = PUBLISHED[name]
     for data in row.trained_on + row.selected_on:
         corpus, _, split = data.partition(":")
@@ -82,7 +83,7 @@ def test_a_published_architecture_scores_by_default_the_length_that_its_authors_
         ({"num_samples": None}, None),
     ],
 )
-def test_a_trained_detector_scores_by_default_the_length_of_its_training(data, samples):
+def test_a_trained_detector_scores_by_default_as_many_samples_as_in_training(data, samples):
     assert samples_to_score(Provenance.read({"recipe": {"data": data}}), usual=7) == (samples, "in training")
 
 
@@ -111,7 +112,7 @@ def trained_on_half_a_second(spectral_detector, tmp_path, monkeypatch):
     return Detector.from_pretrained("copy.pth", "cpu")
 
 
-def test_a_copy_of_a_detector_scores_the_length_of_its_training(trained_on_half_a_second):
+def test_a_copy_of_a_trained_detector_scores_as_many_samples_as_in_training(trained_on_half_a_second):
     detector = trained_on_half_a_second
     expected = detector.score("a.wav", num_samples=8000)
     assert detector.score("a.wav") == expected
@@ -131,16 +132,16 @@ def recorded_length(request, trained_on_half_a_second, corpus, tmp_path):
     return run
 
 
-def test_score_and_embed_read_the_length_of_training(recorded_length):
+def test_score_and_embed_read_as_many_samples_as_in_training(recorded_length):
     assert recorded_length("") == 8000
 
 
-def test_score_and_embed_say_that_they_read_the_length_of_training(recorded_length, capsys):
+def test_score_and_embed_say_how_much_they_read_because_of_the_training(recorded_length, capsys):
     recorded_length("")
     assert "note: the first 0.50 s of each recording are scored" in capsys.readouterr().err
 
 
-def test_the_flag_samples_overrides_the_length_of_training(recorded_length):
+def test_the_flag_samples_overrides_the_number_of_samples_of_training(recorded_length):
     assert recorded_length("--samples 9000") == 9000
 
 
@@ -213,12 +214,12 @@ def scored(small_published, corpus, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_score_reads_the_length_of_the_authors_of_a_published_model(scored):
+def test_score_reads_whole_recordings_as_the_authors_of_antideepfake(scored):
     record, _, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None
 
 
-def test_score_says_that_it_reads_the_length_of_the_authors_of_a_published_model(scored):
+def test_score_says_that_it_reads_whole_recordings_as_the_authors_of_antideepfake(scored):
     _, warnings, _ = scored("antideepfake_mms_1b")
     note = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
     assert warnings == note

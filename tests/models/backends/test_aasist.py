@@ -63,7 +63,7 @@ def test_raw_aasist_l_equals_the_published_code():
     gb.check_statistics(model, case, rel=1e-5)
 
 
-def test_feature_maps_computed_in_stretches_of_time_give_the_logits_of_whole_maps(monkeypatch):
+def test_feature_maps_of_raw_aasist_in_stretches_of_time_give_the_logits_of_whole_maps(monkeypatch):
     """Without gradients the CPU computes an utterance's maps in stretches; a last one may have a single pooled frame."""
     model = raw_aasist_l().eval()
     monkeypatch.setattr(raw_aasist, "_STRETCH", 30)

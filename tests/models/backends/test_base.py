@@ -102,6 +102,7 @@ def test_the_score_by_probability_is_the_softmax_of_the_last_logit():
 
 
 def test_posteriors_are_the_softmax_or_sigmoid_of_the_logits():
+    """The sigmoid of a single logit, the softmax of several."""
     backend = create_backend("asp_mlp")
     assert_close(backend.posteriors(LOGITS), LOGITS.double().softmax(1))
     assert_close(backend.posteriors(LOGITS[:, :1])[:, 1], torch.sigmoid(LOGITS[:, 0].double()))
@@ -118,7 +119,7 @@ def test_a_saved_detector_has_the_same_classes_and_posteriors(tmp_path):
         assert torch.equal(loaded.posteriors(waveforms), detector.posteriors(waveforms))
 
 
-def test_a_list_of_classes_without_one_name_for_each_logit_is_refused():
+def test_a_list_of_classes_without_a_different_name_for_each_logit_is_refused():
     for names in (["A01", "A02"], ["A01", "A01", "bonafide"], ["A01", "A02", "A02", "bonafide"]):
         with input_error("classes must have 3 different names, because num_logits is 3, not A01"):
             create_backend("mean_linear", num_logits=3, classes=names)

@@ -173,11 +173,16 @@ def test_the_least_number_of_frames_and_some_larger_ones_give_finite_logits(name
 
 
 @every_backend
-def test_too_few_frames_and_features_of_another_dimension_are_refused(name):
+def test_every_back_end_refuses_fewer_frames_than_its_least_number(name):
     backend = create(name).eval()
     too_few = backend.min_frames - 1
     with input_error(str(too_few)):
         backend(features_for(backend, batch=2, frames=too_few))
+
+
+@every_backend
+def test_every_back_end_refuses_features_of_another_dimension(name):
+    backend = create(name).eval()
     wrong = dim_of(name) + 1
     with input_error(f"{wrong - 1}.* × {wrong}"):
         backend(features_for(backend, batch=2, dim=wrong))

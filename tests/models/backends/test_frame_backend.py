@@ -41,7 +41,8 @@ def test_the_mean_of_the_logits_of_the_frames_is_the_logit_of_the_pooled_back_en
 
 
 @every
-def test_segments_of_one_frame_have_the_logits_of_frames_also_of_a_pooled_back_end(name):
+def test_with_or_without_pooling_segments_of_one_frame_have_the_logits_of_frames(name):
+    """One frame is the only length of segments that these back-ends state."""
     framed = create(name, pool=None)
     for backend in (create(name), framed):
         assert backend.resolutions == (1,)

@@ -110,12 +110,12 @@ def test_the_last_layers_of_xlsr_mamba_have_an_effect_with_the_final_norm_output
     assert all(effects_of_the_last_layers("output"))
 
 
-def test_step_sizes_of_a_mixer_start_between_a_thousandth_and_a_tenth():
+def test_step_sizes_of_mamba_start_between_a_thousandth_and_a_tenth():
     delta = F.softplus(Mixer(144).dt_proj.bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
 
 
-def test_weights_of_step_sizes_start_within_the_bound_of_linear_layers_and_nearly_reach_it():
+def test_weights_of_step_sizes_of_mamba_start_within_the_bound_of_linear_layers_and_near_it():
     """1 / sqrt(inputs), and there are 9."""
     weight = Mixer(144).dt_proj.weight
     assert 0.3 < weight.abs().max() < 1 / 3

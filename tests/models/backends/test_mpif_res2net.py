@@ -94,7 +94,7 @@ def test_embeddings_and_logits_of_mpif_res2net_equal_a_plain_transcription(optio
 
 
 def test_default_options_of_mpif_res2net_give_the_published_size():
-    """Groups of 6, 13, 26 and 52 channels, and embeddings of 256."""
+    """Groups of 6, 13, 26 and 52 channels, seven convolutions a block, embeddings of 256, a stem of 16 channels."""
     backend = create_backend("mpif_res2net")
     assert [block.convs[0].in_channels for block in backend.blocks] == [6, 6, 13, 13, 26, 26, 52, 52]
     assert [len(block.convs) for block in backend.blocks] == [7] * 8

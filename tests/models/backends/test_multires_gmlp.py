@@ -79,7 +79,7 @@ def test_the_multi_resolution_gmlp_scores_all_published_scales_by_default():
     assert create_backend("multires_gmlp", **SMALL).resolutions == (1, 2, 4, 8, 16, 32)
 
 
-def test_scores_of_a_scale_do_not_depend_on_which_other_scales_are_scored():
+def test_the_gmlps_scores_of_a_scale_do_not_depend_on_which_other_scales_are_scored():
     every = create_backend("multires_gmlp", **SMALL).eval()
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())
@@ -88,7 +88,7 @@ def test_scores_of_a_scale_do_not_depend_on_which_other_scales_are_scored():
         assert torch.equal(alone.segments(states)[160.0], every.segments(states)[160.0])
 
 
-def test_a_scale_of_eight_frames_of_10_ms_is_called_80_ms():
+def test_the_gmlp_calls_a_scale_of_eight_frames_of_10_ms_80_ms():
     backend = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     states = [torch.randn(2, 20, 128) for _ in range(2)]
     with torch.no_grad():

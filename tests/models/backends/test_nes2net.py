@@ -135,7 +135,7 @@ def with_pytorchs_norms(backend):
 
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("build", [nes2net, nes2net_x, Nes2NetLA])
-def test_training_batches_are_counted_as_by_pytorchs_norms(build, momentum):
+def test_nes2net_counts_batches_of_training_as_pytorchs_norms_do(build, momentum):
     """Also without momentum, where the count weighs the running statistics."""
     backend = build(feature_dim=16, nes_ratio=(4, 4))
     states = []

@@ -67,6 +67,11 @@ def test_a_weighted_average_of_checkpoints_equals_its_formula(paths):
     assert average["n"] == 16
 
 
+def test_an_average_with_all_weight_on_one_checkpoint_is_this_checkpoint_to_the_bit(paths):
+    average = average_checkpoints(paths, weights=[0, 5, 0])
+    assert torch.equal(average["w"], state(1)["w"])
+
+
 def refused(paths, message, **options):
     with input_error(message):
         average_checkpoints(paths, **options)

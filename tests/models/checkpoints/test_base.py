@@ -64,6 +64,7 @@ def test_a_checkpoint_of_an_adapted_detector_records_its_base_epoch_and_model(tr
 
 
 def test_a_trained_part_loads_with_the_base_of_its_record(trained, tmp_path):
+    """The detector then has this base, too."""
     again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
     assert torch.equal(logits(again), logits(trained))
     assert again.base == trained.base
@@ -155,6 +156,7 @@ def test_a_trained_part_without_a_record_of_its_base_is_refused(trained, tmp_pat
 
 
 def test_an_adapted_detector_without_a_saved_base_is_restored_from_its_checkpoint_alone(small_model, tmp_path):
+    """The detector then has no base."""
     detector = shaken(adapted(small_model))
     detector.save(tmp_path / "whole.pth")
     loaded = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")

@@ -47,7 +47,7 @@ def test_a_weighted_sum_of_layers_scores_as_in_transformers(tmp_path):
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
 
 
-def test_info_describes_a_folder_by_its_parts_and_classes(tmp_path, capsys):
+def test_info_describes_a_classification_folder_by_its_parts_and_classes(tmp_path, capsys):
     folder_of("Hubert", tmp_path)
     assert not main(["info", str(tmp_path)])
     printed = " ".join(capsys.readouterr().out.split())

@@ -28,7 +28,7 @@ def refusal(path):
     return str(refused.value)
 
 
-def test_a_folder_saved_from_a_compiled_model_scores_alike(tmp_path):
+def test_a_folder_saved_from_a_compiled_model_scores_as_that_of_the_plain_model(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     expected = score_of(tmp_path)
     weights = {f"_orig_mod.{name}": tensor for name, tensor in load_file(tmp_path / "model.safetensors").items()}

@@ -23,6 +23,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_the_only_checkpoint_of_a_repository_is_read_with_a_remark(repository, monkeypatch, capsys):
+    """The source of the detector is the repository, as it was named."""
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         detector = Detector.from_pretrained("owner/models", "cpu")
     assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err

@@ -187,7 +187,7 @@ def test_waveforms_are_normalised_as_by_transformers(tmp_path, level):
         assert_near(state, value, 1e-5)
 
 
-def test_folders_in_older_forms_load_alike(tmp_path):
+def test_folders_in_older_forms_give_the_tensors_of_the_current_form(tmp_path):
     """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter."""
     model = library_model("Wav2Vec2Model", LARGE)
     model.save_pretrained(tmp_path / "new")

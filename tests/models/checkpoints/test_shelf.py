@@ -60,7 +60,7 @@ def test_a_download_of_another_digest_or_size_than_published_is_refused_and_not_
             assert not model.path_outside_hub.exists()
 
 
-def test_the_first_download_of_a_file_without_a_published_checksum_is_remarked(assets, capsys):
+def test_the_digest_of_the_first_download_of_a_file_without_a_published_checksum_is_told(assets, capsys):
     with running(CONTENT) as server:
         Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth")).fetch_if_missing()
     assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err

@@ -111,7 +111,7 @@ def test_an_adapted_front_end_computes_in_float64_and_bfloat16(pair):
     assert states(frontend.bfloat16())[-1].isfinite().all()
 
 
-def test_a_merged_front_end_computes_the_same_hidden_states(pair):
+def test_a_merged_front_end_computes_the_hidden_states_of_the_adapted_one(pair):
     _, frontend = pair
     shake(frontend)
     expected = states(frontend)
@@ -129,6 +129,7 @@ def test_a_merged_front_end_is_trained_as_a_whole(pair):
 
 @pytest.mark.parametrize("pair", [("wav2vec2", options) for options in (LORA, DORA, BITFIT)], indirect=True, ids=str)
 def test_merging_lora_dora_or_bitfit_leaves_an_ordinary_front_end(pair):
+    """Not adapted, with the options of the base, and with tensors that give the base the same hidden states."""
     plain, frontend = pair
     shake(frontend)
     merge(frontend)

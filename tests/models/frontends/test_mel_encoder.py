@@ -92,6 +92,7 @@ READ_FEATURES = {"w2v_bert2": slice, "whisper": lambda frames: slice(None)}
 # At 560 samples, the variance of two similar frames magnifies rounding.
 @pytest.mark.parametrize("samples, tolerance", [(560, 1e-4), (16_123, 1e-5), (16_280, 1e-5)])
 def test_hidden_states_of_folders_of_w2v_bert2_and_whisper_equal_those_of_transformers(saved, samples, tolerance):
+    """All of them, the last one also alone and before the final norm."""
     name, model, extractor, folder = saved
     frontend = create_frontend(name, folder).eval()
     # A level that varies as that of speech: the library normalises in float32, and so roughly otherwise.
@@ -241,7 +242,7 @@ def test_whisper_reads_only_the_first_seconds_that_fit_its_positions():
     assert frontend.used_samples(40_000) == 32_000
 
 
-def test_a_window_is_at_most_as_long_as_whisper_reads():
+def test_windows_of_score_track_are_at_most_as_long_as_whisper_reads():
     waveform = noise(1, 40_000)
     detector = Detector.from_config({"frontend": create("whisper").config, "backend": "asp_mlp"})
     track = detector.score_track(waveform[0], 16000, window=2.5)
@@ -285,7 +286,7 @@ def detector_with(frontend):
 
 
 @every_name
-def test_a_waveform_is_not_rounded_to_the_precision_of_the_encoder(name):
+def test_a_waveform_is_not_rounded_to_the_precision_of_w2v_bert2_or_whisper(name):
     """The front-end of a detector in bfloat16 gets it in float32, that of one in float64 in float64."""
     detector = detector_with(create(name))
     dtypes = []

@@ -79,7 +79,6 @@ def test_inputs_that_are_empty_or_not_in_float32_are_left_to_pytorch(products):
     x = torch.randn(3, 5)
     layer = OneDNNLinear(linear)
     layer(x[:0]).sum().backward()
-    assert layer.weight.grad.abs().sum() == 0
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
     assert layer.double()(x.double()).dtype == torch.float64

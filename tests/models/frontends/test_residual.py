@@ -91,3 +91,12 @@ def test_a_residual_sum_begins_again_at_frames_that_changed_between_layers(layer
     after_change, _ = frontend.run_layer(layer, changed, shared)
     from_the_start, _ = frontend.run_layer(layer, changed, None)
     assert torch.equal(after_change, from_the_start)
+
+
+def test_a_residual_sum_is_carried_from_layer_to_layer_where_frames_did_not_change():
+    frontend = create_frontend("wav2vec2", **TWO_LAYERS).bfloat16()
+    first, second = frontend.transformer_layers
+    y, shared = frontend.run_layer(first, frames_of(1), None)
+    carried, _ = frontend.run_layer(second, y, shared)
+    _, exact = shared
+    assert torch.equal(carried, second(y, exact=exact)[0])

@@ -62,7 +62,7 @@ def test_training_options_of_wav2vec2_and_wavlm_come_from_the_configuration_in_t
         ("hubert", "dropout"),
     ],
 )
-def test_each_dropout_is_drawn_only_in_train_mode(name, option):
+def test_dropouts_of_self_supervised_front_ends_are_drawn_only_in_train_mode(name, option):
     torch.manual_seed(0)
     waveform = torch.randn(1, 4000)
     with torch.no_grad():
