@@ -93,12 +93,19 @@ def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_base
     assert abs(explanation.difference) > 1e-3  # there was something to add up
 
 
-def test_the_explained_part_has_the_given_start_and_duration():
-    detector = hears_a_tone.detector()
-    samples = hears_a_tone.recording(0.4, seed=99)
-    explanation = explained(detector, samples, start=0.3, duration=0.5, draws=1)
-    assert (explanation.start, explanation.duration) == pytest.approx((0.3, 0.5), abs=0.02)
-    assert explanation.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+@pytest.fixture(scope="module")
+def part():
+    """The explanation of a part of the recording."""
+    return explained_tone("occlusion", start=0.3, duration=0.5, draws=1)
+
+
+def test_the_explained_part_has_the_given_start_and_duration(part):
+    assert (part.start, part.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert part.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+
+
+def test_the_relevance_in_an_explained_part_is_at_the_time_of_the_tone_in_the_recording(part):
+    assert part.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
 def test_a_short_recording_is_repeated_for_its_score_and_explained_once():
@@ -127,8 +134,8 @@ def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (14, 13)])
-def test_small_blocks_at_the_edges_get_as_much_of_a_large_block_as_the_others(shape):
-    """Where each removed cell lowers the score by the same amount, all small blocks matter alike, and all are removed."""
+def test_small_blocks_that_matter_alike_differ_at_most_twofold_in_relevance_also_at_the_edges(shape):
+    """Here each removed cell lowers the score by the same amount, so no small block is skipped."""
 
     class Additive:
         def changes(self, grid, masks, score):
@@ -145,7 +152,7 @@ def test_small_blocks_at_the_edges_get_as_much_of_a_large_block_as_the_others(sh
     assert cells.min() >= cells.max() / 2
 
 
-def test_a_recording_with_removed_cells_lacks_only_their_band():
+def test_a_recording_with_removed_cells_lacks_their_band_and_keeps_what_is_above_it():
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
     cells = np.zeros((2, 16, 10), bool)

@@ -222,7 +222,7 @@ def test_a_client_above_the_limit_is_refused(serve):
             assert second.close_code == 1013
 
 
-def test_a_server_that_stops_sends_each_client_its_last_lines(judge, small, call):
+def test_a_server_that_stops_sends_a_client_its_last_lines(judge, small, call):
     with serving(judge(keep="all")) as (url, server), connect(url) as client:
         lines = lines_of_first(client, call)
         server.stop()

@@ -147,6 +147,10 @@ def test_trials_of_asvspoof2021_that_are_drawn_with_its_keys_have_labels(drawn):
     assert None not in [trial.label for trial in drawn.trials]
 
 
+def test_a_plan_of_drawn_trials_knows_of_how_many_they_were_drawn(drawn):
+    assert drawn.num_available == 12
+
+
 def test_the_speech_of_babble_is_of_all_bona_fide_trials_not_only_of_the_drawn(drawn):
     of_subset = {trial.path for trial in drawn.trials if trial.label == BONAFIDE}
     assert of_subset < set(drawn.sources.speech)

@@ -193,7 +193,9 @@ def test_a_judgement_with_options_is_refused(client, speech):
     assert "unknown judgement" in refused.json()["error"]
 
 
-def test_an_uploaded_recording_is_scored_and_calibrated_as_by_python(serving, small, speech, calibration):
+def test_an_upload_has_the_score_of_python_and_the_ratio_and_the_basis_of_the_calibration(
+    serving, small, speech, calibration
+):
     client, desk = serving(decider=Decider(calibration, prior=0.2))
     row = send(client, speech / "talk.m4a").json()
     assert row["score"] == small.score(speech / "talk.m4a")
@@ -209,7 +211,7 @@ def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_l
     assert "does not say which detector" in info["notes"][0]
 
 
-def test_track_0_leaves_only_the_scores_along_the_recording_out(serving, speech, calibration):
+def test_track_0_leaves_only_the_figures_along_the_recording_out(serving, speech, calibration):
     client, _ = serving(decider=Decider(calibration, prior=0.2))
     row = send(client, speech / "talk.m4a").json()
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
