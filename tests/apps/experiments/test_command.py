@@ -60,12 +60,12 @@ def test_the_table_of_a_finished_experiment_says_that_it_is_complete(done):
     assert read_json(done / "out/table.json")["complete"]
 
 
-def test_each_page_of_a_report_that_the_table_names_exists(done):
+def test_each_page_of_a_report_that_the_table_of_an_experiment_names_exists(done):
     out = done / "out"
     assert all((out / measurement["page"]).is_file() for measurement in read_json(out / "table.json")["measured"])
 
 
-def test_the_table_has_the_best_and_the_mean_eer_over_seeds(done):
+def test_the_table_of_an_experiment_has_the_best_and_the_mean_eer_over_seeds(done):
     out = done / "out"
     table = read_json(out / "table.json")["tables"][0]
     for row, average in zip(table["rows"], ("best1", "best2")):
@@ -76,7 +76,7 @@ def test_the_table_has_the_best_and_the_mean_eer_over_seeds(done):
         assert row["mean"]["value"] == pytest.approx(sum(eers) / 2)
 
 
-def test_the_table_in_html_latex_and_markdown_says_that_the_trials_are_not_the_official_ones(done):
+def test_the_table_in_html_latex_and_markdown_says_that_trials_are_not_the_official_ones(done):
     for suffix in ("html", "tex", "md"):
         assert "wild: not the official trials of In-the-Wild" in (done / f"out/table.{suffix}").read_text()
 

@@ -36,6 +36,7 @@ def explanation(method):
 
 
 def test_the_relevance_is_at_the_time_and_in_the_band_of_the_tone_and_towards_spoof(explanation):
+    """By each method, for a detector that takes a tone in noise for spoof."""
     (stretch, *_), (band, *_) = explanation.relevance.stretches(), explanation.relevance.strongest_bands()
     assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11)
     assert band[:2] == (3000, 3500)
@@ -47,10 +48,10 @@ def test_the_relevance_is_at_the_time_and_in_the_band_of_the_tone_and_towards_sp
 
 
 def test_the_checks_find_that_relevant_parts_change_the_score_more_than_random_ones(explanation):
+    """A check removes the most relevant tenth, and random tenths."""
     for check in explanation.checks:
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
-        assert check.change > 0
         assert 0 < check.mean_random_change < max(check.random_changes)
 
 
@@ -85,7 +86,7 @@ def test_relevance_by_integrated_gradients_over_time_and_over_bands_is_the_sum_o
 
 
 def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_baseline(by_integrated_gradients):
-    """What is left is told as unexplained."""
+    """The baseline stands for a recording of which all parts are removed; what is left is told as unexplained."""
     explanation = by_integrated_gradients
     total = explanation.relevance.cells.sum()
     assert total == pytest.approx(explanation.difference, rel=0.02, abs=1e-4)
@@ -94,18 +95,18 @@ def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_base
 
 
 @pytest.fixture(scope="module")
-def part():
+def explained_part():
     """The explanation of a part of the recording."""
     return explained_tone("occlusion", start=0.3, duration=0.5, draws=1)
 
 
-def test_the_explained_part_has_the_given_start_and_duration(part):
-    assert (part.start, part.duration) == pytest.approx((0.3, 0.5), abs=0.02)
-    assert part.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+def test_the_explained_part_has_the_given_start_and_duration(explained_part):
+    assert (explained_part.start, explained_part.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert explained_part.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
 
 
-def test_the_relevance_in_an_explained_part_is_at_the_time_of_the_tone_in_the_recording(part):
-    assert part.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+def test_the_relevance_in_an_explained_part_is_at_the_time_of_the_tone_in_the_recording(explained_part):
+    assert explained_part.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
 def test_a_short_recording_is_repeated_for_its_score_and_explained_once():
@@ -153,6 +154,7 @@ def test_small_blocks_that_matter_alike_differ_at_most_twofold_in_relevance_also
 
 
 def test_a_recording_with_removed_cells_lacks_their_band_and_keeps_what_is_above_it():
+    """A cell is one band during one time bin; here those of all times are removed."""
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
     cells = np.zeros((2, 16, 10), bool)
@@ -164,7 +166,7 @@ def test_a_recording_with_removed_cells_lacks_their_band_and_keeps_what_is_above
     assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
 
 
-def test_everything_removed_by_silence_is_silent():
+def test_a_recording_of_which_everything_is_replaced_by_silence_is_silent():
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
     assert silent.abs().max() < 1e-6

@@ -100,6 +100,7 @@ def test_a_detector_with_the_aggregation_last_has_no_weights_of_layers(small_mod
 
 
 def test_both_states_of_a_front_end_of_one_layer_are_weighed(small_model):
+    """Its states are the input and the output of the layer."""
     frontend = {**small_model["frontend"], "encoder_layers": 1}
     layers = weigh_layers(subject_of({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}))
     assert layers.weights.shape == (2,)

@@ -115,6 +115,7 @@ def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_
 
 @pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, [0, 1], {"a": [], "b": 0}])
 def test_impossible_class_numbers_of_a_record_are_ignored(tmp_path, numbers):
+    """When a detector whose record says so is exported."""
     folder_of("Wav2Vec2", tmp_path / "source")
     load_detector(tmp_path / "source").save(tmp_path / "saved", class_numbers=numbers)
     facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")

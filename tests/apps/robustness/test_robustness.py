@@ -75,6 +75,7 @@ def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
 
 
 def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(case):
+    """By the difference of the EERs, its interval and its p-value."""
     trials, paths, scores = case
     clean = of_classes(trials, scores[CLEAN])
     for row in evaluated(trials, paths).rows("conditions")[1:]:

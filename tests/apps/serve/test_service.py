@@ -57,6 +57,7 @@ def test_while_the_detector_is_loaded_health_and_scoring_are_answered_with_503()
 
 
 def test_the_health_check_of_the_image_passes(client):
+    """The check in the Dockerfile, for a service that is ready."""
     dockerfile_text = repository_text("Dockerfile")
     subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
