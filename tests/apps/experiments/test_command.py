@@ -60,12 +60,12 @@ def test_the_table_of_a_finished_experiment_says_that_it_is_complete(done):
     assert read_json(done / "out/table.json")["complete"]
 
 
-def test_each_page_of_a_report_that_the_table_names_exists(done):
+def test_each_page_of_a_report_that_the_table_of_an_experiment_names_exists(done):
     out = done / "out"
     assert all((out / measurement["page"]).is_file() for measurement in read_json(out / "table.json")["measured"])
 
 
-def test_the_table_has_the_best_and_the_mean_eer_over_seeds(done):
+def test_the_table_of_an_experiment_has_the_best_and_the_mean_eer_over_seeds(done):
     out = done / "out"
     table = read_json(out / "table.json")["tables"][0]
     for row, average in zip(table["rows"], ("best1", "best2")):
@@ -76,7 +76,7 @@ def test_the_table_has_the_best_and_the_mean_eer_over_seeds(done):
         assert row["mean"]["value"] == pytest.approx(sum(eers) / 2)
 
 
-def test_the_table_in_html_latex_and_markdown_says_that_the_trials_are_not_the_official_ones(done):
+def test_the_table_in_html_latex_and_markdown_says_that_trials_are_not_the_official_ones(done):
     for suffix in ("html", "tex", "md"):
         assert "wild: not the official trials of In-the-Wild" in (done / f"out/table.{suffix}").read_text()
 
@@ -126,8 +126,8 @@ def test_a_set_with_other_keys_is_evaluated_again_and_not_scored_again(corpus, t
     assert sum(line.startswith("evaluate") for line in lines) == sum(line.endswith("to do") for line in lines[6:]) == 4
 
 
-def test_scores_of_a_run_under_other_settings_are_scored_again(folder, planned):
-    """The record says with which learning rate their checkpoint was trained, whose name is the same."""
+def test_scores_by_a_checkpoint_of_other_settings_are_to_be_made_and_evaluated_again(folder, planned):
+    """The name of the checkpoint is the same, and the record of the scores tells its learning rate."""
     record = folder / "out/scores/seed2/best1/wild.txt.json"
     record.write_text(record.read_text().replace("_lr0.01_", "_lr0.5_"))
     assert "10 jobs, 8 done, 2 to do" in planned()[5]
@@ -141,7 +141,7 @@ def test_scores_that_were_replaced_are_refused_or_with_overwrite_scored_again(fo
     assert "score seed2 best1 wild" in run(path, "--overwrite").out
 
 
-def test_a_checkpoint_that_was_trained_again_is_scored_again(folder, planned):
+def test_scores_of_a_run_are_to_do_after_another_training_and_those_of_another_seed_are_not(folder, planned):
     (trained,) = folder.glob("out/models/*_seed1")
     (best,) = best_epochs(trained, 1, "val_loss_wo_aug")
     os.utime(trained / f"epoch_{best}.pth")
@@ -171,6 +171,15 @@ def test_an_interrupted_experiment_resumes_to_the_same_scores(done, corpus, tmp_
         assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
 
 
+def test_an_interrupted_experiment_writes_no_table(folder, corpus, monkeypatch, run):
+    table = folder / "out/table.json"
+    for path in (table, folder / "out/reports/seed1/best1/wild.json"):
+        path.unlink()
+    monkeypatch.setattr(jobs, "evaluate_systems", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    run(experiment_file(folder, corpus), status=75)
+    assert not table.exists()
+
+
 def test_a_job_that_needs_a_failed_one_is_not_begun(folder, corpus, run):
     err = run(experiment_file(folder, corpus, averages=[1, 3]), status=1).err
     assert "\nscore seed1 best3 wild: exit status 2: " in err
@@ -196,7 +205,7 @@ def test_all_files_that_an_experiment_lacks_are_listed_before_anything_begins(co
     assert not (tmp_path / "out").exists()
 
 
-def test_with_allow_missing_a_set_without_data_is_left_unmeasured(corpus, tmp_path, run):
+def test_with_allow_missing_the_table_notes_that_a_set_without_data_is_not_measured(corpus, tmp_path, run):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
     run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing", status=1)

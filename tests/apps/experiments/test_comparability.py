@@ -54,7 +54,9 @@ def tiny(register_corpus):
     return register
 
 
-def test_trials_with_other_ids_than_the_official_ones_are_named(conditions_of, corpus, tmp_path, tiny):
+def test_that_trials_have_other_ids_than_the_official_ones_is_listed_as_a_difference(
+    conditions_of, corpus, tmp_path, tiny
+):
     tiny(key_digests={"eval": key_digest(asvspoof2021_la.CORPUS.keys(corpus / "keys"))})
     assert conditions_of(ROW).differences == []
     text = (corpus / "keys" / "LA" / "CM" / "trial_metadata.txt").read_text()
@@ -107,7 +109,7 @@ def test_the_official_numbers_of_speaker_verification_scores_are_those_of_the_or
         assert tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase))) == counts
 
 
-def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
+def test_each_part_and_option_in_which_an_architecture_differs_is_named(conditions_of, tiny):
     tiny()
     wider = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 30}}
     for change, difference in (

@@ -22,14 +22,14 @@ def test_a_place_is_read_from_the_command_before_the_environment_before_the_file
     assert load_experiment(path, ["data=of_command"]).evaluate[0].root == "of_command/release_in_the_wild"
 
 
-def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
+def test_an_experiment_reads_only_declared_names_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
     with input_error(r"has no value for \$\{HF_TOKEN\}: add `set` HF_TOKEN=VALUE, or a default"):
         load_experiment(path)
 
 
-def test_overrides_of_the_command_come_on_top_of_those_of_the_file(tmp_path):
+def test_overrides_of_the_command_come_on_top_of_those_of_the_file_of_an_experiment(tmp_path):
     path = experiment_file(tmp_path, tmp_path)
     overrides = load_experiment(path, overrides=["train.epochs=7"]).overrides
     assert (overrides["train.epochs"], overrides["train.batch_size"]) == (7, 4)

@@ -29,7 +29,7 @@ def test_every_value_of_a_grid_is_run(grid_runs):
     assert [run.recipe.model["aggregation"]["name"] for run in grid_runs] == ["last", "weighted_sum"]
 
 
-def test_each_run_of_a_grid_is_named_by_its_values(grid_runs):
+def test_each_run_of_a_grid_is_described_by_its_values(grid_runs):
     points = ["weight_decay 0.1, aggregation last", 'weight_decay 0.1, aggregation {"name": "weighted_sum"}']
     assert [run.point for run in grid_runs] == points
 

@@ -42,7 +42,6 @@ def test_a_task_begins_after_the_one_that_it_needs(logs):
 
 def test_each_process_sees_one_of_the_given_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
-    assert logs["a"][0] == "4"
 
 
 def test_no_log_is_written_through_a_link(tmp_path):

@@ -22,7 +22,7 @@ def test_explain_prints_the_strongest_band_and_its_direction(explain):
     assert "towards spoof" in printed
 
 
-def test_explain_prints_how_the_score_changes_without_the_most_relevant_parts(explain):
+def test_explain_prints_how_the_score_changes_without_the_most_relevant_tenth_of_time(explain):
     printed = explain("tone.wav --out out").out
     assert "check: without the most relevant tenth of time the score changes by" in printed
 

@@ -36,6 +36,7 @@ def explanation(method):
 
 
 def test_the_relevance_is_at_the_time_and_in_the_band_of_the_tone_and_towards_spoof(explanation):
+    """By each method, for a detector that takes a tone in noise for spoof."""
     (stretch, *_), (band, *_) = explanation.relevance.stretches(), explanation.relevance.strongest_bands()
     assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11)
     assert band[:2] == (3000, 3500)
@@ -47,10 +48,10 @@ def test_the_relevance_is_at_the_time_and_in_the_band_of_the_tone_and_towards_sp
 
 
 def test_the_checks_find_that_relevant_parts_change_the_score_more_than_random_ones(explanation):
+    """A check removes the most relevant tenth, and random tenths."""
     for check in explanation.checks:
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
-        assert check.change > 0
         assert 0 < check.mean_random_change < max(check.random_changes)
 
 
@@ -85,7 +86,7 @@ def test_relevance_by_integrated_gradients_over_time_and_over_bands_is_the_sum_o
 
 
 def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_baseline(by_integrated_gradients):
-    """What is left is told as unexplained."""
+    """The baseline stands for a recording of which all parts are removed; what is left is told as unexplained."""
     explanation = by_integrated_gradients
     total = explanation.relevance.cells.sum()
     assert total == pytest.approx(explanation.difference, rel=0.02, abs=1e-4)
@@ -93,12 +94,19 @@ def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_base
     assert abs(explanation.difference) > 1e-3  # there was something to add up
 
 
-def test_the_explained_part_has_the_given_start_and_duration():
-    detector = hears_a_tone.detector()
-    samples = hears_a_tone.recording(0.4, seed=99)
-    explanation = explained(detector, samples, start=0.3, duration=0.5, draws=1)
-    assert (explanation.start, explanation.duration) == pytest.approx((0.3, 0.5), abs=0.02)
-    assert explanation.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+@pytest.fixture(scope="module")
+def explained_part():
+    """The explanation of a part of the recording."""
+    return explained_tone("occlusion", start=0.3, duration=0.5, draws=1)
+
+
+def test_the_explained_part_has_the_given_start_and_duration(explained_part):
+    assert (explained_part.start, explained_part.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert explained_part.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+
+
+def test_the_relevance_in_an_explained_part_is_at_the_time_of_the_tone_in_the_recording(explained_part):
+    assert explained_part.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
 def test_a_short_recording_is_repeated_for_its_score_and_explained_once():
@@ -127,8 +135,8 @@ def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (14, 13)])
-def test_small_blocks_at_the_edges_get_as_much_of_a_large_block_as_the_others(shape):
-    """Where each removed cell lowers the score by the same amount, all small blocks matter alike, and all are removed."""
+def test_small_blocks_that_matter_alike_differ_at_most_twofold_in_relevance_also_at_the_edges(shape):
+    """Here each removed cell lowers the score by the same amount, so no small block is skipped."""
 
     class Additive:
         def changes(self, grid, masks, score):
@@ -145,7 +153,8 @@ def test_small_blocks_at_the_edges_get_as_much_of_a_large_block_as_the_others(sh
     assert cells.min() >= cells.max() / 2
 
 
-def test_a_recording_with_removed_cells_lacks_only_their_band():
+def test_a_recording_with_removed_cells_lacks_their_band_and_keeps_what_is_above_it():
+    """A cell is one band during one time bin; here those of all times are removed."""
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
     cells = np.zeros((2, 16, 10), bool)
@@ -157,7 +166,7 @@ def test_a_recording_with_removed_cells_lacks_only_their_band():
     assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
 
 
-def test_everything_removed_by_silence_is_silent():
+def test_a_recording_of_which_everything_is_replaced_by_silence_is_silent():
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
     assert silent.abs().max() < 1e-6

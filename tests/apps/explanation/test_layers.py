@@ -51,14 +51,14 @@ def test_a_backend_that_does_not_read_the_first_hidden_state_gives_it_alone_the_
     assert (weights == 0).tolist() == [[True, False, False, False, False]] * 2
 
 
-def test_every_layer_has_a_weight_for_multires_gmlp():
+def test_multires_gmlp_gives_every_layer_a_weight_other_than_0():
     backend = create_backend("multires_gmlp", feature_dim=128, num_layers=4, **BACKENDS["multires_gmlp"]).eval()
     weights = backend.layer_weights(states(4, dim=128))
     assert weights.shape == (2, 4)
     assert (weights != 0).all()
 
 
-def test_raptor_merges_the_layers_by_their_weights():
+def test_the_backend_raptor_merges_the_layers_by_their_weights():
     backend = create_backend("raptor", feature_dim=32, **BACKENDS["raptor"]).eval()
     weights = backend.layer_weights(states(4))
     torch.testing.assert_close(backend.merge(states(4)), merged(weights, states(4)))
@@ -69,25 +69,38 @@ def subject_of(config):
     return Subject(seeded_detector(config), noise.astype(np.float32) / 10)
 
 
-def test_the_share_of_a_layer_is_that_of_its_gate_times_its_root_mean_square(small_model):
+@pytest.fixture
+def gated(small_model):
+    """The layers of a detector with the aggregation `sea` as they are weighed, its hidden states, and their gates."""
     subject = subject_of({**small_model, "aggregation": "sea"})
     detector = subject.detector
     with torch.inference_mode():
         hidden_states = detector.hidden_states(subject.waveform[None])
         gates = detector.aggregation.layer_weights(hidden_states)[0]
+    return weigh_layers(subject), hidden_states, gates
+
+
+def test_the_weights_of_layers_are_the_gates_of_the_aggregation(gated):
+    layers, _, gates = gated
+    np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
+
+
+def test_the_share_of_a_layer_is_that_of_its_gate_times_its_root_mean_square(gated):
+    layers, hidden_states, gates = gated
     sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
-    np.testing.assert_allclose(weigh_layers(subject).shares, np.array(sizes) / sum(sizes), rtol=1e-5)
+    np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)
 
 
 def test_the_strongest_layers_are_the_three_with_the_largest_shares_the_largest_first():
     assert Layers(np.ones(4), np.array([0.1, 0.2, 0.4, 0.3])).strongest() == [2, 3, 1]
 
 
-def test_a_detector_of_the_last_layer_weighs_no_layers(small_model):
+def test_a_detector_with_the_aggregation_last_has_no_weights_of_layers(small_model):
     assert weigh_layers(subject_of(small_model)) is None
 
 
 def test_both_states_of_a_front_end_of_one_layer_are_weighed(small_model):
+    """Its states are the input and the output of the layer."""
     frontend = {**small_model["frontend"], "encoder_layers": 1}
     layers = weigh_layers(subject_of({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}))
     assert layers.weights.shape == (2,)

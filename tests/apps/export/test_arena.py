@@ -147,16 +147,16 @@ def test_an_arena_folder_names_the_given_paper(write, tmp_path):
     assert system_in(tmp_path / "out")["paper"]["arxiv_id"] == "2504.05657"
 
 
-def test_a_system_of_unpublished_parts_has_no_paper(spectral_detector):
+def test_a_system_of_unpublished_parts_has_no_arxiv_number(spectral_detector):
     assert arxiv_number(spectral_detector.config, spectral_detector.provenance) is None
 
 
-def test_the_paper_is_that_of_a_published_system_of_the_same_parts():
+def test_the_arxiv_number_of_a_system_is_that_of_a_published_one_of_the_same_parts():
     published = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist_l"})
     assert arxiv_number(published.config, published.provenance) == "2110.01200"
 
 
-def test_the_paper_is_that_of_the_published_model_in_the_record_of_a_detector(spectral_detector):
+def test_the_arxiv_number_of_a_detector_is_that_of_the_published_model_in_its_record(spectral_detector):
     provenance = Provenance.read({"published_model": "df_arena_1b"})
     assert arxiv_number(spectral_detector.config, provenance) == "2603.06164"
 

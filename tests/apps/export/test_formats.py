@@ -43,7 +43,7 @@ def test_an_exported_detector_has_equal_tensors_and_logits(detector, tmp_path, t
         assert torch.equal(loaded(waveform), detector(waveform))
 
 
-def test_published_code_loads_a_pth_strictly(detector, tmp_path):
+def test_an_exported_pth_is_a_state_dict_with_the_names_of_the_published_code(detector, tmp_path):
     """The published code calls torch.load, then load_state_dict with the published names."""
     path = export(detector, "pth", tmp_path / "out.pth")
     content = torch.load(path, weights_only=True)
@@ -115,6 +115,7 @@ def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_
 
 @pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, [0, 1], {"a": [], "b": 0}])
 def test_impossible_class_numbers_of_a_record_are_ignored(tmp_path, numbers):
+    """When a detector whose record says so is exported."""
     folder_of("Wav2Vec2", tmp_path / "source")
     load_detector(tmp_path / "source").save(tmp_path / "saved", class_numbers=numbers)
     facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
@@ -124,7 +125,9 @@ def test_impossible_class_numbers_of_a_record_are_ignored(tmp_path, numbers):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("projection_dim", [None, 8])
 @pytest.mark.parametrize("aggregation", ["last", "weighted_sum"])
-def test_the_pipeline_of_transformers_scores_an_exported_folder(tmp_path, kind, projection_dim, aggregation):
+def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_detector(
+    tmp_path, kind, projection_dim, aggregation
+):
     transformers = pytest.importorskip("transformers")
     is_weighted = aggregation == "weighted_sum"
     folder_of(kind, tmp_path / "encoder", use_weighted_layer_sum=is_weighted, do_stable_layer_norm=False)
@@ -154,7 +157,9 @@ def test_the_pipeline_of_transformers_scores_an_exported_folder(tmp_path, kind, 
         ("aggregation", {"name": "weighted_sum"}),  # of a network with a final norm, which the library leaves out
     ],
 )
-def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_model, tmp_path, head, options):
+def test_a_head_that_transformers_computes_otherwise_is_left_out_of_an_exported_folder(
+    small_model, tmp_path, head, options
+):
     small_model |= {"aggregation": {"name": "last"}, "backend": {"name": "mean_linear", "projection_dim": 8}}
     for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
         small_model[head] |= changes

@@ -120,7 +120,7 @@ def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> No
     assert exported(torch.zeros(1, 12_000)).isfinite().all()
 
 
-def test_a_spectrum_of_the_first_samples_is_exported_with_equal_logits(tmp_path, monkeypatch):
+def test_a_frontend_that_reads_only_the_first_samples_is_exported_with_equal_logits(tmp_path, monkeypatch):
     monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
     detector = create("lps", "asp_mlp")
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
@@ -200,7 +200,7 @@ def test_an_exported_graph_turns_batches_of_any_length_into_scores_and_logits(fi
     assert [v.name for v in model.graph.output] == ["scores", "logits"]
 
 
-def test_an_exported_file_names_no_folder_of_this_machine(file):
+def test_an_exported_file_does_not_name_the_folder_of_this_package(file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
@@ -301,7 +301,7 @@ def test_an_onnx_file_with_other_scores_than_its_detector_does_not_replace_the_o
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
 
 
-def test_records_of_runs_on_the_cpu_and_on_cuda_differ_in_the_device(file, corpus):
+def test_records_of_runs_on_the_cpu_and_on_cuda_differ_only_in_the_device(file, corpus):
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     exported = OnnxDetector(file)
     on_cpu = run_identity(exported, trials, 8000, False, False)
@@ -324,7 +324,7 @@ def noise(batch: int, samples: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_int8_scores_are_near_those_of_float32(detector, int8_file):
+def test_logits_of_an_int8_file_differ_by_less_than_0_02_from_those_of_float32(detector, int8_file):
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
     with torch.inference_mode():

@@ -39,7 +39,7 @@ def test_a_space_has_its_app_the_detector_and_the_calibration(space):
     assert files == {".gitattributes", "README.md", "app.py", "requirements.txt", "calibration.json"} | detector
 
 
-def test_a_space_tells_the_hub_which_app_to_run_with_which_package(space):
+def test_a_space_tells_the_hub_its_app_its_licence_and_the_package_that_it_needs(space):
     head = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
     assert (head["sdk"], head["app_file"], head["license"]) == ("gradio", "app.py", "other")
     assert (space / "requirements.txt").read_text().endswith(f"\n{requirement('serve')}\n")

@@ -18,6 +18,10 @@ def test_wav2vec2_files_of_pre_training_in_each_packing_are_identified_with_thei
         assert not identity.misfit
 
 
+def test_the_numbers_in_an_identified_file_are_counted_by_their_type(pretrained):
+    assert identify(pretrained / "tiny_w2v2_plain.pt").dtypes == {"float32": 97_152}
+
+
 def test_a_pre_training_file_of_wavlm_is_identified_with_its_configuration(pretrained):
     identity = identify(pretrained / "tiny_wavlm_unilm.pt")
     assert identity.kind == "WavLM pre-training file (unilm)"

@@ -62,7 +62,7 @@ def test_models_and_info_show_the_addresses_of_released_files(output, home):
             assert address in card
 
 
-def test_a_published_detector_is_fetched_once_by_its_name(output, home, monkeypatch):
+def test_a_published_detector_is_fetched_once_by_its_name_for_the_command_and_for_python(output, home, monkeypatch):
     """The server has random weights of AASIST-L, as their publisher has them: a bare state dict."""
     torch.manual_seed(0)
     torch.save(Detector.from_config("AASIST-L").state_dict(), "random.pth")

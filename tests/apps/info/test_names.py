@@ -111,7 +111,7 @@ def test_every_option_of_a_front_end_or_back_end_has_a_meaning(registry):
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 
 
-def test_info_describes_the_options_of_a_part(info):
+def test_info_gives_the_default_the_values_and_the_meaning_of_an_option_of_a_part(info):
     fields = info("nes2net_x", "--json")
     (option,) = [row for row in fields["options"] if row["option"] == "nes_ratio"]
     assert option["default"] == [8, 8]
@@ -119,7 +119,7 @@ def test_info_describes_the_options_of_a_part(info):
     assert "outer groups" in option["meaning"]
 
 
-def test_info_names_the_source_of_each_changed_setting_of_a_recipe(info):
+def test_info_lists_only_the_changed_settings_of_a_recipe_and_their_sources(info):
     fields = info("asvspoof2019_nes2net_x", "--json")
     rows = {row["key"]: row for row in fields["keys that differ from the defaults"]}
     assert rows["augment.algo"]["value"] == 4
@@ -127,7 +127,7 @@ def test_info_names_the_source_of_each_changed_setting_of_a_recipe(info):
     assert "train.lr" not in rows  # it has the default
 
 
-def test_info_describes_a_key_of_recipes(info):
+def test_info_gives_the_default_and_the_source_of_a_key_of_recipes(info):
     (key,) = info("recipe", "train.lr", "--json")
     assert key["default"] == 2.5e-7
     assert key["source"].startswith("main.py --lr")

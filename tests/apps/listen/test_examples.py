@@ -99,6 +99,7 @@ def twilio_lines(bridge, tracks, capsys):
                         "payload": payload,
                     }
                     send("media", media=media)
+            send("mark", mark={"name": "greeting"})
             send("stop", stop={"accountSid": "AC0", "callSid": "CA0"})
             assert ended.wait(PATIENCE)
         return said(capsys)

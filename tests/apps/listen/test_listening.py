@@ -158,7 +158,7 @@ def test_a_window_with_speech_in_a_quarter_of_it_has_a_probability_and_no_reason
 
 
 def test_by_the_rule_skip_only_the_scores_of_windows_without_speech_are_left_out(heard_by_rule):
-    """All other figures are those of the rule `weigh`."""
+    """All other figures are those of the rule `weigh`, and the last line counts these windows as skipped."""
     weighed_lines = lines_of(heard_by_rule("weigh"), "score")
     spoken = [line["score"] for line in weighed_lines if "reason" not in line]
     assert 3 < len(spoken) < len(weighed_lines) - 3

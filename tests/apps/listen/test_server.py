@@ -84,6 +84,7 @@ def test_no_window_spans_a_gap_that_the_client_tells(serve, small, call):
 
 
 def test_the_pause_of_a_muted_caller_is_a_gap(judge, small, call):
+    """The client of the call sends keepalive messages and no audio."""
     with serving(judge(keep="all")) as (url, _), connect(url) as client:
         send_first(client, call)
         for _ in range(3):
@@ -190,6 +191,7 @@ def test_a_message_that_cannot_be_used_ends_the_call_with_a_reason(serve, kind):
 
 
 def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch):
+    """The next one is scored."""
     url = serve()
     with connect(url) as client:
         started(client)
@@ -201,7 +203,7 @@ def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypa
     assert_served(url, small, call)
 
 
-def test_compression_is_not_offered(serve):
+def test_the_server_of_listen_does_not_offer_compression(serve):
     with connect(serve(), compression="deflate") as client:
         assert client.response.headers.get("Sec-WebSocket-Extensions") is None
 
@@ -213,7 +215,7 @@ def test_a_huge_frame_is_refused_by_its_stated_length(serve):
         assert client.close_code == 1009
 
 
-def test_a_client_above_the_limit_is_refused(serve):
+def test_a_client_above_the_largest_number_of_clients_is_refused(serve):
     url = serve(clients=1)
     with connect(url) as first:
         started(first)
@@ -222,7 +224,7 @@ def test_a_client_above_the_limit_is_refused(serve):
             assert second.close_code == 1013
 
 
-def test_a_server_that_stops_sends_each_client_its_last_lines(judge, small, call):
+def test_a_server_that_stops_sends_a_client_its_last_lines(judge, small, call):
     with serving(judge(keep="all")) as (url, server), connect(url) as client:
         lines = lines_of_first(client, call)
         server.stop()

@@ -66,9 +66,12 @@ def test_a_report_states_its_answer_and_all_that_it_rests_on(report, report_fold
     assert load_detector(report_folder / "small.pth").fingerprint() in text
 
 
-def test_a_report_on_a_fake_takes_it_for_one_and_names_the_given_prior(report):
+def test_a_report_on_a_fake_takes_it_for_one(report):
+    assert "takes the recording for a fake: for speech" in text_of(report("--calibration {made}/spoof.json"))
+
+
+def test_a_report_names_the_given_prior(report):
     text = text_of(report("--calibration {made}/spoof.json --prior 0.25"))
-    assert "takes the recording for a fake: for speech" in text
     assert "if 25 % of such recordings are bona fide" in text
 
 
@@ -177,7 +180,7 @@ def test_a_report_is_written_as_pdf(report, workdir):
         ("--html r.html --calibration r.json", "r.json"),
     ],
 )
-def test_a_report_with_files_that_cannot_be_used_is_refused_before_the_detector_is_loaded(
+def test_a_report_without_a_file_or_with_an_unusable_one_is_refused_before_a_detector_is_loaded(
     refused, report_folder, workdir, words, message
 ):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], message)

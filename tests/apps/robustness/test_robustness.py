@@ -75,6 +75,7 @@ def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
 
 
 def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(case):
+    """By the difference of the EERs, its interval and its p-value."""
     trials, paths, scores = case
     clean = of_classes(trials, scores[CLEAN])
     for row in evaluated(trials, paths).rows("conditions")[1:]:
@@ -133,13 +134,13 @@ def test_a_condition_that_lacks_20_of_150_scores_is_named_as_failed(case):
     assert failed == {"telephone": "20 of 150 trials have no score; the record of its scores says why"}
 
 
-def test_a_result_of_a_subset_tells_how_many_trials_it_has(case):
+def test_a_result_of_a_subset_tells_how_many_of_how_many_trials_it_has(case):
     trials, paths, _ = case
     text = evaluated(trials, paths, num_available=2000).text()
     assert "150 of 2,000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
 
 
-def test_a_condition_without_figures_is_named(case):
+def test_a_result_names_a_condition_that_has_failed_with_the_reason(case):
     trials, paths, _ = case
     assert "no figures of noise: needs musan" in evaluated(trials, paths, failed={"noise": "needs musan"}).text()
 

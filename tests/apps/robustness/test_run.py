@@ -52,7 +52,7 @@ def report_of(result, folder):
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 
-def test_an_interrupted_run_scores_only_what_is_missing_and_ends_with_the_same_bytes(
+def test_an_interrupted_robustness_run_scores_what_is_missing_and_ends_with_the_same_bytes(
     run, corpus, tmp_path, monkeypatch
 ):
     uninterrupted = tmp_path / "whole"
@@ -79,7 +79,7 @@ def test_an_interrupted_run_scores_only_what_is_missing_and_ends_with_the_same_b
     assert report_of(again, torn) == report_of(result, uninterrupted)
 
 
-def test_a_finished_run_is_not_scored_again(run, corpus, tmp_path, monkeypatch):
+def test_a_finished_robustness_run_is_not_scored_again(run, corpus, tmp_path, monkeypatch):
     result = run(planned(corpus, ["gain:-20"]), tmp_path)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
     assert conditions_of(run(planned(corpus, ["gain:-20"]), tmp_path)) == conditions_of(result)
@@ -117,7 +117,7 @@ def test_a_full_disk_ends_the_run_and_does_not_count_as_a_failure_of_the_conditi
     assert conditions_of(run(planned(corpus, ["white:0"]), tmp_path)) == ["white:0"]
 
 
-def test_a_folder_is_continued_only_by_a_run_with_its_settings_and_trials(run, corpus, tmp_path):
+def test_a_folder_is_continued_only_by_a_robustness_run_with_its_settings_and_trials(run, corpus, tmp_path):
     run(planned(corpus, ["gain:-20"]), tmp_path)
     assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
 
@@ -145,6 +145,10 @@ def drawn(corpus):
 def test_trials_of_asvspoof2021_that_are_drawn_with_its_keys_have_labels(drawn):
     assert len(drawn.trials) == 6
     assert None not in [trial.label for trial in drawn.trials]
+
+
+def test_a_plan_of_drawn_trials_knows_of_how_many_they_were_drawn(drawn):
+    assert drawn.num_available == 12
 
 
 def test_the_speech_of_babble_is_of_all_bona_fide_trials_not_only_of_the_drawn(drawn):

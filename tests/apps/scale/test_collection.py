@@ -111,8 +111,7 @@ def test_results_of_shards_that_are_gone_are_refused_or_with_overwrite_removed(t
     kept(tmp_path)
     with input_error(r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         kept(tmp_path, SHARDS[::2])
-    scored, record = kept(tmp_path, SHARDS[::2], overwrite=True)
-    assert (scored, record.shards, record.total) == ([], 2, 4)
+    kept(tmp_path, SHARDS[::2], overwrite=True)
     assert finished_shards(tmp_path).keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 

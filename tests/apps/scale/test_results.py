@@ -92,10 +92,19 @@ def test_two_recordings_with_the_same_id_are_refused_and_the_score_file_stays_as
     assert scores.read_text() == "old 1.0\n"
 
 
-def test_the_record_of_a_score_file_names_shards_without_results_and_why(results, tmp_path):
+@pytest.fixture
+def record(results, tmp_path):
+    """The record of the score file that is made of the results."""
     to_score_file(results, tmp_path / "s.txt")
-    record = read_json(tmp_path / "s.txt.json")
+    return read_json(tmp_path / "s.txt.json")
+
+
+def test_the_record_of_a_score_file_names_shards_without_results_and_why(record):
     assert record["unread_shards"] == {"/data/c.tar": "not found"}
+
+
+def test_the_record_of_a_score_file_names_recordings_without_a_score_and_why(record):
+    assert record["failures"] == {"c": "damaged"}
 
 
 def cut(path):
@@ -112,7 +121,7 @@ def test_a_shard_whose_results_are_damaged_or_missing_is_not_finished(results, c
 
 
 @EACH_DAMAGE
-def test_no_damaged_or_missing_shard_is_left_out_of_a_score_file(results, tmp_path, change):
+def test_no_score_file_is_written_if_the_results_of_a_shard_are_damaged_or_missing(results, tmp_path, change):
     path = result_path(results, shard("b.tar"))
     change(path)
     with input_error(rf"{path.name} is not a result|scale\.json does not count"):

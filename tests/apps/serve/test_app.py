@@ -40,7 +40,7 @@ def test_a_request_without_a_recording_is_refused_with_a_reason(client):
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
 
 
-def test_the_player_gets_its_file_once_and_then_it_is_removed(client, desk, speech):
+def test_the_player_of_the_page_gets_its_file_once_and_then_it_is_removed(client, desk, speech):
     scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     answer = client.get(f"/heard/{scored.token}")
     assert len(answer.content) == 44 + 2 * 160_000
@@ -115,7 +115,7 @@ def test_a_client_that_is_slow_with_the_head_of_a_second_request_is_cut_off(clie
     connection.close()
 
 
-def test_a_body_may_take_longer_than_a_head(client, monkeypatch):
+def test_the_body_of_a_request_may_take_longer_than_its_head_may(client, monkeypatch):
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
     connection = begun(client, 1_000_000, bytes(1000))
     connection.settimeout(1.0)
@@ -193,7 +193,9 @@ def test_a_judgement_with_options_is_refused(client, speech):
     assert "unknown judgement" in refused.json()["error"]
 
 
-def test_an_uploaded_recording_is_scored_and_calibrated_as_by_python(serving, small, speech, calibration):
+def test_an_upload_has_the_score_of_python_and_the_ratio_and_the_basis_of_the_calibration(
+    serving, small, speech, calibration
+):
     client, desk = serving(decider=Decider(calibration, prior=0.2))
     row = send(client, speech / "talk.m4a").json()
     assert row["score"] == small.score(speech / "talk.m4a")
@@ -209,7 +211,7 @@ def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_l
     assert "does not say which detector" in info["notes"][0]
 
 
-def test_track_0_leaves_only_the_scores_along_the_recording_out(serving, speech, calibration):
+def test_track_0_leaves_only_the_figures_along_the_recording_out(serving, speech, calibration):
     client, _ = serving(decider=Decider(calibration, prior=0.2))
     row = send(client, speech / "talk.m4a").json()
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
@@ -234,7 +236,7 @@ def test_the_server_removes_files_for_the_player_by_itself(serving, monkeypatch)
 
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])
-def test_others_are_refused_only_while_as_many_uploads_come_as_can_wait(serving, path):
+def test_further_uploads_are_refused_only_while_as_many_come_as_can_wait(serving, path):
     client, _ = serving(Limits(max_size=2, waiting=1))
     connections = [begun(client, 1_000_000, bytes(1000), path) for _ in range(2)]
 

@@ -42,7 +42,7 @@ def paused_scoring(monkeypatch):
     may_go_on.set()
 
 
-def test_while_the_detector_is_loaded_every_request_is_answered_with_503():
+def test_while_the_detector_is_loaded_health_and_scoring_are_answered_with_503():
     from nes2net.apps.serve.server import _answering_while_loading
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -57,6 +57,7 @@ def test_while_the_detector_is_loaded_every_request_is_answered_with_503():
 
 
 def test_the_health_check_of_the_image_passes(client):
+    """The check in the Dockerfile, for a service that is ready."""
     dockerfile_text = repository_text("Dockerfile")
     subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
