@@ -51,13 +51,22 @@ def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-def test_a_run_trains_no_weight_of_the_teacher_and_prints_how_many_of_the_student_it_trains(student, teacher, capsys):
+@pytest.fixture
+def trained_detector(student):
+    """The detector of a student that was trained for an epoch."""
     folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
-    trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+
+def test_a_run_trains_no_weight_of_the_teacher(trained_detector, teacher):
+    """Its last layer is not part of the trained detector."""
     for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
         last = teacher.backend.last_layer_name
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(half.state_dict()), original)
+
+
+def test_a_run_prints_how_many_weights_of_the_student_it_trains(capsys, trained_detector):
     trained = sum(p.numel() for half in halves(trained_detector, "student") for p in half.parameters())
     assert f" parameters, {trained:,} of them trained" in capsys.readouterr().out
 
@@ -98,7 +107,7 @@ def test_an_interrupted_run_of_a_student_resumes_to_the_same_weights_without_the
     assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(uninterrupted))
 
 
-def test_estimated_batch_statistics_of_an_average_change_only_the_student(student):
+def test_estimating_batch_statistics_of_an_average_changes_only_those_of_the_student(student):
     folder = train(student(train={"keep": "all"}), "cpu")
     plain, anew = (load_state_dict(average_run(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
