@@ -324,7 +324,7 @@ def test_a_recording_shorter_than_min_piece_is_one_piece(recipe, short):
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
 
 
-def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_the_least_length(recipe, short):
+def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_min_piece(recipe, short):
     values = recipe(data=PIECES)
     batch = inputs_of(training_batches(values, list_examples(values.data, short), None))[0]
     assert batch.shape[1] == 3000
