@@ -269,7 +269,7 @@ TROUBLES = ("step", "validation", "full", "lost")
 
 @pytest.fixture
 def values(recipe, model_with_dropout, tmp_path):
-    """A function that builds the recipe of three epochs in a folder of a name."""
+    """A function that builds the recipe of a run of three epochs in the folder of a name."""
 
     def make(name):
         train = {"epochs": 3, "accumulate": 2, "max_grad_norm": 0.1, "schedule": "cosine"}
