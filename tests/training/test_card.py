@@ -22,12 +22,21 @@ def evaluate(folder, corpus, tmp_path, checkpoint):
     return evaluation
 
 
-def test_the_card_of_a_run_has_the_figures_of_the_best_epoch_in_metadata_and_text(recipe):
+@pytest.fixture
+def finished(recipe):
+    """The card of a run, and the row of its best epoch."""
     folder = train(recipe())
-    card = ModelCard.load(folder / "README.md")
-    best = min(history_of(folder), key=lambda row: row["val_loss_wo_aug"])
+    return ModelCard.load(folder / "README.md"), min(history_of(folder), key=lambda row: row["val_loss_wo_aug"])
+
+
+def test_the_metadata_of_the_card_of_a_run_have_the_eer_of_the_best_epoch(finished):
+    card, best = finished
     eer, _ = card.data.eval_results
     assert eer.metric_value == pytest.approx(100 * best["val_eer_wo_aug"], abs=1e-5)
+
+
+def test_the_text_of_the_card_of_a_run_has_the_eer_and_the_threshold_of_the_best_epoch(finished):
+    card, best = finished
     low = 100 * best["val_eer_wo_aug_low"]
     high = 100 * best["val_eer_wo_aug_high"]
     assert f"{100 * best['val_eer_wo_aug']:#.4g} ({low:#.3g} to {high:#.3g})" in card.text

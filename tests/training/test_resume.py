@@ -306,7 +306,7 @@ def command_of(recipe, tmp_path):
 
 
 def test_a_run_that_a_full_disk_ended_resumes_from_the_last_save(runs, whole_run, tmp_path):
-    """A limit of half a save on the size of files acts as a full disk."""
+    """It ends with status 75. A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
     command = command_of(torn, tmp_path)
@@ -323,9 +323,7 @@ def test_a_run_that_a_full_disk_ended_resumes_from_the_last_save(runs, whole_run
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_run_that_a_failing_disk_ended_has_status_75_and_resumes_to_the_same_end(
-    runs, whole_run, monkeypatch, tmp_path
-):
+def test_a_run_that_a_failing_disk_ended_with_status_75_resumes_to_the_same_end(runs, whole_run, monkeypatch, tmp_path):
     torn = runs("torn")
 
     def fail(self):
@@ -408,7 +406,7 @@ def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
 
 
 def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch):
-    """The system kills one if memory runs out. Training stops with the last save."""
+    """The system kills one if memory runs out. Training stops with the last save, and advises fewer workers."""
     values = {"save_every_minutes": 0.0}
     original = TrainingSet.prepare
     torn = runs("torn", train=values, data={"num_workers": 1})
