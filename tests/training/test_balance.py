@@ -44,16 +44,21 @@ def test_weights_of_corpora_are_their_shares_of_the_draws():
     assert abs(np.cumsum(draws) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
 
 
-def test_items_of_a_group_come_equally_often_up_to_one_and_none_twice_in_a_batch():
+def test_items_of_a_group_come_equally_often_up_to_one():
     batches = order(BY_CORPUS_AND_CLASS, 12)
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
         of_group = times[[name == group for name in OF_CLASS]]
         assert np.ptp(of_group) <= 1
+
+
+def test_no_item_comes_twice_in_a_batch():
+    batches = order(BY_CORPUS_AND_CLASS, 12)
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
 
 
-def test_more_groups_than_a_batch_has_items_come_in_turn_and_none_twice_in_a_batch():
+def test_more_groups_than_a_batch_has_items_come_in_turn():
+    """None twice in a batch, and all equally often up to one."""
     speakers = np.arange(300) % 50
     drawn = speakers[order(Balance(300, [Level([f"s{speaker}" for speaker in speakers])], draws=310), 31)]
     assert np.ptp(np.bincount(drawn.ravel())) <= 1

@@ -42,13 +42,11 @@ def test_an_epoch_of_blocks_has_each_item_once():
     assert sorted(np.concatenate(epoch())) == list(range(300))
 
 
-def test_an_epoch_draws_from_several_but_few_blocks_at_a_time():
+def test_an_epoch_draws_from_several_blocks_at_a_time_and_at_most_from_open_blocks():
     order = np.concatenate(epoch())
     opened = num_open(order, BLOCKS.of_item)
     assert max(opened) == 4
     assert np.mean(opened) > 3
-    assert len(set(BLOCKS.of_item[order[:12]])) > 2  # of several from the first step to the last
-    assert len(set(BLOCKS.of_item[order[-12:]])) > 2
 
 
 def test_each_epoch_has_its_own_order_of_blocks():
@@ -156,7 +154,9 @@ def keep_nothing():
     packed_shards._forget()
 
 
-def test_a_shard_that_cannot_be_read_interrupts_the_run_until_it_can(runs, folder, monkeypatch):
+def test_a_run_stopped_by_an_unreadable_shard_resumes_to_the_same_weights_once_it_is_readable(
+    runs, folder, monkeypatch
+):
     uninterrupted = train(runs("uninterrupted", root=str(folder / "parquet")))
     before = loop.seed_step
     with http_store(folder) as web:

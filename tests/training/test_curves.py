@@ -39,7 +39,7 @@ def test_the_curves_of_a_run_have_the_losses_the_eers_and_the_learning_rate_of_i
     assert [list(line.get_ydata()) for line in eers.lines] == [[30], [20, 10]]
 
 
-def test_the_epochs_that_were_saved_are_marked_below_the_losses(figures, tmp_path):
+def test_the_epochs_that_were_saved_are_marked_in_the_plot_of_the_losses(figures, tmp_path):
     plot_curves(HISTORY, tmp_path / "curves.png", saved={1, 3})
     *_, marks = figures[0].axes[0].lines
     assert list(marks.get_xdata()) == [1, 3]

@@ -51,16 +51,15 @@ def test_a_recipe_reads_only_the_phase_that_it_names(root):
 
 
 def test_scores_of_other_systems_are_normalised_by_their_range_in_the_training_set(root, tmp_path):
+    """To 1/(1 + e^−x), where x is 0 at the lowest and 1 at the highest score of the training set."""
     files = {}
-    for split in ("train", "dev"):
+    for split, factor in (("train", 1), ("dev", 2)):
         names = ids(read_trials(DataConfig(root=str(root)), split))
-        write_scores(tmp_path / split, names, range(len(names)))
+        write_scores(tmp_path / split, names, range(0, factor * len(names), factor))
         files[f"{split}_scores"] = [str(tmp_path / split)]
-    data = DataConfig(root=str(root), **files)
-    for split in ("train", "dev"):
-        scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(split)]
-        assert scores[0] == (0.5,)
-        assert scores[-1] == pytest.approx((0.7310586,))
+    fusion = Fusion(Recipe(data=DataConfig(root=str(root), **files)))
+    assert fusion.trials("train")[-1].system_scores == pytest.approx((0.7310586,))
+    assert fusion.trials("dev")[-1].system_scores == pytest.approx((0.8807971,))  # twice as high
 
 
 def several(folder):
@@ -90,7 +89,7 @@ def test_equal_ids_of_several_corpora_differ_by_the_alias_of_the_corpus(corpora)
     assert ids(dev)[6] == "again:LA_D_1000001"
 
 
-def test_each_corpus_that_validates_has_a_rule_of_the_eer_by_its_alias(corpora):
+def test_each_corpus_that_validates_has_its_rule_of_the_eer_under_its_alias(corpora):
     assert eer_methods(corpora) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
 
 

@@ -244,14 +244,14 @@ def test_a_reverberation_has_no_delay_only_with_labels_of_frames(recipe, trials,
         assert np.abs(click).argmax() == place
 
 
-def test_a_finished_run_whose_folder_of_noise_was_moved_is_the_same_run(recipe, folders, tmp_path):
+def test_a_finished_run_whose_folder_of_noise_was_moved_is_not_taken_for_another_run(recipe, folders, tmp_path):
     folder = train(recipe(augment=folders, train={"epochs": 1}))
     (tmp_path / "moved").symlink_to(folders["musan"])
     moved = {**folders, "musan": str(tmp_path / "moved")}
     assert train(recipe(augment=moved, train={"epochs": 1})) == folder
 
 
-def test_a_finished_run_whose_stored_recipe_lacks_a_newer_key_is_the_same_run(recipe, folders):
+def test_a_finished_run_whose_stored_recipe_lacks_a_newer_key_is_not_taken_for_another_run(recipe, folders):
     values = recipe(augment=folders, train={"epochs": 1})
     folder = train(values)
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -275,7 +275,7 @@ def pieces_of(trials):
     return expected
 
 
-def test_pieces_are_named_after_their_samples_and_a_last_one_below_min_piece_is_none(recipe, trials):
+def test_pieces_are_named_after_their_samples_and_a_last_one_below_min_piece_is_omitted(recipe, trials):
     pieces = list_examples(recipe(data=PIECES).data, trials)
     expected = pieces_of(trials)
     assert [trial.id for trial in pieces.trials] == list(expected)
@@ -324,7 +324,7 @@ def test_a_recording_shorter_than_min_piece_is_one_piece(recipe, short):
     assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
 
 
-def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_the_least_length(recipe, short):
+def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_min_piece(recipe, short):
     values = recipe(data=PIECES)
     batch = inputs_of(training_batches(values, list_examples(values.data, short), None))[0]
     assert batch.shape[1] == 3000

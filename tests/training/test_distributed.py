@@ -119,27 +119,32 @@ def torchrun(folder, *recipes):
     return [read_json(folder / f"rank{rank}.json") for rank in range(2)]
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp_path):
-    """Weights and metrics of two processes are those of one, up to rounding.
+@pytest.fixture
+def pair(recipe, small_model, tmp_path):
+    """A function that builds the same recipe for one process and for two, in folders of their own.
 
-    The model has batch normalisations, batches and parts are of uneven size, and one file cannot be
-    read; one run takes the last batch of an epoch, which is smaller. How far rounding reaches
-    depends on the processor, so two things are kept out of the way:
-
-    * ReLU, whose slope jumps at 0, which batch normalisation may magnify. SELU always has a slope.
-    * Adam with the published eps, 1e-8, which divides a gradient by its own size: rounding errors of
-      a gradient that is 0 become whole steps. With eps = 1 its steps are about the learning rate
-      times the gradients. With the published eps :func:`check_first_step_of_adam` compares one step.
+    The model has batch normalisations, but no ReLU, whose slope jumps at 0, which batch normalisation may magnify.
     """
-    bad = shutil.copytree(corpus, tmp_path / "bad")
-    (bad / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     smooth = {**small_model, "backend": {"name": "nes2net_x_selu", "nes_ratio": [4, 4]}}
 
-    def pair(name, **changes):
+    def make(name, **changes):
         folders = [{"output": str(tmp_path / folder), "logs": str(tmp_path / folder)} for folder in ("one", "two")]
         return [recipe(comment=name, model=smooth, **folder, **changes) for folder in folders]
 
+    return make
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_weights_of_one(pair, corpus, tmp_path):
+    """Weights and metrics of two processes are those of one, up to rounding.
+
+    Batches and parts are of uneven size, and one file cannot be read; one run takes the last batch
+    of an epoch, which is smaller. Adam has eps = 1, so that its steps are about the learning rate
+    times the gradients. The published 1e-8 divides a gradient by its own size: rounding errors of a
+    gradient that is 0 become whole steps.
+    """
+    bad = shutil.copytree(corpus, tmp_path / "bad")
+    (bad / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     linear = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 11}
     accumulated = {**linear, "accumulate": 2}
     incomplete = {**accumulated, "batch_size": 5, "drop_last": False}
@@ -149,7 +154,6 @@ def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp
     dynamic = {"crop": "dynamic", "chunk_samples": [3000, 5000]}
     pieces = {"crop": "pieces", "min_piece": 2000}
     plain_mean = {"name": "cross_entropy", "normalize": False}
-    published = pair("adam", train={"epochs": 1, "batch_size": 11, "lr": 1e-4})
     recipes = {
         "eps 1": pair("linear", train=five_steps),
         "clipped": pair("clipped", train=clipped),
@@ -158,10 +162,9 @@ def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp
         "vectors": pair("vectors", train={**accumulated, "lr": 1e-3, "loss": "prototypes"}),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
-    pairs = [published, *recipes.values()]
-    for single, _ in pairs:
+    for single, _ in recipes.values():
         train(single, "cpu")
-    reports = torchrun(tmp_path, *((two, "") for _, two in pairs))
+    reports = torchrun(tmp_path, *((two, "") for _, two in recipes.values()))
     assert not any(reports[0]["ended"])
     assert not any(reports[1]["ended"])
 
@@ -182,7 +185,6 @@ def test_two_processes_train_the_weights_of_one(recipe, small_model, corpus, tmp
     for single in (recipes["eps 1"][0], recipes["clipped"][0]):
         first = load_state_dict(folder_of(single) / "epoch_1.pth")
         assert largest_difference(first, state_of(folder_of(single))["detector"]) > 1e-3
-    check_first_step_of_adam(*(state_of(folder_of(recipe)) for recipe in published), lr=1e-4)
 
 
 @pytest.mark.slow
@@ -234,15 +236,20 @@ def largest_difference(first, second, choose=weights):
     return max((first[k] - second[k]).abs().max().item() for k in first)
 
 
-def check_first_step_of_adam(single, double, lr):
-    """The gradients of both runs agree, and so do the weights whose step is not rounding.
+@pytest.mark.slow
+def test_the_first_step_of_adam_in_two_processes_is_that_of_one(pair, tmp_path):
+    """With the published eps, the loss and the gradients agree, and so do weights whose step is not rounding.
 
     The first step moves a weight by lr·g/(|g| + eps), whatever the size of its gradient g. Where g
     is far above eps and has the same sign in both runs, the two steps differ by less than
     lr·eps/|g|; any other two differ by at most 2·lr. The epoch's loss is from before the step.
     """
     eps = 1e-8
-    assert {state["progress"]["epoch"] for state in (single, double)} == {2}
+    lr = 1e-4
+    recipes = pair("adam", train={"epochs": 1, "batch_size": 11, "lr": lr})
+    train(recipes[0], "cpu")
+    torchrun(tmp_path, (recipes[1], ""))
+    single, double = (state_of(folder_of(recipe)) for recipe in recipes)
     assert double["selection"][0]["loss"] == pytest.approx(single["selection"][0]["loss"], rel=1e-5)
     moments = [state["optimizer"]["state"] for state in (single, double)]
     assert all(moment["step"] == 1 for moment in moments[0].values())
@@ -256,36 +263,47 @@ def check_first_step_of_adam(single, double, lr):
     assert difference.max() < 2.01 * lr
 
 
-@pytest.mark.slow
-def test_two_processes_end_together_and_resume_to_the_end_of_an_uninterrupted_run(recipe, model_with_dropout, tmp_path):
-    """A signal, a full disk, lost data or a run folder that only one sees ends both processes without a traceback.
+#: Of one process: a signal in a step or in a validation, a full disk, and a file that cannot be read.
+TROUBLES = ("step", "validation", "full", "lost")
 
-    The signal reaches one process, in a step or in a validation; the disk is full for the process
-    that writes; one process cannot read a file. The resumed runs end as an uninterrupted one, bit for bit.
-    """
 
-    def values(name):
+@pytest.fixture
+def values(recipe, model_with_dropout, tmp_path):
+    """A function that builds the recipe of a run of three epochs in the folder of a name."""
+
+    def make(name):
         train = {"epochs": 3, "accumulate": 2, "max_grad_norm": 0.1, "schedule": "cosine"}
         folders = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
         return recipe(model=model_with_dropout, augment={"algo": 4}, train=train, comment=name, **folders)
 
-    troubles = ("step", "validation", "full", "lost")
-    runs = [(values("whole"), ""), *((values(name), name) for name in troubles), (values("step"), "elsewhere")]
-    reports = torchrun(tmp_path, *runs, *((values(name), "") for name in troubles))
+    return make
+
+
+@pytest.mark.slow
+def test_two_processes_end_together_with_the_reason_if_one_of_them_cannot_go_on(values, tmp_path):
+    """Also if only one of them sees the run folder."""
+    runs = [*((values(name), name) for name in TROUBLES), (values("step"), "elsewhere")]
+    reports = torchrun(tmp_path, *runs)
     ends_of_rank_0, ends_of_rank_1 = (report["ended"] for report in reports)
-    lost = ends_of_rank_0.pop(4)
-    lost_elsewhere = ends_of_rank_1.pop(4)
+    lost = ends_of_rank_0.pop(3)
+    lost_elsewhere = ends_of_rank_1.pop(3)
     assert lost.startswith("Unfinished: stopped in epoch 2, step 1: its files cannot be used, here or in another")
     assert lost_elsewhere.startswith("Unfinished: stopped in epoch 2, step 1: a.flac is not there any more. Bring")
     assert [end.replace("_elsewhere", "") for end in ends_of_rank_1] == ends_of_rank_0
     stopped = "Unfinished: stopped by SIGTERM; the same command resumes from the last save"
-    assert ends_of_rank_0[:3] == ["", stopped, stopped]
-    assert ends_of_rank_0[5:] == ["", "", "", ""]
-    assert ends_of_rank_0[3].startswith("Unfinished: ")
-    assert "resume.pt cannot be written (No space left" in ends_of_rank_0[3]
-    assert ends_of_rank_0[4].startswith("InputError: the processes do not see the same corpus, or the same run")
+    assert ends_of_rank_0[:2] == [stopped, stopped]
+    assert ends_of_rank_0[2].startswith("Unfinished: ")
+    assert "resume.pt cannot be written (No space left" in ends_of_rank_0[2]
+    assert ends_of_rank_0[3].startswith("InputError: the processes do not see the same corpus, or the same run")
+
+
+@pytest.mark.slow
+def test_two_processes_that_could_not_go_on_resume_to_the_end_of_an_uninterrupted_run(values, tmp_path):
+    """Bit for bit."""
+    troubled = ((values(name), name) for name in TROUBLES)
+    torchrun(tmp_path, (values("whole"), ""), *troubled, *((values(name), "") for name in TROUBLES))
     uninterrupted = state_of(folder_of(values("whole")))
-    for name in troubles:
+    for name in TROUBLES:
         state = state_of(folder_of(values(name)))
         assert same(state["detector"], uninterrupted["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, uninterrupted)]
@@ -295,7 +313,7 @@ def test_two_processes_end_together_and_resume_to_the_end_of_an_uninterrupted_ru
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
 def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_path):
-    """In float32 and with weights converted to bfloat16, up to rounding."""
+    """In float32 and with weights converted to bfloat16, up to rounding; the development losses agree, too."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")
     launchers = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}

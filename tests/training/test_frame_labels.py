@@ -98,7 +98,7 @@ def test_random_crops_hold_a_boundary_between_labels_as_often_as_asked():
 
 
 @pytest.mark.parametrize("factor", [1, 4, 64])
-def test_labels_of_frames_are_pooled_as_published_whatever_the_padding(factor):
+def test_labels_of_a_padded_batch_are_pooled_as_those_of_each_recording_without_padding(factor):
     rng = np.random.default_rng(factor)
     rows = [(rng.random(n) < 0.9).astype(np.int8) for n in (1, 3, 63, 64, 100, 128)]
     batch = torch.from_numpy(np.stack([np.pad(row, (0, 130 - len(row)), constant_values=-1) for row in rows]))

@@ -31,7 +31,7 @@ def test_all_weights_have_copies_in_bfloat16_except_norms_over_batches_and_the_l
     assert {*of_type.values()} == {torch.float32, torch.bfloat16}
 
 
-def test_recurrent_layers_keep_their_weights_in_float32_beside_copies_in_bfloat16():
+def test_recurrent_weights_stay_in_float32_while_copies_in_bfloat16_are_in_place():
     detector = Detector.from_config({"frontend": SPECTRUM, "backend": "llgf"})
     with HalfWeights(detector).in_place():
         of_type = types_of(detector)

@@ -32,7 +32,7 @@ def num_steps(folder):
     return int(moments[0]["step"])
 
 
-def test_an_epoch_of_ctrsvdd_has_the_published_number_of_steps_and_size_of_the_last(shared):
+def test_an_epoch_of_ctrsvdd_has_as_many_batches_and_as_large_a_last_one_as_published(shared):
     path = SHARED / "golden" / "originals" / "ctrsvdd_batches.json"
     published = read_json(path)
     batches = EpochBatches(published["items"], published["batch_size"], 1, True, drop_last=published["drop_last"])

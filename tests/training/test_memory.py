@@ -26,7 +26,7 @@ def too_large(where, recipe, message):
         (STEP, "step 0, which computes 4 × 4000 samples .* nothing is saved yet"),
     ],
 )
-def test_a_run_out_of_memory_ends_with_what_it_computed_and_whether_anything_is_saved(recipe, where, facts):
+def test_the_error_of_a_run_out_of_memory_says_what_it_computed_and_whether_anything_is_saved(recipe, where, facts):
     too_large(where, recipe(), f"the memory of cpu ran out in epoch 1, .*{facts}")
 
 
@@ -40,7 +40,7 @@ RESUME = "resume with `train.activation_checkpointing=true`, or begin another ru
 TAKE_LESS = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
 
 
-def test_a_run_out_of_memory_ends_with_the_settings_that_need_less(values):
+def test_the_error_of_a_run_out_of_memory_names_settings_that_need_less(values):
     too_large(STEP, values("new"), f": {RESUME} and {TAKE_LESS}")
 
 

@@ -95,7 +95,7 @@ SAVED_HEADS = {
 
 
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_a_run_trains_and_saves_the_head_that_its_loss_needs(recipe, loss):
+def test_a_run_saves_the_head_that_its_loss_needs_with_trained_weights(recipe, loss):
     folder = train(recipe(train={"loss": loss, "epochs": 1}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     assert detector.config["backend"]["head"] == SAVED_HEADS[loss]

@@ -25,6 +25,6 @@ def test_waiting_for_data_a_fifth_of_the_time_gets_no_advice():
     assert advice(0.2, 1) is None
 
 
-def test_waiting_for_data_half_a_second_gets_no_advice_whatever_its_share():
+def test_waiting_for_data_half_a_second_gets_no_advice_even_if_that_is_most_of_the_time():
     message = advice(0.9, 1, most=8, waited=0.5)
     assert message is None

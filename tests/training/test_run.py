@@ -19,7 +19,7 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 
 
-def test_a_training_file_without_audio_is_left_out_and_named_once(recipe, corpus, capsys, tmp_path):
+def test_a_training_file_without_audio_is_named_once_in_all_epochs(recipe, corpus, capsys, tmp_path):
     root = shutil.copytree(corpus, tmp_path / "corpus")
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     train(recipe(train={"batch_size": 5}, data={"root": str(root)}))
@@ -32,10 +32,8 @@ def augmented(recipe):
     return recipe(augment={"algo": 4}, train={"batch_size": 5})
 
 
-def test_a_run_writes_its_recipe_into_a_folder_named_after_its_settings(augmented, tmp_path):
-    folder = train(augmented)
-    assert folder == tmp_path / "models" / "unknown_tiny_e2_bz5_lr0.001_algo4_seed1234"
-    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == augmented.to_readable_dict()
+def test_a_run_writes_its_recipe_into_its_folder(augmented):
+    assert yaml.safe_load((train(augmented) / "recipe.yaml").read_text()) == augmented.to_readable_dict()
 
 
 def test_a_checkpoint_records_its_recipe_model_and_epoch_and_the_losses_of_that_epoch(augmented):
@@ -98,7 +96,6 @@ def test_a_recipe_chooses_whether_algorithms_are_deterministic(recipe, monkeypat
 
 
 def test_a_run_resumed_without_the_pre_training_file_keeps_the_options_of_that_file(recipe, small_model, tmp_path):
-    """Whatever the recipe says."""
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")

@@ -20,28 +20,42 @@ def without_times(path: Path) -> list[str]:
     return [re.sub(STAMP, "", line) for line in lines]
 
 
-def test_the_log_of_a_resumed_run_holds_all_that_its_first_part_printed_and_how_that_ended(recipe, capsys, monkeypatch):
-    """Each part of the run begins with the same line."""
-    monkeypatch.setenv(SECONDS, "1e-9")
-    values = recipe(augment={"algo": 4})
+@pytest.fixture
+def values(recipe):
+    return recipe(augment={"algo": 4})
+
+
+@pytest.fixture
+def first(values, monkeypatch):
+    """The lines of the log of a run that ended in its second validation, and printed all its progress."""
     run = Validator.run
-    monkeypatch.setattr(
-        Validator, "run", lambda self, epoch, with_graph: run(self, epoch, with_graph) if epoch < 2 else 1 / 0
-    )
-    with pytest.raises(ZeroDivisionError):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setenv(SECONDS, "1e-9")
+        patch.setattr(
+            Validator, "run", lambda self, epoch, with_graph: run(self, epoch, with_graph) if epoch < 2 else 1 / 0
+        )
         train(values)
-    log = folder_of(values) / LOG_FILE
-    first = without_times(log)
+    return without_times(folder_of(values) / LOG_FILE)
+
+
+def test_the_log_of_a_run_holds_every_line_that_the_run_printed(capsys, first):
     printed = capsys.readouterr()
-    assert first[-1] == "ended by ZeroDivisionError: division by zero"
     lines_of_terminal = [
         *printed.out.splitlines(),
         *(re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in printed.err.splitlines()),
     ]
+    assert lines_of_terminal
     assert set(lines_of_terminal) <= set(first)
-    monkeypatch.undo()
+
+
+def test_the_log_of_a_run_that_failed_ends_with_its_error(first):
+    assert first[-1] == "ended by ZeroDivisionError: division by zero"
+
+
+def test_a_resumed_run_appends_to_the_log_of_its_first_part(values, first):
+    """It begins with the same line."""
     train(values)
-    lines = without_times(log)
+    lines = without_times(folder_of(values) / LOG_FILE)
     assert lines[: len(first)] == first
     assert lines[len(first)] == first[0]
 
@@ -65,7 +79,7 @@ def test_a_log_that_cannot_be_written_is_only_a_warning(path, reason, capsys):
     assert reason in line
 
 
-def test_no_line_of_a_log_is_written_through_a_link(tmp_path, capsys):
+def test_a_log_that_is_a_link_is_only_a_warning_and_not_written_through(tmp_path, capsys):
     (tmp_path / "elsewhere").touch()
     (tmp_path / LOG_FILE).symlink_to("elsewhere")
     written(tmp_path / LOG_FILE, "a", "b")

@@ -126,17 +126,25 @@ def test_pieces_of_a_batch_get_the_length_of_its_longest_piece(piece_batches):
         assert set(lengths) == {max(LENGTHS[list(indices)])}
 
 
-def test_pieces_of_similar_length_share_a_batch(piece_batches):
-    """Each four batches share a range of the sorted lengths; the ranges and the pieces in them come in random order."""
+@pytest.fixture
+def ranks(piece_batches):
+    """The ranks of the pieces by their length, in the order of an epoch."""
     order = list(chain.from_iterable(epoch(piece_batches)))
-    ranks = np.argsort(np.argsort(LENGTHS, kind="stable"))[order]
-    blocks = ranks[:96].reshape(8, 12)
-    numbers = blocks // 12
+    return np.argsort(np.argsort(LENGTHS, kind="stable"))[order]
+
+
+def test_each_four_batches_of_pieces_share_a_range_of_the_sorted_lengths(ranks):
+    """Only the last three batches share a smaller one, of the longest."""
+    numbers = ranks[:96].reshape(8, 12) // 12
     assert (numbers == numbers[:, :1]).all()
     assert sorted(numbers[:, 0]) == list(range(8))
-    assert (np.diff(numbers[:, 0]) < 0).any()
+    assert set(ranks[96:] // 12) == {8}
+
+
+def test_ranges_of_the_lengths_of_pieces_and_the_pieces_in_each_come_in_random_order(ranks):
+    blocks = ranks[:96].reshape(8, 12)
+    assert (np.diff(blocks[:, 0] // 12) < 0).any()
     assert (np.diff(blocks) < 0).any()
-    assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
 
 
 def test_batches_of_pieces_differ_between_epochs(piece_batches):

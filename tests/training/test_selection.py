@@ -114,7 +114,7 @@ def test_without_a_recipe_later_of_equal_epochs_are_preferred_with_a_note(tmp_pa
     assert "has no recipe.yaml, so later epochs are preferred" in capsys.readouterr().err
 
 
-def test_improvement_and_patience_follow_the_training_loss_if_it_selects_without_validation():
+def test_improvement_and_patience_follow_the_training_loss_if_select_on_names_it():
     selection = make(validation={"select_on": "train_loss", "patience": 2, "epochs": "all"})
     are_improved = []
     are_done = []

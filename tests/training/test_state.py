@@ -77,7 +77,7 @@ def test_a_run_with_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, tr
     assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
-def test_a_parameter_of_a_loss_is_trained_and_saved(spectral_detector):
+def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_trained_and_saved(spectral_detector):
     objective = Objective(spectral_detector, Recipe())
     del objective.criterion.weight
     objective.criterion.weight = nn.Parameter(torch.ones(2))

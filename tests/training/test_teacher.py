@@ -51,21 +51,36 @@ def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-def test_a_run_trains_no_weight_of_the_teacher_and_prints_how_many_of_the_student_it_trains(student, teacher, capsys):
-    folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
-    trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+@pytest.fixture
+def folder(student):
+    """The run folder of a student that was trained for an epoch."""
+    return train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
+
+
+def detector_of(folder):
+    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+
+def test_a_run_trains_no_weight_of_the_teacher(folder, teacher):
+    """Its last layer is not part of the trained detector."""
+    trained_detector = detector_of(folder)
     for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
         last = teacher.backend.last_layer_name
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(half.state_dict()), original)
-    trained = sum(p.numel() for half in halves(trained_detector, "student") for p in half.parameters())
+
+
+def test_a_run_prints_how_many_weights_of_the_student_it_trains(capsys, folder):
+    trained = sum(p.numel() for half in halves(detector_of(folder), "student") for p in half.parameters())
     assert f" parameters, {trained:,} of them trained" in capsys.readouterr().out
 
 
-def test_a_student_is_trained_and_validated_only_on_bona_fide_speech(student, dev_trials, capsys):
-    folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
+def test_a_student_is_trained_only_on_bona_fide_speech(capsys, folder):
     assert "training trials: 6 (6 bona fide, 0 spoof)" in capsys.readouterr().out
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+
+def test_a_student_is_validated_only_on_bona_fide_speech(folder, dev_trials):
+    detector = detector_of(folder)
     bonafide = [trial for trial in dev_trials if trial.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 4000)).float() for t in bonafide])
     with torch.inference_mode():
@@ -76,8 +91,9 @@ def test_a_student_is_trained_and_validated_only_on_bona_fide_speech(student, de
 @pytest.mark.parametrize("start, is_equal", [("teacher", True), ("random", False)])
 def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_as_asked(student, start, is_equal):
     """With a learning rate below the resolution of float32 the weights stay as they were."""
-    folder = train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
-    trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    trained_detector = detector_of(
+        train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
+    )
     for teacher_half, student_half in zip(halves(trained_detector, "teacher"), halves(trained_detector, "student")):
         teacher_half = dict(teacher_half.named_parameters())
         shared = [
@@ -98,7 +114,7 @@ def test_an_interrupted_run_of_a_student_resumes_to_the_same_weights_without_the
     assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(uninterrupted))
 
 
-def test_estimated_batch_statistics_of_an_average_change_only_the_student(student):
+def test_estimating_batch_statistics_of_an_average_changes_only_those_of_the_student(student):
     folder = train(student(train={"keep": "all"}), "cpu")
     plain, anew = (load_state_dict(average_run(folder, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}

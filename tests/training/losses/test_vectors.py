@@ -116,18 +116,14 @@ def test_the_margin_of_aam_softmax_rises_in_the_first_steps():
 
 
 @pytest.mark.parametrize(
-    "name, margin_of",
-    [
-        ("am_softmax_fixed_margin", lambda config: config["margin"]),
-        ("am_softmax_duration_margin", lambda config: ("duration", config["slope"], config["intercept"])),
-    ],
+    "name, margin",
+    [("am_softmax_fixed_margin", 0.2), ("am_softmax_duration_margin", ("duration", 0.06, 0.14))],
     ids=["fixed", "by duration"],
 )
-def test_am_softmax_with_a_fixed_margin_or_one_by_duration_equals_third_party_code(name, margin_of, monkeypatch):
+def test_am_softmax_with_a_fixed_margin_or_one_by_duration_equals_third_party_code(name, margin, monkeypatch):
     monkeypatch.setattr(vectors, "cosines", lambda cosines, _: cosines)  # the reference begins with cosines
     published = GOLDEN[name]
-    config = published["config"]
-    criterion = AdditiveMarginSoftmax(16, config["scale"], margin_of(config))
+    criterion = AdditiveMarginSoftmax(16, 15.0, margin)
     cosines = published["cosines"].double().requires_grad_()
     losses = criterion._losses_by_class(cosines, None, published["durations_s"].double())
     loss = losses.gather(1, published["labels_column1_is_bonafide"][:, None]).mean()
@@ -197,7 +193,7 @@ def test_the_loss_of_prototypes_has_the_published_scale_margin_and_penalties_by_
     assert torch.equal(prototypes()(*batch), prototypes(20.0, 0.2, 0.1, 0.1)(*batch))
 
 
-def test_the_gradient_of_the_loss_of_prototypes_is_finite_for_an_embedding_opposite_to_one():
+def test_the_gradient_of_the_loss_of_prototypes_is_finite_opposite_to_a_prototype():
     criterion = prototypes()
     opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
     assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()
@@ -232,8 +228,8 @@ def test_angular_softmax_equals_the_formula_of_its_paper_at_each_state_of_its_an
     assert loss.item() == pytest.approx(above / below, rel=1e-4)
 
 
-def test_logits_of_angular_softmax_are_those_of_its_head():
-    """The last one is the score: the norm times the difference of the cosines."""
+def test_logits_of_angular_softmax_are_the_norm_times_the_differences_of_cosines():
+    """The differences from the first cosine; the norm is that of the embedding."""
     head = AngularHead(6, 2).double()
     embeddings = torch.randn(7, 6, dtype=torch.float64)
     cosines = torch.cosine_similarity(embeddings[:, None], head.weight, dim=2)
