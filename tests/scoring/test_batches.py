@@ -265,8 +265,8 @@ def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
     assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size
 
 
-def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
-    """So one that is cut behind its head is refused."""
+def test_of_a_file_only_the_head_is_kept_for_scoring_though_it_is_read_to_its_end(tmp_path):
+    """So its whole length is known, and one that is cut behind its head is refused."""
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
     samples = load_audio(path)

@@ -109,7 +109,7 @@ def test_an_interruption_while_a_file_hangs_ends_the_command(command, few, tmp_p
 # In this process
 
 
-def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_same_file(
+def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_file_of_a_run_that_nothing_stopped(
     spectral_detector, trials, tmp_path, capsys
 ):  # capsys: no bar is written to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
