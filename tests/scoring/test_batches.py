@@ -211,8 +211,8 @@ def test_fewer_long_utterances_than_short_ones_share_a_batch(shared_batches):
 
 
 def test_a_compressed_file_of_unknown_length_is_planned_with_four_samples_a_byte(shared_batches):
-    """A negative number stands for its bytes; two files of 28 bytes have more than 200 samples."""
-    assert shared_batches({"f": -30, "g": -30}) == ["f", "g"]
+    """A negative number stands for its bytes: two of −25 have 200 samples, the most of a batch, and two of −26 have more."""
+    assert shared_batches({"f": -26, "g": -26, "h": -25, "i": -25}) == ["f", "g", "hi"]
 
 
 # Reading

@@ -139,7 +139,7 @@ def test_a_file_of_scores_of_another_precision_is_refused(command, few, tmp_path
     assert "another model, dtype" in capsys.readouterr().err
 
 
-def test_under_torchrun_each_process_uses_its_own_gpu(monkeypatch):
+def test_under_torchrun_a_process_uses_the_gpu_of_its_number(monkeypatch):
     """Torch is made to report two GPUs; one that is named by its number is used as named."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

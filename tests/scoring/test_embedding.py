@@ -131,7 +131,6 @@ def test_an_interrupted_run_computes_only_the_batches_of_missing_or_damaged_rows
         embed(detector, trials, out, **options)
     (partial,) = out.parent.iterdir()
     header, *lines = partial.read_text().splitlines()
-    assert len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
     with journalled() as later:

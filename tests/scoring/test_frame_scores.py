@@ -116,8 +116,9 @@ def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
 def test_frames_have_the_resolution_asked_for(several, recording, resolution):
     """Of 67 s, there is at least one score for each whole frame of this length."""
     scored = several.frame_scores(recording, 16000, resolution_ms=resolution)
+    num_whole_frames = recording.size // (16 * resolution)
     assert scored.resolution_ms == resolution
-    assert len(scored) >= recording.size // (16 * resolution)
+    assert len(scored) >= num_whole_frames
 
 
 def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):

@@ -50,7 +50,8 @@ def test_of_at_most_as_many_trials_as_asked_for_all_are_drawn():
 
 
 def test_as_many_trials_as_asked_for_are_drawn_in_their_order():
-    some = draw_trials([Trial(str(number)) for number in range(500)], 50)
+    trials = [Trial(str(number)) for number in range(500)]
+    some = draw_trials(trials, 50)
     assert len({trial.id for trial in some}) == 50
     assert some == sorted(some, key=lambda trial: int(trial.id))
 
