@@ -211,8 +211,8 @@ def test_fewer_long_utterances_than_short_ones_share_a_batch(shared_batches):
 
 
 def test_a_compressed_file_of_unknown_length_is_planned_with_four_samples_a_byte(shared_batches):
-    """A negative number stands for its bytes; two files of 28 bytes have more than 200 samples."""
-    assert shared_batches({"f": -30, "g": -30}) == ["f", "g"]
+    """A negative number stands for its bytes: two of −25 have 200 samples, the most of a batch, and two of −26 have more."""
+    assert shared_batches({"f": -26, "g": -26, "h": -25, "i": -25}) == ["f", "g", "hi"]
 
 
 # Reading
@@ -265,8 +265,8 @@ def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
     assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size
 
 
-def test_a_file_is_read_to_its_end_even_if_only_its_head_is_scored(tmp_path):
-    """So one that is cut behind its head is refused."""
+def test_of_a_file_only_the_head_is_kept_for_scoring_though_it_is_read_to_its_end(tmp_path):
+    """So its whole length is known, and one that is cut behind its head is refused."""
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
     samples = load_audio(path)

@@ -50,7 +50,8 @@ def read(path):
 
 
 @pytest.mark.parametrize("num_samples", [8000, None])
-def test_an_interrupted_run_continues_to_the_same_file(score, out, tmp_path, num_samples):
+def test_an_interrupted_run_continues_to_the_file_of_an_uninterrupted_one(score, out, tmp_path, num_samples):
+    """It computes only the scores that its journal lacks; the last line of the journal is torn."""
     options = {"num_samples": num_samples, "batch_size": 2}
     score(out=tmp_path / "whole.txt", **options)
     with journalled(stop_after=3):

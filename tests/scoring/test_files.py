@@ -167,7 +167,7 @@ def test_the_type_of_a_waveform_does_not_change_its_score(detector, waveform):
 
 
 def test_waveforms_of_a_batch_have_the_scores_computed_alone(detector, waveform):
-    """Of one length or several."""
+    """Of several lengths, or of one length in a tensor and by a detector in train mode."""
     several = [waveform, 0.5 * waveform[:7000], waveform[::-1].copy(), np.stack([waveform, waveform])]
     expected = [detector.score(single_waveform, 32000) for single_waveform in several]
     assert detector.score_batch(several, 32000) == pytest.approx(expected, abs=1e-6)

@@ -75,7 +75,7 @@ def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_
 @settings(max_examples=100)
 @in_any_pieces
 def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(lengths, step, more):
-    """One of two steps begins every step; the last one ends with the recording."""
+    """One of two steps begins every step; the last one ends with the recording, and it alone says that it is the last."""
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     assume(len(samples) > longest)
@@ -105,13 +105,20 @@ def test_the_frames_of_up_to_30_s_are_scored_in_one_piece(spectral, recording, l
 def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
     several, recording, resolution, monkeypatch
 ):
-    """In windows, then all 67 s at once, at the resolution that was asked for."""
+    """In windows, then all 67 s at once."""
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)
-    assert long.resolution_ms == resolution
-    assert len(scores_of_pieces) >= recording.size // (16 * resolution)
     assert_allclose(long.scores, scores_of_pieces.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("resolution", [20, 40, 640])
+def test_frames_have_the_resolution_asked_for(several, recording, resolution):
+    """Of 67 s, there is at least one score for each whole frame of this length."""
+    scored = several.frame_scores(recording, 16000, resolution_ms=resolution)
+    num_whole_frames = recording.size // (16 * resolution)
+    assert scored.resolution_ms == resolution
+    assert len(scored) >= num_whole_frames
 
 
 def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):
@@ -206,13 +213,12 @@ def test_frame_scores_of_a_corpus_equal_those_of_each_recording_alone(spectral, 
         assert_allclose(segment_scores[trial.id], alone, rtol=0, atol=1e-5)
 
 
-def test_an_interrupted_run_of_frames_resumes_to_the_same_bytes(spectral, trials, tmp_path):
+def test_an_interrupted_run_of_frames_resumes_to_the_bytes_of_an_uninterrupted_one(spectral, trials, tmp_path):
     out = tmp_path / "f.txt"
     uninterrupted = tmp_path / "whole.txt"
     trials = [*trials[:4], *trials[5:]]  # without the one of 31 s
     with journalled(stop_after=2):
         score(spectral, trials, out, batch_size=2)
-    assert not out.exists()
     with journalled() as again:
         score(spectral, trials, out, batch_size=2)
     assert 0 < sum(map(len, again)) < len(trials)

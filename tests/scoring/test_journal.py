@@ -49,7 +49,7 @@ def read_back(out):
         return {id: opened.value(id) for id in opened.stamps}, opened.failures
 
 
-def test_ids_and_reasons_of_any_characters_are_read_back(journal_of_scores):
+def test_ids_and_reasons_of_unusual_characters_are_read_back(journal_of_scores):
     assert read_back(journal_of_scores) == (SCORES_BY_ID, FAILURES)
 
 

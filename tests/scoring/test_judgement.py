@@ -76,7 +76,7 @@ def out(spectral_detector, trials, tmp_path):
     return out
 
 
-def test_a_file_holds_the_rows_that_the_judgement_computes(spectral_detector, trials, out):
+def test_a_file_holds_the_row_that_the_judgement_computes_of_a_recording(spectral_detector, trials, out):
     """Below a line with the names of its columns."""
     assert out.read_text().startswith("utterance\tfirst\tsecond\n")
     rows = dict(Halves().read(out))
@@ -130,7 +130,9 @@ def decider(corpus, out):
     return Decider(learned.calibration, abstain=0)
 
 
-def test_a_calibration_decides_along_a_recording_by_the_scores_of_another_judgement(spectral_detector, trials, decider):
+def test_a_calibration_of_a_judgement_decides_along_a_recording_by_the_scores_of_this_judgement(
+    spectral_detector, trials, decider
+):
     """A score is that of the lower half; the first window has the score of the recording."""
     settings = JudgingSettings(track=True)
     (judged,) = predict(spectral_detector, [trials[0].path], Halves(), decider=decider, settings=settings).rows

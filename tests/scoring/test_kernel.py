@@ -50,7 +50,6 @@ def test_a_batch_is_filled_up_to_the_rows_asked_for_without_a_change_of_its_scor
 def test_inference_mode_does_not_outlast_the_start_of_a_batch(detector):
     start(detector, waveforms(3))
     assert not torch.is_inference_mode_enabled()
-    assert torch.zeros(1, requires_grad=True).exp().requires_grad
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_a_batch_that_the_detector_refuses_has_its_reason_for_each_waveform(dete
     assert "too short" in second
 
 
-def test_scoring_in_train_mode_restores_modes_and_statistics_even_after_an_error(small_model):
+def test_scoring_in_train_mode_restores_modes_and_statistics_after_an_error(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
     before = modes(detector)

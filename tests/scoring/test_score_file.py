@@ -61,7 +61,7 @@ def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_a_score_file_may_have_a_byte_order_mark_blank_lines_and_any_white_space(path):
+def test_a_score_file_may_have_a_byte_order_mark_blank_lines_tabs_and_several_spaces(path):
     path.write_bytes(b"\xef\xbb\xbfb 1.5\r\na  -2e-3\n\n\tc nan")
     ids, scores = read_scores(path)
     assert ids == ["b", "a", "c"]
@@ -164,7 +164,6 @@ def test_a_malformed_score_file_is_refused_with_the_line_or_header_at_fault(path
         ("speaker,score\na,1\n", r"no column of ids in the header 'speaker,score' \(separated by commas\); rename it"),
         ("file,score\na,1\nb\n", "line 3: expected 2 fields"),
         ("file,score\na,x\n", "line 2: expected a number as score, found 'x'"),
-        ("a one\n", "line 1: expected a number as score, found 'one'"),
         ("a '1'\n", "line 1: expected a number as score, found \"'1'\": remove the quotation marks"),
         ("a 1_0\n", "line 1: expected a number as score, found '1_0'"),
         ("a ١\n", "line 1: expected a number as score"),

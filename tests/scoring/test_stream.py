@@ -73,7 +73,7 @@ CUTS = {
 @pytest.mark.parametrize("seconds", [0.6 * WINDOW, WINDOW, 0.93])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_scores_do_not_depend_on_the_sizes_of_the_blocks_pushed(spectral_detector, rate, seconds, batch_size):
-    """To the last bit, they are those of score_track on the whole, and so is the remark."""
+    """To the last bit they are those of score_track on the whole, with its times, its duration and its remark."""
     samples = noise(seconds, rate, channels=2)
     track = spectral_detector.score_track(samples, rate, **OPTIONS, batch_size=batch_size)
     for name, cut in CUTS.items():

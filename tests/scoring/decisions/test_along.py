@@ -40,22 +40,23 @@ def test_a_decision_states_the_shortest_fake_part_that_would_be_found():
     assert decide_along(STRONG, 5.0, track(GENUINE)).shortest_found == 8.0
 
 
-def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
+def test_a_recording_with_a_fake_part_is_fake_in_this_part_though_its_mean_is_bona_fide():
     decided = decide_along(STRONG, 3.0, track(PARTLY_FAKE))
     assert decided.decision == "spoof"
     assert decided.stretch.start == 80.0
     assert decided.stretch.end == 92.0
     assert decided.in_part
     assert decided.llr > 0 > decided.stretch.llr
-    assert decided.stretch.stands_out
 
 
-def test_the_row_of_a_recording_has_the_start_of_its_fake_part():
-    assert decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]["stretch"]["start"] == 80.0
+def test_the_row_of_a_recording_that_is_fake_in_part_says_so_and_where_this_part_starts():
+    along = decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]
+    assert along["in_part"]
+    assert along["stretch"]["start"] == 80.0
 
 
 def test_the_row_of_a_recording_has_the_facts_of_its_windows():
-    facts = {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}
+    facts = {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0}
     assert facts.items() <= decide_along(STRONG, 3.0, track(GENUINE)).row()["along"].items()
 
 
@@ -76,7 +77,6 @@ def test_more_low_windows_than_chance_explains_leave_a_recording_undecided():
     scores = GENUINE.copy()
     scores[::5] = 0.6
     decided = decide_along(decider(6.0, trials=2000), 3.0, track(scores))
-    assert decided.low_windows.num_windows == 8
     assert decided.low_windows.p_value < 1e-4
     assert not decided.stretch.stands_out
     assert decided.decision == CANNOT_TELL
@@ -172,14 +172,12 @@ def test_windows_that_overlap_do_not_count_twice():
     assert overlapping.llr == pytest.approx(alone.llr, abs=0.1)
     assert overlapping.stretch.start == 80.0
     assert overlapping.stretch.end == 94.0
-    assert overlapping.decision == alone.decision == "spoof"
 
 
-def test_a_threshold_beyond_the_largest_ratio_must_be_supported_by_every_window():
-    """The windows of the first recording all have the largest ratio; one window of the second has not."""
+def test_a_threshold_beyond_the_largest_ratio_makes_a_recording_with_one_smaller_ratio_spoof():
+    """Nine of its ten windows have the largest ratio."""
     strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"), abstain=0)
     assert strict.llr_threshold > strict.largest_llr
-    assert decide_along(strict, 9.0, track(np.full(10, 9.0))).llr == pytest.approx(strict.largest_llr)
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
 
 

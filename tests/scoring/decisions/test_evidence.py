@@ -76,7 +76,7 @@ def test_a_window_with_a_score_outside_of_those_of_the_trials_has_no_weight_but_
     assert inside.unusual == ""
 
 
-def test_a_latched_alarm_lasts_through_bona_fide_windows_that_end_another():
+def test_a_latched_alarm_lasts_through_bona_fide_windows_that_end_an_alarm_without_latch():
     loose, latched = (decisions.Evidence(plain_decider(), WINDOW, latch=latch) for latch in (False, True))
     for evidence in (loose, latched):
         evidence.add(WINDOW, -9.0)

@@ -46,7 +46,7 @@ def threshold(name, bonafide, spoof):
     [("fa:1%", [1.0] * 100, [0.0] * 99, "99 spoofed"), ("miss:1%", [1.0] * 99, [0.0] * 100, "99 bona fide")],
 )
 def test_a_rate_of_less_than_one_trial_of_its_class_is_refused(name, bonafide, spoof, counted):
-    with input_error(f"1 % of {counted} trials is less than one trial"):
+    with input_error(f"1 % of {counted} trials is less than one trial: use a rate of at least 1.1 %"):
         threshold(name, bonafide, spoof)
 
 
