@@ -79,17 +79,6 @@ def test_range_eers_equal_those_of_wedefense_up_to_its_bins_of_scores(name):
     assert result.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
 
 
-@published
-def test_range_rates_by_plain_overlaps_are_those_of_pyannote(name):
-    """These are what the range EER of drawn utterances is compared with."""
-    case = zoo.read("localisation_range_eer")[name]
-    utterances = utterances_of(case)
-    step = case["config"]["resolution_ms"] / 1000
-    for threshold, *expected in zip(*(case["pyannote"][key].tolist() for key in ("thresholds", "fpr", "fnr"))):
-        rates = plain_rates(utterances, step, threshold, "bonafide")
-        assert rates == pytest.approx(expected, rel=0, abs=1e-9)
-
-
 def plain_rates(utterances, step, threshold, tail):
     """FPR and FNR at one threshold, by the overlap of every frame with every spoofed segment."""
     called = {"bonafide": 0.0, "spoof": 0.0}
