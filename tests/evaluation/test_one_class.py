@@ -99,7 +99,7 @@ def test_sets_of_one_class_and_of_both_have_the_same_figures_in_either_order(cas
     assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
 
 
-def test_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_a_warning(case):
+def test_if_allowed_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_a_warning(case):
     write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     report = report_of(case, "spoof", "half", allow_partial=True)
