@@ -112,7 +112,7 @@ def test_one_class_is_not_evaluated_without_a_threshold(case):
         evaluate_systems("generic", case / "one.spoof.txt", case / "spoof.csv", "all")
 
 
-def test_a_threshold_needs_scores_of_both_classes(case):
+def test_development_scores_of_one_class_are_refused_as_the_source_of_a_threshold(case):
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with input_error("90 trials, all spoofed, but trials of both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

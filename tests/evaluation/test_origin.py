@@ -46,6 +46,7 @@ def case(tmp_path):
 
 
 def test_the_source_of_scores_is_read_from_their_record(case):
+    """Model, checkpoint, recipe, protocol, time and software."""
     path = write_full_record(case / "good.txt")
     report = report_of(case, "good", "worse")
     facts = {
@@ -188,7 +189,7 @@ def test_trials_that_a_detector_has_not_seen_are_not_warned_of(record, scored):
 
 
 def test_a_warning_says_that_fewer_trials_than_the_official_ones_may_have_been_in_training():
-    """A published model was trained on the official trials; these are said to have been in training."""
+    """Of a model that was trained on the official trials; the official ones are said to have been in training."""
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)

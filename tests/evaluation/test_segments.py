@@ -139,7 +139,7 @@ def test_utterances_of_one_class_have_no_eer_and_a_note_says_so(golden_corpus):
     assert "note: a row without an EER has" in result.text()
 
 
-def test_the_page_plots_the_frame_scores_of_ten_utterances(golden_corpus):
+def test_the_page_plots_the_frame_scores_of_only_ten_of_14_utterances(golden_corpus):
     result = evaluate_segments(*golden_corpus("b40"), num_resamples=2)
     assert html_page(result).count("<polyline") == 10
 

@@ -63,7 +63,7 @@ def test_point_eers_of_labels_from_segments_equal_those_of_the_labels_of_frames(
 
 @published
 def test_range_eers_equal_those_of_a_search_of_every_threshold(name):
-    """Golden numbers of another program, for both rules about the time behind the last frame."""
+    """EER, threshold, error rates and seconds are golden numbers, for both rules about the time behind the last frame."""
     case = zoo.read("localisation_range_eer")[name]
     utterances = utterances_of(case)
     resolution = case["config"]["resolution_ms"]
