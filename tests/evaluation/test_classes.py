@@ -395,7 +395,7 @@ def test_accuracy_is_tabulated_by_each_condition_with_20_trials_or_more(scored, 
 
 
 def verification_eer(embeddings, enrolled, frequencies):
-    """The EER of spoofed trials against models, each of enrolled trials and of one generator."""
+    """The EER of spoofed trials against models, each of the mean embedding of enrolled trials of one generator."""
     training, test = (dict(Embeddings().read(file)) for file in embeddings)
     spoofed = {id: row for id, row in test.items() if frequency_of(id) != "0"}
     models = [np.stack([training[id] for id in ids]) for ids in enrolled]
@@ -404,14 +404,22 @@ def verification_eer(embeddings, enrolled, frequencies):
     return metrics.compute_eer(scores[is_target], scores[~is_target])[0]
 
 
-def test_verification_compares_each_spoofed_trial_with_the_mean_embedding_of_each_class(embeddings, labels):
-    """A trial of D is of another class than every model."""
+@pytest.fixture(scope="module")
+def verification(embeddings, labels):
+    """The result of verifying the evaluation set against the classes of the training set."""
     training, evaluation = embeddings
-    result = evaluate(labels, [evaluation], reference=(training,), num_resamples=20)
-    pairs = [[row.value("num_targets"), row.value("num_nontargets")] for row in result.rows("verification")]
+    return evaluate(labels, [evaluation], reference=(training,), num_resamples=20)
+
+
+def test_verification_counts_the_pairs_of_each_spoofed_trial_with_each_class(verification):
+    """Of all trials, and with nontargets only of known or only of unknown classes; D is no class of training."""
+    pairs = [[row.value("num_targets"), row.value("num_nontargets")] for row in verification.rows("verification")]
     assert pairs == [[36, 36 * 2 + 12 * 3], [36, 36 * 2], [36, 12 * 3]]
-    enrolled = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
-    assert result["eer"].value == verification_eer(embeddings, enrolled, FREQUENCIES)
+
+
+def test_the_eer_of_verification_compares_trials_with_the_mean_embedding_of_each_class(verification, embeddings):
+    models = [[f"train_{frequency}_{number}" for number in range(12)] for frequency in FREQUENCIES]
+    assert verification["eer"].value == verification_eer(embeddings, models, FREQUENCIES)
 
 
 def test_verification_requires_embeddings_of_enrolled_and_of_evaluated_trials(embeddings, labels):

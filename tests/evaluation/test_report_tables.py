@@ -44,6 +44,7 @@ def test_rows_that_are_not_to_be_shown_are_only_in_the_json():
 
 
 def test_systems_side_by_side_share_the_columns_of_equal_figures():
+    """The figures that differ stand together in a column of each system."""
     measures = [Measure("eer", "EER %"), Measure("num_spoof", "spoof", "count"), Measure("p", "p", "p-value")]
     rows = []
     for system, eers in (("a", (0.1, 0.2)), ("b", (0.3, None))):
