@@ -482,7 +482,7 @@ def test_predict_compares_the_score_of_being_known_with_the_threshold(tracer, to
         assert known["is_known"] == (known["score"] >= known["threshold"])
 
 
-def test_predict_gives_the_p_value_of_being_known(tracer, tones):
+def test_predict_gives_a_p_value_of_being_known_above_0_and_at_most_1(tracer, tones):
     (prediction,) = predict(tracer, [tones.parent / "eval_900_0.wav"], "classes").rows
     assert 0 < prediction.to_row()["known"]["p"] <= 1
 
