@@ -58,7 +58,7 @@ OTHER_FIELD = {"field": "family", "aliases": {"vocoder": "A01", "codec": "A02"}}
 
 
 @pytest.mark.parametrize("stated", [JOINED, OTHER_FIELD, {"aliases": {"A02": "A01"}}])
-def test_the_result_states_the_field_and_the_aliases_of_a_record(folder, stated):
+def test_the_result_states_the_class_field_and_the_aliases_that_a_record_gives(folder, stated):
     write_class_labels(folder, stated)
     result = evaluated(folder)
     field = stated.get("field", "attack")

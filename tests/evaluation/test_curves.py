@@ -9,7 +9,7 @@ from nes2net.evaluation.curves import reliability, thin_det
 from nes2net.scoring.decisions import Llrs
 
 
-def test_a_thinned_det_curve_has_few_points_and_departs_by_less_than_half_a_percent():
+def test_a_det_curve_thinned_to_few_points_departs_from_the_whole_one_by_less_than_half_a_percent():
     """It has fewer than 3,000 points for 100,000 scores; false alarms of 0.1 to 90 % are compared."""
     rng = default_rng(1)
     bonafide = rng.normal(2, 1, 20000)

@@ -123,9 +123,12 @@ def by_own_rules(register_corpus, tmp_path):
 
 
 def test_trials_that_the_rules_of_a_corpus_exclude_do_not_count(by_own_rules):
-    """The result states what is excluded."""
     assert counts(by_own_rules) == (2, 1)
+
+
+def test_the_result_states_what_the_corpus_excludes_and_its_costs_of_the_minimum_dcf(by_own_rules):
     assert by_own_rules.header["excluded"] == {"attack": ["X2"]}
+    assert by_own_rules.header["min_dcf_costs"] == "mine, one in four"
 
 
 def test_the_eer_is_by_the_rule_of_the_corpus(by_own_rules):
@@ -134,7 +137,6 @@ def test_the_eer_is_by_the_rule_of_the_corpus(by_own_rules):
 
 def test_the_minimum_dcf_has_the_costs_of_the_corpus(by_own_rules):
     assert by_own_rules["min_dcf"].value == metrics.compute_min_dcf([3, 1], [2], p_spoof=0.25, normalize=False)
-    assert by_own_rules.header["min_dcf_costs"] == "mine, one in four"
 
 
 def test_the_official_table_of_a_corpus_is_a_table_of_its_result(by_own_rules):

@@ -99,7 +99,7 @@ def test_sets_of_one_class_and_of_both_have_the_same_figures_in_either_order(cas
     assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
 
 
-def test_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_a_warning(case):
+def test_if_allowed_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_a_warning(case):
     write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     report = report_of(case, "spoof", "half", allow_partial=True)
@@ -112,7 +112,7 @@ def test_one_class_is_not_evaluated_without_a_threshold(case):
         evaluate_systems("generic", case / "one.spoof.txt", case / "spoof.csv", "all")
 
 
-def test_a_threshold_needs_scores_of_both_classes(case):
+def test_development_scores_of_one_class_are_refused_as_the_source_of_a_threshold(case):
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with input_error("90 trials, all spoofed, but trials of both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

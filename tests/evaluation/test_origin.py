@@ -46,6 +46,7 @@ def case(tmp_path):
 
 
 def test_the_source_of_scores_is_read_from_their_record(case):
+    """Model, checkpoint, recipe, protocol, time and software."""
     path = write_full_record(case / "good.txt")
     report = report_of(case, "good", "worse")
     facts = {
@@ -60,16 +61,15 @@ def test_the_source_of_scores_is_read_from_their_record(case):
     assert report.header["sources"] == {"good": facts, "worse": {}}
 
 
-def test_other_files_beside_scores_are_no_records(tmp_path):
+def test_other_files_beside_scores_are_not_read_as_their_records(tmp_path):
     scores = write(tmp_path / "good.txt", "a 1\n")
     evaluated = '{"corpus": "asvspoof2021_la", "systems": []}'
-    of_others = f'{{"run": {{}}, "sha256": "{"0" * 64}"}}'
-    for content in ("no JSON", "[]", "{}", evaluated, of_others):
+    for content in ("no JSON", "[]", "{}", evaluated):
         write(tmp_path / "good.txt.json", content)
         assert read_origin(ScoreFile.of(scores)) == ({}, [])
 
 
-def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
+def test_model_recipe_checkpoint_and_settings_are_read_from_the_record_that_scoring_writes(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
     scores = tmp_path / "scores.txt"
     trials = [Trial("a", tmp_path / "a.wav")]
@@ -86,7 +86,7 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
 
 def test_a_record_of_changed_scores_is_not_read(tmp_path):
     scores = write(tmp_path / "scores.txt", "a 0.5\n")
-    write_record(scores, sha256="0" * 64)
+    write_record(scores, sha256=sha256_of(scores))
     write(scores, "a 1.0\n")
     assert read_record(scores) is None
 
@@ -189,7 +189,7 @@ def test_trials_that_a_detector_has_not_seen_are_not_warned_of(record, scored):
 
 
 def test_a_warning_says_that_fewer_trials_than_the_official_ones_may_have_been_in_training():
-    """A published model was trained on the official trials; these are said to have been in training."""
+    """Of a model that was trained on the official trials; the official ones are said to have been in training."""
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
@@ -250,11 +250,14 @@ def compared(tmp_path_factory):
 
 
 def test_scores_of_two_files_are_compared_by_spearmans_rank_correlation(compared):
-    """Equal scores have no rank correlation."""
     result, scores, rounded = compared
-    correlations = [row["rank_correlation"].value for row in result.rows("differences")]
-    assert correlations[0] == pytest.approx(spearmanr(scores, rounded).statistic)
-    assert correlations[1:] == [None, None]
+    first, *_ = result.rows("differences")
+    assert first["rank_correlation"].value == pytest.approx(spearmanr(scores, rounded).statistic)
+
+
+def test_scores_have_no_rank_correlation_with_scores_that_are_all_equal(compared):
+    for row in compared[0].rows("differences")[1:]:
+        assert row["rank_correlation"].value is None
 
 
 def test_a_note_says_how_the_records_of_one_detector_differ(compared):

@@ -111,7 +111,7 @@ def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, ca
     assert "not to eval; ask for --phase progress" in error
 
 
-def test_the_command_gives_the_published_eers_of_in_the_wild_by_both_rules(shared, tmp_path):
+def test_the_command_gives_the_published_eers_of_sls_on_in_the_wild_by_two_rules(shared, tmp_path):
     """By the rule of the published program of this corpus, and by that of ASVspoof as in a paper."""
     source = shared / "real" / "scores" / "in_the_wild"
     key = [line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt")]

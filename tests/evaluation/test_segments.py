@@ -67,7 +67,7 @@ def test_eers_thresholds_and_sizes_of_frames_utterances_and_seconds_equal_the_re
     assert result.header["seconds"][1] == pytest.approx(seconds["spoof_seconds"], abs=1e-9)
 
 
-def test_the_result_says_that_seconds_are_measured_by_rttm(golden_corpus):
+def test_the_result_of_a_corpus_with_rttm_says_that_seconds_are_measured_by_it(golden_corpus):
     assert evaluate_segments(*golden_corpus("a20"), num_resamples=2).header["truth"] == RTTM
 
 
@@ -78,8 +78,8 @@ def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
     assert result.rows("rates")[-1]["eer"].value == pytest.approx(with_segments, abs=0.01)
 
 
-def test_detection_has_a_row_at_the_threshold_that_is_asked_for(golden_corpus):
-    """With an overlap (IoU) below F1."""
+def test_detection_has_a_row_with_f1_and_overlap_at_the_threshold_that_is_asked_for(golden_corpus):
+    """Of fakes that are found in part: the overlap (IoU) is then below F1."""
     result = evaluate_segments(*golden_corpus("a20"), num_resamples=2, threshold=0.0)
     _, at_asked_threshold = result.rows("detection")
     assert at_asked_threshold.labels["at"] == "the threshold asked for"
@@ -139,7 +139,7 @@ def test_utterances_of_one_class_have_no_eer_and_a_note_says_so(golden_corpus):
     assert "note: a row without an EER has" in result.text()
 
 
-def test_the_page_plots_the_frame_scores_of_ten_utterances(golden_corpus):
+def test_the_page_plots_the_frame_scores_of_only_ten_of_14_utterances(golden_corpus):
     result = evaluate_segments(*golden_corpus("b40"), num_resamples=2)
     assert html_page(result).count("<polyline") == 10
 

@@ -38,7 +38,7 @@ def test_a_port_of_another_program_is_refused(busy_port):
         listening_socket("127.0.0.1", range(busy_port, busy_port + 1))
 
 
-def test_the_first_free_port_of_a_range_is_taken(busy_port):
+def test_a_free_port_of_a_range_is_taken_if_its_first_is_not_free(busy_port):
     with listening_socket("127.0.0.1", range(busy_port, busy_port + 20)) as listener:
         assert busy_port < listener.getsockname()[1] < busy_port + 20
 

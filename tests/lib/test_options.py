@@ -46,6 +46,6 @@ def test_no_option_is_checked_if_a_declared_type_cannot_be_resolved():
         ({"backend": None}, "the model's backend has no name.*, not None"),
     ],
 )
-def test_a_model_that_is_not_a_mapping_of_named_parts_is_refused(model, message):
+def test_a_model_that_is_no_mapping_of_front_end_aggregation_and_back_end_with_names_is_refused(model, message):
     with input_error(message):
         check_model(model)

@@ -46,6 +46,7 @@ def gets(store):
 
 
 def test_a_block_of_a_remote_file_is_fetched_once(store, address):
+    """Also if the file is opened again."""
     file = open_remote(address, 1000)
     assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
     assert file.seek(-50, 2) == len(CONTENT) - 50

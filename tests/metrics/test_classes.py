@@ -46,7 +46,7 @@ def test_confusion_accuracies_precision_recall_and_f1_of_a_closed_set_equal_thos
         assert rates.f1[NUMBER[name]] == exactly(values["f1"])
 
 
-def test_the_pooled_eer_of_classes_against_the_rest_equals_the_golden_number():
+def test_the_pooled_eer_of_classes_against_the_rest_by_the_arena_rule_equals_the_golden_number():
     """Posteriors of the true class against all others, computed by another program."""
     expected = CLOSED["expected"]
     eer = one_against_rest_eer(expected["posteriors"], TRUE)
@@ -68,7 +68,7 @@ def test_macro_f1_equals_that_of_at_add():
 
 
 @pytest.mark.parametrize("case", TIES, ids=lambda case: case["name"])
-def test_open_set_figures_of_tied_scores_equal_the_golden_ones(case):
+def test_auroc_fpr95_and_eers_of_scores_with_and_without_ties_equal_the_golden_ones(case):
     """AUROC and FPR95 as scikit-learn computes them, and the EER by five rules."""
     known_scores = np.array(case["known"])
     unknown_scores = np.array(case["unknown"])

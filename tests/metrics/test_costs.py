@@ -9,35 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.metrics import (
-    AsvErrorRates,
     compute_act_dcf,
     compute_cllr,
     compute_min_cllr,
     compute_min_dcf,
     compute_min_tdcf,
-    tandem_weights,
 )
 
 scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=40)
 ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
 TWO = ([1.0, 2.0], [0.0])
-
-
-def test_tandem_weights_equal_their_formulas():
-    """Those of the t-DCF of 2021, and of 2019."""
-    rates = AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
-    p_target = 0.95 * 0.99
-    false_alarm_cost = 0.95 * 0.01 * 10 * 0.2
-    spoof_cost = 0.05 * 10 * 0.4
-    asv_cost = p_target * 0.1 + false_alarm_cost
-    assert tandem_weights(rates) == pytest.approx((asv_cost, p_target - asv_cost, spoof_cost))
-    legacy = tandem_weights(rates, version=2019)  # C1 = Ptar·(1 − Pmiss) − Pnon·10·Pfa
-    assert legacy == pytest.approx((0, p_target * 0.9 - false_alarm_cost, spoof_cost))
-
-
-def test_the_minimum_dcf_equals_a_computation_by_hand():
-    # One of four spoofs is accepted at the best threshold: 0.5 · 0.25 over min(0.95, 0.5).
-    assert compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
 
 
 def test_the_actual_dcf_equals_a_computation_by_hand():

@@ -91,7 +91,7 @@ def test_t_dcfs_of_2021_la_equal_those_of_the_published_program(phases, version,
 
 @cases(FEWER_THAN_THREE_SCORES)
 @pytest.mark.parametrize("version", [2021, 2019])
-def test_the_t_dcf_of_fewer_than_three_distinct_scores_is_refused_as_by_the_published_program(phases, version):
+def test_the_t_dcf_of_fewer_than_three_distinct_scores_is_refused(phases, version):
     for _, classes, asv in phases:
         with pytest.raises(ValueError, match="three distinct"):
             compute_min_tdcf(*classes, *asv, version=version)
@@ -214,6 +214,7 @@ def test_a_dcf_and_t_eer_of_tied_scores_equal_those_of_the_published_program():
 
 @cases(TRAINING_CODE_2019)
 def test_2019_eers_and_t_dcf_equal_those_of_the_published_code_of_aasist(case):
+    """EER and minimum t-DCF of all trials, and the EER of each attack."""
     values = case.results["clovaai_2019_calculate_tDCF_EER"]["values"]
     scores_of_attacks = defaultdict(list)  # bona fide under "-"
     for _, attack, _, score in case.table("clova2019_cm.txt"):

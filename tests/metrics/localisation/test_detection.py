@@ -15,7 +15,7 @@ def test_precision_recall_f1_and_overlap_are_computed_from_sums_over_utterances(
     assert detection([[1, 1, 1], [1, 0, 0]]) == (2 / 3, 2 / 3, 2 / 3, 0.5)
 
 
-def test_precision_recall_f1_and_overlap_without_a_denominator_are_nan():
+def test_precision_recall_f1_and_overlap_are_nan_only_without_a_denominator():
     nothing_found = detection([0, 0, 2])
     assert np.isnan(nothing_found.precision)
     assert nothing_found[1:] == (0, 0, 0)

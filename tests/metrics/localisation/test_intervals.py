@@ -76,7 +76,7 @@ def test_an_interval_needs_frames_of_both_classes():
         point_eer_interval([[1.0]], [[0]])
 
 
-def test_utterances_are_drawn_for_an_interval_of_sums():
+def test_the_interval_of_a_ratio_of_sums_is_that_of_drawn_utterances():
     interval = interval_of_sums([[1, 3], [1, 1]], lambda sums: sums[0] / sums[1], num_resamples=200)
     assert interval == pytest.approx((1 / 3, 1))
 

@@ -1,4 +1,4 @@
-"""RTTM, reco2dur and label files of Audacity: the published text, what comes back, and what is refused."""
+"""RTTM, reco2dur and label files of Audacity: the text of WeDefense, what comes back, and what is refused."""
 
 import pytest
 from builders import input_error, zoo
@@ -14,14 +14,14 @@ from nes2net.metrics.localisation.label_files import (
 )
 
 
-def test_rttm_of_frames_is_the_published_text():
+def test_rttm_of_frames_is_the_text_that_wedefense_writes():
     golden = zoo.read("localisation_rttm")
     for resolution in (10, 20, 160):
         segments = {name: segments_of_frames(logits, resolution) for name, logits in golden["logits"].items()}
         assert rttm_text(segments) == golden[f"rttm_{resolution}ms"]
 
 
-def test_a_mapped_rttm_file_is_the_published_text(tmp_path):
+def test_an_rttm_file_with_mapped_labels_is_the_text_that_wedefense_writes(tmp_path):
     golden = zoo.read("localisation_rttm")
     map_rttm(write(tmp_path / "in.rttm", golden["map_input"]), tmp_path / "out.rttm", golden["map"])
     assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
