@@ -44,8 +44,8 @@ def test_aggregations_equal_the_published_code(name):
         assert merged.double().square().sum().item() == pytest.approx(expected["sumsq"], rel=1e-5)
 
 
-def test_weights_of_attentive_merging_start_as_those_of_linear_layers():
-    """Uniform within 1 / sqrt(inputs), as far as the bound."""
+def test_weights_of_attentive_merging_start_within_the_bound_of_linear_layers_and_near_it():
+    """1 / sqrt(inputs)."""
     torch.manual_seed(0)
     aggregation = AttentiveMerging(40, 900)
     for weight, inputs in ((aggregation.W, 900), (aggregation.W1, 40), (aggregation.W2, 20)):

@@ -101,12 +101,15 @@ def test_a_back_end_that_compares_two_classes_refuses_other_numbers_of_logits(na
 
 
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - TWO_LOGITS))
-def test_a_back_end_has_num_logits_logits_and_as_many_classes(name):
+def test_a_back_end_gives_as_many_logits_as_the_option_num_logits(name):
     backend = create(name, num_logits=4).eval()
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
     assert logits.shape == (2, 4)
-    assert backend.classes == ("spoof_1", "spoof_2", "spoof_3", "bonafide")
+
+
+def test_classes_of_a_back_end_are_by_default_numbered_kinds_of_spoof_and_bonafide():
+    assert create("asp_mlp", num_logits=4).classes == ("spoof_1", "spoof_2", "spoof_3", "bonafide")
 
 
 @pytest.mark.parametrize("name", pinned.MODELS)
@@ -115,7 +118,7 @@ def test_logits_equal_those_recorded_when_all_back_ends_equalled_the_published_c
 
 
 @every_backend
-def test_the_features_and_every_parameter_in_use_get_a_gradient(name):
+def test_the_features_and_exactly_the_parameters_in_use_get_a_finite_gradient(name):
     backend = without_dropout(create(name)).train()
     features = features_for(backend, batch=3, frames=frames_of(backend, 50))
     inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
@@ -152,7 +155,7 @@ def test_a_back_end_with_a_saved_state_dict_has_the_same_logits(name):
 
 
 @every_backend
-def test_an_utterance_alone_in_float64_has_the_logits_that_it_has_in_a_batch(name):
+def test_an_utterance_alone_in_float64_has_the_logits_that_it_has_in_a_batch_in_float32(name):
     backend = create(name).eval()
     features = features_for(backend, batch=3)
     with torch.no_grad():

@@ -141,12 +141,20 @@ def test_the_fused_scan_of_mamba_ssm_gets_its_arguments_in_the_documented_form(m
         assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
 
 
-def test_the_fused_scan_is_used_only_on_a_gpu_and_not_for_deterministic_gradients(monkeypatch):
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A tensor as on a GPU; the fused scan is there."""
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     with FakeTensorMode():
-        on_gpu = torch.empty(1, device="cuda")
+        return torch.empty(1, device="cuda")
+
+
+def test_the_fused_scan_is_used_only_on_a_gpu(on_gpu):
     assert Mixer._can_use_fused_scan(on_gpu)
     assert not Mixer._can_use_fused_scan(torch.empty(1))
+
+
+def test_with_deterministic_algorithms_the_fused_scan_is_used_only_without_gradients(on_gpu):
     with cuda_algorithms(deterministic=True):
         assert not Mixer._can_use_fused_scan(on_gpu)
         with torch.no_grad():

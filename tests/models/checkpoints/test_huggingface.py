@@ -219,7 +219,7 @@ def test_weights_of_a_folder_in_half_precision_become_float32(tmp_path):
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
 
 
-def test_folders_that_do_not_fit_the_front_end_are_refused(tmp_path):
+def test_folders_that_do_not_fit_the_front_end_are_refused_with_what_does_not(tmp_path):
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
     with input_error(r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
         create_frontend("wav2vec2", tmp_path)

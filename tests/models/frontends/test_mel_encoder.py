@@ -130,7 +130,7 @@ def test_tensors_of_w2v_bert2_and_whisper_have_the_names_of_transformers(saved):
 
 
 @pytest.mark.parametrize("saved", ["whisper"], indirect=True)
-def test_a_whisper_file_of_openai_gives_the_same_states_as_the_hugging_face_folder(saved, tmp_path):
+def test_a_whisper_file_of_openai_gives_the_frames_of_the_hugging_face_folder(saved, tmp_path):
     name, model, _, folder = saved
     expected = create_frontend(name, folder).eval()
     projections = {"q": "query", "k": "key", "v": "value", "out": "out"}
