@@ -83,12 +83,12 @@ def test_a_weighted_sum_begins_as_the_mean():
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_aggregations_refuse_another_number_of_hidden_states_than_they_were_built_for(name):
+def test_weighted_sum_sea_and_attm_refuse_another_number_of_hidden_states_than_they_were_built_for(name):
     with input_error("built for 25 layers, got 13; .* layers='all'"):
         CLASSES[name](25, 16)(hidden_states(13))
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_aggregations_refuse_hidden_states_of_another_size_than_they_were_built_for(name):
+def test_weighted_sum_sea_and_attm_refuse_hidden_states_of_another_size_than_they_were_built_for(name):
     with input_error("feature_dim 12, got hidden states of 16"):
         CLASSES[name](25, 12)(hidden_states())

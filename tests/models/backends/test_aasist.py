@@ -31,6 +31,7 @@ def test_aasist_equals_the_published_code():
 
 @pytest.mark.parametrize("name", [pytest.param("AASIST", marks=pytest.mark.slow), "AASIST-L"])
 def test_published_weights_of_aasist_give_their_published_outputs(shared, name):
+    """In the score of a waveform, and in embeddings and logits of a batch."""
     file = shared / "real" / "aasist" / f"{name}.pth"
     if not file.is_file():
         pytest.skip(f"no published weights at {file}")

@@ -74,7 +74,7 @@ IN_AUDIO_PROCESSOR_NO = '{"audio_processor": {"do_normalize": false}}'
 DEFAULT = f"this is the default of transformers, and no {PREPROCESSOR} or {PROCESSOR} has do_normalize"
 
 
-#: Files of a folder, the option normalize, and what the note says.
+#: Files of a folder that decide, the option normalize, and what the note says.
 SETTINGS = [
     ({PREPROCESSOR: YES}, "huggingface", f"normalised, because its {PREPROCESSOR} says so"),
     ({PREPROCESSOR: NO}, False, f"not normalised, because its {PREPROCESSOR} says so"),
@@ -83,6 +83,7 @@ SETTINGS = [
     ({PROCESSOR: IN_AUDIO_PROCESSOR_NO}, False, f"not normalised, because its {PROCESSOR} says so"),
     ({PROCESSOR: "{}", PREPROCESSOR: NO}, False, f"not normalised, because its {PREPROCESSOR} says so"),
 ]
+WITH_DEFAULT = [({}, "huggingface", f"normalised, because {DEFAULT}"), *SETTINGS]
 of_both_kinds = pytest.mark.parametrize("name", ["Wav2Vec2Model", "UniSpeechSatModel"])
 
 
@@ -92,16 +93,19 @@ def write_folder(folder, name, files):
         (folder / file).write_text(text)
 
 
-@pytest.mark.parametrize("files, normalized, note", [({}, "huggingface", f"normalised, because {DEFAULT}"), *SETTINGS])
+@pytest.mark.parametrize("files, normalized", [(files, normalized) for files, normalized, _ in WITH_DEFAULT])
 @of_both_kinds
-def test_files_of_a_folder_decide_whether_waveforms_are_normalised_and_the_note_says_so(
-    tmp_path, name, files, normalized, note
-):
+def test_files_of_a_folder_decide_whether_waveforms_are_normalised(tmp_path, name, files, normalized):
     write_folder(tmp_path, name, files)
     frontend = create_frontend(kind_of(name)[1], tmp_path)
     assert frontend.normalize == normalized
     assert frontend.config.get("normalize", False) == normalized
-    assert frontend.note == f"{tmp_path}: waveforms are {note}"
+
+
+@pytest.mark.parametrize("files, note", [(files, note) for files, _, note in WITH_DEFAULT])
+def test_the_note_of_a_front_end_says_whether_waveforms_are_normalised_and_why(tmp_path, files, note):
+    write_folder(tmp_path, "Wav2Vec2Model", files)
+    assert create_frontend("wav2vec2", tmp_path).note == f"{tmp_path}: waveforms are {note}"
 
 
 @pytest.mark.parametrize("files", [files for files, _, _ in SETTINGS])

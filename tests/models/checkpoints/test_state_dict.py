@@ -68,7 +68,7 @@ NAME_IT = ": name the file that holds the weights$"
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_refused_with_what_it_is(tmp_path, content, message):
+def test_a_file_without_a_single_state_dict_is_refused_with_what_it_is_or_holds(tmp_path, content, message):
     (tmp_path / "torn.pth").write_bytes(content)
     with input_error(rf"torn\.pth {message}"):
         load_state_dict(tmp_path / "torn.pth")
