@@ -223,19 +223,32 @@ def test_weights_of_a_folder_in_half_precision_become_float32(tmp_path):
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
 
 
-def test_folders_that_do_not_fit_the_front_end_are_refused_with_what_does_not(tmp_path):
+@pytest.fixture
+def change_config(tmp_path):
+    """A folder of WavLM; a function that changes its configuration."""
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
+    config = read_json(tmp_path / "config.json")
+    return lambda **changes: write_json(tmp_path / "config.json", {**config, **changes})
+
+
+def test_a_folder_of_another_type_of_model_is_refused_with_its_type(change_config, tmp_path):
     with input_error(r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
         create_frontend("wav2vec2", tmp_path)
-    config = read_json(tmp_path / "config.json")
-    for change, message in (
-        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
-        ({"model_type": "bert"}, "holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"),
-        ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
-    ):
-        write_json(tmp_path / "config.json", {**config, **change})
-        with input_error(message):
-            create_frontend("wavlm", tmp_path)
+    change_config(model_type="bert")
+    with input_error("holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"):
+        create_frontend("wavlm", tmp_path)
+
+
+def test_a_folder_with_an_unsupported_activation_is_refused(change_config, tmp_path):
+    change_config(hidden_act="relu")
+    with input_error("hidden_act 'relu'"):
+        create_frontend("wavlm", tmp_path)
+
+
+def test_a_folder_without_tensors_that_its_configuration_needs_is_refused_with_their_names(change_config, tmp_path):
+    change_config(num_hidden_layers=3)
+    with input_error("missing: model.encoder.layers.2"):
+        create_frontend("wavlm", tmp_path)
 
 
 def test_the_options_for_transformers_neither_drop_layers_nor_mask_frames():
