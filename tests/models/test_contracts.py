@@ -210,12 +210,15 @@ def checkpoint(package, command) -> Path:  # noqa: F811
     return next(package.glob("run/*/epoch_1.pth"))
 
 
-def test_checkpoints_and_records_of_scores_name_the_packages_of_their_parts(checkpoint, command):  # noqa: F811
+def test_a_record_of_scores_names_the_packages_of_the_front_end_the_back_end_and_the_judgement(checkpoint, command):  # noqa: F811
     assert command(f"score good_corpus tones --model {checkpoint} --out rows.tsv --judgement good_rows")[0] == 0
     record = read_json(Path("rows.tsv.json"))
     assert record["packages"] == dict.fromkeys(
         ("front-end good_frontend", "back-end good_backend", "judgement good_rows"), PACKAGE
     )
+
+
+def test_a_checkpoint_names_the_package_of_every_part_of_its_training(checkpoint):
     assert read_record(load_state_dict(checkpoint))["packages"] == dict.fromkeys(
         (
             "front-end good_frontend",

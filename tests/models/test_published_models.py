@@ -229,6 +229,7 @@ SHORT = ("multiapi_nes2net_la", "--samples", "3000")
 
 
 def test_the_flags_crop_and_crop_seed_choose_the_samples_that_are_scored(scored):
+    """The same flags choose the same samples."""
     head = scored(*SHORT)[2]
     first = scored(*SHORT, "--crop", "random")[2]
     assert scored(*SHORT, "--crop", "random")[2] == first
@@ -240,9 +241,7 @@ def test_a_folder_with_an_unknown_configuration_is_read_as_the_model_that_its_te
     original = Detector.from_config("AASIST-L").eval()
     save_file(original.state_dict(), tmp_path / "model.safetensors")
     write_json(tmp_path / "config.json", {"model_type": "antispoofing"})
-    assert identify(tmp_path).models == ["AASIST-L"]
     detector = Detector.from_pretrained(tmp_path, "cpu")
-    assert detector.provenance.to_dict() == {"architecture_of": "AASIST-L"}
     waveform = np.sin(np.arange(16_000, dtype=np.float32))
     assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
 

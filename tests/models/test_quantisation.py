@@ -109,10 +109,10 @@ def test_predict_reports_no_precision_that_the_processor_has(notes_of_predict, d
 @pytest.mark.parametrize("dtype, rounding", [(torch.float32, 0), (torch.bfloat16, 1.5 * 2**-8)])
 @pytest.mark.parametrize("shape", [(1, 5), (7, 64), (2, 3, 33)])
 @pytest.mark.parametrize("compiling", [False, True])
-def test_a_row_of_numbers_is_quantised_to_half_a_step_of_the_scale_of_this_row(
+def test_a_row_of_numbers_is_quantised_to_values_from_1_to_255_within_half_a_step_of_its_scale(
     dtype, rounding, shape, compiling, monkeypatch
 ):
-    """A step is the largest number of the row, divided by 126; values are from 1 to 255."""
+    """A step is the largest number of the row, divided by 126."""
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     x = (torch.randn(shape) * 10.0 ** torch.arange(-3, shape[-2] - 3)[:, None]).to(dtype)
     rows = quantise_rows(x)

@@ -44,8 +44,8 @@ def test_aggregations_equal_the_published_code(name):
         assert merged.double().square().sum().item() == pytest.approx(expected["sumsq"], rel=1e-5)
 
 
-def test_weights_of_attentive_merging_start_as_those_of_linear_layers():
-    """Uniform within 1 / sqrt(inputs), as far as the bound."""
+def test_weights_of_attentive_merging_start_within_the_bound_of_linear_layers_and_near_it():
+    """1 / sqrt(inputs)."""
     torch.manual_seed(0)
     aggregation = AttentiveMerging(40, 900)
     for weight, inputs in ((aggregation.W, 900), (aggregation.W1, 40), (aggregation.W2, 20)):
@@ -83,12 +83,12 @@ def test_a_weighted_sum_begins_as_the_mean():
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_aggregations_refuse_another_number_of_hidden_states_than_they_were_built_for(name):
+def test_weighted_sum_sea_and_attm_refuse_another_number_of_hidden_states_than_they_were_built_for(name):
     with input_error("built for 25 layers, got 13; .* layers='all'"):
         CLASSES[name](25, 16)(hidden_states(13))
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_aggregations_refuse_hidden_states_of_another_size_than_they_were_built_for(name):
+def test_weighted_sum_sea_and_attm_refuse_hidden_states_of_another_size_than_they_were_built_for(name):
     with input_error("feature_dim 12, got hidden states of 16"):
         CLASSES[name](25, 12)(hidden_states())

@@ -161,7 +161,6 @@ def test_the_training_loss_adds_the_balancing_loss_times_its_weight():
 
 
 def test_while_compiling_experts_have_the_outputs_and_gradients_that_they_have_otherwise(monkeypatch):
-    """Then every expert reads all frames, and otherwise those that chose it."""
     moe = small(top_k=3).double().eval()
     states = states_of(dtype=torch.float64)
     with torch.no_grad():

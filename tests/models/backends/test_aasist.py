@@ -13,7 +13,7 @@ from nes2net.models.backends.aasist import Aasist
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist_l
 
 
-def test_dropouts_of_aasist_are_in_attention_pools_branches_and_before_the_last_layer():
+def test_dropouts_of_aasist_have_the_published_places_and_shares():
     model = Aasist()
     drops = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
     drop_shares = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
@@ -31,6 +31,7 @@ def test_aasist_equals_the_published_code():
 
 @pytest.mark.parametrize("name", [pytest.param("AASIST", marks=pytest.mark.slow), "AASIST-L"])
 def test_published_weights_of_aasist_give_their_published_outputs(shared, name):
+    """In the score of a waveform, and in embeddings and logits of a batch."""
     file = shared / "real" / "aasist" / f"{name}.pth"
     if not file.is_file():
         pytest.skip(f"no published weights at {file}")

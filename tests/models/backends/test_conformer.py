@@ -36,7 +36,7 @@ def test_tcm_equals_the_published_code(name):
         gb.check_train(published(name), case, x)
 
 
-def test_sines_of_the_position_table_are_those_of_angles_in_float32():
+def test_sines_and_cosines_of_the_position_table_of_tcm_are_those_of_angles_in_float32():
     exponent = 2 * (np.arange(144) // 2) / 144
     exact = np.arange(MAX_FRAMES)[:, None] / 10_000**exponent
     angle = np.float32(exact)

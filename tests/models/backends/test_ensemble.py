@@ -4,7 +4,6 @@ import pytest
 import torch
 from builders import assert_near, input_error, shared_path, zoo
 from builders import golden_backends as gb
-from conftest import seeded_detector
 
 from nes2net import create_backend
 from nes2net.models.backends.ensemble import Ensemble
@@ -91,29 +90,7 @@ def test_a_classification_reads_no_scores_of_other_systems():
     assert backend(states()).isfinite().all()
 
 
-# The detector
-
-
-@pytest.fixture
-def detector(small_model):
-    backend = {"name": "ensemble", "num_layers": 2, "num_scores": 2, "projection_dim": 8, "hidden_dim": 8}
-    return seeded_detector({**small_model, "backend": backend})
-
-
-def test_scores_of_a_detector_depend_on_the_scores_that_it_fuses(detector):
-    waveform = 0.1 * torch.randn(2, 8000)
-    scores = torch.tensor([[0.5, 0.7], [0.6, 0.6]])
-    with torch.no_grad():
-        assert not torch.equal(detector.scores(waveform, scores), detector.scores(waveform, scores + 0.1))
-
-
 def test_a_detector_that_fuses_no_scores_refuses_them(spectral_detector):
     waveform = torch.zeros(2, 8000)
     with input_error("uses no scores of other systems"):
         spectral_detector(waveform, waveform[:, :2])
-
-
-def test_a_fusion_refuses_audio_without_scores(detector):
-    waveform = torch.zeros(16_000)
-    with input_error("fuses the scores of 2 other systems, so it cannot score audio alone"):
-        detector.score(waveform)

@@ -27,8 +27,8 @@ def features(frames: int = 9) -> Tensor:
 
 
 @every
-def test_the_mean_of_the_logits_of_the_frames_is_the_logit_of_the_pooled_back_end(name):
-    """Because the last layer is linear; it is the logit of the utterance, too."""
+def test_the_mean_of_the_logits_of_frames_is_the_logit_of_the_utterance_with_or_without_pooling(name):
+    """Of `utterance="mean"`, the default: the last layer is linear."""
     pooled = create(name)
     framed = create(name, pool=None)
     framed.load_state_dict(pooled.state_dict())
@@ -42,10 +42,8 @@ def test_the_mean_of_the_logits_of_the_frames_is_the_logit_of_the_pooled_back_en
 
 @every
 def test_with_or_without_pooling_segments_of_one_frame_have_the_logits_of_frames(name):
-    """One frame is the only length of segments that these back-ends state."""
     framed = create(name, pool=None)
     for backend in (create(name), framed):
-        assert backend.resolutions == (1,)
         assert torch.equal(backend.segments(features(), 16.0)[16.0], framed(features()))
 
 

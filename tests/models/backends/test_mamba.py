@@ -62,9 +62,14 @@ def test_the_selective_scan_has_the_outputs_and_gradients_of_a_loop(frames, scal
 
 
 @pytest.mark.slow
-def test_the_selective_scan_passes_gradcheck_and_opcheck_of_pytorch():
+def test_gradients_of_the_selective_scan_pass_gradcheck_of_pytorch():
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
     assert torch.autograd.gradcheck(selective_scan, inputs)
+
+
+@pytest.mark.slow
+def test_the_selective_scan_passes_opcheck_of_pytorch():
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
     torch.library.opcheck(torch.ops.nes2net.selective_scan.default, inputs)
 
 
@@ -141,12 +146,20 @@ def test_the_fused_scan_of_mamba_ssm_gets_its_arguments_in_the_documented_form(m
         assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
 
 
-def test_the_fused_scan_is_used_only_on_a_gpu_and_not_for_deterministic_gradients(monkeypatch):
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A tensor as on a GPU; the fused scan is there."""
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     with FakeTensorMode():
-        on_gpu = torch.empty(1, device="cuda")
+        return torch.empty(1, device="cuda")
+
+
+def test_the_fused_scan_is_used_only_on_a_gpu(on_gpu):
     assert Mixer._can_use_fused_scan(on_gpu)
     assert not Mixer._can_use_fused_scan(torch.empty(1))
+
+
+def test_with_deterministic_algorithms_the_fused_scan_is_used_only_without_gradients(on_gpu):
     with cuda_algorithms(deterministic=True):
         assert not Mixer._can_use_fused_scan(on_gpu)
         with torch.no_grad():

@@ -28,6 +28,6 @@ def test_raptor_equals_the_published_code(name):
             assert_near(backend.merge(states), case["merged"], zoo.AGREES)
 
 
-def test_the_option_final_norm_chooses_the_last_state_before_or_after_the_norm():
+def test_raptor_asks_for_the_last_state_after_the_final_norm_unless_the_option_final_norm_is_false():
     assert create_backend("raptor", feature_dim=16).wants_final_norm
     assert not create_backend("raptor", feature_dim=16, final_norm=False).wants_final_norm

@@ -64,10 +64,11 @@ def test_a_checkpoint_of_an_adapted_detector_records_its_base_epoch_and_model(tr
 
 
 def test_a_trained_part_loads_with_the_base_of_its_record(trained, tmp_path):
-    """The detector then has this base, too."""
-    again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
-    assert torch.equal(logits(again), logits(trained))
-    assert again.base == trained.base
+    assert torch.equal(logits(Detector.from_pretrained(tmp_path / "lora.pth", "cpu")), logits(trained))
+
+
+def test_a_detector_that_was_loaded_from_a_trained_part_refers_to_the_base_of_its_record(trained, tmp_path):
+    assert Detector.from_pretrained(tmp_path / "lora.pth", "cpu").base == trained.base
 
 
 @pytest.fixture
@@ -97,7 +98,9 @@ def test_a_trained_part_with_the_file_name_of_its_base_is_not_taken_for_it(moved
         Detector.from_pretrained(moved / "base.pth", "cpu")
 
 
-def test_the_named_base_may_be_its_file_or_a_whole_detector(trained, moved, small_model, tmp_path):
+def test_the_base_that_is_named_for_a_trained_part_may_be_its_file_or_a_whole_detector(
+    trained, moved, small_model, tmp_path
+):
     full_detector = Detector.from_config(small_model)
     full_detector.load_state_dict({**full_detector.state_dict(), **load_state_dict(moved / "base.pth")})
     full_detector.save(tmp_path / "whole.pth")
@@ -156,12 +159,15 @@ def test_a_trained_part_without_a_record_of_its_base_is_refused(trained, tmp_pat
 
 
 def test_an_adapted_detector_without_a_saved_base_is_restored_from_its_checkpoint_alone(small_model, tmp_path):
-    """The detector then has no base."""
     detector = shaken(adapted(small_model))
     detector.save(tmp_path / "whole.pth")
     loaded = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
     assert torch.equal(logits(loaded), logits(detector))
-    assert loaded.base is None
+
+
+def test_a_detector_that_was_loaded_from_an_adapted_checkpoint_without_a_base_refers_to_none(small_model, tmp_path):
+    adapted(small_model).save(tmp_path / "whole.pth")
+    assert Detector.from_pretrained(tmp_path / "whole.pth", "cpu").base is None
 
 
 def test_a_trained_part_loads_into_a_detector_with_its_base(trained, tmp_path):

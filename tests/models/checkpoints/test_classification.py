@@ -151,7 +151,7 @@ def test_whole_words_in_the_name_of_a_class_decide_whether_it_is_bona_fide(name,
         ({"problem_type": "multi_label_classification"}, "only 'single_label_classification' is supported"),
     ],
 )
-def test_classifiers_that_cannot_be_scored_are_refused(changes, message, tmp_path):
+def test_classifiers_that_cannot_be_scored_are_refused_with_the_reason(changes, message, tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", config)

@@ -23,12 +23,15 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_the_only_checkpoint_of_a_repository_is_read_with_a_remark(repository, monkeypatch, capsys):
-    """The source of the detector is the repository, as it was named."""
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         detector = Detector.from_pretrained("owner/models", "cpu")
     assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err
-    assert detector.source == "owner/models"
     assert detector.config["backend"]["name"] == "raw_aasist_l"
+
+
+def test_the_source_of_a_detector_from_the_hub_is_the_repository_as_it_was_named(repository, monkeypatch):
+    with serving(monkeypatch, {"owner/models": repository}, "model"):
+        assert Detector.from_pretrained("owner/models", "cpu").source == "owner/models"
 
 
 def test_a_repository_with_several_checkpoints_is_refused_with_their_names(repository, monkeypatch):

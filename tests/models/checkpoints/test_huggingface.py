@@ -74,7 +74,7 @@ IN_AUDIO_PROCESSOR_NO = '{"audio_processor": {"do_normalize": false}}'
 DEFAULT = f"this is the default of transformers, and no {PREPROCESSOR} or {PROCESSOR} has do_normalize"
 
 
-#: Files of a folder, the option normalize, and what the note says.
+#: Files of a folder that decide, the option normalize, and what the note says.
 SETTINGS = [
     ({PREPROCESSOR: YES}, "huggingface", f"normalised, because its {PREPROCESSOR} says so"),
     ({PREPROCESSOR: NO}, False, f"not normalised, because its {PREPROCESSOR} says so"),
@@ -83,6 +83,7 @@ SETTINGS = [
     ({PROCESSOR: IN_AUDIO_PROCESSOR_NO}, False, f"not normalised, because its {PROCESSOR} says so"),
     ({PROCESSOR: "{}", PREPROCESSOR: NO}, False, f"not normalised, because its {PREPROCESSOR} says so"),
 ]
+WITH_DEFAULT = [({}, "huggingface", f"normalised, because {DEFAULT}"), *SETTINGS]
 of_both_kinds = pytest.mark.parametrize("name", ["Wav2Vec2Model", "UniSpeechSatModel"])
 
 
@@ -92,16 +93,19 @@ def write_folder(folder, name, files):
         (folder / file).write_text(text)
 
 
-@pytest.mark.parametrize("files, normalized, note", [({}, "huggingface", f"normalised, because {DEFAULT}"), *SETTINGS])
+@pytest.mark.parametrize("files, normalized", [(files, normalized) for files, normalized, _ in WITH_DEFAULT])
 @of_both_kinds
-def test_files_of_a_folder_decide_whether_waveforms_are_normalised_and_the_note_says_so(
-    tmp_path, name, files, normalized, note
-):
+def test_files_of_a_folder_decide_whether_waveforms_are_normalised(tmp_path, name, files, normalized):
     write_folder(tmp_path, name, files)
     frontend = create_frontend(kind_of(name)[1], tmp_path)
     assert frontend.normalize == normalized
     assert frontend.config.get("normalize", False) == normalized
-    assert frontend.note == f"{tmp_path}: waveforms are {note}"
+
+
+@pytest.mark.parametrize("files, note", [(files, note) for files, _, note in WITH_DEFAULT])
+def test_the_note_of_a_front_end_says_whether_waveforms_are_normalised_and_why(tmp_path, files, note):
+    write_folder(tmp_path, "Wav2Vec2Model", files)
+    assert create_frontend("wav2vec2", tmp_path).note == f"{tmp_path}: waveforms are {note}"
 
 
 @pytest.mark.parametrize("files", [files for files, _, _ in SETTINGS])
@@ -219,19 +223,32 @@ def test_weights_of_a_folder_in_half_precision_become_float32(tmp_path):
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
 
 
-def test_folders_that_do_not_fit_the_front_end_are_refused(tmp_path):
+@pytest.fixture
+def change_config(tmp_path):
+    """A folder of WavLM; a function that changes its configuration."""
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
+    config = read_json(tmp_path / "config.json")
+    return lambda **changes: write_json(tmp_path / "config.json", {**config, **changes})
+
+
+def test_a_folder_of_another_type_of_model_is_refused_with_its_type(change_config, tmp_path):
     with input_error(r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
         create_frontend("wav2vec2", tmp_path)
-    config = read_json(tmp_path / "config.json")
-    for change, message in (
-        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
-        ({"model_type": "bert"}, "holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"),
-        ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
-    ):
-        write_json(tmp_path / "config.json", {**config, **change})
-        with input_error(message):
-            create_frontend("wavlm", tmp_path)
+    change_config(model_type="bert")
+    with input_error("holds a model of type 'bert', but front-ends only read the types wav2vec2, hubert"):
+        create_frontend("wavlm", tmp_path)
+
+
+def test_a_folder_with_an_unsupported_activation_is_refused(change_config, tmp_path):
+    change_config(hidden_act="relu")
+    with input_error("hidden_act 'relu'"):
+        create_frontend("wavlm", tmp_path)
+
+
+def test_a_folder_without_tensors_that_its_configuration_needs_is_refused_with_their_names(change_config, tmp_path):
+    change_config(num_hidden_layers=3)
+    with input_error("missing: model.encoder.layers.2"):
+        create_frontend("wavlm", tmp_path)
 
 
 def test_the_options_for_transformers_neither_drop_layers_nor_mask_frames():

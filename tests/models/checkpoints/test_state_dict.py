@@ -68,7 +68,7 @@ NAME_IT = ": name the file that holds the weights$"
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_refused_with_what_it_is(tmp_path, content, message):
+def test_a_file_without_a_single_state_dict_is_refused_with_what_it_is_or_holds(tmp_path, content, message):
     (tmp_path / "torn.pth").write_bytes(content)
     with input_error(rf"torn\.pth {message}"):
         load_state_dict(tmp_path / "torn.pth")
@@ -77,12 +77,11 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_what_it_is(tmp_path, conte
 @pytest.mark.parametrize("legacy", [False, True])
 def test_state_dicts_are_read_whatever_else_a_file_of_torch_holds(tmp_path, legacy):
     tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
-    parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
     usual = [{key: tensors} for key in ("model", "state_dict", "model_state")]
     unusual = [{"net": tensors, "epoch": 3, "optimizer": optimizer}, {"saved": {"weights": tensors}, "loss": 0.1}]
     unusual.append({"ema": {"a": torch.ones(2)}, "model": tensors})
-    for content in (tensors, parallel, *usual, *unusual):
+    for content in (tensors, *usual, *unusual):
         torch.save(content, tmp_path / "file.pth", _use_new_zipfile_serialization=not legacy)
         state_dict = load_state_dict(tmp_path / "file.pth")
         assert list(state_dict) == list(tensors)

@@ -313,8 +313,8 @@ TYPES = "float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64".s
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_tensors_of_a_file_come_back_with_their_numbers_types_and_strides(path, zipped):
-    """On the CPU, whatever the default device."""
+def test_tensors_of_a_file_come_back_on_the_cpu_with_their_numbers_types_and_strides(path, zipped):
+    """Whatever the default device."""
     base = torch.arange(24.0).reshape(4, 6)
     tensors = {
         **{"view": base[1:3, ::2], "transposed": base.T, "empty": torch.zeros(0, 3), "scalar": torch.tensor(3.5)},
