@@ -67,7 +67,8 @@ def recipe_file(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])
-def test_broken_and_slow_packages_neither_change_a_command_nor_are_imported_by_it(words, site, recipe_file, tmp_path):
+def test_broken_and_slow_packages_that_a_command_does_not_use_have_no_effect_on_it(words, site, recipe_file, tmp_path):
+    """It prints the same, and does not import the slow modules."""
     words = words.replace("RECIPE", str(recipe_file))
     alone = run(words, tmp_path / "alone")
     beside = run(words, tmp_path / "beside", site)

@@ -75,7 +75,7 @@ def test_the_trait_that_changed_is_reported_as_drift_with_more_recordings_outsid
     assert row["outside"].interval[0] > row.value("expected")
 
 
-def test_a_shift_within_the_usual_range_is_noted_but_is_no_drift(drift_of, voices):
+def test_a_shift_of_the_level_within_the_usual_range_is_noted_but_is_no_drift(drift_of, voices):
     folder = voices(21, 40, lambda samples: 1.3 * samples)
     drift = drift_of(folder, alpha=0.05)
     (note,) = [note for note in drift.result.notes if note.startswith("level: ")]

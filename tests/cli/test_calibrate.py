@@ -118,7 +118,7 @@ def test_a_fusion_has_a_lower_eer_and_cllr_than_each_of_its_systems(folder, cali
         assert table["eval fused"][figure] < min(table["eval A.dev"][figure], table["eval B.dev"][figure])
 
 
-def test_a_saved_fusion_gives_each_trial_its_score_in_whatever_order_files_have_the_trials(folder, calibrate):
+def test_a_saved_fusion_gives_the_same_scores_if_a_file_has_its_trials_in_another_order(folder, calibrate):
     calibrate(FUSE)
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
@@ -155,7 +155,7 @@ def test_fewer_than_20_bonafide_trials_are_warned_of(folder, calibrate):
     assert "warning: there are only 19 bona fide trials" in warnings[1]
 
 
-def test_a_calibration_needs_a_score_file_of_each_of_its_systems(folder, calibrate, refused):
+def test_a_calibration_is_applied_only_to_as_many_score_files_as_it_has_systems(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     for words, message in (
         (
@@ -325,7 +325,7 @@ def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
     assert "complete already" in calibrate(TWO)[0]
 
 
-def test_recordings_that_are_added_later_are_in_the_next_calibration(class_folders, calibrate):
+def test_recordings_that_are_added_later_are_scored_by_the_next_calibration(class_folders, calibrate):
     calibrate(TWO)
     shutil.copy(class_folders / "real" / "r0.wav", class_folders / "real" / "r24.wav")
     calibrate(TWO)

@@ -84,7 +84,7 @@ def test_a_command_of_another_package_runs(output):
 
 
 @pytest.mark.usefixtures("other_package")
-def test_errors_in_commands_of_other_packages_have_status_2(output):
+def test_errors_in_commands_of_other_packages_have_status_2_and_a_reason(output):
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),
         ("hello you --times 0", "--times must be at least 1, not 0"),

@@ -102,14 +102,17 @@ def test_the_segments_of_an_rttm_file_follow_each_other_from_start_to_end_of_a_r
         assert ends[-1] == seconds
 
 
-def test_with_folders_as_outputs_each_recording_has_a_file_there(predict, tmp_path):
+def test_with_a_folder_for_rttm_each_recording_has_a_file_there(predict, tmp_path):
     predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
     rttm = read_rttm(tmp_path / "all.rttm")
-    labels = tmp_path / "labels"
     folder = tmp_path / "rttm"
-    predict("speech", "--rttm", folder, "--labels", "audacity", "--out", labels, status=1)
+    predict("speech", "--rttm", folder, status=1)
     assert {name: read_rttm(folder / f"{name}.rttm") for name in rttm} == {name: {name: rttm[name]} for name in rttm}
-    assert sorted(os.listdir(labels)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
+
+
+def test_with_a_folder_for_labels_those_of_recordings_of_the_same_name_are_numbered(predict, tmp_path):
+    predict("speech", "--labels", "audacity", "--out", tmp_path, status=1)
+    assert sorted(os.listdir(tmp_path)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
 
 def test_a_calibration_of_frames_gives_the_threshold_and_each_stretch_a_ratio_and_probability(
