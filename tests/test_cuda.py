@@ -106,7 +106,7 @@ def test_a_detector_in_half_precision_scores_with_hardly_any_ties(name, precisio
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["lps", "lfcc"])
 def test_autocast_does_not_change_spectra(name, precision):
-    """Neither silence nor full scale leaves the range of half precision."""
+    """Neither a sine of full scale nor near silence leaves the range of half precision."""
     x = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((16000,), 1e-5)])[None].cuda()
     frontend = create_frontend(name)
     with torch.autocast("cuda", precision):
@@ -272,7 +272,9 @@ def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
 
 @needs_cuda
 @pytest.mark.slow
-def test_a_compiled_detector_scores_alike_after_its_weights_have_moved(detector, recordings, tmp_path):
+def test_a_compiled_detector_has_the_scores_of_a_plain_one_also_after_its_weights_have_moved(
+    detector, recordings, tmp_path
+):
     """Its CUDA graph is forgotten, and recorded again."""
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}

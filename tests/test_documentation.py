@@ -232,7 +232,7 @@ def test_counts_of_parts_on_the_pages_are_those_of_the_registries():
     assert {"back-ends", "corpora", "recipes"} <= counted
 
 
-def test_the_command_of_the_readme_prints_what_is_shown(shared, tmp_path, monkeypatch, capsys):
+def test_the_command_predict_of_the_readme_prints_the_output_that_is_shown_there(shared, tmp_path, monkeypatch, capsys):
     from nes2net.cli.main import main
 
     [block] = blocks(REPOSITORY / "README.md", "console")

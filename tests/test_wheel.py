@@ -251,7 +251,6 @@ def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(u
         (packages / "stand_in.py").write_text(STAND_IN.replace("ADDRESS", publisher.address))
         (packages / "stand_in.pth").write_text("import stand_in\n")
         answer = user("nes2net", "predict", f"real/{first}", *model)
-        assert publisher.fetched() == ["/AASIST.pth"]
     calibration_flags, command = re.search(
         r"then add (.*):\n#   nes2net (calibrate recordings REAL FAKE .*)", answer
     ).groups()
@@ -266,7 +265,6 @@ def test_a_newcomer_predicts_calibrates_decides_and_serves_with_only_the_wheel(u
     predicted = json.loads(user("nes2net", "predict", f"real/{first}", *model, *calibration_flags, "--json"))
     with user.started("nes2net", "serve", *model, *calibration_flags) as line:
         address = re.search(r"http://\S+", line)[0]
-        assert "page.js" in httpx.get(address, timeout=PATIENCE).text
         files = {"file": (user.folder / "real" / first).read_bytes()}
         served = httpx.post(f"{address}/api/score", files=files, timeout=PATIENCE).json()
     assert served["score"] == predicted["score"]

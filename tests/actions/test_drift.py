@@ -106,6 +106,7 @@ def test_a_few_unfit_recordings_are_counted_by_remark_but_are_no_drift(drift_of,
 
 
 def test_the_share_of_recordings_that_are_not_decided_is_in_the_result(drift_of, folder_of_unfit):
+    """At least the five unfit ones of 65."""
     assert drift_of(folder_of_unfit).result.header["cannot_tell"] >= 5 / 65
 
 

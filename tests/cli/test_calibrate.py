@@ -111,7 +111,7 @@ def test_without_keys_of_the_evaluation_its_scores_are_calibrated_but_not_evalua
 FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
 
 
-def test_a_fusion_has_a_lower_eer_and_cllr_than_each_of_its_systems(folder, calibrate):
+def test_a_fusion_of_systems_with_independent_errors_has_a_lower_eer_and_cllr_than_each(folder, calibrate):
     printed, _ = calibrate(FUSE)
     table = figures_printed(printed)
     for figure in (0, 4):
@@ -168,7 +168,7 @@ def test_a_calibration_is_applied_only_to_as_many_score_files_as_it_has_systems(
     assert not (folder / "x.txt").exists()
 
 
-def test_a_file_that_is_read_is_refused_as_an_output(folder, calibrate, refused):
+def test_a_file_that_calibrate_reads_is_refused_as_its_output(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     for words, message in (
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),

@@ -44,11 +44,11 @@ def test_the_report_names_the_attacks_and_codecs_that_were_excluded(good, output
     assert "excluded by definition: attack A08, codec gsm" in out
 
 
-def test_an_output_over_an_input_is_refused(refused_flags):
+def test_a_file_that_evaluate_reads_is_refused_as_its_output(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
 
 
-def test_two_outputs_of_the_same_path_are_refused(refused_flags):
+def test_two_outputs_of_evaluate_with_the_same_path_are_refused(refused_flags):
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
 
 

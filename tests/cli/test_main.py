@@ -18,7 +18,7 @@ def test_a_command_line_without_a_command_is_refused(output):
     assert "the following arguments are required: COMMAND" in err
 
 
-def test_overrides_of_train_may_stand_between_options():
+def test_overrides_of_train_may_stand_before_and_after_options():
     device = "--device cpu"
     for before in (f"recipe.yaml {device} seed=7", f"{device} recipe.yaml seed=7", f"recipe.yaml seed=7 {device}"):
         for after in ("date=1", "-- date=1"):
@@ -29,7 +29,7 @@ def test_overrides_of_train_may_stand_between_options():
 KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: "
 
 
-def test_errors_of_a_command_line_are_one_line(workdir, refused):
+def test_errors_of_a_command_line_are_one_line_that_names_the_mistake(workdir, refused):
     for arguments, message in (
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),

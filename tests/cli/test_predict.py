@@ -326,7 +326,7 @@ for name in ("minutes.flac", "hour.flac"):
         ("--model frames.pth --judgement frames --threshold 0 --rttm a.rttm", "frames of 10 ms"),
     ],
 )
-def test_an_hour_takes_at_most_100_mb_more_memory_than_ten_minutes(speech_folder, flags, shown):
+def test_predict_takes_at_most_100_mb_more_memory_for_an_hour_than_for_ten_minutes(speech_folder, flags, shown):
     """Fifty minutes in float32 are 192 MB."""
     minute = 0.1 * np.random.default_rng(2).standard_normal(60 * 16000)
     for name, minutes in (("minutes.flac", 10), ("hour.flac", 60)):

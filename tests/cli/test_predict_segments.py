@@ -69,8 +69,7 @@ def test_the_table_shows_each_stretch_below_its_file(predict):
 
 
 def test_a_detector_that_was_not_trained_on_segments_needs_a_threshold(predict):
-    out, err = predict("speech/b.flac", status=2, model="untrained.pth")
-    assert not out
+    err = predict("speech/b.flac", status=2, model="untrained.pth").err
     assert "add a --threshold or a --calibration of frame scores" in err
 
 
@@ -110,7 +109,7 @@ def test_with_a_folder_for_rttm_each_recording_has_a_file_there(predict, tmp_pat
     assert {name: read_rttm(folder / f"{name}.rttm") for name in rttm} == {name: {name: rttm[name]} for name in rttm}
 
 
-def test_with_a_folder_for_labels_those_of_recordings_of_the_same_name_are_numbered(predict, tmp_path):
+def test_with_a_folder_for_labels_the_files_of_recordings_of_the_same_name_are_numbered(predict, tmp_path):
     predict("speech", "--labels", "audacity", "--out", tmp_path, status=1)
     assert sorted(os.listdir(tmp_path)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
