@@ -157,7 +157,7 @@ def test_too_few_recordings_for_alpha_are_warned_of_with_the_number_needed(drift
         assert warning.startswith(message)
 
 
-def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(voices, detector, tmp_path):
+def test_if_recordings_are_too_few_for_a_trait_the_result_is_too_few_to_tell_and_names_it(voices, detector, tmp_path):
     """Three recordings, all outside of the usual levels of a calibration of ten, cannot show drift of the level."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
     calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)

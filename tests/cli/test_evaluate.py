@@ -56,7 +56,7 @@ def test_a_threshold_of_segments_is_refused_for_scores_of_recordings(refused_fla
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
-def test_the_bootstrap_draws_trials_with_the_flag_draw(good, output):
+def test_with_the_flag_draw_trials_the_bootstrap_is_over_trials(good, output):
     assert "bootstrap over 240 trials, 5 draws" in output(f"{good} --draw trials").out
 
 

@@ -68,8 +68,7 @@ def close(score):
 
 
 def test_the_table_has_the_score_and_the_duration_of_each_file_in_order(predict, detector):
-    titles, *lines = table(predict("speech").out)
-    assert titles.split() == ["file", "score", "duration"]
+    _, *lines = table(predict("speech").out)
     for line, file, seconds in zip(lines, FILES, ("1.50", "0.50", "1.50"), strict=True):
         assert line.split()[:4] == [file, f"{detector.score(file):.4f}", seconds, "s"]
 
@@ -173,13 +172,17 @@ def test_an_unfit_recording_has_a_reason_in_place_of_its_ratio_probability_and_d
 
 
 @pytest.mark.parametrize("name", ["long.flac", "long.mp3"])  # of an MP3 file, only decoding tells the length
-def test_a_recording_longer_than_two_minutes_is_noted_and_scored_along_its_time(rows, detector, name):
-    (long,), err = rows(name, "--hop", "4")
-    assert f"{name} lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
+def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, detector, name):
+    (long,), _ = rows(name, "--hop", "4")
     track = detector.score_track(name, hop=4)
     assert long["score"] == close(track.score)
     facts = {"method": "track", "window": 64600 / 16000, "hop": 4.0, "windows": len(track)}
     assert long | facts == long
+
+
+def test_a_recording_longer_than_two_minutes_is_noted(rows):
+    _, err = rows("long.flac", "--hop", "4")
+    assert "long.flac lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
 
 
 def test_the_row_of_a_recording_longer_than_two_minutes_has_its_lowest_stretch(rows, detector):

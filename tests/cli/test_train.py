@@ -57,7 +57,7 @@ def test_the_log_has_the_command(logged):
 
 
 @pytest.mark.usefixtures("log")
-def test_the_commands_printed_after_training_run_and_print_those_that_come_next(trained, output):
+def test_each_command_printed_after_training_works_and_prints_those_that_come_after_it(trained, output):
     *_, title, average, score, evaluate = trained[1].splitlines()
     assert title == "next:"
     words = [shlex.split(line) for line in (average, score, evaluate)]
