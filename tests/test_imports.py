@@ -105,7 +105,7 @@ def test_public_names_are_listed_by_dir():
     assert {*nes2net.__all__} <= {*dir(nes2net)}
 
 
-def test_type_checkers_see_the_same_public_names():
+def test_the_names_that_are_imported_for_type_checkers_are_the_public_names():
     """Imports under TYPE_CHECKING, those of `__getattr__`, and `__all__` are the same names."""
     tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -30,12 +30,7 @@ FIT = "fit asvspoof2019_la A.dev.txt"
 @pytest.fixture
 def calibrate(output):
     """A function that runs the command; it must end with 0: standard output and standard error."""
-
-    def run(words):
-        out, err = output(f"calibrate {words}")
-        return out, err
-
-    return run
+    return lambda words: output(f"calibrate {words}")
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def test_a_recording_of_two_minutes_is_scored_in_one_piece(rows, detector, speec
     assert row["score"] == close(detector.score(path))
 
 
-def test_with_samples_full_a_longer_recording_is_scored_in_one_piece(rows, detector):
+def test_with_samples_full_a_recording_longer_than_two_minutes_is_scored_in_one_piece(rows, detector):
     (row,), _ = rows("long.flac", "--samples", "full")
     assert (row["method"], row["duration"]) == ("whole", 121)
     assert row["score"] == close(detector.score("long.flac"))
