@@ -62,8 +62,7 @@ def recipe_file(corpus, tmp_path):
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
     data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}
     values = {"name": "tiny", "date": "0101", "model": model, "data": data, "train": {"epochs": 1, "batch_size": 4}}
-    path = write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
-    return path
+    return write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
 
 
 @pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])

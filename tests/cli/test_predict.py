@@ -282,8 +282,7 @@ def test_a_recording_unlike_the_calibration_is_decided_only_with_abstain_0(
 
 
 def test_a_recording_like_the_calibration_is_decided(rows, calibrations):
-    flags = ["--calibration", calibrations / "population.json", "--abstain", "0.05"]
-    (row,), _ = rows("speech/a.wav", *flags)
+    (row,), _ = rows("speech/a.wav", "--calibration", calibrations / "population.json", "--abstain", "0.05")
     assert row["decision"] != CANNOT_TELL
 
 

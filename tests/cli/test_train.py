@@ -47,8 +47,8 @@ def logged(log):
 
 
 def test_the_log_has_the_lines_that_were_printed(trained, logged):
-    lines = trained[2].splitlines()
-    assert [line for line in logged if re.match(r"epoch \d of|bootstrap: ", line)] == [line[9:] for line in lines]
+    printed = [line[9:] for line in trained[2].splitlines()]
+    assert [line for line in logged if re.match(r"epoch \d of|bootstrap: ", line)] == printed
 
 
 def test_the_log_has_the_command(logged):
