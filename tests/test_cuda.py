@@ -72,7 +72,7 @@ def read(path):
 @pytest.mark.parametrize(
     ("device", "name"), [*(("cpu", n) for n in ON_CPU), *(pytest.param("cuda", n, marks=needs_cuda) for n in systems())]
 )
-def test_logits_and_gradients_equal_those_of_float64_on_the_cpu(name, device):
+def test_logits_and_gradients_in_float32_are_near_those_of_float64_on_the_cpu(name, device):
     exact = build(name).eval()
     detector = copy.deepcopy(exact).to(device)
     exact.double()
@@ -93,7 +93,7 @@ def test_logits_and_gradients_equal_those_of_float64_on_the_cpu(name, device):
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("how", ["weights", "autocast"])
 def test_a_detector_in_half_precision_scores_with_hardly_any_ties(name, precision, how):
-    """Its logits are in float32, and at least 20 of 24 scores differ."""
+    """Its logits are finite and in float32, and at least 20 of 24 scores differ."""
     detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
         logits = detector(fitting(detector, 24).cuda())
@@ -106,7 +106,7 @@ def test_a_detector_in_half_precision_scores_with_hardly_any_ties(name, precisio
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["lps", "lfcc"])
 def test_autocast_does_not_change_spectra(name, precision):
-    """Neither silence nor full scale leaves the range of half precision."""
+    """Neither a sine of full scale nor near silence leaves the range of half precision."""
     x = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((16000,), 1e-5)])[None].cuda()
     frontend = create_frontend(name)
     with torch.autocast("cuda", precision):
@@ -127,10 +127,10 @@ def test_autocast_does_not_change_spectra(name, precision):
         ),
     ],
 )  # on the CPU in float32: test_corpus.py
-def test_scores_of_a_corpus_are_about_those_of_float32_on_the_cpu(
+def test_scores_of_a_corpus_in_each_precision_are_near_those_of_float32_on_the_cpu(
     detector, recordings, tmp_path, device, dtype, num_samples
 ):
-    """No two of them tie; workers read the batches."""
+    """On the device, workers read the recordings in batches."""
     on_cpu = ScoringSettings(num_samples=num_samples, num_workers=0)
     judge_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", Scores(), settings=on_cpu)
     on_device = ScoringSettings(num_samples=num_samples, num_workers=2, batch_size=5)
@@ -140,7 +140,6 @@ def test_scores_of_a_corpus_are_about_those_of_float32_on_the_cpu(
     expected = read(tmp_path / "cpu.txt")
     scores = read(out)
     assert list(scores) == list(expected)
-    assert len(set(scores.values())) == len(scores)
     assert scores == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
 
 
@@ -256,7 +255,10 @@ def test_inputs_of_more_shapes_than_max_shapes_are_computed_without_a_graph():
 
 @needs_cuda
 def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
-    """In a process of its own: after a failed recording, PyTorch's allocator believes that one is under way."""
+    """With a warning, and in the default stream afterwards.
+
+    In a process of its own: after a failed recording, PyTorch's allocator believes that one is under way.
+    """
     code = (
         "import torch; from nes2net.lib.cuda_graph import Replayed\n"
         "replayed, x = Replayed(lambda x: x * x.sum().item()), torch.ones(2, device='cuda')\n"
@@ -270,7 +272,9 @@ def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
 
 @needs_cuda
 @pytest.mark.slow
-def test_a_compiled_detector_scores_alike_after_its_weights_have_moved(detector, recordings, tmp_path):
+def test_a_compiled_detector_has_the_scores_of_a_plain_one_also_after_its_weights_have_moved(
+    detector, recordings, tmp_path
+):
     """Its CUDA graph is forgotten, and recorded again."""
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}

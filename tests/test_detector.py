@@ -77,7 +77,7 @@ def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
     assert set(fitting) == next((alike for alike in ALIKE if name in alike), {name})
 
 
-def test_a_bare_state_dict_of_dataparallel_is_loaded_if_config_is_its_architecture(
+def test_a_state_dict_with_the_names_of_dataparallel_is_loaded_with_the_config_of_its_model(
     detector, small_model, waveform, tmp_path
 ):
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
@@ -129,14 +129,14 @@ def test_the_shapes_of_a_checkpoint_set_the_number_of_logits_and_the_pooling(sma
     assert again.score(waveform, 16000) == single.eval()(torch.from_numpy(waveform)[None]).item()
 
 
-def test_options_that_the_shapes_of_a_checkpoint_change_are_named(small_model, tmp_path, capsys):
+def test_an_option_that_the_shapes_of_a_checkpoint_change_is_named_on_standard_error(small_model, tmp_path, capsys):
     single = Detector.from_config({**small_model, "backend": {**small_model["backend"], "num_logits": 1}})
     torch.save(dict(single.state_dict()), tmp_path / "one.pth")
     load_detector(tmp_path / "one.pth", config=small_model)
     assert "backend.num_logits=1" in capsys.readouterr().err
 
 
-def test_an_option_behind_the_name_of_an_architecture_is_used(tmp_path):
+def test_weights_of_a_published_architecture_with_one_option_changed_load_with_that_option(tmp_path):
     aasist = Detector.from_config(read_architecture("AASIST,backend.num_logits=1"))
     torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")
     assert load_detector(tmp_path / "a.pth").backend.last_layer.out_features == 1
@@ -160,9 +160,13 @@ def test_the_score_of_two_logits_is_the_second(detector, waveform):
     assert detector.score(waveform, 16000) == pytest.approx(logits[0, 1].item(), abs=1e-6)
 
 
-def test_a_detector_in_train_mode_scores_in_eval_mode_and_stays_in_train_mode(detector, waveform):
+def test_a_detector_in_train_mode_gives_the_score_of_eval_mode(detector, waveform):
     score = detector.score(waveform, 16000)
     assert detector.train().score(waveform, 16000) == score
+
+
+def test_scoring_leaves_a_detector_in_train_mode(detector, waveform):
+    detector.train().score(waveform, 16000)
     assert detector.training
 
 
@@ -222,7 +226,7 @@ def test_a_precision_that_the_device_lacks_is_refused_before_the_file_is_read():
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
     ],
 )
-def test_a_configuration_with_an_unknown_name_is_refused(config, message):
+def test_a_configuration_with_an_unknown_name_is_refused_with_a_similar_known_name(config, message):
     with input_error(message):
         Detector.from_config(config)
 
@@ -267,22 +271,24 @@ def frame_detector(small_model):
     return Detector.from_config({**small_model, "backend": backend}).eval()
 
 
-def test_with_the_score_rule_difference_scores_of_segments_are_differences_of_their_logits(frame_detector):
-    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+@pytest.fixture
+def waveforms():
+    return torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+
+
+def test_with_the_score_rule_difference_scores_of_segments_are_differences_of_their_logits(frame_detector, waveforms):
     with torch.inference_mode():
         (logits,) = frame_detector.segment_logits(waveforms).values()
         scores = frame_detector.segment_scores(waveforms)
     assert torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
 
 
-def test_with_the_utterance_rule_min_the_score_of_a_recording_is_that_of_its_lowest_segment(frame_detector):
-    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+def test_with_the_utterance_rule_min_the_score_of_a_recording_is_that_of_its_lowest_segment(frame_detector, waveforms):
     with torch.inference_mode():
         assert_close(frame_detector.scores(waveforms), frame_detector.segment_scores(waveforms)[16.0].amin(1))
 
 
-def test_a_compiled_detector_has_the_same_scores_of_segments(frame_detector):
-    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+def test_a_compiled_detector_has_the_same_scores_of_segments(frame_detector, waveforms):
     with torch.inference_mode():
         expected = frame_detector.segment_scores(waveforms)
         frame_detector.compile(backend="eager")
@@ -340,19 +346,30 @@ def test_num_segments_gives_the_number_of_scores_of_segments(name):
         assert {ms: scores.shape[1] for ms, scores in segments.items()} == detector.num_segments(num_samples)
 
 
-@pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])
-def test_scores_of_segments_in_other_precisions_are_near_those_of_float32_without_ties(
-    frame_detector, tmp_path, precision, tolerance
-):
-    """They are float32 themselves, so that no two of them tie."""
-    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+@pytest.fixture
+def segment_scores_in(frame_detector, waveforms, tmp_path):
+    """A function that returns scores of segments by the detector of frames, loaded in a precision."""
     frame_detector.save(tmp_path / "d.pth")
-    loaded = Detector.from_pretrained(tmp_path / "d.pth", "cpu", precision)
-    with torch.inference_mode():
-        exact, reduced = (d.segment_scores(waveforms)[16.0] for d in (frame_detector, loaded))
-    assert reduced.dtype == torch.float32
-    assert len(set(reduced.flatten().tolist())) == reduced.numel()
-    assert (reduced - exact).abs().max() < tolerance * exact.abs().max()
+
+    def scores(precision):
+        loaded = Detector.from_pretrained(tmp_path / "d.pth", "cpu", precision)
+        with torch.inference_mode():
+            return loaded.segment_scores(waveforms)[16.0]
+
+    return scores
+
+
+@pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])
+def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(segment_scores_in, precision, tolerance):
+    exact = segment_scores_in("float32")
+    assert (segment_scores_in(precision) - exact).abs().max() < tolerance * exact.abs().max()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
+def test_scores_of_segments_in_other_precisions_are_float32_and_do_not_tie(segment_scores_in, precision):
+    scores = segment_scores_in(precision)
+    assert scores.dtype == torch.float32
+    assert len(set(scores.flatten().tolist())) == scores.numel()
 
 
 def test_a_missing_checkpoint_is_refused(tmp_path):

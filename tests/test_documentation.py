@@ -61,7 +61,7 @@ def commands():
                     yield page.name, words
 
 
-def test_links_of_the_pages_lead_somewhere():
+def test_local_links_of_the_pages_lead_to_files_and_headings_that_exist():
     broken = []
     for page in PAGES:
         for link in LINK.findall(text(page)):
@@ -232,7 +232,7 @@ def test_counts_of_parts_on_the_pages_are_those_of_the_registries():
     assert {"back-ends", "corpora", "recipes"} <= counted
 
 
-def test_the_command_of_the_readme_prints_what_is_shown(shared, tmp_path, monkeypatch, capsys):
+def test_the_command_predict_of_the_readme_prints_the_output_that_is_shown_there(shared, tmp_path, monkeypatch, capsys):
     from nes2net.cli.main import main
 
     [block] = blocks(REPOSITORY / "README.md", "console")
@@ -326,14 +326,14 @@ of_the_manual = pytest.mark.parametrize(
 
 @of_the_manual
 def test_at_most_4_percent_of_the_sentences_of_a_page_have_more_than_30_words(page):
-    """Or a single one."""
+    """A single one is always allowed."""
     long_sentences = [sentence for sentence in sentences(page) if len(sentence.split()) > 30]
     assert len(long_sentences) <= max(1, 0.04 * len(sentences(page))), long_sentences
 
 
 @of_the_manual
 def test_a_page_has_at_most_30_set_phrases_in_10000_words(page):
-    """Or a single one."""
+    """A single one is always allowed."""
     prose = " ".join(sentences(page))
     phrases = [prose[max(0, match.start() - 30) : match.end() + 30] for match in SET_PHRASES.finditer(prose)]
     assert len(phrases) <= max(1, 0.003 * len(prose.split())), phrases

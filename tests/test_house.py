@@ -190,6 +190,7 @@ def test_there_are_at_most_80_pairs_of_a_package_and_one_that_it_imports():
 
 
 def test_every_module_that_a_registry_names_is_found_in_the_text_of_the_registry():
+    """Where the test of packages that import others looks for it."""
     for registry in REGISTRIES.values():
         for name in registry.names(installed=False):
             module = registry.target(name).partition(":")[0].removeprefix("nes2net.")
@@ -233,7 +234,7 @@ def imports_inside(path):
     return inside
 
 
-def test_an_import_inside_a_function_says_why():
+def test_an_import_inside_a_function_has_a_comment_with_its_reason():
     """A module of a command need not: it imports what it runs when it runs."""
     silent = []
     for path in MODULES:

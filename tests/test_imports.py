@@ -81,7 +81,7 @@ def test_scoring_with_aasist_imports_no_heavy_library_that_it_does_not_need(tmp_
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 
 
-def test_importing_onnxruntime_makes_no_file_in_the_home_folder(tmp_path):
+def test_importing_onnxruntime_through_nes2net_makes_no_file_in_the_home_folder(tmp_path):
     """It would write an identity of this machine."""
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     environment = {name: value for name, value in os.environ.items() if name not in nes2net.NO_REPORTS}
@@ -96,13 +96,16 @@ def test_importing_nes2net_does_not_override_ray_usage_stats_enabled():
     assert python("-c", code, RAY_USAGE_STATS_ENABLED="1") == "1\n"
 
 
-def test_public_names_can_be_imported_from_the_package_and_are_listed_by_dir():
+def test_public_names_can_be_imported_from_the_package():
     for name in nes2net.__all__:
         assert getattr(nes2net, name) is not None
+
+
+def test_public_names_are_listed_by_dir():
     assert {*nes2net.__all__} <= {*dir(nes2net)}
 
 
-def test_type_checkers_see_the_same_public_names():
+def test_the_names_that_are_imported_for_type_checkers_are_the_public_names():
     """Imports under TYPE_CHECKING, those of `__getattr__`, and `__all__` are the same names."""
     tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -62,12 +62,12 @@ def recipe_file(corpus, tmp_path):
     model = {"frontend": SPECTRUM, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
     data = {"corpus": "asvspoof2019_la", "root": str(corpus), "num_samples": 4000, "num_workers": 0}
     values = {"name": "tiny", "date": "0101", "model": model, "data": data, "train": {"epochs": 1, "batch_size": 4}}
-    path = write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
-    return path
+    return write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
 
 
 @pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])
-def test_broken_and_slow_packages_neither_change_a_command_nor_are_imported_by_it(words, site, recipe_file, tmp_path):
+def test_broken_and_slow_packages_that_a_command_does_not_use_have_no_effect_on_it(words, site, recipe_file, tmp_path):
+    """It prints the same, and does not import the slow modules."""
     words = words.replace("RECIPE", str(recipe_file))
     alone = run(words, tmp_path / "alone")
     beside = run(words, tmp_path / "beside", site)

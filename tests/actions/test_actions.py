@@ -86,8 +86,7 @@ RULED = "{name: frames, resolution_ms: 20, hysteresis: 0, min_duration: 0.5}"
 @pytest.mark.usefixtures("files")
 def test_predict_returns_the_rows_that_the_command_prints(detector, tmp_path, capsys, options, flags):
     rows = [answer.to_row() for answer in predict(detector, [tmp_path], **options).rows]
-    words = ["predict", str(tmp_path), "--model", f"{tmp_path}/model.pth", "--device", "cpu", "--json", *flags]
-    main(words)
+    main(["predict", str(tmp_path), "--model", f"{tmp_path}/model.pth", "--device", "cpu", "--json", *flags])
     assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 

@@ -75,7 +75,7 @@ def test_the_trait_that_changed_is_reported_as_drift_with_more_recordings_outsid
     assert row["outside"].interval[0] > row.value("expected")
 
 
-def test_a_shift_within_the_usual_range_is_noted_but_is_no_drift(drift_of, voices):
+def test_a_shift_of_the_level_within_the_usual_range_is_noted_but_is_no_drift(drift_of, voices):
     folder = voices(21, 40, lambda samples: 1.3 * samples)
     drift = drift_of(folder, alpha=0.05)
     (note,) = [note for note in drift.result.notes if note.startswith("level: ")]
@@ -106,6 +106,7 @@ def test_a_few_unfit_recordings_are_counted_by_remark_but_are_no_drift(drift_of,
 
 
 def test_the_share_of_recordings_that_are_not_decided_is_in_the_result(drift_of, folder_of_unfit):
+    """At least the five unfit ones of 65."""
     assert drift_of(folder_of_unfit).result.header["cannot_tell"] >= 5 / 65
 
 
@@ -156,7 +157,7 @@ def test_too_few_recordings_for_alpha_are_warned_of_with_the_number_needed(drift
         assert warning.startswith(message)
 
 
-def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(voices, detector, tmp_path):
+def test_if_recordings_are_too_few_for_a_trait_the_result_is_too_few_to_tell_and_names_it(voices, detector, tmp_path):
     """Three recordings, all outside of the usual levels of a calibration of ten, cannot show drift of the level."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
     calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)

@@ -82,7 +82,7 @@ def check_same(tree, expected, where: str):
         assert tree == expected, where
 
 
-def test_the_arrays_in_tests_golden_equal_those_of_the_reference_folder(reference):
+def test_the_numbers_in_tests_golden_equal_those_of_the_reference_folder(reference):
     for name, tree in trees(reference):
         check_same(golden.read(name), tree, name)
 

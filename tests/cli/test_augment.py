@@ -31,6 +31,7 @@ def written(folder):
 
 
 def test_augment_writes_the_waveform_that_training_has_with_the_same_effects(trials, tmp_path, output):
+    """At 16 kHz, in 32-bit floating-point numbers."""
     musan = str(noise_folders.make_musan(tmp_path))
     rir = str(noise_folders.make_rirs(tmp_path))
     noise = NoiseAugmentation(musan, rir)

@@ -19,11 +19,9 @@ def folder(tmp_path):
     return folder
 
 
-def test_average_without_a_choice_lists_the_choices_and_averages_nothing(folder, command):
-    """Each is a column of a table that stars its epochs, and a command. The status is 2."""
-    before = sorted(folder.iterdir())
-    status, out, err = command(["average", folder])
-    lines = out.splitlines()
+def test_average_without_a_choice_lists_the_choices(folder, command):
+    """Each is a column of a table that stars its epochs, and a command."""
+    lines = command(["average", folder])[1].splitlines()
     (head,) = (number for number, line in enumerate(lines) if line.split()[:1] == ["epoch"])
     names = ["best 5", "last 5", "best 3", "last 3"]
     ends = [lines[head].index(name) + len(name) - 1 for name in names]
@@ -32,6 +30,11 @@ def test_average_without_a_choice_lists_the_choices_and_averages_nothing(folder,
     assert starred == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
     commands = [shlex.split(line) for line in lines[head + 8 :]]
     assert commands == [["nes2net", "average", str(folder), *f"--{name}".split()] for name in names]
+
+
+def test_average_without_a_choice_averages_nothing_and_has_status_2(folder, command):
+    before = sorted(folder.iterdir())
+    status, _, err = command(["average", folder])
     assert status == 2
     assert "nothing was averaged" in err
     assert sorted(folder.iterdir()) == before

@@ -30,12 +30,7 @@ FIT = "fit asvspoof2019_la A.dev.txt"
 @pytest.fixture
 def calibrate(output):
     """A function that runs the command; it must end with 0: standard output and standard error."""
-
-    def run(words):
-        out, err = output(f"calibrate {words}")
-        return out, err
-
-    return run
+    return lambda words: output(f"calibrate {words}")
 
 
 @pytest.fixture
@@ -111,14 +106,14 @@ def test_without_keys_of_the_evaluation_its_scores_are_calibrated_but_not_evalua
 FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
 
 
-def test_a_fusion_has_a_lower_eer_and_cllr_than_each_of_its_systems(folder, calibrate):
+def test_a_fusion_of_systems_with_independent_errors_has_a_lower_eer_and_cllr_than_each(folder, calibrate):
     printed, _ = calibrate(FUSE)
     table = figures_printed(printed)
     for figure in (0, 4):
         assert table["eval fused"][figure] < min(table["eval A.dev"][figure], table["eval B.dev"][figure])
 
 
-def test_a_saved_fusion_gives_each_trial_its_score_in_whatever_order_files_have_the_trials(folder, calibrate):
+def test_a_saved_fusion_gives_the_same_scores_if_a_file_has_its_trials_in_another_order(folder, calibrate):
     calibrate(FUSE)
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
@@ -155,7 +150,7 @@ def test_fewer_than_20_bonafide_trials_are_warned_of(folder, calibrate):
     assert "warning: there are only 19 bona fide trials" in warnings[1]
 
 
-def test_a_calibration_needs_a_score_file_of_each_of_its_systems(folder, calibrate, refused):
+def test_a_calibration_is_applied_only_to_as_many_score_files_as_it_has_systems(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     for words, message in (
         (
@@ -168,7 +163,7 @@ def test_a_calibration_needs_a_score_file_of_each_of_its_systems(folder, calibra
     assert not (folder / "x.txt").exists()
 
 
-def test_a_file_that_is_read_is_refused_as_an_output(folder, calibrate, refused):
+def test_a_file_that_calibrate_reads_is_refused_as_its_output(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
     for words, message in (
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
@@ -325,7 +320,7 @@ def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
     assert "complete already" in calibrate(TWO)[0]
 
 
-def test_recordings_that_are_added_later_are_in_the_next_calibration(class_folders, calibrate):
+def test_recordings_that_are_added_later_are_scored_by_the_next_calibration(class_folders, calibrate):
     calibrate(TWO)
     shutil.copy(class_folders / "real" / "r0.wav", class_folders / "real" / "r24.wav")
     calibrate(TWO)

@@ -49,7 +49,7 @@ def test_embed_writes_embeddings_labels_and_a_record_of_the_part_of_a_corpus(
 FRONTEND = ("--frontend", "{name: lps, n_fft: 128, num_bins: 20}", "--samples", 8000)
 
 
-def test_a_front_end_without_a_detector_embeds_the_files_of_a_folder(corpus, tmp_path, embed):
+def test_a_front_end_without_a_detector_gives_an_embedding_for_each_file_of_a_folder(corpus, tmp_path, embed):
     out = tmp_path / "files.npy"
     embed("--files", corpus / "ASVspoof2019_LA_dev" / "flac", *FRONTEND, "--out", out)
     assert np.load(out).shape == (12, 20)

@@ -44,11 +44,11 @@ def test_the_report_names_the_attacks_and_codecs_that_were_excluded(good, output
     assert "excluded by definition: attack A08, codec gsm" in out
 
 
-def test_an_output_over_an_input_is_refused(refused_flags):
+def test_a_file_that_evaluate_reads_is_refused_as_its_output(refused_flags):
     refused_flags("--json good.txt", "is one of the files that are read")
 
 
-def test_two_outputs_of_the_same_path_are_refused(refused_flags):
+def test_two_outputs_of_evaluate_with_the_same_path_are_refused(refused_flags):
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
 
 
@@ -56,7 +56,7 @@ def test_a_threshold_of_segments_is_refused_for_scores_of_recordings(refused_fla
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
-def test_the_bootstrap_draws_trials_with_the_flag_draw(good, output):
+def test_with_the_flag_draw_trials_the_bootstrap_is_over_trials(good, output):
     assert "bootstrap over 240 trials, 5 draws" in output(f"{good} --draw trials").out
 
 

@@ -43,8 +43,7 @@ def test_control_characters_of_names_in_a_checkpoint_are_escaped(recipe, recordi
     detector = Detector.from_config(SMALL)
     detector.provenance = Provenance.read({"recipe": recipe})
     detector.save(tmp_path / "d.pth")
-    out = output(["predict", recording, "--model", tmp_path / "d.pth"]).out
-    check_lines(out)
+    check_lines(output(["predict", recording, "--model", tmp_path / "d.pth"]).out)
 
 
 def calibration_of(detector):
@@ -71,8 +70,7 @@ def test_control_characters_of_names_in_a_calibration_are_escaped(words, workdir
     detector.save("d.pth")
     write_json(workdir / "c.json", calibration_of(detector))
     write(workdir / "scores.txt", "a 1.5\nb -0.5\n")
-    out = output(words).out
-    check_lines(out)
+    check_lines(output(words).out)
 
 
 UNPRINTABLE = ["A\tB", "A\nB", "A\x1b[2J"]

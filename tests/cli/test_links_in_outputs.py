@@ -200,7 +200,7 @@ def cases() -> list:
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes are those of POSIX systems")
 @pytest.mark.parametrize("name, kind", cases())
 def test_nothing_is_written_through_a_link_or_a_pipe(name, kind, work, command, output, tmp_path_factory):
-    """Except for files that the user names for a command of FOLLOWING."""
+    """Except for files that the user names for `evaluate`, `calibrate` or `report`."""
     pytest.importorskip(LIBRARIES.get(name, "nes2net"))
     words = COMMANDS[name]
     Path("made").mkdir()

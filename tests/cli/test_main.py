@@ -18,7 +18,7 @@ def test_a_command_line_without_a_command_is_refused(output):
     assert "the following arguments are required: COMMAND" in err
 
 
-def test_overrides_of_train_may_stand_between_options():
+def test_overrides_of_train_may_stand_before_and_after_options():
     device = "--device cpu"
     for before in (f"recipe.yaml {device} seed=7", f"{device} recipe.yaml seed=7", f"recipe.yaml seed=7 {device}"):
         for after in ("date=1", "-- date=1"):
@@ -29,7 +29,7 @@ def test_overrides_of_train_may_stand_between_options():
 KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: "
 
 
-def test_errors_of_a_command_line_are_one_line(workdir, refused):
+def test_errors_of_a_command_line_are_one_line_that_names_the_mistake(workdir, refused):
     for arguments, message in (
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),
@@ -84,7 +84,7 @@ def test_a_command_of_another_package_runs(output):
 
 
 @pytest.mark.usefixtures("other_package")
-def test_errors_in_commands_of_other_packages_have_status_2(output):
+def test_errors_in_commands_of_other_packages_have_status_2_and_a_reason(output):
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),
         ("hello you --times 0", "--times must be at least 1, not 0"),

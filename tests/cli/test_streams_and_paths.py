@@ -58,8 +58,8 @@ def test_an_error_of_the_operating_system_has_status_2_and_a_message_that_names_
         os.mkdir("file/below")
 
     assert run(command, build_parser(), EVALUATE) == WRONG_INPUT
-    error = capsys.readouterr().err
-    assert "'file/below' cannot be read or written: Not a directory; name another path" in error
+    message = "'file/below' cannot be read or written: Not a directory; name another path"
+    assert message in capsys.readouterr().err
 
 
 def test_an_empty_folder_that_another_program_makes_is_not_removed(scored):

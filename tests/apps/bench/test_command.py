@@ -25,5 +25,4 @@ def test_bench_prints_a_row_of_figures_for_every_stage(words, dtype, workdir, ou
         stages.append(stage)
         numbers = [float(re.sub("[,%]", "", figure)) for figure in figures if figure != "–"]
         assert numbers
-        assert min(numbers) >= 0
     assert stages == [*STAGES, f"matrix product, {dtype}"]

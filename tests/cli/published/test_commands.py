@@ -93,7 +93,6 @@ def test_every_command_of_the_published_readme_runs_and_prints_the_published_lin
     assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["min_tDCF", "eer"]
     out = script("python evaluate_2021_DF.py DF.txt DB/keys eval").out
     assert out.startswith("eer: ")
-    assert out.endswith("\n\n")
 
     for number in (56, 60, 62, 76, 95):
         shutil.copy(model, run_folder / f"epoch_{number}.pth")
@@ -110,11 +109,18 @@ def test_every_command_of_the_published_readme_runs_and_prints_the_published_lin
     assert_lines(out, *built, f"Model loaded : {model}", STARTED, f"time cost: {VALUE} hrs")
     out = script("python Cal_EER_in_the_wild.py --path wild.txt --labels_file DB/release_in_the_wild/meta.csv").out
     assert out.startswith("EER: ")
-    assert 0 <= float(out.split()[1]) <= 1
 
     file = "DB/release_in_the_wild/3.wav"
-    for mode, num_samples in (("", None), ("--test_mode 4s", 64000), ("--test_mode full", None)):
+    for mode in ("", "--test_mode 4s", "--test_mode full"):
         out = script(DEMO.format(model=model, file=file, mode=mode)).out
         assert_lines(out, device, f"Model loaded : {model}", f"score: -?{VALUE}")
-        score = detector.score(folder / file, num_samples=num_samples)
-        assert float(out.split()[-1]) == pytest.approx(score, abs=1e-5)
+
+
+@pytest.mark.parametrize("mode, num_samples", [("", None), ("--test_mode 4s", 64000), ("--test_mode full", None)])
+def test_easy_inference_demo_prints_the_score_of_the_whole_recording_or_of_64000_samples(
+    mode, num_samples, detector, corpus, workdir, script
+):
+    detector.save("d.pth")
+    file = corpus / "release_in_the_wild" / "3.wav"
+    out = script(DEMO.format(model="d.pth", file=file, mode=mode)).out
+    assert float(out.split()[-1]) == pytest.approx(detector.score(file, num_samples=num_samples), abs=1e-5)

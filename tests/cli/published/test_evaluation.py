@@ -77,7 +77,7 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
     ],
 )
 def test_scores_that_do_not_fit_the_key_are_refused(g200, script, change, expected, message):
-    """With status 2; with the published line and status 1 if there are fewer than trials."""
+    """With status 2, or, if there are fewer scores than trials, with status 1 and the published line."""
     write(g200.folder / "edited.txt", change((g200.folder / "scores_LA.txt").read_text().splitlines()))
     status, expected_output = expected
     stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval", status)

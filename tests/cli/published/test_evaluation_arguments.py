@@ -24,7 +24,7 @@ def test_a_label_in_place_of_the_score_is_refused(g200, script):
 
 @pytest.mark.parametrize("program", ["evaluate_2021_LA.py", "evaluate_2021_DF.py"])
 @pytest.mark.parametrize("arguments", ["", "scores.txt", "scores.txt keys", "scores.txt keys eval more", "--unknown"])
-def test_without_three_arguments_an_evaluation_script_prints_its_usage_and_a_line_of_error(script, program, arguments):
+def test_without_exactly_three_arguments_an_evaluation_script_prints_usage_and_one_error(script, program, arguments):
     stdout, stderr = script(f"python {program} {arguments}", status=1)
     lines = stdout.splitlines()
     assert lines[0] == INSTRUCTION

@@ -38,11 +38,16 @@ def test_the_lines_of_an_epoch_have_its_losses_and_the_best_epoch_of_each_valida
     )
 
 
-def test_an_epoch_without_validation_is_neither_printed_nor_the_best_one(capsys):
-    first = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
-    TrainingLines().epoch_ended([first])
+WITHOUT_VALIDATION = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
+
+
+def test_an_epoch_without_validation_is_not_printed(capsys):
+    TrainingLines().epoch_ended([WITHOUT_VALIDATION])
     assert capsys.readouterr().out == ""
-    TrainingLines().epoch_ended([first, row(2, 0.5, 0.5, 0.5)])
+
+
+def test_an_epoch_without_validation_is_not_the_best_one(capsys):
+    TrainingLines().epoch_ended([WITHOUT_VALIDATION, row(2, 0.5, 0.5, 0.5)])
     assert "Best loss w/ aug: E2/0.500000, Best loss wo aug: E2/0.50000" in capsys.readouterr().out
 
 
@@ -110,7 +115,7 @@ def epochs(spectral_detector):
 AVERAGE = "--num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
 
 
-def test_without_eval_the_average_is_trained_on(main, epochs):
+def test_without_eval_training_starts_from_the_average(main, epochs):
     """As the published program does: it averages, loads the average, and trains."""
     start = "--set data.num_samples=8000 train.keep=all --num_epochs 1 --batch_size 6 --algo 0 --lr 1e-30"
     lines, _ = main(f"{BASE} {start} {AVERAGE} --eval_output s.txt")

@@ -40,7 +40,6 @@ def test_published_flags_become_settings_of_the_recipe():
     options = {"nes_ratio": [4, 8], "dilation": 2, "pool": "astp", "se_ratio": 8, "num_logits": 2}
     assert full.model["backend"] == {"name": "nes2net_x", **options}
     assert full.model["frontend"] == {"name": "wav2vec2"}
-    assert full.ssl_checkpoint == "xlsr2_300m.pt"
 
 
 def test_the_flag_ssl_config_small_chooses_a_front_end_without_a_file_of_pre_training():

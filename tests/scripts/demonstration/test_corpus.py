@@ -133,10 +133,18 @@ def test_the_clips_of_a_part_have_different_names(planned):
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
 
 
-def test_no_recording_is_in_two_parts_or_in_a_part_and_the_enrolment_for_evaluation(split):
-    keys = [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
-    enrolled = {r.key for r in split.enrolment if r.role == "eval"}
+@pytest.fixture(scope="module")
+def keys(split):
+    """The key of each recording of each part."""
+    return [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
+
+
+def test_no_recording_is_in_two_parts(keys):
     assert len(keys) == len(set(keys))
+
+
+def test_no_recording_of_a_part_is_in_the_enrolment_for_evaluation(split, keys):
+    enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert not enrolled & set(keys)
 
 
