@@ -41,15 +41,11 @@ def test_the_checkpoint_of_an_adapted_run_holds_no_weight_of_the_front_end_but_t
     assert {name for name in saved if name.startswith("ssl_model.")} == lora
 
 
-def test_an_adapted_run_trains_only_the_adapter_and_the_back_end(detector, adapted):
+def test_an_adapted_run_trains_only_the_adapter_and_the_back_end(adapted):
     trained = Detector.from_pretrained(adapted / "epoch_1.pth", "cpu")
     tensors = trained.state_dict()
     lora = {name for name in tensors if "lora_" in name}
     assert all(tensors[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
-    weights = detector.state_dict()
-    for name, tensor in tensors.items():
-        if name.startswith("ssl_model.") and name not in lora:
-            assert torch.equal(tensor, weights[name]), name
     count = sum(tensors[name].numel() for name in lora) + sum(p.numel() for p in trained.backend.parameters())
     moments = state_of(adapted)["optimizer"]["state"].values()
     assert sum(moment["exp_avg"].numel() for moment in moments) == count

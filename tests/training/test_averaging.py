@@ -73,7 +73,7 @@ def test_averages_that_a_run_cannot_have_are_refused(tmp_path, options, message)
 
 
 def test_an_average_of_checkpoints_that_have_changed_is_replaced(tmp_path):
-    """Here they are older than the average, as a copy that keeps its time may be."""
+    """Here the changed one is older than the average, as a copy that keeps its time may be."""
     save(tmp_path, 1, 2)
     target = average_run(tmp_path, [1, 2]).path
     save_state_dict({"w": torch.tensor([4.0])}, tmp_path / "epoch_2.pth")

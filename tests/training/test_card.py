@@ -56,7 +56,7 @@ def test_the_card_of_a_run_states_the_terms_of_its_training_data(recipe):
     assert terms in text
 
 
-def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_open(recipe):
+def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_not_stated(recipe):
     text = (train(recipe(train={"epochs": 1})) / "README.md").read_text()
     assert "licence of these weights is not stated" in text
 

@@ -79,7 +79,7 @@ def heard(dataset, workers):
     return inputs_of(training_loader(dataset, EpochBatches(len(dataset), 4, dataset.seed, True), workers, False))
 
 
-def test_an_utterance_is_augmented_alike_whatever_the_workers_and_the_order(trials, folders):
+def test_an_utterance_is_augmented_alike_whatever_the_workers(trials, folders):
     conditions = conditions_of(("babble:5", "mp3:16"), trials, folders)
     effects = [NoiseAugmentation(**folders, probability=0.8), RawBoost(5), conditions]
     dataset = TrainingSet(Examples(trials), 4000, effects, seed=3, crop="random")
@@ -87,9 +87,6 @@ def test_an_utterance_is_augmented_alike_whatever_the_workers_and_the_order(tria
     helped = heard(dataset, 2)
     assert len(alone) == len(trials) // 4
     assert all(torch.equal(a, b) for a, b in zip(alone, helped))
-    backwards = [dataset[1, index].waveform for index in reversed(range(len(trials)))][::-1]
-    rows = {tuple(row[:50].tolist()) for batch in alone for row in batch}
-    assert rows <= {tuple(waveform[:50].tolist()) for waveform in backwards}
 
 
 def first_example(trials, *effects):

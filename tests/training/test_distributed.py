@@ -60,8 +60,10 @@ def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
         ([[0.0]], [0], signal.SIGTERM, False, 2, ([], [0], 0, 0, signal.SIGTERM, False, 2)),
     ],
 )
-def test_one_process_plans_its_steps_without_a_process_group(monkeypatch, weights, counts, requested, save, lost, plan):
-    """Without parts that have no utterances; with sums over the others, and with signal, save and lost files as given."""
+def test_one_process_plans_a_step_of_the_parts_that_have_utterances(
+    monkeypatch, weights, counts, requested, save, lost, plan
+):
+    """With the sums of their weights and counts, and without a process group; signal, save and lost files are as given."""
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert not dist.is_initialized()

@@ -62,7 +62,7 @@ def test_a_last_batch_of_fewer_utterances_than_processes_is_refused():
         EpochBatches(21, 10, 1, True, share, drop_last=False)
 
 
-def test_one_incomplete_batch_has_the_pieces_that_are_otherwise_dropped():
+def test_each_piece_comes_once_in_an_epoch_with_an_incomplete_last_batch():
     steps = indices_of(EpochBatches(30, 4, 3, True, lengths=list(range(100, 130)), drop_last=False))
     assert [len(step) for step in steps] == [4] * 7 + [2]
     assert sorted(chain.from_iterable(steps)) == list(range(30))

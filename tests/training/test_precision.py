@@ -126,7 +126,7 @@ def frontend_weights(recipe, model_with_dropout):
 
 
 def test_a_frozen_front_end_keeps_its_weights(frontend_weights):
-    """Bit for bit, without weight decay."""
+    """Bit for bit, although the recipe has weight decay."""
     start, first, second = frontend_weights(freeze_frontend=True)
     assert same(first, start)
     assert same(second, start)

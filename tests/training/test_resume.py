@@ -394,6 +394,14 @@ def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, uninterrupted, cha
     assert_same_run(train(torn), uninterrupted(train=changes))
 
 
+def test_a_resumed_run_removes_the_temporary_file_of_a_save_that_was_killed(recipe):
+    values = recipe()
+    leftover = stop(values, 1, 0) / ".resume.pt.12ab.tmp"
+    leftover.touch()
+    train(values)
+    assert not leftover.exists()
+
+
 def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

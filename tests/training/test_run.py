@@ -180,7 +180,7 @@ def test_a_run_starts_from_the_weights_and_options_of_the_checkpoint_init_from(r
             assert_near(trained[key], start[key], 1e-29)
 
 
-def test_estimating_batch_statistics_of_an_average_on_two_batches_changes_nothing_else(recipe):
+def test_estimating_batch_statistics_of_an_average_on_two_batches_changes_only_these(recipe):
     """Here of pieces, as in the training of the run."""
     data = {"crop": "pieces", "min_piece": 2000}
     folder = train(recipe(train={"epochs": 1}, data=data))

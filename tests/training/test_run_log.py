@@ -53,7 +53,7 @@ def test_the_log_of_a_run_that_failed_ends_with_its_error(first):
 
 
 def test_a_resumed_run_appends_to_the_log_of_its_first_part(values, first):
-    """It begins with the same line."""
+    """The second part begins with the same line as the first."""
     train(values)
     lines = without_times(folder_of(values) / LOG_FILE)
     assert lines[: len(first)] == first

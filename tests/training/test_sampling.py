@@ -105,9 +105,8 @@ def test_lengths_of_dynamic_crops_are_the_same_after_resuming():
 
 def test_lengths_of_dynamic_crops_differ_between_epochs():
     batches = EpochBatches(900, 3, 3, True, **CHUNKS)
-    steps = numbered(batches)
-    of_second_epoch = numbered(batches, 2)
-    assert [step[0][1] for step in of_second_epoch] != [step[0][1] for step in steps]
+    lengths, other_lengths = ([step[0][1] for step in numbered(batches, number)] for number in (1, 2))
+    assert lengths != other_lengths
 
 
 LENGTHS = np.random.default_rng(0).integers(8000, 64000, 107)

@@ -87,7 +87,7 @@ def test_an_epoch_is_improved_by_the_rate_without_augmentation_that_select_on_na
 
 @pytest.mark.parametrize("ties, best", [("last", 4), ("first", 2)])
 def test_the_best_of_equal_epochs_is_the_first_or_the_last_as_the_recipe_says(tmp_path, ties, best):
-    """The kept, the described, and the one that is found after training."""
+    """The best that is kept, that the card of the run describes, and that is found after training."""
     selection = make(tmp_path, algo=0, train={"keep": "best"}, validation={"ties": ties})
     improved_epochs(selection, pairs_of("0 5, 0 4, 0 6, 0 4"))
     assert selection.kept_epochs() == {best}
@@ -97,7 +97,10 @@ def test_the_best_of_equal_epochs_is_the_first_or_the_last_as_the_recipe_says(tm
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [2, 3, 4]), ("first", [1, 2, 3])])
-def test_an_offered_average_of_equal_epochs_has_the_first_or_the_last_as_the_recipe_says(tmp_path, ties, expected):
+def test_an_average_of_three_of_four_equal_epochs_has_the_first_or_the_last_as_the_recipe_says(
+    tmp_path, ties, expected
+):
+    """It is one of those that are offered after training."""
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 4)
     write_run(selection, f"validation: {{ties: {ties}}}")
@@ -169,14 +172,6 @@ def test_a_run_ends_when_its_patience_is_over(recipe):
     minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]
     assert len(minima) < 12
     assert min(minima[-2:]) >= min(minima[:-2])
-
-
-def test_a_run_keeps_the_last_and_the_best_epochs_by_the_measure_that_selects(recipe):
-    folder = train(recipe(train={"epochs": 5, "keep": "last,3"}, validation={"select_on": "min_dcf"}), "cpu")
-    minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]
-    lowest = best_epochs(folder, 3, "val_min_dcf_wo_aug")
-    assert sorted(minima)[:3] == sorted(minima[epoch - 1] for epoch in lowest)
-    assert saved_epochs(folder) == sorted({*lowest, len(minima)})
 
 
 def rates_of_corpora(la, wild):

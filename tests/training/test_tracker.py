@@ -39,7 +39,7 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_killed_in_mlflow_and_finished_after_it_was_resumed(recipe, mlflow):
+def test_mlflow_lists_an_interrupted_run_as_killed_and_after_it_was_resumed_as_finished(recipe, mlflow):
     _, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
     assert client.get_run(id).info.status == "KILLED"

@@ -267,7 +267,7 @@ def overrides(recipe, root, tmp_path):
         size = size.replace(CONVOLUTIONS, CONVOLUTIONS_OF_20_MS) if recipe.segments.resolutions else size
         normalize = json.dumps(frontend.get("normalize", False))
         changes += [f"model.frontend={{name: {kind}, normalize: {normalize}, {size}}}", "ssl_checkpoint=null"]
-        if recipe.data.num_samples is not None and recipe.data.crop != "pieces":
+        if recipe.data.crop != "pieces":
             changes.append("data.num_samples=8000")
     if backend["name"] in SMALL_BACKEND:
         changes.append(f"model.backend{SMALL_BACKEND[backend['name']]}")
@@ -292,7 +292,7 @@ def overrides(recipe, root, tmp_path):
 
 #: Of each kind of recipe, one that is trained; the slow ones take seconds. The others differ in the back-end or the
 #: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net trains in
-#: tests/training/test_resume.py.
+#: tests/training/test_resume.py, logistic regression in tests/training/test_logistic.py.
 TRAINED = ["asvspoof2019_ensemble", "asvspoof2019_nes2net_x", "partialspoof_nes2net_x_segments"]
 TRAINED += slow(
     *("asvspoof2019_aasist2_large_margin", "asvspoof2019_aasist_rawboost5", "asvspoof2019_fir_wb"),
@@ -335,10 +335,3 @@ def test_two_steps_of_a_recipe_train_every_part_that_it_does_not_freeze(name, co
         part = getattr(before, part_name)
         if list(part.parameters()):
             assert is_changed(part, getattr(after, part_name)), part_name
-
-
-def test_the_recipe_of_logistic_regression_trains_only_its_back_end(corpora_root, tmp_path):
-    _, _, before, after = trained("asvspoof2019_logistic", corpora_root, tmp_path)
-    assert is_changed(before.backend, after.backend)
-    assert not is_changed(before.aggregation, after.aggregation)
-    assert not is_changed(before.frontend, after.frontend)

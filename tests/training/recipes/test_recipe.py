@@ -222,12 +222,12 @@ def test_an_override_that_empties_a_section_gives_it_the_defaults(path):
     assert load_recipe(path, ["train="]).train == TrainConfig()
 
 
-def test_the_notes_about_and_sources_change_no_value_of_a_recipe(path):
+def test_the_keys_about_and_sources_change_no_value_of_a_recipe(path):
     path.write_text("about: [mine]\nseed: 3\nsources: {seed: code}\n")
     assert load_recipe(path) == Recipe(seed=3)
 
 
-def test_the_note_about_of_a_recipe_replaces_that_of_the_base(path):
+def test_the_text_of_the_key_about_replaces_that_of_the_base(path):
     Path("plain.yaml").write_text("about: [plain]\n")
     path.write_text("about: [mine, two paragraphs]\nbase: plain.yaml\n")
     assert recipe_notes(path).about == ["mine", "two paragraphs"]
@@ -291,17 +291,22 @@ def test_a_run_on_other_parts_than_those_of_the_recipe_is_named_after_them(path,
     [
         ("asvspoof2019_nes2net_x", ["train.lr=1e-5", "model.backend.dilation=1"], "wav2vec2_Nes2Net_X", None),
         ("ctrsvdd_nes2net_sea", ["model.backend={name: nes2net}"], "WavLM_Nes2Net", "SEA"),
-        ("asvspoof2019_nes2net_x", ["model.frontend=lps", "name=mine", "comment=a"], "mine", "a"),
-        ("recipe.yaml", ["model.backend=aasist"], "run", None),
     ],
 )
-def test_a_run_keeps_its_name_and_comment_if_its_parts_stay_or_if_a_name_is_given(
-    path, recipe, overrides, name, comment
-):
-    """Or if the recipe has no name."""
+def test_a_run_on_the_same_parts_as_its_recipe_keeps_the_name_and_the_comment(recipe, overrides, name, comment):
     loaded = load_recipe(recipe, overrides)
     assert loaded.name == name
     assert loaded.comment == comment
+
+
+def test_a_run_on_other_parts_has_the_name_and_the_comment_that_are_given():
+    loaded = load_recipe("asvspoof2019_nes2net_x", ["model.frontend=lps", "name=mine", "comment=a"])
+    assert loaded.name == "mine"
+    assert loaded.comment == "a"
+
+
+def test_a_run_of_a_recipe_without_a_name_is_not_named_after_its_parts(path):
+    assert load_recipe(path, ["model.backend=aasist"]).name == "run"
 
 
 def test_every_recipe_of_configs_is_packaged():
@@ -347,7 +352,7 @@ def test_keys_of_one_of_several_corpora_are_set_by_the_name_of_that_corpus():
     overrides = [TWO, "data.corpora.Fake.Set.root=DB", "data.corpora.asvspoof2019_la.root=LA"]
     la, fake = load_recipe("asvspoof2019_nes2net_x", overrides).data.corpora
     assert (la.name, la.root) == ("asvspoof2019_la", "LA")
-    assert (fake.name, fake.root, fake.weight) == ("hub:owner/Fake.Set@v1", "DB", 2.0)
+    assert (fake.name, fake.root) == ("hub:owner/Fake.Set@v1", "DB")
 
 
 def test_text_in_a_list_of_corpora_stays_as_written():
