@@ -84,6 +84,7 @@ def test_a_member_that_a_tar_file_lacks_is_not_there(addresses):
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
 def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
+    """Nor one whose number is not written in the digits 0 to 9."""
     assert not is_there(addresses["x.parquet"][0].with_name(row))
 
 
@@ -95,7 +96,7 @@ def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
         ({"sound": [b"RIFF"]}, "expected a column 'audio'"),
     ],
 )
-def test_a_row_without_audio_is_refused_with_the_name_of_its_shard(rows, message, tmp_path):
+def test_a_row_without_audio_is_refused_with_the_reason_and_the_name_of_its_shard(rows, message, tmp_path):
     shard = shards.write_parquet(tmp_path / "x.parquet", shards.table(rows))
     with input_error(message) as error:
         load_audio(shard / "0")

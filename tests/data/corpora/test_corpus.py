@@ -18,12 +18,26 @@ of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 
 
 @of_every_corpus
-def test_the_splits_phases_and_counts_that_a_corpus_states_are_known_and_agree(name):
-    corpus = corpora.get(name)
+def test_every_corpus_has_known_splits(name):
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
-    assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations}
+    assert set(corpora.get(name).splits) <= {"train", "dev", "enrolled", *evaluations}
+
+
+@of_every_corpus
+def test_a_corpus_has_phases_just_if_it_has_files_of_keys(name):
+    corpus = corpora.get(name)
     assert bool(corpus.key_files) == bool(corpus.phases)
+
+
+@of_every_corpus
+def test_a_corpus_states_counts_of_the_keys_of_each_of_its_phases_and_of_no_other(name):
+    corpus = corpora.get(name)
     assert set(corpus.key_counts) == set(corpus.phases)
+
+
+@of_every_corpus
+def test_a_corpus_states_counts_only_of_its_splits(name):
+    corpus = corpora.get(name)
     for counts in (corpus.counts, *corpus.editions.values()):
         assert set(counts) <= set(corpus.splits)
 

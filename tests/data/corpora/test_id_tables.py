@@ -17,6 +17,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("text", ['"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
 def test_a_delimiter_in_quotes_does_not_separate_an_id_from_its_score(path, text):
+    """The line then has one field, and is refused."""
     path.write_text(text)
     with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
         read_scores(path)

@@ -126,7 +126,7 @@ def test_a_command_in_a_kaldi_list_is_refused_and_not_run(tmp_path):
     assert not owned.exists()
 
 
-def test_a_cut_whose_source_is_a_command_is_refused(tmp_path):
+def test_a_cut_of_lhotse_whose_source_is_a_command_is_refused(tmp_path):
     entry = cut("u", "touch owned", "real")
     entry["recording"]["sources"][0]["type"] = "command"
     path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))

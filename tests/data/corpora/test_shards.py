@@ -35,7 +35,7 @@ def arena(tmp_path):
 
 
 def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
-    """With the ids and fields of their notes; an id without notes is made of shard and row."""
+    """With the labels of their rows, and the ids and fields of their notes; an id without notes is made of shard and row."""
     first, second = arena
     trials = CORPUS.trials(tmp_path, "eval")
     assert trials[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
@@ -43,9 +43,6 @@ def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
     assert [t.id for t in trials] == ["a%201", *names, "d", "e"]
     assert trials[-1].path == second / "1"
     assert [t.target for t in trials] == [1, 0, 1, 1, 0]
-    assert CORPUS.trials(tmp_path) == trials
-    assert CORPUS.keys(tmp_path, "eval") == trials
-    assert CORPUS.find_splits(tmp_path) == ("eval",)
 
 
 def test_the_path_of_a_shard_gives_the_trials_of_this_shard_alone(arena):
