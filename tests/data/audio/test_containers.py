@@ -199,7 +199,7 @@ def test_a_webm_file_with_damage_anywhere_in_its_clusters_is_refused(tmp_path):
         refused(path, r"noise\.webm is (damaged|cut off)", content[:offset] + bytes(400) + content[offset + 400 :])
 
 
-def test_a_whole_matroska_file_has_no_fault():
+def test_a_matroska_file_of_unknown_size_that_ends_with_a_whole_element_has_no_fault():
     assert matroska_fault(io.BytesIO(HEAD + b"\xec\x80" * 10)) is None
 
 

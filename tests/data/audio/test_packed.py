@@ -115,7 +115,7 @@ def test_a_recording_of_a_shard_that_is_cut_off_is_refused_with_the_name_of_the_
                 load_audio(shard / member)
 
 
-def test_a_row_that_a_shard_lacks_is_refused_with_its_number(addresses):
+def test_a_row_that_a_shard_lacks_is_refused_with_its_number_and_the_number_of_rows(addresses):
     with input_error("no row '7'; it has 5"):
         load_audio(addresses["x.parquet"][0].with_name("7"))
 
@@ -161,6 +161,7 @@ def test_shards_are_read_in_a_process_forked_while_a_thread_reads_one(addresses)
 
 
 def test_many_threads_read_the_recordings_of_a_shard_at_once(addresses):
+    """Each thread gets all samples of its recording, by their number."""
     with ThreadPoolExecutor(20) as pool:
         lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
     assert lengths == lengths[:5] * 4

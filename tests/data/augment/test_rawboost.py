@@ -67,8 +67,7 @@ def test_every_sample_of_rawboost_equals_the_published_code(name):
 
 def test_notch_filters_equal_those_of_the_published_code():
     rng = np.random.RandomState(2)
-    filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
-    assert gains == [1.0]
+    filters, _ = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
     assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
 
 

@@ -69,7 +69,7 @@ def test_each_download_of_a_corpus_has_an_address_and_checksums_that_are_whole_o
 
 
 @pytest.mark.parametrize("name", ["asvspoof2021_la", "asvspoof2021_df"])
-def test_the_official_counts_of_phases_add_up_to_those_of_the_evaluation(name):
+def test_the_official_counts_of_phases_of_asvspoof2021_add_up_to_those_of_the_evaluation(name):
     corpus = corpora.get(name)
     assert sum(counts.trials for counts in corpus.key_counts.values()) == corpus.counts["eval"].trials
 
@@ -137,7 +137,7 @@ MALFORMED = {
 @pytest.mark.parametrize(
     "name, file, text, message", [(*list_file, *case) for list_file, cases in MALFORMED.items() for case in cases]
 )
-def test_a_malformed_list_of_a_published_corpus_is_refused_with_its_fault(tmp_path, name, file, text, message):
+def test_a_malformed_list_of_a_published_corpus_is_refused_with_its_path_and_fault(tmp_path, name, file, text, message):
     (tmp_path / file).write_bytes(text.encode("latin-1"))
     with input_error(message) as error:
         corpora.get(name).keys(tmp_path / file)

@@ -107,6 +107,7 @@ def test_a_file_that_differs_from_its_published_checksum_is_refused(server, clie
 
 
 def test_archives_that_were_unpacked_and_removed_are_not_downloaded_again(server, client, tmp_path):
+    """Their unpacked files stay."""
     plan = plan_downloads(corpus_of(record_of(server)), client, ["*.zip", "keys*"])
     fetch_all(plan, tmp_path, client, keep_archives=False)
     kept_files = files_of(tmp_path)
@@ -211,6 +212,7 @@ def test_a_dry_run_downloads_nothing(server, tmp_path, run):
 
 
 def test_a_dry_run_shows_the_files_of_a_download_their_licences_and_the_remaining_steps(server, tmp_path, run):
+    """Which of them have checksums, and their size in all, too."""
     corpus = corpus_of(record_of(server), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
     _, text = run(corpus, tmp_path / "wild", "--dry-run")
     for words in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):

@@ -123,7 +123,7 @@ def test_a_list_is_read_whatever_its_delimiter(tmp_path, delimiter):
         ("path,label\na\x1b[2J.wav,spoof\n", r"the id 'a\\x1b\[2J' holds control characters, which a terminal may"),
     ],
 )
-def test_a_malformed_list_of_ones_own_is_refused_with_its_fault(tmp_path, text, message):
+def test_a_malformed_list_of_ones_own_is_refused_with_its_name_and_fault(tmp_path, text, message):
     with input_error(message) as error:
         CORPUS.trials(write(tmp_path / "list.csv", text))
     assert "list.csv" in str(error.value)
@@ -152,7 +152,7 @@ PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bo
 
 @pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
 def test_segments_are_read_from_the_rttm_file_beside_the_list(tmp_path, name):
-    """A recording that the file lacks is one segment of its label, if it has one."""
+    """It has the name of the list, of a part or `segments`. A recording that it lacks is one segment of its label, if any."""
     rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
     write(tmp_path / "list.csv", f"path,label,split\n{rows}")
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):

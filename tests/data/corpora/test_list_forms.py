@@ -53,7 +53,8 @@ def facts(trials):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_of_other_toolkits_give_the_same_trials_as_a_csv_list(tmp_path, expected, name):
+def test_lists_of_other_toolkits_give_trials_with_ids_paths_labels_and_speakers(tmp_path, expected, name):
+    """NeMo, Lhotse, SpeechBrain, and the metadata.jsonl of `datasets`; by the path of the list or of its folder."""
     path = write(tmp_path / name, LISTS[name])
     assert facts(CORPUS.trials(path)) == expected
     assert facts(CORPUS.trials(tmp_path)) == expected
