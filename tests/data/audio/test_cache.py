@@ -43,6 +43,7 @@ def same_bits(a, b):
 
 @pytest.mark.parametrize("name", FILES)
 def test_cached_samples_have_the_bits_of_decoded_ones(audio, tmp_path, monkeypatch, name):
+    """However many of them are asked for."""
     path = audio / name
     cache = AudioCache(tmp_path / "cache")
     expected = load_audio(path)

@@ -88,7 +88,7 @@ def test_ogg_streams_that_begin_together_are_one_link_of_a_chain():
     assert link_starts(io.BytesIO(content)) == [0, 4 * len(page(0))]
 
 
-def test_a_link_of_a_chain_is_found_across_the_blocks_in_which_a_file_is_searched(monkeypatch):
+def test_a_flac_stream_of_a_chain_is_found_across_the_blocks_in_which_a_file_is_searched(monkeypatch):
     content = b"fLaC\0\0\0\x22" + bytes(50) + b"fLaC\x80\0\0\x22" + bytes(50)
     for size in range(1, 70):
         monkeypatch.setattr("nes2net.data.audio.frames._SEARCHED_BYTES", size)

@@ -77,7 +77,7 @@ def test_every_reader_refuses_a_file_cut_behind_its_header(tmp_path, kind):
         refused(path, f"noise .*{SAID.get(container, 'cut off( or damaged)?: ')}", cut)
 
 
-def test_only_matroska_files_that_are_not_live_state_their_duration(tmp_path):
+def test_a_duration_of_matroska_is_found_only_in_matroska_files_that_are_not_live(tmp_path):
     """Live is what is written as to a pipe, without going back to the header."""
     stating = []
     for kind in KINDS:
@@ -116,7 +116,7 @@ def test_a_wav_file_with_a_chunk_before_or_behind_its_samples_is_read(tmp_path, 
     np.testing.assert_array_equal(read_every_way(tmp_path / "tone.wav"), TONE / np.float32(32768))
 
 
-def test_wav_files_without_samples_are_refused(tmp_path):
+def test_a_wav_file_with_no_samples_but_another_chunk_behind_is_refused(tmp_path):
     path = tmp_path / "tone.wav"
     # The chunk behind is not audio.
     refused(path, r"tone\.wav has no samples", wav(b"", behind=LIST), (load_audio, lambda path: [*stream_audio(path)]))
@@ -158,7 +158,6 @@ def test_the_limit_on_the_table_of_a_mov_file_counts_blocks_of_pcm_not_samples(
     path = tmp_path / "noise.mov"
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
     monkeypatch.setattr(containers, "_MAX_ENTRIES", 30000)
-    assert found(mp4_fault, path) is None
     assert len(read_every_way(path)) == 40000
 
 
@@ -200,7 +199,7 @@ def test_a_webm_file_with_damage_anywhere_in_its_clusters_is_refused(tmp_path):
         refused(path, r"noise\.webm is (damaged|cut off)", content[:offset] + bytes(400) + content[offset + 400 :])
 
 
-def test_a_whole_matroska_file_has_no_fault():
+def test_a_matroska_file_of_unknown_size_that_ends_with_a_whole_element_has_no_fault():
     assert matroska_fault(io.BytesIO(HEAD + b"\xec\x80" * 10)) is None
 
 

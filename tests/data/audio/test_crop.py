@@ -47,7 +47,7 @@ def test_a_random_crop_of_a_short_utterance_repeats_it_from_its_start(length):
 
 
 @of_each_short_length
-def test_a_random_tiled_crop_of_a_short_utterance_repeats_it_from_any_sample(length):
+def test_a_random_tiled_crop_of_a_short_utterance_repeats_it_from_the_drawn_sample(length):
     samples = np.arange(1, length + 1)
     for seed in range(5):
         crop = random_tiled_crop(samples, 7, default_rng(seed))

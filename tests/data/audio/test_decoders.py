@@ -17,14 +17,14 @@ in_mp4_and_mov = pytest.mark.parametrize("suffix", ["m4a", "mov"])
 
 
 @in_mp4_and_mov
-def test_all_frames_of_an_mp4_file_with_a_gap_between_their_times_are_read(tmp_path, suffix):
+def test_all_frames_of_an_mp4_or_mov_file_with_a_gap_between_their_times_are_read(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
     encode(path, noise(48000), "aac", spread=8000)
     assert 47000 < len(read_every_way(path)) < 50000
 
 
 @in_mp4_and_mov
-def test_an_mp4_file_whose_index_stands_in_front_is_read_to_its_end(tmp_path, suffix):
+def test_an_mp4_or_mov_file_whose_index_stands_in_front_is_read_to_its_end(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
     encode(path, noise(48000), "aac", options={"movflags": "faststart"})
     assert 47000 < len(read_every_way(path)) < 50000
@@ -45,7 +45,7 @@ def test_up_to_twelve_channels_of_pcm_are_decoded_each_to_its_samples(tmp_path):
             np.testing.assert_array_equal(load_audio(ChannelOf(path, channel)), samples[:, channel] / np.float32(32768))
 
 
-def test_the_eight_channels_of_an_aac_file_are_decoded_and_counted(tmp_path):
+def test_the_eight_channels_of_an_aac_file_are_counted(tmp_path):
     """On their planes, PyAV's own conversion to an array ends the process or fails."""
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")

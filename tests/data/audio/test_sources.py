@@ -56,6 +56,7 @@ def test_a_detector_scores_blocks_or_raw_audio_like_their_waveform(spectral_dete
 
 
 def test_blocks_that_make_no_recording_are_refused_with_the_reason(samples):
+    """No blocks at all, none of their rate, or NaN among their samples."""
     wrong = samples.copy()
     wrong[1, 6000] = np.nan
     for source, rate, message in (

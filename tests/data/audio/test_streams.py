@@ -129,7 +129,7 @@ def test_vorbis_without_one_of_its_pages_is_refused_as_cut_off(tmp_path):
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
 @pytest.mark.parametrize("delay", [100, 160_000])
 def test_a_late_first_time_stamp_changes_no_sample(tmp_path, container, rate, codec, delay):
-    """The header then states the time of the end, not the length."""
+    """In Matroska and FLV, whose headers then state the time of the end, not the length."""
     path = tmp_path / "noise"
     encode(path, noise(), codec, format=container, rate=rate)
     waveform = load_audio(path)

@@ -1,6 +1,7 @@
 """Every registered condition at each of its default strengths: what the contract promises."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -20,14 +21,18 @@ from nes2net.data.registry import effects
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
 
-NAMES = [
-    f"{name}:{strength:g}" if strength is not None else name
-    for name in effects._built_in
-    for strength in effects.get(name).strengths or (None,)
-]
-
+NAMES = []
+for name in effects._built_in:
+    strengths = effects.get(name).strengths
+    NAMES += [f"{name}:{strength:g}" for strength in strengths] or [name]
 
 of_every_condition = pytest.mark.parametrize("text", NAMES)
+
+LONG_CUTS = ("cut:8", "cut:4", "cut:2", "cut:1")
+NOISY_CODECS = ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722")
+CHANGING = [text for text in NAMES if text not in LONG_CUTS]
+MOVING_NO_TIMES = [text for text in NAMES if not effects.get(text.partition(":")[0]).time_moves]
+KEEPING_SILENCE = [text for text in NAMES if not text.startswith(NOISY_CODECS)]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +61,14 @@ def test_every_condition_neither_changes_its_input_nor_shares_memory_with_it(tex
     assert not np.shares_memory(x, y)
 
 
-@pytest.mark.parametrize("text", [text for text in NAMES if text not in ("cut:8", "cut:4", "cut:2", "cut:1")])
+@pytest.mark.parametrize("text", CHANGING)
 def test_every_condition_changes_a_waveform(text, sources):
     """But for a cut that is as long as the waveform or longer."""
     x = voice()
     assert not np.array_equal(condition_or_skip(text, sources)(x, default_rng(7)), x)
 
 
-@pytest.mark.parametrize("text", [text for text in NAMES if not effects.get(text.partition(":")[0]).time_moves])
+@pytest.mark.parametrize("text", MOVING_NO_TIMES)
 def test_every_condition_that_moves_no_times_keeps_the_length(text, sources):
     x = voice()
     assert condition_or_skip(text, sources)(x, default_rng(7)).shape == x.shape
@@ -89,10 +94,7 @@ def test_every_condition_gives_finite_float32_samples_for_short_or_silent_record
         assert np.isfinite(changed).all()
 
 
-NOISY_CODECS = ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722")
-
-
-@pytest.mark.parametrize("text", [text for text in NAMES if not text.startswith(NOISY_CODECS)])
+@pytest.mark.parametrize("text", KEEPING_SILENCE)
 def test_silence_stays_silent_but_for_the_noise_of_some_codecs(text, sources):
     silence = condition_or_skip(text, sources)(np.zeros(3000, np.float32), default_rng(1))
     assert np.abs(silence).max() <= 1e-4
@@ -163,7 +165,7 @@ def test_an_augmentation_of_probability_0_leaves_a_waveform_or_batch_unchanged(s
     np.testing.assert_array_equal(augment(x, noise_folders.make_rirs(tmp_path)), before)
 
 
-def test_the_default_suite_omits_conditions_that_lack_their_data():
+def test_the_default_suite_states_which_data_the_conditions_that_it_omits_need():
     suite = default_conditions()
     assert suite.left_out["babble"] == "needs speech"
     assert suite.left_out["noise"] == "needs musan"
@@ -176,13 +178,13 @@ def test_the_default_suite_has_each_condition_with_its_data_at_each_default_stre
     assert suite.names == [text for text in NAMES if text.partition(":")[0] not in suite.left_out]
 
 
-def test_a_condition_without_its_encoder_is_not_in_the_default_suite(monkeypatch):
+def test_a_condition_without_its_encoder_is_left_out_of_the_default_suite_with_the_reason(monkeypatch):
     monkeypatch.setattr(effects.get("amr_nb"), "encoder", "libnone")
     assert "no encoder 'libnone'" in default_conditions().left_out["amr_nb"]
 
 
-def test_a_condition_without_its_library_is_not_in_the_default_suite(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
+def test_a_condition_without_its_library_is_left_out_of_the_default_suite_with_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyroomacoustics", None)
     assert how_to_install("robustness") in default_conditions().left_out["room"]
 
 

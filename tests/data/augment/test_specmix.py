@@ -96,7 +96,7 @@ def test_specmix_repeats_its_result_with_the_same_seed(shape, specmix, seed):
 
 
 @of_any_batch
-def test_specmix_does_not_change_its_input(shape, specmix, seed):
+def test_specmix_does_not_change_the_spectrograms_that_it_is_given(shape, specmix, seed):
     spectrograms, _, _ = mix(specmix, shape, seed)
     assert torch.equal(spectrograms, batch_of(shape)[0])
 

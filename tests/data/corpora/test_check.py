@@ -131,23 +131,42 @@ def test_a_missing_recording_of_a_part_limits_only_the_tasks_that_need_it(copy):
     assert tasks["evaluate dev"] == "yes"
 
 
+PROTOCOL_2019, PROTOCOL_2021 = (f"{lists}eval.trl.txt" for lists in (LISTS_2019, LISTS_2021))
+KEY = "release_in_the_wild/meta.csv"
+
+
 @pytest.mark.parametrize(
-    "name, file, kind, split, score, evaluation",
+    "name, file, kind",
     [
-        ("asvspoof2019_la", "ASVspoof2019_LA_train", "audio", "train", "no: its audio is not there", "yes"),
-        ("partialspoof", "partialspoof/database/dev", "audio", "dev", "no: its audio is not there", "yes"),
-        ("asvspoof2019_la", f"{LISTS_2019}eval.trl.txt", "protocol", "eval", NO_TRIALS, "no: its labels are not there"),
-        ("asvspoof2021_la", f"{LISTS_2021}eval.trl.txt", "protocol", "eval", NO_TRIALS, "yes: EER and min t-DCF"),
-        ("in_the_wild", "release_in_the_wild/meta.csv", "protocol", "eval", "yes", "no: its labels are not there"),
+        ("asvspoof2019_la", "ASVspoof2019_LA_train", "audio of train"),
+        ("partialspoof", "partialspoof/database/dev", "audio of dev"),
+        ("asvspoof2019_la", PROTOCOL_2019, "protocol of eval"),
+        ("asvspoof2021_la", PROTOCOL_2021, "protocol of eval"),
+        ("in_the_wild", KEY, "protocol of eval"),
     ],
 )
-def test_a_missing_list_or_folder_is_named_with_where_to_get_it_and_stops_the_tasks_that_need_it(
-    copy, name, file, kind, split, score, evaluation
-):
+def test_a_missing_list_or_folder_is_named_with_where_to_get_it(copy, name, file, kind):
     (copy / file).rename(copy.parent / "removed")
-    problem, tasks = one_problem(name, copy, f"{kind} of {split}: not there (looked for {copy}", decode=True)
+    problem, _ = one_problem(name, copy, f"{kind}: not there (looked for {copy}", decode=True)
     assert str(copy / file) in problem
     assert "); get " in problem
+
+
+@pytest.mark.parametrize(
+    "name, file, split, score, evaluation",
+    [
+        ("asvspoof2019_la", "ASVspoof2019_LA_train", "train", "no: its audio is not there", "yes"),
+        ("asvspoof2019_la", PROTOCOL_2019, "eval", NO_TRIALS, "no: its labels are not there"),
+        ("asvspoof2021_la", PROTOCOL_2021, "eval", NO_TRIALS, "yes: EER and min t-DCF"),
+        ("in_the_wild", KEY, "eval", "yes", "no: its labels are not there"),
+    ],
+)
+def test_a_missing_list_or_folder_stops_only_the_scoring_or_evaluation_that_needs_it(
+    copy, name, file, split, score, evaluation
+):
+    """Scoring needs trials and audio, evaluation needs labels."""
+    (copy / file).rename(copy.parent / "removed")
+    tasks = dict(check(name, copy).tasks())
     assert tasks[f"score {split}"] == score
     assert tasks[f"evaluate {split}"] == evaluation
 

@@ -18,12 +18,26 @@ of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 
 
 @of_every_corpus
-def test_the_splits_phases_and_counts_that_a_corpus_states_are_known_and_agree(name):
-    corpus = corpora.get(name)
+def test_every_corpus_has_known_splits(name):
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
-    assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations}
+    assert set(corpora.get(name).splits) <= {"train", "dev", "enrolled", *evaluations}
+
+
+@of_every_corpus
+def test_a_corpus_has_phases_just_if_it_has_files_of_keys(name):
+    corpus = corpora.get(name)
     assert bool(corpus.key_files) == bool(corpus.phases)
+
+
+@of_every_corpus
+def test_a_corpus_states_counts_of_the_keys_of_each_of_its_phases_and_of_no_other(name):
+    corpus = corpora.get(name)
     assert set(corpus.key_counts) == set(corpus.phases)
+
+
+@of_every_corpus
+def test_a_corpus_states_counts_only_of_its_splits(name):
+    corpus = corpora.get(name)
     for counts in (corpus.counts, *corpus.editions.values()):
         assert set(counts) <= set(corpus.splits)
 
@@ -55,7 +69,7 @@ def test_each_download_of_a_corpus_has_an_address_and_checksums_that_are_whole_o
 
 
 @pytest.mark.parametrize("name", ["asvspoof2021_la", "asvspoof2021_df"])
-def test_the_official_counts_of_phases_add_up_to_those_of_the_evaluation(name):
+def test_the_official_counts_of_phases_of_asvspoof2021_add_up_to_those_of_the_evaluation(name):
     corpus = corpora.get(name)
     assert sum(counts.trials for counts in corpus.key_counts.values()) == corpus.counts["eval"].trials
 
@@ -123,7 +137,7 @@ MALFORMED = {
 @pytest.mark.parametrize(
     "name, file, text, message", [(*list_file, *case) for list_file, cases in MALFORMED.items() for case in cases]
 )
-def test_a_malformed_list_of_a_published_corpus_is_refused_with_its_fault(tmp_path, name, file, text, message):
+def test_a_malformed_list_of_a_published_corpus_is_refused_with_its_path_and_fault(tmp_path, name, file, text, message):
     (tmp_path / file).write_bytes(text.encode("latin-1"))
     with input_error(message) as error:
         corpora.get(name).keys(tmp_path / file)

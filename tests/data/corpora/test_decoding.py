@@ -45,7 +45,6 @@ def test_decoding_names_the_files_that_cannot_be_decoded_with_their_faults(decod
 
 
 def test_decoding_tells_decoders_rates_channels_and_lengths_of_the_files(decoded):
-    assert decoded.files == 9
     assert decoded.second_decoder == ["d.m4a"]
     assert decoded.other_rate == ["c.flac", "d.m4a"]
     assert decoded.rates == {16000: 2, 48000: 1, 8000: 1}

@@ -17,6 +17,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("text", ['"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
 def test_a_delimiter_in_quotes_does_not_separate_an_id_from_its_score(path, text):
+    """The line then has one field, and is refused."""
     path.write_text(text)
     with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
         read_scores(path)
@@ -141,7 +142,7 @@ def test_a_file_of_labels_with_a_number_for_a_label_is_refused(labels, name):
 
 
 def test_a_list_of_recordings_is_not_read_as_a_file_of_labels(tmp_path):
-    """Its ids are paths without suffix, and labels may be missing."""
+    """Its ids are paths without suffix, and recordings without a label are left out."""
     recordings = tmp_path / "list.csv"
     recordings.write_text("path,label\na.b.wav,real\nb,fake\nc.x,\n")
     assert [trial.id for trial in corpora.get("generic").keys(recordings)] == ["a.b", "b"]

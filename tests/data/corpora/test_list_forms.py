@@ -53,7 +53,8 @@ def facts(trials):
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_of_other_toolkits_give_the_same_trials_as_a_csv_list(tmp_path, expected, name):
+def test_lists_of_other_toolkits_give_trials_with_ids_paths_labels_and_speakers(tmp_path, expected, name):
+    """NeMo, Lhotse, SpeechBrain, and the metadata.jsonl of `datasets`; by the path of the list or of its folder."""
     path = write(tmp_path / name, LISTS[name])
     assert facts(CORPUS.trials(path)) == expected
     assert facts(CORPUS.trials(tmp_path)) == expected
@@ -126,7 +127,7 @@ def test_a_command_in_a_kaldi_list_is_refused_and_not_run(tmp_path):
     assert not owned.exists()
 
 
-def test_a_cut_whose_source_is_a_command_is_refused(tmp_path):
+def test_a_cut_of_lhotse_whose_source_is_a_command_is_refused(tmp_path):
     entry = cut("u", "touch owned", "real")
     entry["recording"]["sources"][0]["type"] = "command"
     path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))

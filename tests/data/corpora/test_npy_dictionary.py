@@ -80,7 +80,7 @@ class Runs:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("wrap", [lambda bad: {"a": bad}, lambda bad: bad, lambda bad: {"a": [bad]}])
-def test_pickled_calls_are_not_run(tmp_path, protocol, wrap):
+def test_pickled_calls_are_refused_and_not_run(tmp_path, protocol, wrap):
     bad = pickle.dumps(np.array(wrap(Runs(tmp_path / "made")), object), protocol)
     with input_error(r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing in it was run"):
         read_npy_dictionary(written(tmp_path, OBJECT + bad))

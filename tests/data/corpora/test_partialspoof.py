@@ -87,6 +87,7 @@ def test_an_utterance_of_no_length_has_no_segments(tmp_path):
 
 
 def test_an_utterance_that_the_rttm_file_of_all_segments_lacks_is_refused(tmp_path):
+    """Even if time without a segment gets a label."""
     write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "reco2dur", f"{DURATIONS}CON_E_1 1\n")
     with input_error("rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):

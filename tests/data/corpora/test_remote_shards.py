@@ -34,7 +34,8 @@ def assert_same_trials(address, local):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_shards_on_an_http_server_give_the_trials_audio_and_sizes_of_the_local_ones(folder, format):
+def test_shards_on_an_http_server_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(folder, format):
+    """A block is what is read at once."""
     local = CORPUS.trials(folder / format, "train")
     with http_store(folder) as web:
         assert_same_trials(f"{web.address}/{series(folder, format)}", local)
@@ -46,7 +47,8 @@ def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
-def test_shards_in_s3_give_the_trials_audio_and_sizes_of_the_local_ones(folder):
+def test_shards_in_s3_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(folder):
+    """A block is what is read at once."""
     with s3_store(folder) as s3:
         for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):
             local = CORPUS.trials(folder / format, "train")
@@ -54,7 +56,8 @@ def test_shards_in_s3_give_the_trials_audio_and_sizes_of_the_local_ones(folder):
                 assert_same_trials(address, local)
 
 
-def test_shards_on_the_hub_give_the_trials_audio_and_sizes_of_the_local_ones(folder, monkeypatch):
+def test_shards_on_the_hub_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(folder, monkeypatch):
+    """A block is what is read at once."""
     local = CORPUS.trials(folder / "parquet", "train")
     with hub_store(folder / "parquet", "some/tiny", monkeypatch):
         assert_same_trials("hub:some/tiny", local)

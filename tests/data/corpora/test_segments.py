@@ -51,9 +51,14 @@ def test_segments_whose_gaps_are_filled_follow_one_another_from_0_to_the_end(len
 
 
 @of_any_segments
-def test_labels_of_frames_are_those_of_their_segments_or_pooled_from_shorter_frames(lengths_and_labels, shift):
+def test_labels_of_frames_of_10_ms_are_those_of_their_segments(lengths_and_labels, shift):
     covered, labels = filled_segments(lengths_and_labels, shift)
     assert labels_of({"a": covered}, 10)["a"].tolist() == labels
+
+
+@of_any_segments
+def test_labels_of_frames_of_640_ms_are_pooled_from_those_of_10_ms(lengths_and_labels, shift):
+    covered, labels = filled_segments(lengths_and_labels, shift)
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
 

@@ -38,6 +38,7 @@ COUNTS = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
 
 
 def test_trials_are_counted_in_all_by_label_and_by_each_value_of_their_fields():
+    """Without labels, the numbers of bona fide and of spoofed trials are unknown, not 0."""
     trials = [
         Trial("a", label="bonafide", codec="gsm"),
         Trial("b", label="spoof", codec="gsm", attack="A07"),
@@ -48,7 +49,6 @@ def test_trials_are_counted_in_all_by_label_and_by_each_value_of_their_fields():
 
 
 def test_counts_are_compared_in_the_fields_that_both_state():
-    assert COUNTS.differences(COUNTS) == []
     assert COUNTS.differences(Counts(3)) == []
     assert COUNTS.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
         "3 trials instead of 1,000",
