@@ -44,7 +44,7 @@ def test_each_process_sees_one_of_the_given_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
 
 
-def test_no_log_is_written_through_a_link(tmp_path):
+def test_the_log_of_a_task_is_not_written_through_a_link(tmp_path):
     (tmp_path / "elsewhere").write_text("old")
     (tmp_path / "a.log").symlink_to("elsewhere")
     with input_error(r"a\.log: is a link"):

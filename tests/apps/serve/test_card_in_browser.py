@@ -79,12 +79,17 @@ def test_a_refused_upload_is_an_error_of_the_file(page, serving):
     assert rows_of(page) == [["large.wav", "too large: send at most 1 MB at once"]]
 
 
-def test_rows_and_places_in_the_recording_can_be_chosen_by_keyboard(page, client, speech):
+def test_a_row_can_be_chosen_by_keyboard(page, client, speech):
     drop(page, client, speech / "talk.wav", speech / "talk.mp3")
     page.wait_for_selector("#table tr:nth-child(2)")
     page.locator("#table button").last.focus()
     page.keyboard.press("Enter")
     assert title_of(page) == "talk.mp3"
+
+
+def test_a_place_in_the_recording_can_be_chosen_by_keyboard(page, client, speech):
+    drop(page, client, speech / "talk.mp3")
+    card_of(page)
     audio(page, "duration")
     page.locator("#picture").focus()
     for _ in range(3):

@@ -91,7 +91,7 @@ def test_while_a_recording_is_scored_a_second_waits_and_a_third_is_refused(small
     assert order == ["first", "second"]
 
 
-def test_as_many_recordings_are_scored_at_once_as_there_are_workers_with_their_scores_alone(small, speech, folder):
+def test_two_workers_score_two_recordings_at_once_as_each_alone(small, speech, folder):
     """Each waits for the other at every step."""
     desk = Desk(small, folder, Limits(waiting=1, workers=2))
     scores = []
