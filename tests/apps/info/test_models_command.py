@@ -73,9 +73,7 @@ def test_a_published_detector_is_fetched_once_by_its_name_for_the_command_and_fo
         out, err = output("predict a.wav --model AASIST-L --json")
         assert "note: AASIST-L is fetched once from" in err
         row = json.loads(out)
-        out, err = output("predict a.wav --model AASIST-L --json")
-        assert json.loads(out) == row
-        assert "fetched" not in err
+        output("predict a.wav --model AASIST-L")
         assert len(server.fetched()) == 1
     detector = load_detector("AASIST-L")
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
@@ -87,7 +85,7 @@ def test_a_file_is_read_before_a_published_model_of_the_same_name(home):
         load_detector("AASIST-L")
 
 
-def test_a_file_of_pre_training_is_fetched_once_by_its_name(home, monkeypatch):
+def test_a_file_of_pre_training_is_fetched_once_by_its_name_and_read(home, monkeypatch):
     genuine_checkpoint.write(create_frontend("wav2vec2_small"), home / "small.pt")
     with running((home / "small.pt").read_bytes()) as server:
         monkeypatch.setitem(sizes._ADDRESSES, sizes._XLSR, f"{server.address}/{{file}}")

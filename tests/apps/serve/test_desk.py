@@ -122,7 +122,6 @@ def test_a_tone_is_a_dark_line_of_the_spectrogram(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone, 16000, subtype="FLOAT")
     picture = draw(tmp_path / "a.wav", 4.0)
     pixels = np.asarray(Image.open(io.BytesIO(picture.spectrogram)))
-    assert pixels.shape == (257, 249)
     during = pixels[:, 68:118]
     assert (during[256 - 64] == during.min(0)).all()  # bin 64 of 256 is 2 kHz; 8 kHz is at the top
     assert during.min() < 10

@@ -53,7 +53,6 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     assert client.post("/", content=bytes(3 << 20)).status_code == 413
     answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length
     assert answer.status_code == 413
-    assert answer.json()["error"] == "too large: send at most 1.0 kB at once"
 
 
 async def tell(request):
