@@ -117,7 +117,7 @@ def test_three_published_results_of_in_the_wild_are_recorded_as_scored_in_train_
     assert {row.id for row in ROWS if row.legacy_train_mode} == in_train_mode
 
 
-def test_published_results_of_averages_alone_are_recorded_as_averaged_by_the_published_code():
+def test_exactly_the_published_results_of_averages_are_recorded_as_averaged_by_the_published_code():
     """docs/deviations.md, 1: its averages alias."""
     for row in ROWS:
         assert (row.average > 1) == (row.average_mode == "legacy")

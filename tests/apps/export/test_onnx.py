@@ -155,7 +155,7 @@ def exported(file) -> OnnxDetector:
     return OnnxDetector(file)
 
 
-def test_scores_and_logits_of_any_batch_and_length_equal_those_of_torch(detector, exported):
+def test_scores_and_logits_of_an_onnx_file_equal_those_of_torch_for_any_batch_and_length(detector, exported):
     assert_same(detector, exported)
 
 

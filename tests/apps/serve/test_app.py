@@ -171,11 +171,22 @@ def test_the_scoring_for_a_page_ends_when_the_page_is_closed(client, desk):
     wait(lambda: not desk.num_present and not left(desk))
 
 
-def test_a_failure_of_the_server_is_logged_and_told_as_an_error_of_the_file(client, monkeypatch, caplog):
+@pytest.fixture
+def failed(client, monkeypatch, caplog):
+    """The answer about a file at which the server fails, and the log."""
     monkeypatch.setattr("nes2net.apps.serve.desk.draw", lambda *_: 1 / 0)
     (answer,) = answers(client, "a.wav", wav())
+    return answer, caplog.text
+
+
+def test_a_failure_of_the_server_is_told_as_an_error_of_the_file(failed):
+    answer, _ = failed
     assert answer["row"] == {"file": "a.wav", "error": "not scored: the server failed (ZeroDivisionError)"}
-    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_failure_of_the_server_is_logged(failed):
+    _, log = failed
+    assert "ZeroDivisionError" in log
 
 
 def test_another_judgement_is_asked_for_by_its_name(client, small, speech):
