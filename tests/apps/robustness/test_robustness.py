@@ -99,7 +99,6 @@ def test_a_shift_of_all_scores_changes_the_hter_at_the_threshold_but_not_the_eer
     clean_row = row_of(result, CLEAN)
     shifted = row_of(result, "telephone")
     assert shifted["difference"].value == 0
-    assert shifted["p_value"].value == 1
     assert shifted["hter"].value > clean_row["hter"].value + 0.1
 
 
