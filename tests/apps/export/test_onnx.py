@@ -121,6 +121,7 @@ def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> No
 
 
 def test_a_frontend_that_reads_only_the_first_samples_is_exported_with_equal_logits(tmp_path, monkeypatch):
+    """Also for a waveform that is silent for a while."""
     monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
     detector = create("lps", "asp_mlp")
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))

@@ -162,9 +162,7 @@ def test_a_report_names_a_format_that_only_ffmpeg_reads(report, tmp_path):
 def test_a_report_is_written_as_pdf(report, workdir):
     pytest.importorskip("weasyprint", reason="needs WeasyPrint", exc_type=(ImportError, OSError))
     report("--calibration {made}/bonafide.json --pdf r.pdf")
-    content = Path("r.pdf").read_bytes()
-    assert content.startswith(b"%PDF")
-    assert len(content) > 20_000
+    assert Path("r.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_a_report_is_written_as_pdf(report, workdir):
         ("--html r.html --calibration r.json", "r.json"),
     ],
 )
-def test_a_report_without_a_file_or_with_an_unusable_one_is_refused_before_a_detector_is_loaded(
+def test_a_report_with_no_file_to_write_or_an_unusable_file_is_refused_before_loading_a_detector(
     refused, report_folder, workdir, words, message
 ):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], message)
