@@ -122,19 +122,28 @@ def test_each_part_and_option_in_which_an_architecture_differs_is_named(conditio
         assert differences == [f"the architecture differs from asp_mlp: {difference}"]
 
 
-def test_of_options_that_weights_do_not_show_those_of_scoring_are_compared_and_dropout_is_not(
-    conditions_of, tiny, small_model
-):
+@pytest.fixture
+def nes2net_x(tiny, small_model):
+    """A row of Nes2Net-X whose front-end normalises, and its architecture."""
     tiny()
     row = replace(ROW, model="nes2net_x", frontend={**small_model["frontend"], "normalize": True})
-    published = published_architectures(row)["nes2net_x"]
+    return row, published_architectures(row)["nes2net_x"]
+
+
+def test_options_of_scoring_that_weights_do_not_show_are_compared(conditions_of, nes2net_x):
+    row, published = nes2net_x
     config = {**published, "backend": {"name": published["backend"], "dilation": 3}}
     config["frontend"] = {**published["frontend"], "normalize": False}
     (difference,) = conditions_of(row, config).differences
     of_parts = "front-end normalize None instead of True, back-end dilation 3 instead of 2"
     assert difference == f"the architecture differs from nes2net_x: {of_parts}"
+
+
+def test_another_dropout_is_not_named_as_a_difference_of_an_architecture(conditions_of, nes2net_x):
+    """It acts only in training."""
+    row, published = nes2net_x
     config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}
-    assert conditions_of(row, config).differences == []  # dropout acts only in training
+    assert conditions_of(row, config).differences == []
 
 
 @pytest.mark.parametrize("recipe", sorted({row.recipe for row in published_rows() if row.recipe}))

@@ -13,7 +13,7 @@ def planned(tmp_path, **changes):
     return plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path, **changes)), tmp_path / "out")
 
 
-def test_every_recipe_of_a_grid_is_run(tmp_path):
+def test_every_recipe_of_a_grid_has_a_run(tmp_path):
     recipes = ["asvspoof2019_nes2net_x", "asvspoof2019_aasist_rawboost4"]
     plan = planned(tmp_path, grid={"recipe": recipes})
     assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
@@ -25,7 +25,7 @@ def grid_runs(tmp_path):
     return planned(tmp_path, grid=grid, seeds=[1]).runs
 
 
-def test_every_value_of_a_grid_is_run(grid_runs):
+def test_every_value_of_a_grid_has_a_run(grid_runs):
     assert [run.recipe.model["aggregation"]["name"] for run in grid_runs] == ["last", "weighted_sum"]
 
 
@@ -40,7 +40,7 @@ def test_the_folder_of_each_run_of_a_grid_has_its_values_in_its_name(grid_runs):
     assert "_seed1_weight_decay0.1_aggregation-name-weighted" in second
 
 
-def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
+def test_sets_that_differ_only_in_the_trials_that_they_exclude_share_their_scores(tmp_path):
     changes = {"a": {}, "b": {"exclude": {"speaker": ["A"]}}, "c": {"samples": 5}}
     sets = [{"name": name, "corpus": "in_the_wild", "root": "x", **change} for name, change in changes.items()]
     plan = planned(tmp_path, evaluate=sets, seeds=[1], averages=[1])
@@ -68,7 +68,7 @@ def test_with_leave_one_out_each_training_corpus_is_omitted_and_tested_in_turn(t
     assert [job.name for job in by_set["wild"]] == [f"evaluate {name} best1 wild" for name in names[2:]]
 
 
-def test_a_set_of_a_corpus_that_is_never_left_out_is_refused(tmp_path):
+def test_with_leave_one_out_a_set_of_a_corpus_that_is_never_omitted_is_refused(tmp_path):
     with_2021 = [*SETS, {"corpus": "asvspoof2021_la", "root": "d"}]
     with input_error("set asvspoof2021_la must belong to exactly one of the corpora that leave_one_out omits in turn"):
         planned(tmp_path, overrides=CORPORA, leave_one_out=True, evaluate=with_2021)

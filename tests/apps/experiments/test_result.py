@@ -42,7 +42,7 @@ def texts(table):
     return [[cell.text_with_details for cell in row] for row in grid(table).rows]
 
 
-def test_the_table_of_details_has_the_best_the_mean_and_the_deviation_over_seeds_of_each_set(result):
+def test_the_table_of_details_has_the_figures_over_seeds_and_the_numbers_of_trials_of_each_set(result):
     deviation = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}"
     trials = ["6", "1\u202f200"]
     first, second, _, last = texts(result.tables[2])

@@ -20,11 +20,19 @@ def python(text: str) -> list[str]:
     return [sys.executable, "-S", "-c", text]
 
 
-def test_only_tasks_that_need_a_failed_one_are_skipped(tmp_path):
+@pytest.fixture
+def failures(tmp_path):
+    """What is told after one of several tasks has failed."""
     commands = {task.name: python("pass") for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
-    failed, left_out = do_in_processes(TASKS, commands.__getitem__, tmp_path, num_processes=2)
-    assert str(failed) == f"b: exit status 3: why ({tmp_path / 'b.log'})"
-    assert str(left_out) == "b_then: not begun: it needs: b"
+    return [str(error) for error in do_in_processes(TASKS, commands.__getitem__, tmp_path, num_processes=2)]
+
+
+def test_a_failed_task_is_told_with_its_exit_status_its_last_line_and_its_log(failures, tmp_path):
+    assert failures[0] == f"b: exit status 3: why ({tmp_path / 'b.log'})"
+
+
+def test_only_tasks_that_need_a_failed_one_are_skipped(failures):
+    assert failures[1:] == ["b_then: not begun: it needs: b"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,7 @@ def test_each_process_sees_one_of_the_given_gpus(logs):
     assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
 
 
-def test_no_log_is_written_through_a_link(tmp_path):
+def test_the_log_of_a_task_is_not_written_through_a_link(tmp_path):
     (tmp_path / "elsewhere").write_text("old")
     (tmp_path / "a.log").symlink_to("elsewhere")
     with input_error(r"a\.log: is a link"):

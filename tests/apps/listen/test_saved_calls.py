@@ -86,8 +86,6 @@ def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_
         resumed_lines = resume(url, first_lines, call[0, FIRST:].tobytes())
         gap = gap_in(resumed_lines)
         uninterrupted_lines = uninterrupted(url, call, gap["end"] - gap["start"])
-    assert resumed_lines[0]["resumed"]
-    assert gap["start"] == FIRST / 16000  # what came after it, and was in no window, is lost
     keys = ("windows", "skipped", "failed", "probability", "mean", "against", "alarm", "alarm_share", "seconds")
     assert {key: resumed_lines[-1][key] for key in keys} == pytest.approx(
         {key: uninterrupted_lines[-1][key] for key in keys}

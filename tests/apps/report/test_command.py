@@ -114,10 +114,6 @@ def test_a_report_names_a_fake_part_of_a_recording(page_on_a_fake_part):
     assert "0:08 to 0:12 speaks against bona fide" in text
 
 
-def test_a_report_shades_a_fake_part_of_a_recording(page_on_a_fake_part):
-    assert page_on_a_fake_part.count("fill: #c2410c; opacity: 0.2") == 3
-
-
 def test_a_report_without_a_calibration_has_no_answer_but_the_command_to_calibrate(report):
     text = text_of(report(""))
     assert "No answer" in text
@@ -137,7 +133,6 @@ def test_a_report_asks_for_a_channel_if_they_differ_and_none_is_chosen(report, t
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))
     text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))
-    assert "1 (from 0) of 2" in text
     assert "its 2 channels differ" not in text
 
 
@@ -167,9 +162,7 @@ def test_a_report_names_a_format_that_only_ffmpeg_reads(report, tmp_path):
 def test_a_report_is_written_as_pdf(report, workdir):
     pytest.importorskip("weasyprint", reason="needs WeasyPrint", exc_type=(ImportError, OSError))
     report("--calibration {made}/bonafide.json --pdf r.pdf")
-    content = Path("r.pdf").read_bytes()
-    assert content.startswith(b"%PDF")
-    assert len(content) > 20_000
+    assert Path("r.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +173,7 @@ def test_a_report_is_written_as_pdf(report, workdir):
         ("--html r.html --calibration r.json", "r.json"),
     ],
 )
-def test_a_report_without_a_file_or_with_an_unusable_one_is_refused_before_a_detector_is_loaded(
+def test_a_report_with_no_file_to_write_or_an_unusable_file_is_refused_before_loading_a_detector(
     refused, report_folder, workdir, words, message
 ):
     refused(["report", report_folder / NAME, "--model", "missing.pth", *words.split()], message)

@@ -99,7 +99,6 @@ def test_a_shift_of_all_scores_changes_the_hter_at_the_threshold_but_not_the_eer
     clean_row = row_of(result, CLEAN)
     shifted = row_of(result, "telephone")
     assert shifted["difference"].value == 0
-    assert shifted["p_value"].value == 1
     assert shifted["hter"].value > clean_row["hter"].value + 0.1
 
 
@@ -123,8 +122,8 @@ def test_a_few_trials_that_one_condition_lacks_are_omitted_from_all(case):
     result = evaluated(trials, paths)
     assert result.header["left_out"] == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
     assert result.header["num_bonafide"] + result.header["num_spoof"] == 148
-    alone = evaluated(trials[2:], dict.fromkeys((CLEAN, "mp3:8"), paths["mp3:8"]))
-    assert row_of(result, "mp3:8")["eer"].value == row_of(alone, CLEAN)["eer"].value
+    classes = of_classes(trials[2:], scores[CLEAN][2:])
+    assert row_of(result, CLEAN)["eer"].value == pytest.approx(RULE(*classes)[0])
 
 
 def test_a_condition_that_lacks_20_of_150_scores_is_named_as_failed(case):

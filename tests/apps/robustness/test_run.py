@@ -70,7 +70,6 @@ def test_an_interrupted_robustness_run_scores_what_is_missing_and_ends_with_the_
     monkeypatch.setattr(Journal, "add", adding)
     with pytest.raises(KeyboardInterrupt):
         run(planned(corpus), torn)
-    assert [path.name for path in sorted(torn.glob("scores/*.txt"))] == ["clean.txt"]
     batches.clear()
     monkeypatch.setattr(Journal, "add", lambda *args: (batches.append(args[1]), add(*args)))
     again = run(planned(corpus), torn)

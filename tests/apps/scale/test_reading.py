@@ -19,12 +19,10 @@ def rows_of(pieces):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shard_is_read_in_pieces_with_the_same_recordings_from_a_disk_and_a_store(tmp_path, kind):
+def test_a_shard_has_the_same_recordings_from_a_disk_and_a_store(tmp_path, kind):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     (shard,) = shards_of(path)
-    pieces = list(pieces_of(shard, 4, 2))
-    assert [(piece.number, piece.last, len(piece.rows)) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
-    rows = rows_of(pieces)
+    rows = rows_of(pieces_of(shard, 4, 2))
     # The address is that of audio.packed, which reads the same bytes there.
     assert [packed.open_recording(row["address"]).read() for row in rows] == list(RECORDINGS.values())
     fsspec.filesystem("memory").pipe(f"/x{kind}", path.read_bytes())
@@ -33,10 +31,19 @@ def test_a_shard_is_read_in_pieces_with_the_same_recordings_from_a_disk_and_a_st
 
 
 @pytest.fixture(params=KINDS)
-def rows(request, tmp_path):
-    """What is read of a shard of each kind."""
+def pieces(request, tmp_path):
+    """What is read of a shard of each kind, in pieces of at most four recordings."""
     (shard,) = shards_of(write_shard(tmp_path / f"x{request.param}", RECORDINGS))
-    return rows_of(pieces_of(shard, 4, 2))
+    return list(pieces_of(shard, 4, 2))
+
+
+@pytest.fixture
+def rows(pieces):
+    return rows_of(pieces)
+
+
+def test_a_shard_is_read_in_numbered_pieces_of_which_the_last_is_marked(pieces):
+    assert [(piece.number, piece.last, len(piece.rows)) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
 
 
 def test_recordings_of_a_shard_have_the_ids_of_the_corpus_of_shards(rows, tmp_path):

@@ -32,7 +32,7 @@ def row(id, score, **columns):
     return {"id": id, **columns, "seconds": 1.5, "score": score, "error": None if score is not None else "damaged"}
 
 
-def test_results_of_a_shard_have_the_columns_of_its_rows(tmp_path):
+def test_results_of_a_shard_have_the_labels_of_its_rows_beside_the_usual_columns(tmp_path):
     rows = [row("c", 1 / 3, label="x"), row("d", None, label="y"), row("e", 2.0)]
     write_results(tmp_path, shard("b.tar"), RUN, rows)
     table = pq.read_table(result_path(tmp_path, shard("b.tar")))
@@ -53,8 +53,7 @@ def test_results_of_shards_become_a_score_file_with_its_record(tmp_path):
     write_results(out, shard("b.tar"), RUN, [row("c", 1 / 3), row("d", None), row("e", 2.0)])
     write_results(out, shard("a b/ü.parquet"), RUN, [row("a", -1.0)])
     write_results(out, shard("empty.tar"), RUN, [])
-    finished = to_score_file(out, scores)
-    assert (finished.path, finished.done, finished.failures) == (scores, 3, {"d": "damaged"})
+    to_score_file(out, scores)
     assert scores.read_text() == "a -1.0\nc 0.3333333333333333\ne 2.0\n"
     assert read_scored_by(record_of(scores)).num_samples == 64600
 
@@ -67,7 +66,7 @@ def test_results_with_logits_of_classes_become_a_table_of_logits(tmp_path):
     rows = [row("u", np.float32(logits).tolist()), row("v", None)]
     write_results(tmp_path, shard("x.tar"), RUN, rows, has_lists=True)
     write_results(tmp_path, shard("failed.tar"), RUN, [row("w", None)], has_lists=True)
-    assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
+    to_score_file(tmp_path, tmp_path / "c.tsv")
     table = ScoreFile.of(tmp_path / "c.tsv").judgement.table(tmp_path / "c.tsv")
     assert (table.names, table.ids) == (("a b", "c"), ["u"])
     assert table.logits.tolist() == [np.float32(logits).tolist()]

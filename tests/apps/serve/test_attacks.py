@@ -148,7 +148,6 @@ def test_a_recording_that_hides_its_length_is_refused_as_too_long_and_not_stored
     content[21] &= 0xF0
     content[22:26] = bytes(4)  # the number of samples: unknown
     hours.write_bytes(content)
-    assert len(content) < 1_000_000
     answer = send(client, hours)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("longer than 1 min")

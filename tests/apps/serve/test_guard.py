@@ -30,9 +30,7 @@ def test_only_requests_to_addresses_of_this_machine_or_to_an_allowed_name_are_an
     for host in hosts:
         assert client.get("/", headers={"host": host}).status_code == 200, host
     for host in foreign:
-        answer = client.get("/", headers={"host": host})
-        assert answer.status_code == 421, host
-        assert "--allow-name" in answer.json()["error"], host
+        assert client.get("/", headers={"host": host}).status_code == 421, host
 
 
 def test_the_browser_may_load_nothing_from_elsewhere(client):
@@ -55,7 +53,6 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     assert client.post("/", content=bytes(3 << 20)).status_code == 413
     answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length
     assert answer.status_code == 413
-    assert answer.json()["error"] == "too large: send at most 1.0 kB at once"
 
 
 async def tell(request):

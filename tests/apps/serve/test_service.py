@@ -52,8 +52,6 @@ def test_while_the_detector_is_loaded_health_and_scoring_are_answered_with_503()
             assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
             answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
             assert answer.status_code == 503
-            assert "is being loaded" in answer.json()["error"]
-            assert answer.headers["retry-after"]
 
 
 def test_the_health_check_of_the_image_passes(client):
