@@ -196,6 +196,13 @@ def test_a_detector_loaded_in_a_precision_by_type_or_name_scores_about_like_the_
     assert loaded.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.1)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_it(dtype, detector, waveform, tmp_path):
+    detector.save(tmp_path / "detector.pth")
+    score = load_detector(tmp_path / "detector.pth", dtype=dtype).score(waveform, 16000)
+    assert torch.tensor(score).to(dtype).item() != score
+
+
 @pytest.mark.parametrize(
     "dtype, proposal",
     [

@@ -155,6 +155,12 @@ def test_score_refuses_missing_or_needless_flags_about_scores_of_other_systems(
         assert message in capsys.readouterr().err
 
 
+def test_predict_refuses_a_detector_that_needs_scores_of_other_systems(root, model, capsys):
+    audio = str(next((root / "ASVspoof2021_LA_eval" / "flac").iterdir()))
+    assert main(["predict", audio, "--model", model, "--device", "cpu"]) == 2
+    assert "cannot score audio alone" in capsys.readouterr().err
+
+
 @pytest.fixture
 def of_batches(small_model):
     """A detector that normalises a batch as a whole."""

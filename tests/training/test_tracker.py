@@ -58,6 +58,13 @@ def test_mlflow_has_every_epoch_of_a_resumed_run_under_the_id_of_its_first_part(
         assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history_of(folder)]
 
 
+@pytest.mark.slow
+def test_mlflow_has_the_settings_of_a_run(recipe, mlflow):
+    folder = train(recipe(tracker="mlflow", train={"epochs": 1}))
+    run = mlflow.MlflowClient().get_run(read_json(folder / TRACKER_FILE)["mlflow"])
+    assert run.data.params["train.lr"] == "0.001"
+
+
 @pytest.fixture
 def wandb_folder(tmp_path, monkeypatch):
     """The folder to which Weights & Biases writes, without a network."""

@@ -39,6 +39,7 @@ def test_a_detector_is_identified_with_its_configuration_in_a_checkpoint_and_exp
         identity = identify(tmp_path / name)
         assert identity.kind == "detector folder"
         assert identity.config == detector.config
+        assert not identity.misfit
 
 
 def test_missing_tensors_of_the_model_of_a_checkpoint_and_left_over_ones_are_listed(detector, tmp_path, info):

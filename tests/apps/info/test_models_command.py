@@ -34,6 +34,11 @@ def test_nes2net_models_lists_models_with_their_figures_and_licences(output, hom
         assert text in out
 
 
+def test_nes2net_models_lists_newer_models_before_older_ones(output, home):
+    out = output("models").out
+    assert out.index("spectra_aasist") < out.index("AASIST-L")
+
+
 def test_nes2net_models_lists_models_for_commercial_use_before_the_others(output, home):
     out = output("models").out
     assert out.index("AASIST-L") < out.index("antideepfake_w2v_small")

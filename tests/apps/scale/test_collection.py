@@ -115,6 +115,12 @@ def test_results_of_shards_that_are_gone_are_refused_or_with_overwrite_removed(t
     assert finished_shards(tmp_path).keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 
+def test_with_overwrite_shards_whose_results_fit_are_not_scored_again(tmp_path):
+    kept(tmp_path)
+    scored, record = kept(tmp_path, SHARDS[::2], overwrite=True)
+    assert (scored, record.shards, record.total) == ([], 2, 4)
+
+
 @pytest.fixture
 def finished_command(tmp_path, monkeypatch):
     """The command of a finished collection of ``m.pth``, on a machine without Ray."""

@@ -26,6 +26,11 @@ def test_the_service_tells_its_model_its_version_and_that_it_has_no_calibration(
     assert info["calibrated"] is False
 
 
+def test_the_service_tells_the_parts_of_its_detector(client):
+    parts = {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
+    assert client.get("/api/info").json()["parts"] == parts
+
+
 def test_an_upload_is_named_without_folders_and_control_characters(client):
     answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
     assert answer.json()["file"] == "x\\u001b[2J.wav"

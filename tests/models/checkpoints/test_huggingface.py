@@ -126,6 +126,11 @@ def test_the_option_normalize_overrides_the_folder(tmp_path, option, settings):
     assert frontend.normalize == option
 
 
+def test_with_the_option_normalize_no_note_says_what_the_folder_decides(tmp_path):
+    write_folder(tmp_path, "Wav2Vec2Model", {PREPROCESSOR: NO})
+    assert not create_frontend("wav2vec2", tmp_path, normalize=True).note
+
+
 def test_transformers_normalises_waveforms_by_default_for_the_four_types_that_read_them():
     """By the same feature extractor."""
     import transformers

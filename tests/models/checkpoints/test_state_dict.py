@@ -88,6 +88,11 @@ def test_state_dicts_are_read_whatever_else_a_file_of_torch_holds(tmp_path, lega
         assert all(torch.equal(state_dict[k], tensors[k]) for k in tensors)
 
 
+def test_a_state_dict_is_read_without_the_prefix_of_dataparallel(tmp_path):
+    torch.save({"module.a.weight": torch.ones(3), "module.b": torch.ones(1)}, tmp_path / "file.pth")
+    assert list(load_state_dict(tmp_path / "file.pth")) == ["a.weight", "b"]
+
+
 def test_other_code_reads_a_file_with_a_record_as_a_bare_state_dict(tmp_path):
     layer = torch.nn.BatchNorm1d(3)
     save_state_dict(layer.state_dict(), tmp_path / "layer.pth", epoch=7, recipe={"lr": 1e-6})

@@ -355,6 +355,11 @@ def test_keys_of_one_of_several_corpora_are_set_by_the_name_of_that_corpus():
     assert (fake.name, fake.root) == ("hub:owner/Fake.Set@v1", "DB")
 
 
+def test_an_override_of_a_key_of_a_corpus_keeps_its_other_keys():
+    _, fake = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=DB"]).data.corpora
+    assert fake.weight == 2
+
+
 def test_text_in_a_list_of_corpora_stays_as_written():
     """Also in the saved recipe."""
     recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6"])
