@@ -176,7 +176,7 @@ def test_the_mean_of_the_channels_is_scored(detector, waveform):
     assert detector.score(stereo, 16000) == pytest.approx(detector.score(mean, 16000), abs=1e-5)
 
 
-def test_the_score_of_samples_depends_on_their_rate(detector, waveform):
+def test_the_same_samples_at_another_rate_have_another_score(detector, waveform):
     assert detector.score(waveform, sample_rate=32000) != detector.score(waveform, 16000)
 
 
@@ -205,8 +205,8 @@ def test_a_detector_loaded_in_a_precision_by_type_or_name_scores_about_like_the_
         ("", ""),
     ],
 )
-def test_an_unknown_precision_is_refused_with_the_nearest_one_before_the_file_is_read(dtype, proposal):
-    """The file does not exist. No precision is near to an empty name."""
+def test_an_unknown_precision_is_refused_with_the_known_ones_and_the_nearest_of_them(dtype, proposal):
+    """None is near to an empty name."""
     precisions = "expected one of auto, fastest, float32, tf32, bfloat16, float16, float64, int8"
     with input_error() as error:
         Detector.from_pretrained("none.pth", dtype=dtype)

@@ -183,7 +183,7 @@ def test_commands_that_a_page_names_exist():
             assert mentioned <= command_names, page.name
 
 
-def test_every_row_of_faithfulness_names_a_test():
+def test_every_row_of_the_tables_of_faithfulness_with_a_column_test_names_one():
     checked = text(REPOSITORY / "docs" / "faithfulness.md").partition("## What could not")[0]
     checked = checked.partition("## Front-ends")[2]
     rows = [line for line in checked.splitlines() if line.startswith("| ") and not line.startswith("| behaviour")]
