@@ -111,7 +111,7 @@ def test_a_published_model_is_recognised_despite_a_prefix(tmp_path, prefix):
     assert load_detector(tmp_path / "theirs.pth").config == light.config
 
 
-def test_weights_that_are_not_numbers_are_refused(detector, tmp_path):
+def test_a_checkpoint_with_nan_among_its_weights_is_refused(detector, tmp_path):
     state_dict = detector.state_dict()
     name = "Nested_Res2Net_TDNN.fc.bias"
     state_dict[name] = torch.full_like(state_dict[name], float("nan"))

@@ -140,7 +140,7 @@ def test_overrides_in_the_running_text_are_accepted():
     assert read > 50
 
 
-def test_the_first_runs_of_the_manual_need_no_file_of_weights(corpus, tmp_path, monkeypatch):
+def test_commands_of_the_manual_that_train_a_small_front_end_need_no_file_of_weights(corpus, tmp_path, monkeypatch):
     from nes2net.cli.main import main
     from nes2net.cli.published.main import main as published_main
 
