@@ -111,7 +111,7 @@ def test_a_published_model_is_recognised_despite_a_prefix(tmp_path, prefix):
     assert load_detector(tmp_path / "theirs.pth").config == light.config
 
 
-def test_weights_that_are_not_numbers_are_refused(detector, tmp_path):
+def test_a_checkpoint_with_nan_among_its_weights_is_refused(detector, tmp_path):
     state_dict = detector.state_dict()
     name = "Nested_Res2Net_TDNN.fc.bias"
     state_dict[name] = torch.full_like(state_dict[name], float("nan"))
@@ -176,7 +176,7 @@ def test_the_mean_of_the_channels_is_scored(detector, waveform):
     assert detector.score(stereo, 16000) == pytest.approx(detector.score(mean, 16000), abs=1e-5)
 
 
-def test_the_score_of_samples_depends_on_their_rate(detector, waveform):
+def test_the_same_samples_at_another_rate_have_another_score(detector, waveform):
     assert detector.score(waveform, sample_rate=32000) != detector.score(waveform, 16000)
 
 
@@ -212,8 +212,8 @@ def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_it(dtype, d
         ("", ""),
     ],
 )
-def test_an_unknown_precision_is_refused_with_the_nearest_one_before_the_file_is_read(dtype, proposal):
-    """The file does not exist. No precision is near to an empty name."""
+def test_an_unknown_precision_is_refused_with_the_known_ones_and_the_nearest_of_them(dtype, proposal):
+    """None is near to an empty name."""
     precisions = "expected one of auto, fastest, float32, tf32, bfloat16, float16, float64, int8"
     with input_error() as error:
         Detector.from_pretrained("none.pth", dtype=dtype)

@@ -60,5 +60,6 @@ def test_the_serving_image_is_built_without_the_packages_of_the_tests(steps):
 
 def test_no_golden_file_is_left_out_of_the_image(patterns):
     golden = [path for path in (REPOSITORY / "tests" / "golden").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert golden
     lost = [path for path in golden if dockerfile.ignored(path.relative_to(REPOSITORY), patterns)]
     assert lost == []

@@ -140,7 +140,7 @@ def test_overrides_in_the_running_text_are_accepted():
     assert read > 50
 
 
-def test_the_first_runs_of_the_manual_need_no_file_of_weights(corpus, tmp_path, monkeypatch):
+def test_commands_of_the_manual_that_train_a_small_front_end_need_no_file_of_weights(corpus, tmp_path, monkeypatch):
     from nes2net.cli.main import main
     from nes2net.cli.published.main import main as published_main
 
@@ -183,7 +183,7 @@ def test_commands_that_a_page_names_exist():
             assert mentioned <= command_names, page.name
 
 
-def test_every_row_of_faithfulness_names_a_test():
+def test_every_row_of_the_tables_of_faithfulness_with_a_column_test_names_one():
     checked = text(REPOSITORY / "docs" / "faithfulness.md").partition("## What could not")[0]
     checked = checked.partition("## Front-ends")[2]
     rows = [line for line in checked.splitlines() if line.startswith("| ") and not line.startswith("| behaviour")]

@@ -27,19 +27,23 @@ def test_requirements_txt_has_the_dependencies_of_the_package_and_librosa():
     assert lines("requirements.txt") == in_pyproject("dependencies") + librosa
 
 
+def test_constraints_txt_has_only_pins():
+    """No addresses, and no folders of one machine."""
+    for line in lines("constraints.txt"):
+        assert re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; [^/:@]+)?", line), line
+
+
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_every_requirement_is_pinned_within_its_bounds(python):
-    """By constraints.txt, which has only pins; torch by scripts/environment.sh, as the Dockerfile has it too."""
+    """By constraints.txt; torch by scripts/environment.sh, as the Dockerfile has it too."""
     environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     torch = {
         re.search(r"\bTORCH(?::-|=)torch==([\d.]+)", repository_text(name))[1]
         for name in ("scripts/environment.sh", "Dockerfile")
     }
     assert len(torch) == 1
-    assert lines("constraints.txt")
     pins = {"torch": torch.pop()}
     for line in lines("constraints.txt"):
-        assert re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; [^/:@]+)?", line), "no addresses, and no folders of one machine"
         pin = Requirement(line)
         if pin.marker is None or pin.marker.evaluate(environment):
             assert pin.name not in pins, f"{pin.name} has two versions"

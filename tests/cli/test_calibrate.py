@@ -83,7 +83,7 @@ def test_calibrate_fit_gives_the_calibration_and_the_scores_of_the_function_fit(
     assert list(calibrated.values()) == expected(list(raw.values())).tolist()
 
 
-def test_fit_prints_the_eer_and_costs_before_and_after_calibration(folder, calibrate):
+def test_fit_prints_the_eer_and_costs_of_the_evaluation_before_and_after_calibration(folder, calibrate):
     printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     raw = read("A.eval.txt")
     calibrated = read("A.txt")
@@ -248,7 +248,9 @@ def test_a_calibration_has_the_median_level_of_the_recordings_that_can_be_measur
     assert population.usual["level"].middle == pytest.approx(np.median(levels), rel=1e-5)
 
 
-def test_a_calibration_continued_after_an_interruption_embeds_nothing_again(recordings, command, monkeypatch):
+def test_a_calibration_continued_after_an_interruption_does_not_write_its_embeddings_again(
+    recordings, command, monkeypatch
+):
     words = f"calibrate {LEARN} --model d.pth --device cpu"
     embeddings_file = recordings / "c.json.embeddings.npy"
     fit = Population.fit
@@ -315,7 +317,7 @@ def test_calibrate_recordings_gives_the_scores_of_score_and_the_calibration_of_f
 
 
 @pytest.mark.usefixtures("class_folders")
-def test_recordings_that_are_scored_already_are_not_scored_again(calibrate):
+def test_a_second_calibration_says_that_the_scores_of_its_recordings_are_complete_already(calibrate):
     calibrate(TWO)
     assert "complete already" in calibrate(TWO)[0]
 

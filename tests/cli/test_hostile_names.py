@@ -33,7 +33,7 @@ def recording(tmp_path):
 
 def check_lines(printed):
     """The hostile name is printed, with its control characters escaped, and begins no line of its own."""
-    assert "owned" in printed
+    assert "1b]0;owned" in printed
     assert printed.replace("\n", "").isprintable()
     assert not any(line.startswith("talk.wav") for line in printed.split("\n"))
 

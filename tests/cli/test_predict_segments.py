@@ -129,6 +129,7 @@ def test_a_calibration_of_frames_gives_the_threshold_and_each_stretch_a_ratio_an
     decider = Decider(calibration, 0.25)
     assert row["threshold"] == decider.threshold == pytest.approx((np.log(3) + 1) / 4)
     frames = frame_scores(detector, speech_folder / "speech" / "a.wav")
+    assert row["segments"]
     for segment in row["segments"]:
         of_stretch = frames.scores[round(segment["start"] / 0.02) : round(segment["end"] / 0.02)]
         assert segment["llr"] == pytest.approx(decider.llrs(of_stretch).mean(), abs=1e-5)

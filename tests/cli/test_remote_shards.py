@@ -18,8 +18,10 @@ def test_the_recordings_in_remote_shards_are_counted(folder, output):
     assert "files 12 of 12 are there" in " ".join(out.split())
 
 
-def test_scoring_resumes_after_a_shard_could_not_be_read(folder, output, tmp_path, spectral_detector):
-    """It ends with status 75. The same command then gives the scores of the shards on the disk."""
+def test_after_a_shard_could_not_be_read_the_same_command_gives_the_scores_of_local_shards(
+    folder, output, tmp_path, spectral_detector
+):
+    """At first it ends with status 75."""
     model = tmp_path / "model.pth"
     spectral_detector.save(model)
     remote_scores = tmp_path / "remote.txt"

@@ -91,10 +91,11 @@ def test_complete_decisions_are_not_written_again(score, tmp_path):
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
 
 
-def test_decisions_of_another_prior_are_written_anew(score):
-    rows = score("--calibration plain.json --prior 0.2")[0]
-    other_rows = score("--calibration plain.json --prior 0.5")[0]
-    assert [row["probability"] for row in other_rows] != [row["probability"] for row in rows]
+def test_a_run_with_another_prior_replaces_the_probabilities_by_those_of_its_prior(score):
+    score("--calibration plain.json --prior 0.2")
+    rows = score("--calibration plain.json --prior 0.5")[0]
+    decider = Decider(load("plain.json"), 0.5)
+    assert [float(row["probability"]) for row in rows] == [decider(float(row["score"])).probability for row in rows]
 
 
 def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(score, corpus, workdir):

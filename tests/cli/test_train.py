@@ -48,6 +48,7 @@ def logged(log):
 
 def test_the_log_has_the_lines_that_were_printed(trained, logged):
     printed = [line[9:] for line in trained[2].splitlines()]
+    assert printed
     assert [line for line in logged if re.match(r"epoch \d of|bootstrap: ", line)] == printed
 
 

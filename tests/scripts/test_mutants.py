@@ -5,13 +5,13 @@ from builders.files import write
 from builders.scripts import loaded
 
 RETURNED = "low if x < low and not LIMIT == 4 else x * 2"
-SOURCE = f'''"""A module: 1 < 2."""
+SOURCE = f'''"""A module."""
 
 LIMIT: int = 3
 
 
 def clipped(x, low=-1.0):
-    """No fault stands here: 4 > 3."""
+    """At least ``low``."""
     if x is None:
         raise ValueError(f"{{1 + 1}} is no number")
     return {RETURNED}
@@ -30,20 +30,35 @@ def sites(mutants, tmp_path):
     return mutants.sites("nes2net/clip.py", tmp_path)
 
 
-def test_faults_can_be_planted_at_operators_conditions_and_numbers_but_not_in_texts(sites):
-    assert {(mutant.before, mutant.after) for mutant, _ in sites} == {
-        ("3", "4"),
-        ("-1.0", "1.0"),
+@pytest.fixture
+def faults(sites):
+    """The texts before and after each fault."""
+    return {(mutant.before, mutant.after) for mutant, _ in sites}
+
+
+#: Faults at the numbers of SOURCE.
+NUMBERS = {("3", "4"), ("-1.0", "1.0"), ("LIMIT == 4", "LIMIT == 5"), ("x * 2", "x * 3")}
+
+
+def test_faults_add_1_to_whole_numbers_and_remove_the_sign_of_negative_ones(faults):
+    assert faults >= NUMBERS
+
+
+def test_faults_that_are_not_at_numbers_change_an_operator_or_a_condition(faults):
+    assert faults - NUMBERS == {
         ("x is None", "x is not None"),
         ("x is None", "False"),
         ("x < low and not LIMIT == 4", "x <= low and not LIMIT == 4"),
         (RETURNED, RETURNED.replace("and", "or")),
         ("x < low and not LIMIT == 4", "x < low and LIMIT == 4"),
         ("not LIMIT == 4", "not LIMIT != 4"),
-        ("LIMIT == 4", "LIMIT == 5"),
         (RETURNED, RETURNED.replace("*", "/")),
-        ("x * 2", "x * 3"),
     }
+
+
+def test_no_fault_can_be_planted_in_docstrings_and_messages(mutants, tmp_path):
+    write(tmp_path / "texts.py", 'def f():\n    """4 > 3."""\n    raise ValueError(f"{1 + 1}")\n')
+    assert mutants.sites("texts.py", tmp_path) == []
 
 
 def test_a_fault_is_planted_although_its_lines_have_moved(mutants, sites, tmp_path):

@@ -12,7 +12,7 @@ run = partial(run_script, "simulated_cuda")
 
 @needs_compiler
 @pytest.mark.slow
-def test_the_simulated_device_finds_planted_faults_and_passes_two_checks():
+def test_on_simulated_cuda_devices_planted_faults_are_found_and_sound_programs_pass():
     done = run("--only", "faults", "checks: scores, 4sec", "training, Specmix")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "16 of 16 passed" in done.stdout
@@ -20,6 +20,7 @@ def test_the_simulated_device_finds_planted_faults_and_passes_two_checks():
 
 @needs_compiler
 @pytest.mark.weekly
-def test_all_checks_of_the_simulated_device_pass():
+def test_on_simulated_cuda_devices_all_of_test_cuda_and_every_check_of_the_package_pass():
+    """And every planted fault is found."""
     done = run()
     assert done.returncode == 0, done.stdout[-6000:]

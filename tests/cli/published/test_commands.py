@@ -117,7 +117,7 @@ def test_every_command_of_the_published_readme_runs_and_prints_the_published_lin
 
 
 @pytest.mark.parametrize("mode, num_samples", [("", None), ("--test_mode 4s", 64000), ("--test_mode full", None)])
-def test_easy_inference_demo_prints_the_score_of_the_whole_recording_or_of_64000_samples(
+def test_easy_inference_demo_scores_64000_samples_in_the_mode_4s_and_else_the_whole_recording(
     mode, num_samples, detector, corpus, workdir, script
 ):
     detector.save("d.pth")

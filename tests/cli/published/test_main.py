@@ -130,7 +130,7 @@ def score(detector, corpus, workdir, output):
     return lambda flags, status=0: output(f"{base} {flags}", status, program=legacy.main).err
 
 
-def test_a_finished_score_file_is_not_scored_again(score):
+def test_a_finished_score_file_is_said_to_be_complete_already(score):
     assert "12 of 12 scores written to s.txt" in score("--test_samples 8000")
     assert "complete already" in score("--test_samples 8000")
 

@@ -80,7 +80,7 @@ def test_the_command_of_the_manual_scores_in_the_wild_in_train_mode(run_folder, 
     assert abs(score - in_eval_mode) > 1e-3
 
 
-def test_the_command_of_the_manual_prints_the_eer_of_scores_of_in_the_wild(workdir, corpus, script):
+def test_the_command_of_the_manual_for_scores_of_in_the_wild_prints_an_eer(workdir, corpus, script):
     wild = corpus / "release_in_the_wild"
     write_scores(workdir / "SCORES", {path.stem: number for number, path in enumerate(wild.glob("*.wav"))})
     figure = printed_command("Cal_EER_in_the_wild.py")
