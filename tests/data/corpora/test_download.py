@@ -229,7 +229,9 @@ def test_a_download_is_refused_with_the_option_that_accepts_the_licence_until_it
     assert not folder.exists()
 
 
-def test_at_the_terminal_only_the_answer_y_to_the_licence_starts_the_download(server, tmp_path, monkeypatch, run):
+def test_at_the_terminal_the_answer_y_to_the_licence_starts_the_download_and_n_or_nothing_does_not(
+    server, tmp_path, monkeypatch, run
+):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer, status, downloaded in (("n", 2, False), ("", 2, False), ("y", 0, True)):
         monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
