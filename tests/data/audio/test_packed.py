@@ -44,13 +44,18 @@ def addresses(files, tmp_path_factory):
     return recordings | {"x.tar": [folder / "x.tar" / "inner.tar" / file.name for file in files]}
 
 
+@pytest.fixture(scope="module")
+def sources(files, addresses):
+    """Of each kind of shard and of "memory": ``files`` in it, in order."""
+    return addresses | {"memory": [RecordingBytes(file.name, file.read_bytes()) for file in files]}
+
+
 SHARDS = ["x.parquet", "stream.arrow", "file.arrow", "x.tar"]
 
 
 @pytest.mark.parametrize("kind", [*SHARDS, "memory"])
-def test_every_reader_reads_a_recording_in_a_shard_or_in_memory_like_its_file(files, addresses, kind):
-    sources = addresses.get(kind) or [RecordingBytes(file.name, file.read_bytes()) for file in files]
-    for file, source in zip(files, sources):
+def test_every_reader_reads_a_recording_in_a_shard_or_in_memory_like_its_file(files, sources, kind):
+    for file, source in zip(files, sources[kind]):
         assert_array_equal(read_every_way(source), load_audio(file))
         for read in (count_samples, stated_length, measure_audio):
             assert read(source) == read(file)
@@ -79,13 +84,16 @@ def test_the_cache_gives_the_samples_of_a_recording_in_a_shard_at_each_load(file
 
 def test_a_member_that_a_tar_file_lacks_is_not_there(addresses):
     first = addresses["x.tar"][0]
+    assert is_there(first)
     assert not is_there(first.parents[1] / "none.flac")
 
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
 def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
     """Nor one whose number is not written in the digits 0 to 9."""
-    assert not is_there(addresses["x.parquet"][0].with_name(row))
+    first = addresses["x.parquet"][0]
+    assert is_there(first)
+    assert not is_there(first.with_name(row))
 
 
 @pytest.mark.parametrize(

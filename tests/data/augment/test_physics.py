@@ -94,7 +94,8 @@ def test_a_codec_leaves_no_thread_behind():
 def test_a_codec_with_fewer_bits_has_a_larger_error():
     x = voice(seconds=2.0)
     for name in ("mp3", "opus", "aac"):
-        errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in effects.get(name).strengths]
+        kbits = sorted(effects.get(name).strengths, reverse=True)
+        errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in kbits]
         assert errors == sorted(errors)
 
 
@@ -144,7 +145,8 @@ def test_babble_mixes_each_of_the_other_recordings_at_one_level(tmp_path):
     babble = create_condition("babble:0", Sources(speech=sorted(tmp_path.glob("*.wav"))))
     noise = babble(voices[2], rng(1)) - voices[2]
     gains = [correlate(np.tile(x, 2), noise, "valid", "fft").max() / np.linalg.norm(x) for x in voices]
-    assert min(gains[i] for i in (0, 1, 3)) > 0.3 * np.linalg.norm(noise)
+    parts = np.array(gains)[[0, 1, 3]] / np.linalg.norm(noise)
+    assert_allclose(parts, np.sqrt(1 / 3), rtol=0.1)
 
 
 @pytest.mark.parametrize("rt60", [0.3, 0.6, 1.0])
@@ -240,7 +242,7 @@ def test_speeds_are_drawn_from_the_whole_range_on_a_logarithmic_scale(monkeypatc
     drawn = np.array([change(None, stream) for _ in range(4000)])
     assert 0.5 <= drawn.min() < 0.51
     assert 1.96 < drawn.max() <= 2
-    assert np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
+    assert np.quantile(np.log2(drawn), [0.25, 0.5, 0.75]) == pytest.approx([-0.5, 0, 0.5], abs=0.05)
 
 
 def test_a_change_of_pitch_moves_no_onset_of_a_tone_by_more_than_180_samples():

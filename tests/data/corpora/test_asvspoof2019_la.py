@@ -40,9 +40,10 @@ def test_keys_of_a_folder_are_those_of_the_phase_asked_for_or_else_of_all_phases
     assert [t.id for t in CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
 
 
-def test_the_phase_of_a_key_is_that_in_the_name_of_its_file(tmp_path):
-    train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
-    assert [t.phase for t in CORPUS.keys(train)] == ["train"]
+@pytest.mark.parametrize("phase, suffix", [("train", "trn"), ("dev", "trl"), ("eval", "trl")])
+def test_the_phase_of_a_key_is_that_in_the_name_of_its_file(tmp_path, phase, suffix):
+    file = write(tmp_path / f"ASVspoof2019.LA.cm.{phase}.{suffix}.txt", "LA_0079 LA_T_1 - - bonafide\n")
+    assert [t.phase for t in CORPUS.keys(file)] == [phase]
 
 
 def test_a_protocol_without_a_phase_in_its_name_is_the_key_of_the_phase_asked_for(tmp_path):

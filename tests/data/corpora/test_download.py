@@ -78,7 +78,7 @@ def files_of(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_record_is_downloaded_with_its_archives_unpacked(server, client, tmp_path):
+def test_a_record_is_downloaded_with_its_zip_and_tar_archives_unpacked(server, client, tmp_path):
     corpus = corpus_of(record_of(server))
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
@@ -106,8 +106,9 @@ def test_a_file_that_differs_from_its_published_checksum_is_refused(server, clie
         fetch_all(plan, tmp_path, client)
 
 
-def test_archives_that_were_unpacked_and_removed_are_not_downloaded_again(server, client, tmp_path):
-    """Their unpacked files stay."""
+def test_repeating_a_download_whose_archives_were_unpacked_and_removed_fetches_and_changes_nothing(
+    server, client, tmp_path
+):
     plan = plan_downloads(corpus_of(record_of(server)), client, ["*.zip", "keys*"])
     fetch_all(plan, tmp_path, client, keep_archives=False)
     kept_files = files_of(tmp_path)
@@ -220,8 +221,7 @@ def test_a_dry_run_shows_the_files_of_a_download_their_licences_and_the_remainin
     assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
 
 
-def test_nothing_is_downloaded_before_the_licence_is_accepted(server, tmp_path, run):
-    """The command fails and names the option that accepts it."""
+def test_a_download_is_refused_with_the_option_that_accepts_the_licence_until_it_is_accepted(server, tmp_path, run):
     folder = tmp_path / "wild"
     status, text = run(corpus_of(record_of(server)), folder)
     assert status == 2
@@ -229,9 +229,11 @@ def test_nothing_is_downloaded_before_the_licence_is_accepted(server, tmp_path, 
     assert not folder.exists()
 
 
-def test_at_the_terminal_only_the_answer_y_to_the_licence_starts_the_download(server, tmp_path, monkeypatch, run):
+def test_at_the_terminal_the_answer_y_to_the_licence_starts_the_download_and_n_or_nothing_does_not(
+    server, tmp_path, monkeypatch, run
+):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    for answer, status in (("n", 2), ("", 2), ("y", 0)):
+    for answer, status, downloaded in (("n", 2, False), ("", 2, False), ("y", 0, True)):
         monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
         assert run(corpus_of(record_of(server)), tmp_path, "--only", "release.zip")[0] == status
-    assert (tmp_path / "release.zip").exists()
+        assert (tmp_path / "release.zip").exists() == downloaded

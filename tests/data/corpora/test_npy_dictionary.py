@@ -64,8 +64,9 @@ def test_a_dictionary_pickled_by_any_protocol_from_2_on_is_read(tmp_path, protoc
 @of_every_protocol
 def test_lists_in_a_dictionary_are_read_as_arrays_of_text(tmp_path, protocol):
     content = {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]}
-    for values in pickled_dictionary(tmp_path, content, protocol).values():
-        assert values.tolist() == ["0", "1"]
+    arrays = pickled_dictionary(tmp_path, content, protocol)
+    texts = {name: array.tolist() for name, array in arrays.items()}
+    assert texts == {"list": ["0", "1"], "scalars": ["0", "1"]}
 
 
 class Runs:

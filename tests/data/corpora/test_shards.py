@@ -105,8 +105,8 @@ def test_a_column_of_splits_divides_a_shard(tmp_path):
     assert [trial.id for trial in CORPUS.trials(tmp_path, "eval")] == ["b"]
 
 
-def test_files_of_a_webdataset_are_joined_by_their_stem(tmp_path):
-    """Hidden files, and a stem without a recording, give no trial."""
+def test_each_recording_of_a_webdataset_is_a_trial_with_label_and_fields_from_files_of_its_stem(tmp_path):
+    """A hidden file is no recording."""
     members = {"a/utt1.flac": b"1", "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}'}
     members |= {"./utt2.wav": b"2", "utt2.cls": b"0\n", "utt3.mp3": b"3", "utt3.txt": b"spoof"}
     members |= {"utt4.flac": b"4", "utt4.txt": b"was gesagt wird", "utt5.json": b'{"label": 1}', "._utt1.flac": b""}

@@ -38,22 +38,27 @@ COUNTS = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
 
 
 def test_trials_are_counted_in_all_by_label_and_by_each_value_of_their_fields():
-    """Without labels, the numbers of bona fide and of spoofed trials are unknown, not 0."""
     trials = [
         Trial("a", label="bonafide", codec="gsm"),
         Trial("b", label="spoof", codec="gsm", attack="A07"),
         Trial("c", codec="opus"),
     ]
     assert count(trials) == COUNTS
+
+
+def test_the_numbers_of_bona_fide_and_of_spoofed_trials_without_labels_are_unknown_not_0():
     assert count([Trial("a")]) == Counts(1)
 
 
 def test_counts_are_compared_in_the_fields_that_both_state():
-    assert COUNTS.differences(Counts(3)) == []
-    assert COUNTS.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
+    assert COUNTS.differences(Counts(1000, 1, None, {"codec": {"gsm": 5, "opus": 1}, "source": {"x": 9}})) == [
         "3 trials instead of 1,000",
-        "codec opus: 1 instead of 0",
+        "codec gsm: 2 instead of 5",
     ]
+
+
+def test_a_value_of_a_field_that_the_official_counts_lack_is_compared_with_0():
+    assert COUNTS.differences(Counts(3, 1, 1, {"codec": {"gsm": 2}})) == ["codec opus: 1 instead of 0"]
 
 
 DIGESTED = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("\udcff", label="spoof")]
