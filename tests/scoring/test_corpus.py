@@ -121,7 +121,8 @@ def test_a_file_of_another_run_is_replaced_only_if_asked(score, spectral_detecto
     another_detector = Detector.from_config(spectral_detector.config).eval()
     with input_error("another run"):
         score(detector=another_detector)
-    assert not score(detector=another_detector, overwrite=True).already_complete
+    replaced = score(detector=another_detector, overwrite=True)
+    assert read_json(replaced.record_path)["run"]["model"] == another_detector.fingerprint()
 
 
 def test_a_complete_run_removes_the_journals_of_its_own_run_only(score, out):

@@ -20,7 +20,9 @@ TRIALS = [Trial("a"), Trial("b")]
 
 def test_scores_of_other_systems_are_normalised_as_by_the_code_of_the_published_ensemble():
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
-    for name, system in torch.load(path, weights_only=True).items():
+    systems = torch.load(path, weights_only=True)
+    assert len(systems) == 4
+    for name, system in systems.items():
         low = system["minimum_of_the_file"]
         high = system["maximum_of_the_file"]
         scores = normalise(np.asarray(system["raw"], np.float64), low, high)
@@ -127,17 +129,24 @@ def test_a_file_made_with_scores_of_other_systems_is_refused_with_them_in_anothe
     assert "another system_scores" in capsys.readouterr().err
 
 
-def test_score_range_takes_the_ranges_of_development_files_or_of_the_score_files_themselves(
-    root, system_files, model, tmp_path
-):
-    """Those of the development files here are those of the detector, which are used without the flag."""
+def test_score_range_takes_the_ranges_of_development_files(root, system_files, model, tmp_path):
+    """Here those of the detector, which are used without the flag."""
     systems = ["--system-scores", *system_files]
     assert score(root, model, tmp_path / "a", *systems) == 0
     dev = [f"{path}_dev" for path in system_files]
     bare = str(root / "without_ranges.pth")
     assert score(root, bare, tmp_path / "b", *systems, "--score-range", *dev) == 0
-    assert score(root, model, tmp_path / "c", *systems, "--score-range", "test") == 0
-    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
+def test_score_range_test_takes_the_ranges_of_the_score_files_instead_of_those_of_the_detector(
+    root, system_files, model, tmp_path
+):
+    systems = ["--system-scores", *system_files]
+    bare = str(root / "without_ranges.pth")
+    assert score(root, model, tmp_path / "a", *systems, "--score-range", "test") == 0
+    assert score(root, bare, tmp_path / "b", *systems, "--score-range", *system_files) == 0
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
 def test_score_refuses_missing_or_needless_flags_about_scores_of_other_systems(

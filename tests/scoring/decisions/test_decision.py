@@ -47,9 +47,10 @@ def test_a_score_above_the_threshold_is_bona_fide_and_one_below_a_spoof(name, sc
 
 def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions():
     decider = Decider(CALIBRATION, 0.3)
-    decision = decider(0.2)
-    assert decider.probabilities([-9.0, 0.2])[1] == decision.probability
-    assert decider.llrs([-9.0, 0.2])[1] == decision.llr
+    scores = [-9.0, 0.2]
+    decisions = [decider(score) for score in scores]
+    assert decider.probabilities(scores).tolist() == [decision.probability for decision in decisions]
+    assert decider.llrs(scores).tolist() == [decision.llr for decision in decisions]
 
 
 def test_a_score_outside_of_600_scores_of_a_calibration_is_decided_with_abstain_0_not_by_default():
