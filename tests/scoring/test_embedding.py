@@ -132,9 +132,9 @@ def resumed(request, detector, trials, tmp_path):
     with journalled(stop_after=2):
         embed(detector, trials, out, **IN_PAIRS)
     (partial,) = out.parent.iterdir()
-    header, *lines = partial.read_text().splitlines()
-    damaged = '!","'.join(lines[0].rsplit('","', 1))
-    partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
+    header, first, *others = partial.read_text().splitlines()
+    damaged = '!","'.join(first.rsplit('","', 1))
+    partial.write_text("\n".join([header, damaged, *others, ""]))
     with journalled() as later:
         embed(detector, trials, out, **IN_PAIRS)
     return out, later

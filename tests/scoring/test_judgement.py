@@ -111,9 +111,9 @@ def test_rows_have_the_eer_of_their_scores(corpus, out, plain):
 
 def test_a_calibration_is_learned_from_rows_as_from_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
-    learned = [calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain)]
-    assert learned[0].weights == learned[1].weights
-    assert learned[0].offset == learned[1].offset
+    of_rows, of_scores = (calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain))
+    assert of_rows.weights == of_scores.weights
+    assert of_rows.offset == of_scores.offset
 
 
 def test_predict_tells_the_numbers_and_the_remark_of_a_judgement(spectral_detector, trials):
