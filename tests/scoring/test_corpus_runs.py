@@ -62,7 +62,7 @@ def start(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_file_as_one(command, few, tmp_path):
-    """Torchrun starts them; the record beside the file says that they are two."""
+    """Torchrun starts them."""
     single_process = tmp_path / "whole.txt"
     out = tmp_path / "out.txt"
     assert main(command(few, single_process)) == 0

@@ -98,8 +98,7 @@ def test_a_likelihood_ratio_is_at_most_one_more_than_the_trials_of_the_smaller_c
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_the_threshold_of_scores_is_none_if_the_weight_is_not_positive_or_too_small(weight):
-    """A score of 0.5 is then a spoof."""
+def test_with_a_weight_that_is_not_positive_or_too_small_a_score_is_decided_without_a_threshold(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert decider(0.5).decision == "spoof"
