@@ -107,7 +107,7 @@ def test_a_score_file_may_have_lines_of_json(path, text):
 
 
 @pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])
-def test_words_for_a_missing_number_are_read_as_nan(path, missing):
+def test_an_empty_field_or_a_word_for_a_missing_number_is_read_as_nan(path, missing):
     path.write_text(f"file,score\na.wav,0.5\nb.wav,{missing}\n")
     _, scores = read_scores(path)
     assert_array_equal(scores, [0.5, np.nan])

@@ -103,6 +103,6 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
-def test_logits_and_embeddings_that_are_not_finite_or_of_the_wrong_shape_are_refused(reference, call, message):
+def test_logits_embeddings_and_classes_that_are_not_finite_or_of_the_wrong_shape_are_refused(reference, call, message):
     with input_error(message):
         call(reference)
