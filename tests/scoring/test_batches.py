@@ -207,7 +207,8 @@ def shared_batches(monkeypatch):
 
 
 def test_fewer_long_utterances_than_short_ones_share_a_batch(shared_batches):
-    assert shared_batches({"a": 100, "b": 100, "c": 100, "d": 40, "e": 40}) == ["ab", "c", "de"]
+    lengths = {"a": 100, "b": 100, "c": 100, "d": 40, "e": 40, "f": 40}
+    assert shared_batches(lengths) == ["ab", "c", "def"]
 
 
 def test_a_compressed_file_of_unknown_length_is_planned_with_four_samples_a_byte(shared_batches):
@@ -258,8 +259,8 @@ def test_files_of_a_batch_that_cannot_be_read_are_its_failures(mixed_batch):
     assert list(mixed_batch.failures) == ["d", "e", "f"]
 
 
-def test_an_mp3_is_not_decoded_to_plan_batches(tmp_path):
-    """A negative length stands for the size of its file."""
+def test_an_mp3_is_planned_by_the_size_of_its_file(tmp_path):
+    """As a negative number."""
     path = tmp_path / "a.mp3"
     soundfile.write(path, np.zeros(24000), 48000)
     assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size

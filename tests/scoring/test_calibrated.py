@@ -52,13 +52,15 @@ def test_a_recording_of_the_calibrated_length_is_decided_by_its_score(spectral_d
         assert spectral_detector.decide(tmp_path / "a.wav", decider) == expected
 
 
-def test_samples_at_another_rate_are_decided_by_their_score(spectral_detector, calibration, speech):
+def test_a_decision_on_samples_at_another_rate_states_their_score(spectral_detector, calibration, speech):
     halves = np.repeat(speech[:16000], 2)
     decision = spectral_detector.decide(halves, calibration, 32000)
     assert decision.score == pytest.approx(spectral_detector.score(halves, 32000))
 
 
-def test_a_calibration_of_whole_recordings_decides_by_the_score_of_the_whole(spectral_detector, calibration, speech):
+def test_by_a_calibration_of_whole_recordings_a_decision_states_the_score_of_the_whole(
+    spectral_detector, calibration, speech
+):
     of_whole = replace(calibration, scored_by=replace(calibration.scored_by, num_samples=None))
     assert spectral_detector.decide(speech, of_whole, 16000).score == spectral_detector.score(speech, 16000)
 

@@ -14,6 +14,7 @@ from builders.interruption import journalled
 from builders.scored import score_trials
 from numpy.testing import assert_allclose
 
+from nes2net import __version__
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.scoring import embeddings
 from nes2net.scoring.embeddings import Embeddings
@@ -57,7 +58,7 @@ def test_the_record_of_an_array_names_the_detector_the_size_and_the_version(dete
     record = read_json(tmp_path / "e.npy.json")
     assert record["run"]["model"] == detector.fingerprint()
     assert record["size"] == 64
-    assert "nes2net" in record["versions"]
+    assert record["versions"]["nes2net"] == __version__
 
 
 def test_ids_that_a_spreadsheet_would_compute_are_quoted_in_the_list_and_read_back(detector, trials, tmp_path):
@@ -121,22 +122,33 @@ def test_a_parquet_file_holds_ids_labels_and_the_rows_of_npy(detector, trials, t
 needs_parquet = pytest.mark.skipif(find_spec("pyarrow") is None, reason="the extra 'parquet' is not installed")
 
 
-@pytest.mark.parametrize("suffix", ["npy", pytest.param("parquet", marks=needs_parquet)])
-def test_an_interrupted_run_computes_only_the_batches_of_missing_or_damaged_rows(detector, trials, tmp_path, suffix):
-    """Its file is then the same as that of an uninterrupted run."""
-    out = tmp_path / "new" / f"e.{suffix}"
-    uninterrupted = tmp_path / f"whole.{suffix}"
-    options = {"num_samples": 8000, "batch_size": 2}
+IN_PAIRS = {"num_samples": 8000, "batch_size": 2}
+
+
+@pytest.fixture(params=["npy", pytest.param("parquet", marks=needs_parquet)])
+def resumed(request, detector, trials, tmp_path):
+    """The file of an interrupted run that was resumed with a damaged row, and the batches that were then computed."""
+    out = tmp_path / "new" / f"e.{request.param}"
     with journalled(stop_after=2):
-        embed(detector, trials, out, **options)
+        embed(detector, trials, out, **IN_PAIRS)
     (partial,) = out.parent.iterdir()
-    header, *lines = partial.read_text().splitlines()
-    damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
-    partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
+    header, first, *others = partial.read_text().splitlines()
+    damaged = '!","'.join(first.rsplit('","', 1))
+    partial.write_text("\n".join([header, damaged, *others, ""]))
     with journalled() as later:
-        embed(detector, trials, out, **options)
-    assert sum(map(len, later)) == 10  # the batch of the broken row again, and the eight others
-    embed(detector, trials, uninterrupted, **options)
+        embed(detector, trials, out, **IN_PAIRS)
+    return out, later
+
+
+def test_a_resumed_run_computes_only_the_batches_of_missing_or_damaged_rows(resumed):
+    _, later = resumed
+    assert sum(map(len, later)) == 10  # the batch of the damaged row, and the eight others
+
+
+def test_a_run_resumed_with_a_damaged_row_writes_the_file_of_an_uninterrupted_one(resumed, detector, trials, tmp_path):
+    out, _ = resumed
+    uninterrupted = tmp_path / f"whole{out.suffix}"
+    embed(detector, trials, uninterrupted, **IN_PAIRS)
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
@@ -150,13 +162,13 @@ def test_with_overwrite_others_a_run_keeps_its_own_file_and_replaces_others(dete
     assert len(np.load(tmp_path / "e.npy")) == 4
 
 
-def test_a_file_of_another_layer_is_refused(detector, trials, tmp_path):
+def test_a_file_of_embeddings_of_another_layer_is_refused(detector, trials, tmp_path):
     embed(detector, trials[:2], tmp_path / "e.npy", num_samples=8000)
     with input_error(r"another embedding.*: pass `overwrite=True`"):
         embed(detector, trials[:2], tmp_path / "e.npy", layer="all", num_samples=8000)
 
 
-def test_a_file_that_cannot_be_read_has_neither_id_nor_row(detector, trials, tmp_path):
+def test_a_recording_that_cannot_be_read_has_neither_id_nor_row(detector, trials, tmp_path):
     good = [trials[0], trials[2]]
     bad = replace(trials[1], path=tmp_path / "gone.flac")
     for name, rows in (("good.npy", good), ("e.npy", [good[0], bad, good[1]])):

@@ -114,14 +114,16 @@ def test_scores_of_frames_that_see_no_other_frame_do_not_depend_on_the_windows(
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
 def test_frames_have_the_resolution_asked_for(several, recording, resolution):
-    """Of 67 s, there is at least one score for each whole frame of this length."""
+    """Of 67 s, there is one score for each whole frame of this length."""
     scored = several.frame_scores(recording, 16000, resolution_ms=resolution)
     num_whole_frames = recording.size // (16 * resolution)
     assert scored.resolution_ms == resolution
-    assert len(scored) >= num_whole_frames
+    assert len(scored) == num_whole_frames
 
 
-def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):
+def test_with_pre_emphasis_a_long_recording_of_a_corpus_has_the_frame_scores_computed_alone(
+    small_model, recording, tmp_path, monkeypatch
+):
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     frontend = {**small_model["frontend"], "pre_emphasis": 0.97}
@@ -226,7 +228,7 @@ def test_an_interrupted_run_of_frames_resumes_to_the_bytes_of_an_uninterrupted_o
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
-def test_scores_of_recordings_are_not_written_into_a_file_of_frames(spectral, trials, tmp_path):
+def test_to_write_scores_of_recordings_into_a_file_of_frames_is_refused(spectral, trials, tmp_path):
     score(spectral, trials[:2], tmp_path / "f.txt")
     with input_error("another resolution_ms"):
         score_trials(spectral, trials[:2], tmp_path / "f.txt", num_samples=None)
@@ -239,7 +241,7 @@ def test_a_length_or_padding_is_refused_for_scores_of_frames(spectral, trials, t
         score(spectral, trials, tmp_path / "f.txt", **options)
 
 
-def test_a_detector_without_segments_scores_no_frames_of_a_corpus(spectral_detector, trials, tmp_path):
+def test_a_detector_without_segments_is_refused_for_frames_of_a_corpus(spectral_detector, trials, tmp_path):
     with input_error("not their segments"):
         score(spectral_detector, trials, tmp_path / "f.txt")
 

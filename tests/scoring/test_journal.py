@@ -53,7 +53,7 @@ def test_ids_and_reasons_of_unusual_characters_are_read_back(journal_of_scores):
     assert read_back(journal_of_scores) == (SCORES_BY_ID, FAILURES)
 
 
-@pytest.mark.parametrize("id", ["plain", "later"])
+@pytest.mark.parametrize("id", ["later", "plain"], ids=["before", "after"])
 def test_a_score_counts_more_than_a_failure_before_or_after_it(journal_of_scores, id):
     scores, failures = read_back(journal_of_scores)
     assert scores[id] == SCORES_BY_ID[id]

@@ -111,11 +111,12 @@ def test_rows_have_the_eer_of_their_scores(corpus, out, plain):
 
 def test_a_calibration_is_learned_from_rows_as_from_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
-    learned = [calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain)]
-    assert learned[0].weights == learned[1].weights
+    of_rows, of_scores = (calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain))
+    assert of_rows.weights == of_scores.weights
+    assert of_rows.offset == of_scores.offset
 
 
-def test_predict_prints_the_numbers_and_the_remark_of_a_judgement(spectral_detector, trials):
+def test_predict_tells_the_numbers_and_the_remark_of_a_judgement(spectral_detector, trials):
     settings = JudgingSettings(8000)
     (good,) = predict(spectral_detector, [trials[0].path], Halves(-1.0), settings=settings).rows
     told = good.to_row()
@@ -167,7 +168,7 @@ def test_an_unknown_judgement_or_option_is_refused(judgement, message):
         as_judgement(judgement)
 
 
-def test_a_file_without_one_score_of_each_recording_is_refused(spectral_detector, trials, tmp_path):
+def test_a_file_of_embeddings_is_refused_where_scores_of_recordings_are_read(spectral_detector, trials, tmp_path):
     embeddings = tmp_path / "e.npy"
     score_trials(spectral_detector, trials[:2], embeddings, as_judgement("embeddings"))
     with input_error("holds embeddings, not one score of each recording"):

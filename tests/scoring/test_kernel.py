@@ -137,7 +137,7 @@ def test_scoring_in_train_mode_restores_modes_and_statistics_after_an_error(smal
     assert not changed()
 
 
-def test_scoring_is_in_eval_mode_and_restores_the_modes(small_model):
+def test_after_scoring_in_eval_mode_each_part_has_its_mode_again(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
     before = modes(detector)

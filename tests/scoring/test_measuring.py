@@ -36,8 +36,7 @@ def test_bad_files_are_named_and_the_others_measured(tmp_path, capsys):
     assert "failed: gone: audio file" in capsys.readouterr().err
 
 
-def test_one_of_several_processes_measures_without_waiting_for_the_others(tmp_path, monkeypatch):
-    """As the first process of torchrun does."""
+def test_a_process_measures_without_waiting_for_others(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "join_processes", lambda: pytest.fail("it waits for the others"))
     soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 16000)
     traits, _ = measure_trials([Trial("a", tmp_path / "a.wav")], tmp_path / "m", 4000, num_workers=0)
@@ -51,9 +50,9 @@ def test_of_at_most_as_many_trials_as_asked_for_all_are_drawn():
 
 def test_as_many_trials_as_asked_for_are_drawn_in_their_order():
     trials = [Trial(str(number)) for number in range(500)]
-    some = draw_trials(trials, 50)
-    assert len({trial.id for trial in some}) == 50
-    assert some == sorted(some, key=lambda trial: int(trial.id))
+    drawn = [int(trial.id) for trial in draw_trials(trials, 50)]
+    assert len(drawn) == 50
+    assert drawn == sorted({*drawn})
 
 
 def test_the_same_trials_are_drawn_each_time():

@@ -107,7 +107,7 @@ def test_a_score_file_may_have_lines_of_json(path, text):
 
 
 @pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])
-def test_words_for_a_missing_number_are_read_as_nan(path, missing):
+def test_an_empty_field_or_a_word_for_a_missing_number_is_read_as_nan(path, missing):
     path.write_text(f"file,score\na.wav,0.5\nb.wav,{missing}\n")
     _, scores = read_scores(path)
     assert_array_equal(scores, [0.5, np.nan])
@@ -144,13 +144,14 @@ def test_scores_that_look_like_the_probability_of_the_label_beside_them_are_warn
 @pytest.mark.parametrize(
     "text",
     [
-        "file,label,score\na,fake,0.1\nb,real,0.9\n",  # some below 0.5
+        "file,label,score\na,fake,0.1\nb,real,0.9\n",
+        "file,label,score\na,fake,1.1\nb,real,0.9\n",
         "file,label,score\na,fake,0.9\nb,fake,0.8\n",  # one word
         "file,speaker,score\na,Ann,0.9\nb,Bob,0.8\n",  # other words
         "a 0.9\nb 0.8\n",
     ],
 )
-def test_scores_that_are_not_the_probability_of_a_label_beside_them_are_not_warned_of(path, text, capsys):
+def test_only_scores_from_0_5_to_1_beside_labels_of_both_classes_are_warned_of_as_probabilities(path, text, capsys):
     path.write_text(text)
     scores_of(path)
     assert capsys.readouterr().err == ""

@@ -33,7 +33,7 @@ def test_of_the_two_columns_of_wedefense_the_score_is_the_first_minus_the_second
 
 
 @pytest.mark.parametrize("content", [b"a 0.5\nb 1\n", b"", b"\n", b"a 1 0.5\n", b"a 0 1 2 3 4\n", b"\xff\x00\x01"])
-def test_a_file_of_another_kind_holds_no_frames(tmp_path, content):
+def test_a_file_that_does_not_begin_with_a_line_of_frame_0_holds_no_frames(tmp_path, content):
     (tmp_path / "f.txt").write_bytes(content)
     assert not holds_frames(tmp_path / "f.txt")
 

@@ -156,7 +156,7 @@ def test_zeros_fill_a_short_hole(spectral_detector):
     assert windows + stream.finish() == expected
 
 
-def test_the_seconds_of_filled_holes_are_counted(spectral_detector):
+def test_the_seconds_of_a_filled_hole_are_counted(spectral_detector):
     samples = noise(0.4)[0]
     stream = spectral_detector.stream(16000, **OPTIONS)
     stream.push(samples, time=0.0)

@@ -20,7 +20,9 @@ TRIALS = [Trial("a"), Trial("b")]
 
 def test_scores_of_other_systems_are_normalised_as_by_the_code_of_the_published_ensemble():
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
-    for name, system in torch.load(path, weights_only=True).items():
+    systems = torch.load(path, weights_only=True)
+    assert len(systems) == 4
+    for name, system in systems.items():
         low = system["minimum_of_the_file"]
         high = system["maximum_of_the_file"]
         scores = normalise(np.asarray(system["raw"], np.float64), low, high)
@@ -88,8 +90,13 @@ def system_files(root):
 
 
 @pytest.fixture(scope="module")
+def system_flags(system_files):
+    return ["--system-scores", *system_files]
+
+
+@pytest.fixture(scope="module")
 def model(root):
-    """A detector that fuses the scores of two systems, with their ranges; without_ranges.pth has none."""
+    """A detector that fuses the scores of two systems, with their ranges."""
     frontend = {"name": "wav2vec2", **small_parts.FRONTENDS["wav2vec2"]}
     backend = {"name": "ensemble", "num_scores": 2, **small_parts.BACKENDS["ensemble"]}
     detector = seeded_detector({"frontend": frontend, "backend": backend})
@@ -98,14 +105,20 @@ def model(root):
     return str(root / "fusion.pth")
 
 
+@pytest.fixture
+def bare(root, model):
+    """The same detector without ranges."""
+    return str(root / "without_ranges.pth")
+
+
 def score(root, model, out, *flags):
     common = ["--samples", "8000", "--device", "cpu", "--workers", "0", "--batch-size", "4"]
     return main(["score", "asvspoof2021_la", str(root), "--model", model, "--out", str(out), *common, *flags])
 
 
-def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path):
+def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, system_flags, model, tmp_path):
     out = tmp_path / "scores.txt"
-    assert score(root, model, out, "--system-scores", *system_files) == 0
+    assert score(root, model, out, *system_flags) == 0
     ids, scores = read_scores(out)
     detector = Detector.from_pretrained(model, "cpu")
     of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.provenance.to_dict()["score_ranges"])
@@ -119,37 +132,39 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
 
 
 def test_a_file_made_with_scores_of_other_systems_is_refused_with_them_in_another_order(
-    root, system_files, model, tmp_path, capsys
+    root, system_files, system_flags, model, tmp_path, capsys
 ):
     out = tmp_path / "scores.txt"
-    assert score(root, model, out, "--system-scores", *system_files) == 0
+    assert score(root, model, out, *system_flags) == 0
     assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
     assert "another system_scores" in capsys.readouterr().err
 
 
-def test_score_range_takes_the_ranges_of_development_files_or_of_the_score_files_themselves(
-    root, system_files, model, tmp_path
-):
-    """Those of the development files here are those of the detector, which are used without the flag."""
-    systems = ["--system-scores", *system_files]
-    assert score(root, model, tmp_path / "a", *systems) == 0
+def test_score_range_takes_the_ranges_of_development_files(root, system_files, system_flags, model, bare, tmp_path):
+    """Here those of the detector, which are used without the flag."""
+    assert score(root, model, tmp_path / "a", *system_flags) == 0
     dev = [f"{path}_dev" for path in system_files]
-    bare = str(root / "without_ranges.pth")
-    assert score(root, bare, tmp_path / "b", *systems, "--score-range", *dev) == 0
-    assert score(root, model, tmp_path / "c", *systems, "--score-range", "test") == 0
-    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
+    assert score(root, bare, tmp_path / "b", *system_flags, "--score-range", *dev) == 0
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
+def test_score_range_test_takes_the_ranges_of_the_score_files_instead_of_those_of_the_detector(
+    root, system_files, system_flags, model, bare, tmp_path
+):
+    assert score(root, model, tmp_path / "a", *system_flags, "--score-range", "test") == 0
+    assert score(root, bare, tmp_path / "b", *system_flags, "--score-range", *system_files) == 0
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
 def test_score_refuses_missing_or_needless_flags_about_scores_of_other_systems(
-    root, system_files, model, spectral_detector, tmp_path, capsys
+    root, system_flags, model, bare, spectral_detector, tmp_path, capsys
 ):
-    bare = str(root / "without_ranges.pth")
     plain = str(tmp_path / "plain.pth")
     spectral_detector.save(plain)
     for detector, flags, message in (
         (model, [], "fuses the scores of 2 other systems: name 2 score files"),
-        (bare, ["--system-scores", *system_files], "or 'test' for the published rule"),
-        (plain, ["--system-scores", *system_files], "uses no scores"),
+        (bare, system_flags, "or 'test' for the published rule"),
+        (plain, system_flags, "uses no scores"),
     ):
         assert score(root, detector, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err

@@ -19,7 +19,7 @@ OPTIONS = {"window": 0.5, "hop": 0.4}
 
 
 def test_a_track_is_the_scores_of_its_windows(detector, waveform):
-    """In train mode, too; with the middle of each in seconds, their length, that of the recording, and their mean."""
+    """Of a detector in train mode; with the middle of each in seconds, their length, that of the recording, and their mean."""
     track = score_track(detector.train(), waveform, 16000, **OPTIONS, batch_size=2)
     starts = [*range(0, 32001, 6400)]
     assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])

@@ -79,7 +79,7 @@ def test_an_utterance_that_the_transform_refuses_is_a_failure(spectral_detector,
         (np.full(9, np.nan, np.float32), "NaN or infinity"),
     ],
 )
-def test_a_transform_that_returns_no_waveform_is_refused(trials, result, problem):
+def test_a_transform_that_returns_float64_or_nan_is_refused(trials, result, problem):
     reader = WaveformReader(8000, transform=Reversed("odd", result=result))
     message = rf"^odd returned {problem} for .*\.flac; expected float32 of shape \(N,\)$"
     with input_error(message):

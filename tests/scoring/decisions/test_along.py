@@ -35,9 +35,10 @@ def test_a_recording_with_high_scores_throughout_is_very_probably_bona_fide():
     assert decided.probability > 0.99
 
 
-def test_a_decision_states_the_shortest_fake_part_that_would_be_found():
-    """Here two windows of 4 s."""
-    assert decide_along(STRONG, 5.0, track(GENUINE)).shortest_found == 8.0
+@pytest.mark.parametrize("separation, seconds", [(6.0, 8.0), (2.0, 16.0)])
+def test_a_decision_states_the_shortest_fake_part_that_would_be_found(separation, seconds):
+    """Two windows of 4 s by a strong detector, four by a weaker one."""
+    assert decide_along(decider(separation), 3.0, track(GENUINE)).shortest_found == seconds
 
 
 def test_a_recording_with_a_fake_part_is_fake_in_this_part_though_its_mean_is_bona_fide():
@@ -55,7 +56,7 @@ def test_the_row_of_a_recording_that_is_fake_in_part_says_so_and_where_this_part
     assert along["stretch"]["start"] == 80.0
 
 
-def test_the_row_of_a_recording_has_the_facts_of_its_windows():
+def test_the_row_of_a_recording_has_number_length_and_hop_of_its_windows_and_the_share_with_speech():
     facts = {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0}
     assert facts.items() <= decide_along(STRONG, 3.0, track(GENUINE)).row()["along"].items()
 

@@ -51,12 +51,12 @@ def test_a_fusion_has_a_lower_eer_than_each_of_its_systems(figures_of_fusion, sy
     assert figures_of_fusion["eer"] < metrics.compute_eer(*system[0])[0]
 
 
-def test_calibration_of_a_system_lowers_its_cllr(system):
+def test_calibration_lowers_the_cllr_of_a_system_that_is_not_calibrated(system):
     scores, figures = system
     assert figures["cllr"] < metrics.compute_cllr(*scores)
 
 
-def test_calibration_of_a_system_keeps_its_eer(system):
+def test_calibration_keeps_the_eer_of_a_system_with_higher_scores_for_bona_fide_trials(system):
     scores, figures = system
     assert figures["eer"] == metrics.compute_eer(*scores)[0]
 

@@ -47,9 +47,10 @@ def test_a_score_above_the_threshold_is_bona_fide_and_one_below_a_spoof(name, sc
 
 def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions():
     decider = Decider(CALIBRATION, 0.3)
-    decision = decider(0.2)
-    assert decider.probabilities([-9.0, 0.2])[1] == decision.probability
-    assert decider.llrs([-9.0, 0.2])[1] == decision.llr
+    scores = [-9.0, 0.2]
+    decisions = [decider(score) for score in scores]
+    assert decider.probabilities(scores).tolist() == [decision.probability for decision in decisions]
+    assert decider.llrs(scores).tolist() == [decision.llr for decision in decisions]
 
 
 def test_a_score_outside_of_600_scores_of_a_calibration_is_decided_with_abstain_0_not_by_default():
@@ -97,8 +98,7 @@ def test_a_likelihood_ratio_is_at_most_one_more_than_the_trials_of_the_smaller_c
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_the_threshold_of_scores_is_none_if_the_weight_is_not_positive_or_too_small(weight):
-    """A score of 0.5 is then a spoof."""
+def test_with_a_weight_that_is_not_positive_or_too_small_a_score_is_decided_without_a_threshold(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert decider(0.5).decision == "spoof"

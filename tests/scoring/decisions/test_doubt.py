@@ -54,8 +54,8 @@ def test_saved_resamples_are_read_back(weak, tmp_path):
 
 
 @pytest.mark.parametrize("llr", [-0.05, 0.0, 0.02])
-def test_a_ratio_near_the_threshold_is_not_decided(weak, llr):
-    """Its 95 % interval by the resampled trials holds the threshold; the ratio is stated all the same."""
+def test_a_ratio_near_the_threshold_is_stated_but_not_decided(weak, llr):
+    """Its 95 % interval by the resampled trials holds the threshold."""
     decision = Decider(weak)(score_at(weak, llr))
     assert decision.decision == CANNOT_TELL
     assert decision.llr == pytest.approx(llr)

@@ -62,9 +62,9 @@ def reference():
     return decisions.Reference(np.array(DISTANCES["train"]), classes, np.array(DISTANCES["train_logits"]))
 
 
-def test_the_score_knn_is_the_cosine_to_the_kth_nearest_training_trial_as_by_numpy(reference):
-    for k, scores in EXPECTED["knn_cosine"].items():
-        assert reference.scores(TEST, "knn", k=int(k)).tolist() == exactly(scores)
+@pytest.mark.parametrize("k", EXPECTED["knn_cosine"])
+def test_the_score_knn_is_the_cosine_to_the_kth_nearest_training_trial_as_by_numpy(reference, k):
+    assert reference.scores(TEST, "knn", k=int(k)).tolist() == exactly(EXPECTED["knn_cosine"][k])
 
 
 def test_the_score_by_mahalanobis_distance_to_training_trials_is_that_of_numpy(reference):
@@ -81,9 +81,9 @@ def test_the_nearest_class_by_mahalanobis_distance_is_that_of_numpy(reference):
     assert [NAMES[number] for number in reference.mahalanobis_class(TEST)] == EXPECTED["mahalanobis_class"]
 
 
-def test_the_most_frequent_class_of_the_k_nearest_training_trials_is_that_of_numpy(reference):
-    for k, classes in EXPECTED["knn_class"].items():
-        assert [NAMES[number] for number in reference.nearest_class(TEST, int(k))] == classes
+@pytest.mark.parametrize("k", EXPECTED["knn_class"])
+def test_the_most_frequent_class_of_the_k_nearest_training_trials_is_that_of_numpy(reference, k):
+    assert [NAMES[number] for number in reference.nearest_class(TEST, int(k))] == EXPECTED["knn_class"][k]
 
 
 def test_verification_scores_equal_the_golden_numbers():
@@ -103,6 +103,6 @@ def test_verification_scores_equal_the_golden_numbers():
         (lambda _: decisions.Reference(np.zeros((2, 3)), np.zeros(1)), "one class for each"),
     ],
 )
-def test_logits_and_embeddings_that_are_not_finite_or_of_the_wrong_shape_are_refused(reference, call, message):
+def test_logits_embeddings_and_classes_that_are_not_finite_or_of_the_wrong_shape_are_refused(reference, call, message):
     with input_error(message):
         call(reference)
