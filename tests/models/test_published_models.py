@@ -84,6 +84,7 @@ def test_a_published_architecture_scores_by_default_the_length_that_its_authors_
     ],
 )
 def test_a_trained_detector_scores_by_default_as_many_samples_as_in_training(data, samples):
+    """Whole recordings if training read them whole or in pieces."""
     assert samples_to_score(Provenance.read({"recipe": {"data": data}}), usual=7) == (samples, "in training")
 
 
