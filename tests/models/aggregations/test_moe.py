@@ -167,9 +167,8 @@ def test_the_training_loss_adds_the_balancing_loss_times_its_weight():
         objective.begin_training(1)
         numerators.append(objective(Part(torch.randn(3, 2000), targets)))
     weight_of_the_batch = 0.1 + 0.9 + 0.9
-    balancing_loss = penalties[2].item()
-    added = (numerators[1] - numerators[0]).item()
-    assert added == pytest.approx(0.5 * balancing_loss * weight_of_the_batch, rel=1e-4)
+    expected = 0.5 * penalties[2].item() * weight_of_the_batch
+    assert (numerators[1] - numerators[0]).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_while_compiling_experts_have_the_outputs_and_gradients_that_they_have_otherwise(monkeypatch):

@@ -72,8 +72,7 @@ def test_a_weighted_average_of_checkpoints_equals_its_formula(paths):
 
 
 def test_an_average_with_all_weight_on_one_checkpoint_is_this_checkpoint_to_the_bit(paths):
-    average = average_checkpoints(paths, weights=[0, 5, 0])
-    assert same(average, state(1))
+    assert same(average_checkpoints(paths, weights=[0, 5, 0]), state(1))
 
 
 def refused(paths, message, **options):
