@@ -199,7 +199,7 @@ def test_every_built_in_part_passes_the_check_of_entry_points_of_its_registry():
 
 
 def test_the_check_of_a_part_with_too_many_parameters_is_skipped_with_a_notice(capsys):
-    check_built_in(create_backend("mean_linear", feature_dim=65_536, num_logits=200), check_backend, 200)
+    check_built_in(create_backend("mean_linear", feature_dim=65_536, num_logits=200), pytest.fail)
     assert "part 'test' is too large to be checked before it is used" in capsys.readouterr().err
 
 

@@ -77,7 +77,7 @@ def test_the_aggregation_last_gives_the_last_hidden_state():
     assert last(states) is states[-1] is last(states[-1:])
 
 
-def test_a_weighted_sum_begins_as_the_mean():
+def test_a_weighted_sum_begins_as_the_mean_of_its_hidden_states():
     states = hidden_states(dtype=torch.float32)
     assert_close(WeightedSum(25, 16)(states), torch.stack(states).mean(dim=0))
 

@@ -76,7 +76,7 @@ def states(batch=2):
 SCORES = torch.tensor([[0.5, 0.6, 0.7, 0.55], [0.7, 0.65, 0.6, 0.5]])
 
 
-def test_a_fusion_refuses_scores_of_other_systems_that_are_missing_or_of_another_shape():
+def test_an_ensemble_fusion_refuses_scores_of_systems_that_are_missing_or_of_another_shape():
     missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
     wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}
     for scores, message in ((None, missing), *((x, f"must be 2 × 4, got {size}") for size, x in wrong.items())):
@@ -84,13 +84,13 @@ def test_a_fusion_refuses_scores_of_other_systems_that_are_missing_or_of_another
             small()(states(), scores)
 
 
-def test_a_classification_reads_no_scores_of_other_systems():
+def test_an_ensemble_classification_reads_no_scores_of_other_systems():
     backend = small(kind="classification")
     assert backend.num_scores == 0
     assert backend(states()).isfinite().all()
 
 
-def test_a_detector_that_fuses_no_scores_refuses_them(spectral_detector):
+def test_a_detector_without_an_ensemble_refuses_scores_of_other_systems(spectral_detector):
     waveform = torch.zeros(2, 8000)
     with input_error("uses no scores of other systems"):
         spectral_detector(waveform, waveform[:, :2])

@@ -97,8 +97,9 @@ def in_double_precision(features, index: int):
 
 @pytest.mark.parametrize("name", sorted(TWO_LOGITS))
 def test_a_back_end_that_compares_two_classes_refuses_other_numbers_of_logits(name):
-    with input_error("num_logits must be 2"):
-        create(name, num_logits=3)
+    for number in (1, 3):
+        with input_error("num_logits must be 2"):
+            create(name, num_logits=number)
 
 
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - TWO_LOGITS))
@@ -109,7 +110,7 @@ def test_a_back_end_gives_as_many_logits_as_the_option_num_logits(name):
     assert logits.shape == (2, 4)
 
 
-def test_classes_of_a_back_end_are_by_default_numbered_kinds_of_spoof_and_bonafide():
+def test_classes_of_more_than_two_logits_are_by_default_numbered_kinds_of_spoof_and_bonafide():
     assert create("asp_mlp", num_logits=4).classes == ("spoof_1", "spoof_2", "spoof_3", "bonafide")
 
 

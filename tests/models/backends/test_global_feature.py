@@ -9,7 +9,7 @@ from nes2net.models.registry import create_backend
 
 @pytest.mark.parametrize("name", ["gf_d64_h128", "lgf_d64_h128", "llgf_d48_h128"])
 def test_global_feature_back_ends_equal_the_published_code(name):
-    """In logits and gradients in eval and train mode, and in embeddings and scores."""
+    """In logits and gradients in eval and train mode, running statistics, embeddings and scores."""
     file = zoo.read(name)
     backend = create_backend(**file["config"])
     backend.load_state_dict(file["state_dict"])

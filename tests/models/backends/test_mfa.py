@@ -7,7 +7,7 @@ from nes2net.models.registry import create_backend
 
 
 def test_the_third_party_variant_of_mfa_equals_its_code():
-    """In logits and gradients."""
+    """In logits in eval and train mode, and in gradients."""
     file = zoo.read("mfa_third_party_l6_d24")
     backend = create_backend("mfa", **file["config"])
     backend.load_state_dict(file["state_dict"])

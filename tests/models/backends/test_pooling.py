@@ -14,6 +14,7 @@ def test_the_attentive_deviation_of_constant_features_has_a_floor(frames):
     x = torch.ones(2, 8, frames, requires_grad=True)
     pooled = AttentiveStatisticsPooling(8)(x)
     assert_near(pooled[:, 8:], torch.full((2, 8), 1e-5), 1e-3)
+    assert pooled.min() > 0.9e-5
     pooled.sum().backward()
     assert x.grad.isfinite().all()
 

@@ -11,7 +11,7 @@ POSITIONS = "conformer.positional_emb"
 
 @pytest.mark.parametrize("name", ["raptor_d32_l9_h4_k31_n2", "raptor_d24_l5_h3_k16_n1"])
 def test_raptor_equals_the_published_code(name):
-    """In positions, logits, gradients, scores, weights of layers and merged layers."""
+    """In positions, logits in eval and train mode, gradients, scores, weights of layers and merged layers."""
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "num_layers"}
     backend = create_backend("raptor", **options)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from builders import input_error
-from builders.classification_folders import WAVEFORM, folder_of
+from builders.classification_folders import KINDS, WAVEFORM, folder_of
 from builders.files import read_json, write, write_json
 from safetensors.torch import load_file, save_file
 
@@ -57,12 +57,13 @@ def test_the_output_folder_of_a_trainer_is_refused_with_the_names_of_its_checkpo
 
 
 @pytest.mark.parametrize("classes", [["WhisperForAudioClassification"], ["Wav2Vec2ForCTC"], None])
-def test_a_folder_of_another_class_of_model_is_refused_with_the_classes_that_are_read(tmp_path, classes):
+def test_a_folder_of_another_class_of_model_is_refused_with_its_class_and_those_that_are_read(tmp_path, classes):
     folder_of("Wav2Vec2", tmp_path)
     change_config(tmp_path, architectures=classes)
     message = refusal(tmp_path)
     assert str(classes) in message
-    assert "HubertForSequenceClassification" in message
+    for kind in KINDS:
+        assert f"{kind}ForSequenceClassification" in message
 
 
 def test_weights_named_without_their_folder_are_refused_with_its_path(tmp_path):

@@ -22,11 +22,16 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_only_checkpoint_of_a_repository_is_read_with_a_remark(repository, monkeypatch, capsys):
+def test_the_only_checkpoint_of_a_repository_is_read(repository, monkeypatch):
     with serving(monkeypatch, {"owner/models": repository}, "model"):
         detector = Detector.from_pretrained("owner/models", "cpu")
-    assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err
     assert detector.config["backend"]["name"] == "raw_aasist_l"
+
+
+def test_a_remark_names_the_only_checkpoint_of_a_repository_when_it_is_read(repository, monkeypatch, capsys):
+    with serving(monkeypatch, {"owner/models": repository}, "model"):
+        Detector.from_pretrained("owner/models", "cpu")
+    assert "hub:owner/models/weights/best.pth is the only checkpoint of owner/models" in capsys.readouterr().err
 
 
 def test_the_source_of_a_detector_from_the_hub_is_the_repository_as_it_was_named(repository, monkeypatch):

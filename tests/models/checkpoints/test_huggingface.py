@@ -119,7 +119,7 @@ def test_files_of_a_folder_that_decide_on_normalisation_do_so_as_in_transformers
 
 
 @pytest.mark.parametrize("option, settings", [(False, YES), (True, NO), ("batch", NO), ("huggingface", NO)])
-def test_the_option_normalize_overrides_the_folder(tmp_path, option, settings):
+def test_the_option_normalize_overrides_the_preprocessor_file_of_a_folder(tmp_path, option, settings):
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
     (tmp_path / PREPROCESSOR).write_text(settings)
     frontend = create_frontend("wavlm", tmp_path, normalize=option)

@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 from nes2net.models.checkpoints.onnx_format import PARTS  # noqa: E402
 
 
-def test_every_field_that_leads_to_a_tensor_is_known():
+def test_every_field_of_onnx_that_leads_to_a_tensor_is_known_to_the_reader():
     """PARTS has every message that can hold a tensor, but three that are refused, and every field on the way to it."""
     fields_by_message: dict[str, set[int]] = {}
 
@@ -35,6 +35,6 @@ def test_every_field_that_leads_to_a_tensor_is_known():
         assert set(names) == fields_by_message[message]
 
 
-def test_the_fields_of_domains_and_metadata_have_the_numbers_of_the_format():
+def test_domains_and_metadata_have_the_field_numbers_of_onnx():
     assert PARTS["NodeProto"][onnx.NodeProto.DESCRIPTOR.fields_by_name["domain"].number] == "domain"
     assert PARTS["ModelProto"][onnx.ModelProto.DESCRIPTOR.fields_by_name["metadata_props"].number] == "metadata"

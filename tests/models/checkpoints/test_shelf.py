@@ -115,7 +115,7 @@ def hub_model(assets, tmp_path, monkeypatch):
 def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(hub_model, tmp_path):
     file_path = hub_model.fetch_if_missing()
     assert file_path.read_bytes() == CONTENT
-    assert file_path.is_relative_to(tmp_path / "hub")
+    assert file_path.is_relative_to(tmp_path / "hub" / "models--owner--name")
 
 
 def test_a_download_from_the_hub_is_recorded_with_its_revision(hub_model):

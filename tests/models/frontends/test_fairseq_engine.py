@@ -97,9 +97,7 @@ def test_dropouts_reach_the_module_of_fairseq(fairseq):
 
 def test_only_layers_that_fairseq_drops_pass_their_input_on_unchanged(fairseq):
     frontend = create_frontend("wav2vec2", engine="fairseq", **{**SMALL, "encoder_layers": 8, "encoder_layerdrop": 0.5})
-    np.random.seed(0)  # fairseq draws from NumPy's own generator
-    dropped = (np.random.RandomState(0).random(8) <= 0.5).tolist()
+    np.random.seed(0)  # fairseq draws 0.55, 0.72, 0.60, 0.54, 0.42, 0.65, 0.44 and 0.89 from NumPy's own generator
     states = frontend(torch.randn(1, 4000), layers="all", final_norm=False)
-    assert [torch.equal(a, b) for a, b in pairwise(states)] == dropped
-    assert any(dropped)
-    assert not all(dropped)
+    dropped = [number for number, (a, b) in enumerate(pairwise(states)) if torch.equal(a, b)]
+    assert dropped == [4, 6]

@@ -23,7 +23,7 @@ def size_on_meta(name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_each_published_size_has_as_many_parameters_as_its_entry_says(name):
+def test_the_stated_number_of_parameters_of_a_published_size_is_that_of_its_network(name):
     _, shapes = size_on_meta(name)
     assert sum(map(prod, shapes.values())) == SIZES[name].parameters
 

@@ -117,7 +117,7 @@ def test_gradients_of_compiled_layers_are_at_most_twice_as_inexact_as_eager_ones
             assert (compiled[name] - gradient).norm() < 2 * (eager[name] - gradient).norm(), name
 
 
-def test_sizes_of_wav2vec2_may_be_as_small_as_one():
+def test_sizes_of_convolutions_and_encoder_of_wav2vec2_may_be_as_small_as_one():
     options = options_of(frontends.get("wav2vec2"))
     assert options["conv_feature_layers"].fits([[1, 1, 1]])
     assert options["encoder_embed_dim"].fits(1)
