@@ -200,22 +200,13 @@ def test_files_that_are_no_saved_states_are_not_removed_from_the_folder(restart,
     assert len(state_files(tmp_path)) == 1
 
 
-@pytest.fixture
-def call_on_a_full_disk(restart, call, monkeypatch, caplog):
-    """The lines of a call whose state cannot be saved, and the log."""
-
+def test_the_reason_why_the_state_of_a_call_cannot_be_saved_is_logged_and_the_call_goes_on(
+    restart, call, monkeypatch, caplog
+):
     def full(path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(saved_calls, "replacing", full)
-    return call_of(restart(), call[0].tobytes()), caplog.text
-
-
-def test_a_call_whose_state_cannot_be_saved_goes_on_to_its_end(call_on_a_full_disk):
-    lines, _ = call_on_a_full_disk
+    lines = call_of(restart(), call[0].tobytes())
+    assert "No space left on device" in caplog.text
     assert lines[-1]["event"] == "end"
-
-
-def test_the_reason_why_the_state_of_a_call_cannot_be_saved_is_logged(call_on_a_full_disk):
-    _, log = call_on_a_full_disk
-    assert "No space left on device" in log
