@@ -129,9 +129,12 @@ def metadata_of(config, **record):
     return ModelCard(model_card(config, Provenance.read(record))).data
 
 
-def test_the_metadata_of_a_card_name_the_encoder_on_the_hub(detector):
-    config = {**detector.config, "frontend": {"name": "xlsr_300m"}}
-    assert metadata_of(config).base_model == "facebook/wav2vec2-xls-r-300m"
+@pytest.mark.parametrize(
+    "name, on_the_hub", [("xlsr_300m", "facebook/wav2vec2-xls-r-300m"), ("wavlm_large", "microsoft/wavlm-large")]
+)
+def test_the_metadata_of_a_card_name_the_encoder_on_the_hub(detector, name, on_the_hub):
+    config = {**detector.config, "frontend": {"name": name}}
+    assert metadata_of(config).base_model == on_the_hub
 
 
 def test_the_metadata_of_a_card_name_the_training_sets_on_the_hub(detector):

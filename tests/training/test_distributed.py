@@ -63,11 +63,15 @@ def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
 def test_one_process_plans_a_step_of_the_parts_that_have_utterances(
     monkeypatch, weights, counts, requested, save, lost, plan
 ):
-    """With the sums of their weights and counts, and without a process group; signal, save and lost files are as given."""
+    """With the sums of their weights and counts; signal, save and lost files are as given."""
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    accelerator = create_accelerator("cpu")
+    assert plan_step(create_accelerator("cpu"), weights, counts, requested, save, lost) == plan
+
+
+def test_one_process_forms_no_process_group(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    create_accelerator("cpu")
     assert not dist.is_initialized()
-    assert plan_step(accelerator, weights, counts, requested, save, lost) == plan
 
 
 def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):

@@ -74,9 +74,10 @@ def test_training_with_specmix_learns_other_weights_than_without(recipe):
 
 BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}
 HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losses.get(name).takes_embeddings}
+each_loss_of_a_head = pytest.mark.parametrize("loss", sorted(HEAD_OF))
 
 
-@pytest.mark.parametrize("loss", sorted(HEAD_OF))
+@each_loss_of_a_head
 def test_a_loss_over_vectors_of_a_head_refuses_another_head_before_anything_is_written(recipe, loss, tmp_path):
     linear = recipe(model={"backend": {**SMALL["backend"], "head": "linear"}}, train={"loss": loss})
     needs = f"`train.loss={loss}` needs the head {HEAD_OF[loss]}, the back-end has L[a-zA-Z]+: set `model.backend.head"
@@ -94,14 +95,22 @@ SAVED_HEADS = {
 }
 
 
-@pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_a_run_saves_the_head_that_its_loss_needs_with_trained_weights(recipe, loss):
+def trained_by(loss, recipe):
+    """The detector that a run by ``loss`` has saved after an epoch."""
     folder = train(recipe(train={"loss": loss, "epochs": 1}), "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
-    assert detector.config["backend"]["head"] == SAVED_HEADS[loss]
+    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+
+@each_loss_of_a_head
+def test_a_run_saves_the_head_that_its_loss_needs(recipe, loss):
+    assert trained_by(loss, recipe).config["backend"]["head"] == SAVED_HEADS[loss]
+
+
+@each_loss_of_a_head
+def test_a_run_trains_each_parameter_of_the_head_that_its_loss_needs(recipe, loss):
+    trained = dict(trained_by(loss, recipe).backend.last_layer.named_parameters())
     torch.manual_seed(1234)
     first = Detector.from_config(with_head(recipe().model, loss))
-    trained = dict(detector.backend.last_layer.named_parameters())
     assert trained
     for name, parameter in trained.items():
         assert (parameter != first.backend.last_layer.get_parameter(name)).any()

@@ -202,7 +202,7 @@ def test_the_interval_of_the_eer_draws_speakers_unless_a_file_failed_and_then_tr
         assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
 
 
-def test_a_damaged_development_file_is_named_once_for_all_epochs(detector, trials, tmp_path, capsys):
+def test_a_damaged_development_file_is_reported_once_for_all_epochs(detector, trials, tmp_path, capsys):
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
         validator.run(epoch)

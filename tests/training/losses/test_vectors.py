@@ -64,6 +64,7 @@ FOUR_CLASSES = golden.read("tracing/losses")
 def four_classes(loss):
     """A parametrisation over the cases of ``loss``."""
     cases = [case for case in FOUR_CLASSES["cases"] if case["loss"] == loss]
+    assert cases
     return pytest.mark.parametrize("case", cases)
 
 
