@@ -95,7 +95,7 @@ def test_an_adapted_detector_that_is_trained_further_keeps_its_base_and_its_adap
 
 
 @pytest.mark.parametrize("adapt", [None, {"kind": "lora", "rank": 4}], ids=["without", "another"])
-def test_an_adapted_detector_is_not_trained_further_without_its_adapter_or_with_another(start, recipe, adapt):
+def test_further_training_of_an_adapted_detector_without_its_adapter_or_with_another_is_refused(start, recipe, adapt):
     first = train(recipe({"adapt": LORA, "init_from": start}))
     another = recipe({"adapt": adapt, "init_from": str(first / "epoch_1.pth")}, comment="another")
     refused(another, r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it")

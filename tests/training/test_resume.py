@@ -123,8 +123,8 @@ def test_a_stopped_run_restores_the_handlers_of_sigterm_and_sigint(recipe):
     assert handlers() == before
 
 
-def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path):
-    """Two corpora train, balanced and capped, and two validate. The run resumes after their folder was moved."""
+def test_training_on_several_corpora_resumes_to_the_same_end_after_their_folder_was_moved(runs, corpus, tmp_path):
+    """Two corpora train, balanced and capped, and two validate."""
 
     def run(name, root=corpus):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": 2}
@@ -190,8 +190,8 @@ def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, uni
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_gradients_that_are_not_finite_do_not_reach_the_last_save(runs, whole_run, monkeypatch, number):
-    """The loss of the step is finite; the last save is of an earlier step, and can be used."""
+def test_a_step_whose_gradients_are_nan_leaves_the_last_save_finite_and_usable(runs, whole_run, monkeypatch, number):
+    """The loss of the step is finite; the last save is of an earlier step."""
     backward = loop.Trainer.backward
     torn = runs("torn")
 
@@ -401,7 +401,7 @@ def test_a_resumed_run_removes_the_temporary_file_of_a_save_that_was_killed(reci
     assert not leftover.exists()
 
 
-def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
+def test_tensorboard_has_each_epoch_of_a_resumed_run_once(recipe):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     values = recipe()
