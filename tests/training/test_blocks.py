@@ -53,7 +53,7 @@ def test_the_order_of_the_items_of_blocks_differs_between_epochs():
     assert epoch(epoch=2) != epoch()
 
 
-def test_the_order_of_blocks_is_the_same_after_resuming():
+def test_the_order_of_the_items_of_blocks_is_the_same_after_resuming():
     assert epoch(start=20) == epoch()[20:]
 
 

@@ -75,7 +75,6 @@ def test_one_process_forms_no_process_group(monkeypatch):
 
 
 def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):
-    """All processes also know how many readable utterances are omitted with it."""
     sums_of_other_rank = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(
         distributed, "sum_over_processes", lambda _, sums: [a + b for a, b in zip(sums, sums_of_other_rank)]
@@ -141,8 +140,8 @@ def pair(recipe, small_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_weights_of_one(pair, corpus, tmp_path):
-    """Weights and metrics of two processes are those of one, up to rounding.
+def test_two_processes_train_the_weights_and_find_the_measures_of_one(pair, corpus, tmp_path):
+    """Up to rounding.
 
     Batches and parts are of uneven size, and one file cannot be read; one run takes the last batch
     of an epoch, which is smaller. Adam has eps = 1, so that its steps are about the learning rate
@@ -317,8 +316,8 @@ def test_two_processes_that_could_not_go_on_resume_to_the_end_of_an_uninterrupte
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_path):
-    """In float32 and with weights converted to bfloat16, up to rounding; the development losses agree, too."""
+def test_two_simulated_gpus_train_the_weights_and_find_the_development_losses_of_one(recipe, small_model, tmp_path):
+    """In float32 and with weights converted to bfloat16, up to rounding."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")
     launchers = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}

@@ -198,8 +198,8 @@ LAYERS_ABOVE = ["encoder.layers.1.", "encoder.layers.2."]
 
 
 @pytest.mark.parametrize("norm_first, tops", [(True, [*LAYERS_ABOVE, "encoder.layer_norm."]), (False, LAYERS_ABOVE)])
-def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first, tops):
-    """And the last norm, if the front-end normalises first. Convolutions and the first layers require no gradient."""
+def test_freeze_layers_trains_only_the_layers_above_and_the_norm_after_them(small_model, norm_first, tops):
+    """There is such a norm if the front-end normalises first. Convolutions and the first layers require no gradient."""
     frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
     detector = Detector.from_config({**small_model, "frontend": frontend})
     Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))

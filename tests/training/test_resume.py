@@ -448,8 +448,7 @@ def test_a_resume_file_of_another_version_is_refused(recipe):
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")
 
 
-def test_words_of_a_saved_random_generator_that_are_not_of_32_bits_are_refused():
-    """Those from 0 to 2³² − 1 are accepted."""
+def test_only_words_of_32_bits_are_accepted_as_the_state_of_a_saved_random_generator():
     words = torch.tensor([0, 1, 2**32 - 1])
     assert _check_32_bit_words(words) is words
     for wrong in (words - 1, words + 1, words.int(), words[None]):

@@ -66,8 +66,10 @@ def write_run(selection, recipe):
 
 
 def test_by_default_the_development_losses_with_and_without_augmentation_select_epochs():
-    """Only the loss without it if the run or its validation has no augmentation."""
     assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
+
+
+def test_a_run_or_a_validation_without_augmentation_selects_epochs_by_the_loss_without_it():
     assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
 

@@ -49,7 +49,7 @@ def test_mlflow_lists_an_interrupted_run_as_killed_and_after_it_was_resumed_as_f
 
 @pytest.mark.slow
 def test_mlflow_has_every_epoch_of_a_resumed_run_under_the_id_of_its_first_part(recipe, mlflow):
-    """Also if a setting has changed, of which MLflow takes no new value."""
+    """Here a setting has changed, of which MLflow takes no new value."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     train(recipe(tracker="mlflow", data={"num_workers": 1}))
     client = mlflow.MlflowClient()

@@ -24,8 +24,8 @@ def described_keys():
     return [key.name for key in all_keys()]
 
 
-def test_every_key_of_a_recipe_is_described(described_keys):
-    """Except those of its corpora; keys at the top first, then those of the sections in their order."""
+def test_every_key_of_a_recipe_outside_its_corpora_is_described_in_the_order_of_its_sections(described_keys):
+    """Keys at the top come before those of the sections."""
     top = []
     nested = []
     for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items():
