@@ -80,7 +80,7 @@ def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(recipe, corp
     assert card.text.endswith("Our own *words*.\n")
 
 
-def test_figures_of_another_checkpoint_are_not_added_to_a_card(recipe, corpus, tmp_path, capsys):
+def test_figures_of_another_checkpoint_are_refused_and_not_added_to_a_card(recipe, corpus, tmp_path, capsys):
     """Here the file of the same name has changed since it was scored."""
     folder = train(recipe(train={"epochs": 1}))
     evaluation = evaluate(folder, corpus, tmp_path, "epoch_1.pth")

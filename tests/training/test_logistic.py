@@ -124,7 +124,7 @@ def test_a_logistic_regression_keeps_labels_with_their_embeddings_if_a_file_cann
     assert_allclose(scores, embeddings @ weight + bias, rtol=1e-3, atol=1e-3)
 
 
-def test_a_logistic_regression_of_two_logits_has_the_score_and_the_loss_of_one_of_one_logit(probe, dev_trials):
+def test_a_logistic_regression_has_the_same_score_and_loss_with_one_and_with_two_logits(probe, dev_trials):
     cross_entropy = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}
     scores = []
     two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}

@@ -80,7 +80,7 @@ def test_a_checkpoint_tells_on_which_trials_it_was_trained_and_selected(recipe, 
 def test_a_finished_run_is_not_trained_again(recipe):
     folder = train(recipe(train={"epochs": 1}))
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert train(recipe(train={"epochs": 1})) == folder
+    train(recipe(train={"epochs": 1}))
     assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
 
 
