@@ -197,7 +197,7 @@ def test_a_probability_of_noise_without_a_folder_of_noise_is_refused():
         training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
 
 
-def test_sections_of_a_recipe_are_merged_key_by_key_with_those_of_the_base_beside_it(path):
+def test_keys_of_a_recipe_and_of_its_sections_are_merged_with_those_of_the_base_beside_it(path):
     Path("plain.yaml").write_text("name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\n")
     path.write_text("base: plain.yaml\nname: other\ntrain: {epochs: 4}\n")
     recipe = load_recipe(path)
