@@ -58,7 +58,7 @@ def test_an_adapted_run_does_not_resume_with_another_detector_than_it_started_fr
     refused(values, r"is not the base of .*resume\.pt: the SHA-256 .* restore the file of `train.init_from`$")
 
 
-def test_a_resume_file_of_an_adapted_run_without_a_base_is_refused(start, recipe):
+def test_a_resume_file_of_an_adapted_run_that_does_not_name_its_base_is_refused(start, recipe):
     values = recipe({"adapt": LORA, "init_from": start})
     folder = train(values)
     torch.save({key: value for key, value in state_of(folder).items() if key != "base"}, folder / "resume.pt")
@@ -94,8 +94,8 @@ def test_an_adapted_detector_that_is_trained_further_keeps_its_base_and_its_adap
     assert same(dict(after.frontend.state_dict()), dict(before.frontend.state_dict()))
 
 
-@pytest.mark.parametrize("adapt", [None, {"kind": "lora", "rank": 4}])
-def test_an_adapted_detector_is_not_trained_further_without_its_adapter_or_with_another(start, recipe, adapt):
+@pytest.mark.parametrize("adapt", [None, {"kind": "lora", "rank": 4}], ids=["without", "another"])
+def test_further_training_of_an_adapted_detector_without_its_adapter_or_with_another_is_refused(start, recipe, adapt):
     first = train(recipe({"adapt": LORA, "init_from": start}))
     another = recipe({"adapt": adapt, "init_from": str(first / "epoch_1.pth")}, comment="another")
     refused(another, r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it")

@@ -49,11 +49,11 @@ def test_an_epoch_draws_from_several_blocks_at_a_time_and_at_most_from_open_bloc
     assert np.mean(opened) > 3
 
 
-def test_each_epoch_has_its_own_order_of_blocks():
+def test_the_order_of_the_items_of_blocks_differs_between_epochs():
     assert epoch(epoch=2) != epoch()
 
 
-def test_the_order_of_blocks_is_the_same_after_resuming():
+def test_the_order_of_the_items_of_blocks_is_the_same_after_resuming():
     assert epoch(start=20) == epoch()[20:]
 
 

@@ -80,7 +80,7 @@ def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(recipe, corp
     assert card.text.endswith("Our own *words*.\n")
 
 
-def test_figures_of_another_checkpoint_are_not_added_to_a_card(recipe, corpus, tmp_path, capsys):
+def test_figures_of_another_checkpoint_are_refused_and_not_added_to_a_card(recipe, corpus, tmp_path, capsys):
     """Here the file of the same name has changed since it was scored."""
     folder = train(recipe(train={"epochs": 1}))
     evaluation = evaluate(folder, corpus, tmp_path, "epoch_1.pth")
@@ -129,9 +129,12 @@ def metadata_of(config, **record):
     return ModelCard(model_card(config, Provenance.read(record))).data
 
 
-def test_the_metadata_of_a_card_name_the_encoder_on_the_hub(detector):
-    config = {**detector.config, "frontend": {"name": "xlsr_300m"}}
-    assert metadata_of(config).base_model == "facebook/wav2vec2-xls-r-300m"
+@pytest.mark.parametrize(
+    "name, on_the_hub", [("xlsr_300m", "facebook/wav2vec2-xls-r-300m"), ("wavlm_large", "microsoft/wavlm-large")]
+)
+def test_the_metadata_of_a_card_name_the_encoder_on_the_hub(detector, name, on_the_hub):
+    config = {**detector.config, "frontend": {"name": name}}
+    assert metadata_of(config).base_model == on_the_hub
 
 
 def test_the_metadata_of_a_card_name_the_training_sets_on_the_hub(detector):

@@ -86,7 +86,7 @@ def test_an_utterance_is_augmented_alike_whatever_the_workers(trials, folders):
     alone = heard(dataset, 0)
     helped = heard(dataset, 2)
     assert len(alone) == len(trials) // 4
-    assert all(torch.equal(a, b) for a, b in zip(alone, helped))
+    assert same(helped, alone)
 
 
 def first_example(trials, *effects):
@@ -232,7 +232,7 @@ def test_conditions_that_move_the_audio_in_time_are_refused_with_labels_of_frame
             training_effects(values, trials, None, labelled=True)
 
 
-def test_a_reverberation_has_no_delay_only_with_labels_of_frames(recipe, trials, tmp_path):
+def test_a_reverberation_delays_the_sound_unless_frames_have_labels(recipe, trials, tmp_path):
     soundfile.write(tmp_path / "late.wav", np.eye(1, 400, 300)[0], 16000)
     values = recipe(augment={"rir": str(tmp_path), "noise_probability": 1})
     for labelled, place in ((False, 1300), (True, 1000)):

@@ -63,15 +63,18 @@ def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
 def test_one_process_plans_a_step_of_the_parts_that_have_utterances(
     monkeypatch, weights, counts, requested, save, lost, plan
 ):
-    """With the sums of their weights and counts, and without a process group; signal, save and lost files are as given."""
+    """With the sums of their weights and counts; signal, save and lost files are as given."""
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    accelerator = create_accelerator("cpu")
+    assert plan_step(create_accelerator("cpu"), weights, counts, requested, save, lost) == plan
+
+
+def test_one_process_forms_no_process_group(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    create_accelerator("cpu")
     assert not dist.is_initialized()
-    assert plan_step(accelerator, weights, counts, requested, save, lost) == plan
 
 
 def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):
-    """All processes also know how many readable utterances are omitted with it."""
     sums_of_other_rank = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(
         distributed, "sum_over_processes", lambda _, sums: [a + b for a, b in zip(sums, sums_of_other_rank)]
@@ -137,8 +140,8 @@ def pair(recipe, small_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_weights_of_one(pair, corpus, tmp_path):
-    """Weights and metrics of two processes are those of one, up to rounding.
+def test_two_processes_train_the_weights_and_find_the_measures_of_one(pair, corpus, tmp_path):
+    """Up to rounding.
 
     Batches and parts are of uneven size, and one file cannot be read; one run takes the last batch
     of an epoch, which is smaller. Adam has eps = 1, so that its steps are about the learning rate
@@ -209,7 +212,6 @@ def test_two_processes_read_remote_shards_as_one_reads_local_shards(recipe, smal
         single, local = (on_shards(name, root=str(folder / "parquet")) for name in ("single", "local"))
         remote = on_shards("remote", root=training, dev_root=development)
         train(single, "cpu")
-        assert not web.requests
         torchrun(tmp_path, (local, ""), (remote, ""))
         assert web.requests
     single_state, local_state, remote_state = (state_of(folder_of(values)) for values in (single, local, remote))
@@ -314,8 +316,8 @@ def test_two_processes_that_could_not_go_on_resume_to_the_end_of_an_uninterrupte
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-def test_two_simulated_gpus_train_the_weights_of_one(recipe, small_model, tmp_path):
-    """In float32 and with weights converted to bfloat16, up to rounding; the development losses agree, too."""
+def test_two_simulated_gpus_train_the_weights_and_find_the_development_losses_of_one(recipe, small_model, tmp_path):
+    """In float32 and with weights converted to bfloat16, up to rounding."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")
     launchers = {"one": [], "two": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]}

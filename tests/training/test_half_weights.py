@@ -22,7 +22,7 @@ def types_of(detector):
     return {name: weight.dtype for name, weight in detector.named_parameters()}
 
 
-def test_all_weights_have_copies_in_bfloat16_except_norms_over_batches_and_the_last_layer(detector):
+def test_all_weights_of_nes2net_x_have_bfloat16_copies_except_norms_over_batches_and_the_last_layer(detector):
     with HalfWeights(detector).in_place():
         of_type = types_of(detector)
     in_float32 = {name for name, dtype in of_type.items() if dtype == torch.float32}

@@ -64,7 +64,6 @@ def test_a_last_batch_of_fewer_utterances_than_processes_is_refused():
 
 def test_each_piece_comes_once_in_an_epoch_with_an_incomplete_last_batch():
     steps = indices_of(EpochBatches(30, 4, 3, True, lengths=list(range(100, 130)), drop_last=False))
-    assert [len(step) for step in steps] == [4] * 7 + [2]
     assert sorted(chain.from_iterable(steps)) == list(range(30))
 
 
@@ -78,7 +77,7 @@ def test_a_balance_of_groups_holds_in_each_batch_even_in_an_incomplete_one():
         assert abs(num_of_a - len(batch) / 2) <= 0.5
 
 
-@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("step", [1, 2], ids=["before", "in"])
 def test_a_run_stopped_before_or_in_an_incomplete_last_batch_resumes_to_the_same_end(recipe, step, tmp_path):
     settings = {**INCOMPLETE, "accumulate": 2}
     uninterrupted = train(recipe(train=settings, output=str(tmp_path / "uninterrupted")), "cpu")

@@ -124,7 +124,7 @@ def test_a_logistic_regression_keeps_labels_with_their_embeddings_if_a_file_cann
     assert_allclose(scores, embeddings @ weight + bias, rtol=1e-3, atol=1e-3)
 
 
-def test_a_logistic_regression_of_two_logits_has_the_score_and_the_loss_of_one_of_one_logit(probe, dev_trials):
+def test_a_logistic_regression_has_the_same_score_and_loss_with_one_and_with_two_logits(probe, dev_trials):
     cross_entropy = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}
     scores = []
     two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}
@@ -134,24 +134,33 @@ def test_a_logistic_regression_of_two_logits_has_the_score_and_the_loss_of_one_o
     assert scores[0] == pytest.approx(scores[1], rel=1e-4, abs=1e-7)
 
 
-def test_an_interrupted_logistic_regression_resumes_to_the_same_weights_without_embedding_again(probe, monkeypatch):
-    uninterrupted = train(probe(comment="whole"), device="cpu")
+@pytest.fixture
+def interrupted(probe, monkeypatch):
+    """The recipe of a run that was interrupted before the fit and in validation, and both times of its embeddings."""
     recipe = probe(comment="parts")
-    embeddings = folder_of(recipe) / EMBEDDINGS_FILE
-    written = set()
+    written = []
 
-    def interrupted(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    # After the embeddings and before the fit, and after the fit, in validation.
     for owner, name in ((logistic, "fit_logistic"), (Validator, "run")):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(owner, name, interrupted)
+            patch.setattr(owner, name, interrupt)
             train(recipe, device="cpu")
-        written.add(embeddings.stat().st_mtime_ns)
-    assert len(written) == 1
-    embeddings.unlink()  # it is not needed any more
-    assert same(*(dict(detector_of(folder).state_dict()) for folder in (train(recipe, device="cpu"), uninterrupted)))
+        written.append((folder_of(recipe) / EMBEDDINGS_FILE).stat().st_mtime_ns)
+    return recipe, written
+
+
+def test_a_logistic_regression_interrupted_before_its_fit_does_not_embed_again(interrupted):
+    first, second = interrupted[1]
+    assert second == first
+
+
+def test_an_interrupted_logistic_regression_resumes_to_the_same_weights(probe, interrupted):
+    recipe, _ = interrupted
+    (folder_of(recipe) / EMBEDDINGS_FILE).unlink()  # it is not needed after the fit
+    folders = (train(recipe, device="cpu"), train(probe(comment="whole"), device="cpu"))
+    assert same(*(dict(detector_of(folder).state_dict()) for folder in folders))
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,10 @@ def test_training_with_specmix_learns_other_weights_than_without(recipe):
 
 BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}
 HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losses.get(name).takes_embeddings}
+each_loss_of_a_head = pytest.mark.parametrize("loss", sorted(HEAD_OF))
 
 
-@pytest.mark.parametrize("loss", sorted(HEAD_OF))
+@each_loss_of_a_head
 def test_a_loss_over_vectors_of_a_head_refuses_another_head_before_anything_is_written(recipe, loss, tmp_path):
     linear = recipe(model={"backend": {**SMALL["backend"], "head": "linear"}}, train={"loss": loss})
     needs = f"`train.loss={loss}` needs the head {HEAD_OF[loss]}, the back-end has L[a-zA-Z]+: set `model.backend.head"
@@ -94,14 +95,22 @@ SAVED_HEADS = {
 }
 
 
-@pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_a_run_saves_the_head_that_its_loss_needs_with_trained_weights(recipe, loss):
+def trained_by(loss, recipe):
+    """The detector that a run by ``loss`` has saved after an epoch."""
     folder = train(recipe(train={"loss": loss, "epochs": 1}), "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
-    assert detector.config["backend"]["head"] == SAVED_HEADS[loss]
+    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+
+
+@each_loss_of_a_head
+def test_a_run_saves_the_head_that_its_loss_needs(recipe, loss):
+    assert trained_by(loss, recipe).config["backend"]["head"] == SAVED_HEADS[loss]
+
+
+@each_loss_of_a_head
+def test_a_run_trains_each_parameter_of_the_head_that_its_loss_needs(recipe, loss):
+    trained = dict(trained_by(loss, recipe).backend.last_layer.named_parameters())
     torch.manual_seed(1234)
     first = Detector.from_config(with_head(recipe().model, loss))
-    trained = dict(detector.backend.last_layer.named_parameters())
     assert trained
     for name, parameter in trained.items():
         assert (parameter != first.backend.last_layer.get_parameter(name)).any()
@@ -123,17 +132,16 @@ def test_a_margin_by_duration_follows_the_length_of_the_batch(seconds):
         assert_close(loss, loss_values[0])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
+@pytest.fixture(
+    params=[
         {"name": "wav2vec2_small"},
         {"name": "wavlm", "encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4},
     ],
     ids=["wav2vec2_small", "wavlm"],
 )
-def test_recomputed_activations_save_memory_without_changing_gradients(model_with_dropout, options):
-    """Dropout draws the same numbers again."""
-    config = {**model_with_dropout["frontend"], **options}
+def sizes_and_gradients(model_with_dropout, request):
+    """The bytes of activations that are saved, and the gradients: without and with recomputation."""
+    config = {**model_with_dropout["frontend"], **request.param}
     waveforms = 0.1 * torch.randn(2, 8000)
     targets = torch.tensor([0, 1])
     torch.manual_seed(0)
@@ -150,11 +158,20 @@ def test_recomputed_activations_save_memory_without_changing_gradients(model_wit
         numerator.backward()
         return size, {name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None}
 
-    size, gradients = size_and_gradients()
+    stored = size_and_gradients()
     detector.frontend.checkpoint_activations()
-    smaller_size, recomputed_gradients = size_and_gradients()
-    assert same(recomputed_gradients, gradients)
-    assert smaller_size < size
+    return zip(stored, size_and_gradients())
+
+
+def test_recomputing_activations_saves_memory(sizes_and_gradients):
+    (size, recomputed_size), _ = sizes_and_gradients
+    assert recomputed_size < size
+
+
+def test_recomputing_activations_gives_the_same_gradients(sizes_and_gradients):
+    """Dropout draws the same numbers again."""
+    _, gradients = sizes_and_gradients
+    assert same(*gradients)
 
 
 def test_recomputing_activations_keeps_the_names_of_weights(small_model):
@@ -189,8 +206,8 @@ LAYERS_ABOVE = ["encoder.layers.1.", "encoder.layers.2."]
 
 
 @pytest.mark.parametrize("norm_first, tops", [(True, [*LAYERS_ABOVE, "encoder.layer_norm."]), (False, LAYERS_ABOVE)])
-def test_freeze_layers_trains_only_the_layers_above(small_model, norm_first, tops):
-    """And the last norm, if the front-end normalises first. Convolutions and the first layers require no gradient."""
+def test_freeze_layers_trains_only_the_layers_above_and_the_norm_after_them(small_model, norm_first, tops):
+    """There is such a norm if the front-end normalises first. Convolutions and the first layers require no gradient."""
     frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
     detector = Detector.from_config({**small_model, "frontend": frontend})
     Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))

@@ -42,9 +42,11 @@ def test_the_learning_rate_of_asvspoof5_changes_every_step_as_published():
     assert factors == pytest.approx(published["factors"][: len(rates_of_steps)], abs=1e-12)
 
 
-def test_a_constant_learning_rate_rises_by_equal_steps_in_its_warm_up_and_stays():
-    """Without a warm-up it is the same from the first step."""
+def test_a_constant_learning_rate_without_a_warm_up_is_the_same_in_each_step():
     assert rates(4, 5, lr=2.5e-7) == [2.5e-7] * 5
+
+
+def test_a_constant_learning_rate_rises_by_equal_steps_in_its_warm_up_and_stays():
     assert rates(4, 6, lr=1.0, warmup_steps=3) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 

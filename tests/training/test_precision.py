@@ -47,7 +47,7 @@ def test_a_run_in_bf16_saves_its_weights_and_moments_in_float32(recipe):
     saved = state_of(train(recipe(train={"epochs": 1, "precision": "bf16"})))
     for tensors in (saved["detector"], *saved["optimizer"]["state"].values()):
         types = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
-        assert types <= {torch.float32}
+        assert types == {torch.float32}
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_the_scale_of_fp16_lowered_after_an_overflow_is_saved(fp16):
 
 
 def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_their_scale_was_removed(gradients, fp16):
+    assert gradients
     assert all(0.4 < norm_of(step) <= 0.5 + 1e-6 for step in gradients)
 
 
@@ -135,6 +136,5 @@ def test_a_frozen_front_end_keeps_its_weights(frontend_weights):
 def test_a_front_end_that_is_frozen_in_the_first_epoch_is_trained_in_the_second(frontend_weights):
     start, first, second = frontend_weights(freeze_frontend_epochs=1)
     assert same(first, start)
-    for key, tensor in second.items():
-        if key.endswith("fc1.weight"):
-            assert not torch.equal(tensor, start[key]), key
+    key = next(key for key in second if key.endswith("fc1.weight"))
+    assert not torch.equal(second[key], start[key])

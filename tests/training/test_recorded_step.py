@@ -43,7 +43,9 @@ def all_outcomes(tmp_path_factory):
 
 def steps_in(outcomes):
     """What was found for each kind of step."""
-    return {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
+    steps = {name: row for name, row in outcomes.items() if name.endswith(PRECISIONS)}
+    assert steps
+    return steps
 
 
 def assert_equal_to_the_bit(outcomes):

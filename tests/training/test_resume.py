@@ -123,8 +123,8 @@ def test_a_stopped_run_restores_the_handlers_of_sigterm_and_sigint(recipe):
     assert handlers() == before
 
 
-def test_training_on_several_corpora_resumes_to_the_same_end(runs, corpus, tmp_path):
-    """Two corpora train, balanced and capped, and two validate. The run resumes after their folder was moved."""
+def test_training_on_several_corpora_resumes_to_the_same_end_after_their_folder_was_moved(runs, corpus, tmp_path):
+    """Two corpora train, balanced and capped, and two validate."""
 
     def run(name, root=corpus):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": 2}
@@ -190,11 +190,8 @@ def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, uni
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_gradients_that_are_not_finite_do_not_reach_the_last_save(runs, whole_run, monkeypatch, number):
-    """The loss of the step is finite; the last save is of an earlier step, and can be used.
-
-    The next step finds it out, or the end of the epoch; the message names the step and its utterances.
-    """
+def test_a_step_whose_gradients_are_nan_leaves_the_last_save_finite_and_usable(runs, whole_run, monkeypatch, number):
+    """The loss of the step is finite; the last save is of an earlier step."""
     backward = loop.Trainer.backward
     torn = runs("torn")
 
@@ -262,7 +259,7 @@ def cut(owner, name, when):
         yield
 
 
-def test_the_best_checkpoint_stays_until_there_is_a_better_one(recipe, monkeypatch):
+def test_the_best_checkpoint_stays_until_the_end_of_a_better_epoch_is_saved(recipe, monkeypatch):
     """An epoch validated again after an interruption may not be the best any more.
 
     On a GPU, for example, its digits may differ.
@@ -305,8 +302,8 @@ def command_of(recipe, tmp_path):
     return ["train", str(path), "--device", "cpu"]
 
 
-def test_a_run_that_a_full_disk_ended_resumes_from_the_last_save(runs, whole_run, tmp_path):
-    """It ends with status 75. A limit of half a save on the size of files acts as a full disk."""
+def test_a_run_that_a_full_disk_ended_with_status_75_resumes_from_the_last_save(runs, whole_run, tmp_path):
+    """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
     command = command_of(torn, tmp_path)
@@ -335,8 +332,10 @@ def test_a_run_that_a_failing_disk_ended_with_status_75_resumes_to_the_same_end(
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_run_whose_data_went_away_resumes_when_it_is_back(runs, whole_run, corpus, monkeypatch, tmp_path):
-    """It ends with status 75 and its last save while the files are away."""
+def test_a_run_that_missing_data_ended_with_status_75_resumes_when_they_are_back(
+    runs, whole_run, corpus, monkeypatch, tmp_path
+):
+    """A file is missing in a step, and the whole folder in a validation."""
     root = shutil.copytree(corpus, tmp_path / "mounted")
     away = tmp_path / "away"
     torn = runs("torn", data={"root": str(root)}, train={"save_every_minutes": 0.0})
@@ -370,10 +369,10 @@ def kill_amid_a_save(state):
 @pytest.mark.parametrize(
     "changes, kill_in_step",
     [({}, kill_amid_a_save), *slow(({}, kill), (LORA, kill))],
-    ids=["saving", "", "lora"],
+    ids=["amid a save", "before a save", "before a save of lora"],
 )
 def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, uninterrupted, changes, kill_in_step):
-    """A separate process is killed (kill −9) in the second epoch, amid a save or not; it saves after each step."""
+    """A separate process is killed (kill −9) in the second epoch, amid a save or before it; it saves after each step."""
     torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
     step = loop.Trainer.train_step
 
@@ -402,7 +401,7 @@ def test_a_resumed_run_removes_the_temporary_file_of_a_save_that_was_killed(reci
     assert not leftover.exists()
 
 
-def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
+def test_tensorboard_has_each_epoch_of_a_resumed_run_once(recipe):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     values = recipe()
@@ -414,7 +413,7 @@ def test_tensorboard_has_each_epoch_of_an_interrupted_run_once(recipe):
 
 
 def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch):
-    """The system kills one if memory runs out. Training stops with the last save, and advises fewer workers."""
+    """The system kills one if memory runs out."""
     values = {"save_every_minutes": 0.0}
     original = TrainingSet.prepare
     torn = runs("torn", train=values, data={"num_workers": 1})
@@ -449,8 +448,7 @@ def test_a_resume_file_of_another_version_is_refused(recipe):
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")
 
 
-def test_words_of_a_saved_random_generator_that_are_not_of_32_bits_are_refused():
-    """Those from 0 to 2³² − 1 are accepted."""
+def test_only_words_of_32_bits_are_accepted_as_the_state_of_a_saved_random_generator():
     words = torch.tensor([0, 1, 2**32 - 1])
     assert _check_32_bit_words(words) is words
     for wrong in (words - 1, words + 1, words.int(), words[None]):

@@ -202,6 +202,7 @@ def recording_of(piece):
 def test_a_piece_has_the_labels_of_its_part_of_the_recording(cut_into_pieces):
     values, trials, labels = cut_into_pieces
     cut = list_examples(values.data, trials, labels=labels)
+    assert cut.trials
     for piece, (start, size) in zip(cut.trials, cut.excerpts):
         end = -(-(start + size) // 160)
         expected = labels.of_trial[recording_of(piece)][start // 160 : end]

@@ -17,8 +17,14 @@ def make(folder="run", *, algo=4, **sections):
 
 def losses(with_augmentation, without):
     return {
-        **{"loss": 1.0, "lr": 2.5e-7, "val_loss_w_aug": with_augmentation, "val_loss_wo_aug": without},
-        **{"val_eer_w_aug": 0.2, "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.15},
+        "loss": 1.0,
+        "lr": 2.5e-7,
+        "val_loss_w_aug": with_augmentation,
+        "val_loss_wo_aug": without,
+        "val_eer_w_aug": 0.2,
+        "val_eer_wo_aug": 0.1,
+        "val_eer_wo_aug_low": 0.05,
+        "val_eer_wo_aug_high": 0.15,
         "val_min_dcf_wo_aug": 0.5,
     }
 
@@ -60,8 +66,10 @@ def write_run(selection, recipe):
 
 
 def test_by_default_the_development_losses_with_and_without_augmentation_select_epochs():
-    """Only the loss without it if the run or its validation has no augmentation."""
     assert make().ranking_keys == ["val_loss_w_aug", "val_loss_wo_aug"]
+
+
+def test_a_run_or_a_validation_without_augmentation_selects_epochs_by_the_loss_without_it():
     assert make(algo=0).ranking_keys == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).ranking_keys == ["val_loss_wo_aug"]
 
@@ -86,7 +94,7 @@ def test_an_epoch_is_improved_by_the_rate_without_augmentation_that_select_on_na
 
 
 @pytest.mark.parametrize("ties, best", [("last", 4), ("first", 2)])
-def test_the_best_of_equal_epochs_is_the_first_or_the_last_as_the_recipe_says(tmp_path, ties, best):
+def test_the_best_of_equal_epochs_is_the_first_or_the_last_by_ties_of_the_recipe(tmp_path, ties, best):
     """The best that is kept, that the card of the run describes, and that is found after training."""
     selection = make(tmp_path, algo=0, train={"keep": "best"}, validation={"ties": ties})
     improved_epochs(selection, pairs_of("0 5, 0 4, 0 6, 0 4"))
@@ -97,7 +105,7 @@ def test_the_best_of_equal_epochs_is_the_first_or_the_last_as_the_recipe_says(tm
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [2, 3, 4]), ("first", [1, 2, 3])])
-def test_an_average_of_three_of_four_equal_epochs_has_the_first_or_the_last_as_the_recipe_says(
+def test_an_average_of_three_of_four_equal_epochs_has_the_first_or_the_last_by_ties_of_the_recipe(
     tmp_path, ties, expected
 ):
     """It is one of those that are offered after training."""
@@ -158,7 +166,7 @@ def test_the_checkpoints_that_stay_are_those_that_keep_of_the_recipe_names(keep,
     assert saved_epochs(tmp_path) == [*expected]
 
 
-def test_a_checkpoint_of_no_epoch_of_the_run_is_not_removed(tmp_path):
+def test_a_checkpoint_of_an_epoch_beyond_the_run_stays(tmp_path):
     selection = make(tmp_path, train={"keep": "last"})
     improved_epochs(selection, PAIRS)
     with_checkpoints(tmp_path, 8, 99)

@@ -100,7 +100,6 @@ def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_
             name for name, value in student_half.named_parameters() if value.ndim > 1 and value.std() > 0
         ]  # drawn
         assert shared
-        assert teacher_half.keys() >= set(shared)
         equal = {
             torch.allclose(student_half.get_parameter(name), teacher_half[name], rtol=0, atol=1e-29) for name in shared
         }

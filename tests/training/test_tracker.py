@@ -49,7 +49,7 @@ def test_mlflow_lists_an_interrupted_run_as_killed_and_after_it_was_resumed_as_f
 
 @pytest.mark.slow
 def test_mlflow_has_every_epoch_of_a_resumed_run_under_the_id_of_its_first_part(recipe, mlflow):
-    """Also if a setting has changed, of which MLflow takes no new value."""
+    """Here a setting has changed, of which MLflow takes no new value."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     train(recipe(tracker="mlflow", data={"num_workers": 1}))
     client = mlflow.MlflowClient()
@@ -82,7 +82,7 @@ def test_a_resumed_wandb_run_keeps_the_id_of_its_first_part(recipe, wandb_folder
 
 
 @pytest.mark.slow
-def test_wandb_has_the_project_the_name_the_settings_and_the_measures_of_a_run(recipe, wandb_folder):
+def test_wandb_has_the_project_the_name_and_keys_of_the_settings_and_measures_of_a_run(recipe, wandb_folder):
     folder = train(recipe(tracker="wandb", train={"epochs": 1}))
     content = b"".join(file.read_bytes() for file in wandb_folder.glob("offline-run-*/run-*.wandb"))
     for text in (b"nes2net", folder.name.encode(), b"augment.algo", b"val_loss_wo_aug"):

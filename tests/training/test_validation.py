@@ -98,7 +98,6 @@ def test_the_development_loss_is_the_published_mean_of_the_losses_of_batches(val
     for logits_of_batch, truth in zip(logits.split(BATCH), targets.split(BATCH)):
         total += len(truth) * cross_entropy(logits_of_batch, truth, weights).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(targets), rel=1e-5)
-    assert values["val_loss_wo_aug"] != pytest.approx(cross_entropy(logits, targets, weights).item(), rel=1e-5)
 
 
 def classes_of(logits, targets):
@@ -202,7 +201,7 @@ def test_the_interval_of_the_eer_draws_speakers_unless_a_file_failed_and_then_tr
         assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
 
 
-def test_a_damaged_development_file_is_named_once_for_all_epochs(detector, trials, tmp_path, capsys):
+def test_a_damaged_development_file_is_reported_once_for_all_epochs(detector, trials, tmp_path, capsys):
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
         validator.run(epoch)

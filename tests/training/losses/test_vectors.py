@@ -64,6 +64,7 @@ FOUR_CLASSES = golden.read("tracing/losses")
 def four_classes(loss):
     """A parametrisation over the cases of ``loss``."""
     cases = [case for case in FOUR_CLASSES["cases"] if case["loss"] == loss]
+    assert cases
     return pytest.mark.parametrize("case", cases)
 
 
@@ -107,8 +108,8 @@ def test_aam_softmax_of_four_classes_equals_its_formula(case):
     check_margin(case, AdditiveAngularMarginSoftmax, 1e-9)
 
 
-def test_aam_softmax_has_a_margin_that_rises_evenly_in_its_warm_up():
-    """In validation, where there is no step, it has the final margin."""
+def test_the_margin_of_aam_softmax_rises_evenly_in_its_warm_up_and_is_the_final_one_in_validation():
+    """Where there is no step."""
     criterion = AdditiveAngularMarginSoftmax(3, margin=0.5, margin_warmup=10)
     batch = torch.ones(1, 3), torch.tensor([0])
     for step, margin in ((0, 0.0), (5, 0.25), (10, 0.5), (11, 0.5), (None, 0.5)):

@@ -295,14 +295,18 @@ def overrides(recipe, root, tmp_path):
 #: tests/training/test_resume.py, logistic regression in tests/training/test_logistic.py.
 TRAINED = ["asvspoof2019_ensemble", "asvspoof2019_nes2net_x", "partialspoof_nes2net_x_segments"]
 TRAINED += slow(
-    *("asvspoof2019_aasist2_large_margin", "asvspoof2019_aasist_rawboost5", "asvspoof2019_fir_wb"),
-    *("asvspoof2019_llgf", "asvspoof2019_mfa", "asvspoof2019_moe_aasist", "asvspoof2019_nes2net_x_lora"),
-    *(
-        "asvspoof2019_one_class_distillation",
-        "asvspoof2019_prototypes",
-        "asvspoof5_nes2net_x",
-    ),
-    *("ctrsvdd_nes2net_x_selu_sea", "partialspoof_multires_gmlp"),
+    "asvspoof2019_aasist2_large_margin",
+    "asvspoof2019_aasist_rawboost5",
+    "asvspoof2019_fir_wb",
+    "asvspoof2019_llgf",
+    "asvspoof2019_mfa",
+    "asvspoof2019_moe_aasist",
+    "asvspoof2019_nes2net_x_lora",
+    "asvspoof2019_one_class_distillation",
+    "asvspoof2019_prototypes",
+    "asvspoof5_nes2net_x",
+    "ctrsvdd_nes2net_x_selu_sea",
+    "partialspoof_multires_gmlp",
 )
 
 

@@ -31,7 +31,9 @@ def path(tmp_path, monkeypatch):
 
 def test_run_folder_names_are_the_published():
     """With the seed at the end, which some published names lack."""
-    for case in golden.read("losses_schedules_names")["itw_model_tags"]:
+    cases = golden.read("losses_schedules_names")["itw_model_tags"]
+    assert cases
+    for case in cases:
         args = case["args"]
         seed = args.get("seed", 1234)
         ratios = {k: v for k, v in args.items() if k.endswith("_ratio")}
@@ -195,7 +197,7 @@ def test_a_probability_of_noise_without_a_folder_of_noise_is_refused():
         training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
 
 
-def test_sections_of_a_recipe_are_merged_key_by_key_with_those_of_the_base_beside_it(path):
+def test_keys_of_a_recipe_and_of_its_sections_are_merged_with_those_of_the_base_beside_it(path):
     Path("plain.yaml").write_text("name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\n")
     path.write_text("base: plain.yaml\nname: other\ntrain: {epochs: 4}\n")
     recipe = load_recipe(path)
@@ -277,8 +279,9 @@ def test_a_base_that_a_recipe_cannot_build_on_is_refused_with_the_reason(path):
         ("based.yaml", [], "lps_nes2net_x"),
     ],
 )
-def test_a_run_on_other_parts_than_those_of_the_recipe_is_named_after_them(path, recipe, overrides, name):
-    """Without the comment of the recipe."""
+def test_a_run_on_other_parts_than_its_recipe_is_named_after_them_without_the_comment_of_the_recipe(
+    path, recipe, overrides, name
+):
     Path("base.yaml").write_bytes((PACKAGED / "asvspoof2019_nes2net_x.yaml").read_bytes())
     Path("based.yaml").write_text("base: base.yaml\nmodel: {frontend: lps}\n")
     loaded = load_recipe(recipe, overrides)
@@ -430,6 +433,6 @@ def test_the_folder_of_the_development_set_has_the_key_that_the_short_form_gave_
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
     ],
 )
-def test_keys_of_data_or_validation_that_do_not_fit_together_are_refused_with_the_reason(overrides, message):
+def test_keys_of_data_or_validation_that_cannot_be_used_are_refused_with_the_reason(overrides, message):
     with input_error(message):
         load_recipe("asvspoof2019_nes2net_x", overrides)
