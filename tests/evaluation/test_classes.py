@@ -248,7 +248,9 @@ def test_auroc_fpr95_and_eer_of_scores_of_being_known_equal_those_of_the_metrics
     """The mean AUROC over unknown classes is that of the only one."""
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
-    for row in result.rows("open"):
+    rows = result.rows("open")
+    assert [row.labels["score"] for row in rows] == ["log_odds", "max_logit", "energy", "sme"]
+    for row in rows:
         scores = decisions.known_scores(table.logits, row.labels["score"])
         known_scores = scores[is_known]
         unknown_scores = scores[is_unknown]
@@ -379,7 +381,7 @@ def test_the_one_against_rest_eer_is_computed_only_if_it_is_named(result, evalua
     assert evaluated(metrics=["one_against_rest_eer"])["one_against_rest_eer"].value == 0
 
 
-def test_accuracy_is_tabulated_by_each_condition_with_20_trials_or_more(scored, tones, tmp_path):
+def test_accuracy_is_tabulated_by_a_condition_with_24_trials_but_not_by_one_with_12(scored, tones, tmp_path):
     """A condition is a value of a field of the key."""
     header, *lines = tones.read_text().splitlines()
     rows = [f"{header},codec"]

@@ -166,8 +166,8 @@ def test_differences_from_the_official_trials_are_named(single, case, register_c
     assert report.header["differences_from_official_trials"] == []
 
 
-def test_the_page_names_the_speaker_verification_system(tmp_path, register_corpus):
-    """It is the organisers' only if its scores are as many as theirs."""
+def test_the_page_calls_an_asv_system_the_organisers_only_if_it_has_as_many_scores_as_theirs(tmp_path, register_corpus):
+    """Of another number of scores, it names the file."""
     protocol = "".join(f"s u{n} - {'- bonafide' if n % 2 else 'A07 spoof'}\n" for n in range(40))
     write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", protocol)
     lines = (f"- {kind} {n}\n" for n, kind in enumerate(["nontarget", "spoof", "target"] * 10))

@@ -106,7 +106,9 @@ def test_latex_escapes_special_characters(hostile):
     assert not re.search(r"[\\$#^_~%|\"`'<>]", body)
     assert not re.search(r"\\\\\s*[\[*]", text)  # which would be an option of the end of a row
     assert "--" not in latex_text(SPECIALS)
-    for columns, tabular_body in re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+    tables = re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
+    assert tables
+    for columns, tabular_body in tables:
         rows = [line for line in tabular_body.splitlines() if line.endswith(r"\\")]
         assert len(rows) >= 2
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}

@@ -75,7 +75,6 @@ def test_auroc_fpr95_and_eers_of_scores_with_and_without_ties_equal_the_golden_o
     expected = case["expected"]
     assert auroc(known_scores, unknown_scores) == exactly(expected["auroc"])
     assert fpr95(known_scores, unknown_scores) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
-    assert fpr95(-unknown_scores, -known_scores)[0] == exactly(expected["fpr95_unknown_positive"])
     for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
         assert compute_eer(known_scores, unknown_scores, method)[0] == exactly(expected["eer"][method])
 
@@ -109,6 +108,6 @@ def test_a_confusion_refuses_the_number_of_a_class_out_of_range():
         confusion_matrix([0, 2], [0, 1], 2)
 
 
-def test_fpr95_refuses_nan_scores():
+def test_fpr95_refuses_scores_of_unknown_trials_that_are_nan():
     with input_error("NaN"):
         fpr95([1.0], [float("nan")])

@@ -49,13 +49,13 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_rule_of_the_eer_refuses_a_class_without_scores(method):
+def test_every_rule_of_the_eer_requires_bona_fide_scores(method):
     with input_error("no bona fide scores"):
         compute_eer([], [1.0], method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_rule_of_the_eer_refuses_nan_scores(method):
+def test_every_rule_of_the_eer_refuses_bona_fide_scores_that_are_nan(method):
     with input_error("1 of 2 bona fide scores are NaN"):
         compute_eer([1.0, np.nan], [1.0], method)
 

@@ -11,7 +11,7 @@ def test_the_a_dcf_of_a_system_that_separates_nothing_is_1():
     assert compute_a_dcf([0.0], [0.0], [1.0]) == (1.0, -0.001)
 
 
-def test_a_dcf_refuses_nan_scores():
+def test_a_dcf_refuses_nontarget_scores_that_are_nan():
     with input_error("nontarget scores are NaN"):
         compute_a_dcf([1.0], [np.nan], [1.0])
 
