@@ -87,12 +87,14 @@ def test_the_page_of_one_system_has_the_figures_of_its_result(single, pages):
 
 
 def test_each_pair_of_systems_has_the_difference_of_its_eers(several):
-    good, worse, _ = several.rows("systems")
+    eers = {row.labels["system"]: row["eer"].value for row in several.rows("systems")}
     pairs = several.rows("differences")
     assert [" ".join(row.labels.values()) for row in pairs] == ["good worse", "good useless", "worse useless"]
-    assert pairs[0]["first_eer"].value == good["eer"].value
-    assert pairs[0]["second_eer"].value == worse["eer"].value
-    assert pairs[0]["difference"].value == good["eer"].value - worse["eer"].value
+    for row in pairs:
+        first_eer, second_eer = (eers[system] for system in row.labels.values())
+        assert row["first_eer"].value == first_eer
+        assert row["second_eer"].value == second_eer
+        assert row["difference"].value == first_eer - second_eer
 
 
 def test_the_page_of_several_systems_has_the_difference_of_the_eers_of_a_pair(several, pages):

@@ -51,8 +51,7 @@ def test_a_precision_of_products_also_sets_the_old_settings_of_pytorch(settings)
             assert torch.backends.cuda.matmul.allow_tf32 == allow_tf32
 
 
-def test_the_most_exact_precision_that_a_running_thread_needs_prevails():
-    """When none runs any more, the settings are as before."""
+def test_the_most_exact_precision_that_a_running_thread_needs_prevails_until_none_runs():
     before = float32_settings()
     entered = threading.Event()
     leave = threading.Event()

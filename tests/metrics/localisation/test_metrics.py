@@ -132,7 +132,7 @@ def test_frames_without_a_label_do_not_count_in_the_point_eer():
     assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)
 
 
-def test_utterances_that_have_no_range_eer_are_refused():
+def test_utterances_from_which_no_range_eer_can_be_computed_are_refused():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     for changes, message in (
         ({"scores": [np.nan, 1.0]}, "1 of 2 frame scores are NaN"),
