@@ -68,7 +68,6 @@ def test_the_most_exact_precision_that_a_running_thread_needs_prevails_until_non
         assert not torch.backends.cudnn.allow_tf32
     # one thread is inside
     assert torch.backends.cudnn.allow_tf32
-    assert torch.get_float32_matmul_precision() == "high"
     leave.set()
     thread.join()
     assert float32_settings() == before

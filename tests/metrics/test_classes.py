@@ -47,7 +47,7 @@ def test_confusion_accuracies_precision_recall_and_f1_of_a_closed_set_equal_thos
 
 
 def test_the_pooled_eer_of_classes_against_the_rest_by_the_arena_rule_equals_the_golden_number():
-    """Posteriors of the true class against all others, computed by another program."""
+    """Another program computed it from posteriors, by the rule of the Speech Anti-Spoofing Arena."""
     expected = CLOSED["expected"]
     eer = one_against_rest_eer(expected["posteriors"], TRUE)
     assert eer == exactly(expected["one_vs_rest_pooled_eer"]["arena"])
@@ -61,7 +61,7 @@ def test_macro_f1_and_the_f1_of_each_class_equal_those_of_add_2023():
 
 
 def test_macro_f1_equals_that_of_at_add():
-    """By the rules of the challenge, for each type of audio."""
+    """By the rules of the challenge AT-ADD, for each type of audio."""
     at_add = golden.read("tracing/at_add")
     by_type = {name: macro_f1(np.reshape(counts, (2, 2)), "all") for name, counts in at_add["counts"].items()}
     assert by_type == exactly(at_add["expected"]["by_type"])

@@ -86,6 +86,7 @@ TIES = {
 
 @pytest.mark.parametrize("ties", TIES)
 def test_eer_and_threshold_by_the_arena_rule_equal_those_of_the_arenas_client(ties):
+    """The rule of the Speech Anti-Spoofing Arena."""
     rng = np.random.default_rng(0)
     for _ in range(250):
         shift = rng.uniform(-1, 3)

@@ -145,7 +145,7 @@ def test_utterances_from_which_no_range_eer_can_be_computed_are_refused():
             range_eer([utterance._replace(**changes)], 20)
 
 
-def test_frames_are_not_made_of_frames_whose_length_does_not_divide_theirs():
+def test_frames_of_50_ms_cannot_be_made_of_frames_of_20_ms():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     with input_error("frames of 50 ms cannot be made of frames of 20 ms"):
         measure_frames([utterance], 20, 50)
