@@ -91,10 +91,10 @@ def test_each_pair_of_systems_has_the_difference_of_its_eers(several):
     pairs = several.rows("differences")
     assert [" ".join(row.labels.values()) for row in pairs] == ["good worse", "good useless", "worse useless"]
     for row in pairs:
-        first_eer, second_eer = (eers[system] for system in row.labels.values())
-        assert row["first_eer"].value == first_eer
-        assert row["second_eer"].value == second_eer
-        assert row["difference"].value == first_eer - second_eer
+        first, second = row.labels.values()
+        assert row["first_eer"].value == eers[first]
+        assert row["second_eer"].value == eers[second]
+        assert row["difference"].value == eers[first] - eers[second]
 
 
 def test_the_page_of_several_systems_has_the_difference_of_the_eers_of_a_pair(several, pages):
