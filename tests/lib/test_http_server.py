@@ -122,7 +122,7 @@ def test_without_a_free_file_descriptor_a_socket_that_does_not_block_raises_bloc
             listener.accept()
 
 
-def test_accepting_ends_when_the_socket_is_closed(listener):
+def test_waiting_for_a_connection_ends_when_the_socket_is_closed(listener):
     listener.settimeout(0.1)
     ended = threading.Event()
 

@@ -51,7 +51,7 @@ def test_dcfs_and_cllrs_refuse_spoof_scores_that_are_nan():
             metric([1.0], [np.nan])
 
 
-def test_the_minimum_dcf_refuses_a_cost_of_0():
+def test_the_minimum_dcf_refuses_a_cost_of_0_for_false_alarms():
     with input_error("`c_fa` must be a cost above 0, not 0"):
         compute_min_dcf([1.0, 2.0], [0.0], c_fa=0)
 
