@@ -82,8 +82,8 @@ def test_ctrsvdd_has_the_figures_of_the_published_program(case, evaluate_ctrsvdd
             assert sum(counts(row)) == values["n"]
 
 
-def test_the_trials_that_ctrsvdd_excludes_can_be_included(evaluate_ctrsvdd):
-    assert counts(evaluate_ctrsvdd(exclude={}))[1] > counts(evaluate_ctrsvdd())[1]
+def test_the_trials_that_ctrsvdd_excludes_can_all_be_included(case, evaluate_ctrsvdd):
+    assert sum(counts(evaluate_ctrsvdd(exclude={}))) == len(case.table("test.txt"))
 
 
 def test_asvspoof5_has_the_figures_of_the_published_program(case, tmp_path):
@@ -235,7 +235,6 @@ def test_trials_of_an_excluded_attack_count_neither_in_the_numbers_nor_in_the_ee
     without = la(exclude={"attack": ["A14"]})
     assert counts(without) == (4, 3)
     assert without["eer"].value == 0
-    assert without["num_expected"].value == 7
 
 
 def test_a_result_is_not_partial_for_excluded_trials_without_a_score(la):
@@ -330,16 +329,16 @@ def test_a_note_says_that_equal_scores_tell_no_classes_apart(notes_on_equal_scor
     assert notes_on_equal_scores[-1] == note
 
 
-def test_rows_of_a_breakdown_have_at_most_200_draws(tmp_path):
+def test_the_result_states_at_most_200_draws_for_rows_of_a_breakdown(tmp_path):
     folder = make_case(tmp_path)
     result = evaluate_systems("asvspoof2021_la", folder / "good.txt", folder, num_resamples=201)
     assert result.header["num_row_resamples"] == 200
 
 
 def test_breakdowns_have_no_intervals_once_their_rows_exceed_500(tmp_path):
-    """Counted together: each column here has 200 values."""
-    rows = [f"{n},{('real', 'fake')[n % 2]},{n // 40},{n // 40},{n // 40}" for n in range(8000)]
-    scores = {str(n): n % 7 for n in range(8000)}
+    """Counted together: the columns here have 250, 250 and 2 values."""
+    rows = [f"{n},{('real', 'fake')[n % 2]},{n // 40},{n // 40},{n // 5000}" for n in range(10_000)]
+    scores = {str(n): n % 7 for n in range(10_000)}
     result = of_list(tmp_path, rows, scores, columns="path,label,a,b,c", num_resamples=2)
     for name, has_interval in (("a", True), ("b", True), ("c", False)):
         assert {row["eer"].interval is not None for row in result.rows(f"by {name}")} == {has_interval}
@@ -401,7 +400,9 @@ def test_scores_are_called_no_better_than_chance_if_the_interval_of_the_eer_hold
 def test_figures_of_calibration_are_not_marked_as_the_best(tmp_path):
     folder = make_case(tmp_path)
     result = evaluate_systems("asvspoof2021_la", [folder / "good.txt", folder / "useless.txt"], folder)
-    for row in result.rows("calibration"):
+    rows = result.rows("calibration")
+    assert len(rows) == 2
+    for row in rows:
         for figure in row.figures.values():
             assert not figure.is_best
 

@@ -60,8 +60,6 @@ def test_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed():
     )
     matched_trials = match(KEY, [*ids, "s2"], [*scores, -1.0], "eval", allow_partial=True)
     assert [trial.id for trial in matched_trials.trials] == ["b1", "s2"]
-    assert matched_trials.num_expected == 4
-    assert matched_trials.mismatch.conflicting == ["b2"]
 
 
 def test_a_score_file_without_any_trial_of_the_key_is_refused():

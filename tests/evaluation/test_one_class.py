@@ -107,7 +107,7 @@ def test_if_allowed_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_
     assert any("rest on a part of its trials" in warning for warning in report.warnings)
 
 
-def test_one_class_is_not_evaluated_without_a_threshold(case):
+def test_trials_of_one_class_are_not_evaluated_without_a_threshold(case):
     with input_error("trials, all spoofed, but trials of both classes are needed.*`threshold_from`"):
         evaluate_systems("generic", case / "one.spoof.txt", case / "spoof.csv", "all")
 

@@ -87,12 +87,14 @@ def test_the_page_of_one_system_has_the_figures_of_its_result(single, pages):
 
 
 def test_each_pair_of_systems_has_the_difference_of_its_eers(several):
-    good, worse, _ = several.rows("systems")
+    eers = {row.labels["system"]: row["eer"].value for row in several.rows("systems")}
     pairs = several.rows("differences")
     assert [" ".join(row.labels.values()) for row in pairs] == ["good worse", "good useless", "worse useless"]
-    assert pairs[0]["first_eer"].value == good["eer"].value
-    assert pairs[0]["second_eer"].value == worse["eer"].value
-    assert pairs[0]["difference"].value == good["eer"].value - worse["eer"].value
+    for row in pairs:
+        first, second = row.labels.values()
+        assert row["first_eer"].value == eers[first]
+        assert row["second_eer"].value == eers[second]
+        assert row["difference"].value == eers[first] - eers[second]
 
 
 def test_the_page_of_several_systems_has_the_difference_of_the_eers_of_a_pair(several, pages):
@@ -172,8 +174,8 @@ def test_differences_from_the_official_trials_are_named(single, case, register_c
     assert report.header["differences_from_official_trials"] == []
 
 
-def test_the_page_names_the_speaker_verification_system(tmp_path, register_corpus):
-    """It is the organisers' only if its scores are as many as theirs."""
+def test_the_page_calls_an_asv_system_the_organisers_only_if_it_has_as_many_scores_as_theirs(tmp_path, register_corpus):
+    """Of another number of scores, it names the file."""
     protocol = "".join(f"s u{n} - {'- bonafide' if n % 2 else 'A07 spoof'}\n" for n in range(40))
     write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", protocol)
     lines = (f"- {kind} {n}\n" for n, kind in enumerate(["nontarget", "spoof", "target"] * 10))

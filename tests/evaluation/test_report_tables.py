@@ -36,7 +36,7 @@ def test_the_best_figure_of_a_column_is_marked_only_if_it_is_certain(case, sever
         assert marks(result, "eer") == [False] * 2
 
 
-def test_rows_that_are_not_to_be_shown_are_only_in_the_json():
+def test_hidden_rows_of_a_table_are_only_in_its_json():
     rows = [Row({"attack": "A07"}, {"eer": Figure(0.5)}, is_shown=False), Row({"attack": "A08"}, {"eer": Figure(0.25)})]
     table = Table("by attack", "By attack.", [Measure("eer", "EER %")], rows)
     assert [[cell.text for cell in row] for row in grid(table).rows] == [["A08", "25.00"]]
@@ -67,7 +67,7 @@ def test_a_p_value_that_is_an_upper_bound_is_shown_as_one():
     assert "≤ 0.002" in markdown([table])
 
 
-def test_nothing_is_marked_as_the_best_of_one_system_or_of_systems_with_other_trials(single, case, tmp_path):
+def test_nothing_is_marked_as_the_best_of_one_system_or_of_systems_with_different_trials(single, case, tmp_path):
     partial_scores = write(
         tmp_path / "part.txt", "".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7])
     )
@@ -106,7 +106,9 @@ def test_latex_escapes_special_characters(hostile):
     assert not re.search(r"[\\$#^_~%|\"`'<>]", body)
     assert not re.search(r"\\\\\s*[\[*]", text)  # which would be an option of the end of a row
     assert "--" not in latex_text(SPECIALS)
-    for columns, tabular_body in re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+    tables = re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
+    assert tables
+    for columns, tabular_body in tables:
         rows = [line for line in tabular_body.splitlines() if line.endswith(r"\\")]
         assert len(rows) >= 2
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}

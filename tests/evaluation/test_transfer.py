@@ -175,8 +175,8 @@ def warnings_of_run(case, tmp_path):
     return evaluate_with
 
 
-def test_scores_of_another_length_than_the_calibrations_are_warned_of(warnings_of_run):
-    """A difference of a few hundredths of a second is not."""
+def test_scores_of_a_clearly_other_length_than_the_calibrations_are_warned_of(warnings_of_run):
+    """Those that are a few hundredths of a second shorter are not."""
     (warning,) = warnings_of_run(num_samples=None)
     assert "scores of the first 4.04 s, and asvspoof2021_la has scores of whole recordings" in warning
     assert warnings_of_run(num_samples=64000) == []

@@ -32,6 +32,7 @@ def test_plain_data_is_accepted():
         ([10**5000], "the number <a number of 16610 bits>: expected numbers of at most 64 bits"),
         ([object()], "a value of type object"),
     ],
+    ids=["many values", "deep", "long text", "long number", "not plain"],
 )
 def test_data_that_are_too_large_too_deep_or_not_plain_are_refused(value, message):
     with input_error(f"^this (has|is|was) {message}"):

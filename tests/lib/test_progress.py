@@ -42,7 +42,7 @@ def test_the_interval_of_progress_lines_can_be_set(capsys, monkeypatch):
     assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
 
 
-def test_a_closed_pipe_does_not_end_the_program(monkeypatch):
+def test_progress_into_a_closed_pipe_does_not_end_the_program(monkeypatch):
     class Gone(io.StringIO):
         def write(self, text):
             raise BrokenPipeError

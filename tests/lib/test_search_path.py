@@ -81,8 +81,8 @@ def test_python_command_gives_arguments_nes2net_and_pythonpath_but_no_code_of_th
 
 
 @pytest.mark.parametrize("start", [["-m", "nes2net"], ["-c", MAIN]])
-def test_nes2net_imports_nothing_more_from_a_folder_in_which_python_starts_it(corpus, start):
-    """Than Python itself does: it imports `multiprocessing` and `nes2net` from there before nes2net can object."""
+def test_nes2net_started_by_python_imports_no_code_of_the_current_folder_itself(corpus, start):
+    """Python imports `multiprocessing` and `nes2net` from there before nes2net can object: these are removed."""
     for module in ("multiprocessing", "nes2net"):
         (corpus / f"{module}.py").unlink()
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
@@ -125,6 +125,7 @@ def names_by_module():
 def test_every_module_that_starts_processes_secures_their_search_path(names_by_module):
     starts = {"ProcessPoolExecutor", "get_context", "DataLoader", "Pool"}
     starting = {module: used for module, used in names_by_module.items() if used & starts}
+    assert starting
     assert [module for module, used in starting.items() if "secure_multiprocessing" not in used] == []
 
 

@@ -27,7 +27,7 @@ def test_control_characters_in_a_message_are_escaped(capsys):
 
 
 @pytest.mark.parametrize("name", ["A\tB", "A\nB", "A\rB", "A\x1b[2J", "A\u2028B", "A\x85B", " A", "A\u3000"])
-def test_a_name_that_does_not_fit_a_line_is_refused(name):
+def test_a_name_with_control_characters_line_breaks_or_spaces_at_an_end_is_refused(name):
     check_one_line(["全角", "a b", "bonafide"], "the file")
     with input_error("the file has the name .*: remove tabs, line breaks"):
         check_one_line(["C", name], "the file")

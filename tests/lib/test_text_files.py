@@ -107,8 +107,7 @@ def test_text_in_another_encoding_is_refused_with_the_advice_to_save_utf8(tmp_pa
         read(path)
 
 
-def test_only_cells_that_a_spreadsheet_would_compute_are_quoted():
-    """And cells that look like one that is quoted for this."""
+def test_only_cells_that_a_spreadsheet_would_compute_or_that_look_quoted_already_are_quoted():
     for text in ("=1", "+1", "-1", "@a", "\ta", "\ra", "\na", "'=1", "''@"):
         assert as_cell(text) == f"'{text}"
     for value in ("", "'", "a=1", "'a", " =1", "LA_E_1", -1.5, 3, None):

@@ -136,6 +136,7 @@ def tar_of(folder, entries):
         # Some versions of Python take a time for them that is quadratic in their number.
         [header("pax", tarfile.XHDTYPE, 60_000), (b"1" * 60_000).ljust(60_416, b"\0"), header("a")],
     ],
+    ids=["long header", "many digits"],
 )
 def test_a_tar_file_with_too_long_a_header_or_a_number_of_too_many_digits_is_refused(tmp_path, entries):
     with input_error("the header of a member has more than 65,536 bytes, or numbers of 100 digits"):

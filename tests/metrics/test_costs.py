@@ -45,13 +45,13 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
     assert compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)
 
 
-def test_dcfs_and_cllrs_refuse_nan_scores():
+def test_dcfs_and_cllrs_refuse_spoof_scores_that_are_nan():
     for metric in (compute_min_dcf, compute_act_dcf, compute_cllr, compute_min_cllr):
         with input_error("1 of 1 spoof scores are NaN"):
             metric([1.0], [np.nan])
 
 
-def test_the_minimum_dcf_refuses_a_cost_of_0():
+def test_the_minimum_dcf_refuses_a_cost_of_0_for_false_alarms():
     with input_error("`c_fa` must be a cost above 0, not 0"):
         compute_min_dcf([1.0, 2.0], [0.0], c_fa=0)
 

@@ -49,13 +49,13 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_rule_of_the_eer_refuses_a_class_without_scores(method):
+def test_every_rule_of_the_eer_requires_bona_fide_scores(method):
     with input_error("no bona fide scores"):
         compute_eer([], [1.0], method)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_rule_of_the_eer_refuses_nan_scores(method):
+def test_every_rule_of_the_eer_refuses_bona_fide_scores_that_are_nan(method):
     with input_error("1 of 2 bona fide scores are NaN"):
         compute_eer([1.0, np.nan], [1.0], method)
 
@@ -86,6 +86,7 @@ TIES = {
 
 @pytest.mark.parametrize("ties", TIES)
 def test_eer_and_threshold_by_the_arena_rule_equal_those_of_the_arenas_client(ties):
+    """The rule of the Speech Anti-Spoofing Arena."""
     rng = np.random.default_rng(0)
     for _ in range(250):
         shift = rng.uniform(-1, 3)

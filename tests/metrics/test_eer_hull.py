@@ -39,7 +39,7 @@ def eer_by_brute_force(bonafide, spoof):
 
 
 @given(tied_scores, tied_scores)
-def test_the_eer_of_the_hull_equals_brute_force(bonafide, spoof):
+def test_the_eer_of_the_hull_equals_that_of_brute_force(bonafide, spoof):
     eer, _ = compute_eer(bonafide, spoof, "rocch")
     assert eer == pytest.approx(eer_by_brute_force(bonafide, spoof), abs=1e-12)
 

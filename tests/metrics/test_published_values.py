@@ -39,7 +39,7 @@ CTRSVDD = ("g200", "inverted", "g5k", "g5k_cont")
 TRAINING_CODE_2019 = ("g200", "g5k", "g5k_cont")
 FEWER_THAN_THREE_SCORES = ("single", "all_equal")
 T_DCF = ("g200", "inverted", "separated", "g5k", "g5k_cont", "g60k")
-STABLE_SORT = ("g200", "single", "all_equal", "inverted", "separated", "g5k", "g5k_cont")
+ALL_BUT_G60K = ("g200", "single", "all_equal", "inverted", "separated", "g5k", "g5k_cont")
 
 
 def cases(names):
@@ -49,7 +49,9 @@ def cases(names):
 @pytest.fixture
 def phases(case):
     """Of each phase of ASVspoof 2021 LA: the published figures, and the scores of CM and ASV by class."""
-    return [(values, case.by_class("LA", phase), case.asv(phase)) for phase, values in case.values("evaluate_2021_LA:")]
+    published = case.values("evaluate_2021_LA:")
+    assert published
+    return [(values, case.by_class("LA", phase), case.asv(phase)) for phase, values in published]
 
 
 def test_eers_and_thresholds_of_2021_la_equal_those_of_the_published_program(phases):
@@ -71,7 +73,6 @@ def test_asv_error_rates_of_2021_la_equal_those_of_the_published_program(phases)
     for values, _, asv in phases:
         rates = asv_error_rates(*asv)
         assert rates == exactly((values["Pmiss_asv"], values["Pfa_asv"], values["Pfa_spoof_asv"]))
-        assert 1 - rates.spoof_false_alarm == exactly(values["Pmiss_spoof_asv"])
 
 
 @cases(T_DCF)
@@ -97,8 +98,11 @@ def test_the_t_dcf_of_fewer_than_three_distinct_scores_is_refused(phases, versio
             compute_min_tdcf(*classes, *asv, version=version)
 
 
+@cases(ALL_BUT_G60K)
 def test_eers_and_thresholds_of_2021_df_equal_those_of_the_published_program(case):
-    for phase, values in case.values("evaluate_2021_DF:"):
+    published = case.values("evaluate_2021_DF:")
+    assert published
+    for phase, values in published:
         assert compute_eer(*case.by_class("DF", phase)) == exactly((values["eer"], values["threshold"]))
 
 
@@ -113,7 +117,7 @@ def eer_of_in_the_wild(case):
     return eer
 
 
-@cases(STABLE_SORT)
+@cases(ALL_BUT_G60K)
 def test_the_eer_of_in_the_wild_equals_that_of_the_published_program_with_a_stable_sort(case):
     ((_, values),) = case.values("Cal_EER_in_the_wild")
     assert eer_of_in_the_wild(case) == exactly(values["EER_if_stable_argsort"])
@@ -204,7 +208,9 @@ def test_asvspoof5_track_2_equals_the_figures_of_the_published_program(case):
 
 
 def test_a_dcf_and_t_eer_of_tied_scores_equal_those_of_the_published_program():
-    for number, row in enumerate(golden.read_case("track2")["cases"]):
+    rows = golden.read_case("track2")["cases"]
+    assert len(rows) == 24
+    for number, row in enumerate(rows):
         asv = row["asv_target"], row["asv_nontarget"], row["asv_spoof"]
         t_eer = 100 * compute_t_eer(row["cm_bonafide"], row["cm_spoof"], *asv)
         a_dcf, _ = compute_a_dcf(*asv)

@@ -6,12 +6,11 @@ from builders import input_error
 from nes2net.metrics import compute_a_dcf, compute_t_eer
 
 
-def test_the_a_dcf_of_a_system_that_separates_nothing_is_1():
-    """Its threshold lies 0.001 below the lowest score."""
+def test_the_a_dcf_of_a_system_that_separates_nothing_is_1_at_a_threshold_below_all_scores():
     assert compute_a_dcf([0.0], [0.0], [1.0]) == (1.0, -0.001)
 
 
-def test_a_dcf_refuses_nan_scores():
+def test_a_dcf_refuses_nontarget_scores_that_are_nan():
     with input_error("nontarget scores are NaN"):
         compute_a_dcf([1.0], [np.nan], [1.0])
 

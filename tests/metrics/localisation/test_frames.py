@@ -26,10 +26,18 @@ def test_labels_are_pooled_to_longer_frames_as_by_partialspoofs_code():
     assert len(cases) == 13
 
 
+@pytest.fixture(scope="module")
+def conversions():
+    """Scores and labels of three utterances at other resolutions, by PartialSpoof's code."""
+    cases = zoo.read("localisation_labels")["conversions"]
+    assert len(cases) == 3
+    return cases
+
+
 @pytest.mark.parametrize("how, num_left_over", [("min", 1), ("mean", 0), ("max", 0)])
-def test_scores_and_labels_of_longer_frames_are_those_of_partialspoofs_code(how, num_left_over):
+def test_scores_and_labels_of_longer_frames_are_those_of_partialspoofs_code(conversions, how, num_left_over):
     """With mean and maximum, its left-over frame has its score and label exchanged: it is not compared."""
-    for case in zoo.read("localisation_labels")["conversions"]:
+    for case in conversions:
         scores = case["scores"].numpy()
         labels = case["labels"].numpy()
         for factor in (2, 4, 8, 16, 32):
@@ -41,8 +49,8 @@ def test_scores_and_labels_of_longer_frames_are_those_of_partialspoofs_code(how,
                 assert len(values) == len(published)
 
 
-def test_scores_and_labels_of_shorter_frames_are_those_of_partialspoofs_code():
-    for case in zoo.read("localisation_labels")["conversions"]:
+def test_scores_and_labels_of_shorter_frames_are_those_of_partialspoofs_code(conversions):
+    for case in conversions:
         finer_scores = refine_scores(case["scores"].numpy(), 2)
         scores, labels = align(finer_scores, frame_labels(case["segments"], 10, case["duration"]))
         assert scores.tolist() == case["finer_10ms_scores"].tolist()

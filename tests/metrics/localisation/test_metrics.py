@@ -132,7 +132,7 @@ def test_frames_without_a_label_do_not_count_in_the_point_eer():
     assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)
 
 
-def test_utterances_that_have_no_range_eer_are_refused():
+def test_utterances_from_which_no_range_eer_can_be_computed_are_refused():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     for changes, message in (
         ({"scores": [np.nan, 1.0]}, "1 of 2 frame scores are NaN"),
@@ -145,7 +145,7 @@ def test_utterances_that_have_no_range_eer_are_refused():
             range_eer([utterance._replace(**changes)], 20)
 
 
-def test_frames_are_not_made_of_frames_whose_length_does_not_divide_theirs():
+def test_frames_of_50_ms_cannot_be_made_of_frames_of_20_ms():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     with input_error("frames of 50 ms cannot be made of frames of 20 ms"):
         measure_frames([utterance], 20, 50)

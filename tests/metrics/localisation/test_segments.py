@@ -12,7 +12,9 @@ ROUNDING = {"partialspoof": "floor", "wedefense": "round"}
 
 
 def test_labels_of_frames_from_segments_are_those_of_partialspoofs_and_wedefenses_code():
-    for case in zoo.read("localisation_labels")["segments_to_frames"]:
+    cases = zoo.read("localisation_labels")["segments_to_frames"]
+    assert len(cases) == 5
+    for case in cases:
         for resolution in RESOLUTIONS:
             for rule, last in ROUNDING.items():
                 for name, last_frame in ((f"{rule}_{resolution}ms", "ceil"), (f"{rule}_{resolution}ms_{last}", last)):
