@@ -63,8 +63,7 @@ def test_a_service_that_stops_is_not_ready(accepting, judge):
     assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
 
 
-def test_after_a_call_the_metrics_count_it_as_ended_and_its_scored_windows(serve, small, call):
-    """The lag is measured once for each window."""
+def test_after_a_call_the_metrics_count_it_as_ended_and_a_score_and_a_lag_for_each_window(serve, small, call):
     url = serve()
     call_of(url, call[0].tobytes())
     counts = metrics(url)

@@ -91,13 +91,16 @@ def test_with_keep_latest_each_window_is_either_scored_or_skipped(overtaken, sma
 
 def test_with_keep_latest_a_window_that_is_scored_has_the_score_of_its_own_samples(overtaken, small, call):
     lines, _ = overtaken
-    assert set(windows(lines)) <= set(expected(small, call[0]))
+    scored = windows(lines)
+    assert scored
+    assert set(scored) <= set(expected(small, call[0]))
 
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
     """A window adds as much as there is speech in it, or nothing below a quarter."""
     lines = heard(judge(calls_it_spoof), [Block(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
+    assert windows(lines)
     for line in lines_of(lines, "score"):
         running = evidence.add(line["end"], line["score"], line["speech"] * (line["speech"] >= 0.25))
         assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
@@ -115,7 +118,7 @@ def test_an_alarm_tells_that_the_probability_caused_it(alarms):
 
 def test_alarms_begin_and_end_in_turn(alarms):
     events = [line["event"] for line in alarms]
-    assert events[:1] == ["alarm"]
+    assert len(events) > 2
     assert events == (["alarm", "clear"] * len(events))[: len(events)]
 
 

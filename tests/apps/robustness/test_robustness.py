@@ -51,7 +51,9 @@ def of_classes(trials, scores):
 
 def test_the_eer_of_each_condition_and_its_interval_are_those_of_its_scores(case):
     trials, paths, scores = case
-    for row in evaluated(trials, paths).rows("conditions"):
+    rows = evaluated(trials, paths).rows("conditions")
+    assert len(rows) == 4
+    for row in rows:
         classes = of_classes(trials, scores[row.labels["condition"]])
         assert row["eer"].value == pytest.approx(RULE(*classes)[0])
         assert row["eer"].interval == metrics.bootstrap_interval(RULE, *classes, num_resamples=DRAWS)
@@ -63,6 +65,7 @@ def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
     result = evaluated(trials, paths)
     threshold = result.header["threshold"]
     rates = functools.partial(metrics.compute_rates, threshold=threshold)
+    assert len(result.rows("conditions")) == 4
     for row in result.rows("conditions"):
         bonafide, spoof = of_classes(trials, scores[row.labels["condition"]])
         value = {name: figure.value for name, figure in row.figures.items()}
@@ -78,7 +81,9 @@ def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(cas
     """By the difference of the EERs, its interval and its p-value."""
     trials, paths, scores = case
     clean = of_classes(trials, scores[CLEAN])
-    for row in evaluated(trials, paths).rows("conditions")[1:]:
+    rows = evaluated(trials, paths).rows("conditions")[1:]
+    assert len(rows) == 3
+    for row in rows:
         classes = of_classes(trials, scores[row.labels["condition"]])
         compared = metrics.compare_systems(RULE, classes, clean, num_resamples=DRAWS)
         assert (row["difference"].value, row["difference"].interval, row["p_value"].value) == compared[2:]
@@ -88,6 +93,7 @@ def test_the_share_of_changed_decisions_is_that_at_the_threshold(case):
     trials, paths, scores = case
     result = evaluated(trials, paths)
     is_accepted = scores[CLEAN] >= result.header["threshold"]
+    assert len(result.rows("conditions")) == 4
     for row in result.rows("conditions")[1:]:
         flipped = (scores[row.labels["condition"]] >= result.header["threshold"]) != is_accepted
         assert row["changed"].value == pytest.approx(flipped.mean())
