@@ -129,9 +129,7 @@ def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_
         "progress": lambda *count: counts.append(count),
         "show_coarse": lambda relevance: shown.append((relevance, len(counts))),
     }
-    explanation = explained(
-        hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options
-    )
+    explanation = explained_tone("occlusion", start=0.2, batch_size=1, **options)
     ((coarse, num_scored),) = shown
     assert num_scored == 1 + 7 + 16 + 16  # score, windows, bands, 4 × 4 large blocks
     assert coarse.stretches() == explanation.relevance.stretches()

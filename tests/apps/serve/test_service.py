@@ -11,9 +11,9 @@ import httpx
 import jsonschema
 import pytest
 from builders import PATIENCE, dockerfile, input_error, needs_serve, wait
+from builders.metrics_page import samples
 from builders.page_requests import send, wav
 from conftest import REPOSITORY, repository_text
-from prometheus_client.parser import text_string_to_metric_families
 
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.apps.serve.observing import logging_as, tell
@@ -113,15 +113,6 @@ def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second
     assert not server.should_exit
     server.handle_exit(signal.SIGTERM, None)
     assert server.should_exit
-
-
-def samples(text):
-    """Name and labels of each sample of ``/metrics`` → value."""
-    samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            samples[(sample.name, *sample.labels.values())] = sample.value
-    return samples
 
 
 @pytest.fixture
