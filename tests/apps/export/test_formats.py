@@ -162,7 +162,7 @@ def test_a_head_that_transformers_computes_otherwise_is_left_out_of_an_exported_
 
 
 @pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
-def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, normalize):
+def test_an_exported_front_end_keeps_its_setting_of_normalisation(small_model, tmp_path, normalize):
     """Also where the folder has a file of another model that says the opposite, and that the library reads first."""
     small_model["frontend"]["normalize"] = normalize
     opposite = {"feature_extractor": {"do_normalize": not normalize}}

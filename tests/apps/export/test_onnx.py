@@ -194,7 +194,7 @@ def test_an_exported_graph_has_only_standard_operators(file):
     assert not model.functions
 
 
-def test_an_exported_graph_turns_batches_of_any_length_into_scores_and_logits(file):
+def test_an_exported_graph_declares_batches_of_any_length_as_input_and_scores_and_logits_as_output(file):
     model = onnx.load(file)
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     assert sizes == {"waveform": ["batch", "samples"]}

@@ -107,7 +107,7 @@ def test_info_calls_numbers_of_trials_official_unless_they_come_from_benchmarks(
     assert [field for field in info(name, "--json") if field.endswith(" numbers")] == [title]
 
 
-@pytest.mark.parametrize("registry", [frontends, backends])
+@pytest.mark.parametrize("registry", [frontends, backends], ids=["front-ends", "back-ends"])
 def test_every_option_of_a_front_end_or_back_end_has_a_meaning(registry):
     for name in registry.names():
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name

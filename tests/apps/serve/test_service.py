@@ -135,10 +135,18 @@ def test_metrics_count_the_recordings_that_are_being_scored(counts):
     assert [count["nes2net_recordings_present", "running"] for count in counts] == [1, 0]
 
 
-def test_metrics_count_recordings_by_outcome_with_their_seconds(counts):
+def test_metrics_count_recordings_by_outcome(counts):
     _, after = counts
     assert after["nes2net_recordings_total", "scored"] == after["nes2net_recordings_total", "NotDecoded"] == 1
+
+
+def test_metrics_add_up_the_seconds_of_scored_audio(counts):
+    _, after = counts
     assert after["nes2net_audio_seconds_total",] == 10
+
+
+def test_metrics_measure_the_waiting_and_the_scoring_of_each_recording_once(counts):
+    _, after = counts
     assert after["nes2net_waiting_seconds_count",] == after["nes2net_scoring_seconds_count",] == 2
 
 
