@@ -13,6 +13,7 @@ from nes2net.apps.explanation.picture import draw
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.apps.explanation.subject import Removable
 
+SHORT = hears_a_tone.recording(0.1, seconds=0.5)
 PLACED = ("num_samples", "start", "duration", "progress", "show_coarse")  # arguments beside those of `How`
 
 
@@ -75,8 +76,7 @@ def transformer():
 
 @pytest.fixture
 def by_integrated_gradients(transformer):
-    samples = hears_a_tone.recording(0.1, seconds=0.5)
-    return explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
+    return explained(transformer, SHORT, method="integrated_gradients", steps=16, draws=1)
 
 
 def test_relevance_by_integrated_gradients_over_time_and_over_bands_is_the_sum_of_its_cells(by_integrated_gradients):
@@ -206,11 +206,10 @@ def test_recurrent_layers_are_in_training_mode_without_dropout_only_for_their_gr
     detector = Detector.from_config({"frontend": "lps", "backend": {"name": "llgf", "hidden_dim": 16}}).eval()
     lstm = next(module for module in detector.modules() if isinstance(module, torch.nn.LSTM))
     lstm.dropout = 0.5
-    samples = hears_a_tone.recording(0.1, seconds=0.5)
     options = {"method": "gradient_x_input", "draws": 1}
-    plain = explained(detector, samples, **options)
+    plain = explained(detector, SHORT, **options)
     monkeypatch.setattr(torch.nn.LSTM, "forward", ruled)
-    explanation = explained(detector, samples, **options)
+    explanation = explained(detector, SHORT, **options)
     np.testing.assert_array_equal(explanation.relevance.cells, plain.relevance.cells)
     assert not lstm.training
     assert lstm.dropout == 0.5
@@ -226,7 +225,7 @@ def test_a_detector_in_int8_is_explained_by_occlusion_and_refused_for_gradients(
 
 def test_the_picture_of_a_detector_that_weighs_layers_shows_the_layers(tmp_path):
     detector = small_transformer("weighted_sum")
-    explanation = explained(detector, hears_a_tone.recording(0.1, seconds=0.5), method="gradient_x_input", draws=1)
+    explanation = explained(detector, SHORT, method="gradient_x_input", draws=1)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         draw(tmp_path / "a.svg", explanation)
     assert "share of the weighted sum" in (tmp_path / "a.svg").read_text()

@@ -75,7 +75,7 @@ def test_info_describes_an_onnx_file_with_its_parts(tmp_path, info):
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     sheet = info(tmp_path / "d.onnx", "--json")
     assert "exported to ONNX" in sheet["title"]
-    assert [part["name"] for part in sheet["parts"]] == ["lfcc", "last", "asp_mlp", ""]  # the last is their sum
+    assert [row["name"] for row in sheet["parts"]] == ["lfcc", "last", "asp_mlp", ""]  # the last is their sum
 
 
 def test_info_names_the_published_result_of_a_published_checkpoint(tmp_path, info):
