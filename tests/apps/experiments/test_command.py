@@ -144,7 +144,7 @@ def test_scores_that_were_replaced_are_refused_or_with_overwrite_scored_again(fo
     assert scores.read_bytes() == before
 
 
-def test_scores_of_a_run_are_to_do_after_another_training_and_those_of_another_seed_are_not(folder, planned):
+def test_scores_are_to_do_after_their_checkpoint_is_written_again_and_those_of_another_seed_are_not(folder, planned):
     (trained,) = folder.glob("out/models/*_seed1")
     (best,) = best_epochs(trained, 1, "val_loss_wo_aug")
     os.utime(trained / f"epoch_{best}.pth")

@@ -185,7 +185,6 @@ def test_by_the_rule_none_windows_without_speech_are_scored_as_others(heard_by_r
 
 
 def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
-    """The error says when the first NaN comes."""
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
     listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])
