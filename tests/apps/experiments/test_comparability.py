@@ -101,12 +101,13 @@ def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compar
 
 
 def test_the_official_numbers_of_speaker_verification_scores_are_those_of_the_organisers_files(shared, tmp_path):
-    """Of ASVspoof 2019 LA, for each phase."""
-    for phase, counts in asvspoof2019_la.CORPUS.asv_counts.items():
+    """Of ASVspoof 2019 LA, for the phases dev and eval."""
+    for phase in ("dev", "eval"):
         name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
         source = shared / "real" / "scores" / "asvspoof2019_la" / f"{name}.xz"
         (tmp_path / name).write_bytes(lzma.open(source).read())
-        assert tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase))) == counts
+        numbers = tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase)))
+        assert asvspoof2019_la.CORPUS.asv_counts[phase] == numbers
 
 
 def test_each_part_and_option_in_which_an_architecture_differs_is_named(conditions_of, tiny):

@@ -107,6 +107,8 @@ def test_published_results_of_different_recipes_or_overrides_are_trained_in_diff
     assert len(tags) > 8
 
 
+#: What is printed in place of a verdict, before the differences.
+NO_VERDICT = "no verdict, for measured and published figures cannot be compared:\n"
 TRAINING = {"or, in place of training, a checkpoint"}
 TRAINING |= {f"{kind} of ASVspoof 2019 LA {split}" for kind in ("protocol", "audio") for split in ("train", "dev")}
 
@@ -159,7 +161,7 @@ def test_a_reproduction_finds_a_corpus_in_a_folder_of_its_name(corpus, tmp_path)
     assert missing.subject == "checkpoint"
 
 
-def test_without_one_recording_the_others_can_be_scored_but_not_trained_on(recipe, data):
+def test_a_missing_recording_is_reported_as_sparing_the_others_for_scoring_but_not_for_training(recipe, data):
     next(data.rglob("LA_D_*.flac")).unlink()
     (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
     assert missing.spares_some
@@ -262,20 +264,20 @@ def released(monkeypatch, tmp_path):
     "num_logits, status, words",
     [
         (1, 0, "against the published single best, 12.34 %: "),
-        (3, 1, "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
+        (3, 1, f"{NO_VERDICT}- the architecture differs from tiny_two: back-end num_logits 3 instead of 2"),
     ],
 )
 def test_weights_without_a_record_are_only_judged_if_the_published_result_has_the_architecture(
     reproduce, released, num_logits, status, words
 ):
-    """If it has several, by the nearest one."""
+    """Here it has two architectures, of one logit and of two."""
     out = reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"], status=status).out
     assert words in out
 
 
 def test_weights_without_a_record_are_not_judged_if_no_checkpoint_was_released(reproduce, released):
     out = reproduce(checkpoint=released(1), model="tiny_one", released={}, status=1).out
-    assert "- no checkpoint of this row was released, and this file records no training" in out
+    assert f"{NO_VERDICT}- no checkpoint of this row was released, and this file records no training" in out
 
 
 def test_the_verdict_on_weights_without_a_record_says_that_they_may_not_be_the_released_ones(reproduce, released):
@@ -364,12 +366,12 @@ def test_a_checkpoint_averaged_otherwise_than_the_published_result_gets_no_verdi
     mode, ids, row, measured, reproduce, run_folder
 ):
     out = reproduce(checkpoint=average_run(run_folder, ids, mode).path, status=1, **row).out
-    assert f"- the checkpoint is {measured}" in out
+    assert f"{NO_VERDICT}- the checkpoint is {measured}" in out
 
 
 def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average(reproduce, run_folder):
     out = reproduce(checkpoint=run_folder / "epoch_1.pth", status=1, **AVERAGED).out
-    assert f"- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
+    assert f"{NO_VERDICT}- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
 
 
 def test_an_average_as_the_published_one_gets_a_verdict(reproduce, run_folder):
@@ -382,7 +384,7 @@ def test_a_checkpoint_with_an_unreadable_record_of_an_average_gets_no_verdict(re
     model = load_detector(checkpoint).config
     save_state_dict(load_state_dict(checkpoint), checkpoint, model=model, average={"sha256": 5, "mode": 7})
     out = reproduce(checkpoint=checkpoint, status=1).out
-    assert "- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
+    assert f"{NO_VERDICT}- the checkpoint is the true mean of 0 checkpoints instead of a single epoch" in out
 
 
 def test_a_reproduction_writes_no_file_through_a_link(reproduce, checkpoint, tmp_path):

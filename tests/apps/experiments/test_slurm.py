@@ -66,8 +66,9 @@ def test_tasks_are_submitted_as_arrays_that_wait_for_one_another(submitted, clus
 def test_sbatch_gets_the_slurm_settings_of_the_experiment_for_each_job(submitted, cluster):
     submitted()
     options = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
-    for script in cluster[0].glob("sbatch_*"):
-        text = script.read_text()
+    scripts = [path.read_text() for path in cluster[0].glob("sbatch_*")]
+    assert len(scripts) == 4
+    for text in scripts:
         assert all(f"#SBATCH --{option}\n" in text for option in options.split())
 
 

@@ -33,11 +33,11 @@ def test_explain_writes_a_picture_and_the_printed_data(tmp_path, explain):
     assert read_json(tmp_path / "out" / "tone.json") == printed
 
 
-def test_explain_uses_the_given_method(explain):
+def test_explain_prints_that_it_explained_by_the_given_method(explain):
     assert "explained by integrated gradients" in explain("tone.wav --method integrated_gradients --steps 2").out
 
 
-def test_explain_begins_at_the_given_start(explain):
+def test_explain_prints_that_it_explained_from_the_given_start_on(explain):
     assert "s from 0.20 s on explained" in explain("tone.wav --start 0.2").out
 
 

@@ -80,12 +80,12 @@ def gated(small_model):
     return weigh_layers(subject), hidden_states, gates
 
 
-def test_the_weights_of_layers_are_the_gates_of_the_aggregation(gated):
+def test_the_weights_of_layers_of_a_detector_with_sea_are_its_gates(gated):
     layers, _, gates = gated
     np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
 
 
-def test_the_share_of_a_layer_is_that_of_its_gate_times_its_root_mean_square(gated):
+def test_the_share_of_a_layer_is_proportional_to_its_gate_times_its_root_mean_square(gated):
     layers, hidden_states, gates = gated
     sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
     np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)

@@ -40,7 +40,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def result_folder(home, output):
     """What is written for a set with both classes."""
-    cache_set(home, SET, [1, 0, 1, 0])
+    cache_set(home, SET, [1, 1, 0, 0])
     output(f"export system --to arena --scores scores.txt --corpus {SET}")
     return home / "system" / ".eval_results" / "SpeechAntiSpoofingBenchmarks" / "Tiny"
 
@@ -52,7 +52,7 @@ def result_in(folder):
 def test_the_arena_result_of_a_set_with_both_classes_is_the_eer_of_the_revision_that_was_scored(result_folder):
     result = result_in(result_folder)
     assert result["dataset"] == {"id": "SpeechAntiSpoofingBenchmarks/Tiny", "revision": COMMIT, "split": "test"}
-    assert result["scores"] == {"eer_percent": 0.0, "n_trials": 4, "n_skipped": 0}
+    assert result["scores"] == {"eer_percent": 50.0, "n_trials": 4, "n_skipped": 0}
 
 
 def test_the_arena_result_of_a_set_has_the_address_and_the_digest_of_the_scores_beside_it(result_folder):

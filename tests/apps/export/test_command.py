@@ -18,8 +18,12 @@ def source(spectral_detector, workdir):
 def test_an_existing_export_is_replaced_only_by_overwrite(source, output, refused):
     words = "export in.pth --to safetensors --out out"
     output(words)
+    weights = source.parent / "out/model.safetensors"
+    weights.write_bytes(b"old")
     refused(words, "--overwrite")
+    assert weights.read_bytes() == b"old"
     output(f"{words} --overwrite")
+    assert weights.read_bytes() != b"old"
 
 
 @pytest.fixture

@@ -151,9 +151,7 @@ def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_det
         ("aggregation", {"name": "weighted_sum"}),  # of a network with a final norm, which the library leaves out
     ],
 )
-def test_a_head_that_transformers_computes_otherwise_is_left_out_of_an_exported_folder(
-    small_model, tmp_path, head, options
-):
+def test_an_exported_folder_names_no_head_that_transformers_computes_otherwise(small_model, tmp_path, head, options):
     small_model |= {"aggregation": {"name": "last"}, "backend": {"name": "mean_linear", "projection_dim": 8}}
     for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
         small_model[head] |= changes
@@ -162,7 +160,7 @@ def test_a_head_that_transformers_computes_otherwise_is_left_out_of_an_exported_
 
 
 @pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
-def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, normalize):
+def test_an_exported_front_end_keeps_its_setting_of_normalisation(small_model, tmp_path, normalize):
     """Also where the folder has a file of another model that says the opposite, and that the library reads first."""
     small_model["frontend"]["normalize"] = normalize
     opposite = {"feature_extractor": {"do_normalize": not normalize}}

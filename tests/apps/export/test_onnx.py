@@ -194,7 +194,7 @@ def test_an_exported_graph_has_only_standard_operators(file):
     assert not model.functions
 
 
-def test_an_exported_graph_turns_batches_of_any_length_into_scores_and_logits(file):
+def test_an_exported_graph_declares_batches_of_any_length_as_input_and_scores_and_logits_as_output(file):
     model = onnx.load(file)
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     assert sizes == {"waveform": ["batch", "samples"]}
@@ -362,7 +362,7 @@ def test_int8_weights_have_7_bits(int8_file):
     graph = onnx.load(int8_file).graph
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     products = [weights[node.input[1]] for node in graph.node if node.op_type == "MatMulInteger"]
-    assert max(abs(product.astype(int)).max() for product in products) <= 64
+    assert 32 < max(abs(product.astype(int)).max() for product in products) <= 64
 
 
 @pytest.mark.slow

@@ -39,10 +39,10 @@ def test_info_lists_only_the_options_of_a_checkpoint_that_differ_from_their_defa
     assert "hop_length" not in options
 
 
-def test_info_describes_a_run_folder_with_its_epochs(run, info):
+def test_info_describes_a_run_folder_with_the_checkpoint_of_each_epoch(run, info):
     sheet = info(run, "--json")
     assert sheet["title"].endswith(": run folder")
-    assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
+    assert [epoch["kept"] for epoch in sheet["epochs"]] == ["epoch_1.pth", "epoch_2.pth"]
 
 
 def test_info_describes_the_recipe_of_a_run_by_its_keys(run, info):
@@ -75,7 +75,7 @@ def test_info_describes_an_onnx_file_with_its_parts(tmp_path, info):
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     sheet = info(tmp_path / "d.onnx", "--json")
     assert "exported to ONNX" in sheet["title"]
-    assert sheet["parts"]
+    assert [row["name"] for row in sheet["parts"]] == ["lfcc", "last", "asp_mlp", ""]  # the last is their sum
 
 
 def test_info_names_the_published_result_of_a_published_checkpoint(tmp_path, info):

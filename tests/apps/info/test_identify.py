@@ -51,7 +51,7 @@ def test_missing_tensors_of_the_model_of_a_checkpoint_and_left_over_ones_are_lis
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
 
 
-def test_info_and_loading_refuse_a_file_with_an_unreadable_record_of_the_model_by_its_name(tmp_path):
+def test_identifying_and_loading_refuse_a_file_with_an_unreadable_record_of_the_model_by_its_name(tmp_path):
     wrong = {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}
     for model in (5, {"frontend": 5}, wrong):
         save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})

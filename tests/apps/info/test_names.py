@@ -80,7 +80,9 @@ def test_the_stored_tables_of_a_published_model_are_those_of_its_parts(name):
 
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
 def test_every_name_has_a_sheet_with_a_next_command(name):
-    for sheet in names.sheets(name):  # of parts and models it counts parameters and operations
+    sheets = names.sheets(name)  # of parts and models it counts parameters and operations
+    assert sheets
+    for sheet in sheets:
         assert sheet.text().startswith(f"{name}: ")
         assert sheet.commands
 
@@ -105,7 +107,7 @@ def test_info_calls_numbers_of_trials_official_unless_they_come_from_benchmarks(
     assert [field for field in info(name, "--json") if field.endswith(" numbers")] == [title]
 
 
-@pytest.mark.parametrize("registry", [frontends, backends])
+@pytest.mark.parametrize("registry", [frontends, backends], ids=["front-ends", "back-ends"])
 def test_every_option_of_a_front_end_or_back_end_has_a_meaning(registry):
     for name in registry.names():
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name

@@ -8,8 +8,8 @@ from builders.live import expected
 pytest.importorskip("websockets")
 pytest.importorskip("prometheus_client")
 
+from builders.metrics_page import samples
 from builders.websocket_calls import call_of
-from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -29,15 +29,6 @@ def accepting():
         server = Server("small.pth", ServerSettings())
         with server.accepting(listener):
             yield server, address_of(listener, "127.0.0.1", "ws")
-
-
-def metrics(url):
-    """Name and labels of each sample → value."""
-    values = {}
-    for family in text_string_to_metric_families(get(url, "/metrics").text):
-        for sample in family.samples:
-            values[(sample.name, *sample.labels.values())] = sample.value
-    return values
 
 
 def test_a_loaded_service_is_ready(serve):
@@ -63,11 +54,10 @@ def test_a_service_that_stops_is_not_ready(accepting, judge):
     assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
 
 
-def test_after_a_call_the_metrics_count_it_as_ended_and_its_scored_windows(serve, small, call):
-    """The lag is measured once for each window."""
+def test_after_a_call_the_metrics_count_it_as_ended_and_a_score_and_a_lag_for_each_window(serve, small, call):
     url = serve()
     call_of(url, call[0].tobytes())
-    counts = metrics(url)
+    counts = samples(get(url, "/metrics").text)
     assert counts["nes2net_windows_total", "scored"] == len(expected(small, call[0]))
     assert counts["nes2net_calls_total", "1000"] == 1
     assert counts["nes2net_calls_present",] == 0

@@ -91,13 +91,16 @@ def test_with_keep_latest_each_window_is_either_scored_or_skipped(overtaken, sma
 
 def test_with_keep_latest_a_window_that_is_scored_has_the_score_of_its_own_samples(overtaken, small, call):
     lines, _ = overtaken
-    assert set(windows(lines)) <= set(expected(small, call[0]))
+    scored = windows(lines)
+    assert scored
+    assert set(scored) <= set(expected(small, call[0]))
 
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
     """A window adds as much as there is speech in it, or nothing below a quarter."""
     lines = heard(judge(calls_it_spoof), [Block(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
+    assert windows(lines)
     for line in lines_of(lines, "score"):
         running = evidence.add(line["end"], line["score"], line["speech"] * (line["speech"] >= 0.25))
         assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
@@ -115,7 +118,7 @@ def test_an_alarm_tells_that_the_probability_caused_it(alarms):
 
 def test_alarms_begin_and_end_in_turn(alarms):
     events = [line["event"] for line in alarms]
-    assert events[:1] == ["alarm"]
+    assert len(events) > 2
     assert events == (["alarm", "clear"] * len(events))[: len(events)]
 
 
@@ -182,7 +185,6 @@ def test_by_the_rule_none_windows_without_speech_are_scored_as_others(heard_by_r
 
 
 def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
-    """The error says when the first NaN comes."""
     wrong = call[:1, 16000:].copy()
     wrong[0, 8000] = np.nan
     listening = Listening(session_of(judge()), [Block(call[:1, :16000]), Block(wrong)])
@@ -211,7 +213,6 @@ def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatc
     failed = [line for line in lines if "error" in line]
     assert all(line["score"] is None and "nan" in line["error"] for line in failed)
     assert len(failed) == 12
-    assert lines[-1]["failed"] == 13
 
 
 def test_a_source_that_is_lost_and_comes_back_has_the_lines_of_one_stream_with_a_gap(judge, calls_it_spoof, call):

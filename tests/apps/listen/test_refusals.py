@@ -25,7 +25,9 @@ def error_of(refused, listen_folder):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("flag", ["--window", "--hop"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_listen_refuses_a_window_or_hop_that_is_no_positive_number_of_seconds(error_of, source, flag, number):
+def test_listen_refuses_a_window_or_hop_that_is_no_number_or_infinite_or_shorter_than_a_sample(
+    error_of, source, flag, number
+):
     message = f"nes2net: error: {flag} must be a positive number of seconds, not {float(number)}\n"
     assert error_of(source, f"{flag}={number}") == message
 

@@ -76,7 +76,9 @@ def state_files(tmp_path):
     return sorted((tmp_path / "state").iterdir())
 
 
-def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_folder, call, tmp_path):
+def test_a_call_resumed_after_a_sigkill_of_the_server_has_the_evidence_of_an_uninterrupted_one(
+    listen_folder, call, tmp_path
+):
     options = ["--calibration", listen_folder / "spoof.json", "--state", tmp_path / "state"]
     with server_process(listen_folder, *options) as (server, url), connect(url) as client:
         first_lines = begun(client, call)
@@ -112,7 +114,9 @@ def test_a_call_is_resumed_after_an_orderly_stop_and_a_restart(judge, listen_fol
 
 
 @pytest.mark.parametrize(
-    "settings, start", [({"calibration": "bonafide.json"}, {}), ({"hop": 0.5}, {}), ({}, {"rate": 8000})]
+    "settings, start",
+    [({"calibration": "bonafide.json"}, {}), ({"hop": 0.5}, {}), ({}, {"rate": 8000})],
+    ids=["calibration", "hop", "sample rate"],
 )
 def test_a_call_is_not_resumed_after_a_restart_with_another_calibration_hop_or_sample_rate(
     restart, call, settings, start

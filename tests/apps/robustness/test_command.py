@@ -8,15 +8,15 @@ from nes2net.scoring.decisions import ScoredBy, fit
 
 
 @pytest.fixture
-def on_dev(corpus):
-    return f"robustness asvspoof2019_la {corpus} --split dev"
+def calibration():
+    return fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
 
 
 @pytest.fixture
-def computing(on_dev, spectral_detector, tmp_path):
+def computing(corpus, spectral_detector, tmp_path):
     spectral_detector.save(tmp_path / "detector.pth")
     flags = f"--model {tmp_path}/detector.pth --out {tmp_path}/out --samples 8000 --device cpu --workers 0"
-    return f"{on_dev} {flags} --resamples 20 --conditions"
+    return f"robustness asvspoof2019_la {corpus} --split dev {flags} --resamples 20 --conditions"
 
 
 def test_robustness_prints_a_row_for_the_clean_trials_and_for_each_condition(computing, output):
@@ -26,9 +26,10 @@ def test_robustness_prints_a_row_for_the_clean_trials_and_for_each_condition(com
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
 
 
-def test_robustness_with_a_calibration_prints_its_operating_point(computing, spectral_detector, tmp_path, output):
+def test_robustness_with_a_calibration_prints_its_operating_point(
+    computing, calibration, spectral_detector, tmp_path, output
+):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
-    calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     replace(calibration, scored_by=scored_by).save(tmp_path / "c.json")
     out = output(f"{computing} gain:-20 --operating-point cost:1,10,0.5 --calibration {tmp_path}/c.json").out
     assert "operating point cost:1,10,0.5 of the calibration" in out
@@ -39,8 +40,7 @@ def test_robustness_refuses_a_false_alarm_rate_below_one_trial_before_scoring(co
     assert not (tmp_path / "out").exists()
 
 
-def test_robustness_refuses_a_calibration_of_another_detector_before_scoring(computing, tmp_path, refused):
-    calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
+def test_robustness_refuses_a_calibration_of_another_detector_before_scoring(computing, calibration, tmp_path, refused):
     replace(calibration, scored_by=ScoredBy("0" * 64, "float32", 8000)).save(tmp_path / "c.json")
     refused(f"{computing} gain:-20 --calibration {tmp_path}/c.json", "calibration does not belong to this detector")
     assert not (tmp_path / "out").exists()

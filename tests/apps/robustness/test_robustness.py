@@ -14,6 +14,7 @@ from nes2net.scoring.decisions import OperatingPoint
 from nes2net.scoring.score_file import write_scores
 
 DRAWS = 50
+CONDITIONS = ("mp3:64", "mp3:8", "telephone")
 RULE = functools.partial(metrics.compute_eer, method="interpolated")
 
 
@@ -51,8 +52,10 @@ def of_classes(trials, scores):
 
 def test_the_eer_of_each_condition_and_its_interval_are_those_of_its_scores(case):
     trials, paths, scores = case
-    for row in evaluated(trials, paths).rows("conditions"):
-        classes = of_classes(trials, scores[row.labels["condition"]])
+    result = evaluated(trials, paths)
+    for condition, condition_scores in scores.items():
+        row = row_of(result, condition)
+        classes = of_classes(trials, condition_scores)
         assert row["eer"].value == pytest.approx(RULE(*classes)[0])
         assert row["eer"].interval == metrics.bootstrap_interval(RULE, *classes, num_resamples=DRAWS)
 
@@ -63,8 +66,9 @@ def test_the_error_rates_of_each_condition_are_those_at_the_threshold(case):
     result = evaluated(trials, paths)
     threshold = result.header["threshold"]
     rates = functools.partial(metrics.compute_rates, threshold=threshold)
-    for row in result.rows("conditions"):
-        bonafide, spoof = of_classes(trials, scores[row.labels["condition"]])
+    for condition, condition_scores in scores.items():
+        row = row_of(result, condition)
+        bonafide, spoof = of_classes(trials, condition_scores)
         value = {name: figure.value for name, figure in row.figures.items()}
         assert value["miss"] == np.mean(bonafide < threshold)
         assert value["false_alarm"] == np.mean(spoof >= threshold)
@@ -78,8 +82,10 @@ def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(cas
     """By the difference of the EERs, its interval and its p-value."""
     trials, paths, scores = case
     clean = of_classes(trials, scores[CLEAN])
-    for row in evaluated(trials, paths).rows("conditions")[1:]:
-        classes = of_classes(trials, scores[row.labels["condition"]])
+    result = evaluated(trials, paths)
+    for condition in CONDITIONS:
+        row = row_of(result, condition)
+        classes = of_classes(trials, scores[condition])
         compared = metrics.compare_systems(RULE, classes, clean, num_resamples=DRAWS)
         assert (row["difference"].value, row["difference"].interval, row["p_value"].value) == compared[2:]
 
@@ -88,9 +94,9 @@ def test_the_share_of_changed_decisions_is_that_at_the_threshold(case):
     trials, paths, scores = case
     result = evaluated(trials, paths)
     is_accepted = scores[CLEAN] >= result.header["threshold"]
-    for row in result.rows("conditions")[1:]:
-        flipped = (scores[row.labels["condition"]] >= result.header["threshold"]) != is_accepted
-        assert row["changed"].value == pytest.approx(flipped.mean())
+    for condition in CONDITIONS:
+        flipped = (scores[condition] >= result.header["threshold"]) != is_accepted
+        assert row_of(result, condition)["changed"].value == pytest.approx(flipped.mean())
 
 
 def test_a_shift_of_all_scores_changes_the_hter_at_the_threshold_but_not_the_eer(case):

@@ -52,7 +52,7 @@ def report_of(result, folder):
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 
-def test_an_interrupted_robustness_run_scores_what_is_missing_and_ends_with_the_same_bytes(
+def test_a_resumed_robustness_run_scores_only_the_rest_and_writes_what_an_uninterrupted_one_does(
     run, corpus, tmp_path, monkeypatch
 ):
     uninterrupted = tmp_path / "whole"
@@ -118,7 +118,7 @@ def test_a_full_disk_ends_the_run_and_does_not_count_as_a_failure_of_the_conditi
 
 def test_a_folder_is_continued_only_by_a_robustness_run_with_its_settings_and_trials(run, corpus, tmp_path):
     run(planned(corpus, ["gain:-20"]), tmp_path)
-    assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
+    assert conditions_of(run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)) == ["gain:-20", "white:0"]
 
     def refused(message, **options):
         with input_error(message):

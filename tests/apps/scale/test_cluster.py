@@ -15,8 +15,9 @@ from nes2net.apps.scale.cluster import Resources, connect
         (Resources(gpus_per_actor=0.25), {"CPU": 9, "GPU": 2}, "cuda", Resources(8, 0, 0.25), "cuda"),
     ],
 )
-def test_as_many_actors_are_planned_as_the_cluster_has_room_for(resources, available, device, expected, computes_on):
-    """On GPUs where there are any, else on CPUs."""
+def test_as_many_actors_are_planned_as_the_gpus_or_without_any_the_cpus_have_room_for(
+    resources, available, device, expected, computes_on
+):
     resolved = resources.resolve(available, device)
     assert resolved == expected
     assert resolved.device == computes_on

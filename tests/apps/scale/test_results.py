@@ -110,7 +110,9 @@ def cut(path):
     os.truncate(path, path.stat().st_size - 50)
 
 
-EACH_DAMAGE = pytest.mark.parametrize("change", [cut, Path.unlink, lambda path: path.write_bytes(b"")])
+EACH_DAMAGE = pytest.mark.parametrize(
+    "change", [cut, Path.unlink, lambda path: path.write_bytes(b"")], ids=["cut", "missing", "empty"]
+)
 
 
 @EACH_DAMAGE

@@ -25,6 +25,7 @@ def test_shards_are_found_by_folder_pattern_or_path(tmp_path):
 def test_a_shard_differs_from_before_once_its_file_is_changed(tmp_path):
     path = write(tmp_path / "x.tar", "abc")
     before = shards_of(path)
+    assert shards_of(path) == before
     os.utime(path, ns=(1, 1))
     assert shards_of(path) != before
 
@@ -52,6 +53,7 @@ def test_a_shard_behind_a_url_differs_from_before_once_it_is_changed():
     memory = fsspec.filesystem("memory")
     memory.pipe("/changed.tar", b"b")
     before = shards_of("memory://changed.tar")
+    assert shards_of("memory://changed.tar") == before
     memory.pipe("/changed.tar", b"longer")
     assert shards_of("memory://changed.tar") != before
 

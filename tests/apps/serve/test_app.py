@@ -207,23 +207,28 @@ def test_a_judgement_with_options_is_refused(client, speech):
     assert "unknown judgement" in refused.json()["error"]
 
 
-def test_an_upload_has_the_ratio_and_the_basis_of_the_calibration(serving, speech, calibration):
-    client, desk = serving(decider=Decider(calibration, prior=0.2))
+@pytest.fixture
+def calibrated(serving, calibration):
+    """Client and desk of a service with a calibration, and with a prior of 0.2."""
+    return serving(decider=Decider(calibration, prior=0.2))
+
+
+def test_an_upload_has_the_ratio_and_the_basis_of_the_calibration(calibrated, speech, calibration):
+    client, desk = calibrated
     row = send(client, speech / "talk.m4a").json()
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
     assert row["basis"] == desk.decider.basis()
 
 
-def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_lacks(serving, calibration):
-    client, _ = serving(decider=Decider(calibration, prior=0.2))
-    info = client.get("/api/info").json()
+def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_lacks(calibrated):
+    info = calibrated[0].get("/api/info").json()
     assert info["calibrated"]
     assert info["basis"]["prior"] == 0.2
     assert "does not say which detector" in info["notes"][0]
 
 
-def test_track_0_leaves_only_the_figures_along_the_recording_out(serving, speech, calibration):
-    client, _ = serving(decider=Decider(calibration, prior=0.2))
+def test_track_0_leaves_only_the_figures_along_the_recording_out(calibrated, speech):
+    client, _ = calibrated
     row = send(client, speech / "talk.m4a").json()
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}

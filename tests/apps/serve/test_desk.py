@@ -28,6 +28,7 @@ def folder(tmp_path):
 def test_a_long_recording_is_compared_with_those_of_the_calibration_by_its_windows(
     small, calibration, tmp_path, folder
 ):
+    """Its duration is unlike theirs, and that of its windows is like theirs."""
     speech = voice(seconds=121) * np.linspace(1, 0.1, 16000 * 121)
     path = tmp_path / "long.flac"
     soundfile.write(path, speech, 16000)

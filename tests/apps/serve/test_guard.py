@@ -52,7 +52,7 @@ def test_pages_of_other_sites_may_not_read_answers(client):
     assert "access-control-allow-origin" not in client.get("/").headers
 
 
-def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
+def test_a_body_that_is_too_large_is_refused_with_and_without_a_stated_length(client):
     assert client.post("/", content=bytes(1000)).text == "1000"
     assert client.post("/", content=bytes(3 << 20)).status_code == 413
     answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length

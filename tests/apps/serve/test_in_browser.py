@@ -81,6 +81,7 @@ def test_a_click_into_the_picture_plays_the_recording_from_there(page, client, s
 
 
 def test_the_openapi_page_loads_only_from_this_server(page, client):
+    """The fixture `page` fails if it asks any other address."""
     page.goto(f"{client.base_url}/docs")
     page.click("#operations-default-info_api_info_get button")
     page.click("text=Try it out")

@@ -16,11 +16,19 @@ from nes2net.scoring.decisions.calibration import Llrs
 pytest.importorskip("fastapi_offline")
 
 
-def test_the_answer_to_the_page_has_the_spectrogram_and_the_extremes_of_the_waveform(client, speech):
-    samples, _ = soundfile.read(speech / "talk.wav")
-    (answer,) = answers(client, "talk.wav", (speech / "talk.wav").read_bytes())
+@pytest.fixture
+def answer(client, speech):
+    return answers(client, "talk.wav", (speech / "talk.wav").read_bytes())[0]
+
+
+def test_the_spectrogram_in_the_answer_to_the_page_has_257_frequencies(answer):
+    """From 0 to 8 kHz."""
     spectrogram = Image.open(io.BytesIO(base64.b64decode(answer["spectrogram"])))
-    assert spectrogram.height == 257  # 0 to 8 kHz
+    assert spectrogram.height == 257
+
+
+def test_the_answer_to_the_page_has_the_extremes_of_the_waveform(answer, speech):
+    samples, _ = soundfile.read(speech / "talk.wav")
     assert max(answer["high"]) == pytest.approx(samples.max(), abs=1e-4)
     assert min(answer["low"]) == pytest.approx(samples.min(), abs=1e-4)
 

@@ -11,9 +11,9 @@ import httpx
 import jsonschema
 import pytest
 from builders import PATIENCE, dockerfile, input_error, needs_serve, wait
+from builders.metrics_page import samples
 from builders.page_requests import send, wav
 from conftest import REPOSITORY, repository_text
-from prometheus_client.parser import text_string_to_metric_families
 
 from nes2net.apps.serve.desk import Desk, Limits
 from nes2net.apps.serve.observing import logging_as, tell
@@ -115,15 +115,6 @@ def test_a_service_that_finishes_its_recordings_after_a_sigterm_ends_at_a_second
     assert server.should_exit
 
 
-def samples(text):
-    """Name and labels of each sample of ``/metrics`` → value."""
-    samples = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            samples[(sample.name, *sample.labels.values())] = sample.value
-    return samples
-
-
 @pytest.fixture
 def counts(serving, speech, paused_scoring):
     """The metrics while a recording is scored, and after that, one that cannot be scored and a page that is not found."""
@@ -149,10 +140,18 @@ def test_metrics_count_no_waiting_recording_while_the_only_one_is_scored(counts)
     assert during["nes2net_recordings_present", "waiting"] == 0
 
 
-def test_metrics_count_recordings_by_outcome_with_their_seconds(counts):
+def test_metrics_count_recordings_by_outcome(counts):
     _, after = counts
     assert after["nes2net_recordings_total", "scored"] == after["nes2net_recordings_total", "NotDecoded"] == 1
+
+
+def test_metrics_add_up_the_seconds_of_scored_audio(counts):
+    _, after = counts
     assert after["nes2net_audio_seconds_total",] == 10
+
+
+def test_metrics_measure_the_waiting_and_the_scoring_of_each_recording_once(counts):
+    _, after = counts
     assert after["nes2net_waiting_seconds_count",] == after["nes2net_scoring_seconds_count",] == 2
 
 
