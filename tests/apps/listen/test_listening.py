@@ -249,6 +249,7 @@ def test_stop_ends_listening_to_a_source_that_waits(judge, small, call):
     assert windows(list(listening.lines())) == expected(small, call[0])
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_during_a_long_call(calls_it_spoof, small, call):
     """After five minutes as after one, with a calibration."""
     session = session_of(judge_of(small, Decider(calls_it_spoof), hop=1.0))

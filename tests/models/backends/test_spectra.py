@@ -137,6 +137,7 @@ def test_explanations_score_the_recording_emphasised_as_the_detector_does(tmp_pa
     assert Subject(detector, waveform).score() == pytest.approx(detector.score(waveform, 16000), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_exported_onnx_file_scores_the_emphasised_recording(tmp_path):
     pytest.importorskip("onnx")
     detector, file = whole_detector("spectra_detector_ecapa", tmp_path)
