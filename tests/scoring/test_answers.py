@@ -44,7 +44,7 @@ def clips_folder(tmp_path_factory):
     return folder
 
 
-def test_a_calibration_is_of_windows_unless_whole_clips_are_asked_for(clips_folder):
+def test_calibrate_recordings_learns_from_windows_unless_whole_clips_are_asked_for(clips_folder):
     """The detector has no score length, so a window is as long as its training crops, 4 s."""
     of_windows = load(clips_folder / "windows.json")
     of_whole_clips = load(clips_folder / "whole.json")
@@ -60,8 +60,8 @@ def test_a_calibration_of_whole_clips_does_not_decide_on_a_much_longer_recording
     assert answer.reason.startswith("calibrated on recordings of 1.4 to 3.7 s, each as a whole: calibrate on windows")
 
 
-def test_predict_decides_by_a_calibration_of_whole_clips_only_on_recordings_as_short(clips_folder, capsys):
-    """On a longer one it does not decide even with abstain 0."""
+def test_predict_decides_by_a_calibration_of_whole_clips_only_on_recordings_as_short_as_the_clips(clips_folder, capsys):
+    """On a longer one predict does not decide, even with abstain 0."""
     row = predicted(capsys, clips_folder / "long.wav", clips_folder / "whole.json", abstain=0.0)
     assert row["decision"] == "cannot tell"
     row = predicted(capsys, clips_folder / "short.wav", clips_folder / "whole.json", ABSTAIN)
@@ -78,7 +78,7 @@ def test_a_calibration_of_windows_tells_a_recording_with_a_fake_part_from_a_bona
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-def test_nothing_is_decided_on_a_call_that_is_unlike_the_calibration(clips_folder, entrance):
+def test_nothing_is_decided_on_a_telephone_call_unlike_the_recordings_of_the_calibration(clips_folder, entrance):
     answer = ENTRANCES[entrance](clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
     assert answer.decision == "cannot tell"
     assert answer.probability is None
@@ -93,7 +93,7 @@ def test_a_live_channel_advises_calibrating_on_calls_if_a_call_is_unlike_the_cal
     )
 
 
-def test_a_channel_tells_once_in_each_silence_that_it_was_not_judged_for_ten_seconds(clips_folder, tmp_path):
+def test_a_live_channel_tells_once_in_each_silence_that_it_was_not_judged_for_ten_seconds(clips_folder, tmp_path):
     talk = speech(8.0, None, 11)
     silence = np.zeros(16000 * 20, np.float32)
     soundfile.write(tmp_path / "a.wav", np.concatenate([talk, silence, talk, silence]), 16000)
@@ -102,7 +102,7 @@ def test_a_channel_tells_once_in_each_silence_that_it_was_not_judged_for_ten_sec
     assert [line["message"] for line in unjudged] == ["not judged for 10 s"] * 2
 
 
-def test_predict_names_the_ratio_that_decided_and_the_windows_it_is_the_mean_of(clips_folder, capsys):
+def test_predict_states_the_ratio_that_decided_and_of_which_windows_it_is_the_mean(clips_folder, capsys):
     row = predicted(capsys, clips_folder / "long.wav", clips_folder / "windows.json", ABSTAIN)
     assert row["decided_by"].startswith("llr -")
     assert row["decided_by"].endswith(", the mean of 1:37–2:05")
@@ -110,7 +110,9 @@ def test_predict_names_the_ratio_that_decided_and_the_windows_it_is_the_mean_of(
     assert row["decided_by"] == f"llr {row['llr']:.4f}, their mean"
 
 
-def test_predict_tells_how_many_trials_of_each_class_its_calibration_has_and_decides_wrongly(clips_folder, capsys):
+def test_predict_states_the_number_of_trials_of_each_class_and_how_many_its_calibration_gets_wrong(
+    clips_folder, capsys
+):
     row = predicted(capsys, clips_folder / "short.wav", clips_folder / "windows.json", ABSTAIN)
     for errors, truth in zip(row["basis"]["errors"], ("bona fide", "spoof"), strict=True):
         assert errors["truth"] == truth
@@ -137,7 +139,7 @@ of_every_kind = pytest.mark.parametrize("name", [*NAMES[:NUM_FAST], *slow(*NAMES
 
 @of_every_kind
 def test_command_report_service_and_python_give_the_same_answer(clips_folder, tmp_path, capsys, name):
-    """In every number and word; the decision of Python has a part of the facts."""
+    """In every number and word; the decision of Python states only some of the facts."""
     path = write(tmp_path, name)
     calibration = clips_folder / "windows.json"
     row = shared_facts(predicted(capsys, path, calibration, ABSTAIN, "--track"))
@@ -184,7 +186,7 @@ def test_a_live_channel_gives_the_scores_of_the_track_of_predict(clips_folder, t
 @pytest.mark.parametrize(
     "judgement, make_detector", [("frames", loud_is_fake.detector), ("embeddings", hears_a_tone.detector)]
 )
-def test_command_python_and_service_give_the_same_answer_by_frames_and_by_embeddings(
+def test_command_python_and_service_give_the_same_answer_for_judgements_frames_and_embeddings(
     tmp_path, capsys, judgement, make_detector, seconds
 ):
     """Also on 40 s, which are scored in several windows of frames."""

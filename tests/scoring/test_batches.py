@@ -78,21 +78,21 @@ def scored_as_alone(detector, trials, out, num_samples) -> Counter:
 
 
 @pytest.mark.parametrize("name", some(sorted(SYSTEMS)))
-def test_scores_in_batches_of_cut_utterances_are_those_computed_alone(name, utterances, tmp_path):
+def test_utterances_cut_to_one_length_have_the_same_scores_in_batches_as_alone(name, utterances, tmp_path):
     detector = seeded_detector(SYSTEMS[name])
     sizes = scored_as_alone(detector, utterances[3:8], tmp_path / "s", samples_of(detector, 8000))
     assert sizes == {4: 1, 1: 1}
 
 
 @pytest.mark.parametrize("name", some(sorted({*SYSTEMS} - {"back-end sls"})))  # which reads one number of frames
-def test_scores_in_batches_of_whole_utterances_are_those_computed_alone(name, utterances, tmp_path):
-    """At least those of 9,000 samples share a batch, and those of 12,000."""
+def test_whole_utterances_have_the_same_scores_in_batches_as_alone(name, utterances, tmp_path):
+    """At least two utterances of 9,000 samples share a batch, and two of 12,000."""
     sizes = scored_as_alone(seeded_detector(SYSTEMS[name]), utterances, tmp_path / "s", None)
     assert sizes[2] + sizes[3] + sizes[4] >= 2
 
 
 @pytest.mark.parametrize("name", FRONTENDS)
-def test_hidden_states_depend_on_exactly_the_used_samples(name):
+def test_hidden_states_depend_on_the_last_sample_that_used_samples_counts_but_on_none_beyond(name):
     torch.manual_seed(0)
     frontend = registry.create_frontend(**FRONTENDS[name]).eval()
     for num_samples in (5000, 5113, 6007):
@@ -137,7 +137,7 @@ def plan(monkeypatch, by_length) -> Plan:
 
 
 @pytest.mark.parametrize("by_length", [length_of])
-def test_each_trial_is_in_one_batch_of_its_length(plan, by_length):
+def test_each_trial_is_in_exactly_one_batch_and_a_batch_has_trials_of_one_length(plan, by_length):
     trials = trials_of(NUM_TRIALS)
     batches = indices(plan.batches(trials, by_length))
     assert sorted(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
@@ -181,7 +181,7 @@ def test_a_batch_is_left_out_only_if_all_of_its_trials_are_done(plan, by_length)
 
 @pytest.mark.parametrize("by_length", [length_of])
 def test_lengths_of_trials_that_are_done_are_not_read(plan, by_length):
-    """Unless a trial of the same window is to do: of 120 trials that are done, 96 fill two windows of 48."""
+    """Unless one of the 48 trials planned together is to do: of 120 that are done, 96 fill two such groups."""
     trials = trials_of(NUM_TRIALS)
     requested = []
 
@@ -228,14 +228,12 @@ def test_a_worker_gets_only_a_few_batches_at_a_time(utterances):
         assert len(told) <= number + 4
 
 
-def test_a_file_without_a_readable_header_is_planned_by_its_size(tmp_path):
-    """As a negative number."""
+def test_header_length_of_a_file_without_a_readable_header_is_minus_2_minus_its_bytes(tmp_path):
     (tmp_path / "a.wav").write_text("no audio")
     assert header_length(WaveformReader(None))(Trial("a", tmp_path / "a.wav")) == -2 - len("no audio")
 
 
-def test_a_missing_file_is_planned_as_one_of_unknown_size(tmp_path):
-    """As -1."""
+def test_header_length_of_a_missing_file_is_minus_1(tmp_path):
     assert header_length(WaveformReader(None))(Trial("b", tmp_path / "none.wav")) == -1
 
 
@@ -259,15 +257,14 @@ def test_files_of_a_batch_that_cannot_be_read_are_its_failures(mixed_batch):
     assert list(mixed_batch.failures) == ["d", "e", "f"]
 
 
-def test_an_mp3_is_planned_by_the_size_of_its_file(tmp_path):
-    """As a negative number."""
+def test_header_length_of_an_mp3_is_minus_2_minus_its_bytes(tmp_path):
     path = tmp_path / "a.mp3"
     soundfile.write(path, np.zeros(24000), 48000)
     assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size
 
 
-def test_of_a_file_only_the_head_is_kept_for_scoring_though_it_is_read_to_its_end(tmp_path):
-    """So its whole length is known, and one that is cut behind its head is refused."""
+def test_only_the_head_of_a_file_is_returned_for_scoring_though_the_file_is_read_to_its_end(tmp_path):
+    """So the whole length is known, and a file that is cut behind its head is refused."""
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
     samples = load_audio(path)
@@ -279,8 +276,8 @@ def test_of_a_file_only_the_head_is_kept_for_scoring_though_it_is_read_to_its_en
         WaveformReader(20000).read(path)
 
 
-def test_batches_that_are_started_ahead_have_the_same_scores(detector, utterances):
-    """None, one or nine of them, as on a GPU, before the scores of the first are waited for."""
+def test_batches_have_the_same_scores_if_later_ones_are_started_before_the_first_is_waited_for(detector, utterances):
+    """None, one or nine later ones, as on a GPU."""
     results = []
     for ahead in (0, 1, 9):
         read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)

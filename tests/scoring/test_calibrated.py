@@ -52,13 +52,15 @@ def test_a_recording_of_the_calibrated_length_is_decided_by_its_score(spectral_d
         assert spectral_detector.decide(tmp_path / "a.wav", decider) == expected
 
 
-def test_a_decision_on_samples_at_another_rate_states_their_score(spectral_detector, calibration, speech):
+def test_decide_states_the_score_that_score_gives_for_samples_at_another_sampling_rate(
+    spectral_detector, calibration, speech
+):
     halves = np.repeat(speech[:16000], 2)
     decision = spectral_detector.decide(halves, calibration, 32000)
     assert decision.score == pytest.approx(spectral_detector.score(halves, 32000))
 
 
-def test_by_a_calibration_of_whole_recordings_a_decision_states_the_score_of_the_whole(
+def test_by_a_calibration_of_whole_recordings_decide_states_the_score_of_the_whole_recording(
     spectral_detector, calibration, speech
 ):
     of_whole = replace(calibration, scored_by=replace(calibration.scored_by, num_samples=None))
@@ -74,7 +76,7 @@ def test_a_calibration_of_another_detector_is_refused(spectral_detector, calibra
 def test_a_longer_recording_is_decided_along_windows_of_the_calibrated_length(
     spectral_detector, calibration, speech, tmp_path
 ):
-    """From a file, samples and an iterator alike; its score is that of its beginning."""
+    """From a file, samples and an iterator alike; the stated score is that of the recording's beginning."""
     decider = Decider(calibration)
     soundfile.write(tmp_path / "a.wav", speech, 16000, subtype="FLOAT")
     score = spectral_detector.score(speech, 16000, num_samples=16000)
@@ -113,7 +115,7 @@ def test_an_unfit_recording_is_not_decided_by_python_even_if_abstain_is_0(spectr
         assert decision.llr is None
 
 
-def test_channels_in_a_tensor_that_cancel_each_other_are_not_decided(spectral_detector):
+def test_a_tensor_whose_audio_channels_cancel_each_other_is_not_decided(spectral_detector):
     opposite = torch.from_numpy(UNFIT["opposite"][0].T)
     assert spectral_detector.decide(opposite, FITTED, 16000).decision == CANNOT_TELL
 
@@ -128,7 +130,7 @@ def test_sounds_that_are_no_speech_are_not_decided(spectral_detector, seconds):
         assert (decision.decision, decision.probability) == (CANNOT_TELL, None), name
 
 
-def test_the_table_quotes_an_id_that_a_spreadsheet_would_compute(spectral_detector, tmp_path):
+def test_the_table_of_decisions_quotes_an_id_that_a_spreadsheet_would_compute(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "voice.wav", LOUD, 16000)
     trials = [Trial("=1+1", tmp_path / "voice.wav")]
     (tmp_path / "scores.txt").write_text("=1+1 -0.5\n")
@@ -154,7 +156,7 @@ OF_FRAMES = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=SCORED_
 
 
 @pytest.mark.parametrize("changes", [{}, {"scored_by": None, "trained_on": {"resolution_ms": 20}}])
-def test_segments_use_the_threshold_of_a_calibration_of_frames(changes):
+def test_segment_uses_the_threshold_of_a_calibration_of_frames(changes):
     """Also of one that names the length of its frames only among the facts of its trials."""
     decider = Decider(replace(OF_FRAMES, **changes), operating_point=OperatingPoint("cost", c_fa=2.0))
     expected = FRAMES.segment(RECORDING, 16000, threshold=decider.threshold)
@@ -171,7 +173,7 @@ def test_segment_refuses_a_calibration_without_a_threshold_for_its_frames():
         FRAMES.segment(RECORDING, 16000, calibration=replace(OF_FRAMES, weights=(-1.0,)))
 
 
-def test_a_calibration_of_frames_decides_on_no_recording():
+def test_decide_refuses_a_calibration_of_frames():
     with input_error("not of recordings"):
         FRAMES.decide(RECORDING, OF_FRAMES, 16000)
 
@@ -189,7 +191,7 @@ def test_without_any_length_the_whole_recording_is_scored():
 
 
 @pytest.mark.parametrize("num_samples, reason", [(16000, "for the calibration"), (None, "")])
-def test_as_much_is_scored_as_was_scored_for_the_calibration(num_samples, reason):
-    """A length has this as its reason, whole recordings need none."""
+def test_as_much_of_a_recording_is_scored_as_was_scored_for_the_calibration(num_samples, reason):
+    """The reason given for a length is the calibration; whole recordings need none."""
     decider = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", num_samples)))
     assert choose_num_samples(decider, PUBLISHED) == (num_samples, reason)

@@ -63,7 +63,7 @@ def test_a_run_resumed_after_an_interruption_writes_the_file_of_an_uninterrupted
 
 
 def test_a_batch_with_a_missing_score_is_scored_again(score, trials, out, tmp_path):
-    """Of two processes that were killed; the scores equal those of an uninterrupted run to the last bit."""
+    """Two processes were killed; the scores equal those of an uninterrupted run to the last bit."""
     uninterrupted = tmp_path / "whole.txt"
     run = read_json(score(out=uninterrupted, batch_size=5).record_path)["run"]
     lines = [json.dumps([name, score, stamp(trial.path)]) for trial, (name, score) in zip(trials, read(uninterrupted))]
@@ -110,7 +110,7 @@ def test_old_scores_are_gone_if_a_run_that_overwrites_is_stopped_before_it_write
     assert not out.exists()
 
 
-def test_a_file_of_another_run_is_replaced_only_if_asked(score, spectral_detector):
+def test_a_file_of_another_run_is_replaced_only_with_overwrite(score, spectral_detector):
     score()
     torch.manual_seed(1)
     another_detector = Detector.from_config(spectral_detector.config).eval()
@@ -160,18 +160,18 @@ def test_the_same_command_scores_only_the_files_that_were_repaired(score, bad, t
     assert [name for name, _ in read(out)] == [trial.id for trial in trials]
 
 
-def test_the_first_bad_file_raises_if_asked(score, bad):
+def test_with_on_error_raise_the_first_bad_file_raises(score, bad):
     with input_error(bad[0].id):
         score(on_error="raise")
 
 
-def test_bad_files_of_an_earlier_run_raise_if_asked(score, bad):
+def test_with_on_error_raise_bad_files_of_an_earlier_run_raise(score, bad):
     score()
     with input_error(bad[0].id):
         score(on_error="raise")
 
 
-def test_scores_are_kept_if_their_file_cannot_be_written(score, out):
+def test_scores_of_a_run_that_cannot_write_its_files_are_taken_over_by_the_next_run(score, out):
     record = out.with_name("s.txt.json")
     record.mkdir(parents=True)  # as on a disk that is full after the journal
     with input_error(r"s\.txt: cannot be written \(.*\); all scores are kept in"):
@@ -236,7 +236,7 @@ def test_audio_replaced_during_an_interruption_is_counted_and_scored_again(score
     assert scores[trials[1].id] == pytest.approx(scores[trials[11].id], abs=1e-6)
 
 
-def test_legacy_train_mode_uses_the_batch_statistics_of_each_utterance(small_model, score, trials, out):
+def test_in_legacy_train_mode_batch_norm_uses_the_statistics_of_each_utterance_alone(small_model, score, trials, out):
     detector = seeded_detector(small_model)
     score(detector=detector, legacy_train_mode=True)
     assert read(out)[0][1] != pytest.approx(detector.score(trials[0].path, num_samples=8000), abs=1e-3)

@@ -130,7 +130,7 @@ def test_a_run_that_a_full_disk_stopped_is_resumed_to_the_file_of_a_run_that_not
     assert out.read_bytes() == expected_file.read_bytes()
 
 
-def test_a_file_of_scores_of_another_precision_is_refused(command, few, tmp_path, capsys):
+def test_a_score_file_made_in_another_precision_is_refused(command, few, tmp_path, capsys):
     out = tmp_path / "out.txt"
     assert main(command(few, out, "--samples", "8000")) == 0
     assert main(command(few, out, "--samples", "8000", "--dtype", "bfloat16")) == 2
@@ -147,7 +147,7 @@ def second_of_torchrun(monkeypatch):
 
 @pytest.mark.usefixtures("second_of_torchrun")
 @pytest.mark.parametrize("name", ["auto", "cuda"])
-def test_under_torchrun_a_process_uses_the_gpu_of_its_number(name):
+def test_under_torchrun_a_process_uses_the_gpu_of_its_local_rank(name):
     assert own_device(name) == "cuda:1"
 
 
@@ -194,7 +194,7 @@ def test_in_train_mode_dropout_of_an_utterance_does_not_depend_on_those_scored_b
     assert (tmp_path / "some.txt").read_text().splitlines() == lines[3:]
 
 
-def test_scoring_in_train_mode_leaves_the_random_state_of_torch(trials, tmp_path, small_model):
+def test_scoring_in_train_mode_does_not_change_the_random_state_of_torch(trials, tmp_path, small_model):
     small_model["frontend"]["dropout"] = 0.1
     detector = Detector.from_config(small_model)
     state = torch.random.get_rng_state()

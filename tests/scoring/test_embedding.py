@@ -38,7 +38,9 @@ def alone(detector, trials, num_samples):
 
 
 @pytest.mark.parametrize("num_samples, batch_size", [(8000, 1), (None, 5)])
-def test_each_row_is_the_float32_embedding_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
+def test_each_row_is_the_float32_embedding_of_its_recording_computed_alone(
+    detector, trials, tmp_path, num_samples, batch_size
+):
     out = tmp_path / "e.npy"
     embed(detector, trials, out, num_samples=num_samples, batch_size=batch_size)
     rows = np.load(out)
@@ -53,7 +55,7 @@ def test_an_array_has_only_a_list_of_its_trials_and_a_record_beside_it(detector,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
 
 
-def test_the_record_of_an_array_names_the_detector_the_size_and_the_version(detector, trials, tmp_path):
+def test_the_record_of_an_array_names_detector_embedding_size_and_version_of_nes2net(detector, trials, tmp_path):
     embed(detector, trials[:2], tmp_path / "e.npy", num_samples=4000)
     record = read_json(tmp_path / "e.npy.json")
     assert record["run"]["model"] == detector.fingerprint()
@@ -75,13 +77,13 @@ def waveform():
     return torch.randn(2, 8000, generator=torch.Generator().manual_seed(0)) / 10
 
 
-def test_an_embedding_of_all_layers_joins_those_of_each_layer(detector, waveform):
+def test_an_embedding_of_all_layers_is_the_concatenation_of_the_embeddings_of_each_layer(detector, waveform):
     with torch.inference_mode():
         layers = [detector.embeddings(waveform, layer=number) for number in range(3)]
         assert torch.equal(torch.cat(layers, dim=1), detector.embeddings(waveform, layer="all"))
 
 
-def test_an_embedding_is_the_output_of_its_part(detector, waveform):
+def test_an_embedding_is_the_output_of_the_front_end_aggregation_or_back_end_as_asked(detector, waveform):
     """By default of the last layer of the front-end, as a mean over frames."""
     with torch.inference_mode():
         last = detector.hidden_states(waveform)[0].mean(1)
@@ -104,7 +106,7 @@ def test_a_layer_that_a_part_does_not_have_is_refused(detector, waveform, kind, 
         detector.embeddings(waveform, kind, layer)
 
 
-def test_a_parquet_file_holds_ids_labels_and_the_rows_of_npy(detector, trials, tmp_path, monkeypatch):
+def test_a_parquet_file_holds_ids_labels_and_the_rows_of_the_npy_file(detector, trials, tmp_path, monkeypatch):
     """A row is a list of 64 numbers in float32."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
     monkeypatch.setattr(embeddings, "_ROWS_AT_ONCE", 3)  # several parts
@@ -152,7 +154,9 @@ def test_a_run_resumed_with_a_damaged_row_writes_the_file_of_an_uninterrupted_on
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
-def test_with_overwrite_others_a_run_keeps_its_own_file_and_replaces_others(detector, trials, tmp_path):
+def test_with_overwrite_others_a_file_of_the_same_run_stays_and_one_of_another_run_is_replaced(
+    detector, trials, tmp_path
+):
     def run(count):
         return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite="others")
 

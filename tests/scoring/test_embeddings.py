@@ -61,7 +61,7 @@ def test_an_array_without_a_record_is_read(array, trials):
     assert list(read(array)) == [trial.id for trial in trials]
 
 
-def test_an_array_without_a_record_whose_list_of_ids_lacks_a_row_is_refused(array):
+def test_without_a_record_an_array_with_fewer_ids_than_rows_is_refused(array):
     array.with_name(f"{array.name}.json").unlink()
     change_list(array, lambda rows: rows[1:])
     with input_error("3 ids for 4 rows"):

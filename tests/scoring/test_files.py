@@ -41,7 +41,9 @@ def recordings(tmp_path):
 
 
 @pytest.mark.parametrize("num_samples, batch_size", [(None, 5), (4100, 1)])
-def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_samples, batch_size):
+def test_score_files_gives_the_scores_of_files_computed_alone_in_the_order_of_the_files(
+    detector, recordings, num_samples, batch_size
+):
     pairs = list(detector.score_files(recordings, num_samples, batch_size=batch_size, workers=3))
     assert [path for path, _ in pairs] == list(recordings)
     expected = [detector.score(samples, 16000, num_samples=num_samples) for samples in recordings.values()]
@@ -100,8 +102,8 @@ def test_files_above_the_largest_length_fail_and_the_others_are_scored(detector,
     assert list(scored.values()) == pytest.approx([detector.score(path) for path in scored], abs=1e-6)
 
 
-def test_several_threads_get_the_scores_of_one(detector, recordings):
-    """In both modes of the detector."""
+def test_several_threads_get_the_scores_that_one_thread_gets(detector, recordings):
+    """With the detector in eval mode and in train mode."""
     expected = [detector.score(path) for path in recordings]
     for training in (False, True):
         detector.train(training)
@@ -145,7 +147,7 @@ def path(request, waveform, tmp_path):
     return path
 
 
-def test_a_file_object_is_scored_as_its_path(detector, path):
+def test_a_file_object_has_the_same_score_as_its_path(detector, path):
     with open(path, "rb") as file:
         assert detector.score(file) == detector.score(path)
 
@@ -158,7 +160,7 @@ def test_a_file_object_that_was_read_to_its_end_is_refused(detector, path):
 
 
 def test_the_type_of_a_waveform_does_not_change_its_score(detector, waveform):
-    """Array or tensor, with gradients or with a dimension of channels; that of bfloat16 is that of its samples in float32."""
+    """Array or tensor, with gradients or with a dimension of audio channels; bfloat16 scores as its samples in float32."""
     score = detector.score(waveform, 16000)
     tensor = torch.from_numpy(waveform)
     for equal_waveform in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):

@@ -75,7 +75,7 @@ def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_
 @settings(max_examples=100)
 @in_any_pieces
 def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(lengths, step, more):
-    """One of two steps begins every step; the last one ends with the recording, and it alone says that it is the last."""
+    """A window of two steps begins every step; only the window that ends with the recording says that it is the last."""
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     assume(len(samples) > longest)
@@ -241,7 +241,9 @@ def test_a_length_or_padding_is_refused_for_scores_of_frames(spectral, trials, t
         score(spectral, trials, tmp_path / "f.txt", **options)
 
 
-def test_a_detector_without_segments_is_refused_for_frames_of_a_corpus(spectral_detector, trials, tmp_path):
+def test_a_detector_that_scores_no_segments_is_refused_for_scoring_frames_of_a_corpus(
+    spectral_detector, trials, tmp_path
+):
     with input_error("not their segments"):
         score(spectral_detector, trials, tmp_path / "f.txt")
 
@@ -257,7 +259,7 @@ def score_words(spectral, trials, tmp_path):
     )
 
 
-def test_the_command_scores_frames_of_a_corpus(score_words, tmp_path):
+def test_the_command_score_with_the_flag_segments_writes_scores_of_frames_of_a_corpus(score_words, tmp_path):
     assert main(f"{score_words} --segments".split()) == 0
     assert len(read_segment_scores(tmp_path / "f.txt")) == 8
 

@@ -49,12 +49,12 @@ def read_back(out):
         return {id: opened.value(id) for id in opened.stamps}, opened.failures
 
 
-def test_ids_and_reasons_of_unusual_characters_are_read_back(journal_of_scores):
+def test_ids_and_reasons_of_unusual_characters_are_read_back_from_a_journal(journal_of_scores):
     assert read_back(journal_of_scores) == (SCORES_BY_ID, FAILURES)
 
 
 @pytest.mark.parametrize("id", ["later", "plain"], ids=["before", "after"])
-def test_a_score_counts_more_than_a_failure_before_or_after_it(journal_of_scores, id):
+def test_a_score_in_a_journal_is_read_though_a_failure_of_its_id_stands_before_or_after_it(journal_of_scores, id):
     scores, failures = read_back(journal_of_scores)
     assert scores[id] == SCORES_BY_ID[id]
     assert id not in failures
@@ -75,7 +75,7 @@ def test_a_pipe_with_the_name_of_a_journal_is_refused(tmp_path):
         read_back(tmp_path / "s")
 
 
-def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path):
+def test_a_journal_that_is_a_symbolic_link_is_refused_and_its_target_stays_empty(spectral_detector, trials, tmp_path):
     (tmp_path / "elsewhere").touch()
     (tmp_path / "s.partial").symlink_to("elsewhere")
     with input_error(r"s\.partial: is .*remove it"):
@@ -159,7 +159,7 @@ def content(path) -> set[bytes]:
 def test_a_run_that_ended_at_any_file_operation_is_finished_by_the_same_command(
     spectral_detector, trials, tmp_path, one_thread, run_before, overwrite
 ):
-    """The file is exactly the same, nothing else is left behind, and at no time is a part of it there."""
+    """The file equals that of an uninterrupted run, nothing else is left behind, and at no time is the file incomplete."""
 
     def score(out, num_samples=2000):
         options = {"batch_size": 2, "overwrite": overwrite}

@@ -58,7 +58,7 @@ def judge(detector, trials, out, **options):
     return score_trials(detector, trials, out, Halves(0.5), **options)
 
 
-def test_written_numbers_are_read_back_as_the_same_float32(tmp_path):
+def test_numbers_written_by_a_judgement_are_read_back_as_the_same_float32(tmp_path):
     bits = np.random.default_rng(0).integers(0, 1 << 32, 20_000, dtype=np.uint32)
     numbers = bits.view(np.float32)
     rows = numbers[np.isfinite(numbers)][:19_000].reshape(-1, 2)
@@ -76,8 +76,8 @@ def out(spectral_detector, trials, tmp_path):
     return out
 
 
-def test_a_file_holds_the_row_that_the_judgement_computes_of_a_recording(spectral_detector, trials, out):
-    """Below a line with the names of its columns."""
+def test_a_file_holds_for_a_recording_the_row_that_the_judgement_computes(spectral_detector, trials, out):
+    """Below a header with the names of the columns."""
     assert out.read_text().startswith("utterance\tfirst\tsecond\n")
     rows = dict(Halves().read(out))
     with torch.inference_mode():
@@ -90,7 +90,7 @@ def test_a_file_of_rows_names_the_judgement_with_its_options(out):
     assert ScoreFile.of(out).judgement == Halves(0.5)
 
 
-def test_the_score_of_each_row_is_computed_by_the_judgement(trials, out):
+def test_scores_read_from_a_file_of_rows_are_computed_by_the_judgement(trials, out):
     ids, scores = scores_of(out)
     assert ids == [trial.id for trial in trials]
     assert_array_equal(scores, [row.min() for _, row in Halves().read(out)])
@@ -103,13 +103,13 @@ def plain(out, tmp_path):
     return write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
 
 
-def test_rows_have_the_eer_of_their_scores(corpus, out, plain):
+def test_evaluation_of_a_file_of_rows_gives_the_eer_of_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
     of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
     assert of_rows["eer"] == of_scores["eer"]
 
 
-def test_a_calibration_is_learned_from_rows_as_from_their_scores(corpus, out, plain):
+def test_a_calibration_learned_from_rows_equals_the_one_learned_from_their_scores(corpus, out, plain):
     labels = Labels(LA, corpus, "dev")
     of_rows, of_scores = (calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain))
     assert of_rows.weights == of_scores.weights

@@ -39,7 +39,7 @@ def modes(detector) -> list[bool]:
     return [module.training for module in detector.modules()]
 
 
-def test_a_batch_is_filled_up_to_the_rows_asked_for_without_a_change_of_its_scores(detector):
+def test_a_batch_filled_up_to_the_rows_asked_for_has_the_scores_of_the_batch_alone(detector):
     plain = score_batch(detector, waveforms(3))
     sizes = with_room_for(detector, 9, MemoryError())
     wait = start(detector, waveforms(3), rows=4)
@@ -63,14 +63,14 @@ def test_inference_mode_does_not_outlast_the_start_of_a_batch(detector):
     ],
 )
 def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error):
-    """Parts are not filled up, and what did not fit is not tried again."""
+    """Parts are not filled up, and a size that did not fit is not tried again."""
     plain = score_batch(detector, waveforms(4))
     sizes = with_room_for(detector, 1, error)
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4, 2, 1, 1, 1, 1]
 
 
-def test_a_batch_that_fits_only_with_fewer_filled_up_rows_is_scored(detector):
+def test_a_batch_that_fits_into_memory_only_with_fewer_filling_rows_is_scored(detector):
     plain = score_batch(detector, waveforms(1))
     sizes = with_room_for(detector, 2, MemoryError())
     assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6)
@@ -113,7 +113,7 @@ def test_a_waveform_without_a_score_has_a_reason_and_the_others_have_their_score
     assert "do not fit into the memory of cpu" in too_large
 
 
-def test_a_batch_that_the_detector_refuses_has_its_reason_for_each_waveform(detector):
+def test_if_a_detector_refuses_a_batch_each_of_its_waveforms_gets_the_reason(detector):
     first, second = score_batch(detector, waveforms(2)[:, :100])
     assert "too short" in first
     assert "too short" in second

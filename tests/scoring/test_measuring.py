@@ -36,14 +36,14 @@ def test_bad_files_are_named_and_the_others_measured(tmp_path, capsys):
     assert "failed: gone: audio file" in capsys.readouterr().err
 
 
-def test_a_process_measures_without_waiting_for_others(tmp_path, monkeypatch):
+def test_a_process_measures_without_waiting_for_other_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "join_processes", lambda: pytest.fail("it waits for the others"))
     soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 16000)
     traits, _ = measure_trials([Trial("a", tmp_path / "a.wav")], tmp_path / "m", 4000, num_workers=0)
     assert list(traits) == ["a"]
 
 
-def test_of_at_most_as_many_trials_as_asked_for_all_are_drawn():
+def test_all_trials_are_drawn_if_there_are_no_more_than_asked_for():
     trials = [Trial(str(number)) for number in range(50)]
     assert draw_trials(trials, 50) == trials
 

@@ -24,13 +24,13 @@ def trials_digest(spectral_detector, tmp_path, monkeypatch):
     return digest
 
 
-def test_other_names_of_the_same_folder_are_the_same_run(trials_digest, tmp_path):
+def test_trials_have_the_same_digest_by_other_paths_of_the_same_folder(trials_digest, tmp_path):
     expected = trials_digest(("a", tmp_path / "x/1.wav"), ("b", tmp_path / "x/2.wav"))
     assert trials_digest(("a", "x/1.wav"), ("b", "x/2.wav")) == expected
     assert trials_digest(("a", "link/1.wav"), ("b", tmp_path / "link" / "2.wav")) == expected
 
 
-def test_another_list_of_trials_or_files_is_another_run(trials_digest):
+def test_another_list_of_trials_or_files_has_another_digest(trials_digest):
     digests = {
         trials_digest(("a", "x/1.wav"), ("b", "x/2.wav")),
         trials_digest(("a", "y/1.wav"), ("b", "y/2.wav")),
@@ -66,7 +66,7 @@ def read(path, max_bytes):
     return read_record(path, max_bytes, "scores", "pass `overwrite=True`, or name another file")
 
 
-def test_the_facts_of_a_record_are_read(tmp_path):
+def test_run_failures_and_digests_of_a_record_are_read_from_its_file(tmp_path):
     record = read(write(tmp_path / "s.json", json.dumps({**RECORD, "further": [1.5, {"x": None}]})), 1)
     assert record.run == RECORD["run"]
     assert record.failures == {"a": "not found"}
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_record_is_refused_with_a_short_printable_message(tmp_
         assert len(str(error.value)) <= 1000
 
 
-def test_the_total_and_the_seconds_of_a_record_are_read(tmp_path):
+def test_the_total_and_the_seconds_of_a_record_are_read_from_its_file(tmp_path):
     numbers = {"total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
     write_json(tmp_path / "s.txt.json", {"run": {"model": "m"}, "failures": {}, **numbers})
     record = read_whole_record(tmp_path / "s.txt.json")

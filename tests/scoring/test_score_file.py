@@ -47,7 +47,9 @@ def test_accepted_ids_and_their_scores_are_read_back_exactly(path, pairs):
     assert scores.tobytes() == np.array(list(pairs.values())).tobytes()
 
 
-def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_path):
+def test_an_id_that_a_score_file_cannot_hold_is_named_and_refused_before_anything_is_scored(
+    spectral_detector, tmp_path
+):
     for ids, message in (
         (["a", "b", "a"], "two trials have the id 'a', but a score file has one line per id: name each trial once"),
         (["a b"], "the id 'a b': white space separates id and score there; rename the trial, for example to 'a%20b'"),

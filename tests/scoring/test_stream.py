@@ -121,8 +121,8 @@ def test_streams_do_not_disturb_each_other(spectral_detector):
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
-def test_no_window_spans_a_hole_of_seconds(spectral_detector, rate):
-    """The audio before and behind it has the windows of two recordings."""
+def test_no_window_spans_a_hole_of_seconds_in_the_stream(spectral_detector, rate):
+    """The audio before and behind the hole has the windows of two recordings."""
     before = noise(0.62, rate)[0]
     behind = noise(0.5, rate, seed=1)[0]
     stream = spectral_detector.stream(rate, **OPTIONS, batch_size=2)
@@ -136,7 +136,7 @@ def test_no_window_spans_a_hole_of_seconds(spectral_detector, rate):
 
 
 def test_audio_shorter_than_a_window_is_scored_only_at_the_end_of_the_stream(spectral_detector):
-    """Before a hole it has no score."""
+    """Before a hole in the stream it has no score."""
     short = noise(0.5 * WINDOW)[0]
     stream = spectral_detector.stream(16000, **OPTIONS)
     assert stream.push(short) + stream.push(short, time=1.0) == []
@@ -146,8 +146,8 @@ def test_audio_shorter_than_a_window_is_scored_only_at_the_end_of_the_stream(spe
     assert last.score == spectral_detector.score(short, 16000)
 
 
-def test_zeros_fill_a_short_hole(spectral_detector):
-    """One of 0.1 s by the times that are pushed."""
+def test_zeros_fill_a_short_hole_in_the_stream(spectral_detector):
+    """One of 0.1 s between the times of two blocks."""
     first, second = np.split(noise(0.8)[0], 2)
     filled = np.concatenate([first, np.zeros(1600, np.float32), second])
     expected = scored(spectral_detector.stream(16000, **OPTIONS), [filled])
@@ -156,7 +156,7 @@ def test_zeros_fill_a_short_hole(spectral_detector):
     assert windows + stream.finish() == expected
 
 
-def test_the_seconds_of_a_filled_hole_are_counted(spectral_detector):
+def test_the_seconds_of_a_filled_hole_in_the_stream_are_counted(spectral_detector):
     samples = noise(0.4)[0]
     stream = spectral_detector.stream(16000, **OPTIONS)
     stream.push(samples, time=0.0)
@@ -171,7 +171,7 @@ def test_a_clock_that_goes_back_a_little_changes_no_score(spectral_detector):
     assert windows + stream.finish() == scored(spectral_detector.stream(16000, **OPTIONS), [samples])
 
 
-def test_a_time_before_the_samples_so_far_is_refused(spectral_detector):
+def test_a_time_before_the_end_of_the_samples_pushed_so_far_is_refused(spectral_detector):
     stream = spectral_detector.stream(16000, **OPTIONS)
     samples = noise(0.4)[0]
     stream.push(samples, time=0.0)

@@ -18,7 +18,7 @@ from nes2net.scoring.waveforms import WaveformReader
 TRIALS = [Trial("a"), Trial("b")]
 
 
-def test_scores_of_other_systems_are_normalised_as_by_the_code_of_the_published_ensemble():
+def test_normalised_scores_of_other_systems_equal_those_of_the_code_of_the_published_ensemble():
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     systems = torch.load(path, weights_only=True)
     assert len(systems) == 4
@@ -48,12 +48,12 @@ def test_scores_of_other_systems_are_found_by_id_and_normalised_by_their_ranges(
     assert second.system_scores == pytest.approx((0.5, 0.5))
 
 
-def test_by_the_rule_named_test_the_ranges_of_the_files_are_used(files):
+def test_by_the_rule_named_test_each_system_is_normalised_by_the_range_of_its_score_file(files):
     assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
     assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, ranges_of(files))
 
 
-def test_scores_far_outside_of_the_range_become_0_and_1():
+def test_scores_far_outside_of_the_range_are_normalised_to_0_and_1():
     assert normalise(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]
 
 
@@ -140,15 +140,17 @@ def test_a_file_made_with_scores_of_other_systems_is_refused_with_them_in_anothe
     assert "another system_scores" in capsys.readouterr().err
 
 
-def test_score_range_takes_the_ranges_of_development_files(root, system_files, system_flags, model, bare, tmp_path):
-    """Here those of the detector, which are used without the flag."""
+def test_with_score_range_other_systems_are_normalised_by_the_ranges_of_development_files(
+    root, system_files, system_flags, model, bare, tmp_path
+):
+    """Without the flag, by the same ranges stored in the detector."""
     assert score(root, model, tmp_path / "a", *system_flags) == 0
     dev = [f"{path}_dev" for path in system_files]
     assert score(root, bare, tmp_path / "b", *system_flags, "--score-range", *dev) == 0
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
-def test_score_range_test_takes_the_ranges_of_the_score_files_instead_of_those_of_the_detector(
+def test_with_score_range_test_the_ranges_of_the_score_files_replace_those_of_the_detector(
     root, system_files, system_flags, model, bare, tmp_path
 ):
     assert score(root, model, tmp_path / "a", *system_flags, "--score-range", "test") == 0
@@ -183,7 +185,7 @@ def of_batches(small_model):
     return seeded_detector(small_model)
 
 
-def test_a_file_of_batches_normalised_as_a_whole_is_refused_with_another_batch_size(of_batches, root, tmp_path):
+def test_a_file_of_scores_normalised_over_their_batch_is_refused_with_another_batch_size(of_batches, root, tmp_path):
     trials = CORPUS.trials(root)
     score_trials(of_batches, trials, tmp_path / "1", batch_size=1)
     with input_error("another batch_size"):
@@ -195,7 +197,7 @@ def test_a_score_that_depends_on_its_batch_is_warned_of(of_batches, root, tmp_pa
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
 
 
-def test_score_files_normalises_each_file_alone_whatever_its_batch(of_batches, root):
+def test_score_files_normalises_each_file_alone_at_any_batch_size(of_batches, root):
     files = [trial.path for trial in CORPUS.trials(root)]
     alone = [of_batches.score(file, num_samples=8000) for file in files]
     in_batches = [score for _, score in of_batches.score_files(files, num_samples=8000, batch_size=6)]
@@ -203,7 +205,7 @@ def test_score_files_normalises_each_file_alone_whatever_its_batch(of_batches, r
     assert np.ptp(alone) > 1e-4
 
 
-def test_score_track_normalises_each_window_alone_whatever_its_batch(of_batches, root):
+def test_score_track_normalises_each_window_alone_at_any_batch_size(of_batches, root):
     file = CORPUS.trials(root)[0].path
     tracks = [of_batches.score_track(file, window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
     assert np.array_equal(*tracks)

@@ -18,8 +18,8 @@ def waveform():
 OPTIONS = {"window": 0.5, "hop": 0.4}
 
 
-def test_a_track_is_the_scores_of_its_windows(detector, waveform):
-    """Of a detector in train mode; with the middle of each in seconds, their length, that of the recording, and their mean."""
+def test_a_track_has_the_scores_of_its_windows_computed_alone(detector, waveform):
+    """By a detector in train mode; also the middles and the length of the windows, the duration and the mean score."""
     track = score_track(detector.train(), waveform, 16000, **OPTIONS, batch_size=2)
     starts = [*range(0, 32001, 6400)]
     assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
@@ -30,7 +30,7 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform):
     assert track.score == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-def test_the_lowest_score_of_a_track_is_told_with_its_window(detector, waveform):
+def test_the_lowest_score_of_a_track_is_stated_with_start_and_end_of_its_window(detector, waveform):
     track = detector.score_track(waveform, 16000, **OPTIONS)
     start = track.times[track.scores.argmin()] - 0.25
     assert track.lowest == pytest.approx((start, start + 0.5, track.scores.min()), abs=1e-6)

@@ -55,7 +55,7 @@ def test_the_transform_gets_the_whole_recording_before_it_is_cut(
         assert scores[trial.id] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_file_made_with_a_transform_is_refused_with_another_or_none(spectral_detector, trials, tmp_path):
+def test_a_file_made_with_a_transform_is_refused_with_another_transform_or_none(spectral_detector, trials, tmp_path):
     def score(name, transform):
         return score_trials(spectral_detector, trials, tmp_path / name, transform=transform)
 
@@ -131,12 +131,12 @@ def read(path, samples, num_samples, **options):
 @pytest.mark.parametrize(
     "peak_of, expected", [("no", [0, 0.25, -0.125]), ("recording", [0, 0.5, -0.25]), ("cut", [0, 1, -0.5])]
 )
-def test_a_cut_is_divided_by_the_peak_of_the_recording_or_of_itself_if_asked(tmp_path, peak_of, expected):
+def test_a_cut_is_divided_by_the_peak_of_the_recording_or_of_the_cut_if_asked(tmp_path, peak_of, expected):
     assert read(tmp_path / "a.wav", LOUD_END, 3, peak_normalize=peak_of) == expected
 
 
 @pytest.mark.parametrize("num_samples, crop, zeros", [(None, "head", [0, 0]), (9, "random", [0, 0, 0])])
-def test_zeros_fill_up_to_the_length_scored_or_for_whole_recordings_the_length_needed(
+def test_zeros_fill_up_to_the_scored_length_or_if_all_is_scored_to_the_length_the_detector_needs(
     tmp_path, num_samples, crop, zeros
 ):
     assert read(tmp_path / "a.wav", LOUD_END, num_samples, padding="zeros", crop=crop) == [*LOUD_END, *zeros]

@@ -41,7 +41,7 @@ def test_a_decision_states_the_shortest_fake_part_that_would_be_found(separation
     assert decide_along(decider(separation), 3.0, track(GENUINE)).shortest_found == seconds
 
 
-def test_a_recording_with_a_fake_part_is_fake_in_this_part_though_its_mean_is_bona_fide():
+def test_a_fake_part_makes_the_decision_spoof_and_is_located_though_the_mean_ratio_is_bona_fide():
     decided = decide_along(STRONG, 3.0, track(PARTLY_FAKE))
     assert decided.decision == "spoof"
     assert decided.stretch.start == 80.0
@@ -50,13 +50,13 @@ def test_a_recording_with_a_fake_part_is_fake_in_this_part_though_its_mean_is_bo
     assert decided.llr > 0 > decided.stretch.llr
 
 
-def test_the_row_of_a_recording_that_is_fake_in_part_says_so_and_where_this_part_starts():
+def test_the_row_of_a_decision_says_that_a_recording_is_fake_in_part_and_where_this_part_starts():
     along = decide_along(STRONG, 3.0, track(PARTLY_FAKE)).row()["along"]
     assert along["in_part"]
     assert along["stretch"]["start"] == 80.0
 
 
-def test_the_row_of_a_recording_has_number_length_and_hop_of_its_windows_and_the_share_with_speech():
+def test_the_row_of_a_decision_has_number_length_and_hop_of_the_windows_and_the_share_with_speech():
     facts = {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0}
     assert facts.items() <= decide_along(STRONG, 3.0, track(GENUINE)).row()["along"].items()
 
@@ -73,8 +73,8 @@ def test_one_genuine_window_does_not_make_a_fake_recording_bona_fide():
     assert decide_along(STRONG, 3.0, track(scores)).decision == "spoof"
 
 
-def test_more_low_windows_than_chance_explains_leave_a_recording_undecided():
-    """They do not stand together, so there is no fake part that stands out."""
+def test_more_windows_of_low_scores_than_chance_explains_leave_a_recording_undecided():
+    """They are not adjacent, so no part stands out as fake."""
     scores = GENUINE.copy()
     scores[::5] = 0.6
     decided = decide_along(decider(6.0, trials=2000), 3.0, track(scores))
@@ -84,8 +84,8 @@ def test_more_low_windows_than_chance_explains_leave_a_recording_undecided():
     assert decided.reason.startswith("8 of its 40 windows are lower than nearly all")
 
 
-def test_a_recording_with_as_few_low_windows_as_chance_explains_is_bona_fide():
-    """One of 40, and about one is expected."""
+def test_a_recording_with_as_few_windows_of_low_scores_as_chance_explains_is_bona_fide():
+    """One of 40 windows; about one is expected."""
     scores = GENUINE.copy()
     scores[3] = 0.6
     decided = decide_along(decider(6.0, trials=2000), 3.0, track(scores))
@@ -93,8 +93,8 @@ def test_a_recording_with_as_few_low_windows_as_chance_explains_is_bona_fide():
     assert decided.decision == "bonafide"
 
 
-def test_low_windows_without_speech_do_not_count():
-    """The decision rests on the others, three quarters of the recording."""
+def test_low_scores_of_windows_without_speech_do_not_change_the_decision():
+    """It rests on the other windows, three quarters of the recording."""
     scores = GENUINE.copy()
     scores[10:20] = -9.0
     speech = np.ones(40)
@@ -121,7 +121,7 @@ def test_a_recording_whose_traits_call_it_unfit_is_not_decided():
     assert decided.llr is None
 
 
-def test_clipping_halves_the_ratio_of_a_recording():
+def test_clipping_halves_the_log_likelihood_ratio_of_a_recording():
     decided, decided_clipped = (decide_along(STRONG, 3.0, track(GENUINE), traits) for traits in (None, CLIPPED))
     assert decided_clipped.llr == decided.llr / 2
 
@@ -131,7 +131,7 @@ def test_clipping_weakens_the_evidence_of_a_fake_part():
     assert decide_along(STRONG, 3.0, track(PARTLY_FAKE), CLIPPED).stretch.p_value > p_value
 
 
-def test_a_clipped_recording_is_undecided_only_if_clipping_brings_it_below_the_threshold():
+def test_a_clipped_recording_is_undecided_only_if_clipping_brings_its_ratio_below_the_threshold():
     strict = replace(STRONG, operating_point=OperatingPoint.parse("cost:1,20,0.5"))
     undecided = decide_along(strict, 3.0, track(GENUINE), CLIPPED)
     assert undecided.decision == CANNOT_TELL
@@ -140,8 +140,8 @@ def test_a_clipped_recording_is_undecided_only_if_clipping_brings_it_below_the_t
     assert decide_along(strict, 3.0, track(GENUINE)).decision == "bonafide"
 
 
-def test_a_weak_detector_calls_a_recording_fake_but_not_bona_fide():
-    """It would miss a fake half."""
+def test_a_weak_detector_may_call_a_recording_of_ten_windows_fake_but_not_bona_fide():
+    """It would miss that half of the recording is fake."""
     weak = decider(0.3)
     undecided = decide_along(weak, 1.0, track(np.full(10, 0.5)))
     assert undecided.decision == CANNOT_TELL
@@ -150,13 +150,13 @@ def test_a_weak_detector_calls_a_recording_fake_but_not_bona_fide():
 
 
 def test_a_weak_detector_may_call_a_single_window_bona_fide():
-    """It was calibrated on such."""
+    """It was calibrated on recordings of one window."""
     assert decide_along(decider(0.3), 1.0, track([0.5])).decision == "bonafide"
 
 
 @pytest.mark.parametrize("separation, num_windows", [(2.0, 5), (4.0, 40)])
 def test_at_most_about_one_bona_fide_recording_in_a_hundred_stands_out_by_chance(separation, num_windows):
-    """By a part of it, or by more low windows than chance explains; of 1,000 recordings fewer than 16."""
+    """By a part of it, or by more windows of low scores than chance explains; of 1,000 recordings fewer than 16."""
     rng = np.random.default_rng(1)
     decide = decider(separation, trials=2000)
     scores = separation / 2 + rng.standard_normal((1000, num_windows))
@@ -165,8 +165,8 @@ def test_at_most_about_one_bona_fide_recording_in_a_hundred_stands_out_by_chance
     assert np.mean([outcome.low_windows.p_value <= 0.01 for outcome in decided]) < 0.016
 
 
-def test_windows_that_overlap_do_not_count_twice():
-    """Twice as many windows give about the same ratio, and the same fake part up to a hop."""
+def test_overlap_of_windows_by_half_hardly_changes_the_ratio_and_the_fake_part():
+    """The ratio by at most 0.1, the end of the part by a hop."""
     halves = np.repeat(PARTLY_FAKE, 2)[:-1]
     alone = decide_along(STRONG, 3.0, track(PARTLY_FAKE))
     overlapping = decide_along(STRONG, 3.0, track(halves, hop=2.0))
@@ -175,14 +175,14 @@ def test_windows_that_overlap_do_not_count_twice():
     assert overlapping.stretch.end == 94.0
 
 
-def test_a_threshold_beyond_the_largest_ratio_makes_a_recording_with_one_smaller_ratio_spoof():
-    """Nine of its ten windows have the largest ratio."""
+def test_a_threshold_above_the_largest_ratio_of_a_calibration_makes_a_recording_spoof():
+    """Nine of its ten windows have the largest ratio, one a smaller one."""
     strict = decider(6.0, operating_point=OperatingPoint.parse("cost:1,1000,0.5"), abstain=0)
     assert strict.llr_threshold > strict.largest_llr
     assert decide_along(strict, 9.0, track([*np.full(9, 9.0), 0.0])).decision == "spoof"
 
 
-def test_without_trials_of_the_calibration_a_recording_is_decided_but_no_fake_part_is_sought():
+def test_without_saved_ratios_of_trials_a_recording_is_decided_but_no_fake_part_is_sought():
     bare = Decider(replace(STRONG.calibration, llrs=None))
     decided = decide_along(bare, 3.0, track(GENUINE))
     assert decided.decision == "bonafide"

@@ -62,7 +62,7 @@ def test_calibration_keeps_the_eer_of_a_system_with_higher_scores_for_bona_fide_
 
 
 @pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
-def test_fit_finds_the_minimum_that_scikit_learn_finds(two_systems, prior):
+def test_fit_without_a_penalty_finds_the_weights_and_the_offset_that_scikit_learn_finds(two_systems, prior):
     from sklearn.linear_model import LogisticRegression
 
     bonafide, spoof = (scores[::10] for scores in two_systems)
@@ -102,22 +102,22 @@ that_at_most_touch = pytest.mark.parametrize("bonafide, spoof", [SEPARATED, ([0.
 
 
 @that_at_most_touch
-def test_classes_that_at_most_touch_are_separated(bonafide, spoof):
+def test_classes_whose_scores_at_most_touch_are_called_separated(bonafide, spoof):
     assert calibration.separates(calibration.fit(bonafide, spoof), bonafide, spoof)
 
 
 @that_at_most_touch
-def test_classes_that_at_most_touch_cannot_be_fitted_without_a_penalty(bonafide, spoof):
+def test_classes_whose_scores_at_most_touch_cannot_be_fitted_without_a_penalty(bonafide, spoof):
     with input_error("separated without error, so the best weights are infinite"):
         calibration.fit(bonafide, spoof, l2=0)
 
 
 @pytest.mark.parametrize("bonafide, spoof", [([0.0, 2.0], [1.0, -1.0]), ([1.0, -1.0], [1.0, -1.0])])
-def test_classes_that_overlap_are_not_separated(bonafide, spoof):
+def test_classes_whose_scores_overlap_are_not_called_separated(bonafide, spoof):
     assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0), bonafide, spoof)
 
 
-def test_fit_raises_if_it_finds_no_minimum(two_systems, monkeypatch):
+def test_fit_raises_if_its_steps_run_out_before_a_minimum(two_systems, monkeypatch):
     monkeypatch.setattr(calibration, "_MAX_STEPS", 1)
     with input_error("no best weights were found .*Maximum number of iterations"):
         calibration.fit(*two_systems)
@@ -142,8 +142,8 @@ def test_a_calibration_refuses_scores_of_another_number_of_systems():
         calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])([[1.0, 2.0]])
 
 
-def test_a_calibration_refuses_scores_of_something_else_than_it_was_learned_from():
-    """Of frames of another length, of recordings by one of frames, and of frames by one of recordings."""
+def test_a_calibration_refuses_scores_of_another_kind_or_frame_length_than_it_was_learned_from():
+    """The kinds are scores of frames and scores of recordings."""
     fitted = calibration.fit([1.0, 2.0], [0.0, 1.5])
     frames = replace(fitted, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
@@ -196,8 +196,8 @@ def test_a_calibration_file_without_the_keys_of_later_versions_is_read(tmp_path,
     assert earlier.llrs is None
 
 
-def test_of_a_class_with_very_many_trials_only_quantiles_are_kept(monkeypatch):
-    """Here of more than 101 trials; the ratios of the class of 90 are all kept."""
+def test_of_a_class_with_very_many_trials_a_calibration_holds_only_quantiles_of_the_ratios(monkeypatch):
+    """Here with more than 101; of the other class, with 90, it holds every ratio."""
     monkeypatch.setattr(calibration, "_MAX_SAVED_TRIALS", 101)
     rng = np.random.default_rng(0)
     bonafide = rng.normal(1, 1, 5000)

@@ -45,7 +45,7 @@ def test_a_score_above_the_threshold_is_bona_fide_and_one_below_a_spoof(name, sc
         assert (decider(score).decision == "bonafide") is (score > decider.threshold)
 
 
-def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions():
+def test_ratios_and_probabilities_of_an_array_of_scores_equal_those_of_single_decisions():
     decider = Decider(CALIBRATION, 0.3)
     scores = [-9.0, 0.2]
     decisions = [decider(score) for score in scores]
@@ -53,7 +53,7 @@ def test_ratios_and_probabilities_of_several_scores_are_those_of_their_decisions
     assert decider.llrs(scores).tolist() == [decision.llr for decision in decisions]
 
 
-def test_a_score_outside_of_600_scores_of_a_calibration_is_decided_with_abstain_0_not_by_default():
+def test_a_score_beyond_all_600_of_a_calibration_is_decided_with_abstain_0_but_not_by_default():
     rng = np.random.default_rng(0)
     decider = Decider(fit(rng.normal(3, 1, 300), rng.normal(-3, 1, 300)))
     for score in (-9.0, 9.0):
@@ -64,7 +64,7 @@ def test_a_score_outside_of_600_scores_of_a_calibration_is_decided_with_abstain_
     assert replace(decider, abstain=0)(9.0).decision == "bonafide"
 
 
-def test_a_score_outside_of_only_180_scores_is_decided_unless_a_larger_abstain_is_given():
+def test_a_score_beyond_all_180_of_a_calibration_is_decided_unless_a_larger_abstain_is_given():
     """By chance, 2 of 181 scores lie outside: more than the 1 % of the default."""
     rng = np.random.default_rng(0)
     few = Decider(fit(rng.normal(3, 1, 90), rng.normal(-3, 1, 90)))
@@ -72,8 +72,8 @@ def test_a_score_outside_of_only_180_scores_is_decided_unless_a_larger_abstain_i
     assert replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
 
 
-def test_clipping_halves_the_ratio_of_a_score_before_it_is_decided():
-    """A score that is bona fide only without this is not decided."""
+def test_clipping_halves_the_ratio_of_a_score_before_the_decision():
+    """A score just above the threshold is then undecided."""
     traits = Traits(4.0, -20.0, 8000.0, clipping="clipped: 3.0% of its samples are at its limit")
     rng = np.random.default_rng(0)
     decider = Decider(
@@ -87,8 +87,8 @@ def test_clipping_halves_the_ratio_of_a_score_before_it_is_decided():
         assert decision_of_clipped.decision == expected
 
 
-def test_a_likelihood_ratio_is_at_most_one_more_than_the_trials_of_the_smaller_class():
-    """Of 40 trials 41, so that the probability is at most 41/42."""
+def test_a_likelihood_ratio_is_at_most_the_number_of_trials_of_the_smaller_class_plus_one():
+    """With 40 trials 41, so that the probability is at most 41/42."""
     rng = np.random.default_rng(0)
     separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
     decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"), abstain=0)
@@ -98,7 +98,7 @@ def test_a_likelihood_ratio_is_at_most_one_more_than_the_trials_of_the_smaller_c
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
-def test_with_a_weight_that_is_not_positive_or_too_small_a_score_is_decided_without_a_threshold(weight):
+def test_with_a_negative_zero_or_tiny_weight_no_score_is_the_threshold_but_scores_are_decided(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert decider(0.5).decision == "spoof"

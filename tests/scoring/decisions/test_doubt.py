@@ -32,8 +32,8 @@ def track_of(scores):
     return Track(times, np.array(scores, np.float32), 4.0, times[-1] + 2.0, speech=np.ones(len(scores)))
 
 
-def test_the_interval_of_a_ratio_is_about_that_of_resampled_trials_fitted_again(weak):
-    """As many trials of each class are drawn with replacement."""
+def test_the_interval_of_a_ratio_is_about_that_of_calibrations_fitted_to_resampled_trials(weak):
+    """From each class as many trials as it has are drawn with replacement."""
     rng = np.random.default_rng(1)
     bonafide, spoof = scores_of(0.8)
     ratios = []
@@ -44,18 +44,18 @@ def test_the_interval_of_a_ratio_is_about_that_of_resampled_trials_fitted_again(
     assert weak.interval(weak([0.5])[0]) == pytest.approx(expected, abs=0.08)
 
 
-def test_resamples_of_the_same_trials_are_the_same_each_time(weak):
+def test_the_resamples_of_a_calibration_are_equal_each_time_they_are_drawn_from_the_same_trials(weak):
     assert np.array_equal(add_resamples(fit(*scores_of(0.8))).resamples, weak.resamples)
 
 
-def test_saved_resamples_are_read_back(weak, tmp_path):
+def test_the_resamples_of_a_saved_calibration_are_read_back(weak, tmp_path):
     weak.save(tmp_path / "c.json")
     assert np.array_equal(load(tmp_path / "c.json").resamples, weak.resamples)
 
 
 @pytest.mark.parametrize("llr", [-0.05, 0.0, 0.02])
 def test_a_ratio_near_the_threshold_is_stated_but_not_decided(weak, llr):
-    """Its 95 % interval by the resampled trials holds the threshold."""
+    """Its 95 % interval by the resampled trials contains the threshold."""
     decision = Decider(weak)(score_at(weak, llr))
     assert decision.decision == CANNOT_TELL
     assert decision.llr == pytest.approx(llr)
@@ -64,7 +64,7 @@ def test_a_ratio_near_the_threshold_is_stated_but_not_decided(weak, llr):
 
 @pytest.mark.parametrize("llr, decision", [(1.5, "bonafide"), (-1.5, "spoof")])
 def test_a_ratio_far_from_the_threshold_is_decided(weak, llr, decision):
-    """Its 95 % interval by the resampled trials does not hold the threshold."""
+    """Its 95 % interval by the resampled trials does not contain the threshold."""
     assert Decider(weak)(score_at(weak, llr)).decision == decision
 
 
@@ -79,7 +79,7 @@ def test_a_recording_whose_windows_all_lie_near_the_threshold_is_not_decided(wea
         assert "too uncertain" in decision.reason
 
 
-def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole():
+def test_a_fake_part_is_found_in_a_recording_whose_mean_ratio_is_at_the_threshold():
     strong = add_resamples(fit(*scores_of(4.0, 200)))
     scores = np.full(40, score_at(strong, 0.0))
     scores[10:20] = score_at(strong, -5.0)
@@ -90,7 +90,7 @@ def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole(
 
 
 def test_many_windows_near_the_threshold_raise_no_alarm(weak):
-    """Without resamples, they do."""
+    """By a calibration without resamples, they raise one."""
     ends = 4.0 * np.arange(1, 200)
     alarms = []
     for calibration in (weak, replace(weak, resamples=None)):

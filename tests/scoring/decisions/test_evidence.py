@@ -20,8 +20,8 @@ def plain_decider(threshold=0.0, prior=0.5):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_evidence_and_alarm_after_each_window_equal_those_computed_by_the_formulas(name):
-    """Mean ratio, probability and cumulative sum: golden numbers of two independent programs."""
+def test_evidence_and_alarm_after_each_window_equal_the_golden_numbers(name):
+    """Mean ratio, probability and cumulative sum, computed by two independent programs."""
     case = CASES[name]
     settings = case["settings"]
     evidence = decisions.Evidence(
@@ -41,14 +41,14 @@ def test_evidence_and_alarm_after_each_window_equal_those_computed_by_the_formul
 
 
 @pytest.mark.parametrize("score, sign", [(1e3, 1), (-1e3, -1)])
-def test_a_window_counts_at_most_the_ratio_that_the_smaller_class_supports(score, sign):
-    """ln(n + 1) of the n trials of the smaller class; the specification says ln n (docs/deviations.md)."""
+def test_the_ratio_of_a_window_is_at_most_what_the_trials_of_the_smaller_class_support(score, sign):
+    """ln(n + 1) for n trials; the specification says ln n (docs/deviations.md)."""
     rng = np.random.default_rng(0)
     decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 12), rng.normal(-1, 1, 40)))
     assert decisions.Evidence(decider, WINDOW).add(WINDOW, score).mean == pytest.approx(sign * math.log(13), abs=1e-12)
 
 
-def test_there_is_no_alarm_before_a_whole_window():
+def test_there_is_no_alarm_before_the_first_whole_window():
     evidence = decisions.Evidence(plain_decider(), WINDOW)
     assert not evidence.add(2.0, -9.0).alarm
     assert evidence.add(6.0, -9.0).alarm
@@ -62,7 +62,7 @@ def test_windows_without_speech_leave_the_evidence_at_the_prior_and_raise_no_ala
     assert runs[-1].probability == 0.5
 
 
-def test_a_window_with_a_score_outside_of_those_of_the_trials_has_no_weight_but_a_reason():
+def test_a_window_with_a_score_outside_of_those_of_the_calibration_gets_weight_0_and_a_reason():
     rng = np.random.default_rng(0)
     decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
     evidence = decisions.Evidence(decider, WINDOW)
@@ -85,7 +85,7 @@ def test_a_latched_alarm_lasts_through_bona_fide_windows_that_end_an_alarm_witho
     assert all(latched.add(end, 9.0).alarm for end in ends)
 
 
-def test_evidence_continues_from_its_saved_state_to_the_bit():
+def test_evidence_continued_from_its_saved_state_equals_uninterrupted_evidence_exactly():
     rng = np.random.default_rng(1)
     scores = rng.normal(-1, 2, 60)
     uninterrupted = decisions.Evidence(plain_decider(), WINDOW)

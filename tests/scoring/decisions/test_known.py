@@ -19,7 +19,7 @@ KINDS = {"log_odds": {}, "max_logit": {}, "energy": {}, "energy_T2": {"temperatu
 
 
 @pytest.mark.parametrize("name, options", KINDS.items())
-def test_scores_of_being_known_are_those_that_another_program_computed(name, options):
+def test_open_set_scores_of_logits_equal_golden_numbers_of_another_program(name, options):
     """By the formula of each kind."""
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
@@ -30,7 +30,7 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_the_threshold_of_being_known_and_p_values_by_it_are_those_that_another_program_computed():
+def test_an_open_set_threshold_and_p_values_by_it_equal_golden_numbers_of_another_program():
     expected = OPEN["expected"]["rejection"]
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
     assert threshold.threshold == exactly(expected["threshold"])
@@ -38,12 +38,12 @@ def test_the_threshold_of_being_known_and_p_values_by_it_are_those_that_another_
     assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
 
 
-def test_a_threshold_of_being_known_is_read_back_from_its_dictionary():
+def test_an_open_set_threshold_is_read_back_from_its_dictionary():
     threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"])
     assert decisions.KnownThreshold.read(threshold.to_dict()) == threshold
 
 
-def test_95_percent_of_5000_development_scores_reach_a_threshold_that_keeps_1000_of_them():
+def test_an_open_set_threshold_that_stores_1000_of_5000_development_scores_is_reached_by_95_percent():
     logits = np.random.default_rng(0).normal(size=(5000, 4))
     threshold = decisions.KnownThreshold.of_logits(logits)
     assert len(threshold.scores) == 1000
@@ -51,7 +51,7 @@ def test_95_percent_of_5000_development_scores_reach_a_threshold_that_keeps_1000
 
 
 @pytest.mark.parametrize("facts", [None, [], {"kind": "knn", "scores": [1.0]}, {"kind": "energy", "scores": ["1"]}])
-def test_damaged_facts_of_a_threshold_of_being_known_are_read_as_none(facts):
+def test_damaged_facts_of_an_open_set_threshold_are_read_as_none(facts):
     assert decisions.KnownThreshold.read(facts) is None
 
 
@@ -63,26 +63,26 @@ def reference():
 
 
 @pytest.mark.parametrize("k", EXPECTED["knn_cosine"])
-def test_the_score_knn_is_the_cosine_to_the_kth_nearest_training_trial_as_by_numpy(reference, k):
+def test_the_score_knn_is_the_cosine_to_the_kth_nearest_training_trial_as_computed_by_numpy(reference, k):
     assert reference.scores(TEST, "knn", k=int(k)).tolist() == exactly(EXPECTED["knn_cosine"][k])
 
 
-def test_the_score_by_mahalanobis_distance_to_training_trials_is_that_of_numpy(reference):
+def test_the_score_by_mahalanobis_distance_to_training_trials_equals_golden_numbers_of_numpy(reference):
     scores = reference.scores(TEST, "mahalanobis")
     assert scores.tolist() == pytest.approx(EXPECTED["mahalanobis"], rel=1e-9)
 
 
-def test_the_score_nsd_by_logits_and_cosines_to_training_trials_is_that_of_numpy(reference):
+def test_the_score_nsd_by_logits_and_cosines_to_training_trials_equals_golden_numbers_of_numpy(reference):
     scores = reference.scores(TEST, "nsd", logits=DISTANCES["test_logits"])
     assert scores.tolist() == exactly(EXPECTED["nsd"])
 
 
-def test_the_nearest_class_by_mahalanobis_distance_is_that_of_numpy(reference):
+def test_the_nearest_class_by_mahalanobis_distance_is_the_one_computed_by_numpy(reference):
     assert [NAMES[number] for number in reference.mahalanobis_class(TEST)] == EXPECTED["mahalanobis_class"]
 
 
 @pytest.mark.parametrize("k", EXPECTED["knn_class"])
-def test_the_most_frequent_class_of_the_k_nearest_training_trials_is_that_of_numpy(reference, k):
+def test_the_most_frequent_class_of_the_k_nearest_training_trials_is_the_one_computed_by_numpy(reference, k):
     assert [NAMES[number] for number in reference.nearest_class(TEST, int(k))] == EXPECTED["knn_class"][k]
 
 

@@ -52,8 +52,10 @@ def test_a_rate_of_less_than_one_trial_of_its_class_is_refused(name, bonafide, s
 
 @pytest.mark.parametrize("kind, measure, beyond", [("fa", "false_alarm", -math.inf), ("miss", "miss", math.inf)])
 @given(MANY_VALUES, MANY_VALUES, RATES)
-def test_beyond_the_threshold_of_a_rate_of_errors_the_rate_is_exceeded(kind, measure, beyond, bonafide, spoof, rate):
-    """At the threshold itself it is not."""
+def test_the_threshold_of_an_error_rate_is_the_last_at_which_the_rate_is_not_exceeded(
+    kind, measure, beyond, bonafide, spoof, rate
+):
+    """At the next floating-point number it is."""
     at_point = threshold(f"{kind}:{rate}%", bonafide, spoof)
     rate_at_point = getattr(compute_rates(bonafide, spoof, at_point), measure)
     assert rate_at_point <= rate / 100 + 1e-12
@@ -63,7 +65,7 @@ def test_beyond_the_threshold_of_a_rate_of_errors_the_rate_is_exceeded(kind, mea
 
 @settings(max_examples=20)
 @given(VALUES, VALUES)
-def test_at_the_eer_threshold_misses_and_false_alarms_are_nearest_to_equal(bonafide, spoof):
+def test_at_the_eer_threshold_miss_rate_and_false_alarm_rate_are_nearest_to_equal(bonafide, spoof):
     rates = compute_rates(bonafide, spoof, threshold("eer", bonafide, spoof))
     differences = []
     for score in (*bonafide, *spoof):

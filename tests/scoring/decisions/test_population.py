@@ -43,7 +43,7 @@ def test_at_most_the_samples_asked_for_are_measured():
     assert measure(TONE, 64000).duration == 2.0
 
 
-def test_the_level_is_that_of_the_loud_parts():
+def test_the_level_of_a_half_loud_recording_is_that_of_its_loud_half():
     half_loud = np.concatenate((0.1 * TONE, 1e-4 * TONE))
     assert measure(half_loud).level == pytest.approx(measure(0.1 * TONE).level, abs=0.01)
 
@@ -69,11 +69,11 @@ def test_speech_at_16_khz_has_a_bandwidth_above_6_khz():
 
 
 @pytest.mark.parametrize("level", [1e-5, 0.1])
-def test_quiet_and_loud_noise_is_as_wide_as_the_sampling_rate_allows(level):
+def test_the_bandwidth_of_quiet_and_loud_white_noise_is_half_the_sampling_rate(level):
     assert measure(level * np.random.default_rng(2).standard_normal(16000)).bandwidth == 8000
 
 
-def test_bandwidth_tells_real_recordings_of_8_khz_from_others(shared):
+def test_bandwidth_tells_real_recordings_made_at_8_khz_from_others(shared):
     """Those of FSDD from those of Arctic."""
     folder = shared / "real" / "audio"
     narrow = [measure(load_audio(path)).bandwidth for path in sorted((folder / "fsdd").glob("*.flac"))[::4]]
@@ -93,7 +93,7 @@ def test_traits_of_a_stream_equal_those_of_the_whole_recording(tmp_path):
     assert measure_blocks(stream_audio(tmp_path / "a.wav")) == traits_of_recording
 
 
-def test_traits_of_the_beginning_of_a_stream_equal_those_of_the_cut_recording():
+def test_traits_of_the_first_samples_of_a_stream_equal_those_of_the_recording_cut_to_them():
     speech = tilted(15.0, seed=3)
     cuts = np.sort(np.random.default_rng(0).integers(0, len(speech), 40))
     assert measure_blocks(np.split(speech, cuts), 123_457) == measure(speech[:123_457])
@@ -153,8 +153,8 @@ def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow
     assert narrow_population.typicality(TYPICAL._replace(embedding=None)).p_value > 0.5
 
 
-def test_the_distance_of_embeddings_is_that_of_mahalanobis():
-    """To the nearer class, by the covariance within the classes, as a mean over its directions."""
+def test_the_distance_of_an_embedding_is_its_mahalanobis_distance_to_the_nearer_class():
+    """By the covariance within the classes, as a root mean square over its four dimensions."""
     rng = np.random.default_rng(0)
     mixed = rng.normal(0, 1, (4, 4))
     classes = np.arange(500) < 300

@@ -33,8 +33,8 @@ def of_llrs(usual, llrs, alpha=0.01):
     return comparison, comparison.num_needed
 
 
-def test_drift_is_found_by_chance_as_rarely_as_asked_for_even_with_a_small_calibration():
-    """In at most 40 of 150 runs, if a probability of 20 % is asked for, but in some."""
+def test_recordings_like_a_small_calibration_show_drift_at_most_as_often_as_asked_for():
+    """If a probability of 20 % is asked for, in at most 40 of 150 runs, but in at least three."""
     alarms = 0
     for seed in range(150):
         rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def test_drift_begins_exactly_at_the_stated_number_of_ratios_outside_of_the_usua
 
 
 @pytest.mark.parametrize("number, can_show_drift", [(1, False), (2, True), (50, True)])
-def test_two_recordings_are_stated_as_needed_to_show_drift_and_suffice(usual_llrs, number, can_show_drift):
+def test_two_recordings_the_number_stated_as_needed_can_show_drift_and_one_cannot(usual_llrs, number, can_show_drift):
     comparison, needed = of_llrs(usual_llrs, [0.0] * number)
     assert needed == 2
     assert (comparison.fewest <= number) is can_show_drift
@@ -96,7 +96,7 @@ def usual_by_name():
     return {usual.name: usual for usual in usual_of(calibration)}
 
 
-def test_with_100_recordings_of_a_calibration_7_percent_are_expected_outside_the_usual_levels(usual_by_name):
+def test_by_a_calibration_of_100_recordings_7_percent_are_expected_outside_the_usual_levels(usual_by_name):
     assert usual_by_name["level"].expected == pytest.approx(2 * (1 + 0.025 * 99) / 101)
 
 
