@@ -18,7 +18,7 @@ def test_wav2vec2_files_of_pre_training_in_each_packing_are_identified_with_thei
         assert not identity.misfit
 
 
-def test_the_numbers_in_an_identified_file_are_counted_by_their_type(pretrained):
+def test_the_parameters_in_an_identified_file_are_counted_by_their_dtype(pretrained):
     assert identify(pretrained / "tiny_w2v2_plain.pt").dtypes == {"float32": 97_152}
 
 
@@ -42,7 +42,7 @@ def test_a_detector_is_identified_with_its_configuration_in_a_checkpoint_and_exp
         assert not identity.misfit
 
 
-def test_missing_tensors_of_the_model_of_a_checkpoint_and_left_over_ones_are_listed(detector, tmp_path, info):
+def test_info_lists_the_tensors_that_a_checkpoint_lacks_or_has_beyond_those_of_its_model(detector, tmp_path, info):
     state_dict = {**detector.state_dict(), "Nested_Res2Net_TDNN.extra": torch.zeros(1)}
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]

@@ -186,7 +186,7 @@ def test_a_condition_that_lowers_the_eer_is_not_called_damaging(case):
     assert "Most damaging" not in result.text()
 
 
-def test_the_page_of_a_result_runs_and_loads_nothing(case):
+def test_the_html_page_of_a_robustness_result_runs_no_script_and_loads_nothing_from_elsewhere(case):
     trials, paths, _ = case
     page = html_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
     assert "&lt;b&gt;no&lt;/b&gt;" in page
