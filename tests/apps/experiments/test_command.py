@@ -83,7 +83,7 @@ def test_the_table_in_html_latex_and_markdown_says_that_trials_are_not_the_offic
         assert "wild: not the official trials of In-the-Wild" in (done / f"out/table.{suffix}").read_text()
 
 
-def test_an_experiment_has_the_same_scores_as_the_command_score(done, corpus, command):
+def test_an_experiment_writes_the_same_score_file_as_nes2net_score_with_its_checkpoint(done, corpus, command):
     out = done / "out"
     (folder,) = out.glob("models/*_seed2")
     checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"

@@ -97,7 +97,9 @@ def test_numbers_of_speaker_verification_scores_other_than_the_organisers_are_li
     assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
 
 
-def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compared(conditions_of, tiny):
+def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compared_with_the_organisers(
+    conditions_of, tiny
+):
     tiny(asv_counts=ORGANISERS)
     assert conditions_of(ROW).differences == []
 

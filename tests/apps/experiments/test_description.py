@@ -46,7 +46,7 @@ def test_a_recipe_beside_the_file_of_an_experiment_is_found(tmp_path):
     assert experiment.recipe == str(tmp_path / "mine.yaml")
 
 
-def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
+def test_a_data_set_of_the_hub_needs_no_folder_in_the_file_of_an_experiment(tmp_path):
     hub = {"corpus": "hub:OWNER/set", "split": "eval"}
     (evaluated,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
     assert evaluated.root == "."

@@ -78,7 +78,7 @@ def first_score(folder: Path) -> tuple[str, float]:
 
 
 def test_experiment_reproduce_alone_lists_every_published_result_with_its_figures(output):
-    """The figures of one stand for those of all."""
+    """The figures are checked for one result."""
     lines = output("experiment reproduce").out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
@@ -120,7 +120,7 @@ def test_three_published_results_of_in_the_wild_are_recorded_as_scored_in_train_
 
 
 def test_exactly_the_published_results_of_averages_are_recorded_as_averaged_by_the_published_code():
-    """docs/deviations.md, 1: its averages alias."""
+    """docs/deviations.md, 1: the averages of that code alias."""
     for row in ROWS:
         assert (row.average > 1) == (row.average_mode == "legacy")
 

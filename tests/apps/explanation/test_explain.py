@@ -170,7 +170,7 @@ def test_removing_the_cells_of_a_band_removes_its_power_and_keeps_that_of_the_ba
     assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
 
 
-def test_a_recording_of_which_everything_is_replaced_by_silence_is_silent():
+def test_a_recording_of_which_all_cells_are_filled_with_silence_is_silent():
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
     assert silent.abs().max() < 1e-6

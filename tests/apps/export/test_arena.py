@@ -83,7 +83,7 @@ def test_an_arena_model_converts_audio_of_another_type_rate_or_number_of_channel
     assert at_8k != alone
 
 
-def test_an_arena_model_refuses_audio_in_whole_numbers_and_with_nan(model, recordings):
+def test_an_arena_model_refuses_audio_in_whole_numbers_or_with_nan(model, recordings):
     audio = recordings["u0"]
     for wrong, says in (((audio * 32767).astype(np.int16), "whole numbers"), (np.full_like(audio, np.nan), "NaN")):
         with input_error(says):

@@ -171,7 +171,7 @@ def test_an_exported_front_end_keeps_its_setting_of_normalisation(small_model, t
     assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)
 
 
-def test_a_detector_of_spectra_is_not_written_for_transformers(spectral_detector, tmp_path):
+def test_a_detector_whose_front_end_is_a_spectrum_is_not_exported_for_transformers(spectral_detector, tmp_path):
     with input_error("'lps' is not written as a folder of the transformers library"):
         export(spectral_detector, "hf", tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -349,7 +349,7 @@ def test_only_an_int8_file_describes_itself_as_quantised(exported, int8_file):
 
 
 @pytest.mark.slow
-def test_only_products_of_the_transformer_are_computed_in_int8(int8_file):
+def test_an_int8_file_computes_the_matrix_products_of_the_transformer_and_no_convolutions_in_int8(int8_file):
     model = onnx.load(int8_file)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("MatMulInteger") == 6 * TRANSFORMER["encoder_layers"]  # four of attention, two of the rest
@@ -382,7 +382,7 @@ def test_an_int8_file_is_computed_on_the_cpu_only(int8_file):
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
 def test_every_backend_is_exported_to_onnx_with_equal_scores(name, tmp_path):
-    """One of those that are made of the same parts stands for the others."""
+    """Of back-ends that are made of the same parts, one is exported."""
     detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 

@@ -51,7 +51,7 @@ def test_info_lists_the_tensors_that_a_checkpoint_lacks_or_has_beyond_those_of_i
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
 
 
-def test_identifying_and_loading_refuse_a_file_with_an_unreadable_record_of_the_model_by_its_name(tmp_path):
+def test_identify_and_load_refuse_a_checkpoint_with_an_unreadable_model_configuration_and_name_the_file(tmp_path):
     wrong = {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}
     for model in (5, {"frontend": 5}, wrong):
         save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
@@ -60,6 +60,6 @@ def test_identifying_and_loading_refuse_a_file_with_an_unreadable_record_of_the_
                 read(tmp_path / "odd.pth")
 
 
-def test_weights_without_a_known_architecture_are_of_an_unknown_model(tmp_path):
+def test_weights_without_a_known_architecture_are_identified_as_of_an_unknown_model(tmp_path):
     torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"

@@ -34,7 +34,7 @@ def test_nes2net_models_lists_models_with_their_figures_and_licences(output, hom
         assert text in out
 
 
-def test_nes2net_models_lists_newer_models_before_older_ones(output, home):
+def test_nes2net_models_lists_the_newer_spectra_aasist_before_the_older_aasist_l(output, home):
     out = output("models").out
     assert out.index("spectra_aasist") < out.index("AASIST-L")
 

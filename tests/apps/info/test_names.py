@@ -108,7 +108,7 @@ def test_info_calls_numbers_of_trials_official_unless_they_come_from_benchmarks(
 
 
 @pytest.mark.parametrize("registry", [frontends, backends], ids=["front-ends", "back-ends"])
-def test_every_option_of_a_front_end_or_back_end_has_a_meaning(registry):
+def test_info_gives_a_meaning_for_every_option_of_a_front_end_or_back_end(registry):
     for name in registry.names():
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 

@@ -199,7 +199,7 @@ def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are
 
 
 def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatch):
-    """Those before the tenth have lines with an error, and do not end it."""
+    """Failed windows before the tenth in a row have lines with an error and do not end the call."""
     scores = small.scores
     calls = []
 

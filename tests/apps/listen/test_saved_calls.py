@@ -167,14 +167,14 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_call_with_a_damaged_state_is_not_resumed(restart, call, tmp_path, kind):
+def test_a_call_with_a_damaged_saved_state_is_not_resumed(restart, call, tmp_path, kind):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     path.write_bytes(DAMAGED[kind](path.read_bytes()))
     assert not resume(restart(), first_lines)[0]["resumed"]
 
 
-def test_a_pickle_in_place_of_a_state_is_not_run(restart, call, tmp_path, monkeypatch):
+def test_a_pickle_in_place_of_a_saved_state_of_a_call_is_not_executed(restart, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)

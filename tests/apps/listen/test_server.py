@@ -190,8 +190,8 @@ def test_a_message_that_cannot_be_used_ends_the_call_with_a_reason(serve, kind):
         assert client.close_code == 1008
 
 
-def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch):
-    """The next one is scored."""
+def test_an_exception_in_the_scoring_of_a_call_does_not_end_the_server(serve, small, call, monkeypatch):
+    """The next call is scored."""
     url = serve()
     with connect(url) as client:
         started(client)
@@ -208,7 +208,7 @@ def test_the_server_of_listen_does_not_offer_compression(serve):
         assert client.response.headers.get("Sec-WebSocket-Extensions") is None
 
 
-def test_a_huge_frame_is_refused_by_its_stated_length(serve):
+def test_a_huge_websocket_frame_is_refused_by_its_stated_length(serve):
     with connect(serve(), compression=None) as client:
         client.socket.sendall(b"\x82\xff" + (1 << 62).to_bytes(8) + bytes(4))
         rest_or_closed(client)

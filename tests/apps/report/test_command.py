@@ -134,7 +134,7 @@ def test_a_report_on_channels_that_differ_says_to_score_each_by_itself_if_none_i
     assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))
 
 
-def test_a_report_on_a_channel_names_it_and_does_not_ask_for_one(report, tmp_path):
+def test_a_report_on_a_chosen_channel_names_it_and_does_not_say_to_score_each_channel_by_itself(report, tmp_path):
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))

@@ -46,7 +46,7 @@ def test_a_shard_is_read_in_numbered_pieces_of_which_the_last_is_marked(pieces):
     assert [(piece.number, piece.last, len(piece.rows)) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
 
 
-def test_recordings_of_a_shard_have_the_ids_of_the_corpus_of_shards(rows, tmp_path):
+def test_recordings_of_a_shard_have_the_ids_that_they_have_in_the_corpus_named_shards(rows, tmp_path):
     assert [row["id"] for row in rows] == [trial.id for trial in shards.CORPUS.trials(tmp_path)]
 
 

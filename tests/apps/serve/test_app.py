@@ -51,7 +51,7 @@ def test_the_player_of_the_page_gets_its_file_once_after_which_the_file_is_remov
     wait(lambda: not left(desk))
 
 
-def test_a_path_in_place_of_the_token_of_a_file_for_the_player_is_not_found(client):
+def test_a_folder_path_in_place_of_the_token_in_the_address_of_a_player_file_is_not_found(client):
     assert client.get("/heard/..%2f..%2fetc").status_code == 404
 
 
@@ -77,7 +77,7 @@ def test_a_form_field_with_text_is_refused_and_not_stored(client, desk, address)
 
 @EACH_ADDRESS
 def test_a_form_of_text_alone_is_refused_above_1_mb(client, address):
-    """Without files, whose limit is higher."""
+    """Files have a higher limit."""
     answer = client.post(address, data={"text": "x" * 5_000_000})
     assert answer.status_code == 413
     assert "too large: send at most 1.0 MB at once" in answer.json()["error"]
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(client):
     assert answer["row"] == {"file": "notes.txt, channel 0", "error": error}
 
 
-def test_the_name_of_a_file_is_no_formula_in_the_downloaded_table(client):
+def test_the_answer_to_the_page_quotes_a_file_name_that_a_spreadsheet_would_read_as_a_formula(client):
     (answer,) = answers(client, "=1+1.txt", b"no samples")
     assert answer["columns"]["file"] == "'=1+1.txt"
 

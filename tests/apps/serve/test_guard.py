@@ -71,7 +71,7 @@ def client_of(admitted):
 
 
 def test_the_application_gets_only_known_headers_of_limited_length():
-    """Of the type of the content it gets no unknown parameter."""
+    """Nor does it get an unknown parameter of the content type."""
     foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
     headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
     answer = client_of(Admitted()).post("/", headers=foreign | headers)
