@@ -65,7 +65,7 @@ def test_that_trials_have_other_ids_than_the_official_ones_is_listed_as_a_differ
     assert difference.endswith(" official ones of Tiny LA, phase eval: as many trials, but other ids or labels")
 
 
-def test_numbers_of_trials_other_than_the_official_ones_are_named(conditions_of, tiny):
+def test_numbers_of_trials_other_than_the_official_ones_are_listed_as_a_difference(conditions_of, tiny):
     tiny(key_counts=asvspoof2021_la.CORPUS.key_counts)
     (difference,) = conditions_of(ROW).differences
     numbers = "12 trials instead of 148,176, 6 bona fide instead of 14,816, 6 spoofed instead of 133,360"
@@ -85,7 +85,9 @@ def test_trials_of_a_corpus_without_official_numbers_are_listed_as_not_checked(t
 ORGANISERS = {"eval": (5370, 33327, 63882)}
 
 
-def test_speaker_verification_scores_other_than_the_organisers_are_named(conditions_of, tiny):
+def test_numbers_of_speaker_verification_scores_other_than_the_organisers_are_listed_as_a_difference(
+    conditions_of, tiny
+):
     row = replace(ROW, min_tdcf=0.1)
     tiny(asv_counts={"eval": (5, 5, 5)})
     assert conditions_of(row).differences == []
@@ -95,7 +97,9 @@ def test_speaker_verification_scores_other_than_the_organisers_are_named(conditi
     assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
 
 
-def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compared(conditions_of, tiny):
+def test_without_a_published_min_tdcf_speaker_verification_scores_are_not_compared_with_the_organisers(
+    conditions_of, tiny
+):
     tiny(asv_counts=ORGANISERS)
     assert conditions_of(ROW).differences == []
 
@@ -110,7 +114,7 @@ def test_the_official_numbers_of_speaker_verification_scores_are_those_of_the_or
         assert asvspoof2019_la.CORPUS.asv_counts[phase] == numbers
 
 
-def test_each_part_and_option_in_which_an_architecture_differs_is_named(conditions_of, tiny):
+def test_each_part_and_option_in_which_an_architecture_differs_from_the_published_one_is_listed(conditions_of, tiny):
     tiny()
     wider = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 30}}
     for change, difference in (
@@ -131,7 +135,9 @@ def nes2net_x(tiny, small_model):
     return row, published_architectures(row)["nes2net_x"]
 
 
-def test_options_of_scoring_that_weights_do_not_show_are_compared(conditions_of, nes2net_x):
+def test_options_that_do_not_change_the_shapes_of_weights_are_compared_with_the_published_ones(
+    conditions_of, nes2net_x
+):
     row, published = nes2net_x
     config = {**published, "backend": {"name": published["backend"], "dilation": 3}}
     config["frontend"] = {**published["frontend"], "normalize": False}
@@ -140,7 +146,7 @@ def test_options_of_scoring_that_weights_do_not_show_are_compared(conditions_of,
     assert difference == f"the architecture differs from nes2net_x: {of_parts}"
 
 
-def test_another_dropout_is_not_named_as_a_difference_of_an_architecture(conditions_of, nes2net_x):
+def test_another_dropout_is_not_listed_as_a_difference_of_an_architecture(conditions_of, nes2net_x):
     """It acts only in training."""
     row, published = nes2net_x
     config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}

@@ -46,13 +46,13 @@ def test_a_recipe_beside_the_file_of_an_experiment_is_found(tmp_path):
     assert experiment.recipe == str(tmp_path / "mine.yaml")
 
 
-def test_a_data_set_of_the_hub_needs_no_folder(tmp_path):
+def test_a_data_set_of_the_hub_needs_no_folder_in_the_file_of_an_experiment(tmp_path):
     hub = {"corpus": "hub:OWNER/set", "split": "eval"}
     (evaluated,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
     assert evaluated.root == "."
 
 
-def test_the_title_of_a_data_set_of_the_hub_can_be_the_name_of_a_file(tmp_path):
+def test_the_title_of_a_data_set_of_the_hub_has_hyphens_in_place_of_colon_and_slash(tmp_path):
     hub = {"corpus": "hub:OWNER/set", "split": "eval"}
     (evaluated,) = load_experiment(experiment_file(tmp_path, tmp_path, evaluate=[hub])).evaluate
     assert evaluated.title == "hub-OWNER-set"
@@ -90,12 +90,12 @@ def test_an_experiment_of_this_repository_has_a_run_for_each_grid_point_and_seed
     assert len(runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
 
 
-def test_an_experiment_of_this_repository_trains_on_data_in_its_folder_of_data_alone(experiment, tmp_path):
+def test_an_experiment_of_this_repository_trains_only_on_corpora_in_its_folder_of_data(experiment, tmp_path):
     runs = plan_experiment(experiment, tmp_path).runs
     assert {corpus.root for run in runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
 
 
-def test_the_packaged_experiment_of_nes2net_x_has_the_averages_of_the_paper():
+def test_the_packaged_experiment_of_nes2net_x_averages_the_1_3_and_5_best_epochs_as_the_paper_does():
     """arXiv 2504.05657, with averages as its code makes them."""
     experiment = load_experiment("nes2net_x_2019")
     assert [(row.best, row.mode) for row in experiment.averages] == [

@@ -72,11 +72,13 @@ def differences_of(tmp_path, evaluation):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", RELEASED)
-def test_a_file_of_the_shapes_of_a_released_one_has_the_architecture_of_its_published_results(system, differences_of):
+def test_weights_of_the_shapes_of_a_released_file_have_the_architecture_of_its_published_results(
+    system, differences_of
+):
     assert differences_of(shapes_of(*RELEASED[system]), rows_of(system)) == []
 
 
-def test_a_file_of_nes2net_x_with_one_output_has_the_architecture_of_its_published_results(differences_of):
+def test_weights_of_nes2net_x_with_one_logit_have_the_architecture_of_its_published_results(differences_of):
     rows = []
     for system in RELEASED:
         if system.startswith("nes2net_x"):

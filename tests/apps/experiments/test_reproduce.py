@@ -78,7 +78,7 @@ def first_score(folder: Path) -> tuple[str, float]:
 
 
 def test_experiment_reproduce_alone_lists_every_published_result_with_its_figures(output):
-    """The figures of one stand for those of all."""
+    """The figures are checked for one result."""
     lines = output("experiment reproduce").out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
@@ -120,7 +120,7 @@ def test_three_published_results_of_in_the_wild_are_recorded_as_scored_in_train_
 
 
 def test_exactly_the_published_results_of_averages_are_recorded_as_averaged_by_the_published_code():
-    """docs/deviations.md, 1: its averages alias."""
+    """docs/deviations.md, 1: the averages of that code alias."""
     for row in ROWS:
         assert (row.average > 1) == (row.average_mode == "legacy")
 
@@ -161,7 +161,7 @@ def test_a_reproduction_finds_a_corpus_in_a_folder_of_its_name(corpus, tmp_path)
     assert missing.subject == "checkpoint"
 
 
-def test_a_missing_recording_is_reported_as_sparing_the_others_for_scoring_but_not_for_training(recipe, data):
+def test_a_missing_recording_is_reported_to_leave_the_others_usable_in_scoring_but_not_in_training(recipe, data):
     next(data.rglob("LA_D_*.flac")).unlink()
     (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
     assert missing.spares_some
@@ -201,7 +201,7 @@ def test_trials_that_a_published_result_excludes_are_not_evaluated(reproduce, ch
     assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out
 
 
-def test_without_a_published_mean_a_checkpoint_is_not_judged_by_a_mean(reproduce, checkpoint):
+def test_without_a_published_mean_over_runs_a_reproduction_gives_no_verdict_on_it(reproduce, checkpoint):
     assert "mean over runs" not in reproduce(checkpoint=checkpoint, mean=None).out
 
 
@@ -374,7 +374,7 @@ def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average
     assert f"{NO_VERDICT}- the checkpoint is a single epoch instead of {AS_PUBLISHED}" in out
 
 
-def test_an_average_as_the_published_one_gets_a_verdict(reproduce, run_folder):
+def test_an_average_of_as_many_epochs_and_in_the_same_mode_as_the_published_one_gets_a_verdict(reproduce, run_folder):
     average = average_run(run_folder, [1, 2, 3], "legacy").path
     out = reproduce(checkpoint=average, **AVERAGED).out
     assert "against the published single best" in out
@@ -412,5 +412,5 @@ def test_a_reproduction_does_not_train_in_a_linked_folder(reproduce, tiny_recipe
     [(1.65, "within"), (1.50, "within"), (1.495, "within"), (1.49, "worse"), (1.805, "within"), (1.81, "better")],
 )
 def test_a_measured_interval_is_judged_against_a_published_figure_of_two_decimal_places(published, words):
-    """It is within the interval if the figure that was rounded to it may be."""
+    """The figure is within the interval if a number that rounds to it is."""
     assert judge(published, 1.50, 1.80).startswith(words)

@@ -62,7 +62,7 @@ def test_the_mean_and_worst_over_sets_are_taken_of_each_seed_before_the_best_see
     assert texts(table) == [["single", "1.00 (mean 1.50)", "0.10 (mean 2.70)", "2.50 (mean 2.75)", "3.00 (mean 4.00)"]]
 
 
-def test_notes_name_different_recordings_different_numbers_of_trials_and_partial_results(measurements):
+def test_notes_on_comparability_name_different_recordings_or_numbers_of_trials_and_partial_results(measurements):
     incomparable = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
     assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), incomparable])]) == [
         "LA: the detectors were measured on different recordings, so their figures cannot be compared",

@@ -52,7 +52,7 @@ def submitted(tmp_path, cluster):
     )
 
 
-def test_tasks_are_submitted_as_arrays_that_wait_for_one_another(submitted, cluster):
+def test_tasks_that_need_the_same_tasks_are_submitted_to_slurm_as_one_array_that_waits_for_them(submitted, cluster):
     programs, _ = cluster
     numbers = {f"evaluate_seed{seed}_best{best}": f"{seed + 1}00_{best - 1}" for seed in (1, 2) for best in (1, 2)}
     assert submitted() == {"train_seed1": "100_0", "train_seed2": "100_1", **numbers, "table": "400"}
@@ -99,11 +99,11 @@ def timed_out(tmp_path):
     return words, running.checkpoint()
 
 
-def test_a_command_whose_time_is_over_may_save(timed_out, tmp_path):
+def test_a_command_whose_slurm_time_is_over_gets_a_signal_at_which_it_can_save(timed_out, tmp_path):
     assert (tmp_path / "saved").read_text() == "saved"
 
 
-def test_a_command_whose_time_is_over_is_queued_again(timed_out):
+def test_a_command_whose_slurm_time_is_over_is_queued_again(timed_out):
     words, again = timed_out
     assert isinstance(again, submitit.helpers.DelayedSubmission)
     assert again.function.command == words

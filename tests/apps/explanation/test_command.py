@@ -41,7 +41,7 @@ def test_explain_prints_that_it_explained_from_the_given_start_on(explain):
     assert "s from 0.20 s on explained" in explain("tone.wav --start 0.2").out
 
 
-def test_files_that_cannot_be_explained_are_named(explain):
+def test_explain_names_the_files_that_it_cannot_explain_and_ends_with_status_1(explain):
     out, err = explain("tone.wav bad.wav", status=1)
     assert "1 of 2 files could not be explained" in err
     assert "bad.wav: " in out

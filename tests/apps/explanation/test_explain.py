@@ -93,7 +93,9 @@ def test_relevance_by_integrated_gradients_adds_up_to_the_difference_to_the_base
     assert abs(explanation.difference) > 1e-3  # there was something to add up
 
 
-def test_what_the_relevance_by_integrated_gradients_does_not_add_up_to_is_told_as_unexplained(by_integrated_gradients):
+def test_the_difference_to_the_baseline_less_the_sum_of_integrated_gradients_is_told_as_unexplained(
+    by_integrated_gradients,
+):
     explanation = by_integrated_gradients
     total = explanation.relevance.cells.sum()
     assert explanation.unexplained == pytest.approx(explanation.difference - total)
@@ -122,7 +124,7 @@ def test_a_short_recording_is_repeated_for_its_score_and_explained_once():
     assert repeated.duration == 1
 
 
-def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_removed():
+def test_occlusion_shows_the_final_relevance_over_time_and_of_bands_before_it_removes_small_blocks():
     shown = []
     counts = []
     options = {
@@ -137,7 +139,7 @@ def test_the_final_relevance_of_time_and_bands_is_shown_before_small_blocks_are_
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (14, 13)])
-def test_small_blocks_that_matter_alike_differ_at_most_twofold_in_relevance_also_at_the_edges(shape):
+def test_small_blocks_of_equal_effect_differ_at_most_twofold_in_relevance_also_at_the_edges(shape):
     """Here each removed cell lowers the score by the same amount, so no small block is skipped."""
 
     class Additive:
@@ -155,7 +157,7 @@ def test_small_blocks_that_matter_alike_differ_at_most_twofold_in_relevance_also
     assert cells.min() >= cells.max() / 2
 
 
-def test_a_recording_with_removed_cells_lacks_their_band_and_keeps_what_is_above_it():
+def test_removing_the_cells_of_a_band_removes_its_power_and_keeps_that_of_the_bands_above():
     """A cell is one band during one time bin; here those of all times are removed."""
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     removable = Removable(waveform)
@@ -168,7 +170,7 @@ def test_a_recording_with_removed_cells_lacks_their_band_and_keeps_what_is_above
     assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
 
 
-def test_a_recording_of_which_everything_is_replaced_by_silence_is_silent():
+def test_a_recording_of_which_all_cells_are_filled_with_silence_is_silent():
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
     silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
     assert silent.abs().max() < 1e-6

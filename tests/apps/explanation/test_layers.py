@@ -85,7 +85,7 @@ def test_the_weights_of_layers_of_a_detector_with_sea_are_its_gates(gated):
     np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
 
 
-def test_the_share_of_a_layer_is_proportional_to_its_gate_times_its_root_mean_square(gated):
+def test_the_share_of_a_layer_is_proportional_to_its_gate_times_the_root_mean_square_of_its_states(gated):
     layers, hidden_states, gates = gated
     sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
     np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)

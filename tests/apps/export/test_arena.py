@@ -83,7 +83,7 @@ def test_an_arena_model_converts_audio_of_another_type_rate_or_number_of_channel
     assert at_8k != alone
 
 
-def test_an_arena_model_refuses_audio_in_whole_numbers_and_with_nan(model, recordings):
+def test_an_arena_model_refuses_audio_in_whole_numbers_or_with_nan(model, recordings):
     audio = recordings["u0"]
     for wrong, says in (((audio * 32767).astype(np.int16), "whole numbers"), (np.full_like(audio, np.nan), "NaN")):
         with input_error(says):
@@ -120,7 +120,7 @@ def system_in(folder):
 URLS = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
 
 
-def test_an_arena_folder_without_addresses_does_not_pass_the_check(write, tmp_path, output):
+def test_an_arena_folder_without_the_addresses_of_code_and_checkpoint_does_not_pass_the_check(write, tmp_path, output):
     write()
     error = output(f"export {tmp_path}/out --to arena --check", 2).err
     assert "fill in system.code, system.checkpoint" in error
@@ -136,7 +136,7 @@ def test_the_short_name_of_an_arena_system_has_only_letters_digits_and_hyphens(w
     assert system_in(tmp_path / "out")["slug"] == "mine-2"
 
 
-def test_an_arena_folder_tells_the_size_of_its_system(write, spectral_detector, tmp_path):
+def test_an_arena_folder_tells_the_number_of_parameters_of_its_system(write, spectral_detector, tmp_path):
     write()
     num_parameters = sum(p.numel() for p in spectral_detector.parameters())
     assert system_in(tmp_path / "out")["params_millions"] == round(num_parameters / 1e6, 4)

@@ -49,13 +49,13 @@ def result_in(folder):
     return yaml.safe_load((folder / "result.yaml").read_text())
 
 
-def test_the_arena_result_of_a_set_with_both_classes_is_the_eer_of_the_revision_that_was_scored(result_folder):
+def test_the_arena_result_of_a_set_with_both_classes_has_its_eer_and_the_revision_that_was_scored(result_folder):
     result = result_in(result_folder)
     assert result["dataset"] == {"id": "SpeechAntiSpoofingBenchmarks/Tiny", "revision": COMMIT, "split": "test"}
     assert result["scores"] == {"eer_percent": 50.0, "n_trials": 4, "n_skipped": 0}
 
 
-def test_the_arena_result_of_a_set_has_the_address_and_the_digest_of_the_scores_beside_it(result_folder):
+def test_the_arena_result_of_a_set_has_the_address_and_the_sha256_of_the_score_file_beside_it(result_folder):
     scores = (result_folder / "scores.txt").read_bytes()
     assert scores == b"u0 -1.0\nu1 1.5\nu2 0.5\nu3 2.0\n"
     artifact = result_in(result_folder)["artifact"]
@@ -64,7 +64,7 @@ def test_the_arena_result_of_a_set_has_the_address_and_the_digest_of_the_scores_
     assert artifact["scores_sha256"] == hashlib.sha256(scores).hexdigest()
 
 
-def test_an_arena_set_with_only_spoofed_trials_is_judged_at_the_threshold_of_deep_voice(home, output):
+def test_the_arena_result_of_spoofed_trials_alone_is_their_error_rate_at_the_threshold_of_deep_voice(home, output):
     """Deep Voice is a set with both classes, whose scores are given."""
     cache_set(home, SET, [1, 1, 1, 1])
     cache_set(home, DEEP_VOICE, [1, 0, 1, 0])

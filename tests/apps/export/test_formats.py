@@ -78,7 +78,7 @@ def test_transformers_computes_the_same_features_by_an_exported_front_end(detect
 def test_a_classification_folder_that_is_loaded_and_exported_gives_the_same_answers(
     kind, labels, is_weighted, polarity, bona_fide_first, tmp_path
 ):
-    """For the library with the names and the order of the classes, and for this package with the same scores."""
+    """For transformers with the names and the order of the classes, and for this package with the same scores."""
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
     model = folder_of(kind, tmp_path / "source", labels, use_weighted_layer_sum=is_weighted)
@@ -100,7 +100,7 @@ def test_a_classification_folder_that_is_loaded_and_exported_gives_the_same_answ
     assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
 
 
-def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_of_detectors(tmp_path):
+def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_spoof_and_bonafide(tmp_path):
     folder_of("Wav2Vec2", tmp_path / "source")
     load_detector(tmp_path / "source").save(tmp_path / "saved")
     facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
@@ -109,8 +109,7 @@ def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_
 
 
 @pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, [0, 1], {"a": [], "b": 0}])
-def test_impossible_class_numbers_of_a_record_are_ignored(tmp_path, numbers):
-    """When a detector whose record says so is exported."""
+def test_impossible_class_numbers_in_a_saved_detector_are_ignored_in_its_export(tmp_path, numbers):
     folder_of("Wav2Vec2", tmp_path / "source")
     load_detector(tmp_path / "source").save(tmp_path / "saved", class_numbers=numbers)
     facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
@@ -151,7 +150,9 @@ def test_the_pipeline_of_transformers_gives_the_probabilities_of_an_exported_det
         ("aggregation", {"name": "weighted_sum"}),  # of a network with a final norm, which the library leaves out
     ],
 )
-def test_an_exported_folder_names_no_head_that_transformers_computes_otherwise(small_model, tmp_path, head, options):
+def test_the_config_of_an_exported_folder_names_a_classifier_only_if_transformers_computes_the_same(
+    small_model, tmp_path, head, options
+):
     small_model |= {"aggregation": {"name": "last"}, "backend": {"name": "mean_linear", "projection_dim": 8}}
     for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
         small_model[head] |= changes
@@ -170,7 +171,7 @@ def test_an_exported_front_end_keeps_its_setting_of_normalisation(small_model, t
     assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)
 
 
-def test_a_detector_of_spectra_is_not_written_for_transformers(spectral_detector, tmp_path):
+def test_a_detector_whose_front_end_is_a_spectrum_is_not_exported_for_transformers(spectral_detector, tmp_path):
     with input_error("'lps' is not written as a folder of the transformers library"):
         export(spectral_detector, "hf", tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -127,7 +127,7 @@ def test_a_frontend_that_reads_only_the_first_samples_is_exported_with_equal_log
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
 
-def test_a_spectrum_of_a_window_shorter_than_n_fft_is_not_translated_to_onnx():
+def test_an_stft_whose_window_is_shorter_than_n_fft_is_not_translated_to_onnx():
     stft = translations()[torch.ops.aten.stft.default]
     with pytest.raises(NotImplementedError, match="it must be B×N, win_length equal to n_fft"):
         stft(SimpleNamespace(shape=(2, 800)), 512, 160, 256, None, False)
@@ -160,21 +160,21 @@ def test_scores_and_logits_of_an_onnx_file_equal_those_of_torch_for_any_batch_an
     assert_same(detector, exported)
 
 
-def test_too_few_samples_for_an_exported_detector_are_refused(exported):
+def test_too_few_samples_for_an_onnx_file_are_refused(exported):
     with input_error(f"at least {exported.min_samples} samples, got {exported.min_samples - 1}"):
         exported.scores(torch.zeros(1, exported.min_samples - 1))
 
 
-def test_an_exported_file_names_the_configuration_and_the_fingerprint_of_its_detector(detector, exported):
+def test_an_onnx_file_names_the_configuration_and_the_fingerprint_of_its_detector(detector, exported):
     assert exported.description["fingerprint"] == detector.fingerprint()
     assert Detector.from_config(exported.config).config == detector.config
 
 
-def test_an_exported_file_names_the_training_corpora_without_their_folders(exported):
+def test_an_onnx_file_names_the_training_corpora_without_their_folders(exported):
     assert exported.provenance.to_dict() == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
 
 
-def test_an_exported_file_describes_the_audio_that_it_takes(detector, exported):
+def test_an_onnx_file_describes_the_audio_that_it_takes(detector, exported):
     few = f"fewer than {detector.min_samples} are repeated from the beginning up to {detector.min_samples}"
     audio = {
         "sample_rate": 16000,
@@ -187,26 +187,26 @@ def test_an_exported_file_describes_the_audio_that_it_takes(detector, exported):
     assert exported.description.items() >= audio.items()
 
 
-def test_an_exported_graph_has_only_standard_operators(file):
+def test_an_onnx_graph_has_only_standard_operators(file):
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     assert {n.domain for n in model.graph.node} <= {""}
     assert not model.functions
 
 
-def test_an_exported_graph_declares_batches_of_any_length_as_input_and_scores_and_logits_as_output(file):
+def test_an_onnx_graph_has_an_input_of_any_batch_size_and_length_and_the_outputs_scores_and_logits(file):
     model = onnx.load(file)
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     assert sizes == {"waveform": ["batch", "samples"]}
     assert [v.name for v in model.graph.output] == ["scores", "logits"]
 
 
-def test_an_exported_file_does_not_name_the_folder_of_this_package(file):
+def test_an_onnx_file_does_not_name_the_folder_of_this_package(file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
 @pytest.mark.slow
-def test_a_detector_whose_back_end_has_one_length_takes_only_its_number_of_samples(tmp_path):
+def test_an_onnx_file_whose_back_end_has_a_fixed_length_takes_only_that_number_of_samples(tmp_path):
     sls = create("wav2vec2_small", "sls")
     exported = OnnxDetector(export_onnx(sls, tmp_path / "sls.onnx"))
     assert exported.min_samples == exported.max_samples == sls.min_samples
@@ -238,7 +238,7 @@ def test_a_large_detector_with_its_weights_beside_the_file_scores_as_torch(lfcc,
 
 
 @pytest.mark.slow
-def test_an_exported_spectrum_whose_n_fft_is_no_power_of_two_keeps_the_floor_of_silence(lfcc, large_file):
+def test_an_onnx_spectrum_whose_n_fft_is_no_power_of_two_gives_the_logits_of_torch_also_in_silence(lfcc, large_file):
     assert_silence_is_the_same(lfcc, OnnxDetector(large_file))
 
 
@@ -250,7 +250,7 @@ def test_the_fingerprint_of_an_onnx_file_changes_with_the_weights_beside_it(larg
     assert OnnxDetector(copy).fingerprint() != OnnxDetector(large_file).fingerprint()
 
 
-def test_predict_with_an_onnx_file_gives_the_row_of_the_checkpoint(detector, file, workdir, output):
+def test_predict_with_an_onnx_file_prints_the_row_that_it_prints_with_the_checkpoint(detector, file, workdir, output):
     detector.save("detector.pth")
     soundfile.write("a.wav", 0.4 * voice(3, 3), 16000)
     words = "predict a.wav --json --track --window 0.5 --threshold 0 --model"
@@ -302,7 +302,7 @@ def test_an_onnx_file_with_other_scores_than_its_detector_does_not_replace_the_o
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
 
 
-def test_records_of_runs_on_the_cpu_and_on_cuda_differ_only_in_the_device(file, corpus):
+def test_records_of_runs_with_an_onnx_file_on_the_cpu_and_on_cuda_differ_only_in_the_device(file, corpus):
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     exported = OnnxDetector(file)
     on_cpu = run_identity(exported, trials, 8000, False, False)
@@ -334,7 +334,7 @@ def test_logits_of_an_int8_file_differ_by_less_than_0_02_from_those_of_float32(d
 
 
 @pytest.mark.slow
-def test_int8_scores_do_not_depend_on_the_batch(int8_file):
+def test_int8_scores_of_a_recording_do_not_depend_on_the_others_in_its_batch(int8_file):
     waveforms = noise(4, 16_000)
     exported = OnnxDetector(int8_file)
     alone = torch.cat([exported.scores(waveform) for waveform in waveforms.split(1)])
@@ -349,7 +349,7 @@ def test_only_an_int8_file_describes_itself_as_quantised(exported, int8_file):
 
 
 @pytest.mark.slow
-def test_only_products_of_the_transformer_are_computed_in_int8(int8_file):
+def test_an_int8_file_computes_the_matrix_products_of_the_transformer_and_no_convolutions_in_int8(int8_file):
     model = onnx.load(int8_file)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("MatMulInteger") == 6 * TRANSFORMER["encoder_layers"]  # four of attention, two of the rest
@@ -381,8 +381,8 @@ def test_an_int8_file_is_computed_on_the_cpu_only(int8_file):
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
-def test_every_backend_is_exported_with_equal_scores(name, tmp_path):
-    """One of those that are made of the same parts stands for the others."""
+def test_every_backend_is_exported_to_onnx_with_equal_scores(name, tmp_path):
+    """Of back-ends that are made of the same parts, one is exported."""
     detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
@@ -394,7 +394,7 @@ OTHER_FRONTENDS = {SIZES[name].frontend if name in SIZES else name for name in r
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", [*sorted(OTHER_FRONTENDS), *sorted({*registry.aggregations.names()} - EXPORTED)])
-def test_every_front_end_and_aggregation_is_exported_with_equal_scores(name, tmp_path):
+def test_every_front_end_and_aggregation_is_exported_to_onnx_with_equal_scores(name, tmp_path):
     """Here those that are not exported with the back-ends or by the fast tests."""
     frontend, aggregation = (name, "last") if name in OTHER_FRONTENDS else ("wav2vec2_small", name)
     detector = create(frontend, "asp_mlp", aggregation)

@@ -45,7 +45,7 @@ def test_a_space_tells_the_hub_its_app_its_licence_and_the_package_that_it_needs
     assert (space / "requirements.txt").read_text().endswith(f"\n{requirement('serve')}\n")
 
 
-def test_a_space_that_is_written_again_keeps_no_calibration_of_before(model, tmp_path, output):
+def test_a_space_that_is_written_again_without_a_calibration_has_no_earlier_one(model, tmp_path, output):
     words = f"export {model} --to space --out {tmp_path}/space"
     output(f"{words} --calibration {tmp_path}/calibration.json")
     output(f"{words} --overwrite")

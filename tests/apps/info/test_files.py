@@ -59,7 +59,7 @@ def test_info_tells_of_which_epochs_an_average_is(run, tmp_path, info, output):
     assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
 
 
-def test_info_describes_a_detector_folder_whose_configuration_names_only_the_back_end(
+def test_info_describes_a_detector_folder_whose_configuration_gives_the_back_end_by_its_name_alone(
     spectral_detector, tmp_path, info
 ):
     export(spectral_detector, "safetensors", tmp_path / "folder")

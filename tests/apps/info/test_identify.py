@@ -18,7 +18,7 @@ def test_wav2vec2_files_of_pre_training_in_each_packing_are_identified_with_thei
         assert not identity.misfit
 
 
-def test_the_numbers_in_an_identified_file_are_counted_by_their_type(pretrained):
+def test_the_parameters_in_an_identified_file_are_counted_by_their_dtype(pretrained):
     assert identify(pretrained / "tiny_w2v2_plain.pt").dtypes == {"float32": 97_152}
 
 
@@ -42,7 +42,7 @@ def test_a_detector_is_identified_with_its_configuration_in_a_checkpoint_and_exp
         assert not identity.misfit
 
 
-def test_missing_tensors_of_the_model_of_a_checkpoint_and_left_over_ones_are_listed(detector, tmp_path, info):
+def test_info_lists_the_tensors_that_a_checkpoint_lacks_or_has_beyond_those_of_its_model(detector, tmp_path, info):
     state_dict = {**detector.state_dict(), "Nested_Res2Net_TDNN.extra": torch.zeros(1)}
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]
@@ -51,7 +51,7 @@ def test_missing_tensors_of_the_model_of_a_checkpoint_and_left_over_ones_are_lis
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
 
 
-def test_identifying_and_loading_refuse_a_file_with_an_unreadable_record_of_the_model_by_its_name(tmp_path):
+def test_identify_and_load_refuse_a_checkpoint_with_an_unreadable_model_configuration_and_name_the_file(tmp_path):
     wrong = {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}
     for model in (5, {"frontend": 5}, wrong):
         save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
@@ -60,6 +60,6 @@ def test_identifying_and_loading_refuse_a_file_with_an_unreadable_record_of_the_
                 read(tmp_path / "odd.pth")
 
 
-def test_weights_without_a_known_architecture_are_of_an_unknown_model(tmp_path):
+def test_weights_without_a_known_architecture_are_identified_as_of_an_unknown_model(tmp_path):
     torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"

@@ -34,7 +34,7 @@ def test_nes2net_models_lists_models_with_their_figures_and_licences(output, hom
         assert text in out
 
 
-def test_nes2net_models_lists_newer_models_before_older_ones(output, home):
+def test_nes2net_models_lists_the_newer_spectra_aasist_before_the_older_aasist_l(output, home):
     out = output("models").out
     assert out.index("spectra_aasist") < out.index("AASIST-L")
 
@@ -51,7 +51,7 @@ def test_nes2net_models_as_json_has_the_training_corpora_of_a_detector(output, h
     assert detectors["AASIST"]["trained_on"] == ["asvspoof2019_la:train"]
 
 
-def test_an_unknown_model_is_answered_with_the_nearest(refused, home):
+def test_an_unknown_name_of_a_model_is_answered_with_the_nearest_known_name(refused, home):
     refused("models aasist", "there is no model 'aasist'; did you mean 'AASIST'?")
     refused("predict a.wav --model aasist", "checkpoint aasist not found; did you mean 'AASIST'?")
 
@@ -87,7 +87,7 @@ def test_a_published_detector_is_fetched_once_by_its_name_for_the_command_and_fo
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
 
 
-def test_a_file_is_read_before_a_published_model_of_the_same_name(spectral_detector, home):
+def test_of_a_file_and_a_published_model_of_the_same_name_the_file_is_loaded(spectral_detector, home):
     spectral_detector.save("AASIST-L")
     assert load_detector("AASIST-L").config == spectral_detector.config
 

@@ -60,26 +60,26 @@ def test_info_alone_and_info_of_a_kind_have_a_line_for_every_name(info):
         assert info(kind).splitlines()[3:] == section  # the kind alone
 
 
-def test_the_stored_map_of_all_names_is_that_of_the_parts():
+def test_the_stored_map_of_all_names_equals_one_made_anew_from_the_parts():
     """The map is what `nes2net info` prints without a name."""
     live = names.overview()
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
     assert stored_overview().text() == live.text()
 
 
-def test_the_stored_map_of_all_names_is_not_used_with_parts_of_other_packages(monkeypatch):
+def test_if_another_package_registers_a_part_the_stored_map_of_all_names_is_not_used(monkeypatch):
     monkeypatch.setitem(backends._table, "theirs", "their:Part")
     assert stored_overview() is None
 
 
 @pytest.mark.parametrize("name", [*some(PUBLISHED_MODELS), *slow(*PUBLISHED_MODELS)])
-def test_the_stored_tables_of_a_published_model_are_those_of_its_parts(name):
+def test_the_stored_tables_of_a_published_model_equal_those_made_anew_from_its_parts(name):
     stored = json.loads(STORED_CARDS.read_text(encoding="utf-8"))
     assert stored[name] == json.loads(json.dumps(names.card_tables(name))), "run python scripts/site/overview.py"
 
 
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
-def test_every_name_has_a_sheet_with_a_next_command(name):
+def test_every_name_has_a_sheet_that_suggests_a_command(name):
     sheets = names.sheets(name)  # of parts and models it counts parameters and operations
     assert sheets
     for sheet in sheets:
@@ -108,7 +108,7 @@ def test_info_calls_numbers_of_trials_official_unless_they_come_from_benchmarks(
 
 
 @pytest.mark.parametrize("registry", [frontends, backends], ids=["front-ends", "back-ends"])
-def test_every_option_of_a_front_end_or_back_end_has_a_meaning(registry):
+def test_info_gives_a_meaning_for_every_option_of_a_front_end_or_back_end(registry):
     for name in registry.names():
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 
@@ -136,7 +136,7 @@ def test_info_gives_the_default_and_the_source_of_a_key_of_recipes(info):
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
-def test_every_source_in_a_recipe_is_of_a_key(name):
+def test_every_source_that_a_packaged_recipe_notes_is_that_of_one_of_its_keys(name):
     sources = recipe_notes(name).sources
     keys = ("base", "model", *names._values_by_key(load_recipe(name)))
     options = tuple(f"{key}." for key in keys)

@@ -78,7 +78,9 @@ def test_without_json_listen_prints_scores_and_alarms_in_words(output, listen_fo
     assert any(line.split()[2] == "alarm" for line in lines)
 
 
-def test_no_window_of_a_recording_is_scored_before_it_would_have_sounded(command, listen_folder, tmp_path, call):
+def test_listen_scores_no_window_of_a_recording_before_the_time_at_which_it_would_have_sounded(
+    command, listen_folder, tmp_path, call
+):
     soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
     words = ["listen", tmp_path / "short.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)

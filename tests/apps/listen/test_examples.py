@@ -114,7 +114,7 @@ def test_each_track_of_a_call_through_the_twilio_bridge_has_the_scores_of_its_sa
     assert windows(twilio_lines(), track) == expected(small, tracks[track][1], 8000)
 
 
-def test_no_window_of_the_twilio_bridge_spans_a_gap_between_the_times_of_a_track(twilio_lines, tracks, small):
+def test_no_window_of_the_twilio_bridge_spans_a_gap_in_the_timestamps_of_a_track(twilio_lines, tracks, small):
     lines = twilio_lines(late=500)
     inbound = tracks["inbound"][1]
     later = [(start + 1.5, end + 1.5, score) for start, end, score in expected(small, inbound[8000:], 8000)]

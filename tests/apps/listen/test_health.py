@@ -31,12 +31,12 @@ def accepting():
             yield server, address_of(listener, "127.0.0.1", "ws")
 
 
-def test_a_loaded_service_is_ready(serve):
+def test_the_health_check_of_a_service_with_a_loaded_detector_says_ready(serve):
     answer = get(serve(), "/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready", "model": "small.pth"})
 
 
-def test_a_service_that_loads_its_detector_is_not_ready(accepting):
+def test_the_health_check_of_a_service_that_loads_its_detector_says_loading(accepting):
     answer = get(accepting[1], "/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 
@@ -46,7 +46,7 @@ def test_no_client_is_served_before_the_detector_is_loaded(accepting):
         connect(accepting[1])
 
 
-def test_a_service_that_stops_is_not_ready(accepting, judge):
+def test_the_health_check_of_a_service_that_stops_says_stopping(accepting, judge):
     server, url = accepting
     server.begin(judge())
     server.stop()

@@ -31,7 +31,9 @@ def test_lines_do_not_depend_on_how_the_samples_are_cut_into_blocks(small, call,
     assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
 
 
-def test_a_recording_waits_while_windows_are_scored_and_none_is_skipped(judge, small, call, monkeypatch):
+def test_while_windows_are_scored_the_reading_of_a_recording_pauses_and_no_window_is_skipped(
+    judge, small, call, monkeypatch
+):
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *arguments: (time.sleep(0.02), scores(waveform))[1])
     session = session_of(judge(), is_live=False)
@@ -66,8 +68,8 @@ def overtaken(judge, small, call, monkeypatch):
     return list(Listening(session, blocks()).lines()), waiting
 
 
-def test_with_keep_latest_no_window_waits_longer_than_max_behind(overtaken):
-    """Half a second is two windows."""
+def test_with_keep_latest_no_more_windows_wait_than_end_within_max_behind(overtaken):
+    """Here it is half a second, in which two windows end."""
     _, waiting = overtaken
     assert max(waiting) <= 2
 
@@ -97,7 +99,7 @@ def test_with_keep_latest_a_window_that_is_scored_has_the_score_of_its_own_sampl
 
 
 def test_the_evidence_of_a_call_equals_that_added_up_from_its_scores(judge, calls_it_spoof, call):
-    """A window adds as much as there is speech in it, or nothing below a quarter."""
+    """Each window counts by its share of speech, or not at all below a quarter."""
     lines = heard(judge(calls_it_spoof), [Block(call[:1])])
     evidence = Evidence(Decider(calls_it_spoof), WINDOW)
     assert windows(lines)
@@ -149,7 +151,7 @@ def test_a_window_with_speech_in_less_than_a_quarter_has_a_reason_in_place_of_a_
 
 
 def test_a_window_with_speech_in_a_quarter_of_it_has_a_probability_and_no_reason(heard_by_rule, calls_it_spoof):
-    """The ratio is of its score, and the probability of the mean of the call."""
+    """The likelihood ratio is of the window's score, the probability of the mean of the call so far."""
     decider = Decider(calls_it_spoof)
     spoken = [line for line in lines_of(heard_by_rule("weigh"), "score") if line["speech"] >= 0.25]
     assert len(spoken) > 3
@@ -178,7 +180,7 @@ def test_by_the_rule_skip_the_last_line_of_a_call_counts_windows_without_speech_
     assert lines[-1]["skipped"] == len(silent)
 
 
-def test_by_the_rule_none_windows_without_speech_are_scored_as_others(heard_by_rule):
+def test_by_the_rule_none_speech_is_not_measured_and_windows_without_it_are_scored_as_others(heard_by_rule):
     lines = heard_by_rule("none")
     assert windows(lines) == windows(heard_by_rule("weigh"))
     assert not any("speech" in line or "reason" in line for line in lines)
@@ -197,7 +199,7 @@ def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are
 
 
 def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatch):
-    """Those before the tenth have lines with an error, and do not end it."""
+    """Failed windows before the tenth in a row have lines with an error and do not end the call."""
     scores = small.scores
     calls = []
 

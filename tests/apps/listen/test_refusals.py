@@ -39,7 +39,7 @@ def test_listen_refuses_a_detector_of_source_tracing(error_of, source, tmp_path)
     assert error.startswith(f"nes2net: error: {REFUSED}")
 
 
-def test_a_detector_without_a_score_has_no_stream():
+def test_a_detector_of_source_tracing_opens_no_stream_because_it_has_no_score():
     detector = Detector.from_config(TRACING)
     with input_error("so it has no score"):
         detector.stream(16000)

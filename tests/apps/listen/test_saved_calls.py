@@ -95,7 +95,7 @@ def test_a_call_resumed_after_a_sigkill_of_the_server_has_the_evidence_of_an_uni
     assert resumed_lines[-1]["lowest"] == pytest.approx(uninterrupted_lines[-1]["lowest"])
 
 
-def test_a_latched_alarm_lasts_over_a_restart(restart, call):
+def test_a_latched_alarm_of_a_call_lasts_over_a_restart_of_the_server(restart, call):
     first_lines = interrupted(restart(latch=True), call)
     assert "alarm" in [line["event"] for line in first_lines]
     resumed_lines = resume(restart(latch=True), first_lines, call[0, :FIRST].tobytes())
@@ -133,7 +133,7 @@ def test_a_call_whose_saved_state_is_too_old_is_not_resumed_and_the_state_is_rem
     assert state_files(tmp_path) == []
 
 
-def test_a_server_that_starts_removes_the_oldest_of_more_saved_states_than_are_kept(
+def test_a_server_that_starts_removes_the_oldest_saved_states_above_their_largest_number(
     restart, call, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(saved_calls, "_MAX_FILES", 1)
@@ -167,14 +167,14 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_call_with_a_damaged_state_is_not_resumed(restart, call, tmp_path, kind):
+def test_a_call_with_a_damaged_saved_state_is_not_resumed(restart, call, tmp_path, kind):
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)
     path.write_bytes(DAMAGED[kind](path.read_bytes()))
     assert not resume(restart(), first_lines)[0]["resumed"]
 
 
-def test_a_pickle_in_place_of_a_state_is_not_run(restart, call, tmp_path, monkeypatch):
+def test_a_pickle_in_place_of_a_saved_state_of_a_call_is_not_executed(restart, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first_lines = interrupted(restart(), call)
     (path,) = state_files(tmp_path)

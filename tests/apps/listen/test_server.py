@@ -70,7 +70,7 @@ def test_a_call_of_two_channels_in_mu_law_has_the_scores_of_its_decoded_samples(
         assert windows(lines, name) == expected(small, channel, 8000)
 
 
-def test_no_window_spans_a_gap_that_the_client_tells(serve, small, call):
+def test_no_window_spans_a_gap_that_the_client_reports(serve, small, call):
     with connect(serve()) as client:
         send_first(client, call)
         client.send(b"\1\2")  # a part of a sample
@@ -125,7 +125,7 @@ def test_a_lost_call_is_resumed_after_a_gap(serve, small, call):
     assert windows(lines + resumed) == windows_around(small, call, gap)
 
 
-def test_a_call_that_has_ended_begins_again_with_another_session(serve):
+def test_a_call_that_has_ended_is_not_resumed_and_begins_a_new_session(serve):
     url = serve()
     lines = call_of(url, b"")
     again = resume(url, lines)
@@ -144,7 +144,7 @@ def test_a_lost_call_that_comes_back_with_another_sample_rate_is_refused(serve):
         assert "had another rate" in rest_or_closed(client)[0]["message"]
 
 
-def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
+def test_a_client_that_has_lost_its_call_can_resume_it_before_the_server_notices_the_loss(serve, small, call):
     url = serve()
     with connect(url) as lost:
         lines = lines_of_first(lost, call)
@@ -154,7 +154,7 @@ def test_a_lost_call_is_resumed_before_its_loss_is_noticed(serve, small, call):
     assert windows(lines + resumed)[:4] == expected(small, call[0, :FIRST])[:4]
 
 
-def test_a_call_lost_for_longer_than_it_is_remembered_begins_again(serve, monkeypatch):
+def test_a_lost_call_is_not_resumed_after_the_time_for_which_the_server_remembers_it(serve, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.0)
     url = serve()
     with connect(url) as client:
@@ -190,8 +190,8 @@ def test_a_message_that_cannot_be_used_ends_the_call_with_a_reason(serve, kind):
         assert client.close_code == 1008
 
 
-def test_an_error_of_the_program_ends_only_one_call(serve, small, call, monkeypatch):
-    """The next one is scored."""
+def test_an_exception_in_the_scoring_of_a_call_does_not_end_the_server(serve, small, call, monkeypatch):
+    """The next call is scored."""
     url = serve()
     with connect(url) as client:
         started(client)
@@ -208,7 +208,7 @@ def test_the_server_of_listen_does_not_offer_compression(serve):
         assert client.response.headers.get("Sec-WebSocket-Extensions") is None
 
 
-def test_a_huge_frame_is_refused_by_its_stated_length(serve):
+def test_a_huge_websocket_frame_is_refused_by_its_stated_length(serve):
     with connect(serve(), compression=None) as client:
         client.socket.sendall(b"\x82\xff" + (1 << 62).to_bytes(8) + bytes(4))
         rest_or_closed(client)
@@ -239,7 +239,7 @@ def address_of(url):
     return host, int(port)
 
 
-def test_connections_that_say_nothing_keep_no_client_out(serve, small, call):
+def test_two_hundred_silent_connections_do_not_keep_a_client_out(serve, small, call):
     url = serve()
     with ExitStack() as strangers:
         for _ in range(200):
@@ -247,7 +247,7 @@ def test_connections_that_say_nothing_keep_no_client_out(serve, small, call):
         assert_served(url, small, call)
 
 
-def test_connections_that_say_nothing_do_not_cut_off_a_call_under_way(serve, small, call):
+def test_silent_connections_do_not_cut_off_a_call_under_way(serve, small, call):
     url = serve()
     with connect(url) as client, ExitStack() as strangers:
         lines = lines_of_first(client, call)
@@ -258,7 +258,7 @@ def test_connections_that_say_nothing_do_not_cut_off_a_call_under_way(serve, sma
 
 
 def test_a_connection_of_a_call_is_listed_as_served_until_it_is_closed(serve, call, monkeypatch):
-    """The listener may cut off connections that are not."""
+    """The listener may cut off a connection that is not listed."""
     close = ServerConnection.close
     were_served = []
 

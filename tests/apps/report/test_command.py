@@ -66,7 +66,7 @@ def test_a_report_states_its_answer_and_all_that_it_rests_on(report, report_fold
     assert load_detector(report_folder / "small.pth").fingerprint() in text
 
 
-def test_a_report_on_a_fake_takes_it_for_one(report):
+def test_if_the_calibration_calls_a_recording_spoof_its_report_takes_it_for_a_fake(report):
     assert "takes the recording for a fake: for speech" in text_of(report("--calibration {made}/spoof.json"))
 
 
@@ -86,7 +86,7 @@ def test_nothing_in_a_report_is_run_or_fetched(report):
     assert all(source.startswith(("#", "data:")) for pair in sources for source in pair if source)
 
 
-def test_reports_on_the_same_recording_differ_only_in_their_time(report):
+def test_reports_on_the_same_recording_differ_only_in_the_time_at_which_they_were_written(report):
     pages = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", report()) for _ in range(2)]
     assert pages[0] == pages[1]
     assert " UTC" not in pages[0]
@@ -128,13 +128,13 @@ def test_a_report_on_an_unfit_recording_has_a_reason_in_place_of_an_answer(repor
         assert "Probability" not in text
 
 
-def test_a_report_asks_for_a_channel_if_they_differ_and_none_is_chosen(report, tmp_path):
+def test_a_report_on_channels_that_differ_says_to_score_each_by_itself_if_none_is_chosen(report, tmp_path):
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))
 
 
-def test_a_report_on_a_channel_names_it_and_does_not_ask_for_one(report, tmp_path):
+def test_a_report_on_a_chosen_channel_names_it_and_does_not_say_to_score_each_channel_by_itself(report, tmp_path):
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
     text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))

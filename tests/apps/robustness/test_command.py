@@ -26,7 +26,7 @@ def test_robustness_prints_a_row_for_the_clean_trials_and_for_each_condition(com
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
 
 
-def test_robustness_with_a_calibration_prints_its_operating_point(
+def test_robustness_prints_the_given_operating_point_as_one_of_the_calibration(
     computing, calibration, spectral_detector, tmp_path, output
 ):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)

@@ -90,7 +90,7 @@ def test_each_condition_is_compared_with_the_clean_scores_as_two_systems_are(cas
         assert (row["difference"].value, row["difference"].interval, row["p_value"].value) == compared[2:]
 
 
-def test_the_share_of_changed_decisions_is_that_at_the_threshold(case):
+def test_the_share_of_changed_decisions_is_that_of_trials_that_a_condition_moves_across_the_threshold(case):
     trials, paths, scores = case
     result = evaluated(trials, paths)
     is_accepted = scores[CLEAN] >= result.header["threshold"]
@@ -171,7 +171,7 @@ def changed_by(case, changes):
     return result, row_of(result, "mp3:8")
 
 
-def test_a_condition_that_raises_the_eer_by_chance_is_not_called_damaging(case):
+def test_a_condition_that_raises_the_eer_no_more_than_chance_would_is_not_called_damaging(case):
     result, row = changed_by(case, 0.3 * np.random.default_rng(0).normal(size=150))
     assert row["difference"].value > 0
     assert row["p_value"].value >= 0.05
@@ -186,7 +186,7 @@ def test_a_condition_that_lowers_the_eer_is_not_called_damaging(case):
     assert "Most damaging" not in result.text()
 
 
-def test_the_page_of_a_result_runs_and_loads_nothing(case):
+def test_the_html_page_of_a_robustness_result_runs_no_script_and_loads_nothing_from_elsewhere(case):
     trials, paths, _ = case
     page = html_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
     assert "&lt;b&gt;no&lt;/b&gt;" in page

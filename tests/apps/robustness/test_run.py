@@ -146,7 +146,7 @@ def test_trials_of_asvspoof2021_that_are_drawn_with_its_keys_have_labels(drawn):
     assert None not in [trial.label for trial in drawn.trials]
 
 
-def test_a_plan_of_drawn_trials_knows_of_how_many_they_were_drawn(drawn):
+def test_a_plan_of_drawn_trials_has_the_number_of_trials_from_which_they_were_drawn(drawn):
     assert drawn.num_available == 12
 
 
@@ -156,7 +156,9 @@ def test_the_speech_of_babble_is_of_all_bona_fide_trials_not_only_of_the_drawn(d
     assert len(drawn.sources.speech) == 6
 
 
-def test_whole_utterances_are_scored_in_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):
+def test_with_whole_utterances_a_cut_utterance_is_scored_in_its_length_after_the_cut(
+    run, spectral_detector, corpus, tmp_path
+):
     """A cut to half a second leaves 8,000 samples."""
     run(planned(corpus, ["cut:0.5"]), tmp_path, num_samples=None)
     scores = read_scores(tmp_path / "scores" / "cut_0.5.txt")[1]

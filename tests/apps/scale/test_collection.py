@@ -88,7 +88,7 @@ def test_a_shard_of_which_the_store_does_not_tell_whether_it_changed_counts_as_u
     assert kept(tmp_path, [Shard("/a.tar", UNKNOWN, "a.tar"), *SHARDS[1:]])[0] == []
 
 
-def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
+def test_a_shard_is_complete_once_all_of_its_pieces_have_come_in_any_order():
     """A piece holds the results of some recordings of a shard, and the last one is marked as such."""
     first = Piece("s", 0, False, ROWS)
     last = Piece("s", 1, True, ROWS)
@@ -107,7 +107,7 @@ def test_results_with_other_settings_are_refused_or_with_overwrite_replaced(tmp_
     assert [done.run for done in finished_shards(tmp_path).values()] == [another]
 
 
-def test_results_of_shards_that_are_gone_are_refused_or_with_overwrite_removed(tmp_path):
+def test_results_of_shards_that_the_source_no_longer_has_are_refused_or_with_overwrite_removed(tmp_path):
     kept(tmp_path)
     with input_error(r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         kept(tmp_path, SHARDS[::2])

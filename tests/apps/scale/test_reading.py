@@ -19,7 +19,7 @@ def rows_of(pieces):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shard_has_the_same_recordings_from_a_disk_and_a_store(tmp_path, kind):
+def test_a_shard_has_the_same_recordings_from_a_disk_and_from_a_remote_store(tmp_path, kind):
     path = write_shard(tmp_path / f"x{kind}", RECORDINGS)
     (shard,) = shards_of(path)
     rows = rows_of(pieces_of(shard, 4, 2))
@@ -46,7 +46,7 @@ def test_a_shard_is_read_in_numbered_pieces_of_which_the_last_is_marked(pieces):
     assert [(piece.number, piece.last, len(piece.rows)) for piece in pieces] == [(0, 0, 4), (1, 0, 4), (2, 1, 2)]
 
 
-def test_recordings_of_a_shard_have_the_ids_of_the_corpus_of_shards(rows, tmp_path):
+def test_recordings_of_a_shard_have_the_ids_that_they_have_in_the_corpus_named_shards(rows, tmp_path):
     assert [row["id"] for row in rows] == [trial.id for trial in shards.CORPUS.trials(tmp_path)]
 
 
@@ -81,7 +81,7 @@ def test_a_shard_that_is_cut_off_ends_with_a_fault_that_names_it(tmp_path, kind,
         assert f"x{kind}" in last.fault
 
 
-def test_shards_are_read_from_addresses_with_a_query_or_the_scheme_file(tmp_path):
+def test_shards_are_read_from_an_address_with_a_query_and_from_one_that_begins_with_file(tmp_path):
     path = write_shard(tmp_path / "x.tar", RECORDINGS)
     fsspec.filesystem("memory").pipe("/x.tar?signature=1", path.read_bytes())
     for address in (path.as_uri(), "memory://x.tar?signature=1"):
@@ -89,7 +89,7 @@ def test_shards_are_read_from_addresses_with_a_query_or_the_scheme_file(tmp_path
         assert [row["content"] for row in rows_of(pieces_of(shard, 4, 2))] == list(RECORDINGS.values())
 
 
-def test_an_archive_that_is_cut_off_between_two_members_has_a_fault(tmp_path):
+def test_a_tar_shard_that_is_cut_off_between_two_members_has_a_fault(tmp_path):
     path = write_shard(tmp_path / "x.tar", {"a": bytes(512), "b": bytes(512)})
     path.write_bytes(path.read_bytes()[: 2 * 1024])  # between two members
     *_, last = pieces_of(shards_of(path)[0], 4, 2)

@@ -40,7 +40,7 @@ def test_results_of_a_shard_have_the_labels_of_its_rows_beside_the_usual_columns
     assert table["label"].to_pylist() == ["x", "y", None]
 
 
-def test_a_finished_shard_has_the_numbers_and_the_seconds_of_its_recordings(tmp_path):
+def test_a_finished_shard_has_the_number_of_recordings_and_of_scores_and_the_seconds_of_audio(tmp_path):
     done = write_results(tmp_path, shard("b.tar"), RUN, [row("c", 1 / 3), row("d", None), row("e", 2.0)])
     assert finished_shards(tmp_path) == {result_path(tmp_path, shard("b.tar")): done}
     assert (done.rows, done.scored, done.seconds, done.stamp) == (3, 2, 4.5, "1")

@@ -31,7 +31,7 @@ def test_the_service_tells_the_parts_of_its_detector(client):
     assert client.get("/api/info").json()["parts"] == parts
 
 
-def test_an_upload_is_named_without_folders_and_control_characters(client):
+def test_the_answer_names_an_upload_without_folders_and_with_escaped_control_characters(client):
     answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
     assert answer.json()["file"] == "x\\u001b[2J.wav"
 
@@ -43,7 +43,7 @@ def test_a_request_without_a_recording_is_refused_with_a_reason(client):
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
 
 
-def test_the_player_of_the_page_gets_its_file_once_and_then_it_is_removed(client, desk, speech):
+def test_the_player_of_the_page_gets_its_file_once_after_which_the_file_is_removed(client, desk, speech):
     scored = desk.score(speech / "talk.wav", "talk.wav", for_page=True)
     answer = client.get(f"/heard/{scored.token}")
     assert len(answer.content) == 44 + 2 * 160_000
@@ -51,11 +51,11 @@ def test_the_player_of_the_page_gets_its_file_once_and_then_it_is_removed(client
     wait(lambda: not left(desk))
 
 
-def test_a_path_in_place_of_the_token_of_a_file_for_the_player_is_not_found(client):
+def test_a_folder_path_in_place_of_the_token_in_the_address_of_a_player_file_is_not_found(client):
     assert client.get("/heard/..%2f..%2fetc").status_code == 404
 
 
-def test_the_page_is_three_files_that_no_browser_keeps(client):
+def test_the_three_files_of_the_page_tell_browsers_not_to_cache_them(client):
     for name, kind in (("", "text/html"), ("page.css", "text/css"), ("page.js", "text/javascript")):
         answer = client.get(f"/{name}")
         assert answer.headers["content-type"].startswith(kind)
@@ -77,7 +77,7 @@ def test_a_form_field_with_text_is_refused_and_not_stored(client, desk, address)
 
 @EACH_ADDRESS
 def test_a_form_of_text_alone_is_refused_above_1_mb(client, address):
-    """Without files, whose limit is higher."""
+    """Files have a higher limit."""
     answer = client.post(address, data={"text": "x" * 5_000_000})
     assert answer.status_code == 413
     assert "too large: send at most 1.0 MB at once" in answer.json()["error"]
@@ -127,7 +127,7 @@ def test_the_body_of_a_request_may_take_longer_than_its_head_may(client, monkeyp
     connection.close()
 
 
-def test_the_page_gets_the_row_that_is_given_over_http(client, speech):
+def test_the_page_gets_the_same_row_as_a_request_to_api_score(client, speech):
     *_, answer = lines(client, "talk.wav", (speech / "talk.wav").read_bytes())
     assert answer["row"] == send(client, speech / "talk.wav").json()
 
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(client):
     assert answer["row"] == {"file": "notes.txt, channel 0", "error": error}
 
 
-def test_the_name_of_a_file_is_no_formula_in_the_downloaded_table(client):
+def test_the_answer_to_the_page_quotes_a_file_name_that_a_spreadsheet_would_read_as_a_formula(client):
     (answer,) = answers(client, "=1+1.txt", b"no samples")
     assert answer["columns"]["file"] == "'=1+1.txt"
 
@@ -194,7 +194,7 @@ def test_a_failure_of_the_server_is_logged(failed):
     assert "ZeroDivisionError" in log
 
 
-def test_another_judgement_is_asked_for_by_its_name(client, small, speech):
+def test_a_request_for_the_judgement_embeddings_gets_an_embedding_and_no_score(client, small, speech):
     embedded = send(client, speech / "talk.wav", params={"judgement": "embeddings"}).json()
     assert embedded["judgement"] == "embeddings"
     assert embedded["embedding"] == pytest.approx(small.embed(speech / "talk.wav").tolist(), abs=1e-5)
@@ -213,7 +213,9 @@ def calibrated(serving, calibration):
     return serving(decider=Decider(calibration, prior=0.2))
 
 
-def test_an_upload_has_the_ratio_and_the_basis_of_the_calibration(calibrated, speech, calibration):
+def test_the_answer_to_an_upload_has_its_likelihood_ratio_and_the_basis_of_the_calibration(
+    calibrated, speech, calibration
+):
     client, desk = calibrated
     row = send(client, speech / "talk.m4a").json()
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
@@ -227,7 +229,7 @@ def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_l
     assert "does not say which detector" in info["notes"][0]
 
 
-def test_track_0_leaves_only_the_figures_along_the_recording_out(calibrated, speech):
+def test_with_track_0_an_answer_lacks_only_the_figures_along_the_recording(calibrated, speech):
     client, _ = calibrated
     row = send(client, speech / "talk.m4a").json()
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
@@ -252,7 +254,7 @@ def test_the_server_removes_files_for_the_player_by_itself(serving, monkeypatch)
 
 
 @pytest.mark.parametrize("path", ["/api/score", "/page/score"])
-def test_further_uploads_are_refused_only_while_as_many_come_as_can_wait(serving, path):
+def test_further_uploads_are_refused_only_while_as_many_arrive_as_may_be_scored_or_wait(serving, path):
     client, _ = serving(Limits(max_size=2, waiting=1))
     connections = [begun(client, 1_000_000, bytes(1000), path) for _ in range(2)]
 

@@ -88,7 +88,7 @@ def test_of_requests_by_pages_only_those_of_this_site_are_answered(ports, target
 
 @TARGETS
 @pytest.mark.parametrize("host", ["evil.example", "[::1"])
-def test_requests_to_a_foreign_or_malformed_name_are_refused(ports, target, host):
+def test_requests_to_a_foreign_or_malformed_host_name_are_refused(ports, target, host):
     port = ports[target]
     assert exchange(port, request(target, port, Host=host)) == 421
 

@@ -70,7 +70,7 @@ def test_the_card_says_why_a_recording_is_not_decided(page, serving, speech, cal
     assert "Why: its level" in text
 
 
-def test_a_refused_upload_is_an_error_of_the_file(page, serving):
+def test_the_page_shows_the_reason_for_a_refused_upload_in_the_row_of_its_file(page, serving):
     client, _ = serving(Limits(max_size=1))
     drop(page, client, ("large.wav", wav(80)))
     page.wait_for_selector("td.error")
@@ -97,7 +97,7 @@ def test_a_place_in_the_recording_can_be_chosen_by_keyboard(page, client, speech
     assert slider.get_attribute("aria-valuetext") == "0:01.5"
 
 
-def test_synthetic_vowels_are_scored_without_a_recording(page, client):
+def test_a_button_of_the_page_scores_synthetic_vowels_without_a_recording(page, client):
     page.goto(str(client.base_url))
     page.click("#sample")
     card_of(page)

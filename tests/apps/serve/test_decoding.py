@@ -38,7 +38,7 @@ def test_an_upload_that_cannot_be_decoded_has_a_reason(speech, tmp_path):
             decode(speech / name, tmp_path / target, None, longest=60, check=check)
 
 
-def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):
+def test_a_decoding_process_whose_caller_gives_up_is_stopped(speech, tmp_path):
     def give_up():
         raise TimeoutError
 

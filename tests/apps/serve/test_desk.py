@@ -28,7 +28,7 @@ def folder(tmp_path):
 def test_a_long_recording_is_compared_with_those_of_the_calibration_by_its_windows(
     small, calibration, tmp_path, folder
 ):
-    """Its duration is unlike theirs, and that of its windows is like theirs."""
+    """The recording is longer than those of the calibration; its windows are as long."""
     speech = voice(seconds=121) * np.linspace(1, 0.1, 16000 * 121)
     path = tmp_path / "long.flac"
     soundfile.write(path, speech, 16000)
@@ -52,7 +52,7 @@ def test_fake_stretches_of_a_row_are_the_segments_of_the_detector(tmp_path, fold
     assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in expected]
 
 
-def test_an_upload_that_is_not_scored_to_its_end_is_not_kept(small, speech, folder):
+def test_the_files_of_an_upload_that_is_not_scored_to_its_end_are_removed(small, speech, folder):
     for limits, name, error, message in (
         (Limits(max_duration=5), "talk.m4a", NotDecoded, "^longer than 5 s"),  # only decoding tells its length
         (Limits(timeout=1e-3), "talk.wav", TooSlow, r"took longer than 0\.001 s"),
@@ -93,7 +93,7 @@ def test_while_a_recording_is_scored_a_second_waits_and_a_third_is_refused(small
 
 
 def test_two_workers_score_two_recordings_at_once_as_each_alone(small, speech, folder):
-    """Each waits for the other at every step."""
+    """Here each worker waits for the other at every step."""
     desk = Desk(small, folder, Limits(waiting=1, workers=2))
     scores = []
     both = threading.Barrier(2, timeout=PATIENCE)

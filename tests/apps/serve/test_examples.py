@@ -68,15 +68,17 @@ def test_two_workers_score_each_recording_of_a_folder_once(spool, small, speech)
     assert answers(spool / "done") == {f"{name}.json": {"file": name, "score": score} for name in NAMES}
 
 
-def test_a_scored_recording_lies_beside_its_answer(spool):
+def test_a_worker_puts_each_scored_recording_beside_its_answer_in_the_folder_done(spool):
     assert {path.name for path in (spool / "done").iterdir()} == {*NAMES, *(f"{name}.json" for name in NAMES)}
 
 
-def test_the_answer_of_a_worker_on_a_file_that_cannot_be_scored_is_among_the_failed_ones(spool):
+def test_the_answer_of_a_worker_on_a_file_that_cannot_be_scored_is_in_the_folder_failed(spool):
     assert [answer["file"] for answer in answers(spool / "failed").values()] == ["notes.txt"]
 
 
-def test_a_recording_that_ended_a_worker_has_failed_unless_its_answer_was_written(Worker, small, speech, tmp_path):
+def test_a_recording_whose_worker_ended_is_put_among_the_failed_unless_its_answer_was_written(
+    Worker, small, speech, tmp_path
+):
     Worker(tmp_path, small, "a")
     for name in ("bad.wav", "good.wav"):
         shutil.copy(speech / "talk.wav", tmp_path / "claimed" / "a" / name)

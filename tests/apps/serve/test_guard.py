@@ -33,7 +33,7 @@ def test_only_requests_to_addresses_of_this_machine_or_to_an_allowed_name_are_an
         assert client.get("/", headers={"host": host}).status_code == 421, host
 
 
-def test_a_request_to_another_name_is_refused_with_the_option_that_allows_it(client):
+def test_a_request_to_another_host_name_is_refused_with_the_option_that_allows_it(client):
     assert "--allow-name" in client.get("/", headers={"host": "evil.example"}).json()["error"]
 
 
@@ -71,7 +71,7 @@ def client_of(admitted):
 
 
 def test_the_application_gets_only_known_headers_of_limited_length():
-    """Of the type of the content it gets no unknown parameter."""
+    """Nor does it get an unknown parameter of the content type."""
     foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
     headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
     answer = client_of(Admitted()).post("/", headers=foreign | headers)
@@ -91,7 +91,7 @@ def test_a_form_with_an_invalid_boundary_is_refused(boundary):
     assert client.post("/", headers={"content-type": "multipart/form-data; boundary=a+b/c"}).status_code == 200
 
 
-def test_an_error_of_the_application_goes_through_the_guard():
+def test_an_exception_of_the_application_is_raised_through_the_guard():
     app = Starlette(routes=[Route("/", lambda request: 1 / 0)])
     app.add_middleware(Guard, names=[], admit=lambda *_: nullcontext(Admitted()))
     with pytest.raises(ZeroDivisionError):

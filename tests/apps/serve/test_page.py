@@ -40,7 +40,9 @@ def test_without_a_calibration_the_answer_to_the_page_has_no_decision(client):
     assert cells == {"file", "score", "duration", "judged", "remark"}
 
 
-def test_with_a_calibration_the_answer_to_the_page_has_its_range_of_bona_fide_scores(serving, speech, calibration):
+def test_with_a_calibration_the_answer_to_the_page_has_the_calibrations_range_of_bona_fide_scores(
+    serving, speech, calibration
+):
     llrs = Llrs(np.linspace(1, 3, 40), np.linspace(-3, -1, 40))
     decider = Decider(replace(calibration, llrs=llrs))
     client, _ = serving(decider=decider)

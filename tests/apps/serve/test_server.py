@@ -81,7 +81,7 @@ def test_a_signal_that_comes_while_the_server_starts_ends_it(command, model, mon
 @pytest.mark.slow
 @needs_serve
 @POSIX
-def test_a_server_on_all_addresses_answers_only_to_its_own_and_the_allowed_name(started):
+def test_a_server_on_all_addresses_answers_only_to_its_own_and_the_allowed_host_name(started):
     _, address = started("--host", "0.0.0.0", "--allow-name", "lab.example")
     url = f"http://127.0.0.1:{address.rpartition(':')[2]}/health"
     for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
@@ -123,6 +123,6 @@ def test_serve_refuses_options_that_it_cannot_use_with_a_reason(model, tmp_path,
             refused(f"serve --model {model} {words}", message, silent=True)
 
 
-def test_the_default_limits_of_serve_are_those_of_python():
+def test_the_default_limits_of_the_command_serve_are_those_of_the_python_class_limits():
     flags = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
     assert {name: flags[name] for name in vars(Limits())} == vars(Limits())
