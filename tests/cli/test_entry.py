@@ -51,15 +51,6 @@ def test_help_fits_a_page_of_80_columns_and_60_lines(parsers, monkeypatch):
         assert len(parser.format_help().splitlines()) <= 60, parser.prog
 
 
-def test_help_begins_with_an_example_that_is_not_wrapped(parsers, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    main, commands, published = parsers
-    for parser in (main, *commands.values(), *published.values()):
-        lines = parser.format_help().splitlines()
-        assert "example:" in lines[:10], parser.prog
-        assert all(f"  {line}" in lines for line in parser.example.splitlines()), parser.prog
-
-
 def test_a_command_has_at_most_twelve_options_outside_of_named_groups(parsers):
     main, commands, _ = parsers
     for parser in (main, *commands.values()):

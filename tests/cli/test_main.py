@@ -71,14 +71,6 @@ def other_package(monkeypatch):
 
 
 @pytest.mark.usefixtures("other_package")
-def test_the_help_lists_commands_of_other_packages(output):
-    """Also one that cannot be imported."""
-    help_text = output("--help").out
-    assert "of other packages:\n  gone\n" in help_text
-    assert "Greet somebody" in help_text
-
-
-@pytest.mark.usefixtures("other_package")
 def test_a_command_of_another_package_runs(output):
     assert output("hello you --times 2").out == "hello you hello you \n"
 

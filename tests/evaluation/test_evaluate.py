@@ -284,28 +284,27 @@ def test_intervals_are_drawn_over_trials_if_a_speaker_is_not_known(tmp_path):
     assert "bootstrap over 12 trials" in of_list(tmp_path, rows, scores, columns="path,label,speaker").text()
 
 
+def with_attacks(folder, num_attacks, names, **options):
+    """The text on systems that scored a bona fide trial, and one of each attack, of each of ten speakers."""
+    kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 7 + num_attacks))]
+    rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
+    key = la_key(folder, rows)
+    paths = []
+    for name in names:
+        scores = {id: hash_of(name + id) + 0.4 * (kind == "bonafide") for _, id, _, kind in rows}
+        paths.append(write_scores(folder / f"{name}.txt", scores))
+    return evaluate_systems("asvspoof2021_la", paths, key, num_resamples=50, **options).text()
+
+
 def test_a_comparison_draws_speakers_and_attacks_if_there_are_five_attacks(tmp_path):
     """Of fewer attacks, it draws only speakers."""
     for num_attacks, compared in ((4, "10 speakers"), (5, "10 speakers × 5 attacks")):
-        kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 7 + num_attacks))]
-        rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
-        key = la_key(tmp_path, rows)
-        paths = []
-        for name in "ab":
-            scores = {id: hash_of(name + id) + 0.4 * (kind == "bonafide") for _, id, _, kind in rows}
-            paths.append(write_scores(tmp_path / f"{name}.txt", scores))
-        result = evaluate_systems("asvspoof2021_la", paths, key, num_resamples=50)
-        assert f"bootstrap over {compared}," in result.text()
+        assert f"bootstrap over {compared}," in with_attacks(tmp_path, num_attacks, "ab")
 
 
 def test_attacks_of_one_system_are_drawn_only_if_they_are_asked_for(tmp_path):
-    kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 12))]
-    rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
-    scores = write_scores(tmp_path / "a.txt", {id: hash_of(id) for _, id, *_ in rows})
-    key = la_key(tmp_path, rows)
     for draw, unit in (("auto", "10 speakers"), ("attacks", "5 attacks")):
-        result = evaluate_systems("asvspoof2021_la", scores, key, num_resamples=50, draw=draw)
-        assert f"bootstrap over {unit}," in result.text()
+        assert f"bootstrap over {unit}," in with_attacks(tmp_path, 5, "a", draw=draw)
 
 
 def hash_of(text):

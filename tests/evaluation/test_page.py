@@ -97,12 +97,6 @@ def test_each_pair_of_systems_has_the_difference_of_its_eers(several):
         assert row["difference"].value == eers[first] - eers[second]
 
 
-def test_the_page_of_several_systems_has_the_difference_of_the_eers_of_a_pair(several, pages):
-    difference = several.rows("differences")[1]["difference"].value
-    text = f"{100 * difference:+.2f}".replace("-", "−")
-    assert sum(cell.startswith(text) for cell in Page(pages[1]).cells) == 1
-
-
 @pytest.fixture
 def frames_plot():
     """The SVG of 1,000 frames in 10 s with the score 1, but one of them 0, and of a threshold of 0.25."""

@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from matplotlib.image import imread
 from numpy.testing import assert_allclose
 
 from nes2net.data.audio.columns import envelope
@@ -59,8 +58,3 @@ def test_a_picture_with_a_strange_file_name_is_drawn_without_error_or_warning(qu
         warnings.simplefilter("error")
         plot_track(tmp_path / "picture.svg", path, track_of([1.0], 0.5), model=path.name)
     assert (tmp_path / "picture.svg").read_text().startswith("<?xml")
-
-
-def test_a_file_name_of_240_characters_does_not_widen_the_picture(quiet, tmp_path):
-    plot_track(tmp_path / "picture.png", quiet.rename(tmp_path / f"{'a' * 240}.wav"), track_of([1.0], 0.5))
-    assert imread(tmp_path / "picture.png").shape[:2] == (598, 1430)

@@ -1,7 +1,5 @@
 """The picture of a run's losses, error rates and learning rates."""
 
-import pytest
-
 from nes2net.training.curves import plot_curves
 
 HISTORY = [
@@ -23,22 +21,10 @@ def test_curves_of_a_run_that_cannot_be_written_or_drawn_are_only_a_warning(tmp_
         assert "curves.png was not drawn" in line
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are drawn, which are not written."""
+def test_the_curves_of_a_run_have_the_losses_the_eers_and_the_learning_rate_of_its_history(monkeypatch, tmp_path):
     figures = []
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
-    return figures
-
-
-def test_the_curves_of_a_run_have_the_losses_the_eers_and_the_learning_rate_of_its_history(figures, tmp_path):
     plot_curves(HISTORY, tmp_path / "curves.png")
     drawn = [[list(line.get_ydata()) for line in axis.lines] for axis in figures[0].axes]
     losses = [[0.7, 0.5, 0.4], [0.7], [0.6, 0.5]]
     assert drawn == [losses, [[30], [20, 10]], [[1e-6, 1e-6, 5e-7]]]
-
-
-def test_the_epochs_that_were_saved_are_marked_in_the_plot_of_the_losses(figures, tmp_path):
-    plot_curves(HISTORY, tmp_path / "curves.png", saved={1, 3})
-    *_, marks = figures[0].axes[0].lines
-    assert list(marks.get_xdata()) == [1, 3]

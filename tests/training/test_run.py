@@ -11,7 +11,6 @@ from builders.runs import history_of, refused, same, stop, weights_of
 from nes2net import Detector, InputError, create_frontend
 from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import training_in_words, uses_in_words
-from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training import run
 from nes2net.training.averaging import average_run
@@ -56,14 +55,6 @@ def test_tensorboard_has_curves_of_the_losses_the_learning_rate_and_the_eer_of_a
 
     events = EventAccumulator(str(tmp_path / "logs" / train(augmented).name)).Reload()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
-
-
-def test_the_line_of_progress_has_no_loss_before_the_first_step_and_then_has_one(recipe, monkeypatch):
-    lines = []
-    monkeypatch.setattr(ProgressDisplay, "update", lambda display: lines.append(display.line()))
-    train(recipe(train={"epochs": 1}))
-    assert "loss" not in lines[0]
-    assert "loss" in lines[1]
 
 
 def test_a_checkpoint_tells_on_which_trials_it_was_trained_and_selected(recipe, corpus):

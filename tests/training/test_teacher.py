@@ -70,11 +70,6 @@ def test_a_run_trains_no_weight_of_the_teacher(folder, teacher):
         assert same(dict(half.state_dict()), original)
 
 
-def test_a_run_prints_how_many_weights_of_the_student_it_trains(capsys, folder):
-    trained = sum(p.numel() for half in halves(detector_of(folder), "student") for p in half.parameters())
-    assert f" parameters, {trained:,} of them trained" in capsys.readouterr().out
-
-
 def test_a_student_is_trained_only_on_bona_fide_speech(capsys, folder):
     assert "training trials: 6 (6 bona fide, 0 spoof)" in capsys.readouterr().out
 

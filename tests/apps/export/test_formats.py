@@ -100,20 +100,22 @@ def test_a_classification_folder_that_is_loaded_and_exported_gives_the_same_answ
     assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
 
 
+def saved_and_exported(folder, **record):
+    """The configuration of an exported folder of a classifier that was saved as a detector."""
+    folder_of("Wav2Vec2", folder / "source")
+    load_detector(folder / "source").save(folder / "saved", **record)
+    return read_json(export(load_detector(folder / "saved"), "hf", folder / "out") / "config.json")
+
+
 def test_a_classifier_that_was_saved_as_a_detector_is_exported_with_the_classes_spoof_and_bonafide(tmp_path):
-    folder_of("Wav2Vec2", tmp_path / "source")
-    load_detector(tmp_path / "source").save(tmp_path / "saved")
-    facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
+    facts = saved_and_exported(tmp_path)
     assert facts["id2label"] == {"0": "spoof", "1": "bonafide"}
     assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
 @pytest.mark.parametrize("numbers", [{"a": 0, "b": 2}, [0, 1], {"a": [], "b": 0}])
 def test_impossible_class_numbers_in_a_saved_detector_are_ignored_in_its_export(tmp_path, numbers):
-    folder_of("Wav2Vec2", tmp_path / "source")
-    load_detector(tmp_path / "source").save(tmp_path / "saved", class_numbers=numbers)
-    facts = read_json(export(load_detector(tmp_path / "saved"), "hf", tmp_path / "out") / "config.json")
-    assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
+    assert saved_and_exported(tmp_path, class_numbers=numbers)["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)

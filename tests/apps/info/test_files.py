@@ -121,17 +121,20 @@ def test_info_does_not_print_control_characters_of_a_recipe(tmp_path, output):
     assert "\x1b" not in printed
 
 
-def test_info_describes_a_fusion_of_scores_with_its_offset_and_weights(tmp_path, info):
+@pytest.fixture
+def fusion(tmp_path, info):
     LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b")).save(tmp_path / "c.json")
-    sheet = info(tmp_path / "c.json", "--json")
-    assert sheet["title"].endswith("fusion of scores")
-    assert sheet["offset"] == 0.125
-    assert sheet["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
+    return info(tmp_path / "c.json", "--json")
 
 
-def test_info_of_a_fusion_proposes_a_command_with_several_score_files(tmp_path, info):
-    LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b")).save(tmp_path / "c.json")
-    assert info(tmp_path / "c.json", "--json")["next"][0].endswith("c.json SCORES … --out calibrated.txt")
+def test_info_describes_a_fusion_of_scores_with_its_offset_and_weights(fusion):
+    assert fusion["title"].endswith("fusion of scores")
+    assert fusion["offset"] == 0.125
+    assert fusion["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
+
+
+def test_info_of_a_fusion_proposes_a_command_with_several_score_files(fusion):
+    assert fusion["next"][0].endswith("c.json SCORES … --out calibrated.txt")
 
 
 def test_info_refuses_a_file_of_no_known_kind_in_one_line_with_its_name(tmp_path, refused):

@@ -128,16 +128,20 @@ def test_a_report_on_an_unfit_recording_has_a_reason_in_place_of_an_answer(repor
         assert "Probability" not in text
 
 
-def test_a_report_on_channels_that_differ_says_to_score_each_by_itself_if_none_is_chosen(report, tmp_path):
-    path = tmp_path / "call.wav"
-    soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
-    assert "its 2 channels differ, as those of two speakers do: score each by itself" in text_of(report(recording=path))
+@pytest.fixture
+def two_speakers(tmp_path):
+    """A recording with one speaker in each channel."""
+    soundfile.write(tmp_path / "call.wav", np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
+    return tmp_path / "call.wav"
 
 
-def test_a_report_on_a_chosen_channel_names_it_and_does_not_say_to_score_each_channel_by_itself(report, tmp_path):
-    path = tmp_path / "call.wav"
-    soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
-    text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=path))
+def test_a_report_on_channels_that_differ_says_to_score_each_by_itself_if_none_is_chosen(report, two_speakers):
+    text = text_of(report(recording=two_speakers))
+    assert "its 2 channels differ, as those of two speakers do: score each by itself" in text
+
+
+def test_a_report_on_a_chosen_channel_names_it_and_does_not_say_to_score_each_channel_by_itself(report, two_speakers):
+    text = text_of(report("--calibration {made}/bonafide.json --channel 1", recording=two_speakers))
     assert "1 (from 0) of 2" in text
     assert "its 2 channels differ" not in text
 

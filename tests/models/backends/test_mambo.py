@@ -46,6 +46,11 @@ def test_logits_of_xlsr_mambo_with_the_mixer_mamba_are_finite():
     assert small("mambo_3", "mamba")(torch.randn(2, 9, 6)).isfinite().all()
 
 
+def test_xlsr_mambo_scores_by_the_difference_of_its_logits():
+    """As `eval_asv_txt.py` of its authors does."""
+    assert small("mambo_1", "mamba2").scores(torch.tensor([[1.0, 3.5]])).tolist() == [2.5]
+
+
 def test_step_sizes_of_mamba2_start_between_a_thousandth_and_a_tenth():
     delta = F.softplus(Mamba2(64, 4, 1, 2).dt_bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
