@@ -103,7 +103,7 @@ def test_macro_f1_is_that_of_scikit_learn(pairs):
     assert macro_f1(confusion, "union") == pytest.approx(expected_f1())
 
 
-def test_a_confusion_refuses_the_number_of_a_class_out_of_range():
+def test_a_confusion_matrix_refuses_the_number_of_a_class_out_of_range():
     with input_error("numbers from 0 to 1"):
         confusion_matrix([0, 2], [0, 1], 2)
 

@@ -125,7 +125,7 @@ def test_recordings_are_emphasised_before_they_are_cut_to_a_length(tmp_path):
             assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
 
 
-def test_the_recording_without_emphasis_is_kept_beside_the_emphasised_one():
+def test_a_reader_with_pre_emphasis_also_gives_the_recording_without_emphasis():
     waveform = np.random.default_rng(1).uniform(-0.5, 0.5, 9000).astype(np.float32)
     recording = WaveformReader(7000, pre_emphasis=0.97).read_audio(waveform, 16000)
     assert_allclose(recording.plain, waveform[:7000], rtol=0)

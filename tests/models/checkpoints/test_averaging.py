@@ -80,7 +80,7 @@ def refused(paths, message, **options):
         average_checkpoints(paths, **options)
 
 
-def test_the_published_mode_refuses_weights_of_checkpoints(paths):
+def test_the_mode_legacy_refuses_weights_of_checkpoints(paths):
     refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
 
 
