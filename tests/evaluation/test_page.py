@@ -135,7 +135,7 @@ def partial_report(case, tmp_path):
     return evaluated("asvspoof2021_la", case, scores, case / "worse.txt", allow_partial=True)
 
 
-def test_the_page_calls_a_partial_result_partial(partial_report):
+def test_the_page_states_that_a_result_rests_on_a_part_of_the_trials(partial_report):
     page = Page(html_page(partial_report))
     assert "part: PARTIAL: rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
 

@@ -30,7 +30,7 @@ NUMBER = {name: index for index, name in enumerate(CLOSED["classes"])}
 TRUE = [NUMBER[name] for name in CLOSED["labels"]]
 
 
-def test_confusion_accuracies_precision_recall_and_f1_of_a_closed_set_equal_those_of_scikit_learn():
+def test_confusion_matrix_accuracies_precision_recall_and_f1_of_classes_equal_those_of_scikit_learn():
     expected = CLOSED["expected"]
     predicted = np.argmax(CLOSED["logits"], axis=1)
     confusion = confusion_matrix(TRUE, predicted, len(NUMBER))
