@@ -8,8 +8,8 @@ from nes2net.evaluation.key import Labels
 from nes2net.scoring.judgement import ScoreFile
 
 
-def test_embedded_trials_are_labelled_by_the_key_or_else_by_the_corpus_in_their_record(tmp_path):
-    """A trial that neither labels is no example of a class."""
+def test_embedded_trials_get_their_class_from_the_key_or_else_from_the_corpus_in_their_record(tmp_path):
+    """A trial to which neither gives a class is no example."""
     columns = "path,label,vocoder,split"
     corpus = write(tmp_path / "corpus.csv", [columns, "a.wav,spoof,old,train", "b.wav,spoof,other,train"])
     labels = write(tmp_path / "key.csv", [columns, "a.wav,spoof,new,eval"])

@@ -79,7 +79,7 @@ def test_aliases_that_join_classes_of_the_key_are_warned_of_and_those_that_swap_
     assert not evaluated(folder).warnings
 
 
-def test_a_trial_counts_as_the_class_of_its_alias(folder):
+def test_a_trial_of_a_class_with_an_alias_counts_as_a_trial_of_the_alias(folder):
     write_class_labels(folder, JOINED)
     assert evaluated(folder)["accuracy"].value == 1
 
@@ -104,7 +104,7 @@ def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
     assert result["accuracy"].value == 0.5
 
 
-def test_a_class_field_without_classes_of_the_detector_is_refused(folder):
+def test_a_class_field_whose_values_are_no_classes_of_the_detector_is_refused(folder):
     with input_error("no trial of the key has one of the classes A01, A02, A03 as family"):
         evaluated(folder, class_field="family")
 
@@ -143,7 +143,7 @@ def test_the_score_of_a_trial_by_logits_of_classes_is_its_log_odds_of_bona_fide(
     assert scores == pytest.approx(2 - np.log(2))
 
 
-def test_logits_of_classes_without_bona_fide_give_no_score(tmp_path):
+def test_logits_of_classes_without_bona_fide_are_refused_as_scores(tmp_path):
     logits = write(tmp_path / "logits.tsv", "utterance\tA01\tA02\nu0\t0\t0\n")
     with input_error("none of the classes is bona fide, so the logits give no score"):
         scores_of(logits)

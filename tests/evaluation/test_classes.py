@@ -158,7 +158,7 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_the_history_of_a_training_for_source_tracing_has_errors_of_classes_and_no_eer(run):
+def test_the_history_of_a_training_for_source_tracing_has_classification_errors_and_no_eer(run):
     """The errors are 0: a detector tells these tones apart."""
     last_epoch = history_of(run)[-1]
     assert last_epoch["val_trace_f1_error_wo_aug"] == 0
@@ -172,7 +172,7 @@ def test_a_checkpoint_of_source_tracing_names_its_classes_and_their_field(tracer
     assert tracer.provenance.class_labels["field"] == "vocoder"
 
 
-def test_scoring_a_detector_of_classes_without_bona_fide_asks_for_the_judgement_classes(
+def test_score_refuses_a_detector_of_classes_without_bona_fide_and_names_the_judgement_classes(
     checkpoint, tones, tmp_path, capsys
 ):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
@@ -187,7 +187,7 @@ def test_development_trials_of_unknown_classes_are_omitted_with_a_note(tones, tm
     assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
-def test_a_detector_of_classes_with_bona_fide_gives_the_scores_that_its_logits_give(tones, tmp_path):
+def test_scores_by_a_detector_of_classes_with_bona_fide_equal_those_computed_from_its_logits(tones, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
     model = folder / "epoch_4.pth"
     out = score_classes(tones, model, tmp_path / "classes.tsv")
@@ -230,7 +230,7 @@ def test_logits_of_classes_are_converted_to_the_posteriors_that_the_detector_giv
     assert list(posteriors.values()) == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_a_file_of_classes_without_a_record_is_recognised_by_its_first_line(scored, tmp_path):
+def test_a_file_of_logits_of_classes_without_a_record_is_recognised_by_its_first_line(scored, tmp_path):
     copy = shutil.copy(scored, tmp_path / "copy.tsv")
     assert isinstance(ScoreFile.of(copy).judgement, Classes)
 
@@ -245,7 +245,7 @@ def test_accuracy_and_macro_f1_of_tones_that_the_detector_tells_apart_are_1(resu
     assert result["macro_f1"].value == 1
 
 
-def test_auroc_fpr95_and_eer_of_scores_of_being_known_equal_those_of_the_metrics(result, scored):
+def test_auroc_fpr95_and_eer_of_scores_of_being_known_equal_direct_calls_of_the_metrics(result, scored):
     """The mean AUROC over unknown classes is that of the only one."""
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
@@ -260,7 +260,7 @@ def test_auroc_fpr95_and_eer_of_scores_of_being_known_equal_those_of_the_metrics
         assert row.value("eer") == metrics.compute_eer(known_scores, unknown_scores, "roc")[0]
 
 
-def test_trials_of_known_and_of_unknown_classes_and_those_left_out_are_counted(result):
+def test_trials_of_known_and_of_unknown_classes_and_left_out_bona_fide_trials_are_counted(result):
     assert result.header["num_known"] == 36
     assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
@@ -269,7 +269,7 @@ def test_trials_of_known_and_of_unknown_classes_and_those_left_out_are_counted(r
     assert row.value("num_trials") == 12
 
 
-def test_trials_below_the_threshold_of_being_known_count_as_unknown(result, scored, tracer):
+def test_trials_whose_score_of_being_known_is_below_the_threshold_count_as_unknown(result, scored, tracer):
     table = table_of(scored)
     is_known, is_unknown = generators_of(table)
     threshold = decisions.KnownThreshold.read(tracer.provenance.class_labels["known"])
@@ -286,7 +286,7 @@ def frequency_of(id):
     return id.split("_")[1]
 
 
-def test_the_auroc_of_the_knn_score_is_that_of_comparing_with_training_trials_of_known_classes(evaluated, embeddings):
+def test_the_knn_score_compares_a_trial_only_with_training_trials_of_known_classes(evaluated, embeddings):
     result = evaluated(reference=embeddings)
     training, test = (dict(Embeddings().read(file)) for file in embeddings)
     known_training = {id: row for id, row in training.items() if frequency_of(id) in FREQUENCIES}
@@ -299,7 +299,7 @@ def test_the_auroc_of_the_knn_score_is_that_of_comparing_with_training_trials_of
     assert row.value("auroc") == metrics.auroc(known_scores, unknown_scores)
 
 
-def test_the_knn_score_of_being_known_requires_embeddings_of_both_sets(evaluated, embeddings):
+def test_the_knn_score_of_being_known_requires_embeddings_of_training_and_of_evaluated_trials(evaluated, embeddings):
     training, evaluation = embeddings
     for reference, message in (
         ((training,), "no embedding of 60 evaluated trials"),
@@ -328,19 +328,19 @@ def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", 
     return {row.labels["score"]: row.figures for row in rows}
 
 
-def test_training_trials_are_labelled_by_the_record_of_their_embeddings(embedded):
-    """The key lacks them, and all scores that compare with labelled trials are computed."""
+def test_training_trials_that_the_key_lacks_get_their_classes_from_the_record_of_their_embeddings(embedded):
+    """So all scores that compare with training trials are computed."""
     assert list(compared(embedded))[-3:] == ["knn", "mahalanobis", "nsd"]
 
 
-def test_embeddings_beside_logits_of_the_same_name_need_not_be_named(embedded):
+def test_embeddings_with_the_file_name_of_the_logits_beside_them_are_used_without_being_named(embedded):
     expected = compared(embedded)
     for path in embedded.glob("eval.npy*"):
         path.rename(path.with_name(path.name.replace("eval", "classes")))
     assert compared(embedded, reference=("train.npy", "train.tsv")) == expected
 
 
-def test_logits_of_another_detector_are_refused_as_a_reference(embedded):
+def test_training_logits_of_another_detector_are_refused_as_a_reference(embedded):
     other_record = read_json(embedded / "train.tsv.json")
     other_record["run"]["model"] = "another"
     write_json(embedded / "train.tsv.json", other_record)
@@ -348,13 +348,13 @@ def test_logits_of_another_detector_are_refused_as_a_reference(embedded):
         compared(embedded)
 
 
-def test_embeddings_of_training_require_labels_or_a_record(embedded):
+def test_comparison_refuses_training_embeddings_with_no_record_whose_trials_the_key_lacks(embedded):
     (embedded / "train.npy.json").unlink()
     with input_error("train.npy: neither the key nor the corpus in the record"):
         compared(embedded)
 
 
-def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_logits(embedded):
+def test_a_named_file_of_embeddings_is_used_instead_of_a_stale_one_beside_the_logits(embedded):
     expected = compared(embedded)
     shutil.copy(embedded / "eval.npy.csv", embedded / "classes.npy.csv")
     np.save(embedded / "classes.npy", np.ones_like(np.load(embedded / "eval.npy")))
@@ -370,14 +370,14 @@ def test_posteriors_have_no_nsd_score_of_being_known(embedded):
     assert "nsd" not in compared(embedded)
 
 
-def test_bona_fide_counts_as_unknown_if_asked_for(evaluated):
+def test_with_the_option_bonafide_unknown_bona_fide_trials_count_as_an_unknown_class(evaluated):
     result = evaluated(bonafide_unknown=True)
     assert result.header["num_unknown"] == 24
     assert result.header["num_left_out"] == 0
     assert {row.labels["unknown class"] for row in result.rows("unknown")} == {"D", "bonafide"}
 
 
-def test_the_one_against_rest_eer_is_computed_only_if_it_is_named(result, evaluated):
+def test_the_one_against_rest_eer_is_computed_only_if_it_is_asked_for(result, evaluated):
     assert "one_against_rest_eer" not in result.rows("closed")[0].figures
     assert evaluated(metrics=["one_against_rest_eer"])["one_against_rest_eer"].value == 0
 
@@ -448,12 +448,12 @@ def enrolled(checkpoint, tones, tmp_path_factory):
     return files, evaluate(Labels("generic", key, "eval"), [files[1]], reference=files[:1])
 
 
-def test_each_enrolled_model_has_a_row(enrolled):
+def test_each_enrolled_model_has_a_row_in_the_result_of_verification(enrolled):
     _, result = enrolled
     assert [row.labels["enrolled model"] for row in result.rows("by_model")] == ["all", "one", "other"]
 
 
-def test_verification_pools_all_pairs_of_trials_and_enrolled_models_of_several_sizes(enrolled):
+def test_verification_pools_all_pairs_of_trials_and_models_that_one_or_two_trials_enrol(enrolled):
     files, result = enrolled
     pooled = result.rows("verification")[0]
     assert pooled.value("num_targets") == 12 * 2 + 12
@@ -462,7 +462,7 @@ def test_verification_pools_all_pairs_of_trials_and_enrolled_models_of_several_s
     assert pooled.value("eer") == verification_eer(files, models, ["300", "300", "900"])
 
 
-def test_an_enrolled_model_of_two_classes_is_refused(embeddings, tones, tmp_path):
+def test_a_model_enrolled_by_trials_of_two_classes_is_refused(embeddings, tones, tmp_path):
     training, evaluation = embeddings
     header, *lines = tones.read_text().splitlines()
     rows = [f"{line},{'one' if line.startswith('train') else ''}" for line in lines]
@@ -490,7 +490,7 @@ def test_predict_gives_a_p_value_of_being_known_above_0_and_at_most_1(tracer, to
     assert 0 < prediction.to_row()["known"]["p"] <= 1
 
 
-def test_a_trial_below_the_threshold_is_called_none_of_the_known_with_the_nearest_class():
+def test_the_words_for_a_trial_of_no_known_class_name_the_nearest_class():
     known = {"is_known": False, "p": 0.01, "score": 0.0, "threshold": 1.0}
     told = {"class": "B, middle", "posteriors": {}, "known": known}
     assert Classes(KNOWN).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
@@ -534,7 +534,9 @@ def test_calibrate_classes_learns_the_threshold_of_an_averaged_checkpoint(averag
     assert judgement.threshold.scores == expected.scores
 
 
-def test_calibrate_classes_finds_the_threshold_of_equal_errors(average, dev_logits, calibrate_classes):
+def test_the_threshold_of_equal_errors_rejects_known_about_as_often_as_it_accepts_unknown_trials(
+    average, dev_logits, calibrate_classes
+):
     known_file = calibrate_classes("--equal-errors")
     threshold = fitted(known_file, load_detector(average)).threshold.threshold
     table = table_of(dev_logits)
@@ -551,7 +553,7 @@ def test_a_threshold_of_equal_errors_requires_trials_of_unknown_classes(dev_logi
         known_classes(Labels("generic", known_only, "dev"), dev_logits, equal_errors=True, allow_partial=True)
 
 
-def test_a_threshold_of_other_classes_than_those_of_the_detector_is_refused(average, calibrate_classes):
+def test_a_threshold_learned_for_other_classes_than_those_of_the_detector_is_refused(average, calibrate_classes):
     known_file = calibrate_classes()
     known_file.write_text(known_file.read_text().replace("A lower", "A"))
     with input_error("this one has A lower, B, middle, C=higher"):
@@ -574,7 +576,7 @@ def test_posteriors_of_another_program_have_no_energy_as_a_score_of_being_known(
         ("utterance\ta\ta\nx\t1\t2\n", "names of at least two classes, each once"),
     ],
 )
-def test_malformed_files_of_classes_are_refused(tmp_path, text, message):
+def test_malformed_files_of_logits_of_classes_are_refused(tmp_path, text, message):
     with input_error(message):
         Classes().table(write(tmp_path / "classes.tsv", text))
 
@@ -592,7 +594,7 @@ def test_the_judgement_classes_refuses_a_detector_that_only_tells_bona_fide_from
         Classes().fit_to(Detector.from_config(MODEL))
 
 
-def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
+def test_a_file_of_logits_with_other_classes_than_its_record_is_refused(scored, tmp_path):
     file = write(tmp_path / "classes.tsv", scored.read_text().replace("A lower", "Z", 1))
     with input_error("has the columns Z, B, middle, C=higher, but its record states A lower"):
         Classes(KNOWN).table(file)
@@ -612,7 +614,7 @@ def test_the_interval_of_the_auroc_is_close_to_that_of_resampled_trials_and_unkn
     assert intervals["auroc"].interval == pytest.approx(expected, abs=0.02)
 
 
-def test_the_interval_of_the_accuracy_of_a_confusion_is_close_to_that_of_drawn_trials():
+def test_the_interval_of_the_accuracy_of_a_confusion_matrix_is_close_to_that_of_drawn_trials():
     rng = default_rng(0)
     confusion = np.array([[40, 10], [20, 30]])
     figure = Resamples(2000, 0).of_confusion({"accuracy": Rule(metrics.accuracy, 100)}, confusion)["accuracy"]
@@ -655,7 +657,9 @@ def test_predict_gives_the_score_of_a_detector_of_fakes_beside_the_class(predict
     assert row["first"]["score"] == pytest.approx(first.score(tones.parent / "eval_900_0.wav"), abs=1e-5)
 
 
-def test_predict_says_to_ignore_the_class_of_what_a_detector_takes_for_bona_fide(predicted, first, tmp_path):
+def test_predict_says_to_ignore_the_class_of_a_recording_that_a_detector_of_fakes_calls_bona_fide(
+    predicted, first, tmp_path
+):
     scored_by = decisions.ScoredBy(first.fingerprint(), "float32", None)
     calibration = decisions.LinearCalibration((1.0,), 100.0, 0.5, 1e-6, ("first",), scored_by=scored_by)
     calibration.save(tmp_path / "c.json")

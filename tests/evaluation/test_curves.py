@@ -39,7 +39,7 @@ def test_reliability_bins_equal_a_direct_computation():
         assert (b.low, b.high) == metrics.wilson_interval(b.share, b.num_trials)
 
 
-def test_equal_ratios_share_a_reliability_bin():
+def test_trials_with_equal_log_likelihood_ratios_share_a_reliability_bin():
     """So the bin of the 80 trials whose ratio is 0 is larger than the others."""
     llrs = Llrs(np.repeat([0.0, 3.0], 40), np.repeat([-3.0, 0.0], 40))
     lowest, middle, highest = reliability(llrs)

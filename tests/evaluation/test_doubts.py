@@ -50,8 +50,8 @@ def test_calibration_notes_that_scores_it_learns_from_or_converts_seem_to_be_of_
 
 
 @pytest.mark.parametrize("form", ["clips/{};{};{}", "clips/{}.flac\t{}\t{}"])
-def test_trials_whose_label_contradicts_the_key_are_named_whatever_the_form_of_their_ids(folder, form):
-    """Ids have folders or suffixes, and the labels are other words than those of the key."""
+def test_a_doubt_names_trials_whose_label_beside_the_score_contradicts_the_key(folder, form):
+    """Also if ids have folders or suffixes, and labels are other words than those of the key."""
     rows = []
     for number in range(NUM_TRIALS):
         word = "Bonafide" if number % 2 else "spoof"

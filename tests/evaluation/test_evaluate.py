@@ -172,8 +172,8 @@ def test_the_text_of_a_result_has_its_notices(tmp_path):
         assert notice in text
 
 
-def test_each_value_of_a_field_or_of_a_pair_of_fields_has_the_eer_of_its_trials():
-    """A field of the spoofing is compared with all bona fide trials, any other with those of its value."""
+def test_a_breakdown_gives_each_value_of_a_field_or_of_a_pair_of_fields_the_eer_of_its_trials():
+    """Of a field of the spoofing, as vocoder or team, with all bona fide trials; of another field, with those of the value."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),
         Trial("b", label="spoof", source="vcc2018", vocoder="neural", team="T01", language="en"),
@@ -198,7 +198,7 @@ def test_a_further_column_of_a_list_is_tabulated_only_if_it_has_several_values(t
     assert result.rows("by codec") == []
 
 
-def test_trials_are_excluded_by_a_further_column(tmp_path):
+def test_trials_can_be_excluded_by_a_further_column_of_a_list(tmp_path):
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
     result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})
@@ -237,7 +237,7 @@ def test_trials_of_an_excluded_attack_count_neither_in_the_numbers_nor_in_the_ee
     assert without["eer"].value == 0
 
 
-def test_a_result_is_not_partial_for_excluded_trials_without_a_score(la):
+def test_a_result_is_not_called_partial_because_of_excluded_trials_without_a_score(la):
     exclude = {"attack": ["A14"]}
     assert "PARTIAL" not in la(without=["A140"], exclude=exclude, allow_partial=True).text()
     partial_result = la(without=["A140", "A070"], exclude=exclude, allow_partial=True)
@@ -249,7 +249,7 @@ def test_an_exclusion_that_removes_no_trial_is_refused(la):
         la(exclude={"codec": ["opus"]})
 
 
-def test_an_exclusion_of_a_whole_class_is_refused(la):
+def test_an_exclusion_of_all_spoofed_trials_is_refused(la):
     with input_error("4 trials, all bona fide, but trials of both classes are needed; judge them"):
         la(exclude={"label": ["spoof"]})
 
@@ -302,7 +302,7 @@ def test_a_comparison_draws_speakers_and_attacks_if_there_are_five_attacks(tmp_p
         assert f"bootstrap over {compared}," in with_attacks(tmp_path, num_attacks, "ab")
 
 
-def test_attacks_of_one_system_are_drawn_only_if_they_are_asked_for(tmp_path):
+def test_intervals_of_one_system_are_drawn_over_attacks_only_if_this_is_asked_for(tmp_path):
     for draw, unit in (("auto", "10 speakers"), ("attacks", "5 attacks")):
         assert f"bootstrap over {unit}," in with_attacks(tmp_path, 5, "a", draw=draw)
 

@@ -22,7 +22,7 @@ def test_matched_trials_have_the_order_of_the_score_file():
     assert list(matched_trials.spoof) == [1, 4]
 
 
-def test_without_a_phase_every_trial_needs_a_score():
+def test_without_a_phase_matching_refuses_scores_that_lack_any_trial_of_the_key():
     with input_error("1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
@@ -32,7 +32,7 @@ def test_scores_are_matched_with_a_subset_of_a_key():
     assert match(partial_key, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 
 
-def test_repeated_rows_are_refused_or_if_allowed_counted_once():
+def test_repeated_rows_of_a_score_file_are_refused_or_if_allowed_counted_once():
     """Also with equal values, and under another suffix."""
     rows = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
     message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1; correct them"

@@ -81,14 +81,14 @@ def test_errors_of_each_attack_are_counted_at_the_threshold_of_the_development_s
     assert errors_by_attack == {"A0": wrong[::3].sum(), "A1": wrong[1::3].sum(), "A2": wrong[2::3].sum()}
 
 
-def test_a_score_at_the_threshold_is_accepted():
+def test_a_score_at_the_threshold_is_accepted_as_bona_fide():
     decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)))
     matched_trials = match([Trial("a", label="spoof"), Trial("b", label="spoof")], ["a", "b"], [0.0, -0.1])
     row = judge_one_class(decider, matched_trials, "x").row
     assert row["wrong"].value == 1
 
 
-def test_sets_of_one_class_and_of_both_have_the_same_figures_in_either_order(case):
+def test_figures_of_a_spoofed_set_and_of_a_set_of_both_classes_do_not_depend_on_their_order(case):
     spoof, both = (
         SetFiles("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
         for name in ("spoof", "both")
@@ -107,7 +107,7 @@ def test_if_allowed_scores_of_a_part_of_the_trials_of_one_class_are_judged_with_
     assert any("rest on a part of its trials" in warning for warning in report.warnings)
 
 
-def test_trials_of_one_class_are_not_evaluated_without_a_threshold(case):
+def test_trials_of_one_class_are_refused_without_a_source_of_a_threshold(case):
     with input_error("trials, all spoofed, but trials of both classes are needed.*`threshold_from`"):
         evaluate_systems("generic", case / "one.spoof.txt", case / "spoof.csv", "all")
 

@@ -98,7 +98,7 @@ def scored_by_record(folder, run, resolution):
     return read_scored_by(read_record(folder / "good.txt"))
 
 
-def test_the_detector_and_its_settings_are_read_from_the_record(tmp_path):
+def test_the_detector_and_its_settings_are_read_from_the_record_of_scores(tmp_path):
     assert scored_by_record(tmp_path, {"num_samples": None}, 40) == ScoredBy("a", "float32", None, 40.0)
 
 
@@ -188,8 +188,8 @@ def test_there_is_no_warning_of_trials_that_a_detector_has_not_seen(record, scor
     assert warnings_of(record, scored) == []
 
 
-def test_starts_of_a_detector_that_are_no_list_are_ignored():
-    """The record may be a stranger's."""
+def test_a_field_started_from_of_a_record_that_is_no_list_is_ignored():
+    """A stranger may have written the record."""
     assert warnings_of({"started_from": {"published_model": "AASIST"}}, "asvspoof2019_la dev") == []
 
 
@@ -204,7 +204,7 @@ def test_a_warning_says_that_fewer_trials_than_the_official_ones_may_have_been_i
     assert "may" not in line
 
 
-def test_only_a_list_in_the_folder_of_training_counts_as_seen():
+def test_trials_of_a_list_count_as_seen_only_if_the_list_is_in_the_folder_of_training():
     in_this_folder = trained_on(uses("generic", "train", root="."))
     assert not uses_in_words(Provenance.read(OWN), "generic", "train", "another")
     assert not uses_in_words(Provenance.read(in_this_folder), "generic", "train")

@@ -105,7 +105,7 @@ def frames_plot():
     return strip_svg(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
 
 
-def test_a_plot_of_many_frame_scores_has_the_lowest_score_of_neighbours_at_their_place(frames_plot):
+def test_a_plot_of_many_frame_scores_draws_neighbouring_frames_at_their_lowest_score(frames_plot):
     (points,) = re.findall(r'points="([^"]*)"', frames_plot)
     lines = [[float(number) for number in point.split(",")] for point in points.split()]
     assert len(lines) == 1000
@@ -129,7 +129,7 @@ def partial_report(case, tmp_path):
     return evaluated("asvspoof2021_la", case, scores, case / "worse.txt", allow_partial=True)
 
 
-def test_the_page_calls_a_partial_result_partial(partial_report):
+def test_the_page_states_that_a_result_rests_on_a_part_of_the_trials(partial_report):
     page = Page(html_page(partial_report))
     assert "part: PARTIAL: rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
 
@@ -156,7 +156,7 @@ def test_an_infinite_threshold_is_null_in_the_json(tmp_path):
     assert system["threshold"]["value"] is None
 
 
-def test_differences_from_the_official_trials_are_named(single, case, register_corpus):
+def test_the_result_states_how_its_numbers_of_trials_differ_from_the_official_ones(single, case, register_corpus):
     assert single.header["differences_from_official_trials"] == [
         "240 trials instead of 148,176",
         "80 bona fide instead of 14,816",
@@ -169,7 +169,7 @@ def test_differences_from_the_official_trials_are_named(single, case, register_c
 
 
 def test_the_page_calls_an_asv_system_the_organisers_only_if_it_has_as_many_scores_as_theirs(tmp_path, register_corpus):
-    """Of another number of scores, it names the file."""
+    """With another number of scores, the page names the file."""
     protocol = "".join(f"s u{n} - {'- bonafide' if n % 2 else 'A07 spoof'}\n" for n in range(40))
     write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", protocol)
     lines = (f"- {kind} {n}\n" for n, kind in enumerate(["nontarget", "spoof", "target"] * 10))

@@ -18,7 +18,7 @@ def histograms(result):
     return [plot.svg for plot in plots]
 
 
-def test_the_axis_of_a_histogram_of_few_scores_holds_all():
+def test_the_axis_of_a_histogram_of_few_scores_ends_at_the_lowest_and_the_highest():
     assert score_range([np.array([1.0, 2, 3]), np.array([-1.0, 0])]) == (-1, 3)
 
 

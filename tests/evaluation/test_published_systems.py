@@ -53,7 +53,7 @@ def systems_2019(real_2019, tmp_path_factory):
     return [*evaluated(folder, "asvspoof2019_la", *scores, "--keys", str(real_2019)).values()]
 
 
-def test_the_command_gives_the_published_figures_of_2019_la(systems_2019):
+def test_evaluate_gives_the_published_figures_of_2019_la(systems_2019):
     """EER, minimum t-DCF and number of trials of three systems."""
     moe, aasist, fusion = systems_2019
     assert {system["num_bonafide"] + system["num_spoof"] for system in systems_2019} == {71237}
@@ -65,7 +65,7 @@ def test_the_command_gives_the_published_figures_of_2019_la(systems_2019):
     assert f"{fusion['min_tdcf']:.9f}" == "0.021627333"
 
 
-def test_the_command_gives_the_published_eers_of_a_fusion_by_attack(systems_2019, real_2019):
+def test_evaluate_gives_the_published_eers_by_attack_of_a_fusion(systems_2019, real_2019):
     lines = [line.split() for line in (real_2019 / "published.txt").read_text().splitlines()]
     published = {words[1]: words[3] for words in lines if len(words) > 3 and words[0] == "EER" and words[1][0] == "A"}
     assert len(published) == 13
@@ -82,7 +82,7 @@ def progress(shared, tmp_path_factory):
     return folder
 
 
-def test_the_command_gives_the_published_figures_of_the_2021_la_baselines(progress, tmp_path, capsys):
+def test_evaluate_gives_the_published_figures_of_the_2021_la_baselines(progress, tmp_path, capsys):
     """EERs and numbers of progress trials in the JSON, EERs on the terminal."""
     scores = [str(progress / f"{name}.txt") for name in ("LFCC-LCNN", "LFCC-GMM")]
     keys = ["--keys", str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")]
@@ -104,14 +104,14 @@ def command(progress):
     return ["evaluate", "asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys", labels]
 
 
-def test_labels_of_the_progress_trials_are_refused_for_another_phase(command, capsys):
+def test_a_key_of_the_progress_trials_alone_is_refused_for_another_phase(command, capsys):
     assert main([*command, "--allow-partial"]) == 2
     error = capsys.readouterr().err
     assert "1,676 bona fide, 14,788 spoofed" in error
     assert "not to eval; ask for --phase progress" in error
 
 
-def test_the_command_gives_the_published_eers_of_sls_on_in_the_wild_by_two_rules(shared, tmp_path):
+def test_evaluate_gives_the_published_eers_of_sls_on_in_the_wild_by_two_rules(shared, tmp_path):
     """By the rule of the published program of this corpus, and by that of ASVspoof as in a paper."""
     source = shared / "real" / "scores" / "in_the_wild"
     key = [line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt")]

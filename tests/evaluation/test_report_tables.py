@@ -16,7 +16,7 @@ SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
 
 def test_the_best_figure_of_a_column_is_marked_only_if_it_is_certain(case, several, tmp_path):
-    """It is if the interval of its difference from the next figure, of at least 40 resamples, lies below 0."""
+    """It is certain if the interval of its difference from the next figure, of at least 40 resamples, lies below 0."""
 
     def marks(result, name, table="systems"):
         return [row[name].is_best for row in result.rows(table)]
@@ -59,7 +59,7 @@ def test_systems_side_by_side_share_the_columns_of_equal_figures():
     assert second == ["A08", "20.00 (0.00–50.00, p 0.200)", "–", "5"]
 
 
-def test_a_p_value_that_is_an_upper_bound_is_shown_as_one():
+def test_a_p_value_that_is_an_upper_bound_is_shown_with_a_less_or_equal_sign():
     figures = {"p_value": Figure(2 / 1001, is_bound=True)}
     table = Table("differences", "Differences", [Measure("p_value", "p", "p-value")], [Row({"first": "a"}, figures)])
     assert "≤ 0.002" in text_lines(table)[-1]

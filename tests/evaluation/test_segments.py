@@ -71,7 +71,7 @@ def test_the_result_of_a_corpus_with_rttm_says_that_seconds_are_measured_by_it(g
     assert evaluate_segments(*golden_corpus("a20"), num_resamples=2).header["truth"] == RTTM
 
 
-def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
+def test_without_rttm_seconds_are_measured_by_the_labels_of_frames(golden_corpus):
     result = evaluate_segments(*golden_corpus("a20", with_segments=False), num_resamples=2)
     assert result.header["truth"] == "labels of 10 ms"
     with_segments = zoo.read("localisation_range_eer")["a20"]["exact"]["eer"]
@@ -148,7 +148,7 @@ def test_the_page_plots_the_frame_scores_of_only_ten_of_14_utterances(golden_cor
     assert html_page(result).count("<polyline") == 10
 
 
-def test_the_command_writes_the_rates_of_frame_scores(golden_corpus, tmp_path, capsys):
+def test_evaluate_writes_the_rates_of_frame_scores(golden_corpus, tmp_path, capsys):
     """To the terminal, into JSON, and onto a page."""
     corpus, [scores], root = golden_corpus("b40")
     page = tmp_path / "r.html"

@@ -100,7 +100,7 @@ def figures_at(threshold, *llrs):
     }
 
 
-def test_figures_at_a_transferred_threshold_equal_those_of_the_metrics(case, transfer):
+def test_figures_at_a_transferred_threshold_equal_direct_calls_of_the_metrics(case, transfer):
     """Of the raw scores, calibrated here; tests/metrics compares the metrics with scikit-learn and formulas."""
     development, test = transfer.sets
     (weight,), offset = transfer.decider.calibration.weights, transfer.decider.calibration.offset
@@ -153,7 +153,7 @@ def test_further_sets_require_a_single_system(case):
         report_of(case, "good", "worse", further=[further_set])
 
 
-def test_a_calibration_of_frames_gives_no_threshold_of_recordings(case, tmp_path):
+def test_a_calibration_of_frame_scores_is_refused_as_the_source_of_a_threshold_for_recordings(case, tmp_path):
     frames = replace(calibration.fit([2.0, 0.0], [-1.0, 1.0]), trained_on={"resolution_ms": 20})
     frames.save(tmp_path / "frames.json")
     where = ThresholdSource(calibrations=[str(tmp_path / "frames.json")])
@@ -175,14 +175,14 @@ def warnings_of_run(case, tmp_path):
     return evaluate_with
 
 
-def test_scores_of_a_clearly_other_length_than_the_calibrations_are_warned_of(warnings_of_run):
+def test_scores_of_clearly_other_lengths_of_audio_than_in_calibration_are_warned_of(warnings_of_run):
     """Those that are a few hundredths of a second shorter are not."""
     (warning,) = warnings_of_run(num_samples=None)
     assert "scores of the first 4.04 s, and asvspoof2021_la has scores of whole recordings" in warning
     assert warnings_of_run(num_samples=64000) == []
 
 
-def test_scores_of_another_detector_than_the_calibrations_are_warned_of(warnings_of_run):
+def test_scores_of_another_detector_than_in_calibration_are_warned_of(warnings_of_run):
     (warning,) = warnings_of_run(model="b" * 64)
     assert "come from another detector (bbbbbbbbbbbb, float32) than the calibration" in warning
 

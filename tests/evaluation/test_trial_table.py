@@ -18,19 +18,19 @@ def key():
     return TrialTable.of(TRIALS)
 
 
-def test_values_of_a_column_are_numbered_in_their_order(key):
-    """That of the alphabet; a trial without a value has the number -1."""
+def test_values_of_a_column_are_numbered_in_alphabetical_order(key):
+    """A trial without a value has the number -1."""
     assert key.column("attack").numbers.tolist() == [1, 0, -1]
     assert key.column("attack").values == ["A07", "A08"]
     assert key.column("room").numbers.tolist() == [0, -1, -1]
 
 
-def test_a_subset_of_a_key_keeps_the_numbers_of_its_values(key):
+def test_values_of_a_column_have_the_same_numbers_in_a_key_and_in_a_subset_of_it(key):
     partial_key = key.take(np.array([2, 0]))
     assert partial_key.column("attack").numbers.tolist() == [-1, 1]
 
 
-def test_trials_with_a_value_are_found_in_a_subset(key):
+def test_trials_with_a_value_of_a_column_are_found_in_a_subset_of_a_key(key):
     partial_key = key.take(np.array([2, 0]))
     assert partial_key.column("attack").where("A08").tolist() == [False, True]
     assert not partial_key.column("attack").where("A19").any()

@@ -30,7 +30,7 @@ NUMBER = {name: index for index, name in enumerate(CLOSED["classes"])}
 TRUE = [NUMBER[name] for name in CLOSED["labels"]]
 
 
-def test_confusion_accuracies_precision_recall_and_f1_of_a_closed_set_equal_those_of_scikit_learn():
+def test_confusion_matrix_accuracies_precision_recall_and_f1_of_classes_equal_those_of_scikit_learn():
     expected = CLOSED["expected"]
     predicted = np.argmax(CLOSED["logits"], axis=1)
     confusion = confusion_matrix(TRUE, predicted, len(NUMBER))
@@ -103,7 +103,7 @@ def test_macro_f1_is_that_of_scikit_learn(pairs):
     assert macro_f1(confusion, "union") == pytest.approx(expected_f1())
 
 
-def test_a_confusion_refuses_the_number_of_a_class_out_of_range():
+def test_a_confusion_matrix_refuses_the_number_of_a_class_out_of_range():
     with input_error("numbers from 0 to 1"):
         confusion_matrix([0, 2], [0, 1], 2)
 

@@ -44,7 +44,7 @@ def test_the_eer_of_the_hull_equals_that_of_brute_force(bonafide, spoof):
     assert eer == pytest.approx(eer_by_brute_force(bonafide, spoof), abs=1e-12)
 
 
-def test_the_threshold_of_the_hull_is_interpolated_along_the_edge():
+def test_the_threshold_of_the_hull_is_interpolated_along_the_edge_that_holds_the_eer():
     _, threshold = compute_eer([1.0, 2.0, 2.0, 2.0], [0.0, 0.0, 0.0, 1.0], "rocch")
     assert threshold == pytest.approx(1.5)
 

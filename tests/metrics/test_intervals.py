@@ -116,7 +116,7 @@ def test_the_number_of_threads_does_not_change_the_interval(unit):
     assert interval(num_threads=None) == single_thread
 
 
-def test_the_interval_of_the_eer_is_the_rate_interval_of_its_draws():
+def test_the_bootstrap_interval_of_the_eer_is_computed_by_rate_interval_from_its_draws():
     bonafide, spoof, _ = drawn(2)
     draws = bootstrap_values([plain(compute_eer)], bonafide, spoof, num_resamples=9)[:, 0]
     eer, _ = compute_eer(bonafide, spoof)
@@ -167,7 +167,7 @@ ATTACKS_OF_SPOOFS = np.arange(60) // 12
     ],
     ids=["attacks", "speakers and attacks"],
 )
-def test_copies_of_spoofed_trials_change_draws_of_their_groups_by_at_most_2_percentage_points(groups, of_spoof):
+def test_tripled_spoofed_trials_change_eers_of_draws_over_groups_by_at_most_2_percentage_points(groups, of_spoof):
     rng = default_rng(0)
     bonafide = rng.normal(2, 1, 12)
     spoof = rng.normal(0, 1, 60)
@@ -200,8 +200,8 @@ def test_draws_of_min_cllr_are_at_most_1_although_some_of_cllr_are_above_1(draws
     assert cllr.max() > 1
 
 
-def test_intervals_over_speakers_and_attacks_cover_the_truth_of_new_ones_in_9_of_10_simulations():
-    """For the EER and for a difference of EERs; intervals over trials cover it more rarely."""
+def test_intervals_over_speakers_and_attacks_hold_the_true_eer_in_9_of_10_simulations():
+    """The one for new speakers and attacks; also the true difference of EERs. Intervals over trials do so more rarely."""
     repeats = [crossed_effects.coverage(40, seed) for seed in range(50)]
     covered = {unit: np.sum([repeat[unit] for repeat in repeats], axis=0) for unit in repeats[0]}
     assert (covered["both"] >= 45).all()
@@ -223,8 +223,8 @@ def test_an_interval_of_few_errors_is_that_of_wilson():
         assert rate_interval(rate, np.full(50, rate), 100) == wilson_interval(rate, 100)
 
 
-def test_a_draw_that_lacks_a_class_is_repeated():
-    """Of one speaker a class, each draw is then that of all trials."""
+def test_a_draw_without_bona_fide_or_without_spoofed_trials_is_repeated():
+    """With one speaker of each class, each draw then has all trials."""
     groups = {"bonafide_groups": ["a", "a"], "spoof_groups": ["b"]}
     draws = bootstrap_values([compute_eer], [1.0, -1.0], [0.0], num_resamples=50, **groups)
     eer, _ = compute_eer([1.0, -1.0], [0.0])
@@ -291,7 +291,7 @@ def test_resamples_without_a_difference_count_half_on_each_side_of_a_p_value():
     assert two_sided_p(np.zeros(9)) == 1
 
 
-def test_a_comparison_over_speakers_has_another_interval_around_the_same_difference(two_systems):
+def test_drawing_speakers_in_place_of_trials_changes_the_interval_but_not_the_difference(two_systems):
     groups = {"bonafide_groups": np.arange(800) % 40, "spoof_groups": np.arange(1200) % 40}
     rule = compute_eer
     clustered, alone = (

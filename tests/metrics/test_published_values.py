@@ -164,7 +164,7 @@ def test_the_pooled_eer_and_minimum_dcf_of_ctrsvdd_equal_those_of_the_published_
     assert cost == exactly(values["calculate_mindcf"])
 
 
-def test_asvspoof5_track_1_equals_the_figures_of_the_published_program(case):
+def test_figures_of_asvspoof5_track_1_equal_those_of_the_published_program(case):
     """EER, minimum and actual DCF, each with its threshold, and Cllr."""
     result = case.results["asvspoof5_t1"]
     values = result["values"]
@@ -184,7 +184,7 @@ def test_asvspoof5_track_1_equals_the_figures_of_the_published_program(case):
 
 
 @cases(TRACK_2)
-def test_asvspoof5_track_2_equals_the_figures_of_the_published_program(case):
+def test_figures_of_asvspoof5_track_2_equal_those_of_the_published_program(case):
     """a-DCF with its threshold, t-EER, and minimum t-DCF."""
     result = case.results["asvspoof5_t2_tandem"]
     values = result["values"]
@@ -219,7 +219,7 @@ def test_a_dcf_and_t_eer_of_tied_scores_equal_those_of_the_published_program():
 
 
 @cases(TRAINING_CODE_2019)
-def test_2019_eers_and_t_dcf_equal_those_of_the_published_code_of_aasist(case):
+def test_eers_and_t_dcf_of_2019_la_equal_those_of_the_published_code_of_aasist(case):
     """EER and minimum t-DCF of all trials, and the EER of each attack."""
     values = case.results["clovaai_2019_calculate_tDCF_EER"]["values"]
     scores_of_attacks = defaultdict(list)  # bona fide under "-"

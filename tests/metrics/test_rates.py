@@ -54,7 +54,7 @@ def test_numbers_of_trials_behind_rates_of_one_class_and_of_both_equal_their_for
     assert numbers == pytest.approx(expected)
 
 
-def test_two_systems_that_are_compared_by_their_rates_are_compared_by_the_miss_rate():
+def test_systems_compared_by_a_metric_of_several_rates_are_compared_by_its_first_the_miss_rate():
     first = ([1.0, 2.0, -1.0], [0.0, -1.0])
     second = ([-1.0, -2.0, 1.0], [0.5, 1.0])
     result = metrics.compare_systems(lambda b, s: metrics.compute_rates(b, s, 0.0), first, second, num_resamples=9)

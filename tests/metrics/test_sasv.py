@@ -15,6 +15,6 @@ def test_a_dcf_refuses_nontarget_scores_that_are_nan():
         compute_a_dcf([1.0], [np.nan], [1.0])
 
 
-def test_t_eer_needs_bona_fide_scores_above_those_of_spoofs():
+def test_t_eer_is_refused_if_bona_fide_scores_lie_below_those_of_spoofs():
     with input_error("t-EER has no value"):
         compute_t_eer([0.0], [1.0], [1.0], [0.0], [-1.0])

@@ -130,7 +130,7 @@ def words_of(name: str) -> str:
     return COMMANDS[group_of(name)].format(name) + selected
 
 
-def test_labels_of_a_corpus_that_are_no_classes_are_a_finding_of_data_check(package, command):  # noqa: F811
+def test_data_check_reports_labels_of_a_corpus_that_are_neither_bona_fide_nor_spoof(package, command):  # noqa: F811
     status, out, _ = command(words_of("other_labels"))
     assert status == 1
     assert FAULTS["other_labels"] in " ".join(out.split())

@@ -55,7 +55,7 @@ def test_in_training_the_teacher_is_frozen_and_the_student_is_not(twins):
         assert all(m.training for m in student.modules())
 
 
-def test_batches_change_only_statistics_of_the_student(twins):
+def test_batches_in_training_change_only_running_statistics_of_the_student(twins):
     before = {key: value.clone() for key, value in twins.state_dict().items()}
     twins.train()(torch.randn(3, 8000))
     moved = [key for key, value in twins.state_dict().items() if not torch.equal(before[key], value)]

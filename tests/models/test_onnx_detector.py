@@ -9,7 +9,7 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
-def test_onnxruntime_is_given_the_number_of_the_gpu_no_tf32_and_no_search_for_convolutions():
+def test_onnxruntime_gets_the_number_of_the_gpu_no_tf32_and_no_search_for_convolution_algorithms():
     """And the CPU, for what CUDA lacks."""
     for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
         options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}

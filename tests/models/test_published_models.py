@@ -97,8 +97,8 @@ def test_a_trained_detector_scores_by_default_as_many_samples_as_in_training(dat
         {"recipe": {"data": {}}},
     ],
 )
-def test_the_usual_length_of_a_corpus_is_scored_if_the_detector_states_no_other_that_is_possible(record):
-    """Training on 64,600 samples states none: it is the usual training of published detectors."""
+def test_the_usual_length_of_a_corpus_is_scored_if_the_detector_states_no_other_possible_length(record):
+    """64,600 samples in training do not count: most published detectors were trained on as many."""
     assert samples_to_score(Provenance.read(record), usual=7) == (7, "")
 
 
@@ -308,7 +308,7 @@ def test_every_system_of_spoof_superb_repeats_the_last_frame_as_s3prl(name):
 
 @pytest.mark.weekly
 def test_features_of_spoof_superb_are_those_of_s3prl(pretrained, monkeypatch):
-    """Its upstream and its sum over the layers, on a small WavLM, at lengths with and without a repeated frame."""
+    """Those of its upstream and its sum over the layers, on a small WavLM, with and without a repeated frame."""
     submodules = ("", ".compliance", ".compliance.kaldi", ".transforms", ".functional", ".sox_effects", ".models")
     with monkeypatch.context() as patched:
         for submodule in submodules:  # for other upstreams than this one

@@ -101,7 +101,7 @@ def test_predict_reports_that_the_processor_emulates_bfloat16(notes_of_predict):
 
 @on_x86
 @pytest.mark.parametrize("dtype, is_fast", [("bfloat16", True), ("float32", False)])
-def test_predict_does_not_report_a_precision_that_the_processor_has_as_emulated(notes_of_predict, dtype, is_fast):
+def test_predict_reports_no_emulation_of_a_precision_that_the_processor_has(notes_of_predict, dtype, is_fast):
     assert NO_INSTRUCTIONS not in notes_of_predict(dtype, is_fast)
 
 

@@ -64,7 +64,7 @@ def claims(random_aasist, corpus, capsys):
 
 
 def test_weights_of_a_known_digest_have_the_claims_of_their_published_model(claims, random_aasist, monkeypatch):
-    """In predict, info, and the record and the warning of score."""
+    """Its name, licence and training data, in predict, info, and the record and the warning of score."""
     make_known(monkeypatch, random_aasist)
     all_claims = claims()
     assert all_claims[:2] == ["AASIST", "MIT"]
@@ -72,7 +72,7 @@ def test_weights_of_a_known_digest_have_the_claims_of_their_published_model(clai
 
 
 def test_weights_of_an_unknown_digest_have_no_claims_of_the_model_whose_architecture_they_have(claims):
-    """In predict, info, and the record and the warning of score."""
+    """No name, licence or training data, in predict, info, and the record and the warning of score."""
     assert not any(claims())
 
 

@@ -36,7 +36,7 @@ def conversions():
 
 @pytest.mark.parametrize("how, num_left_over", [("min", 1), ("mean", 0), ("max", 0)])
 def test_scores_and_labels_of_longer_frames_are_those_of_partialspoofs_code(conversions, how, num_left_over):
-    """With mean and maximum, its left-over frame has its score and label exchanged: it is not compared."""
+    """With mean and maximum, that code exchanges score and label of the left-over frame, which is not compared."""
     for case in conversions:
         scores = case["scores"].numpy()
         labels = case["labels"].numpy()
@@ -61,12 +61,12 @@ of_any_frames = given(st.lists(st.integers(-9, 9), min_size=1, max_size=40), st.
 
 
 @of_any_frames
-def test_scores_that_were_refined_are_coarsened_to_themselves(values, factor):
+def test_coarsening_frame_scores_undoes_their_refinement_to_shorter_frames(values, factor):
     assert coarsen_scores(refine_scores(values, factor), factor).tolist() == values
 
 
 @of_any_frames
-def test_scores_and_labels_are_cut_to_the_shorter_row(values, factor):
+def test_frame_scores_and_labels_are_cut_to_the_shorter_of_the_two_rows(values, factor):
     shorter = values[: factor + 1]
     for scores, labels in (align(values, shorter), align(shorter, values)):
         assert scores.tolist() == labels.tolist() == shorter

@@ -68,7 +68,7 @@ def test_scores_whose_error_rates_are_never_equal_have_an_interval_of_the_range_
     assert interval == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
 
 
-def test_an_interval_needs_frames_of_both_classes():
+def test_intervals_of_point_and_range_eer_are_refused_without_frames_of_both_classes():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04)
     with input_error("there are no spoofed frames or seconds"):
         range_eer_interval([utterance._replace(segments=[])], 20)
@@ -76,13 +76,13 @@ def test_an_interval_needs_frames_of_both_classes():
         point_eer_interval([[1.0]], [[0]])
 
 
-def test_the_interval_of_a_ratio_of_sums_is_that_of_drawn_utterances():
+def test_the_interval_of_a_ratio_of_sums_spans_the_ratios_of_drawn_utterances():
     interval = interval_of_sums([[1, 3], [1, 1]], lambda sums: sums[0] / sums[1], num_resamples=200)
     assert interval == pytest.approx((1 / 3, 1))
 
 
-def test_draws_without_a_figure_do_not_count_in_an_interval():
-    """If no draw has one, the interval is NaN."""
+def test_draws_whose_figure_is_nan_do_not_count_in_an_interval():
+    """If it is NaN in all draws, so is the interval."""
 
     def ratio(sums):
         return sums[0] / sums[1] if sums[1] else np.nan

@@ -85,7 +85,7 @@ def test_a_written_label_file_of_audacity_is_read_back(tmp_path):
     assert read_audacity(path) == segments
 
 
-def test_ranges_of_frequencies_of_audacity_are_skipped(tmp_path):
+def test_lines_with_ranges_of_frequencies_in_label_files_of_audacity_are_skipped(tmp_path):
     path = write(tmp_path / "a.labels.txt", "0.5\t1.0\tspoof\n\\\t100.0\t8000.0\n")
     assert read_audacity(path) == [Segment("spoof", 0.5, 1.0)]
 

@@ -111,7 +111,7 @@ def scored(draw):
 
 @settings(max_examples=40)
 @given(st.lists(scored(), min_size=1, max_size=4), st.sampled_from(["bonafide", "last"]))
-def test_range_eer_equals_that_of_plain_overlaps(utterances, tail):
+def test_range_eer_equals_one_computed_from_overlaps_of_each_frame_with_each_segment(utterances, tail):
     assume(len({label for u in utterances for label, _, _ in u.segments}) == 2)
     result = range_eer(utterances, 20, tail)
     thresholds = [-np.inf, *sorted({score for u in utterances for score in u.scores})]

@@ -26,14 +26,14 @@ of_any_labels = given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.s
 
 
 @of_any_labels
-def test_segments_of_frames_touch_and_differ_in_label(labels, resolution):
+def test_successive_segments_made_of_labels_of_frames_touch_and_differ_in_label(labels, resolution):
     for segment, following in pairwise(segments_of_frames(labels, resolution)):
         assert segment.end == following.start
         assert segment.label != following.label
 
 
 @of_any_labels
-def test_segments_of_frames_give_the_same_labels_of_frames(labels, resolution):
+def test_segments_made_of_labels_of_frames_give_these_labels_again(labels, resolution):
     segments = segments_of_frames(labels, resolution)
     duration = len(labels) * resolution / 1000
     for rule in ("partialspoof", "wedefense"):
@@ -51,7 +51,7 @@ def test_adjacent_segments_whose_new_labels_are_equal_are_merged():
     assert map_segments(segments, names) == [Segment("spoof", 0.0, 1.5), Segment("spoof", 1.6, 2.0)]
 
 
-def test_a_segment_of_less_than_a_tenth_of_a_millisecond_gets_no_new_label_but_is_dropped():
+def test_mapping_labels_drops_a_segment_of_less_than_a_tenth_of_a_millisecond():
     assert map_segments([("A01", 1.0, 1.00009)], {"A01": "spoof"}) == []
 
 

@@ -49,7 +49,7 @@ def test_stretches_follow_threshold_hysteresis_and_minimum_duration(scores, rule
 
 
 @given(SCORES, RULES)
-def test_a_stretch_is_a_spoof_with_the_mean_score_of_its_frames(scores, rule):
+def test_a_fake_stretch_has_the_label_spoof_and_the_mean_score_of_its_frames(scores, rule):
     stretches = fake_stretches(scores, 20, len(scores) * 0.02 + 0.025, rule)
     for stretch, (first, behind) in zip(stretches, slowly(scores, rule), strict=True):
         assert stretch.label == "spoof"
@@ -61,12 +61,12 @@ def test_scores_are_compared_with_the_threshold_in_double_precision():
     assert fake_stretches(np.full(9, 0.1, np.float32), 20, 0.18, StretchRule(0.1, 0.0)) == []
 
 
-def test_settings_of_a_rule_of_stretches_that_are_not_given_depend_on_its_kind_of_score():
+def test_default_settings_of_a_rule_of_stretches_depend_on_its_kind_of_score():
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
     assert StretchRule.of("cosine") == (0.5, 0.1, 0.1)
 
 
-def test_settings_of_a_rule_of_stretches_that_are_given_replace_those_of_its_kind_of_score():
+def test_given_settings_of_a_rule_of_stretches_replace_the_defaults_of_its_kind_of_score():
     assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
 
 

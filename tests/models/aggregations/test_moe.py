@@ -105,13 +105,13 @@ def test_with_the_option_floor_underflowing_experts_get_no_gradients(name):
 
 
 @every_file
-def test_the_option_exact_keeps_values_where_the_published_sum_underflows(name):
+def test_with_the_option_exact_experts_have_finite_values_where_the_published_sum_underflows(name):
     _, merged, _ = published_with_bias(name, "underflow")
     assert (merged + 200).abs().max() < 20
 
 
 @every_file
-def test_the_option_exact_keeps_gradients_where_the_published_sum_underflows(name):
+def test_with_the_option_exact_experts_get_gradients_where_the_published_sum_underflows(name):
     moe, merged, _ = published_with_bias(name, "underflow")
     merged.sum().backward()
     assert any(p.grad is not None and p.grad.any() for p in moe.parameters())

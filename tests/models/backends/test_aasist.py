@@ -13,7 +13,7 @@ from nes2net.models.backends.aasist import Aasist
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist_l
 
 
-def test_dropouts_of_aasist_have_the_published_places_and_shares():
+def test_dropouts_of_aasist_have_the_published_places_and_probabilities():
     model = Aasist()
     drops = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
     drop_shares = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}

@@ -108,7 +108,7 @@ def test_posteriors_are_the_softmax_or_sigmoid_of_the_logits():
     assert_close(backend.posteriors(LOGITS[:, :1])[:, 1], torch.sigmoid(LOGITS[:, 0].double()))
 
 
-def test_a_saved_detector_has_the_same_classes_and_posteriors(tmp_path):
+def test_a_detector_has_the_same_classes_and_posteriors_after_it_was_saved_and_loaded(tmp_path):
     backend = {"name": "mean_linear", "num_logits": 3, "classes": ["A01", "A02", "bonafide"]}
     detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 64}, "backend": backend}).eval()
     waveforms = torch.randn(2, 16000)

@@ -37,7 +37,9 @@ def test_aasist_with_the_pool_ratios_of_deepfense_equals_its_code():
 @pytest.mark.weekly
 @pytest.mark.parametrize("source", ["fairseq", "huggingface"])
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name.startswith("deepfense")])
-def test_a_file_that_deepfense_writes_has_the_logits_of_deepfense(name, source, pretrained, tmp_path, monkeypatch):
+def test_a_detector_from_a_file_that_deepfense_writes_has_the_logits_of_deepfense(
+    name, source, pretrained, tmp_path, monkeypatch
+):
     """Of every published model, with a small encoder."""
     import transformers
 

@@ -237,7 +237,7 @@ def test_scores_in_half_precision_have_no_ties(name, precision):
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
 def test_a_compiled_back_end_has_the_logits_and_gradients_of_an_eager_one(name):
-    """Only the graphs are captured, forward and backward: generating code would take minutes."""
+    """By `aot_eager`: generating code for what it captures would take minutes."""
     torch.compiler.reset()  # back-ends share Backend.forward, of which torch keeps eight graphs in a process
     backend, copy_of_backend = (without_dropout(create(name)).train() for _ in range(2))
     compiled = torch.compile(copy_of_backend, fullgraph=name not in RECURRENT, backend="aot_eager")

@@ -48,7 +48,7 @@ def test_with_or_without_pooling_segments_of_one_frame_have_the_logits_of_frames
 
 
 @every
-def test_segments_and_embedding_of_one_pass_equal_those_of_separate_passes(name):
+def test_logits_of_segments_and_embedding_of_one_pass_equal_those_of_separate_passes(name):
     for utterance in ("mean", "min", "attentive"):
         backend = create(name, pool=None, utterance=utterance)
         with torch.no_grad():
@@ -74,7 +74,7 @@ def test_the_last_layer_gives_the_logits_of_an_utterance_for_its_embedding(name)
         {"num_logits": 1},
     ],
 )
-def test_with_utterance_min_the_lowest_frame_scores_the_utterance(options):
+def test_with_utterance_min_the_score_of_an_utterance_is_the_lowest_of_its_frames(options):
     backend = create(pool=None, utterance="min", **options)
     with torch.no_grad():
         frames = backend(features(40))
@@ -84,7 +84,7 @@ def test_with_utterance_min_the_lowest_frame_scores_the_utterance(options):
     assert len(set(scores.argmin(dim=1).tolist())) > 1  # the frame is chosen for each utterance
 
 
-def test_with_utterance_min_the_gradient_reaches_only_the_lowest_frame():
+def test_with_utterance_min_the_gradient_reaches_only_the_frame_with_the_lowest_score():
     backend = create("mean_linear", pool=None, utterance="min", score_rule="logit")
     x = features().requires_grad_()
     backend.utterance_logits(x)[:, 1].sum().backward()
@@ -103,13 +103,13 @@ def test_with_utterance_attentive_the_logits_of_frames_are_weighted_by_a_softmax
         assert_close(backend.utterance_logits(features()), expected)
 
 
-def test_a_back_end_that_pools_statistics_has_no_segments():
+def test_a_back_end_that_pools_statistics_refuses_to_give_logits_of_segments():
     astp = create(pool="astp")
     assert astp.resolutions == ()
     with input_error("statistics of `model.backend.pool=astp`, not frames: use"):
         astp.segments(features())
 
 
-def test_utterance_min_without_logits_of_frames_is_refused():
+def test_utterance_min_is_refused_for_a_back_end_that_pools_frames():
     with input_error("backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
         create(utterance="min")

@@ -107,11 +107,11 @@ def effects_of_the_last_layers(final_norm):
     return [*effects, not torch.equal(model(x), before)]
 
 
-def test_the_last_layers_of_xlsr_mamba_have_no_effect_with_the_published_final_norm():
+def test_with_final_norm_published_the_last_layers_of_xlsr_mamba_have_no_effect_on_the_logits():
     assert not any(effects_of_the_last_layers("published"))
 
 
-def test_the_last_layers_of_xlsr_mamba_have_an_effect_with_the_final_norm_output():
+def test_with_final_norm_output_the_last_layers_of_xlsr_mamba_have_an_effect_on_the_logits():
     assert all(effects_of_the_last_layers("output"))
 
 

@@ -71,7 +71,7 @@ def padded(file):
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_padded_batch_has_the_logits_of_antideepfake(name, tmp_path):
-    """Zeros behind a shorter waveform count in its mean."""
+    """Zeros behind a shorter waveform count in the mean of its frames."""
     detector, file = detector_of(name, tmp_path)
     detector.frontend.set_normalize(False)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_the_loss_of_the_one_class_head_equals_that_of_antideepfake(tmp_path):
         assert criterion(embeddings, published["labels"]).item() == pytest.approx(published["value"], rel=1e-6)
 
 
-def test_the_one_class_head_lengthens_its_short_vector_by_a_factor_of_at_most_100000():
+def test_the_one_class_head_lengthens_a_short_weight_vector_by_a_factor_of_at_most_100000():
     backend = create_backend("mean_linear", feature_dim=4, head="one_class")
     with torch.no_grad():
         backend.proj_fc.weight.copy_(torch.tensor([[3e-6], [0], [0], [0]]))

@@ -6,7 +6,7 @@ from builders import assert_near, zoo
 from nes2net.models.registry import create_backend
 
 
-def test_the_third_party_variant_of_mfa_equals_its_code():
+def test_the_third_party_variant_of_mfa_equals_the_code_of_its_authors():
     """In logits in eval and train mode, and in gradients."""
     file = zoo.read("mfa_third_party_l6_d24")
     backend = create_backend("mfa", **file["config"])

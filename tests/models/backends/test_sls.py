@@ -56,7 +56,7 @@ def test_sls_reads_the_last_num_layers_hidden_states():
 
 
 def test_sls_is_built_for_the_number_of_frames_of_the_front_end():
-    """201 are its default."""
+    """201 are the default of SLS."""
     assert fit_options(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
     assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
 

@@ -54,7 +54,7 @@ def test_the_kan_layer_equals_the_published_code(name):
     assert_near(layer(case["x"].double()), case["output_f64"], 1e-9)
 
 
-def test_coefficients_of_a_kan_layer_give_its_splines_given_values_at_the_knots():
+def test_coefficients_that_a_kan_layer_computes_from_values_at_the_knots_give_splines_of_these_values():
     layer = KanLinear(3, 2, grid_size=5, spline_order=3).double()
     values = torch.randn(6, 3, 2, dtype=torch.float64)
     bases = layer.bases(layer.grid[0, 3:8].unsqueeze(1).expand(-1, 3))
@@ -125,7 +125,7 @@ def test_recordings_are_emphasised_before_they_are_cut_to_a_length(tmp_path):
             assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
 
 
-def test_the_recording_without_emphasis_is_kept_beside_the_emphasised_one():
+def test_a_reader_with_pre_emphasis_also_gives_the_recording_without_emphasis():
     waveform = np.random.default_rng(1).uniform(-0.5, 0.5, 9000).astype(np.float32)
     recording = WaveformReader(7000, pre_emphasis=0.97).read_audio(waveform, 16000)
     assert_allclose(recording.plain, waveform[:7000], rtol=0)

@@ -80,7 +80,7 @@ def refused(paths, message, **options):
         average_checkpoints(paths, **options)
 
 
-def test_the_published_mode_refuses_weights_of_checkpoints(paths):
+def test_the_mode_legacy_refuses_weights_of_checkpoints(paths):
     refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
 
 
@@ -88,7 +88,7 @@ def test_an_unknown_mode_of_averaging_is_refused(paths):
     refused(paths, "mode must be one of mean, legacy, not 'median'", mode="median")
 
 
-def test_checkpoints_with_tensors_of_other_names_are_not_averaged(paths, tmp_path):
+def test_checkpoints_with_tensors_of_different_names_are_not_averaged(paths, tmp_path):
     renamed = state(0)
     renamed["v"] = renamed.pop("half")
     path = tmp_path / "renamed.pth"

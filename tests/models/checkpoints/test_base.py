@@ -63,7 +63,7 @@ def test_a_checkpoint_of_an_adapted_detector_records_its_base_epoch_and_model(tr
     assert record["model"] == trained.config
 
 
-def test_a_trained_part_loads_with_the_base_of_its_record(trained, tmp_path):
+def test_a_detector_is_loaded_from_a_trained_part_and_the_base_that_its_record_names(trained, tmp_path):
     assert torch.equal(logits(Detector.from_pretrained(tmp_path / "lora.pth", "cpu")), logits(trained))
 
 
@@ -92,7 +92,7 @@ def test_a_checkpoint_whose_base_is_not_found_is_refused_with_the_path_of_the_ba
         Detector.from_pretrained(moved / "lora.pth", "cpu")
 
 
-def test_a_trained_part_with_the_file_name_of_its_base_is_not_taken_for_it(moved):
+def test_a_trained_part_with_the_file_name_of_its_base_is_not_taken_for_the_base(moved):
     os.rename(moved / "lora.pth", moved / "base.pth")
     with input_error("neither there nor beside it"):
         Detector.from_pretrained(moved / "base.pth", "cpu")
@@ -111,7 +111,7 @@ def test_the_base_that_is_named_for_a_trained_part_may_be_its_file_or_a_whole_de
         assert torch.equal(logits(loaded), logits(trained))
 
 
-def test_a_pre_training_file_or_folder_is_the_base_of_its_adapted_detector(pretrained, tmp_path):
+def test_a_pre_training_file_or_folder_serves_as_the_base_of_a_detector_adapted_from_it(pretrained, tmp_path):
     """In fairseq's form, and as a folder of the transformers library."""
     config = {"frontend": {"name": "wav2vec2"}, "backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
     file = pretrained / "tiny_w2v2_namespace.pt"
@@ -165,7 +165,7 @@ def test_an_adapted_detector_without_a_saved_base_is_restored_from_its_checkpoin
     assert torch.equal(logits(loaded), logits(detector))
 
 
-def test_a_detector_that_was_loaded_from_an_adapted_checkpoint_without_a_base_refers_to_none(small_model, tmp_path):
+def test_a_detector_that_was_loaded_from_an_adapted_checkpoint_without_a_base_refers_to_no_base(small_model, tmp_path):
     adapted(small_model).save(tmp_path / "whole.pth")
     assert Detector.from_pretrained(tmp_path / "whole.pth", "cpu").base is None
 
@@ -187,7 +187,7 @@ def test_an_incomplete_trained_part_is_refused(trained, tmp_path):
         trained.load(Checkpoint.of(tmp_path / "epoch_1.pth", state_dict, {"base": trained.base}))
 
 
-def test_an_average_of_trained_parts_keeps_their_base(trained, tmp_path):
+def test_an_average_of_trained_parts_records_their_base(trained, tmp_path):
     shaken(trained, seed=3).save(tmp_path / "second.pth")
     average = average_checkpoints([tmp_path / "lora.pth", tmp_path / "second.pth"])
     assert read_record(average)["base"] == trained.base

@@ -73,7 +73,7 @@ def test_an_unstated_normalisation_of_waveforms_is_reported(tmp_path, capsys):
     assert reason in record["checkpoint"]["waveforms"]
 
 
-def test_config_chooses_the_bona_fide_class_if_the_names_do_not(tmp_path):
+def test_config_chooses_the_bona_fide_class_if_the_names_of_classes_do_not_tell_it(tmp_path):
     folder_of("Wav2Vec2", tmp_path / "named", ("real", "fake"))
     expected = Detector.from_pretrained(tmp_path / "named", "cpu").score(WAVEFORM, 16000)
     assert abs(expected) > 1e-3
@@ -119,7 +119,7 @@ def test_several_spoofed_classes_are_scored_together_against_bona_fide(tmp_path)
     assert detector.score(WAVEFORM, 16000, num_samples=None) == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_spoofed_classes_have_the_names_of_the_folder(tmp_path):
+def test_spoofed_classes_of_a_detector_have_the_names_that_its_folder_gives_them(tmp_path):
     folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
     assert Detector.from_pretrained(tmp_path, "cpu").classes == ("ai tts", "vocoded", "bonafide")
 

@@ -56,7 +56,7 @@ def test_hidden_states_of_hugging_face_folders_equal_those_of_transformers(tmp_p
 
 
 @pytest.mark.parametrize("name", [f"{kind}Model" for kind in KINDS])
-def test_a_hugging_face_folder_gives_the_type_dropout_and_layer_drop_of_its_model(tmp_path, name):
+def test_a_hugging_face_folder_gives_a_front_end_the_type_dropout_and_layer_drop_of_its_model(tmp_path, name):
     model = library_model(name, BASE)
     model.save_pretrained(tmp_path)
     frontend = create_frontend(kind_of(name)[1], tmp_path)

@@ -35,6 +35,6 @@ def test_every_field_of_onnx_that_leads_to_a_tensor_is_known_to_the_reader():
         assert set(names) == fields_by_message[message]
 
 
-def test_domains_and_metadata_have_the_field_numbers_of_onnx():
+def test_the_reader_of_onnx_files_knows_the_field_numbers_of_domains_and_metadata():
     assert PARTS["NodeProto"][onnx.NodeProto.DESCRIPTOR.fields_by_name["domain"].number] == "domain"
     assert PARTS["ModelProto"][onnx.ModelProto.DESCRIPTOR.fields_by_name["metadata_props"].number] == "metadata"

@@ -66,7 +66,7 @@ def test_the_digest_of_the_first_download_of_a_file_without_a_published_checksum
     assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
 
 
-def test_a_file_without_a_published_checksum_is_held_to_that_of_its_first_download(assets):
+def test_a_file_without_a_published_checksum_is_refused_if_it_differs_from_its_first_download(assets):
     with running(CONTENT) as server:
         model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth"))
         model.fetch_if_missing()
@@ -112,7 +112,7 @@ def hub_model(assets, tmp_path, monkeypatch):
         yield Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"))
 
 
-def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(hub_model, tmp_path):
+def test_a_file_of_the_hub_is_read_from_the_cache_of_huggingface_hub(hub_model, tmp_path):
     file_path = hub_model.fetch_if_missing()
     assert file_path.read_bytes() == CONTENT
     assert file_path.is_relative_to(tmp_path / "hub" / "models--owner--name")

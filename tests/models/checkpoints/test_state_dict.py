@@ -75,7 +75,7 @@ def test_a_file_without_a_single_state_dict_is_refused_with_what_it_is_or_holds(
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_state_dicts_are_read_whatever_else_a_file_of_torch_holds(tmp_path, legacy):
+def test_a_state_dict_is_read_from_a_file_of_torch_that_may_hold_other_content(tmp_path, legacy):
     tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
     usual = [{key: tensors} for key in ("model", "state_dict", "model_state")]
@@ -93,14 +93,14 @@ def test_a_state_dict_is_read_without_the_prefix_of_dataparallel(tmp_path):
     assert list(load_state_dict(tmp_path / "file.pth")) == ["a.weight", "b"]
 
 
-def test_other_code_reads_a_file_with_a_record_as_a_bare_state_dict(tmp_path):
+def test_torch_load_reads_a_checkpoint_with_a_record_as_a_bare_state_dict(tmp_path):
     layer = torch.nn.BatchNorm1d(3)
     save_state_dict(layer.state_dict(), tmp_path / "layer.pth", epoch=7, recipe={"lr": 1e-6})
     layer.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)
 
 
 def test_equal_content_gives_checkpoints_of_equal_bytes(tmp_path):
-    """Whether its texts and lists are the same objects or copies, as after a training went on."""
+    """Whether equal texts and lists are the same objects or copies, as after a training was resumed."""
     shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
     record = {"model": shared, "recipe": {"model": shared}}
     for folder, equal_record in (("one", record), ("other", json.loads(json.dumps(record)))):

@@ -93,7 +93,7 @@ def test_tensors_only_reads_the_tensors_beside_an_attack_without_running_it(path
     assert same(dict(load_state_dict(path, tensors_only=True)), TENSORS)
 
 
-def test_what_a_program_allows_to_pytorchs_own_reader_is_refused(path):
+def test_a_call_that_a_program_allows_to_torch_load_is_still_refused(path):
     torch.save({"model": TENSORS, "cfg": Calls(exec, MAKE)}, path)
     with torch.serialization.safe_globals([(exec, "builtins.exec")]):
         refused(path, "asks for builtins.exec.*tensors_only=True")
@@ -260,7 +260,7 @@ OF_OTHER_CLASSES = {
 }
 
 
-def test_objects_of_other_classes_become_records_of_their_state_arguments_or_items(path):
+def test_objects_of_foreign_python_classes_become_records_of_their_state_arguments_or_items(path):
     for zipped in (True, False):
         torch.save({"model": TENSORS, **OF_OTHER_CLASSES}, path, _use_new_zipfile_serialization=zipped)
         content, _ = read_torch_file(path)
@@ -272,7 +272,7 @@ def test_objects_of_other_classes_become_records_of_their_state_arguments_or_ite
         assert content["mapping"].items == {"arch": "wavlm"}
 
 
-def test_the_names_of_other_classes_in_a_file_are_told(path):
+def test_reading_a_file_returns_the_names_of_the_foreign_python_classes_in_it(path):
     torch.save({"model": TENSORS, **OF_OTHER_CLASSES}, path)
     _, names = read_torch_file(path)
     for value in OF_OTHER_CLASSES.values():
@@ -314,7 +314,7 @@ TYPES = "float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64".s
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_tensors_of_a_file_come_back_on_the_cpu_with_their_numbers_types_and_strides(path, zipped):
-    """Whatever the default device."""
+    """Also if another default device is set."""
     base = torch.arange(24.0).reshape(4, 6)
     tensors = {
         **{"view": base[1:3, ::2], "transposed": base.T, "empty": torch.zeros(0, 3), "scalar": torch.tensor(3.5)},

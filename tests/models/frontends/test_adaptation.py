@@ -62,7 +62,7 @@ def pair(request):
 
 
 @pytest.mark.parametrize("pair", pairs_with(WITHOUT_PROMPTS), indirect=True)
-def test_a_front_end_adapted_without_prompts_begins_as_its_base(pair):
+def test_a_front_end_adapted_without_prompts_begins_with_the_hidden_states_of_its_base(pair):
     plain, frontend = pair
     for hidden_state, expected in zip(states(frontend), states(plain), strict=True):
         assert_near(hidden_state, expected, 1e-6)
@@ -171,7 +171,7 @@ def with_lora():
     return frontend, [tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B")]
 
 
-def test_lora_starts_with_a_drawn_at_random_and_b_zero(with_lora):
+def test_lora_starts_with_a_random_matrix_a_and_a_zero_matrix_b(with_lora):
     _, (_, _, a, b) = with_lora
     assert a.std() > 0
     assert not b.any()

@@ -42,7 +42,7 @@ every_configuration = pytest.mark.parametrize("options", CONFIGURATIONS.values()
 
 
 @every_configuration
-def test_the_engine_of_fairseq_has_the_options_and_tensors_of_the_default_one(fairseq, options):
+def test_the_engine_of_fairseq_has_the_options_and_tensors_of_the_default_engine(fairseq, options):
     toolkit, original = both_engines(options)
     assert toolkit.config == original.config
     expected = toolkit.state_dict()
@@ -51,7 +51,7 @@ def test_the_engine_of_fairseq_has_the_options_and_tensors_of_the_default_one(fa
 
 
 @every_configuration
-def test_the_engine_of_fairseq_computes_the_hidden_states_of_the_default_one(fairseq, options):
+def test_the_engine_of_fairseq_computes_the_hidden_states_of_the_default_engine(fairseq, options):
     toolkit, original = both_engines(options)
     for samples, final_norm in product((4000, 8000, 8300), (True, False)):
         waveform = 0.1 * torch.randn(2, samples)
@@ -63,7 +63,7 @@ def test_the_engine_of_fairseq_computes_the_hidden_states_of_the_default_one(fai
 
 
 @every_configuration
-def test_the_engine_of_fairseq_computes_the_gradients_of_the_default_one(fairseq, options):
+def test_the_engine_of_fairseq_computes_the_gradients_of_the_default_engine(fairseq, options):
     toolkit, original = both_engines({**options, "feature_grad_mult": 0.1})
     waveform = 0.1 * torch.randn(2, 8300)
     weights = torch.randn(toolkit.out_dim)

@@ -208,7 +208,7 @@ def other_weights(tmp_path):
     return tmp_path / "weights.pt"
 
 
-def test_w2v_bert2_refuses_a_file_because_it_is_read_from_a_folder(other_weights):
+def test_w2v_bert2_is_read_only_from_a_folder_and_refuses_a_file(other_weights):
     with input_error(r"weights\.pt is not a folder: w2v-BERT 2.0 is read from a Hugging Face folder"):
         create_frontend("w2v_bert2", other_weights)
 
@@ -277,7 +277,7 @@ def test_finite_gradients_reach_waveform_and_trained_parameters_of_w2v_bert2_and
 
 
 @every_name
-def test_recomputed_activations_of_w2v_bert2_and_whisper_give_the_gradients_of_kept_ones(name):
+def test_recomputed_activations_of_w2v_bert2_and_whisper_give_the_gradients_of_stored_ones(name):
     recomputed = create(name, **DROPOUTS).train()
     recomputed.checkpoint_activations()
     assert all(map(torch.equal, gradients_of(recomputed), gradients_of(create(name, **DROPOUTS).train())))

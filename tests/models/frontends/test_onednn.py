@@ -43,7 +43,7 @@ def computed(layer, x, gradient):
 @pytest.mark.parametrize(
     "shape, out", [((5,), 11), ((1, 5), 1), ((3, 7, 5), 11), ((2, 201, 96), 130), ((2, 3, 7, 5), 4)]
 )
-def test_outputs_and_gradients_of_a_layer_on_onednn_equal_pytorchs(products, bias, shape, out):
+def test_outputs_and_gradients_of_a_layer_on_onednn_equal_those_of_pytorch(products, bias, shape, out):
     torch.manual_seed(0)
     linear = nn.Linear(shape[-1], out, bias)
     x = torch.randn(shape)
@@ -62,7 +62,7 @@ def test_outputs_and_gradients_of_a_layer_on_onednn_equal_pytorchs(products, bia
 
 
 @needs_onednn
-def test_gradients_of_gradients_of_a_layer_on_onednn_equal_pytorchs():
+def test_gradients_of_gradients_of_a_layer_on_onednn_equal_those_of_pytorch():
     linear = nn.Linear(5, 4)
     x = torch.randn(3, 5, requires_grad=True)
     penalties = []

@@ -115,7 +115,7 @@ def test_lfcc_equal_a_transcription_of_the_asvspoof_baselines(year, dtype, toler
     assert_allclose(features.numpy(), expected, atol=tolerance)
 
 
-def test_lfcc_without_deltas_are_the_first_coefficients():
+def test_lfcc_without_deltas_are_the_first_20_columns_of_lfcc_with_deltas():
     waveform = torch.from_numpy(speech_like())[None]
     without = create_frontend("lfcc", deltas=0)
     assert torch.equal(without(waveform)[0], create_frontend("lfcc")(waveform)[0][..., :20])
@@ -202,5 +202,5 @@ def test_with_normalize_each_bin_of_lps_has_mean_0_and_the_whole_spectrum_varian
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 
-def test_num_samples_of_a_spectrum_may_be_one():
+def test_the_option_num_samples_of_lps_may_be_one():
     assert options_of(frontends.get("lps"))["num_samples"].fits(1)

@@ -51,7 +51,7 @@ def test_loss_gradients_and_score_of_one_class_softmax_equal_the_published(name)
 
 
 @pytest.mark.parametrize("name", ["am_softmax", "am_softmax_s15_m02"])
-def test_loss_and_gradients_of_additive_margin_softmax_equal_the_published(name):
+def test_loss_and_gradients_of_additive_margin_softmax_equal_those_of_the_published_code(name):
     config = GOLDEN[name]["config"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], config["margin"])
     criterion.head.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
