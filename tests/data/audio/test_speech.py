@@ -60,14 +60,14 @@ def test_a_voice_from_80_to_300_hz_or_a_whisper_is_fit_for_a_decision(pitch, sec
 
 
 @pytest.mark.parametrize("pitch", [80, 220, None], ids=str)
-def test_more_than_nine_of_ten_real_sentences_at_a_constant_pitch_or_whispered_are_speech(long_clips, pitch):
-    """For at least a quarter of their time."""
+def test_over_nine_of_ten_real_sentences_resynthesised_at_one_pitch_or_whispered_hold_speech(long_clips, pitch):
+    """Speech fills at least a quarter of each such sentence."""
     shares = [speech_share(resynthesised(samples, pitch)) for samples in long_clips]
     assert len(shares) > 15
     assert np.mean(np.array(shares) >= 0.25) > 0.9
 
 
-def test_more_than_nine_of_ten_sentences_in_noise_5_db_above_them_are_fit_for_a_decision(long_clips):
+def test_over_nine_of_ten_real_sentences_in_noise_5_db_above_them_are_fit_for_a_decision(long_clips):
     noise = 10 ** (5 / 20) * np.random.default_rng(0).standard_normal(64000)
     reasons = []
     for samples in long_clips:
@@ -114,7 +114,7 @@ def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut_into_blocks(ma
         assert cut.share(*span) == uncut.share(*span)
 
 
-def test_dropping_the_first_frames_removes_only_their_speech():
+def test_dropping_the_speech_frames_of_the_first_seconds_leaves_later_shares_of_speech_unchanged():
     frames = SpeechFrames()
     frames.push(voice(1, 6.5))
     frames.finish()
