@@ -65,7 +65,7 @@ def test_an_audio_file_cut_anywhere_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("FLAC")])
 def test_every_reader_refuses_a_file_cut_behind_its_header(tmp_path, kind):
-    """The message says so, or, if only decoding shows the cut (WavPack, TTA), that neither decoder reads the file.
+    """The message says that it is cut off, or, if only decoding shows it (WavPack, TTA), that neither decoder reads it.
 
     FLAC is left out: its beginning may be read before the cut is noticed.
     """
@@ -78,7 +78,7 @@ def test_every_reader_refuses_a_file_cut_behind_its_header(tmp_path, kind):
 
 
 def test_a_matroska_duration_is_found_only_in_matroska_files_not_written_as_to_a_pipe(tmp_path):
-    """Such a file states none, because its writer cannot go back to the header."""
+    """A file written to a pipe states none, because its writer cannot go back to the header."""
     stating = []
     for kind in KINDS:
         write(tmp_path / "noise", kind)
@@ -209,7 +209,7 @@ def test_the_check_of_matroska_finds_no_fault_in_a_file_of_another_format():
 
 
 def test_a_cut_is_found_behind_more_elements_than_a_short_matroska_file_may_have(monkeypatch):
-    """As of hours of Opus in blocks of 20 ms, which are more than a million."""
+    """Hours of Opus in blocks of 20 ms are more than a million elements."""
     monkeypatch.setattr(containers, "_MANY_ELEMENTS", 1000)
     fault = matroska_fault(io.BytesIO(HEAD + CLUSTER + BLOCK * 1100 + BLOCK[:4]))
     assert fault == "is cut off: its element at byte 7,729 lacks 3 bytes"
@@ -222,7 +222,7 @@ def test_more_elements_than_the_size_of_a_matroska_file_allows_are_a_fault(monke
 
 
 def test_a_matroska_file_shorter_than_its_header_says_is_refused_as_cut_off(tmp_path):
-    """As left by a recorder that stops between two blocks, of which every element is whole."""
+    """A recorder that stops between two blocks leaves such a file, in which every element is whole."""
     path = tmp_path / "short.mka"
     encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16", format="matroska")
     content = path.read_bytes()

@@ -46,7 +46,7 @@ def test_each_of_up_to_twelve_channels_of_pcm_is_decoded_to_its_own_samples(tmp_
 
 
 def test_the_eight_channels_of_an_aac_file_are_counted(tmp_path):
-    """On their planes, PyAV's own conversion to an array ends the process or fails."""
+    """PyAV's own conversion of eight channels to an array ends the process or fails."""
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
     assert measure_audio(path).channels == 8

@@ -108,7 +108,7 @@ def test_the_header_of_an_audio_file_amid_raw_samples_is_refused(files, name):
 
 @pytest.mark.parametrize("encoding", ["s16le", "s16be", "f32le", "mulaw", "alaw"])
 def test_raw_audio_is_not_mistaken_for_an_audio_file(encoding):
-    """Silence, noise, a tone and all bytes, in pieces."""
+    """The raw audio is silence, noise, a tone or all bytes, given in pieces."""
     tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
     noise = default_rng(0).bytes(300_000)
     for content in (bytes(20_000), b"\xff" * 20_000, b"\xd5" * 20_000, bytes(range(256)) * 100, tone, noise):

@@ -91,7 +91,7 @@ NEITHER = "was read by neither libsndfile .* nor FFmpeg"
         ("list.flac", b"ffconcat version 1.0\nfile 'good.flac'\n", NEITHER),
     ],
 )
-def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another(
+def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another_that_it_names(
     tmp_path, monkeypatch, name, content, message
 ):
     """FFmpeg would play the files of a list, and take a name for a protocol."""

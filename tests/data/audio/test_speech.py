@@ -82,7 +82,7 @@ def test_each_real_recording_of_a_second_or_more_holds_speech_for_over_40_percen
     assert min(map(speech_share, real_clips)) > 0.4
 
 
-def test_the_share_of_speech_is_that_of_the_span_of_time_asked_for():
+def test_the_share_of_speech_is_computed_over_the_span_of_time_asked_for():
     frames = SpeechFrames()
     frames.push(np.concatenate([np.zeros(32000), voice(0, 4.0), SOUNDS["music: strings"][:64000]]))
     frames.finish()
@@ -114,7 +114,7 @@ def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut_into_blocks(ma
         assert cut.share(*span) == uncut.share(*span)
 
 
-def test_dropping_the_speech_frames_of_the_first_seconds_leaves_later_shares_of_speech_unchanged():
+def test_dropping_the_first_seconds_removes_their_speech_and_leaves_later_shares_unchanged():
     frames = SpeechFrames()
     frames.push(voice(1, 6.5))
     frames.finish()

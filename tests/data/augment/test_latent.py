@@ -34,7 +34,7 @@ def test_latent_augmentation_perturbs_only_embeddings_of_spoofs(kind, dtype):
 
 
 @of_each_kind
-def test_embeddings_with_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
+def test_embeddings_whose_mixed_label_has_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
     x = embeddings(dtype)
     shares = torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1], [1, 0], [0.9, 0.1], [0, 1], [1, 0]])
     y = perturbed(x, targets=shares, kinds=[kind])
@@ -105,7 +105,7 @@ def test_the_factors_and_shifts_of_an_affine_map_of_embeddings_have_the_stated_s
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_the_probability_of_latent_augmentation_is_the_share_of_spoofed_embeddings_perturbed():
+def test_the_probability_of_latent_augmentation_is_the_share_of_spoofed_embeddings_that_it_changes():
     x = embeddings()
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)

@@ -136,7 +136,7 @@ def test_with_only_noises_or_only_impulse_responses_a_probability_of_1_changes_e
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
-def test_moved_folders_of_noises_and_impulse_responses_give_the_same_draws(musan, rirs, tmp_path):
+def test_moved_folders_of_noises_and_impulse_responses_give_the_same_augmented_waveforms(musan, rirs, tmp_path):
     """The moved MUSAN is given by the folder that holds it."""
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
@@ -200,7 +200,7 @@ def test_a_musan_with_too_few_speech_files_is_refused(musan, tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [(b"no audio", "was read by neither"), (b"", "is empty")])
-def test_a_musan_with_a_file_without_audio_is_refused_at_the_start(musan, tmp_path, content, message):
+def test_a_musan_file_without_audio_is_refused_when_noise_augmentation_is_created(musan, tmp_path, content, message):
     shutil.copytree(musan, tmp_path / "m")
     (tmp_path / "m" / "music" / "added.wav").write_bytes(content)
     with input_error(rf"added\.wav {message}"):
@@ -218,13 +218,13 @@ def test_a_folder_without_impulse_responses_is_refused(tmp_path, rirs):
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_an_impulse_response_without_samples_is_refused_at_the_start(tmp_path):
+def test_an_impulse_response_without_samples_is_refused_when_noise_augmentation_is_created(tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     with input_error(r"empty\.wav has no samples"):
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_a_noise_file_damaged_after_the_start_is_refused_with_its_name(musan, tmp_path):
+def test_a_noise_file_damaged_after_noise_augmentation_was_created_is_refused_with_its_name(musan, tmp_path):
     shutil.copytree(musan, tmp_path / "m")
     augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
     for path in augmentation.recordings:

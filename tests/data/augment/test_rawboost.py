@@ -181,7 +181,7 @@ def test_rawboost_changes_neither_its_input_nor_the_global_generators(x, algo, m
     assert random.getstate() == global_python
 
 
-def test_impulsive_noise_drawn_by_a_generator_of_numpy_reaches_every_position_alike():
+def test_impulsive_noise_drawn_by_a_numpy_generator_changes_every_position_equally_often():
     x = np.ones(50) / 4
     rng = default_rng(0)
     changed = sum(rawboost(x, 2, rng, P=100) != x for _ in range(400))

@@ -102,7 +102,7 @@ def test_specmix_does_not_change_the_spectrograms_that_it_is_given(shape, specmi
 
 
 @of_any_batch
-def test_the_pasted_area_is_made_of_at_most_the_given_numbers_of_full_bands(shape, specmix, seed):
+def test_the_pasted_area_consists_of_at_most_the_set_numbers_of_full_time_and_frequency_bands(shape, specmix, seed):
     """A band spans the whole other axis; n bands cover at most n times the share gamma of their own axis."""
     spectrograms, _, mixed = mix(specmix, shape, seed)
     for mask in pasted(mixed, spectrograms):

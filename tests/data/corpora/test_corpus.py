@@ -31,20 +31,20 @@ def test_a_corpus_has_phases_if_and_only_if_it_has_key_files(name):
 
 
 @of_every_corpus
-def test_a_corpus_states_counts_of_the_keys_of_each_of_its_phases_and_of_no_other(name):
+def test_a_corpus_states_official_key_counts_for_each_of_its_phases_and_for_no_other(name):
     corpus = corpora.get(name)
     assert set(corpus.key_counts) == set(corpus.phases)
 
 
 @of_every_corpus
-def test_a_corpus_states_counts_only_of_its_splits(name):
+def test_a_corpus_states_official_counts_only_for_splits_that_it_has(name):
     corpus = corpora.get(name)
     for counts in (corpus.counts, *corpus.editions.values()):
         assert set(counts) <= set(corpus.splits)
 
 
 @of_every_corpus
-def test_every_corpus_is_scored_on_64000_or_64600_samples(name):
+def test_every_corpus_is_scored_on_64000_or_64600_samples_of_each_utterance(name):
     assert corpora.get(name).test_samples in (64000, 64600)
 
 

@@ -151,7 +151,7 @@ PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bo
 
 @pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
 def test_segments_come_from_the_rttm_file_beside_the_list_or_else_one_spans_the_recording(tmp_path, name):
-    """The RTTM file is named after the list, a split or `segments`. A recording with no label and none in it has no segments."""
+    """The RTTM file is named after the list, a split or `segments`. A recording that it lacks and that has no label gets no segments."""
     rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
     write(tmp_path / "list.csv", f"path,label,split\n{rows}")
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):

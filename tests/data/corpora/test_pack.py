@@ -109,7 +109,7 @@ def test_a_trial_without_its_recording_is_not_packed(dev_trials, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recording_whose_suffix_is_none_of_audio_is_not_packed_into_a_tar_file(tmp_path):
+def test_a_recording_without_an_audio_suffix_is_not_packed_into_a_tar_file(tmp_path):
     (tmp_path / "odd.bin").write_bytes(b"x")
     with input_error("by a suffix of audio, which 1 do not have: odd"):
         pack.pack({"dev": [Trial("odd", tmp_path / "odd.bin")]}, tmp_path / "out", title="x", format="tar")

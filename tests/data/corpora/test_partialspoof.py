@@ -80,7 +80,7 @@ def test_time_that_an_rttm_file_of_spoofed_segments_leaves_out_is_bona_fide(tmp_
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
-def test_an_utterance_of_no_length_has_no_segments(tmp_path):
+def test_an_utterance_of_partialspoof_that_lasts_0_s_has_no_segments(tmp_path):
     write(tmp_path / "reco2dur", f"{DURATIONS}empty 0\n")
     write_rttm(tmp_path / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS

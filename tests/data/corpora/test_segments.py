@@ -104,7 +104,7 @@ def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_a
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 
 
-def test_labels_of_utterances_that_contradict_their_segments_are_refused_with_the_utterances():
+def test_utterances_whose_label_contradicts_their_segments_are_refused_with_ids_and_labels():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"

@@ -17,7 +17,7 @@ FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dat
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_trial_is_the_same_when_it_was_pickled(protocol):
+def test_a_trial_is_the_same_after_pickling(protocol):
     for trial in (Trial("a"), FULL):
         copy = pickle.loads(pickle.dumps(trial, protocol))
         assert copy == trial
@@ -25,7 +25,7 @@ def test_a_trial_is_the_same_when_it_was_pickled(protocol):
         assert type(copy.path) is type(trial.path)
 
 
-def test_a_field_that_only_some_corpora_have_is_got_from_a_trial_by_its_name():
+def test_a_trial_gives_a_field_that_only_some_corpora_have_by_its_name():
     assert FULL.get("room") == "x"
 
 
