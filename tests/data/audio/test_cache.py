@@ -42,8 +42,7 @@ def same_bits(a, b):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_cached_samples_have_the_bits_of_decoded_ones(audio, tmp_path, monkeypatch, name):
-    """However many of them are asked for."""
+def test_the_cache_gives_the_bits_of_the_decoded_samples_however_many_are_asked_for(audio, tmp_path, monkeypatch, name):
     path = audio / name
     cache = AudioCache(tmp_path / "cache")
     expected = load_audio(path)
@@ -53,7 +52,7 @@ def test_cached_samples_have_the_bits_of_decoded_ones(audio, tmp_path, monkeypat
         assert same_bits(cache.load(path, num_samples), expected[:num_samples])
 
 
-def test_changes_to_samples_that_the_cache_gave_do_not_reach_its_entry(audio, tmp_path):
+def test_changing_the_samples_that_the_cache_gave_does_not_change_its_entry(audio, tmp_path):
     path = audio / "24bit.flac"  # stored as float32, so no conversion copies it
     cache = AudioCache(tmp_path)
     for _ in range(3):
@@ -63,7 +62,7 @@ def test_changes_to_samples_that_the_cache_gave_do_not_reach_its_entry(audio, tm
 
 
 def test_samples_are_cached_without_loss(tmp_path, audio, monkeypatch):
-    """Also those that 16 bits cannot hold."""
+    """Also samples that 16 bits cannot hold."""
     for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
         waveform = np.array(waveform, np.float32)
         monkeypatch.setattr(cache_module, "load_head", lambda *_, waveform=waveform: waveform)
@@ -172,7 +171,7 @@ def test_only_files_left_by_killed_processes_are_removed_from_a_cache(audio, tmp
         assert sorted(entry.parent.iterdir()) == sorted([entry, other_file, being_written])
 
 
-def test_nothing_is_written_or_removed_through_a_linked_folder_of_entries(audio, tmp_path):
+def test_the_cache_neither_writes_nor_removes_files_through_a_symbolic_link_to_a_folder(audio, tmp_path):
     recording = audio / "16bit.wav"
     entry = AudioCache(tmp_path / "cache").entry(recording)
     elsewhere = tmp_path / "elsewhere"
@@ -189,8 +188,7 @@ def _load_all(folder, names):
     return [float(np.abs(cache.load(name)).sum()) for name in names for _ in range(3)]
 
 
-def test_processes_share_the_entries_of_a_cache_folder(audio, tmp_path):
-    """They load the samples of the recordings and leave one entry for each."""
+def test_processes_that_load_the_same_recordings_share_one_cache_entry_for_each(audio, tmp_path):
     names = [audio / name for name in FILES]
     with multiprocessing.get_context("fork").Pool(4) as pool:
         loaded = pool.starmap_async(_load_all, [(tmp_path, names)] * 4, chunksize=1).get(PATIENCE)
@@ -199,7 +197,7 @@ def test_processes_share_the_entries_of_a_cache_folder(audio, tmp_path):
     assert len(files) == len(FILES)
 
 
-def test_a_recording_longer_than_the_limit_is_decoded_without_being_cached(tmp_path, audio, monkeypatch):
+def test_a_recording_longer_than_the_limit_of_the_cache_is_decoded_but_not_cached(tmp_path, audio, monkeypatch):
     monkeypatch.setattr(cache_module, "_MAX_SAMPLES", 8999)  # the files have 9,000 samples
     cache = AudioCache(tmp_path)
     path = audio / "16bit.wav"

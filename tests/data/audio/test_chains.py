@@ -46,8 +46,8 @@ FORMATS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16")]
 
 @pytest.mark.parametrize("file_format, subtype", [*FORMATS, ("AU", "PCM_16")])
 @pytest.mark.parametrize("second", [{}, {"rate": 48000}, {"channels": 2}])
-def test_every_reader_gives_all_links_of_a_chain(tmp_path, file_format, subtype, second):
-    """A link is one of the joined streams or files. The second one may have another rate or more channels."""
+def test_every_reader_gives_the_samples_of_all_links_of_a_chained_file(tmp_path, file_format, subtype, second):
+    """A link is one of the joined streams or files. The second link may have another rate or more channels."""
     links = [link(file_format, subtype), link(file_format, subtype, loudness=0.3, **second)]
     path = tmp_path / f"chain.{file_format.lower()}"
     path.write_bytes(b"".join(links))
@@ -63,7 +63,7 @@ def test_every_reader_gives_all_links_of_a_chain(tmp_path, file_format, subtype,
 
 
 @pytest.mark.parametrize("file_format, subtype", FORMATS)
-def test_a_chain_of_ogg_or_flac_streams_with_a_cut_one_is_refused(tmp_path, file_format, subtype):
+def test_a_chain_of_two_ogg_or_flac_streams_of_which_one_is_cut_off_is_refused(tmp_path, file_format, subtype):
     first = link(file_format, subtype)
     path = tmp_path / "chain"
     for content in (first + first[:-2000], first[:-2000] + first):
@@ -72,13 +72,13 @@ def test_a_chain_of_ogg_or_flac_streams_with_a_cut_one_is_refused(tmp_path, file
             load_audio(path)
 
 
-def test_a_chain_of_au_files_whose_second_one_is_cut_is_refused_as_cut_off():
+def test_a_chain_of_au_files_of_which_the_second_is_cut_off_is_refused():
     first = link("AU", "PCM_16")
     with input_error("is cut off: its header announces 64,000 bytes"):
         load_audio(RecordingBytes("chain.au", first + first[:-2000]))
 
 
-def test_ogg_streams_that_begin_together_are_one_link_of_a_chain():
+def test_multiplexed_ogg_streams_are_one_link_of_a_chain():
     """RFC 3533, Sec. 4: the first pages of multiplexed streams come before all others."""
 
     def page(flags):
@@ -88,7 +88,7 @@ def test_ogg_streams_that_begin_together_are_one_link_of_a_chain():
     assert link_starts(io.BytesIO(content)) == [0, 4 * len(page(0))]
 
 
-def test_a_flac_stream_of_a_chain_is_found_across_the_blocks_in_which_a_file_is_searched(monkeypatch):
+def test_the_start_of_a_second_flac_stream_is_found_in_a_file_searched_by_blocks_of_any_size(monkeypatch):
     content = b"fLaC\0\0\0\x22" + bytes(50) + b"fLaC\x80\0\0\x22" + bytes(50)
     for size in range(1, 70):
         monkeypatch.setattr("nes2net.data.audio.frames._SEARCHED_BYTES", size)

@@ -65,9 +65,9 @@ def test_an_audio_file_cut_anywhere_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("FLAC")])
 def test_every_reader_refuses_a_file_cut_behind_its_header(tmp_path, kind):
-    """As cut off; as read by neither decoder if decoding alone shows the cut (WavPack, TTA).
+    """The message says that it is cut off, or, if only decoding shows it (WavPack, TTA), that neither decoder reads it.
 
-    But for FLAC, whose beginning may be read before the cut.
+    FLAC is left out: its beginning may be read before the cut is noticed.
     """
     path = tmp_path / "noise"
     container = kind.split()[0]
@@ -77,8 +77,8 @@ def test_every_reader_refuses_a_file_cut_behind_its_header(tmp_path, kind):
         refused(path, f"noise .*{SAID.get(container, 'cut off( or damaged)?: ')}", cut)
 
 
-def test_a_duration_of_matroska_is_found_only_in_matroska_files_that_are_not_live(tmp_path):
-    """Live is what is written as to a pipe, without going back to the header."""
+def test_a_matroska_duration_is_found_only_in_matroska_files_not_written_as_to_a_pipe(tmp_path):
+    """A file written to a pipe states none, because its writer cannot go back to the header."""
     stating = []
     for kind in KINDS:
         write(tmp_path / "noise", kind)
@@ -135,7 +135,7 @@ def test_wav_files_with_fewer_samples_than_their_header_announces_are_refused_as
 
 
 def test_a_wav_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
-    """Fewer than 25,000 reads for a mebibyte, which could be 131,072 empty chunks."""
+    """It takes fewer than 25,000 reads for a mebibyte, whose zeros could be 131,072 empty chunks."""
     reads = []
 
     class Zeros(io.BytesIO):
@@ -154,14 +154,14 @@ def test_a_wav_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
 def test_the_limit_on_the_table_of_a_mov_file_counts_blocks_of_pcm_not_samples(
     tmp_path, monkeypatch, codec, sample_format
 ):
-    """The table counts each sample, but FFmpeg lists blocks of them."""
+    """The table of the file counts each sample, but FFmpeg lists blocks of samples."""
     path = tmp_path / "noise.mov"
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
     monkeypatch.setattr(containers, "_MAX_ENTRIES", 30000)
     assert len(read_every_way(path)) == 40000
 
 
-def test_a_table_of_more_blocks_of_pcm_than_ffmpeg_can_hold_is_a_fault(tmp_path):
+def test_a_mov_file_whose_table_has_more_blocks_of_pcm_than_ffmpeg_can_hold_has_a_fault(tmp_path):
     path = tmp_path / "noise.mov"
     encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16")
     content = bytearray(path.read_bytes())
@@ -190,7 +190,7 @@ BLOCK = b"\xa3\x85\x81\0\0\x80\0"
 
 
 def test_a_webm_file_with_damage_anywhere_in_its_clusters_is_refused(tmp_path):
-    """FFmpeg goes on with the next cluster that it finds."""
+    """FFmpeg alone would go on with the next cluster."""
     path = tmp_path / "noise.webm"
     encode(path, noise(160000), "libopus", "flt", format="webm", options={"cluster_time_limit": "500"})
     content = path.read_bytes()
@@ -203,13 +203,13 @@ def test_a_matroska_file_of_unknown_size_that_ends_with_a_whole_element_has_no_f
     assert matroska_fault(io.BytesIO(HEAD + b"\xec\x80" * 10)) is None
 
 
-def test_a_file_of_another_format_has_no_fault_of_matroska():
-    """Of MP2, whose bytes would be a size beyond that of any file."""
+def test_the_check_of_matroska_finds_no_fault_in_a_file_of_another_format():
+    """An MP2 file, whose bytes would state a size beyond that of any file."""
     assert matroska_fault(io.BytesIO(b"\xff\xfd\x84\x04" + bytes(100))) is None
 
 
 def test_a_cut_is_found_behind_more_elements_than_a_short_matroska_file_may_have(monkeypatch):
-    """As of hours of Opus in blocks of 20 ms, which are more than a million."""
+    """Hours of Opus in blocks of 20 ms are more than a million elements."""
     monkeypatch.setattr(containers, "_MANY_ELEMENTS", 1000)
     fault = matroska_fault(io.BytesIO(HEAD + CLUSTER + BLOCK * 1100 + BLOCK[:4]))
     assert fault == "is cut off: its element at byte 7,729 lacks 3 bytes"
@@ -222,7 +222,7 @@ def test_more_elements_than_the_size_of_a_matroska_file_allows_are_a_fault(monke
 
 
 def test_a_matroska_file_shorter_than_its_header_says_is_refused_as_cut_off(tmp_path):
-    """As left by a recorder that stops between two blocks, of which every element is whole."""
+    """A recorder that stops between two blocks leaves such a file, in which every element is whole."""
     path = tmp_path / "short.mka"
     encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16", format="matroska")
     content = path.read_bytes()

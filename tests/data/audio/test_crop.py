@@ -28,7 +28,7 @@ def test_crops_from_the_start_equal_those_of_the_published_data_loaders(num_samp
         assert_array_equal(head_crop(np.arange(length), num_samples), np.cumsum(reference[name]))
 
 
-def test_every_crop_refuses_an_empty_utterance_by_its_name():
+def test_every_crop_refuses_an_utterance_without_samples_and_names_it():
     rng = default_rng(0)
     for crop in (head_crop, *(partial(crop, rng=rng) for crop in (random_crop, random_tiled_crop))):
         with input_error("LA_T_1 has no samples"):
@@ -40,7 +40,7 @@ of_each_short_length = pytest.mark.parametrize("length", [1, 3, 6, 7])
 
 @of_each_short_length
 def test_a_random_crop_of_a_short_utterance_repeats_it_from_its_start(length):
-    """Also one of exactly the length asked for, on which the published ASVspoof 5 code fails (deviation 15)."""
+    """Also an utterance of exactly the crop length, on which the published ASVspoof 5 code fails (deviation 15)."""
     samples = np.arange(1, length + 1)
     for seed in range(5):
         assert_array_equal(random_crop(samples, 7, default_rng(seed)), np.resize(samples, 7))
@@ -60,7 +60,7 @@ of_each_published_seed = pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("length", [100, 64000, 64599, 64600, 64601, 130000])
 @of_each_published_seed
 def test_random_tiled_crops_equal_those_of_the_published_ctrsvdd_code(length, seed):
-    """Every sample, and the number of draws."""
+    """In every sample, and in the state of the generator afterwards."""
     reference = golden.read("pad_indices")
     published = np.random.RandomState(seed)
     rng = SimpleNamespace(integers=published.randint)
@@ -71,7 +71,7 @@ def test_random_tiled_crops_equal_those_of_the_published_ctrsvdd_code(length, se
 
 @pytest.mark.parametrize("length", [100, 64000, 64599, 64601, 130000])
 @of_each_published_seed
-def test_random_crops_equal_those_of_the_published_asvspoof5_code_from_the_same_start(length, seed):
+def test_random_crops_equal_those_of_the_published_asvspoof5_code_if_the_start_drawn_is_the_same(length, seed):
     published = np.cumsum(golden.read("pad_indices")[f"a5rand_{length}_seed{seed}"])
     start = SimpleNamespace(integers=lambda high: int(published[0]))
     assert_array_equal(random_crop(np.arange(length), ASVSPOOF_SAMPLES, start), published)
@@ -87,7 +87,7 @@ def test_random_crops_equal_those_of_the_published_asvspoof5_code_from_the_same_
     ],
 )
 def test_the_starts_of_random_crops_are_equally_likely(crop, length, number, tolerance):
-    """As published, a tiled crop of a longer utterance never has its last sample."""
+    """As in the published code, a tiled crop of a longer utterance never has the last sample of the utterance."""
     starts = np.bincount([crop(np.arange(length), 7, default_rng(seed))[0] for seed in range(700)])
     assert len(starts) == number
     assert_allclose(starts, 700 / number, rtol=0, atol=tolerance)

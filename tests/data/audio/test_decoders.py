@@ -36,7 +36,7 @@ def test_a_cut_mp4_file_whose_index_stands_in_front_is_refused(tmp_path):
     refused(path, r"noise\.m4a", path.read_bytes()[:-6000], [load_audio])
 
 
-def test_up_to_twelve_channels_of_pcm_are_decoded_each_to_its_samples(tmp_path):
+def test_each_of_up_to_twelve_channels_of_pcm_is_decoded_to_its_own_samples(tmp_path):
     for channels in (1, 7, 8, 12):
         samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")
         path = tmp_path / "array.wav"
@@ -46,7 +46,7 @@ def test_up_to_twelve_channels_of_pcm_are_decoded_each_to_its_samples(tmp_path):
 
 
 def test_the_eight_channels_of_an_aac_file_are_counted(tmp_path):
-    """On their planes, PyAV's own conversion to an array ends the process or fails."""
+    """PyAV's own conversion of eight channels to an array ends the process or fails."""
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
     assert measure_audio(path).channels == 8
@@ -100,7 +100,9 @@ def write_by_ffmpeg(path):
         ("noise.mpegts", write_by_ffmpeg),
     ],
 )
-def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(tmp_path, monkeypatch, name, write_file):
+def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_if_the_environment_allows_it(
+    tmp_path, monkeypatch, name, write_file
+):
     path = tmp_path / name
     write_file(path)
     message = rf"{name} is of the format .*WAV or FLAC, or set .*NES2NET_UNCHECKED_AUDIO=1"

@@ -26,7 +26,7 @@ def flac(tmp_path):
 
 @pytest.mark.parametrize("announced, before", [(1, b""), (3000, TAG), (4096, b""), (8192, TAG), (11_999, b"")])
 def test_a_flac_file_with_more_samples_than_its_header_announces_is_refused(flac, announced, before):
-    """libsndfile stops there without a word. Also behind a tag."""
+    """libsndfile alone would stop at the announced number. Also if a tag stands before the stream."""
     path, content = flac
     content[22:26] = announced.to_bytes(4, "big")
     path.write_bytes(content)
@@ -49,7 +49,7 @@ def test_a_whole_flac_file_needs_no_second_decoder(tmp_path, length):
 
 @pytest.mark.parametrize("length", FRAME_LENGTHS[1:])
 def test_one_sample_more_than_the_header_of_a_flac_file_says_is_noticed(tmp_path, length):
-    """libsndfile would not read that sample."""
+    """libsndfile would leave out that sample."""
     path = tmp_path / "noise.flac"
     for rate in SAMPLE_RATES:
         soundfile.write(path, noise(length), rate)
@@ -61,7 +61,7 @@ def test_one_sample_more_than_the_header_of_a_flac_file_says_is_noticed(tmp_path
 
 
 def test_a_flac_file_with_a_wrong_md5_sum_needs_the_second_decoder(flac):
-    """That is FFmpeg."""
+    """The second decoder is FFmpeg."""
     path, content = flac
     assert not measure_audio(path).second_decoder
     content[30] ^= 1
@@ -134,7 +134,7 @@ STATES_BYTES = 2  # a flag of a Xing header
 def test_frames_beyond_the_number_that_a_xing_or_info_header_states_are_read(
     variable_mp3, tmp_path, name, unset_flag, stated_frames
 ):
-    """libsndfile alone would stop there."""
+    """libsndfile alone would stop at the stated number."""
     content = bytearray(variable_mp3[0])
     xing_offset = variable_mp3[1]
     content[xing_offset : xing_offset + 4] = name
@@ -162,7 +162,7 @@ def test_a_cut_mp3_file_that_states_its_length_is_refused(variable_mp3, tmp_path
 
 
 def test_an_mp3_file_that_begins_with_more_than_16_tags_is_refused(variable_mp3, tmp_path, capfd):
-    """Before libmpg123 writes a line about each empty one."""
+    """Before libmpg123 writes a line about each empty ID3v2 tag."""
     path = tmp_path / "tags.mp3"
     tag = b"ID3\3\0\0\0\0\0\0"
     path.write_bytes(tag * 16 + variable_mp3[0])
@@ -184,7 +184,7 @@ def ogg(tmp_path, request):
 
 
 def test_an_ogg_file_without_its_last_page_is_read(ogg):
-    """As a recorder leaves it that was stopped."""
+    """A recorder that is stopped leaves such a file."""
     path, intact = ogg
     content = path.read_bytes()
     path.write_bytes(content[: content.rindex(b"OggS")])
@@ -192,7 +192,7 @@ def test_an_ogg_file_without_its_last_page_is_read(ogg):
 
 
 def test_an_ogg_file_with_a_flipped_bit_is_refused(ogg):
-    """Both decoders would leave out its page, which no longer fits its checksum."""
+    """Both decoders alone would leave out the page with the bit, which no longer fits its checksum."""
     rng = np.random.default_rng(0)
     content = ogg[0].read_bytes()
     for offset in rng.integers(0, len(content), 40).tolist():

@@ -132,7 +132,7 @@ def write_flac_in(path, container):
     ],
 )
 def test_no_flipped_byte_of_flac_changes_a_sample_unnoticed(tmp_path, write_flac, kind, first, end):
-    """A lenient FFmpeg decodes a third of them to other samples without a word."""
+    """A lenient FFmpeg decodes a third of the damaged files to other samples without an error."""
     path = tmp_path / "flipped.audio"
     rng = np.random.default_rng(1)
     write_flac(path, kind)

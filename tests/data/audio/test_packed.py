@@ -82,15 +82,15 @@ def test_the_cache_gives_the_samples_of_a_recording_in_a_shard_at_each_load(file
             assert_array_equal(cache.load(source), load_audio(file))
 
 
-def test_a_member_that_a_tar_file_lacks_is_not_there(addresses):
+def test_the_address_of_a_member_that_a_tar_file_lacks_is_reported_as_missing(addresses):
     first = addresses["x.tar"][0]
     assert is_there(first)
     assert not is_there(first.parents[1] / "none.flac")
 
 
 @pytest.mark.parametrize("row", ["5", "-1", "٣", "a"])
-def test_a_row_that_a_shard_lacks_is_not_there(addresses, row):
-    """Nor one whose number is not written in the digits 0 to 9."""
+def test_the_address_of_a_row_that_a_shard_lacks_is_reported_as_missing(addresses, row):
+    """So is a row whose number is not written in the digits 0 to 9."""
     first = addresses["x.parquet"][0]
     assert is_there(first)
     assert not is_there(first.with_name(row))
@@ -145,7 +145,7 @@ def test_a_shard_removed_while_open_is_reported_as_lost_not_as_damaged(files, tm
 
 
 def test_row_groups_of_a_shard_are_kept_in_memory_up_to_a_limit_of_bytes(addresses, monkeypatch):
-    """At least one is kept: rows in order read their group once."""
+    """At least one group is kept, so rows asked for in order read each group once."""
     read = []
     original = packed._Table._read
     monkeypatch.setattr(packed._Table, "_read", lambda self, group: read.append(group) or original(self, group))

@@ -62,11 +62,10 @@ def test_samples_from_a_pipe_are_given_as_they_arrive():
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as reader, open(write_end, "wb", buffering=0) as writer:
         blocks = RawAudio(reader, 16000).blocks()
-        for number in range(3):
-            threading.Thread(
-                target=writer.write, args=(SAMPLES[0, number * 320 : (number + 1) * 320].tobytes(),)
-            ).start()
-            assert next(blocks)[0].shape == (1, 320)
+        for first in (0, 320, 640):
+            sent = SAMPLES[:1, first : first + 320]
+            threading.Thread(target=writer.write, args=(sent.tobytes(),)).start()
+            assert np.array_equal(next(blocks)[0], sent.astype(np.float32) / 32768)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def test_the_header_of_an_audio_file_amid_raw_samples_is_refused(files, name):
 
 @pytest.mark.parametrize("encoding", ["s16le", "s16be", "f32le", "mulaw", "alaw"])
 def test_raw_audio_is_not_mistaken_for_an_audio_file(encoding):
-    """Silence, noise, a tone and all bytes, in pieces."""
+    """The raw audio is silence, noise, a tone or all bytes, given in pieces."""
     tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
     noise = default_rng(0).bytes(300_000)
     for content in (bytes(20_000), b"\xff" * 20_000, b"\xd5" * 20_000, bytes(range(256)) * 100, tone, noise):

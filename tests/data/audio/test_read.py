@@ -38,7 +38,7 @@ def test_resampling_equals_that_of_librosa(tmp_path, rate):
 
 
 def test_unusual_real_files_are_read_or_refused_by_name(shared):
-    """At least eight of them are read."""
+    """At least eight of the files are read."""
     readable = 0
     for path in sorted((shared / "real" / "decoders").iterdir()):
         try:
@@ -91,7 +91,7 @@ NEITHER = "was read by neither libsndfile .* nor FFmpeg"
         ("list.flac", b"ffconcat version 1.0\nfile 'good.flac'\n", NEITHER),
     ],
 )
-def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another(
+def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another_that_it_names(
     tmp_path, monkeypatch, name, content, message
 ):
     """FFmpeg would play the files of a list, and take a name for a protocol."""
@@ -104,7 +104,7 @@ def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another(
     "name, message", [("none.wav", "not found"), (".", "is a folder"), ("pipe", "is not a regular file")]
 )
 def test_a_path_that_is_no_regular_file_is_refused_with_what_it_is(tmp_path, monkeypatch, name, message):
-    """Or that there is none."""
+    """Or with the fact that nothing is there."""
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     refused(name, rf"{re.escape(name)}.* {message}")
@@ -158,51 +158,73 @@ def test_a_recording_longer_than_allowed_is_refused_before_its_end_is_read(tmp_p
 # ---- parts
 
 
-def write_noise(path, kind, rate):
-    """A second of noise by libsndfile (format, subtype, channels) or, at 16 kHz, by FFmpeg."""
-    file_format, subtype, channels = kind.split()
-    samples = 0.1 * default_rng(0).standard_normal((rate, int(channels)))
+def write_noise(folder, kind):
+    """A second of noise by libsndfile (format, subtype, channels, rate) or, at 16 kHz, by FFmpeg; its path."""
+    path = folder / "noise"
+    file_format, subtype, channels, rate = kind.split()
+    samples = 0.1 * default_rng(0).standard_normal((int(rate), int(channels)))
     if file_format == "FFmpeg":
         encode(path, samples.T, subtype, format="matroska", layout="stereo")
     else:
-        soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
+        soundfile.write(path, samples, int(rate), format=file_format, subtype=subtype)
+    return path
 
 
-@pytest.mark.parametrize(
-    "kind, rates",
-    [("WAV PCM_16 1", (4000, 8000, 11025, 16000, 44100, 48000)), ("WAV FLOAT 3", (11025,)), ("WAV PCM_16 130", (16000,)),
-     ("FLAC PCM_16 2", (16000, 44100)), ("FLAC PCM_24 2", (48000,)), ("MP3 MPEG_LAYER_III 2", (11025,)),
-     ("OGG VORBIS 2", (11025, 16000, 48000)), ("OGG OPUS 1", (16000,)), ("AU G721_32 1", (11025,)),
-     ("WAV IMA_ADPCM 1", (16000,)), ("WAV IMA_ADPCM 2", (48000,)), ("FFmpeg aac 2", (16000,))],
+of_each_kind = pytest.mark.parametrize(
+    "kind",
+    ["WAV PCM_16 1 4000", "WAV PCM_16 1 8000", "WAV PCM_16 1 11025", "WAV PCM_16 1 16000", "WAV PCM_16 1 44100",
+     "WAV PCM_16 1 48000", "WAV FLOAT 3 11025", "WAV PCM_16 130 16000", "FLAC PCM_16 2 16000", "FLAC PCM_16 2 44100",
+     "FLAC PCM_24 2 48000", "MP3 MPEG_LAYER_III 2 11025", "OGG VORBIS 2 11025", "OGG VORBIS 2 16000",
+     "OGG VORBIS 2 48000", "OGG OPUS 1 16000", "AU G721_32 1 11025", "WAV IMA_ADPCM 1 16000",
+     "WAV IMA_ADPCM 2 48000", "FFmpeg aac 2 16000"],
 )  # fmt: skip
-def test_parts_of_a_recording_have_the_samples_of_the_whole(tmp_path, monkeypatch, kind, rates):
-    """Every reader gives one length. Excerpts of another rate are resampled by themselves: they differ by up to 1e-6."""
-    for rate in rates:
-        path = tmp_path / f"noise_{rate}"
-        write_noise(path, kind, rate)
-        loaded = load_audio(path)
-        end = len(loaded)
-        assert end == count_samples(path)
-        for values in (5000, 1 << 16, 1 << 20):
-            with monkeypatch.context() as patch:
-                patch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", values)
-                assert_array_equal(load_audio(path), loaded)
-                assert_array_equal(np.concatenate(list(stream_audio(path))), loaded)
-                for length in (1, 1000, 9000, end + 5):
-                    assert_array_equal(load_head(path, length), loaded[:length])
-                    head, total = load_head_and_length(path, length)
-                    assert_array_equal(head, loaded[:length])
-                    assert total == end
-        for start, length in (
-            (0, 300),
-            (0, end),
-            (1, 12000),
-            (9999, 3),
-            (end - 5, 100),
-            (end, 1),
-            (end + 7, 1),
-            (17, 0),
-        ):
-            excerpt = load_excerpt(path, start, length)
-            expected = loaded[start : start + length]
-            assert_allclose(excerpt, expected, rtol=0, atol={16000: 0}.get(rate, 1e-6))
+of_each_block_size = pytest.mark.parametrize("block_values", [5000, 1 << 16, 1 << 20])
+
+
+@of_each_kind
+def test_excerpts_of_a_recording_equal_slices_of_its_whole_waveform(tmp_path, kind):
+    """Exactly at 16 kHz; at another rate an excerpt is resampled by itself, and differs by up to 1e-6."""
+    path = write_noise(tmp_path, kind)
+    loaded = load_audio(path)
+    end = len(loaded)
+    for start, length in (
+        (0, 300),
+        (0, end),
+        (1, 12000),
+        (9999, 3),
+        (end - 5, 100),
+        (end, 1),
+        (end + 7, 1),
+        (17, 0),
+    ):
+        excerpt = load_excerpt(path, start, length)
+        tolerance = 0 if kind.endswith(" 16000") else 1e-6
+        assert_allclose(excerpt, loaded[start : start + length], rtol=0, atol=tolerance)
+
+
+@of_each_kind
+@of_each_block_size
+def test_samples_read_whole_streamed_or_from_the_start_do_not_depend_on_the_size_of_decoded_blocks(
+    tmp_path, monkeypatch, kind, block_values
+):
+    path = write_noise(tmp_path, kind)
+    loaded = load_audio(path)
+    monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", block_values)
+    assert_array_equal(load_audio(path), loaded)
+    assert_array_equal(np.concatenate(list(stream_audio(path))), loaded)
+    for length in (1, 1000, 9000, len(loaded) + 5):
+        assert_array_equal(load_head(path, length), loaded[:length])
+        assert_array_equal(load_head_and_length(path, length)[0], loaded[:length])
+
+
+@of_each_kind
+@of_each_block_size
+def test_the_length_counted_or_given_with_the_first_samples_is_that_of_the_decoded_waveform(
+    tmp_path, monkeypatch, kind, block_values
+):
+    path = write_noise(tmp_path, kind)
+    end = len(load_audio(path))
+    assert count_samples(path) == end
+    monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", block_values)
+    for length in (1, 1000, 9000, end + 5):
+        assert load_head_and_length(path, length)[1] == end

@@ -87,7 +87,7 @@ def test_a_sound_without_a_voice_is_unfit_for_a_decision(samples):
         (16150, 64600, {}),  # a quarter of it
     ],
 )
-def test_only_a_recording_below_a_quarter_of_the_length_of_training_is_remarked_as_short(length, heard, remarks):
+def test_only_a_recording_below_a_quarter_of_the_length_heard_in_training_is_remarked_as_short(length, heard, remarks):
     waveform = np.resize(voices.voice(seconds=2)[:length], heard)
     assert remark_of(waveform, length, None, 64600).by_kind == remarks
 
@@ -110,7 +110,7 @@ QUIET = np.zeros_like(LOUD)
         ([QUIET, QUIET], "digital silence"),
     ],
 )
-def test_channels_get_a_remark_only_if_they_differ_or_are_silent(channels, remark):
+def test_audio_channels_get_a_remark_only_if_one_is_silent_or_they_differ_in_more_than_level(channels, remark):
     samples = np.array(channels)
     compared = Channels()
     listener = Listener(compared)
@@ -122,8 +122,8 @@ def test_channels_get_a_remark_only_if_they_differ_or_are_silent(channels, remar
     assert bool(remarks.text) == bool(remark)
 
 
-def test_a_channel_that_was_silent_only_before_a_reset_is_not_remarked_as_silent():
-    """If a decoder fails, the next one begins again."""
+def test_an_audio_channel_that_was_silent_only_before_a_reset_is_not_remarked_as_silent():
+    """A reset happens if a decoder fails, and the next decoder begins again."""
     compared = Channels()
     compared.push(np.array([LOUD, QUIET]), RATE)
     compared.reset()
@@ -132,7 +132,7 @@ def test_a_channel_that_was_silent_only_before_a_reset_is_not_remarked_as_silent
 
 
 @pytest.mark.parametrize("second", [QUIET, -LOUD])
-def test_channels_silent_or_opposite_only_behind_the_scored_part_are_not_remarked(second):
+def test_audio_channels_silent_or_opposite_only_behind_the_scored_samples_are_not_remarked(second):
     head = Channels(num_samples=1000)
     scored = np.ones((2, 3000))
     behind = np.array([LOUD, second])

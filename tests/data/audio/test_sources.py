@@ -21,7 +21,9 @@ def samples():
     return np.round(0.1 * default_rng(0).standard_normal((2, 12345)) * 32768).astype(np.float32) / 32768
 
 
-def test_paths_files_arrays_tensors_blocks_and_raw_audio_give_the_same_samples(samples, tmp_path, monkeypatch):
+def test_a_recording_gives_the_same_samples_as_path_file_array_tensor_blocks_or_raw_audio(
+    samples, tmp_path, monkeypatch
+):
     monkeypatch.setattr("nes2net.data.audio.sources._BLOCK_SAMPLES", 5000)
     path = tmp_path / "a.wav"
     soundfile.write(path, samples.T, RATE, subtype="PCM_16")
@@ -55,7 +57,7 @@ def test_a_detector_scores_blocks_or_raw_audio_like_their_waveform(spectral_dete
         assert spectral_detector.score(make(), rate) == score
 
 
-def test_blocks_that_make_no_recording_are_refused_with_the_reason(samples):
+def test_blocks_of_samples_that_make_no_recording_are_refused_with_the_reason(samples):
     """No blocks at all, none of their rate, or NaN among their samples."""
     wrong = samples.copy()
     wrong[1, 6000] = np.nan

@@ -60,14 +60,14 @@ def test_a_voice_from_80_to_300_hz_or_a_whisper_is_fit_for_a_decision(pitch, sec
 
 
 @pytest.mark.parametrize("pitch", [80, 220, None], ids=str)
-def test_more_than_nine_of_ten_real_sentences_at_a_constant_pitch_or_whispered_are_speech(long_clips, pitch):
-    """For at least a quarter of their time."""
+def test_over_nine_of_ten_real_sentences_resynthesised_at_one_pitch_or_whispered_hold_speech(long_clips, pitch):
+    """Speech fills at least a quarter of each such sentence."""
     shares = [speech_share(resynthesised(samples, pitch)) for samples in long_clips]
     assert len(shares) > 15
     assert np.mean(np.array(shares) >= 0.25) > 0.9
 
 
-def test_more_than_nine_of_ten_sentences_in_noise_5_db_above_them_are_fit_for_a_decision(long_clips):
+def test_over_nine_of_ten_real_sentences_in_noise_5_db_above_them_are_fit_for_a_decision(long_clips):
     noise = 10 ** (5 / 20) * np.random.default_rng(0).standard_normal(64000)
     reasons = []
     for samples in long_clips:
@@ -82,7 +82,7 @@ def test_each_real_recording_of_a_second_or_more_holds_speech_for_over_40_percen
     assert min(map(speech_share, real_clips)) > 0.4
 
 
-def test_the_share_of_speech_is_that_of_the_span_of_time_asked_for():
+def test_the_share_of_speech_is_computed_over_the_span_of_time_asked_for():
     frames = SpeechFrames()
     frames.push(np.concatenate([np.zeros(32000), voice(0, 4.0), SOUNDS["music: strings"][:64000]]))
     frames.finish()
@@ -114,7 +114,7 @@ def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut_into_blocks(ma
         assert cut.share(*span) == uncut.share(*span)
 
 
-def test_dropping_the_first_frames_removes_only_their_speech():
+def test_dropping_the_first_seconds_removes_their_speech_and_leaves_later_shares_unchanged():
     frames = SpeechFrames()
     frames.push(voice(1, 6.5))
     frames.finish()

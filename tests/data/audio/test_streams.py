@@ -41,7 +41,7 @@ def test_the_container_of_opus_changes_no_sample(tmp_path, ogg_opus, container):
 
 @pytest.mark.parametrize("rate", [0, 8000, 16000, 24000, 44100])
 def test_the_rate_in_the_header_of_opus_changes_no_sample(ogg_opus, rate):
-    """It is the rate of what was encoded (RFC 7845, Sec. 5.1)."""
+    """That rate only tells what was encoded (RFC 7845, Sec. 5.1)."""
     waveform = load_audio(ogg_opus)
     content = with_input_rate(ogg_opus.read_bytes(), rate)
     ogg_opus.write_bytes(content)
@@ -50,7 +50,7 @@ def test_the_rate_in_the_header_of_opus_changes_no_sample(ogg_opus, rate):
 
 @pytest.mark.parametrize("num_samples", [-100, 1, 24, 100, 312, 5000, 480_000, 2**40])
 def test_the_first_granule_position_of_opus_changes_no_sample(tmp_path, ogg_opus, num_samples):
-    """Of a single stream, and of the second one of a chain."""
+    """In a single stream, and in the second stream of a chain."""
     content = ogg_opus.read_bytes()
     waveform = load_audio(ogg_opus)
     later = tmp_path / "later.ogg"
@@ -117,7 +117,7 @@ def test_libsndfile_ffmpeg_and_every_reader_begin_a_stream_at_the_same_sample(tm
 
 
 def test_vorbis_without_one_of_its_pages_is_refused_as_cut_off(tmp_path):
-    """Else FFmpeg would go on where libsndfile ends, from another sample on."""
+    """FFmpeg would go on at another sample, where libsndfile ends."""
     path = tmp_path / "noise.ogg"
     write_vorbis(path, 0)
     all_pages = pages(path.read_bytes())
@@ -129,7 +129,7 @@ def test_vorbis_without_one_of_its_pages_is_refused_as_cut_off(tmp_path):
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
 @pytest.mark.parametrize("delay", [100, 160_000])
 def test_a_late_first_time_stamp_changes_no_sample(tmp_path, container, rate, codec, delay):
-    """In Matroska and FLV, whose headers then state the time of the end, not the length."""
+    """The headers of Matroska and FLV files then state the time of the end, not the length."""
     path = tmp_path / "noise"
     encode(path, noise(), codec, format=container, rate=rate)
     waveform = load_audio(path)

@@ -63,19 +63,19 @@ def test_every_condition_neither_changes_its_input_nor_shares_memory_with_it(tex
 
 @pytest.mark.parametrize("text", CHANGING)
 def test_every_condition_changes_a_waveform(text, sources):
-    """But for a cut that is as long as the waveform or longer."""
+    """Cuts as long as the waveform or longer are left out."""
     x = voice()
     assert not np.array_equal(condition_or_skip(text, sources)(x, default_rng(7)), x)
 
 
 @pytest.mark.parametrize("text", MOVING_NO_TIMES)
-def test_every_condition_that_moves_no_times_keeps_the_length(text, sources):
+def test_every_condition_that_is_declared_to_move_no_times_keeps_the_length_of_a_waveform(text, sources):
     x = voice()
     assert condition_or_skip(text, sources)(x, default_rng(7)).shape == x.shape
 
 
 @of_every_condition
-def test_every_condition_gives_the_same_samples_when_it_was_pickled(text, sources):
+def test_every_condition_gives_the_same_samples_after_pickling(text, sources):
     condition = condition_or_skip(text, sources)
     x = voice()
     y = condition(x, default_rng(7))
@@ -95,7 +95,7 @@ def test_every_condition_gives_finite_float32_samples_for_short_or_silent_record
 
 
 @pytest.mark.parametrize("text", KEEPING_SILENCE)
-def test_silence_stays_silent_but_for_the_noise_of_some_codecs(text, sources):
+def test_every_condition_but_some_noisy_codecs_leaves_silence_silent(text, sources):
     silence = condition_or_skip(text, sources)(np.zeros(3000, np.float32), default_rng(1))
     assert np.abs(silence).max() <= 1e-4
 
@@ -160,21 +160,21 @@ SPOOFED = torch.zeros(2, dtype=torch.long)
         ((2, 600), lambda x, _: LatentAugmentation(probability=0.0)(x, SPOOFED, default_rng(0))),
     ],
 )
-def test_an_augmentation_of_probability_0_leaves_a_waveform_or_batch_unchanged(shape, augment, tmp_path):
+def test_an_augmentation_applied_with_probability_0_leaves_a_waveform_or_batch_unchanged(shape, augment, tmp_path):
     """Noise augmentation, Specmix and latent augmentation."""
     x = torch.linspace(-1, 1, 1200).reshape(shape)
     before = x.clone()
     np.testing.assert_array_equal(augment(x, noise_folders.make_rirs(tmp_path)), before)
 
 
-def test_the_default_suite_states_which_data_the_conditions_that_it_omits_need():
+def test_the_default_suite_of_conditions_states_which_data_each_condition_left_out_needs():
     suite = default_conditions()
     assert suite.left_out["babble"] == "needs speech"
     assert suite.left_out["noise"] == "needs musan"
 
 
-def test_the_default_suite_has_each_condition_with_its_data_at_each_default_strength(sources):
-    """But for those whose library or encoder is missing."""
+def test_the_default_suite_with_all_data_has_every_condition_at_each_default_strength(sources):
+    """Conditions whose library or encoder is missing are left out."""
     suite = default_conditions(sources)
     assert {"babble", "noise"}.isdisjoint(suite.left_out)
     assert suite.names == [text for text in NAMES if text.partition(":")[0] not in suite.left_out]

@@ -34,7 +34,7 @@ def test_latent_augmentation_perturbs_only_embeddings_of_spoofs(kind, dtype):
 
 
 @of_each_kind
-def test_embeddings_with_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
+def test_embeddings_whose_mixed_label_has_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
     x = embeddings(dtype)
     shares = torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1], [1, 0], [0.9, 0.1], [0, 1], [1, 0]])
     y = perturbed(x, targets=shares, kinds=[kind])
@@ -43,8 +43,8 @@ def test_embeddings_with_any_share_of_bona_fide_are_not_perturbed(kind, dtype):
 
 
 @pytest.mark.parametrize("kind, low, high", [("mixup", 0, 1), ("interpolation", 0, 0.5), ("extrapolation", -0.5, 0)])
-def test_each_mixed_embedding_lies_on_the_line_to_another_spoof_of_its_own(kind, low, high):
-    """x + λ(x' − x) with λ in the range of the kind; no two spoofs have the same partner x'."""
+def test_each_spoofed_embedding_is_mixed_with_a_different_spoofed_partner_on_the_line_to_it(kind, low, high):
+    """The result is x + λ(x' − x) with λ in the range of the kind; no two spoofs have the same partner x'."""
     x = embeddings()
     partners = []
     for i in torch.where(SPOOF)[0]:
@@ -59,7 +59,7 @@ def test_each_mixed_embedding_lies_on_the_line_to_another_spoof_of_its_own(kind,
     assert sorted(partners) == torch.where(SPOOF)[0].tolist()
 
 
-def test_mixup_draws_its_share_from_a_beta_distribution_with_parameters_of_a_half():
+def test_mixup_draws_the_share_of_the_partner_from_a_beta_distribution_of_parameters_one_half():
     """By default: shares near 0 and 1 are likelier than in between."""
     x = torch.tensor([[0.0], [1.0]])
     both = torch.zeros(2, dtype=torch.long)
@@ -71,7 +71,7 @@ def test_mixup_draws_its_share_from_a_beta_distribution_with_parameters_of_a_hal
         assert np.mean(np.array(shares) < share) == pytest.approx(chance, abs=0.05)
 
 
-def test_the_noise_of_an_embedding_has_the_stated_share_of_its_level():
+def test_noise_added_to_an_embedding_has_the_stated_share_of_the_level_of_the_embedding():
     x = 100 * embeddings(size=4096)
     noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
     assert_close(noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0)
@@ -92,20 +92,20 @@ def affine_map():
     return before, after, factor, shift
 
 
-def test_one_affine_map_is_drawn_for_a_batch():
+def test_all_spoofed_embeddings_of_a_batch_get_the_same_affine_map():
     before, after, factor, shift = affine_map()
     assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
 
 
-def test_the_factor_and_the_shift_of_an_affine_map_have_the_stated_spread():
-    """The factor is spread about 1."""
+def test_the_factors_and_shifts_of_an_affine_map_of_embeddings_have_the_stated_standard_deviation():
+    """The factors have the mean 1."""
     *_, factor, shift = affine_map()
     assert factor.mean() == pytest.approx(1, abs=0.02)
     assert factor.std() == pytest.approx(0.2, rel=0.1)
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_the_probability_is_the_share_of_the_spoofed_embeddings_that_are_perturbed():
+def test_the_probability_of_latent_augmentation_is_the_share_of_spoofed_embeddings_that_it_changes():
     x = embeddings()
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
@@ -122,13 +122,13 @@ def test_one_kind_of_latent_augmentation_is_drawn_for_each_batch_at_equal_rates(
     assert 10 <= ranks.count(4) <= 30
 
 
-def test_noise_of_probability_1_perturbs_every_spoof_in_half_precision():
+def test_latent_noise_of_probability_1_perturbs_every_spoofed_embedding_in_half_precision():
     x = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert (perturbed(x, targets=torch.zeros(3000).long(), kinds=["noise"]) != x).any(1).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_embedding_has_a_finite_gradient_that_is_not_0_through_a_perturbation(kind):
+def test_latent_augmentation_passes_a_finite_nonzero_gradient_to_each_embedding(kind):
     x = embeddings().requires_grad_()
     (gradient,) = torch.autograd.grad(perturbed(x, kinds=[kind]).square().sum(), x)
     assert gradient.isfinite().all()
@@ -136,7 +136,7 @@ def test_each_embedding_has_a_finite_gradient_that_is_not_0_through_a_perturbati
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_embeddings_of_a_batch_of_one_spoof_or_none_stay_finite(kind):
+def test_latent_augmentation_of_a_batch_with_one_spoof_or_none_gives_finite_embeddings(kind):
     x = embeddings()
     for targets in (torch.tensor([1, 1, 0, 1, 1, 1, 1]), torch.ones(7, dtype=torch.long)):
         y = perturbed(x, targets=targets, kinds=[kind])

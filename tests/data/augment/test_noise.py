@@ -77,7 +77,7 @@ def test_noise_is_added_at_the_ratio_of_the_asvspoof5_recipe(length, speech_rms,
 def test_reverberation_is_a_convolution_cut_to_the_length_of_the_speech(
     length, response_length, rms, dtype, seed, aligned
 ):
-    """Aligned, it begins at the peak of the response."""
+    """If aligned, the result begins at the peak of the impulse response."""
     x = white(length, 0.1, seed, dtype)
     response = white(response_length, rms, seed + 100)
     y = reverberate(x, response, aligned=aligned)
@@ -116,8 +116,8 @@ def plain_augmentation(x, rng, musan, rirs, probability):
 
 
 @pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
-def test_noise_augmentation_equals_the_asvspoof5_recipe_written_out(musan, rirs, length):
-    """Every sample, and the draws."""
+def test_noise_augmentation_equals_a_plain_implementation_of_the_asvspoof5_recipe(musan, rirs, length):
+    """In every sample, and in the state of the generator afterwards."""
     augmentation = NoiseAugmentation(musan, rirs, 0.8)
     x = white(length)
     for seed in range(25):
@@ -136,8 +136,8 @@ def test_with_only_noises_or_only_impulse_responses_a_probability_of_1_changes_e
             assert not np.array_equal(augmentation(x, default_rng(seed)), x)
 
 
-def test_moved_folders_of_noises_and_impulse_responses_give_the_same_draws(musan, rirs, tmp_path):
-    """Also if MUSAN is named by the folder that holds it."""
+def test_moved_folders_of_noises_and_impulse_responses_give_the_same_augmented_waveforms(musan, rirs, tmp_path):
+    """The moved MUSAN is given by the folder that holds it."""
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
     near = NoiseAugmentation(musan, rirs, 1)
@@ -147,7 +147,7 @@ def test_moved_folders_of_noises_and_impulse_responses_give_the_same_draws(musan
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
 
 
-def test_noise_augmentation_gives_the_same_samples_when_it_was_pickled(musan, rirs):
+def test_noise_augmentation_gives_the_same_samples_after_pickling(musan, rirs):
     x = white(5000)
     augmentation = NoiseAugmentation(musan, rirs, 1)
     copy = pickle.loads(pickle.dumps(augmentation))
@@ -155,7 +155,7 @@ def test_noise_augmentation_gives_the_same_samples_when_it_was_pickled(musan, ri
         assert_array_equal(copy(x, default_rng(seed)), augmentation(x, default_rng(seed)))
 
 
-def test_only_the_excerpt_of_a_noise_file_is_read(tmp_path):
+def test_of_a_long_noise_file_only_the_drawn_excerpt_is_read_into_memory(tmp_path):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.zeros(4_800_000, np.int16), 16000)
     tracemalloc.start()
@@ -170,7 +170,7 @@ def test_only_the_excerpt_of_a_noise_file_is_read(tmp_path):
 # ---- folders
 
 
-def test_noise_of_another_rate_is_resampled(musan, tmp_path):
+def test_a_noise_file_of_another_sampling_rate_is_resampled_to_16_khz(musan, tmp_path):
     folder = tmp_path / "musan"
     shutil.copytree(musan, folder)
     shutil.rmtree(folder / "music")
@@ -200,7 +200,7 @@ def test_a_musan_with_too_few_speech_files_is_refused(musan, tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [(b"no audio", "was read by neither"), (b"", "is empty")])
-def test_a_musan_with_a_file_without_audio_is_refused_at_the_start(musan, tmp_path, content, message):
+def test_a_musan_file_without_audio_is_refused_when_noise_augmentation_is_created(musan, tmp_path, content, message):
     shutil.copytree(musan, tmp_path / "m")
     (tmp_path / "m" / "music" / "added.wav").write_bytes(content)
     with input_error(rf"added\.wav {message}"):
@@ -218,13 +218,13 @@ def test_a_folder_without_impulse_responses_is_refused(tmp_path, rirs):
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_an_impulse_response_without_samples_is_refused_at_the_start(tmp_path):
+def test_an_impulse_response_without_samples_is_refused_when_noise_augmentation_is_created(tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     with input_error(r"empty\.wav has no samples"):
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_a_noise_file_damaged_after_the_start_is_refused_with_its_name(musan, tmp_path):
+def test_a_noise_file_damaged_after_noise_augmentation_was_created_is_refused_with_its_name(musan, tmp_path):
     shutil.copytree(musan, tmp_path / "m")
     augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
     for path in augmentation.recordings:

@@ -78,7 +78,7 @@ def test_codecs_and_narrow_bands_keep_the_level_of_a_voice_to_its_end(text):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc")
 def test_a_codec_leaves_no_thread_behind():
-    """Not even until the garbage is collected."""
+    """Not even before garbage collection."""
     tasks = Path("/proc/self/task")
     before = len(list(tasks.iterdir()))
     gc.disable()
@@ -183,7 +183,7 @@ def test_clipping_reaches_the_stated_share_of_samples():
         assert np.mean(np.abs(y) >= np.abs(y).max()) == pytest.approx(percent / 100, abs=0.001)
 
 
-def test_clipping_keeps_the_samples_below_its_level():
+def test_clipping_leaves_the_samples_below_the_clipping_level_unchanged():
     x = voice()
     y = create_condition("clip:10")(x, rng())
     unclipped = np.abs(x) < np.abs(y).max()
@@ -224,7 +224,7 @@ of_each_change = pytest.mark.parametrize("text", [text for text, _ in CHANGES])
 
 
 @of_each_change
-def test_a_change_of_speed_or_pitch_leaves_a_tone_as_loud(text):
+def test_a_change_of_speed_or_pitch_keeps_the_power_of_a_tone(text):
     y = create_condition(text)(tone(1000), rng())
     assert power(y[4000:12000]) == pytest.approx(power(tone(1000)), rel=0.02)
 
@@ -235,7 +235,7 @@ def test_a_change_of_speed_or_pitch_adds_no_sound_below_a_tone(text):
     assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40
 
 
-def test_speeds_are_drawn_from_the_whole_range_on_a_logarithmic_scale(monkeypatch):
+def test_random_speeds_are_drawn_evenly_on_a_logarithmic_scale_from_the_whole_range(monkeypatch):
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
     change = timing.DrawnSpeed(0.5, 2.0)
     stream = rng()
@@ -266,7 +266,7 @@ def test_one_of_several_equally_likely_conditions_is_applied_with_the_stated_pro
     assert levels.count(6) == pytest.approx(150, abs=35)
 
 
-def test_conditions_in_order_are_applied_one_after_the_other():
+def test_a_sequence_of_conditions_applies_each_to_the_output_of_the_one_before():
     x = voice()
     both = InOrder([create_condition("clip:10"), create_condition("gain:-6")])
     expected = create_condition("gain:-6")(create_condition("clip:10")(x, rng()), rng())

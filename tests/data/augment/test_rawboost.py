@@ -38,8 +38,8 @@ WAVES = GOLDEN["arrays"]
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
-def test_the_figures_of_a_boosted_waveform_equal_those_of_the_published_rawboost(algo):
-    """Type, length, ends, peak and energy of the output; afterwards both generators give the same number."""
+def test_figures_of_the_output_of_rawboost_equal_those_of_the_published_code(algo):
+    """Type, length, ends, peak and energy; afterwards, each generator gives the published next number."""
     cases = [case for case in GOLDEN["cases"] if case["algo"] == algo]
     assert cases
     for case in cases:
@@ -59,19 +59,19 @@ def test_the_figures_of_a_boosted_waveform_equal_those_of_the_published_rawboost
 
 
 @pytest.mark.parametrize("name", [name for name in WAVES if name.startswith("algo")])
-def test_every_sample_of_rawboost_equals_the_published_code(name):
+def test_every_sample_of_the_output_of_rawboost_equals_that_of_the_published_code(name):
     algo, _, wave = name.split("_")
     y = rawboost(WAVES[f"in_{wave}"], int(algo.removeprefix("algo")), np.random.RandomState(0))
     assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
 
 
-def test_notch_filters_equal_those_of_the_published_code():
+def test_the_taps_of_drawn_notch_filters_equal_those_of_the_published_rawboost():
     rng = np.random.RandomState(2)
     filters, _ = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
     assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
 
 
-def test_a_waveform_filtered_by_notch_filters_equals_that_of_the_published_code():
+def test_a_waveform_filtered_by_given_notch_taps_equals_that_of_the_published_rawboost():
     taps = WAVES["genNotchCoeffs_defaults_seed2"]
     filtered = filter_powers(WAVES["in_short400"], taps[None, len(taps) // 2 :], np.float64)
     assert_allclose(filtered, WAVES["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
@@ -93,7 +93,7 @@ PARAMETERS = [
 @pytest.mark.parametrize("algo", range(1, 10))
 @pytest.mark.parametrize(("peak", "parameters"), [(0.1, {}), (3.0, {}), *((0.9, changes) for changes in PARAMETERS)])
 def test_rawboost_equals_its_formulas_computed_with_scipy(algo, parameters, peak):
-    """Also in the type of the waveform and in the draws."""
+    """Also in the type of the waveform and in the state of the generator afterwards."""
     for length in (2, 37, 6001):
         x = noise(length, peak, seed=algo)
         draws = np.random.RandomState(length)
@@ -159,7 +159,7 @@ NORMALISED = [algo for algo in ALGORITHMS if algo not in (0, 3, 4, 6, 7, 11)]  #
 
 @settings(max_examples=100)
 @given(**calls | {"algo": st.sampled_from(NORMALISED)})
-def test_rawboost_that_ends_by_normalising_stays_within_full_scale(x, algo, make_rng, seed):
+def test_rawboost_by_an_algorithm_that_ends_with_normalisation_stays_within_full_scale(x, algo, make_rng, seed):
     assert np.abs(boosted(x, algo, make_rng, seed)).max() <= 1
 
 
@@ -181,7 +181,7 @@ def test_rawboost_changes_neither_its_input_nor_the_global_generators(x, algo, m
     assert random.getstate() == global_python
 
 
-def test_impulsive_noise_drawn_by_a_generator_of_numpy_reaches_every_position_alike():
+def test_impulsive_noise_drawn_by_a_numpy_generator_changes_every_position_equally_often():
     x = np.ones(50) / 4
     rng = default_rng(0)
     changed = sum(rawboost(x, 2, rng, P=100) != x for _ in range(400))
@@ -194,8 +194,8 @@ def test_impulsive_noise_drawn_by_a_generator_of_numpy_reaches_every_position_al
 
 
 @pytest.mark.parametrize("algo, equivalent, draws", [(10, 8, 2), (11, 4, 3)])
-def test_rawboost_whose_gates_always_open_equals_the_algorithm_without_gates(algo, equivalent, draws):
-    """By default a Generator also draws the gates, before anything else."""
+def test_rawboost_whose_random_gates_are_always_open_equals_the_algorithm_without_gates(algo, equivalent, draws):
+    """By default, the NumPy generator draws the gates too, before anything else."""
     x = noise(3000)
     later = default_rng(5)
     later.random(draws)

@@ -60,21 +60,21 @@ def partner_of(mixed, spectrograms, i):
 
 
 @of_any_batch
-def test_the_own_share_of_a_sample_is_the_share_of_its_area_that_it_keeps(shape, specmix, seed):
+def test_the_own_share_that_specmix_reports_is_the_unchanged_share_of_the_area_of_a_spectrogram(shape, specmix, seed):
     spectrograms, _, mixed = mix(specmix, shape, seed)
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
     assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)
 
 
 @of_any_batch
-def test_the_pasted_area_comes_from_the_same_place_of_one_other_sample(shape, specmix, seed):
+def test_the_area_pasted_into_a_spectrogram_is_the_same_area_of_one_other_of_the_batch(shape, specmix, seed):
     spectrograms, _, mixed = mix(specmix, shape, seed)
     for i in torch.where(mixed.own_share < 1)[0].tolist():
         assert partner_of(mixed, spectrograms, i) != i
 
 
 @given(shapes, specmixes(st.just(True)), seeds)
-def test_a_mixed_label_has_the_shares_that_the_two_samples_have_of_the_area(shape, specmix, seed):
+def test_a_mixed_label_weighs_two_labels_by_the_shares_of_their_spectrograms_in_the_area(shape, specmix, seed):
     spectrograms, targets, mixed = mix(specmix, shape, seed)
     labels = torch.nn.functional.one_hot(targets, 2).float()
     for i, share in enumerate(mixed.own_share):
@@ -83,7 +83,7 @@ def test_a_mixed_label_has_the_shares_that_the_two_samples_have_of_the_area(shap
 
 
 @given(shapes, specmixes(st.just(False)), seeds)
-def test_a_sample_keeps_its_label_unless_labels_are_mixed(shape, specmix, seed):
+def test_a_mixed_spectrogram_keeps_its_own_label_if_labels_are_not_to_be_mixed(shape, specmix, seed):
     _, targets, mixed = mix(specmix, shape, seed)
     assert torch.equal(mixed.targets, torch.nn.functional.one_hot(targets, 2).float())
 
@@ -102,8 +102,8 @@ def test_specmix_does_not_change_the_spectrograms_that_it_is_given(shape, specmi
 
 
 @of_any_batch
-def test_the_pasted_area_is_made_of_at_most_the_given_numbers_of_full_bands(shape, specmix, seed):
-    """They reach over the whole other axis, and are together at most so many times a share gamma of their own axis."""
+def test_the_pasted_area_consists_of_at_most_the_set_numbers_of_full_time_and_frequency_bands(shape, specmix, seed):
+    """A band spans the whole other axis; n bands cover at most n times the share gamma of their own axis."""
     spectrograms, _, mixed = mix(specmix, shape, seed)
     for mask in pasted(mixed, spectrograms):
         in_time = mask.all(1)
@@ -128,11 +128,11 @@ def one_band():
     return mixed, mixed.own_share < 1
 
 
-def test_the_probability_of_specmix_is_the_share_of_samples_that_are_mixed(one_band):
+def test_the_probability_of_specmix_is_the_share_of_spectrograms_that_are_mixed(one_band):
     assert 0.46 < one_band[1].float().mean() < 0.54
 
 
-def test_widths_of_a_pasted_band_are_drawn_evenly_from_1_up_to_gamma_of_the_axis(one_band):
+def test_widths_of_a_pasted_band_are_drawn_evenly_from_1_to_the_share_gamma_of_its_axis(one_band):
     mixed, selected = one_band
     widths = (1 - mixed.own_share[selected]) * 100
     assert widths.min().round() == 1
@@ -141,7 +141,7 @@ def test_widths_of_a_pasted_band_are_drawn_evenly_from_1_up_to_gamma_of_the_axis
     assert counts.max() < 1.3 * counts.min()
 
 
-def test_the_other_samples_of_a_batch_are_drawn_evenly_as_partners(one_band):
+def test_the_partners_of_mixed_spectrograms_are_drawn_evenly_from_the_batch(one_band):
     mixed, selected = one_band
     sources = mixed.spectrograms[selected].amax((1, 2)) + mixed.spectrograms[selected].amin((1, 2))
     partners = sources - torch.arange(2000.0)[selected]
@@ -150,7 +150,7 @@ def test_the_other_samples_of_a_batch_are_drawn_evenly_as_partners(one_band):
     assert len(partners.unique()) > 500
 
 
-def test_pasted_bands_lie_from_the_lowest_to_the_highest_frequencies(one_band):
+def test_pasted_bands_of_frequencies_lie_anywhere_from_the_lowest_to_the_highest(one_band):
     mixed, selected = one_band
     masks = pasted(mixed, NUMBERED)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)

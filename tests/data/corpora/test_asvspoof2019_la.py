@@ -33,7 +33,7 @@ def test_trials_of_asvspoof2019_la_are_found_in_each_layout_of_its_folders(
     ]
 
 
-def test_keys_of_a_folder_are_those_of_the_phase_asked_for_or_else_of_all_phases(tmp_path):
+def test_a_folder_of_keys_gives_the_phase_asked_for_or_all_phases_if_none_is_asked_for(tmp_path):
     write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     assert [t.id for t in CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
@@ -41,12 +41,12 @@ def test_keys_of_a_folder_are_those_of_the_phase_asked_for_or_else_of_all_phases
 
 
 @pytest.mark.parametrize("phase, suffix", [("train", "trn"), ("dev", "trl"), ("eval", "trl")])
-def test_the_phase_of_a_key_is_that_in_the_name_of_its_file(tmp_path, phase, suffix):
+def test_trials_of_a_key_of_asvspoof2019_la_get_the_phase_in_the_name_of_its_file(tmp_path, phase, suffix):
     file = write(tmp_path / f"ASVspoof2019.LA.cm.{phase}.{suffix}.txt", "LA_0079 LA_T_1 - - bonafide\n")
     assert [t.phase for t in CORPUS.keys(file)] == [phase]
 
 
-def test_a_protocol_without_a_phase_in_its_name_is_the_key_of_the_phase_asked_for(tmp_path):
+def test_a_protocol_whose_file_name_has_no_phase_is_read_as_the_key_of_the_phase_asked_for(tmp_path):
     own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
     assert [t.id for t in CORPUS.keys(own_protocol, "dev")] == ["LA_E_1", "LA_E_2"]
 
@@ -59,8 +59,8 @@ def test_a_phase_of_which_a_file_or_folder_has_no_keys_is_refused(tmp_path):
         CORPUS.keys(tmp_path, "dev")
 
 
-def test_asv_scores_are_found_from_each_root_and_divided_by_class(tmp_path):
-    """From their file, from a protocol, or from a folder of either or of the corpus."""
+def test_asv_scores_are_found_from_each_root_and_divided_into_target_nontarget_and_spoof(tmp_path):
+    """The root may be the file of scores, a protocol, the folder of either, or that of the corpus."""
     name = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
@@ -74,7 +74,7 @@ def test_missing_asv_scores_are_refused_with_the_name_of_their_file(tmp_path):
         asv_scores(tmp_path, "dev")
 
 
-def test_an_unknown_key_of_asv_scores_is_refused(tmp_path):
+def test_an_asv_score_of_another_kind_than_target_nontarget_and_spoof_is_refused(tmp_path):
     file = write(tmp_path / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", "bonafide impostor 1\n")
     with input_error("line 1: unknown ASV key 'impostor'; expected one of target"):
         asv_scores(file)

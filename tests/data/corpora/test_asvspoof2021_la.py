@@ -58,7 +58,7 @@ def test_keys_of_a_track_are_found_in_each_published_layout(tmp_path, corpus, tr
     assert corpus.CORPUS.keys(tmp_path / root.format(track)) == expected
 
 
-def test_each_column_of_the_keys_of_la_is_a_field_of_the_trial(tmp_path):
+def test_each_column_of_the_keys_of_asvspoof2021_la_is_a_field_of_a_trial(tmp_path):
     file = write(tmp_path / "trial_metadata.txt", KEY_LA)
     bonafide, spoof, *_ = asvspoof2021_la.CORPUS.keys(file)
     phase = {"phase": "progress", "trim": "notrim"}
@@ -69,7 +69,7 @@ def test_each_column_of_the_keys_of_la_is_a_field_of_the_trial(tmp_path):
 
 @pytest.mark.parametrize("phase", ["hidden", "hidden_track"])
 @pytest.mark.parametrize("phase_of_file", ["hidden", "hidden_track"])
-def test_hidden_and_hidden_track_are_one_phase(tmp_path, phase_of_file, phase):
+def test_hidden_and_hidden_track_name_one_phase_in_a_key_and_when_a_phase_is_asked_for(tmp_path, phase_of_file, phase):
     keys = KEY_LA.replace("hidden", phase_of_file)
     file = write(tmp_path / "trial_metadata.txt", keys)
     (trial,) = asvspoof2021_la.CORPUS.keys(file, phase)
@@ -77,7 +77,7 @@ def test_hidden_and_hidden_track_are_one_phase(tmp_path, phase_of_file, phase):
     assert trial.phase == "hidden"
 
 
-def test_each_column_of_the_keys_of_df_is_a_field_of_the_trial(tmp_path):
+def test_each_column_of_the_keys_of_asvspoof2021_df_is_a_field_of_a_trial(tmp_path):
     bonafide = {"label": "bonafide", "speaker": "LA_0001", "codec": "nocodec", "source": "asvspoof", "phase": "eval"}
     spoof = {"label": "spoof", "speaker": "TEF1", "codec": "mp3m4a", "source": "vcc2020", "phase": "progress"}
     spoof |= {"vocoder": "neural_vocoder_autoregressive", "gender": "FF", "language": "E"}
@@ -101,7 +101,9 @@ ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 L
     "root, asv_folder", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
 )
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
-def test_asv_scores_of_a_phase_are_found_in_each_layout_and_divided_by_class(tmp_path, root, asv_folder, system):
+def test_asv_scores_of_a_phase_are_found_in_each_layout_and_divided_by_kind_of_asv_trial(
+    tmp_path, root, asv_folder, system
+):
     folder(tmp_path / "LA" / "CM")
     write(tmp_path / asv_folder / "ASV" / "trial_metadata.txt", ASV_KEY)
     write(tmp_path / asv_folder / "ASV" / system / "score.txt", ASV_SCORES)
@@ -126,8 +128,10 @@ def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path, scores, me
 @pytest.mark.parametrize("database", [".", "TRACK"])
 @pytest.mark.parametrize("protocol", ["ASVspoof2021_TRACK_eval", "ASVspoof_TRACK_cm_protocols"])
 @pytest.mark.parametrize("track", ["LA", "DF"])
-def test_trials_and_keys_are_found_in_the_folders_of_the_archives(tmp_path, corpus, track, protocol, database):
-    """The archive of the audio holds the protocol, too; a track may have a folder of its own in the database."""
+def test_trials_and_keys_are_found_in_the_folders_of_unpacked_asvspoof2021_archives(
+    tmp_path, corpus, track, protocol, database
+):
+    """The archive of audio holds the protocol, too; a track may have its own folder in that of the corpus."""
     folder = tmp_path / "DB" / database.replace("TRACK", track)
     audio = f"ASVspoof2021_{track}_eval"
     name = f"ASVspoof2021.{track}.cm.eval.trl.txt"

@@ -49,15 +49,15 @@ def one_problem(name, root, begin, **options):
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_a_whole_corpus_is_complete_and_every_task_is_possible_for_which_it_has_parts(every_corpus, name):
-    """A list that names no parts has no development trials to validate on."""
+def test_check_says_that_a_whole_corpus_is_complete_and_allows_the_tasks_of_its_splits(every_corpus, name):
+    """A list that names no splits has no development trials to validate on."""
     result = check(name, every_corpus, decode=True)
     assert result.complete
     assert [task for task, verdict in result.tasks() if not verdict.startswith("yes")] == NOT_POSSIBLE.get(name, [])
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_check_lists_the_tasks_for_which_a_corpus_has_parts(every_corpus, name):
+def test_check_lists_the_tasks_for_which_a_corpus_has_splits(every_corpus, name):
     assert " ".join(dict(check(name, every_corpus).tasks())) == TASKS[name]
 
 
@@ -110,19 +110,19 @@ def flac(copy):
     return flac
 
 
-def test_missing_recordings_are_listed_with_the_number_under_another_suffix(copy, flac):
+def test_check_lists_missing_recordings_with_the_number_that_is_there_under_another_suffix(copy, flac):
     why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
     one_problem("asvspoof2019_la", copy, f"{why}: LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip")
 
 
-def test_recordings_that_the_protocol_lacks_are_listed_but_no_hidden_or_other_files(copy, flac):
+def test_check_lists_recordings_that_the_protocol_lacks_but_no_hidden_or_other_files(copy, flac):
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
     (dev,) = check("asvspoof2019_la", copy, splits=["dev"]).splits
     assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
 
 
-def test_a_missing_recording_of_a_part_limits_only_the_tasks_that_need_it(copy):
+def test_check_limits_only_those_tasks_that_need_the_split_of_a_missing_recording(copy):
     (copy / "ASVspoof2019_LA_dev" / "flac" / "LA_D_1000002.flac").unlink()
     tasks = dict(check("asvspoof2019_la", copy).tasks())
     assert tasks["validate"] == "no: 1 of 4 files are missing"
@@ -145,7 +145,7 @@ KEY = "release_in_the_wild/meta.csv"
         ("in_the_wild", KEY, "protocol of eval"),
     ],
 )
-def test_a_missing_list_or_folder_is_named_with_where_to_get_it(copy, name, file, kind):
+def test_check_names_a_missing_list_or_folder_with_where_to_get_it(copy, name, file, kind):
     (copy / file).rename(copy.parent / "removed")
     problem, _ = one_problem(name, copy, f"{kind}: not there (looked for {copy}", decode=True)
     assert str(copy / file) in problem
@@ -161,7 +161,7 @@ def test_a_missing_list_or_folder_is_named_with_where_to_get_it(copy, name, file
         ("in_the_wild", KEY, "eval", "yes", "no: its labels are not there"),
     ],
 )
-def test_a_missing_list_or_folder_stops_only_the_scoring_or_evaluation_that_needs_it(
+def test_check_forbids_only_the_scoring_or_evaluation_that_needs_a_missing_list_or_folder(
     copy, name, file, split, score, evaluation
 ):
     """Scoring needs trials and audio, evaluation needs labels."""
@@ -181,7 +181,7 @@ def test_check_names_the_unreadable_line_of_a_protocol(copy):
     one_problem("asvspoof2019_la", copy, f"protocol of dev: {protocol}, line 1: expected ")
 
 
-def test_an_unreadable_recording_is_named_only_if_recordings_are_decoded(copy):
+def test_check_names_an_unreadable_recording_only_if_it_decodes_recordings(copy):
     truncate(copy / "release_in_the_wild" / "2.wav")
     assert check("in_the_wild", copy).complete
     why = "audio of eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
@@ -222,7 +222,7 @@ def test_check_says_that_training_skips_a_recording_that_cannot_be_read(copy):
     assert tasks["train"] == "in part: 1 of 4 files cannot be read, and are skipped"
 
 
-def test_check_says_that_a_part_with_a_recording_that_cannot_be_read_is_scored_in_part(copy):
+def test_check_says_that_a_split_is_scored_incompletely_if_a_recording_cannot_be_read(copy):
     truncate(copy / "release_in_the_wild" / "2.wav")
     tasks = dict(check("in_the_wild", copy, decode=True).tasks())
     assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
@@ -246,7 +246,7 @@ def test_check_refuses_a_folder_of_keys_that_does_not_exist(copy):
         check("asvspoof2021_la", copy, keys=copy / "nowhere")
 
 
-def test_utterances_that_only_the_keys_or_only_the_protocol_has_are_named(copy):
+def test_check_names_utterances_that_only_the_keys_or_only_the_protocol_has(copy):
     key = copy / "keys" / "LA" / "CM" / "trial_metadata.txt"
     key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
     assert list(map(str, check("asvspoof2021_la", copy).findings)) == [

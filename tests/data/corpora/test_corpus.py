@@ -18,33 +18,33 @@ of_published_corpora = pytest.mark.parametrize("name", PUBLISHED)
 
 
 @of_every_corpus
-def test_every_corpus_has_splits_called_train_dev_enrolled_eval_or_as_a_track_or_round(name):
+def test_splits_of_every_corpus_are_called_train_dev_enrolled_eval_or_after_a_track_or_round(name):
     splits = corpora.get(name).splits
     assert splits
     assert set(splits) <= {"train", "dev", "enrolled", "eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
 
 
 @of_every_corpus
-def test_a_corpus_has_phases_just_if_it_has_files_of_keys(name):
+def test_a_corpus_has_phases_if_and_only_if_it_has_key_files(name):
     corpus = corpora.get(name)
     assert bool(corpus.key_files) == bool(corpus.phases)
 
 
 @of_every_corpus
-def test_a_corpus_states_counts_of_the_keys_of_each_of_its_phases_and_of_no_other(name):
+def test_a_corpus_states_official_key_counts_for_each_of_its_phases_and_for_no_other(name):
     corpus = corpora.get(name)
     assert set(corpus.key_counts) == set(corpus.phases)
 
 
 @of_every_corpus
-def test_a_corpus_states_counts_only_of_its_splits(name):
+def test_a_corpus_states_official_counts_only_for_splits_that_it_has(name):
     corpus = corpora.get(name)
     for counts in (corpus.counts, *corpus.editions.values()):
         assert set(counts) <= set(corpus.splits)
 
 
 @of_every_corpus
-def test_every_corpus_is_scored_on_64000_or_64600_samples(name):
+def test_every_corpus_is_scored_on_64000_or_64600_samples_of_each_utterance(name):
     assert corpora.get(name).test_samples in (64000, 64600)
 
 
@@ -77,7 +77,7 @@ def test_the_official_counts_of_phases_of_asvspoof2021_add_up_to_those_of_the_ev
 
 @of_every_corpus
 def test_the_official_counts_of_labels_and_fields_add_up_to_those_of_trials(name):
-    """Those of attacks add up to the spoofed trials."""
+    """The counts of attacks add up to that of spoofed trials."""
     corpus = corpora.get(name)
     for counts in (*corpus.counts.values(), *corpus.key_counts.values()):
         if counts.bonafide is not None:
@@ -199,7 +199,7 @@ def test_missing_files_of_a_corpus_are_refused_with_where_they_were_sought(tmp_p
 
 
 @pytest.mark.parametrize("name", ["asvspoof2019_la", "ctrsvdd", "partialspoof"])
-def test_the_split_test_is_taken_for_eval_by_each_method_that_finds_files(tmp_path, name):
+def test_every_method_that_finds_files_of_a_corpus_takes_the_split_name_test_for_eval(tmp_path, name):
     corpus = corpora.get(name)
     for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
         with pytest.raises(NotFound, match="eval not found"):

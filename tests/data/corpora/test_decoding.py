@@ -36,7 +36,7 @@ def decoded(folder, request):
     return decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, request.param)
 
 
-def test_decoding_names_the_files_that_cannot_be_decoded_with_their_faults(decoded):
+def test_decoding_files_reports_each_undecodable_file_with_its_fault(decoded):
     assert sorted(decoded.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav", "none.wav"]
     assert "neither libsndfile" in decoded.unreadable["e.flac"]
     assert decoded.unreadable["g.wav"] == "has no samples"
@@ -44,7 +44,7 @@ def test_decoding_names_the_files_that_cannot_be_decoded_with_their_faults(decod
     assert "not found" in decoded.unreadable["none.wav"]
 
 
-def test_decoding_tells_decoders_rates_channels_and_lengths_of_the_files(decoded):
+def test_decoding_files_reports_decoders_sampling_rates_channels_and_lengths(decoded):
     assert decoded.second_decoder == ["d.m4a"]
     assert decoded.other_rate == ["c.flac", "d.m4a"]
     assert decoded.rates == {16000: 2, 48000: 1, 8000: 1}
@@ -86,8 +86,10 @@ def dies_at_c(path):
 
 @needs_fork
 @pytest.mark.parametrize("hurried, size", [(True, 2), (False, 1)])
-def test_only_the_file_that_crashes_its_decoder_gets_an_error(hurried, size, forked, tmp_path, monkeypatch):
-    """Also if it crashes while files are still handed out."""
+def test_only_the_file_whose_decoding_crashes_a_process_is_reported_as_unreadable(
+    hurried, size, forked, tmp_path, monkeypatch
+):
+    """Also if the crash happens while files are still handed out to processes."""
     monkeypatch.setattr(Forked, "hurried", hurried)
     paths = [tmp_path / name for name in ("a", "b", "c", *map(str, range(15)))]
     chunks = [paths[n : n + size] for n in range(0, len(paths), size)]

@@ -78,7 +78,7 @@ def files_of(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_record_is_downloaded_with_its_zip_and_tar_archives_unpacked(server, client, tmp_path):
+def test_a_zenodo_record_is_downloaded_with_its_zip_and_tar_archives_unpacked(server, client, tmp_path):
     corpus = corpus_of(record_of(server))
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
@@ -150,7 +150,7 @@ def test_the_plan_puts_the_files_of_a_named_download_into_a_folder_of_its_name(s
     assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
 
 
-def test_a_pattern_that_matches_no_file_is_refused(server, client):
+def test_a_pattern_that_matches_no_file_of_a_download_is_refused(server, client):
     with input_error(r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
         plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
 
@@ -166,7 +166,7 @@ def test_a_pattern_that_matches_no_file_is_refused(server, client):
         ("", {"size": 10**17}, r"about 600000.0 TB are needed .* fetch some of the files with `only`"),
     ],
 )
-def test_a_record_that_cannot_be_downloaded_as_listed_is_refused_before_anything_is_written(
+def test_a_zenodo_record_that_cannot_be_downloaded_as_listed_is_refused_before_writing(
     server, client, tmp_path, file, listed, message
 ):
     add_record(server, "7", FILES, **listed)
@@ -188,7 +188,7 @@ def hub(monkeypatch, tmp_path_factory):
 @pytest.mark.parametrize(
     "only, names", [([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])]
 )
-def test_all_or_only_the_selected_files_of_a_set_of_the_hub_are_downloaded(hub, client, tmp_path, only, names):
+def test_all_or_only_the_selected_files_of_a_data_set_of_the_hub_are_downloaded(hub, client, tmp_path, only, names):
     fetch_all(plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path, client)
     assert [name for name in files_of(tmp_path) if not name.startswith(".cache")] == names
 
@@ -213,7 +213,7 @@ def test_a_dry_run_downloads_nothing(server, tmp_path, run):
 
 
 def test_a_dry_run_shows_the_files_of_a_download_their_licences_and_the_remaining_steps(server, tmp_path, run):
-    """Which of them have checksums, and their size in all, too."""
+    """It shows which files have checksums, and the size of all, too."""
     corpus = corpus_of(record_of(server), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
     _, text = run(corpus, tmp_path / "wild", "--dry-run")
     for words in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):

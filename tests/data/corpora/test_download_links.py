@@ -36,14 +36,18 @@ def refuse_through_link(download, out, name, elsewhere):
 
 
 @pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
-def test_a_set_of_the_hub_is_not_downloaded_through_a_link_in_the_folder(tmp_path, monkeypatch, elsewhere, name):
+def test_a_data_set_of_the_hub_is_not_downloaded_through_a_symbolic_link_in_the_folder(
+    tmp_path, monkeypatch, elsewhere, name
+):
     write(tmp_path / "set" / "data" / "test.parquet", "PAR1")
     with serving(monkeypatch, {"o/n": tmp_path / "set"}):
         refuse_through_link(Download(url="hub:o/n"), tmp_path / "out", name, elsewhere)
 
 
 @pytest.mark.parametrize("name, options", [("eval", {"unpack": "eval"}), ("below", {"name": "below/keys.zip"})])
-def test_an_archive_is_neither_downloaded_nor_unpacked_through_a_link_in_the_folder(tmp_path, elsewhere, name, options):
+def test_an_archive_is_neither_downloaded_nor_unpacked_through_a_symbolic_link_in_the_folder(
+    tmp_path, elsewhere, name, options
+):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("keys/key.txt", b"key")

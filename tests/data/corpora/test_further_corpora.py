@@ -40,7 +40,7 @@ NOT_POSSIBLE = {"mlaad": {"train", "validate"}, "deepfake_eval_2024": {"validate
 
 
 @of_every_corpus
-def test_further_corpora_are_complete_and_every_task_is_possible_for_which_they_have_trials(tmp_path, name):
+def test_check_says_that_further_corpora_are_complete_and_allow_the_tasks_of_their_trials(tmp_path, name):
     corpus = corpora.get(name)
     make(tmp_path, CORPORA[name])
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
@@ -87,14 +87,14 @@ def test_a_malformed_line_of_a_list_is_refused_with_its_fault(tmp_path, name, pa
             read(tmp_path, mini.split)
 
 
-def test_the_official_counts_are_those_of_the_edition_that_fits_or_else_of_the_first_one():
+def test_counts_are_compared_with_the_official_counts_of_the_edition_that_fits_or_else_the_first():
     corpus = corpora.get("wavefake")
     official = corpus.official_counts("eval", Counts(136085, 18100, 117985))
     assert official == corpus.editions["the paper"]["eval"]
     assert corpus.official_counts("eval", Counts(1)) == corpus.counts["eval"]
 
 
-def test_differences_from_counts_that_only_a_paper_states_are_a_note_and_no_fault(tmp_path):
+def test_check_notes_differences_from_counts_that_only_a_paper_states_and_calls_them_no_fault(tmp_path):
     make(tmp_path, CORPORA["dfadd"])
     paper = corpora.get("dfadd")
     key = paper.keys(tmp_path, "eval")

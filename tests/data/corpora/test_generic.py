@@ -18,8 +18,8 @@ from nes2net.metrics.localisation import Segment, write_rttm
 @pytest.mark.parametrize(
     "name, path, split_column, separator", [("list.csv", "path", "split", ","), ("list.tsv", "file", "phase", "\t")]
 )
-def test_a_list_of_paths_gives_its_trials_and_those_of_each_part(tmp_path, name, path, split_column, separator):
-    """Whether its columns are called path and split or file and phase."""
+def test_a_list_of_paths_gives_all_its_trials_or_those_of_a_split(tmp_path, name, path, split_column, separator):
+    """The columns may be called path and split, or file and phase."""
     rows = "a/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\nc.wav,fake,,,\n"
     file = write(tmp_path / name, f"{path},label,speaker,{split_column},room\n{rows}".replace(",", separator))
     first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
@@ -42,14 +42,14 @@ def test_the_paths_of_a_list_may_lead_out_of_its_folder(tmp_path):
     assert [trial.path for trial in CORPUS.trials(file)] == [Path("/data/x.wav"), tmp_path / "../y.wav"]
 
 
-def test_a_list_without_a_column_of_parts_gives_all_its_trials_for_every_part(tmp_path):
+def test_a_list_without_a_column_of_splits_gives_all_its_trials_for_every_split(tmp_path):
     file = write(tmp_path / "mine.csv", "path,label,id,attack\na.wav,spoof,utterance 1,A1\nb.wav,,,\n")
     trials = [Trial("utterance%201", tmp_path / "a.wav", "spoof", attack="A1"), Trial("b", tmp_path / "b.wav")]
     for split in ("train", "dev", "eval", "all"):
         assert CORPUS.trials(file, split) == trials
 
 
-def test_the_only_part_of_a_list_without_a_column_of_parts_is_called_all(tmp_path):
+def test_the_only_split_of_a_list_without_a_column_of_splits_is_called_all(tmp_path):
     assert CORPUS.find_splits(write(tmp_path / "mine.csv", "path\na.wav\n")) == ("all",)
 
 
@@ -63,8 +63,7 @@ def test_of_several_lists_of_a_folder_list_csv_is_its_protocol(tmp_path):
     assert write(tmp_path / "list.csv", "path\n") == CORPUS.find_protocol(tmp_path)
 
 
-def test_the_lists_and_folders_of_all_parts_make_the_corpus(tmp_path):
-    """But no list of another name beside them."""
+def test_a_corpus_joins_the_lists_and_folders_of_its_splits_and_no_list_of_another_name(tmp_path):
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
     write(tmp_path / "validation" / "fake" / "d.wav")
@@ -77,7 +76,7 @@ def test_the_lists_and_folders_of_all_parts_make_the_corpus(tmp_path):
 @pytest.mark.parametrize(
     "prefix, split, phase", [("", "all", None), ("train/", "train", "train"), ("test/", "eval", "eval")]
 )
-def test_folders_of_classes_give_trials_with_files_labels_attacks_and_phases(tmp_path, prefix, split, phase):
+def test_folders_named_after_labels_give_trials_with_files_labels_attacks_and_phases(tmp_path, prefix, split, phase):
     for name in ("Real/b.wav", "Real/a.flac", "fake/vits/z 1.mp3", "fake/y.wav"):
         write(tmp_path / f"{prefix}{name}")
     trials = CORPUS.trials(tmp_path, split)
@@ -134,13 +133,13 @@ def test_a_folder_without_recordings_or_lists_is_refused(tmp_path):
         CORPUS.trials(tmp_path)
 
 
-def test_a_part_that_a_list_lacks_is_refused_with_those_that_it_has(tmp_path):
+def test_a_split_that_a_list_lacks_is_refused_with_the_splits_that_it_has(tmp_path):
     file = write(tmp_path / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
     with input_error("no trials in phase 'dev'; the key has eval, train"):
         CORPUS.trials(file, "dev")
 
 
-def test_two_folders_of_one_class_are_refused(tmp_path):
+def test_two_folders_whose_names_stand_for_one_label_are_refused(tmp_path):
     folder(tmp_path / "real")
     folder(tmp_path / "human")
     with input_error("both human and real stand for bonafide; rename one"):
@@ -151,8 +150,8 @@ PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bo
 
 
 @pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
-def test_segments_are_those_of_the_rttm_file_beside_the_list_or_else_one_of_the_label(tmp_path, name):
-    """The file has the name of the list, of a part or `segments`. A recording without either has none."""
+def test_segments_come_from_the_rttm_file_beside_the_list_or_else_one_spans_the_recording(tmp_path, name):
+    """The RTTM file is named after the list, a split or `segments`. A recording that it lacks and that has no label gets no segments."""
     rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
     write(tmp_path / "list.csv", f"path,label,split\n{rows}")
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):
@@ -174,7 +173,7 @@ def list_folder(tmp_path):
     return tmp_path
 
 
-def test_segments_without_an_rttm_file_are_refused_with_the_names_that_were_sought(list_folder):
+def test_a_missing_rttm_file_of_segments_is_refused_with_the_file_names_that_were_sought(list_folder):
     with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
         generic.segments(list_folder, "train")
 
@@ -186,7 +185,7 @@ def test_the_durations_of_recordings_that_are_not_there_are_read_from_reco2dur(l
     assert generic.segments(list_folder, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
 
 
-def test_segments_that_contradict_the_list_are_refused(list_folder):
+def test_segments_that_contradict_the_label_of_their_recording_in_the_list_are_refused(list_folder):
     write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
     write_rttm(list_folder / "segments.rttm", {"dev": [("spoof", 0.5, 1.0)], "devv": []})
     with input_error(r"segments\.rttm: 1 utterance has another label .*dev .bonafide, some of it"):

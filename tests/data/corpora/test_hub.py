@@ -42,7 +42,7 @@ def scored_by_name(packed, spectral_detector, tmp_path, offline):
     return out
 
 
-def test_scores_of_a_set_of_the_hub_equal_those_of_the_files_packed_into_it(
+def test_scores_of_a_data_set_of_the_hub_equal_those_of_the_files_packed_into_it(
     corpus, scored_by_name, spectral_detector, tmp_path
 ):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
@@ -51,13 +51,13 @@ def test_scores_of_a_set_of_the_hub_equal_those_of_the_files_packed_into_it(
     assert scored_by_name.read_bytes() == (tmp_path / "files.txt").read_bytes()
 
 
-def test_the_name_and_revision_of_a_set_of_the_hub_are_recorded_beside_its_scores(scored_by_name):
+def test_the_name_and_revision_of_a_data_set_of_the_hub_are_recorded_beside_its_scores(scored_by_name):
     recorded_corpus = read_json(scored_by_name.with_suffix(".txt.json"))["corpus"]
     assert recorded_corpus["name"] == "hub:owner/set"
     assert recorded_corpus["revision"] == COMMIT
 
 
-def test_scores_of_a_set_of_the_hub_are_evaluated_by_its_name(packed, tmp_path, offline, capsys):
+def test_scores_are_evaluated_against_a_data_set_of_the_hub_given_by_its_name(packed, tmp_path, offline, capsys):
     make_cache(offline, "owner/set", packed)
     trials = corpora.get("hub:owner/set").keys(None, "eval")
     scores = write(tmp_path / "scores.txt", "".join(f"{trial.id} {trial.target}\n" for trial in trials))
@@ -65,7 +65,7 @@ def test_scores_of_a_set_of_the_hub_are_evaluated_by_its_name(packed, tmp_path, 
     assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
 
 
-def test_only_the_shards_and_the_description_of_a_set_of_the_hub_are_downloaded(packed, tmp_path, monkeypatch):
+def test_only_the_shards_and_the_description_of_a_data_set_of_the_hub_are_downloaded(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     served = tmp_path / "served"
     shutil.copytree(packed, served)
@@ -78,7 +78,7 @@ def test_only_the_shards_and_the_description_of_a_set_of_the_hub_are_downloaded(
         assert sorted(names) == sorted(expected)
 
 
-def test_the_shards_of_a_set_of_the_hub_are_downloaded_once_by_several_runs(packed, tmp_path, monkeypatch):
+def test_the_shards_of_a_data_set_of_the_hub_are_downloaded_by_the_first_run_alone(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     with serving(monkeypatch, {"owner/set": packed}) as server:
         hub.download("hub:owner/set")
@@ -97,30 +97,30 @@ def test_the_shards_of_a_set_of_the_hub_are_downloaded_once_by_several_runs(pack
         ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
     ],
 )
-def test_a_set_that_the_hub_does_not_give_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
+def test_a_data_set_that_the_hub_does_not_give_is_refused_with_the_reason(packed, tmp_path, monkeypatch, name, message):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     with serving(monkeypatch, {"owner/set": packed, "owner/gated": packed}), input_error(message):
         hub.download(f"hub:owner/{name}")
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_set_without_a_local_copy_is_refused_if_the_hub_cannot_be_reached():
+def test_a_data_set_without_a_local_copy_is_refused_if_the_hub_cannot_be_reached():
     with input_error("hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")
 
 
-def test_a_malformed_name_of_a_set_is_refused():
+def test_a_malformed_name_of_a_data_set_of_the_hub_is_refused():
     for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
         with input_error("not a data set of the hub: write hub:OWNER/NAME"):
             corpora.get(name)
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_copy_of_a_set_of_the_hub_is_read_without_the_hub(packed):
+def test_a_copied_folder_of_a_data_set_of_the_hub_is_read_offline(packed):
     assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12
 
 
-def test_a_shard_that_an_interrupted_download_lacks_is_named(packed, offline):
+def test_a_shard_of_the_hub_that_an_interrupted_download_left_out_is_named_in_the_refusal(packed, offline):
     first = min(make_cache(offline, "owner/set", packed).glob("data/test-*"))
     first.unlink()
     with input_error(f"shards are missing: data/{first.name}; copy or download"):

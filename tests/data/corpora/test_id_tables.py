@@ -16,8 +16,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['"a;b"\n"c";1\n', '"a,score"\n"b",1\n'])
-def test_a_delimiter_in_quotes_does_not_separate_an_id_from_its_score(path, text):
-    """The line then has one field, and is refused."""
+def test_a_line_of_scores_whose_only_delimiter_is_in_quotes_is_refused_as_one_field(path, text):
     path.write_text(text)
     with input_error(r"line 1: expected 2 fields \(utterance score\), found 1"):
         read_scores(path)
@@ -68,7 +67,7 @@ def test_a_score_with_a_decimal_comma_is_refused(path, text):
         ("path,label\na.wav,spoof\n", "separated by commas.; rename one of its columns to score"),
     ],
 )
-def test_a_header_without_a_column_of_scores_is_shown_with_the_columns_to_rename(path, text, message):
+def test_a_header_without_a_column_of_scores_is_refused_with_the_columns_to_rename(path, text, message):
     path.write_text(text)
     with input_error(f"scores.txt: no column of scores in the header .*{message}") as error:
         ScoreFile.of(path).judgement.scores(path)

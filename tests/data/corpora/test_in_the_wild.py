@@ -12,7 +12,7 @@ META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bon
 
 @pytest.mark.parametrize("root", [".", "release_in_the_wild"])
 def test_recordings_of_in_the_wild_are_listed_with_labels_and_speakers_of_its_key(tmp_path, root):
-    """In its order; behind them, a recording that it lacks."""
+    """In the order of the key; a recording that the key lacks comes last."""
     audio = folder(tmp_path / "release_in_the_wild")
     for name in ("10.wav", "1.wav", "0.wav", "7.wav"):
         write(audio / name)
@@ -37,7 +37,7 @@ def test_a_folder_of_in_the_wild_without_wav_files_is_refused(tmp_path):
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_of_in_the_wild_are_listed_without_its_key_too(tmp_path):
+def test_recordings_of_in_the_wild_are_listed_without_labels_if_its_key_is_missing(tmp_path):
     write(tmp_path / "1.wav")
     assert CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
 

@@ -54,7 +54,7 @@ def facts(trials):
 
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_of_other_toolkits_give_trials_with_ids_paths_labels_and_speakers(tmp_path, expected, name):
-    """NeMo, Lhotse, SpeechBrain, and the metadata.jsonl of `datasets`; by the path of the list or of its folder."""
+    """NeMo, Lhotse, SpeechBrain, and the metadata.jsonl of `datasets`, given by the path of the list or of its folder."""
     path = write(tmp_path / name, LISTS[name])
     assert facts(CORPUS.trials(path)) == expected
     assert facts(CORPUS.trials(tmp_path)) == expected
@@ -88,7 +88,7 @@ def test_kaldi_lists_of_files_labels_and_speakers_are_joined_by_their_ids(tmp_pa
     assert facts(CORPUS.trials(tmp_path)) == expected
 
 
-def test_a_list_in_the_folder_of_each_part_is_read(tmp_path):
+def test_a_list_in_the_folder_of_each_split_is_read(tmp_path):
     write(tmp_path / "train" / "metadata.jsonl", lines_of_json({"file_name": "1.wav", "label": "real"}))
     write(tmp_path / "test" / "wav.scp", "u2 2.wav\n")
     write(tmp_path / "test" / "utt2label", "u2 fake\n")
@@ -111,7 +111,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("name, text, facts_of_message", REFUSED)
-def test_lists_that_do_not_name_whole_files_are_refused(tmp_path, name, text, facts_of_message):
+def test_lists_of_other_toolkits_that_name_no_whole_audio_files_are_refused(tmp_path, name, text, facts_of_message):
     path = write(tmp_path / name, text)
     with input_error() as refused:
         CORPUS.trials(path)

@@ -44,7 +44,7 @@ def assert_same_arrays(arrays):
         assert arrays[name].dtype == array.dtype
 
 
-def test_a_dictionary_that_numpy_saved_is_read(tmp_path):
+def test_a_dictionary_of_segment_labels_that_numpy_saved_is_read(tmp_path):
     np.save(tmp_path / "a.npy", ARRAYS)
     assert_same_arrays(read_npy_dictionary(tmp_path / "a.npy"))
 
@@ -81,7 +81,7 @@ class Runs:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("wrap", [lambda bad: {"a": bad}, lambda bad: bad, lambda bad: {"a": [bad]}])
-def test_pickled_calls_are_refused_and_not_run(tmp_path, protocol, wrap):
+def test_function_calls_in_a_pickle_are_refused_and_not_run(tmp_path, protocol, wrap):
     bad = pickle.dumps(np.array(wrap(Runs(tmp_path / "made")), object), protocol)
     with input_error(r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing in it was run"):
         read_npy_dictionary(written(tmp_path, OBJECT + bad))
@@ -147,5 +147,5 @@ def test_pickles_that_numpy_would_not_have_written_are_refused(tmp_path, pickled
         ({"a": [np.str_("x" * 100)]}, "a single value of 400 bytes"),
     ],
 )
-def test_values_that_no_labels_of_segments_have_are_refused(tmp_path, content, message):
+def test_pickled_values_that_cannot_be_segment_labels_are_refused(tmp_path, content, message):
     refused(tmp_path, OBJECT + pickle.dumps(content), message)

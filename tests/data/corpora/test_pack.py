@@ -58,7 +58,7 @@ def test_packing_keeps_the_phases_of_trials(dev_trials, format, tmp_path):
 
 
 def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch):
-    """It keeps the shards that are there, and ends with the files of an uninterrupted run."""
+    """It keeps the shards already written, and its files equal those of an uninterrupted run."""
     splits = {"eval": dev_trials}
     at_once = tmp_path / "at_once"
     out = tmp_path / "out"
@@ -109,7 +109,7 @@ def test_a_trial_without_its_recording_is_not_packed(dev_trials, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recording_without_a_suffix_of_audio_is_refused_for_a_tar_file(tmp_path):
+def test_a_recording_without_an_audio_suffix_is_not_packed_into_a_tar_file(tmp_path):
     (tmp_path / "odd.bin").write_bytes(b"x")
     with input_error("by a suffix of audio, which 1 do not have: odd"):
         pack.pack({"dev": [Trial("odd", tmp_path / "odd.bin")]}, tmp_path / "out", title="x", format="tar")

@@ -26,7 +26,7 @@ def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
 
 @pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
 def test_segment_labels_are_read_at_the_resolution_asked_for(tmp_path, resolution, name):
-    """From the root, a folder below it or the file itself."""
+    """From the folder of the corpus, a folder below it or the file itself."""
     file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
     np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
     for root in (tmp_path, tmp_path / "database", file.parent, file):
@@ -65,7 +65,7 @@ of_each_folder = pytest.mark.parametrize("segment_folder", ["database/eval/con_d
 
 
 @of_each_folder
-def test_segments_are_read_from_the_rttm_file_of_all_segments_in_each_folder(tmp_path, segment_folder):
+def test_segments_are_read_from_the_rttm_file_of_all_segments_wherever_it_may_lie(tmp_path, segment_folder):
     write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
@@ -80,14 +80,14 @@ def test_time_that_an_rttm_file_of_spoofed_segments_leaves_out_is_bona_fide(tmp_
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
-def test_an_utterance_of_no_length_has_no_segments(tmp_path):
+def test_an_utterance_of_partialspoof_that_lasts_0_s_has_no_segments(tmp_path):
     write(tmp_path / "reco2dur", f"{DURATIONS}empty 0\n")
     write_rttm(tmp_path / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 
 def test_an_utterance_that_the_rttm_file_of_all_segments_lacks_is_refused(tmp_path):
-    """Even if time without a segment gets a label."""
+    """Even if a label is given for time without a segment."""
     write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "reco2dur", f"{DURATIONS}CON_E_1 1\n")
     with input_error("rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):

@@ -34,8 +34,8 @@ def assert_same_trials(address, local):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_shards_on_an_http_server_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(folder, format):
-    """A block is what is read at once."""
+def test_shards_on_an_http_server_give_the_trials_samples_sizes_and_blocks_of_local_shards(folder, format):
+    """Blocks are the groups of recordings that are read at once."""
     local = CORPUS.trials(folder / format, "train")
     with http_store(folder) as web:
         assert_same_trials(f"{web.address}/{series(folder, format)}", local)
@@ -47,8 +47,8 @@ def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
-def test_shards_in_s3_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(folder):
-    """A block is what is read at once."""
+def test_shards_in_s3_give_the_trials_samples_sizes_and_blocks_of_local_shards(folder):
+    """Blocks are the groups of recordings that are read at once."""
     with s3_store(folder) as s3:
         for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):
             local = CORPUS.trials(folder / format, "train")
@@ -56,8 +56,8 @@ def test_shards_in_s3_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(f
                 assert_same_trials(address, local)
 
 
-def test_shards_on_the_hub_give_the_trials_audio_sizes_and_blocks_of_the_local_ones(folder, monkeypatch):
-    """A block is what is read at once."""
+def test_shards_on_the_hub_give_the_trials_samples_sizes_and_blocks_of_local_shards(folder, monkeypatch):
+    """Blocks are the groups of recordings that are read at once."""
     local = CORPUS.trials(folder / "parquet", "train")
     with hub_store(folder / "parquet", "some/tiny", monkeypatch):
         assert_same_trials("hub:some/tiny", local)

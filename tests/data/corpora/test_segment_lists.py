@@ -34,7 +34,7 @@ def test_labels_of_frames_are_0_in_the_edited_regions_of_partialedit_and_else_1(
     assert list(labels[TWICE]) == [1, 0, 1, 1, 1, 1, 0, 1, 1, 1]
 
 
-def test_segments_of_llamapartialspoof_are_read_from_both_lists(tmp_path):
+def test_segments_of_llamapartialspoof_are_read_from_its_two_label_files(tmp_path):
     make(tmp_path, CORPORA["llamapartialspoof"])
     segments = llamapartialspoof.CORPUS.segments(tmp_path, "eval")
     assert segments["dev-clean_1462_170145_000020_000002"] == [Segment("bonafide", 0.0, 0.1)]

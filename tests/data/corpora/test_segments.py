@@ -40,8 +40,9 @@ def filled_segments(lengths_and_labels, shift):
 
 
 @of_any_segments
-def test_segments_whose_gaps_are_filled_follow_one_another_from_0_to_the_end(lengths_and_labels, shift):
-    """The label changes from each to the next."""
+def test_filling_gaps_makes_segments_of_alternating_labels_from_0_to_the_end_of_the_utterance(
+    lengths_and_labels, shift
+):
     covered, labels = filled_segments(lengths_and_labels, shift)
     assert covered[0].start == 0
     assert covered[-1].end == len(labels) / 100
@@ -62,19 +63,19 @@ def test_labels_of_frames_of_640_ms_are_pooled_from_those_of_10_ms(lengths_and_l
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
 
-def test_time_that_a_file_of_spoofed_segments_leaves_out_is_bona_fide(tmp_path):
+def test_time_that_an_rttm_file_of_only_spoofed_segments_leaves_out_is_bona_fide(tmp_path):
     path = write(tmp_path / "a.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("Spoof", 0.0, 0.9)], "c": []}))
     segments = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
     assert [s[:3] for s in segments["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
     assert segments["b"] == [("spoof", 0, 0.9, None)]
 
 
-def test_a_last_frame_of_which_only_a_part_is_covered_has_the_label_of_its_segment():
+def test_a_last_frame_that_a_segment_covers_only_in_part_has_the_label_of_that_segment():
     assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
 
 
-def test_time_without_segment_is_refused_if_a_file_has_bona_fide_segments(tmp_path):
+def test_time_without_segment_is_refused_if_another_recording_in_the_rttm_has_a_bona_fide_segment(tmp_path):
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
     with input_error(r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
         read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
@@ -103,7 +104,7 @@ def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_a
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 
 
-def test_labels_that_contradict_segments_are_refused_with_the_names_of_their_utterances():
+def test_utterances_whose_label_contradicts_their_segments_are_refused_with_ids_and_labels():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\); correct one of them$"

@@ -35,7 +35,7 @@ def arena(tmp_path):
 
 
 def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
-    """With paths and labels of their rows, ids and fields of their notes; an id without notes is made of shard and row."""
+    """Paths and labels are those of the rows, ids and fields those in their notes, or else the id is made of shard and row."""
     first, second = arena
     trials = CORPUS.trials(tmp_path, "eval")
     assert trials[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
@@ -45,7 +45,7 @@ def test_shards_in_the_layout_of_the_arena_give_trials(arena, tmp_path):
     assert [t.target for t in trials] == [1, 0, 1, 1, 0]
 
 
-def test_the_path_of_a_shard_gives_the_trials_of_this_shard_alone(arena):
+def test_the_path_of_one_shard_of_a_corpus_gives_only_the_trials_in_this_shard(arena):
     first, _ = arena
     assert [trial.path for trial in CORPUS.trials(first, "eval")] == [first / str(row) for row in range(3)]
 
@@ -57,7 +57,7 @@ def test_a_split_without_shards_is_refused(tmp_path):
 
 
 @pytest.mark.usefixtures("arena")
-def test_a_corpus_in_whole_shards_is_complete_with_all_recordings_present(tmp_path):
+def test_check_says_that_a_corpus_in_intact_shards_is_complete(tmp_path):
     check = check_corpus(CORPUS, tmp_path)
     assert check.complete
     assert len(check.splits[0].present) == 5
@@ -73,7 +73,9 @@ def test_a_corpus_in_whole_shards_is_complete_with_all_recordings_present(tmp_pa
         ([0.0, 1.0, None], {}, ["bonafide", "spoof", None]),
     ],
 )
-def test_labels_of_shards_are_words_numbers_or_numbers_of_named_classes(labels, features, expected, tmp_path):
+def test_labels_of_shards_are_read_from_words_from_0_and_1_or_from_numbers_of_named_classes(
+    labels, features, expected, tmp_path
+):
     shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("abc", labels), features))
     assert [trial.label for trial in CORPUS.trials(tmp_path)] == expected
 
@@ -84,7 +86,7 @@ def test_a_trial_of_a_shard_without_a_label_is_not_in_the_key(tmp_path):
 
 
 def test_columns_of_a_saved_dataset_become_fields_of_trials(tmp_path):
-    """What ``save_to_disk`` writes, with folders of splits and columns instead of notes; caches beside are not read."""
+    """``save_to_disk`` writes folders of splits, and columns instead of notes; cache files beside the shards are not read."""
     for split in ("train", "validation"):
         columns = {"audio": [(b"x", "a.flac"), (b"y", None)], "label": [0, 1], "id": [f"{split}_1", f"{split}_2"]}
         columns |= {"speaker_id": ["p1", "p2"], "attack": ["bonafide", "A07"], "codec": [None, "opus"]}
@@ -98,7 +100,7 @@ def test_columns_of_a_saved_dataset_become_fields_of_trials(tmp_path):
     ]
 
 
-def test_a_column_of_splits_divides_a_shard(tmp_path):
+def test_the_column_split_of_a_shard_divides_its_rows_into_splits(tmp_path):
     table = shards.table(arena_rows("ab", split=["Train", "test"]))
     shards.write_arrow(tmp_path / "x.arrow", table, stream=False)
     assert CORPUS.find_splits(tmp_path) == ("train", "eval")
@@ -185,12 +187,12 @@ def damaged_shards(tmp_path):
     return paths
 
 
-def test_a_shard_of_any_kind_that_is_cut_off_is_refused_with_its_path(damaged_shards):
+def test_a_cut_off_shard_of_any_format_is_refused_with_its_path(damaged_shards):
     for path in damaged_shards:
         refused_shards(path, f"shard {path} cannot be read .*cut off or damaged")
 
 
-def test_shards_of_several_kinds_are_refused(damaged_shards, tmp_path):
+def test_a_folder_with_shards_of_several_formats_is_refused(damaged_shards, tmp_path):
     refused_shards(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
 
 

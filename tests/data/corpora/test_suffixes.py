@@ -20,7 +20,7 @@ def _notes_are_new():
 
 
 def test_the_trials_of_in_the_wild_are_the_recordings_that_its_published_program_scores(tmp_path, shared):
-    """But for %20 instead of a space in their ids."""
+    """Except that ids have %20 instead of a space."""
     case = json.loads((SHARED / "golden" / "originals" / "in_the_wild_suffix.json").read_text())
     for name in case["folder"]:
         write(tmp_path / name)
@@ -45,7 +45,7 @@ def test_recordings_of_in_the_wild_that_differ_only_in_the_case_of_the_suffix_ar
         CORPUS.trials(tmp_path)
 
 
-def test_recordings_of_another_suffix_are_counted_in_a_note_but_no_texts_or_hidden_files(tmp_path, capsys):
+def test_a_note_counts_files_of_in_the_wild_with_another_suffix_but_no_texts_or_hidden_files(tmp_path, capsys):
     for name in ("0.wav", "1.flac", "2.FLAC", "3.mp3", "README", "notes.txt", "._0.wav"):
         write(tmp_path / name)
     CORPUS.trials(tmp_path)
@@ -67,7 +67,7 @@ def test_listed_recordings_are_found_whatever_the_case_of_their_suffix(tmp_path,
         assert trial.path.is_file()
 
 
-def test_a_suffix_as_listed_is_preferred_to_one_in_another_case(tmp_path):
+def test_a_recording_with_the_listed_suffix_is_preferred_to_one_with_the_suffix_in_another_case(tmp_path):
     root = tiny_corpus.make(tmp_path)
     trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
     write(trial.path.with_suffix(".FLAC"))

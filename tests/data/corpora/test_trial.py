@@ -17,7 +17,7 @@ FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dat
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_trial_is_the_same_when_it_was_pickled(protocol):
+def test_a_trial_is_the_same_after_pickling(protocol):
     for trial in (Trial("a"), FULL):
         copy = pickle.loads(pickle.dumps(trial, protocol))
         assert copy == trial
@@ -25,11 +25,11 @@ def test_a_trial_is_the_same_when_it_was_pickled(protocol):
         assert type(copy.path) is type(trial.path)
 
 
-def test_a_further_field_of_a_trial_is_read_by_its_name():
+def test_a_trial_gives_a_field_that_only_some_corpora_have_by_its_name():
     assert FULL.get("room") == "x"
 
 
-def test_asking_for_the_audio_of_a_trial_from_a_key_is_refused():
+def test_asking_a_trial_from_a_key_for_the_path_of_its_audio_is_refused():
     with input_error("trial 'a' has no path to its audio, because it is from a key"):
         Trial("a").audio_path()
 
@@ -37,7 +37,7 @@ def test_asking_for_the_audio_of_a_trial_from_a_key_is_refused():
 COUNTS = Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
 
 
-def test_trials_are_counted_in_all_by_label_and_by_each_value_of_their_fields():
+def test_trials_are_counted_in_total_for_each_label_and_for_each_value_of_a_field():
     trials = [
         Trial("a", label="bonafide", codec="gsm"),
         Trial("b", label="spoof", codec="gsm", attack="A07"),
@@ -50,14 +50,14 @@ def test_the_numbers_of_bona_fide_and_of_spoofed_trials_without_labels_are_unkno
     assert count([Trial("a")]) == Counts(1)
 
 
-def test_counts_are_compared_in_the_fields_that_both_state():
+def test_two_counts_of_trials_are_compared_only_in_the_fields_that_both_state():
     assert COUNTS.differences(Counts(1000, 1, None, {"codec": {"gsm": 5, "opus": 1}, "source": {"x": 9}})) == [
         "3 trials instead of 1,000",
         "codec gsm: 2 instead of 5",
     ]
 
 
-def test_a_value_of_a_field_that_the_official_counts_lack_is_compared_with_0():
+def test_a_counted_value_of_a_field_that_the_official_counts_lack_is_compared_with_0():
     assert COUNTS.differences(Counts(3, 1, 1, {"codec": {"gsm": 2}})) == ["codec opus: 1 instead of 0"]
 
 
@@ -90,7 +90,7 @@ TRIALS = mixed({None: 40, "A01": 40})
 
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
 def test_a_subset_keeps_the_shares_of_attacks_and_of_bona_fide_trials(count):
-    """To within a trial; an attack of one trial keeps it."""
+    """To within one trial; an attack with a single trial keeps that trial."""
     trials = mixed({None: 100, "A01": 10, "A02": 1})
     subset = stratified_subset(trials, count)
     assert len(subset) == count
@@ -109,7 +109,7 @@ def test_a_subset_is_the_same_with_the_same_seed_and_another_with_another_seed()
     assert stratified_subset(TRIALS, 20, 1) == stratified_subset(TRIALS, 20, 1) != stratified_subset(TRIALS, 20, 2)
 
 
-def test_a_subset_of_at_least_all_trials_is_all_of_them():
+def test_a_subset_of_the_number_of_all_trials_or_more_is_all_trials():
     assert stratified_subset(TRIALS, 80) == TRIALS
     assert stratified_subset(TRIALS, 1000) == TRIALS
 
@@ -119,7 +119,7 @@ def test_a_subset_too_small_for_a_trial_of_each_label_and_attack_is_refused():
         stratified_subset(TRIALS, 1)
 
 
-def test_the_bona_fide_trials_of_a_subset_do_not_depend_on_the_name_of_the_attack():
+def test_the_bona_fide_trials_drawn_for_a_subset_do_not_depend_on_the_names_of_attacks():
     renamed = [replace(trial, attack=trial.attack and "A02") for trial in TRIALS]
     first, second = ([t.id for t in stratified_subset(x, 20) if t.label == BONAFIDE] for x in (TRIALS, renamed))
     assert first == second

@@ -32,7 +32,7 @@ CLASSES = ("real/x.wav", "fake/x.wav")
         ("train", "val", "evaluation"),
     ],
 )
-def test_folders_of_parts_are_found_by_each_of_their_usual_names(tmp_path, folders):
+def test_folders_of_splits_are_found_by_each_of_their_usual_names(tmp_path, folders):
     for folder in folders:
         make(tmp_path / folder, *CLASSES)
     assert CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
@@ -43,7 +43,7 @@ def test_folders_of_parts_are_found_by_each_of_their_usual_names(tmp_path, folde
 
 
 @pytest.mark.parametrize("name, separator", [("Training.csv", ","), ("train.TSV", "\t")])
-def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, name, separator):
+def test_the_list_of_a_split_is_found_whatever_the_case_of_its_name(tmp_path, name, separator):
     write(tmp_path / name, "path,label\na.wav,real\n".replace(",", separator))
     assert CORPUS.find_splits(tmp_path) == ("train",)
     (trial,) = CORPUS.trials(tmp_path)
@@ -51,15 +51,15 @@ def test_lists_of_parts_are_found_whatever_the_case_of_their_names(tmp_path, nam
 
 
 @pytest.mark.parametrize("names", [("test", "testing"), ("Train", "train"), ("dev", "validation")])
-def test_two_folders_of_one_part_are_refused(tmp_path, names):
+def test_two_folders_whose_names_stand_for_one_split_are_refused(tmp_path, names):
     for name in names:
         make(tmp_path / name, *CLASSES)
     with input_error("both .* and .* stand for .*; rename or remove one"):
         CORPUS.trials(tmp_path)
 
 
-def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
-    """But for read-me files and licences. Recordings are counted by folder."""
+def test_check_names_the_files_of_a_corpus_folder_that_are_not_read(tmp_path):
+    """Read-me files and licences are left out. Recordings are counted by folder."""
     make(tmp_path, *(f"train/{name}" for name in CLASSES))
     make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav", "notes/README.md")
     make(tmp_path, "labels.txt", "protocol.CSV", "keys.json", "README.txt", "LICENSE.txt", "license.md")
@@ -74,20 +74,20 @@ def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
     ]
 
 
-def test_folders_of_classes_beside_a_single_list_are_named_as_not_read(tmp_path):
+def test_check_names_folders_of_labels_beside_a_single_list_as_not_read(tmp_path):
     make(tmp_path, *CLASSES, "clips/a.wav")
     write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")
     assert unread(tmp_path) == ["fake (1 recording)", "real (1 recording)"]
 
 
-def test_a_list_of_another_name_beside_the_list_of_a_part_is_named_as_not_read(tmp_path):
+def test_check_names_a_list_of_another_name_beside_the_list_of_a_split_as_not_read(tmp_path):
     make(tmp_path, "a.wav")
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "metadata.csv", "path,label\na.wav,real\n")
     assert unread(tmp_path) == ["metadata.csv"]
 
 
-def test_columns_that_only_group_trials_are_named_and_not_taken_for_labels(tmp_path):
+def test_check_names_columns_that_only_group_trials_and_takes_none_for_labels(tmp_path):
     make(tmp_path, "a.wav")
     write(tmp_path / "list.csv", "path,class,Speaker,target\na.wav,real,Ann,1\n")
     (split_check,) = check_corpus(CORPUS, tmp_path).splits
@@ -95,7 +95,7 @@ def test_columns_that_only_group_trials_are_named_and_not_taken_for_labels(tmp_p
     assert split_check.training == "no: its labels are not there"
 
 
-def test_files_beside_those_of_a_published_corpus_are_named_as_not_read(tmp_path):
+def test_check_names_files_beside_those_of_a_published_corpus_as_not_read(tmp_path):
     make(tmp_path, "0.wav", "1.wav", "extra/2.wav", "other.csv")
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,Ann,bona-fide\n1.wav,Ann,spoof\n")
     check = check_corpus(in_the_wild.CORPUS, tmp_path, subset=True)
