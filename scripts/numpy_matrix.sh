@@ -14,9 +14,9 @@ tests=(tests/data/augment tests/data/audio/test_{cache,containers,crop,decoders,
 tests+=(tests/data/corpora/test_{npy_dictionary,partialspoof,segments,trial}.py tests/scoring/decisions tests/metrics/localisation tests/metrics)
 tests+=(nes2net/data/augment nes2net/data/audio nes2net/data/corpora nes2net/scoring/decisions nes2net/metrics/localisation nes2net/metrics)
 dataset=tests/training/test_dataset.py
-tests+=("$dataset::test_the_effects_of_an_utterance_draw_in_their_order_from_one_stream")
-tests+=("$dataset::test_an_utterance_is_skipped_if_"{a_recording_of_its_effect_is_damaged,its_impulse_response_is_silent})
-tests+=("$dataset::test_only_the_head_of_a_recording_is_decoded_if_that_is_enough" "$dataset::test_pieces_are_the_samples_of_their_recordings")
+tests+=("$dataset::test_the_effects_of_an_utterance_draw_random_numbers_in_a_fixed_order_from_one_stream")
+tests+=("$dataset::test_an_utterance_is_skipped_if_"{a_recording_to_be_mixed_into_it_is_damaged,its_impulse_response_is_silent})
+tests+=("$dataset::test_only_the_beginning_of_a_recording_is_decoded_for_a_head_crop_without_augmentation" "$dataset::test_pieces_are_the_samples_of_their_recordings")
 tests+=("$dataset::test_legacy_augmentation_draws_from_the_global_stream_in_the_order_of_reading")
 
 stamp=$venv/made-$(cat scripts/numpy_matrix.sh <(ls -d "$below"/nes2net-test-*) | sha256sum | cut -c1-16)

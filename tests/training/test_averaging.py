@@ -23,7 +23,7 @@ def weight_in(path):
     return load_state_dict(path)["w"].item()
 
 
-def test_an_average_records_its_epochs_with_their_hashes_and_the_facts_of_the_run(tmp_path):
+def test_an_average_records_its_epochs_the_hashes_of_their_checkpoints_and_the_model_and_recipe(tmp_path):
     """The number and the losses of a single epoch are left out."""
     facts = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
     save(tmp_path, 3, 5, 8, **facts, loss=0.5, val_loss_wo_aug=0.1)
@@ -33,8 +33,7 @@ def test_an_average_records_its_epochs_with_their_hashes_and_the_facts_of_the_ru
     assert read_record(load_state_dict(target)) == {**facts, "average": average_record}
 
 
-def test_a_legacy_average_adds_up_the_last_checkpoint_as_published(tmp_path):
-    """Once for each checkpoint, and divides by their number."""
+def test_a_legacy_average_of_n_checkpoints_is_n_times_the_last_one_divided_by_n_as_published(tmp_path):
     save(tmp_path, 3, 8)
     assert weight_in(average_run(tmp_path, [3, 8], "legacy").path) == 8  # (2·c2)/2
 
@@ -45,12 +44,12 @@ def test_the_file_of_an_average_is_named_after_its_epochs_and_how_they_were_aver
     assert names == ["Averaged_Model_IDs_3_8_legacy.pth", "Averaged_Model_IDs_3_8_weighted_0.25_1.pth"]
 
 
-def test_as_many_of_the_last_saved_epochs_are_averaged_as_asked(tmp_path):
+def test_the_option_last_averages_that_many_of_the_last_saved_epochs(tmp_path):
     save(tmp_path, 3, 9, 10)
     assert weight_in(average_run(tmp_path, last=2).path) == 9.5
 
 
-def test_an_average_weighs_its_epochs_with_the_weights_that_it_records(tmp_path):
+def test_a_weighted_average_weighs_its_epochs_with_the_factors_that_its_record_states(tmp_path):
     save(tmp_path, 9, 10)
     weighted = average_run(tmp_path, [9, 10], weights=[0.25, 1]).path
     assert read_record(load_state_dict(weighted))["average"]["weights"] == [0.25, 1]
@@ -66,14 +65,16 @@ def test_an_average_weighs_its_epochs_with_the_weights_that_it_records(tmp_path)
         ({"last": 2, "batch_norm_batches": 1}, r"need checkpoints of this package and their recipe\.yaml"),
     ],
 )
-def test_averages_that_a_run_cannot_have_are_refused(tmp_path, options, message):
+def test_an_average_of_missing_epochs_or_with_options_that_conflict_or_do_not_fit_a_run_is_refused(
+    tmp_path, options, message
+):
     save(tmp_path, 3, 9, 10)
     with input_error(message):
         average_run(tmp_path, **options)
 
 
 def test_an_average_of_checkpoints_that_have_changed_is_replaced(tmp_path):
-    """Here the changed one is older than the average, as a copy that keeps its time may be."""
+    """Here the changed checkpoint is older than the average, as a copy that keeps its time may be."""
     save(tmp_path, 1, 2)
     target = average_run(tmp_path, [1, 2]).path
     save_state_dict({"w": torch.tensor([4.0])}, tmp_path / "epoch_2.pth")
@@ -111,7 +112,7 @@ def test_the_best_saved_epochs_by_a_value_of_the_history_are_averaged(average, t
     assert weight_in(tmp_path / "Averaged_Model_IDs_9_10.pth") == 9.5
 
 
-def test_an_average_replaces_the_file_that_out_names(average, tmp_path):
+def test_a_new_average_replaces_the_file_that_the_option_out_names(average, tmp_path):
     out = tmp_path / "mine.pth"
     for first, mean in ((3, 6.0), (10, 9.5)):
         assert average("--ids", str(first), "9", "--out", str(out)) == (0, f"average written to {out}\n")

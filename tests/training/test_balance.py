@@ -25,7 +25,7 @@ def counts(batches, groups, name):
 
 
 @pytest.mark.parametrize("batch_size", [12, 13, 3])
-def test_corpora_and_their_classes_have_equal_shares_of_each_batch_and_of_the_epoch_up_to_one(batch_size):
+def test_corpora_and_their_classes_have_equal_shares_of_each_batch_and_epoch_up_to_one_item(batch_size):
     batches = order(Balance(300, [Level(CORPUS), Level(CLASS)], draws=3000), batch_size)
     for group in ("a", "b"):
         draws = counts(batches, CORPUS, group)
@@ -36,14 +36,14 @@ def test_corpora_and_their_classes_have_equal_shares_of_each_batch_and_of_the_ep
         assert abs(halves[0].sum() - halves[1].sum()) <= 1
 
 
-def test_weights_of_corpora_are_their_shares_of_the_draws():
+def test_each_corpus_gets_a_share_of_the_drawn_items_in_proportion_to_its_weight():
     batches = order(Balance(300, [Level(CORPUS, {"a": 2.0, "b": 1.5})], draws=7000), 10)
     draws = counts(batches, CORPUS, "a")  # 40/7 of 10
     assert set(draws.tolist()) == {5, 6}
     assert abs(np.cumsum(draws) - np.arange(1, 701) * 40 / 7).max() <= 1  # at any time
 
 
-def test_items_of_a_group_come_equally_often_up_to_one():
+def test_the_items_of_a_group_are_drawn_equally_often_up_to_one_draw():
     batches = order(BY_CORPUS_AND_CLASS, 12)
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
@@ -56,8 +56,8 @@ def test_no_item_comes_twice_in_a_batch_that_takes_fewer_items_than_each_group_h
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
 
 
-def test_more_groups_than_a_batch_has_items_come_in_turn():
-    """None twice in a batch, and all equally often up to one."""
+def test_if_groups_outnumber_the_items_of_a_batch_each_batch_has_at_most_one_item_of_each_group():
+    """Over the epoch, all groups come equally often up to one draw."""
     speakers = np.arange(300) % 50
     drawn = speakers[order(Balance(300, [Level([f"s{speaker}" for speaker in speakers])], draws=310), 31)]
     assert np.ptp(np.bincount(drawn.ravel())) <= 1
@@ -79,7 +79,7 @@ def test_each_epoch_draws_other_utterances_of_a_capped_speaker():
     assert len(set().union(*epochs)) > 90
 
 
-def test_a_capped_speaker_fills_a_larger_share_with_the_same_few_utterances_again():
+def test_a_balance_that_asks_more_of_a_capped_speaker_than_the_cap_repeats_the_same_utterances():
     capped = order(Balance(113, [Level(SPEAKERS)], speakers=SPEAKERS, speaker_cap=5, draws=300), 10)
     assert len(set(capped.ravel().tolist()) & set(range(100))) == 5
 

@@ -57,7 +57,7 @@ def test_the_order_of_the_items_of_blocks_is_the_same_after_resuming():
     assert epoch(start=20) == epoch()[20:]
 
 
-def test_a_balance_by_class_holds_with_few_open_blocks():
+def test_batches_in_the_order_of_blocks_are_balanced_by_class_with_few_blocks_open():
     classes = np.where(np.arange(300) < 60, "rare", "common")
     balance = Balance(300, [Level(classes.tolist())])
     balance.shuffle_items = BLOCKS.shuffle
@@ -126,7 +126,7 @@ def test_no_file_of_a_run_on_s3_holds_the_secret_key(runs, folder):
         assert b"secret-of-the-test" not in b"".join(file.read_bytes() for file in of_s3.iterdir() if file.is_file())
 
 
-def test_a_run_on_shards_stopped_at_a_step_resumes_to_the_same_end(runs, folder):
+def test_a_run_on_shards_stopped_at_a_step_resumes_and_ends_as_if_uninterrupted(runs, folder):
     with http_store(folder) as web:
         roots = split_roots(web.address, folder, "parquet")
         uninterrupted = train(runs("uninterrupted", **roots))
@@ -154,7 +154,7 @@ def keep_nothing():
     packed_shards._forget()
 
 
-def test_a_run_stopped_by_an_unreadable_shard_resumes_to_the_same_weights_once_it_is_readable(
+def test_a_run_stopped_by_an_unreadable_shard_resumes_as_if_uninterrupted_once_it_is_readable(
     runs, folder, monkeypatch
 ):
     uninterrupted = train(runs("uninterrupted", root=str(folder / "parquet")))

@@ -61,7 +61,7 @@ def test_the_card_of_a_run_says_that_the_licence_of_its_weights_is_not_stated(re
     assert "licence of these weights is not stated" in text
 
 
-def test_an_evaluation_that_is_repeated_adds_its_figures_to_the_card_once(recipe, corpus, tmp_path):
+def test_an_evaluation_that_is_repeated_adds_its_results_to_the_model_card_once(recipe, corpus, tmp_path):
     folder = train(recipe(train={"epochs": 1}))
     described = CardFile.read(folder).checkpoint
     for _ in range(2):
@@ -80,8 +80,8 @@ def test_an_evaluation_keeps_the_users_text_and_licence_in_the_card(recipe, corp
     assert card.text.endswith("Our own *words*.\n")
 
 
-def test_figures_of_another_checkpoint_are_refused_and_not_added_to_a_card(recipe, corpus, tmp_path, capsys):
-    """Here the file of the same name has changed since it was scored."""
+def test_results_of_another_checkpoint_are_refused_and_not_added_to_a_model_card(recipe, corpus, tmp_path, capsys):
+    """Here a checkpoint of the same name has changed since it was scored."""
     folder = train(recipe(train={"epochs": 1}))
     evaluation = evaluate(folder, corpus, tmp_path, "epoch_1.pth")
     before = (folder / "card.json").read_text()
@@ -92,7 +92,7 @@ def test_figures_of_another_checkpoint_are_refused_and_not_added_to_a_card(recip
     assert (folder / "card.json").read_text() == before
 
 
-def test_an_exported_checkpoint_has_only_its_own_figures_in_its_card(recipe, corpus, tmp_path):
+def test_the_model_card_of_an_exported_checkpoint_has_only_results_of_that_checkpoint(recipe, corpus, tmp_path):
     folder = train(recipe(train={"keep": "all"}))
     evaluate(folder, corpus, tmp_path, "epoch_1.pth")
     for name, splits in (("epoch_1.pth", {"dev", "train"}), ("epoch_2.pth", {"dev"})):
@@ -101,7 +101,7 @@ def test_an_exported_checkpoint_has_only_its_own_figures_in_its_card(recipe, cor
         assert {figure.dataset_split for figure in figures} == splits
 
 
-def test_markdown_and_html_in_the_text_of_a_checkpoint_are_escaped_in_its_card(recipe, detector, tmp_path):
+def test_markdown_and_html_in_values_recorded_in_a_checkpoint_are_escaped_in_its_model_card(recipe, detector, tmp_path):
     record = {
         "recipe": {"name": "<b>|[a](javascript:b)"},
         "figures": [{"corpus": "a|b", "value": 0.5}],
@@ -132,12 +132,12 @@ def metadata_of(config, **record):
 @pytest.mark.parametrize(
     "name, on_the_hub", [("xlsr_300m", "facebook/wav2vec2-xls-r-300m"), ("wavlm_large", "microsoft/wavlm-large")]
 )
-def test_the_metadata_of_a_card_name_the_encoder_on_the_hub(detector, name, on_the_hub):
+def test_the_metadata_of_a_model_card_name_the_hub_repository_of_the_encoder_as_base_model(detector, name, on_the_hub):
     config = {**detector.config, "frontend": {"name": name}}
     assert metadata_of(config).base_model == on_the_hub
 
 
-def test_the_metadata_of_a_card_name_the_training_sets_on_the_hub(detector):
+def test_the_metadata_of_a_model_card_name_the_training_sets_that_are_on_the_hub(detector):
     names = ("hub:OWNER/NAME@v1", "mlaad", "asvspoof2019_la")
     trials = [{"part": "train", "corpus": name, "split": "train"} for name in names]
     trials.append({"part": "dev", "corpus": "hub:OWNER/OTHER", "split": "dev"})

@@ -39,13 +39,13 @@ def test_by_default_the_training_and_the_development_part_of_a_corpus_are_read(r
 OF_2021 = {"dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
 
 
-def test_a_recipe_reads_the_parts_that_it_names(root):
+def test_training_and_development_trials_come_from_the_corpus_splits_that_the_recipe_names(root):
     data = DataConfig(root=str(root), train_split="dev", **OF_2021, dev_keys=str(root / "keys"))
     assert {trial.phase for trial in read_trials(data, "train")} == {"dev"}
     assert sorted(ids(read_trials(data, "dev"))) == [f"LA_E_100000{number}" for number in range(1, 7)]
 
 
-def test_a_recipe_reads_only_the_phase_that_it_names(root):
+def test_only_development_trials_of_the_phase_that_the_recipe_names_are_read(root):
     progress = read_trials(DataConfig(dev_root=str(root), **OF_2021, dev_phase="progress"), "dev")
     assert ids(progress) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
 
@@ -75,20 +75,20 @@ def corpora(root):
     return DataConfig(corpora=[*several(root), again, {**progress, "dev_phase": "progress", "alias": "progress"}])
 
 
-def test_the_trials_of_the_corpora_that_have_a_part_follow_one_another(corpora):
+def test_training_or_development_trials_of_several_corpora_follow_in_the_order_of_the_recipe(corpora):
     train = read_trials(corpora, "train")
     dev = read_trials(corpora, "dev")
     assert [trial.get("corpus") for trial in train] == ["la"] * 6 + ["in_the_wild"] * 6
     assert [trial.get("corpus") for trial in dev] == ["la"] * 6 + ["again"] * 6 + ["progress"] * 3
 
 
-def test_equal_ids_of_several_corpora_differ_by_the_alias_of_the_corpus(corpora):
+def test_ids_of_trials_of_several_corpora_begin_with_the_alias_of_their_corpus(corpora):
     dev = read_trials(corpora, "dev")
     assert ids(dev)[0] == "la:LA_D_1000001"
     assert ids(dev)[6] == "again:LA_D_1000001"
 
 
-def test_each_corpus_that_validates_has_its_rule_of_the_eer_under_its_alias(root):
+def test_eer_methods_maps_the_alias_of_each_development_corpus_to_its_rule_for_the_eer(root):
     la, wild = several(root)
     corpora = DataConfig(corpora=[la, {**wild, "dev_split": "eval"}, {**wild, "alias": "again"}])
     assert eer_methods(corpora) == {"la": "asvspoof", "in_the_wild": "interpolated"}

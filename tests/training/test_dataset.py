@@ -52,7 +52,7 @@ def stream(seed, epoch, name):
     return np.random.default_rng([seed, epoch - 1, zlib.crc32(name.encode())])
 
 
-def test_the_effects_of_an_utterance_draw_in_their_order_from_one_stream(trials, folders):
+def test_the_effects_of_an_utterance_draw_random_numbers_in_a_fixed_order_from_one_stream(trials, folders):
     """Speed, noise, RawBoost, condition, filter, crop."""
     noise = NoiseAugmentation(**folders, probability=1)
     fir = LowPass("wide", probability=1.0)
@@ -79,7 +79,7 @@ def heard(dataset, workers):
     return inputs_of(training_loader(dataset, EpochBatches(len(dataset), 4, dataset.seed, True), workers, False))
 
 
-def test_an_utterance_is_augmented_alike_whatever_the_workers(trials, folders):
+def test_an_utterance_is_augmented_alike_with_and_without_worker_processes(trials, folders):
     conditions = conditions_of(("babble:5", "mp3:16"), trials, folders)
     effects = [NoiseAugmentation(**folders, probability=0.8), RawBoost(5), conditions]
     dataset = TrainingSet(Examples(trials), 4000, effects, seed=3, crop="random")
@@ -98,12 +98,12 @@ def babble_of(path):
     return OneOf([create_condition("babble:5", Sources(speech=[path] * 4))], 1.0)
 
 
-def test_an_utterance_is_skipped_if_a_recording_of_its_effect_is_damaged(trials, tmp_path):
+def test_an_utterance_is_skipped_if_a_recording_to_be_mixed_into_it_is_damaged(trials, tmp_path):
     (tmp_path / "2.wav").write_text("damaged")
     assert "2.wav was read by neither" in first_example(trials, babble_of(tmp_path / "2.wav")).error
 
 
-def test_a_run_ends_if_a_recording_of_an_effect_is_missing(trials, tmp_path):
+def test_a_run_ends_if_a_recording_to_be_mixed_into_an_utterance_is_missing(trials, tmp_path):
     assert "2.wav is not there any more" in first_example(trials, babble_of(tmp_path / "2.wav")).lost
 
 
@@ -116,7 +116,7 @@ def fails(path, *_):
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 
 
-def test_a_recording_that_cannot_be_read_once_is_read_again(trials, monkeypatch):
+def test_a_recording_whose_first_read_fails_is_read_again(trials, monkeypatch):
     read = dataset_module.load_head
     failed = []
 
@@ -129,7 +129,7 @@ def test_a_recording_that_cannot_be_read_once_is_read_again(trials, monkeypatch)
     assert failed == [trials[0].path] * 2
 
 
-def test_a_run_ends_at_a_recording_that_cannot_be_read_twice(trials, monkeypatch):
+def test_a_run_ends_if_both_reads_of_a_recording_fail(trials, monkeypatch):
     for name in ("load_head", "open_recording"):
         monkeypatch.setattr(dataset_module, name, fails)
     assert "cannot be read at present (Too many open files)" in first_example(trials).lost
@@ -147,7 +147,9 @@ def test_an_utterance_that_is_not_cropped_is_augmented_whole(trials):
     assert_array_equal(whole_utterances[2, 0].waveform.numpy(), boosted)
 
 
-def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, tmp_path, monkeypatch):
+def test_only_the_beginning_of_a_recording_is_decoded_for_a_head_crop_without_augmentation(
+    trials, tmp_path, monkeypatch
+):
     heads = [head_crop(load_audio(trial.path), 4000) for trial in trials]
     monkeypatch.setattr(dataset_module, "load_audio", None)
     cache = AudioCache(tmp_path)
@@ -157,7 +159,7 @@ def test_only_the_head_of_a_recording_is_decoded_if_that_is_enough(trials, tmp_p
             assert_array_equal(dataset[1, index].waveform.numpy(), head)
 
 
-def test_whole_recordings_are_decoded_if_their_heads_are_not_enough(trials, folders):
+def test_whole_recordings_are_decoded_for_random_crops_for_no_crop_and_for_augmentation(trials, folders):
     noise = NoiseAugmentation(**folders, probability=1)
     for options in (
         {"crop": "random"},
@@ -168,7 +170,7 @@ def test_whole_recordings_are_decoded_if_their_heads_are_not_enough(trials, fold
         assert dataset.samples_to_read is None
 
 
-def test_processes_share_the_processors_of_the_machine_for_their_workers(monkeypatch):
+def test_the_number_of_workers_is_limited_to_the_share_of_each_process_in_the_cpus(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [usable_workers(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
@@ -225,7 +227,7 @@ def test_speed_noise_conditions_and_random_crops_are_used_only_in_training(recip
         assert same(development, plain[1:])
 
 
-def test_conditions_that_move_the_audio_in_time_are_refused_with_labels_of_frames(recipe, trials):
+def test_augmentation_conditions_that_shift_audio_in_time_are_refused_if_frames_have_labels(recipe, trials):
     for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
         values = recipe(augment={"conditions": ["alaw", name]})
         with input_error(f"'{name}' .*which `segments.resolutions` does not follow"):
@@ -272,7 +274,7 @@ def pieces_of(trials):
     return expected
 
 
-def test_pieces_are_named_after_their_samples_and_a_last_one_below_min_piece_is_omitted(recipe, trials):
+def test_pieces_are_named_after_their_samples_and_a_last_piece_shorter_than_min_piece_is_omitted(recipe, trials):
     pieces = list_examples(recipe(data=PIECES).data, trials)
     expected = pieces_of(trials)
     assert [trial.id for trial in pieces.trials] == list(expected)
@@ -286,7 +288,7 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
         assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
 
 
-def test_batches_of_pieces_are_the_same_whatever_the_workers_and_the_cache(recipe, trials, tmp_path):
+def test_batches_of_pieces_are_the_same_with_and_without_workers_or_a_cache(recipe, trials, tmp_path):
     heard = []
     cached = {"cache": str(tmp_path / "cache")}
     for more in ({}, {"num_workers": 2}, cached, cached):
@@ -297,7 +299,7 @@ def test_batches_of_pieces_are_the_same_whatever_the_workers_and_the_cache(recip
     assert all(same(inputs, heard[0]) for inputs in heard[1:])
 
 
-def test_a_file_that_is_empty_or_no_audio_has_no_pieces_and_is_named(recipe, trials, tmp_path):
+def test_an_empty_file_or_one_without_audio_gives_no_pieces_and_is_named_in_an_error(recipe, trials, tmp_path):
     data = recipe(data=PIECES).data
     (tmp_path / "bad.flac").write_bytes(b"no audio")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)

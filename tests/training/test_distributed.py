@@ -33,7 +33,7 @@ def group():
 
 
 @pytest.mark.parametrize("kind, shape", [(nn.BatchNorm1d, (5, 6)), (nn.BatchNorm2d, (3, 6, 4, 5))])
-def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
+def test_synchronised_batch_norm_of_one_process_computes_the_same_as_batch_norm(group, kind, shape):
     """Outputs, gradients and buffers agree in train and eval mode."""
     plain = nn.Sequential(kind(6)).double()
     with torch.no_grad():
@@ -60,10 +60,10 @@ def test_synced_batch_norm_computes_as_batch_norm(group, kind, shape):
         ([[0.0]], [0], signal.SIGTERM, False, 2, ([], [0], 0, 0, signal.SIGTERM, False, 2)),
     ],
 )
-def test_one_process_plans_a_step_of_the_parts_that_have_utterances(
+def test_without_other_processes_the_plan_of_a_step_has_its_non_empty_parts_and_their_sums(
     monkeypatch, weights, counts, requested, save, lost, plan
 ):
-    """With the sums of their weights and counts; signal, save and lost files are as given."""
+    """Sums of weights and counts; signal, save and the number of lost files are passed through."""
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     assert plan_step(create_accelerator("cpu"), weights, counts, requested, save, lost) == plan
 
@@ -74,7 +74,7 @@ def test_one_process_forms_no_process_group(monkeypatch):
     assert not dist.is_initialized()
 
 
-def test_a_part_that_one_process_cannot_read_is_omitted_by_all(monkeypatch):
+def test_a_part_of_a_step_that_one_process_cannot_read_is_omitted_by_all_processes(monkeypatch):
     sums_of_other_rank = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(
         distributed, "sum_over_processes", lambda _, sums: [a + b for a, b in zip(sums, sums_of_other_rank)]
@@ -140,7 +140,7 @@ def pair(recipe, small_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_weights_and_find_the_measures_of_one(pair, corpus, tmp_path):
+def test_two_processes_train_the_same_weights_and_find_the_same_measures_as_one_process(pair, corpus, tmp_path):
     """Up to rounding.
 
     Batches and parts are of uneven size, and one file cannot be read; one run takes the last batch
@@ -193,8 +193,10 @@ def test_two_processes_train_the_weights_and_find_the_measures_of_one(pair, corp
 
 
 @pytest.mark.slow
-def test_two_processes_read_remote_shards_as_one_reads_local_shards(recipe, small_model, corpus, tmp_path, monkeypatch):
-    """In the order of blocks: to the bit as two processes on local shards, and as one, up to rounding."""
+def test_two_processes_train_on_remote_shards_as_on_local_ones_and_as_one_process_does(
+    recipe, small_model, corpus, tmp_path, monkeypatch
+):
+    """In the order of blocks; bit for bit as two processes on local shards, up to rounding as one process."""
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "parts"))
     folder = packed(corpus, tmp_path / "shards", shard_bytes=60_000, group_bytes=30_000)
     smooth = {**small_model, "backend": {"name": "nes2net_x_selu", "nes_ratio": [4, 4]}}
@@ -221,7 +223,7 @@ def test_two_processes_read_remote_shards_as_one_reads_local_shards(recipe, smal
 
 
 @pytest.mark.slow
-def test_only_one_of_two_processes_writes(recipe, tmp_path):
+def test_only_the_first_of_two_processes_writes_files(recipe, tmp_path):
     reports = torchrun(tmp_path, (recipe(train={"epochs": 1}), ""))
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     assert any("resume.pt" in name for name in written[0])
@@ -241,7 +243,7 @@ def largest_difference(first, second, choose=weights):
 
 
 @pytest.mark.slow
-def test_the_first_step_of_adam_in_two_processes_is_that_of_one(pair, tmp_path):
+def test_the_first_step_of_adam_in_two_processes_equals_that_of_one_process(pair, tmp_path):
     """With the published eps, the loss and the gradients agree, and so do weights whose step is not rounding.
 
     The first step moves a weight by lr·g/(|g| + eps), whatever the size of its gradient g. Where g
@@ -316,7 +318,9 @@ def test_two_processes_that_could_not_go_on_resume_to_the_end_of_an_uninterrupte
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-def test_two_simulated_gpus_train_the_weights_and_find_the_development_losses_of_one(recipe, small_model, tmp_path):
+def test_two_simulated_gpus_train_the_same_weights_and_find_the_same_development_losses_as_one(
+    recipe, small_model, tmp_path
+):
     """In float32 and with weights converted to bfloat16, up to rounding."""
     model = {**small_model, "backend": "mean_linear"}
     program = PROGRAM.with_name("two_devices.py")

@@ -82,7 +82,7 @@ def test_labels_of_frames_that_end_elsewhere_than_the_recording_are_an_error(exa
         assert f"the labels of a end at {end} s, but its recording at 1.01 s" in example.error
 
 
-def test_random_crops_hold_a_boundary_between_labels_as_often_as_asked():
+def test_the_share_of_random_crops_with_a_boundary_between_labels_is_boundary_share():
     labels = np.repeat([1, 0], [90, 210])
     rng = np.random.default_rng(0)
 

@@ -22,7 +22,7 @@ def types_of(detector):
     return {name: weight.dtype for name, weight in detector.named_parameters()}
 
 
-def test_all_weights_of_nes2net_x_have_bfloat16_copies_except_norms_over_batches_and_the_last_layer(detector):
+def test_all_weights_of_nes2net_x_have_bfloat16_copies_except_batch_norms_and_the_last_layer(detector):
     with HalfWeights(detector).in_place():
         of_type = types_of(detector)
     in_float32 = {name for name, dtype in of_type.items() if dtype == torch.float32}
@@ -63,7 +63,7 @@ def test_gradients_of_two_batches_are_the_float32_sums_of_those_of_a_detector_in
         assert torch.equal(gradient, total)
 
 
-def test_frozen_weights_have_no_gradient_nor_do_their_copies_in_bfloat16_ask_for_one(detector):
+def test_frozen_weights_get_no_gradient_and_their_bfloat16_copies_do_not_require_one(detector):
     detector.frontend.requires_grad_(False)
     with HalfWeights(detector).in_place():
         logits = detector.backend(torch.randn(2, 20, 128, dtype=torch.bfloat16))

@@ -32,7 +32,7 @@ def num_steps(folder):
     return int(moments[0]["step"])
 
 
-def test_an_epoch_of_ctrsvdd_has_as_many_batches_and_as_large_a_last_one_as_published(shared):
+def test_number_of_batches_and_size_of_the_last_one_in_a_ctrsvdd_epoch_equal_the_published_code(shared):
     path = SHARED / "golden" / "originals" / "ctrsvdd_batches.json"
     published = read_json(path)
     batches = EpochBatches(published["items"], published["batch_size"], 1, True, drop_last=published["drop_last"])
@@ -78,7 +78,9 @@ def test_a_balance_of_groups_holds_in_each_batch_even_in_an_incomplete_one():
 
 
 @pytest.mark.parametrize("step", [1, 2], ids=["before", "in"])
-def test_a_run_stopped_before_or_in_an_incomplete_last_batch_resumes_to_the_same_end(recipe, step, tmp_path):
+def test_a_run_stopped_before_or_in_an_incomplete_last_batch_resumes_and_ends_as_if_uninterrupted(
+    recipe, step, tmp_path
+):
     settings = {**INCOMPLETE, "accumulate": 2}
     uninterrupted = train(recipe(train=settings, output=str(tmp_path / "uninterrupted")), "cpu")
     interrupted = recipe(train=settings, output=str(tmp_path / "interrupted"))
@@ -86,23 +88,23 @@ def test_a_run_stopped_before_or_in_an_incomplete_last_batch_resumes_to_the_same
     assert_same_run(train(interrupted, "cpu"), uninterrupted)
 
 
-def test_an_epoch_smaller_than_a_batch_is_one_step_if_incomplete_batches_are_kept(recipe):
+def test_an_epoch_smaller_than_a_batch_is_one_step_if_drop_last_is_false(recipe):
     folder = train(recipe(train={"epochs": 1, "batch_size": 20, "drop_last": False}), "cpu")
     assert num_steps(folder) == 1
 
 
-def test_an_epoch_without_a_complete_batch_is_refused_if_incomplete_ones_are_dropped(recipe):
+def test_an_epoch_without_a_complete_batch_is_refused_if_drop_last_is_true(recipe):
     message = "12 training trials do not fill one batch of 20: .*`train.drop_last=false`"
     refused(recipe(train={"batch_size": 20}), message)
 
 
-def test_a_single_last_utterance_is_refused_if_the_back_end_normalises_vectors(recipe):
+def test_a_last_batch_of_one_utterance_is_refused_if_the_back_end_batch_normalises_vectors(recipe):
     run = recipe(train={"epochs": 1, "batch_size": 11, "drop_last": False})
     message = "a part of a step has a single utterance, too few for batch statistics: .*set `train.drop_last=true`"
     refused(run, message, "cpu")
 
 
-def test_a_single_last_utterance_is_enough_if_the_back_end_normalises_frames(recipe):
+def test_a_last_batch_of_one_utterance_is_trained_on_if_the_back_end_batch_normalises_frames(recipe):
     model = {"backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
     run = recipe(model=model, train={"epochs": 1, "batch_size": 11, "drop_last": False})
     assert num_steps(train(run, "cpu")) == 2

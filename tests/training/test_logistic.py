@@ -83,13 +83,13 @@ def test_the_training_loss_of_a_logistic_regression_is_that_of_scikit_learn(fold
     assert history_of(folder)[0]["loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_development_loss_of_a_logistic_regression_is_that_of_its_scores(folder, dev_trials):
+def test_the_development_loss_of_a_logistic_regression_is_the_mean_log_loss_of_its_scores(folder, dev_trials):
     expected = mean_loss(scores_of(detector_of(folder), dev_trials), targets_of(dev_trials))
     assert history_of(folder)[0]["val_loss_wo_aug"] == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("c", [1e-2, 1e6])
-def test_a_logistic_fit_is_that_of_scikit_learn_whatever_the_scale_of_the_dimensions(c):
+def test_a_logistic_fit_equals_that_of_scikit_learn_for_any_scale_of_the_embedding_dimensions(c):
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 200)
     plain = rng.standard_normal((200, 5)) + 0.7 * targets[:, None]
@@ -112,7 +112,7 @@ def test_a_logistic_regression_trains_only_the_last_layer(probe, small_model):
     assert changed == {"linear.weight", "linear.bias"}
 
 
-def test_a_logistic_regression_keeps_labels_with_their_embeddings_if_a_file_cannot_be_read(
+def test_a_logistic_regression_pairs_labels_with_their_embeddings_if_a_file_cannot_be_read(
     probe, corpus, trials, tmp_path
 ):
     copy = shutil.copytree(corpus, tmp_path / "copy")
@@ -151,12 +151,12 @@ def interrupted(probe, monkeypatch):
     return recipe, written
 
 
-def test_a_logistic_regression_interrupted_before_its_fit_does_not_embed_again(interrupted):
+def test_a_logistic_regression_interrupted_before_its_fit_resumes_without_embedding_again(interrupted):
     first, second = interrupted[1]
     assert second == first
 
 
-def test_an_interrupted_logistic_regression_resumes_to_the_same_weights(probe, interrupted):
+def test_an_interrupted_logistic_regression_resumes_to_the_weights_of_an_uninterrupted_one(probe, interrupted):
     recipe, _ = interrupted
     (folder_of(recipe) / EMBEDDINGS_FILE).unlink()  # it is not needed after the fit
     folders = (train(recipe, device="cpu"), train(probe(comment="whole"), device="cpu"))

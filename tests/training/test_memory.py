@@ -40,17 +40,17 @@ RESUME = "resume with `train.activation_checkpointing=true`, or begin another ru
 TAKE_LESS = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
 
 
-def test_the_error_of_a_run_out_of_memory_names_settings_that_need_less(values):
+def test_the_error_of_a_run_out_of_memory_names_settings_that_need_less_memory(values):
     too_large(STEP, values("new"), f": {RESUME} and {TAKE_LESS}")
 
 
-def test_a_run_out_of_memory_without_a_save_leaves_its_folder_to_one_that_needs_less(values):
+def test_a_run_out_of_memory_without_a_save_leaves_its_folder_to_a_run_that_needs_less_memory(values):
     too_large(STEP, values("new"), "nothing is saved yet")
     folder = train(values("new", accumulate=2))
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
 
 
-def test_the_last_save_of_a_run_out_of_memory_stays_to_be_resumed_with_a_setting_that_needs_less(values, capsys):
+def test_a_run_out_of_memory_leaves_its_last_save_to_be_resumed_with_a_setting_that_needs_less(values, capsys):
     resume = stop(values("torn"), 1, 0) / "resume.pt"
     saved = resume.read_bytes()
     too_large(STEP, values("torn"), "epoch 1, step 1, .*; the last save is intact")

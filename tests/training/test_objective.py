@@ -117,7 +117,7 @@ def test_a_run_trains_each_parameter_of_the_head_that_its_loss_needs(recipe, los
 
 
 @pytest.mark.parametrize("seconds", [1, 2])
-def test_a_margin_by_duration_follows_the_length_of_the_batch(seconds):
+def test_a_margin_by_duration_follows_the_duration_of_the_utterances_in_the_batch(seconds):
     """In training, with mixed labels, and in validation."""
     detector = seeded_detector(with_head(SMALL, "am_softmax"))
     loss_values = []
@@ -206,7 +206,9 @@ LAYERS_ABOVE = ["encoder.layers.1.", "encoder.layers.2."]
 
 
 @pytest.mark.parametrize("norm_first, tops", [(True, [*LAYERS_ABOVE, "encoder.layer_norm."]), (False, LAYERS_ABOVE)])
-def test_freeze_layers_trains_only_the_layers_above_and_the_norm_after_them(small_model, norm_first, tops):
+def test_freeze_layers_trains_only_the_front_end_layers_above_the_frozen_ones_and_a_norm_after_them(
+    small_model, norm_first, tops
+):
     """There is such a norm if the front-end normalises first. Convolutions and the first layers require no gradient."""
     frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
     detector = Detector.from_config({**small_model, "frontend": frontend})
@@ -216,7 +218,7 @@ def test_freeze_layers_trains_only_the_layers_above_and_the_norm_after_them(smal
     assert all(any(top in name for top in tops) for name in trained)
 
 
-def test_freeze_layers_trains_no_weight_that_its_front_end_froze(small_model):
+def test_freeze_layers_leaves_weights_frozen_that_the_front_end_froze_itself(small_model):
     detector = Detector.from_config(small_model)
     *_, top_layer = detector.frontend.transformer_layers
     frozen_weight = next(top_layer.parameters()).requires_grad_(False)

@@ -56,7 +56,7 @@ def test_the_learning_rate_of_the_schedule_step_is_halved_every_five_epochs_by_d
     assert rates_of_steps[::2] == rates_of_steps[1::2] == [3e-4] * 5 + [1.5e-4] * 5 + [7.5e-5] * 2
 
 
-def test_a_learning_rate_that_falls_by_steps_begins_lower_in_its_warm_up():
+def test_the_learning_rate_of_the_schedule_step_is_lower_during_a_warm_up():
     warmed_up = rates(1, 3, lr=1.0, schedule="step", decay_epochs=1, decay_factor=0.1, warmup_steps=1)
     assert warmed_up == pytest.approx([0.5, 0.1, 0.01], rel=1e-12)
 

@@ -71,16 +71,16 @@ def test_fp16_skips_steps_whose_gradients_overflow(gradients, fp16):
     assert 0 < len(gradients) < 6  # of two epochs of three steps
 
 
-def test_steps_that_fp16_skips_count_for_the_schedule(fp16, recipe):
+def test_steps_that_fp16_skips_count_for_the_schedule_of_the_learning_rate(fp16, recipe):
     plain = state_of(train(recipe(train=FP16)))
     assert [row["lr"] for row in fp16["selection"]] == [row["lr"] for row in plain["selection"]]
 
 
-def test_the_scale_of_fp16_lowered_after_an_overflow_is_saved(fp16):
+def test_the_loss_scale_of_fp16_that_an_overflow_lowered_is_saved(fp16):
     assert fp16["scaler"]["scale"] < 2.0**40
 
 
-def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_their_scale_was_removed(gradients, fp16):
+def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_they_are_unscaled(gradients, fp16):
     assert gradients
     assert all(0.4 < norm_of(step) <= 0.5 + 1e-6 for step in gradients)
 
@@ -94,7 +94,9 @@ def test_gradients_of_fp16_are_clipped_to_max_grad_norm_after_their_scale_was_re
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
 )
-def test_accumulated_parts_of_a_batch_have_its_gradients_and_its_loss(recipe, gradients, data, options):
+def test_accumulated_parts_of_a_batch_give_the_gradients_and_the_loss_of_the_whole_batch(
+    recipe, gradients, data, options
+):
     """Parts of 4, 4 and 3 utterances have classes in uneven shares, and the length of the batch.
 
     The model has no batch normalisation, whose statistics are those of a part.

@@ -72,71 +72,71 @@ def assert_resumed_to_the_bit(outcomes, precisions):
 
 
 @pytest.mark.slow
-def test_replayed_steps_equal_steps_without_a_graph(outcomes):
+def test_steps_replayed_from_a_cuda_graph_equal_steps_without_one(outcomes):
     """Two steps before the recording, three replayed, and one of another shape between them."""
     assert assert_equal_to_the_bit(outcomes) == 2 * len(TRIED)
 
 
 @pytest.mark.slow
-def test_a_step_is_recorded_as_a_graph_or_the_reason_against_it_is_told(outcomes):
+def test_a_step_is_recorded_as_a_cuda_graph_or_the_reason_against_it_is_told(outcomes):
     assert_recorded_or_told_why_not(outcomes)
 
 
 @pytest.mark.slow
-def test_no_step_is_recordable_as_a_graph_before_one_was_watched(outcomes):
-    """A run that resumes at its validation must not record it."""
+def test_nothing_is_recordable_as_a_cuda_graph_before_the_first_step_of_a_run(outcomes):
+    """So a run that resumes at its validation does not record that validation."""
     assert [row["recordable"][0] for row in steps_in(outcomes).values()] == [False] * 2 * len(TRIED)
 
 
 @pytest.mark.weekly
-def test_steps_of_every_system_task_and_loss_equal_steps_without_a_graph(all_outcomes):
+def test_steps_of_every_system_task_and_loss_are_equal_with_and_without_a_cuda_graph(all_outcomes):
     assert assert_equal_to_the_bit(all_outcomes) > 150
 
 
 @pytest.mark.weekly
-def test_a_step_of_every_system_task_and_loss_is_recorded_or_the_reason_against_it_is_told(all_outcomes):
+def test_a_step_of_every_system_task_and_loss_is_recorded_as_a_cuda_graph_or_the_reason_is_told(all_outcomes):
     assert_recorded_or_told_why_not(all_outcomes)
 
 
 @pytest.mark.weekly
-def test_a_run_in_each_precision_is_resumed_to_the_same_bits_with_and_without_a_graph(all_outcomes):
+def test_a_run_in_each_precision_resumes_as_if_uninterrupted_with_and_without_a_cuda_graph(all_outcomes):
     assert_resumed_to_the_bit(all_outcomes, PRECISIONS)
 
 
 @pytest.mark.slow
-def test_a_run_in_fp32_or_bf16_is_resumed_to_the_same_bits_with_and_without_a_graph(outcomes):
+def test_a_run_in_fp32_or_bf16_resumes_as_if_uninterrupted_with_and_without_a_cuda_graph(outcomes):
     assert_resumed_to_the_bit(outcomes, ("fp32", "bf16"))
 
 
 @pytest.mark.slow
-def test_a_step_whose_loss_is_not_finite_changes_no_weight_with_or_without_a_graph(outcomes):
+def test_a_step_whose_loss_is_not_finite_changes_no_weight_with_or_without_a_cuda_graph(outcomes):
     assert [step["changed"] for step in outcomes["not finite"].values()] == [[], []]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("graph", ["auto", "never"])
-def test_a_step_whose_loss_is_not_finite_is_named_with_or_without_a_graph(outcomes, graph):
+def test_a_step_whose_loss_is_not_finite_is_named_in_the_error_with_or_without_a_cuda_graph(outcomes, graph):
     row = outcomes["not finite"][graph]
     assert f"the loss is nan in epoch 1, step 4 (utterances {row['utterances']})" in row["message"]
 
 
 @pytest.mark.slow
-def test_a_detector_that_draws_on_the_cpu_is_trained_without_a_graph_for_a_reason_that_is_told(outcomes):
+def test_a_detector_that_draws_random_numbers_on_the_cpu_trains_without_a_cuda_graph_and_says_why(outcomes):
     reason = "the computation draws random numbers on the CPU"
     assert outcomes["drawing on the CPU"] == [f"steps are not captured as a CUDA graph, because {reason}"]
 
 
 @pytest.mark.slow
-def test_a_loss_that_changes_from_step_to_step_undeclared_ends_the_run_naming_train_graph_never(outcomes):
+def test_a_loss_that_changes_by_step_undeclared_ends_the_run_with_advice_to_set_train_graph_never(outcomes):
     assert "cannot be recorded as a CUDA graph" in outcomes["undeclared"]
     assert "`train.graph=never`" in outcomes["undeclared"]
 
 
 @pytest.mark.slow
-def test_runs_and_their_validations_with_graphs_equal_those_without(outcomes):
+def test_runs_with_cuda_graphs_train_and_validate_with_the_same_results_as_runs_without(outcomes):
     assert [run["same"] for run in outcomes["runs"].values()] == [True, True]
 
 
 @pytest.mark.slow
-def test_each_epoch_of_a_run_records_a_graph_of_its_steps_and_one_for_its_validation(outcomes):
+def test_each_epoch_of_a_run_records_a_cuda_graph_of_its_steps_and_one_of_its_validation(outcomes):
     assert [run["recorded"] for run in outcomes["runs"].values()] == [4, 4]  # of two epochs

@@ -102,7 +102,7 @@ LORA = RUNS["lora"]["train"]
 
 
 @pytest.mark.parametrize("name", [*list(RUNS)[:4], *slow(*list(RUNS)[4:])])
-def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, uninterrupted, name):
+def test_a_run_stopped_at_a_step_resumes_and_ends_as_if_uninterrupted(runs, uninterrupted, name):
     changes = dict(RUNS[name])
     moments = changes.pop("at")
     whole_run = uninterrupted(**changes)
@@ -123,7 +123,7 @@ def test_a_stopped_run_restores_the_handlers_of_sigterm_and_sigint(recipe):
     assert handlers() == before
 
 
-def test_training_on_several_corpora_resumes_to_the_same_end_after_their_folder_was_moved(runs, corpus, tmp_path):
+def test_training_on_several_corpora_resumes_as_if_uninterrupted_after_their_folder_was_moved(runs, corpus, tmp_path):
     """Two corpora train, balanced and capped, and two validate."""
 
     def run(name, root=corpus):
@@ -159,7 +159,7 @@ def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_fro
         assert record_of(file)["started_from"] == [start.only_training_data().to_dict()]
 
 
-def test_a_checkpoint_saved_for_others_names_its_start_without_folders(started):
+def test_a_saved_detector_records_the_checkpoint_it_started_from_without_the_names_of_folders(started):
     folder, start = started
     Detector.from_pretrained(folder / "epoch_1.pth", "cpu").save(folder / "shared.pth")
     expected = start.only_training_data(folders=False).to_dict()
@@ -167,10 +167,10 @@ def test_a_checkpoint_saved_for_others_names_its_start_without_folders(started):
 
 
 @pytest.mark.parametrize("changes", [{}, *slow({"validation": {"mode": "train"}})], ids=["eval", "train"])
-def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, uninterrupted, changes):
-    """It stops amid the validation, because the epoch's training is saved already.
+def test_a_run_stopped_while_validating_resumes_and_ends_as_if_uninterrupted(runs, uninterrupted, changes):
+    """The run stops amid the validation, after the epoch's training was saved.
 
-    In train mode it forgets what the batch statistics have learnt of the development set by then.
+    In train mode, what batch statistics have learnt of the development set by then is discarded.
     """
     whole_run = uninterrupted(**changes)
     torn = runs("torn", **changes)
@@ -231,7 +231,7 @@ def test_a_run_without_a_usable_training_file_stops_at_its_first_step(recipe, co
     "part_name, changes", [("frontend", {"n_fft": 256}), ("backend", {"score_rule": "difference"})]
 )
 def test_a_run_resumes_only_the_detector_of_its_recipe(recipe, part_name, changes):
-    """Another one may have tensors of the same shapes."""
+    """Another detector may have tensors of the same shapes."""
     values = recipe()
     folder = stop(values, 1, 1)
     state = state_of(folder)
@@ -273,7 +273,7 @@ def test_the_best_checkpoint_stays_until_the_end_of_a_better_epoch_is_saved(reci
     assert [path.name for path in train(values).glob("*.pth")] == ["epoch_1.pth"]
 
 
-def test_a_run_cut_off_between_the_files_of_an_epoch_resumes_to_the_same_end(runs):
+def test_a_run_cut_off_between_the_files_of_an_epoch_resumes_and_ends_as_if_uninterrupted(runs):
     """Before any of the writes that end an epoch."""
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
     whole_run = train(runs("whole", train=schedule))
@@ -320,7 +320,9 @@ def test_a_run_that_a_full_disk_ended_with_status_75_resumes_from_the_last_save(
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_run_that_a_failing_disk_ended_with_status_75_resumes_to_the_same_end(runs, whole_run, monkeypatch, tmp_path):
+def test_a_run_that_a_failing_disk_ended_with_status_75_resumes_and_ends_as_if_uninterrupted(
+    runs, whole_run, monkeypatch, tmp_path
+):
     torn = runs("torn")
 
     def fail(self):
@@ -332,7 +334,7 @@ def test_a_run_that_a_failing_disk_ended_with_status_75_resumes_to_the_same_end(
     assert_same_run(train(torn), whole_run)
 
 
-def test_a_run_that_missing_data_ended_with_status_75_resumes_when_they_are_back(
+def test_a_run_that_missing_data_ended_with_status_75_resumes_when_the_data_are_back(
     runs, whole_run, corpus, monkeypatch, tmp_path
 ):
     """A file is missing in a step, and the whole folder in a validation."""
@@ -371,7 +373,7 @@ def kill_amid_a_save(state):
     [({}, kill_amid_a_save), *slow(({}, kill), (LORA, kill))],
     ids=["amid a save", "before a save", "before a save of lora"],
 )
-def test_a_run_killed_in_a_step_resumes_to_the_same_end(runs, uninterrupted, changes, kill_in_step):
+def test_a_run_killed_in_a_step_resumes_and_ends_as_if_uninterrupted(runs, uninterrupted, changes, kill_in_step):
     """A separate process is killed (kill −9) in the second epoch, amid a save or before it; it saves after each step."""
     torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
     step = loop.Trainer.train_step
@@ -412,8 +414,8 @@ def test_tensorboard_has_each_epoch_of_a_resumed_run_once(recipe):
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
 
 
-def test_a_run_whose_worker_was_killed_resumes_to_the_same_end(runs, whole_run, monkeypatch):
-    """The system kills one if memory runs out."""
+def test_a_run_whose_worker_was_killed_resumes_and_ends_as_if_uninterrupted(runs, whole_run, monkeypatch):
+    """The system kills a worker if memory runs out."""
     values = {"save_every_minutes": 0.0}
     original = TrainingSet.prepare
     torn = runs("torn", train=values, data={"num_workers": 1})

@@ -63,7 +63,7 @@ def test_a_history_with_an_impossible_number_is_refused(tmp_path, facts):
         history(tmp_path, **facts)
 
 
-def test_a_history_is_read_as_it_was_written(tmp_path):
+def test_reading_a_history_gives_the_rows_that_were_written(tmp_path):
     facts = {"val_eer_wo_aug": 0.25, "val_loss_w_aug": None, "improved": True}
     assert history(tmp_path, **facts) == [{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}]
 

@@ -18,7 +18,7 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 
 
-def test_a_training_file_without_audio_is_named_once_in_all_epochs(recipe, corpus, capsys, tmp_path):
+def test_a_training_file_without_audio_is_reported_once_for_all_epochs(recipe, corpus, capsys, tmp_path):
     root = shutil.copytree(corpus, tmp_path / "corpus")
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     train(recipe(train={"batch_size": 5}, data={"root": str(root)}))
@@ -57,7 +57,7 @@ def test_tensorboard_has_curves_of_the_losses_the_learning_rate_and_the_eer_of_a
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
 
 
-def test_a_checkpoint_tells_on_which_trials_it_was_trained_and_selected(recipe, corpus):
+def test_the_provenance_of_a_checkpoint_tells_on_which_trials_it_was_trained_and_selected(recipe, corpus):
     """A small corpus in the layout of ASVspoof 2019 LA is not called ASVspoof 2019 LA."""
     record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
     assert training_in_words(record).endswith("trained on 12 trials in the layout of ASVspoof 2019 LA train")
@@ -175,8 +175,8 @@ def test_a_run_starts_from_the_weights_and_options_of_the_checkpoint_init_from(r
             assert_near(trained[key], start[key], 1e-29)
 
 
-def test_estimating_batch_statistics_of_an_average_on_two_batches_changes_only_these(recipe):
-    """Here of pieces, as in the training of the run."""
+def test_estimating_batch_statistics_of_an_average_on_two_batches_changes_only_those_statistics(recipe):
+    """The batches are of pieces, as in the training of the run."""
     data = {"crop": "pieces", "min_piece": 2000}
     folder = train(recipe(train={"epochs": 1}, data=data))
     plain = load_state_dict(average_run(folder, last=1).path)

@@ -36,7 +36,7 @@ def test_each_item_of_a_batch_comes_with_the_number_of_its_epoch():
 @pytest.mark.parametrize(
     "batch_size, world_size, accumulate", [(12, 2, 1), (12, 2, 3), (13, 4, 3), (5, 5, 1), (7, 1, 3)]
 )
-def test_parts_of_a_step_in_all_processes_are_the_batch_in_order_and_differ_by_one_item_at_most(
+def test_parts_of_a_step_over_all_processes_join_to_the_batch_and_their_sizes_differ_by_at_most_one(
     batch_size, world_size, accumulate
 ):
     batches_of_one = epoch(EpochBatches(60, batch_size, seed=1, shuffle=True))
@@ -131,15 +131,15 @@ def ranks(piece_batches):
     return np.argsort(np.argsort(LENGTHS, kind="stable"))[order]
 
 
-def test_each_four_batches_of_pieces_share_a_range_of_the_sorted_lengths(ranks):
-    """Only the last three batches share a smaller one, of the longest."""
+def test_four_batches_in_a_row_have_pieces_from_one_range_of_the_sorted_lengths(ranks):
+    """The last three batches have the longest pieces, from a smaller range."""
     numbers = ranks[:96].reshape(8, 12) // 12
     assert (numbers == numbers[:, :1]).all()
     assert sorted(numbers[:, 0]) == list(range(8))
     assert set(ranks[96:] // 12) == {8}
 
 
-def test_ranges_of_the_lengths_of_pieces_and_the_pieces_in_each_are_not_sorted_by_length(ranks):
+def test_neither_the_ranges_of_lengths_nor_the_pieces_within_a_range_come_sorted_by_length(ranks):
     blocks = ranks[:96].reshape(8, 12)
     for order in (blocks[:, 0], blocks):
         assert set(np.sign(np.diff(order)).ravel()) == {-1, 1}
@@ -153,7 +153,7 @@ def test_batches_of_pieces_are_the_same_after_resuming(piece_batches):
     assert numbered(piece_batches, start=30) == numbered(piece_batches)[30:]
 
 
-def test_each_epoch_omits_other_pieces_from_its_complete_batches():
+def test_the_pieces_left_over_from_complete_batches_differ_between_epochs():
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
     ever_omitted = set()
     for number in range(1, 40):

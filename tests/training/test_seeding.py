@@ -17,7 +17,7 @@ def settings():
     return (*strict, fill, cudnn.deterministic, cudnn.benchmark, os.environ.get(WORKSPACE))
 
 
-def test_deterministic_settings_hold_within_the_context_and_are_restored(monkeypatch):
+def test_cuda_algorithms_changes_the_deterministic_settings_of_pytorch_and_restores_them_at_its_end(monkeypatch):
     monkeypatch.delenv(WORKSPACE, raising=False)
     before = settings()
     with cuda_algorithms(deterministic=True):

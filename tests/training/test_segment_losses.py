@@ -121,7 +121,7 @@ def squared_error_of_frames(logits, truth):
         (EQUAL, "linear", 0.0, cross_entropy_of_frames),
     ],
 )
-def test_the_development_loss_is_that_of_frames_plus_the_weighted_one_of_utterances(
+def test_the_development_loss_is_the_loss_of_frames_plus_the_weighted_loss_of_utterances(
     validated, loss, head, weight, loss_of_frames
 ):
     """Computed here from the logits of the saved detector."""
@@ -133,7 +133,7 @@ def test_the_development_loss_is_that_of_frames_plus_the_weighted_one_of_utteran
     assert row["val_loss_wo_aug"] == pytest.approx((of_frames + weight * of_utterances).item(), rel=1e-5)
 
 
-def test_the_development_eer_of_frames_is_that_of_their_scores(validated):
+def test_the_development_eer_of_frames_is_computed_from_the_frame_scores_of_the_saved_detector(validated):
     row, detector, waveforms, truth, _ = validated()
     with torch.no_grad():
         scores = detector.segment_scores(waveforms)[10].numpy()
@@ -141,21 +141,21 @@ def test_the_development_eer_of_frames_is_that_of_their_scores(validated):
     assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide])[0]
 
 
-def test_training_on_frames_has_the_same_weights_and_losses_in_accumulated_parts(recipe):
+def test_training_on_frames_in_accumulated_parts_has_the_weights_and_losses_of_whole_batches(recipe):
     whole, accumulated = (train(recipe(comment=str(n), train={"accumulate": n}), "cpu") for n in (1, 2))
     assert_close(weights_of(accumulated), weights_of(whole), rtol=1e-5, atol=1e-6)
     losses = [row["loss"] for row in history_of(accumulated)]
     assert losses == pytest.approx([row["loss"] for row in history_of(whole)])
 
 
-def test_training_on_frames_resumes_to_the_same_end(recipe):
+def test_training_on_frames_resumes_and_ends_as_if_uninterrupted(recipe):
     uninterrupted = train(recipe(comment="whole", **BY_FRAMES), "cpu")
     stop(recipe(comment="torn", **BY_FRAMES), 2, 0, "cpu")
     assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), uninterrupted)
 
 
-def test_the_loss_of_frames_alone_trains_no_weight_of_the_utterance(recipe):
-    """The attention over time is such a weight."""
+def test_the_loss_of_frames_alone_does_not_train_the_pooling_that_only_utterance_scores_use(recipe):
+    """That pooling is an attention over time."""
     model = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "utterance": "attentive"}}
     values = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}
     trained = []

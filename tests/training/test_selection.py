@@ -75,13 +75,13 @@ def test_a_run_or_a_validation_without_augmentation_selects_epochs_by_the_loss_w
 
 
 @pytest.mark.parametrize("ties, expected", [("last", [1, 2, 5, 6, 8]), ("first", [1, 2, 6, 8])])
-def test_an_epoch_is_improved_if_its_loss_with_or_without_augmentation_is_the_lowest_so_far(ties, expected):
+def test_an_epoch_counts_as_improved_if_its_loss_with_or_without_augmentation_is_the_lowest_so_far(ties, expected):
     """Or equal to it with ``ties: last``, as published; never without validation."""
     assert improved_epochs(make(validation={"ties": ties}), PAIRS) == expected
 
 
 @pytest.mark.parametrize("rate", ["eer", "min_dcf"])
-def test_an_epoch_is_improved_by_the_rate_without_augmentation_that_select_on_names(rate):
+def test_an_epoch_counts_as_improved_by_the_unaugmented_rate_that_select_on_names(rate):
     selection = make(validation={"select_on": rate})
     improved = []
     for epoch, value in enumerate([0.3, 0.2, 0.2, 0.25, 0.1], 1):
@@ -95,7 +95,7 @@ def test_an_epoch_is_improved_by_the_rate_without_augmentation_that_select_on_na
 
 @pytest.mark.parametrize("ties, best", [("last", 4), ("first", 2)])
 def test_the_best_of_equal_epochs_is_the_first_or_the_last_by_ties_of_the_recipe(tmp_path, ties, best):
-    """The best that is kept, that the card of the run describes, and that is found after training."""
+    """The epoch whose checkpoint stays, that the model card describes, and that is found after training."""
     selection = make(tmp_path, algo=0, train={"keep": "best"}, validation={"ties": ties})
     improved_epochs(selection, pairs_of("0 5, 0 4, 0 6, 0 4"))
     assert selection.kept_epochs() == {best}
@@ -108,7 +108,7 @@ def test_the_best_of_equal_epochs_is_the_first_or_the_last_by_ties_of_the_recipe
 def test_an_average_of_three_of_four_equal_epochs_has_the_first_or_the_last_by_ties_of_the_recipe(
     tmp_path, ties, expected
 ):
-    """It is one of those that are offered after training."""
+    """The average is one of those offered after training."""
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 4)
     write_run(selection, f"validation: {{ties: {ties}}}")
@@ -116,7 +116,7 @@ def test_an_average_of_three_of_four_equal_epochs_has_the_first_or_the_last_by_t
     assert offered[2].epochs == expected
 
 
-def test_without_a_recipe_later_of_equal_epochs_are_preferred_with_a_note(tmp_path, capsys):
+def test_the_later_of_equal_epochs_is_preferred_with_a_note_in_a_run_folder_without_a_recipe(tmp_path, capsys):
     selection = make(tmp_path, algo=0)
     improved_epochs(selection, [(0, 4.0)] * 2)
     selection.write_history()
@@ -145,7 +145,9 @@ def test_improvement_and_patience_follow_the_training_loss_if_select_on_names_it
         (4, "5 5, 6 6, 6 4, 5 5, 5 5", 2, 5),  # either loss
     ],
 )
-def test_patience_counts_validations_without_a_lower_value(algo, pairs, patience, stops_after):
+def test_a_run_is_done_after_patience_validations_in_a_row_without_a_new_lowest_loss(
+    algo, pairs, patience, stops_after
+):
     selection = make(algo=algo, validation={"patience": patience})
     for epoch, pair in enumerate(pairs_of(pairs), 1):
         update(selection, pair)
@@ -156,7 +158,7 @@ def test_patience_counts_validations_without_a_lower_value(algo, pairs, patience
     "keep, expected",  # the two best by each loss, and of equal ones the later
     [("improved", [1, 2, 5, 6, 8]), ("all", range(1, 9)), ("last", [8]), ("best", [8]), ("last,best,2", [5, 6, 8])],
 )
-def test_the_checkpoints_that_stay_are_those_that_keep_of_the_recipe_names(keep, expected, tmp_path):
+def test_only_checkpoints_that_the_setting_keep_names_stay_in_the_run_folder(keep, expected, tmp_path):
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
         update(selection, pair)
@@ -166,7 +168,7 @@ def test_the_checkpoints_that_stay_are_those_that_keep_of_the_recipe_names(keep,
     assert saved_epochs(tmp_path) == [*expected]
 
 
-def test_a_checkpoint_of_an_epoch_beyond_the_run_stays(tmp_path):
+def test_a_checkpoint_of_an_epoch_that_the_run_has_not_reached_is_not_removed(tmp_path):
     selection = make(tmp_path, train={"keep": "last"})
     improved_epochs(selection, PAIRS)
     with_checkpoints(tmp_path, 8, 99)
@@ -194,7 +196,9 @@ def rates_of_corpora(la, wild):
 @pytest.mark.parametrize(
     "select_on, over, improved", [("eer", "mean", [1, 2]), ("min_dcf", "worst", [1, 3]), ("eer", "pooled", [1, 2, 3])]
 )
-def test_an_epoch_is_improved_by_the_rate_over_corpora_that_the_recipe_names(tmp_path, select_on, over, improved):
+def test_an_epoch_counts_as_improved_by_the_rate_over_corpora_that_select_on_and_over_name(
+    tmp_path, select_on, over, improved
+):
     selection = over_two_corpora(tmp_path, select_on, over)
     improved_epochs = [row["epoch"] for row in selection.history if row["improved"]]
     assert improved_epochs == improved

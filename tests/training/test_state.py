@@ -68,7 +68,7 @@ def _own_tasks(monkeypatch):
 
 
 @pytest.mark.parametrize("train_options", [{}, {"layer_decay": 0.5}])
-def test_a_run_with_an_auxiliary_head_resumes_to_the_bit(recipe, small_model, train_options):
+def test_a_run_with_an_auxiliary_head_resumes_and_ends_as_if_uninterrupted(recipe, small_model, train_options):
     values = {"model": small_model, "train": {"task": "Level", **train_options}}
     uninterrupted = train(recipe(comment="whole", **values), "cpu")
     torn = recipe(comment="torn", **values)
@@ -85,7 +85,7 @@ def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_trained_and_saved(s
     assert objective.criterion.weight is objective.trained_parameters()[-1]
 
 
-def test_an_objective_with_further_weights_does_not_declare_all_of_them_used(small_model):
+def test_an_objective_with_weights_beside_the_detector_does_not_declare_all_its_weights_used(small_model):
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({**small_model, "backend": backend})
     assert Objective(detector, Recipe()).uses_all_weights

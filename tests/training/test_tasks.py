@@ -82,7 +82,7 @@ class Speakers(Task):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
-def test_a_task_with_classes_of_its_own_validates_a_detector_of_them_by_its_own_measure(recipe, monkeypatch, loss):
+def test_validation_of_a_task_with_its_own_classes_records_the_measure_that_the_task_defines(recipe, monkeypatch, loss):
     monkeypatch.setitem(tasks._table, "speakers", f"{__name__}:Speakers")
     changes = {"train": {"task": "speakers", "loss": loss, "batch_size": 2}, "validation": {"select_on": "class_error"}}
     values = recipe(**changes)

@@ -62,7 +62,7 @@ def detector_of(folder):
 
 
 def test_a_run_trains_no_weight_of_the_teacher(folder, teacher):
-    """Its last layer is not part of the trained detector."""
+    """The last layer of the teacher is not part of the trained detector."""
     trained_detector = detector_of(folder)
     for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
         last = teacher.backend.last_layer_name
@@ -101,7 +101,7 @@ def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_
         assert equal == {is_equal}
 
 
-def test_an_interrupted_run_of_a_student_resumes_to_the_same_weights_without_the_teachers_file(student, tmp_path):
+def test_an_interrupted_run_of_a_student_resumes_as_if_uninterrupted_without_the_teachers_file(student, tmp_path):
     uninterrupted = train(student(comment="whole"), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
@@ -125,7 +125,7 @@ def test_the_training_trials_of_a_student_may_all_be_bona_fide(student, corpus, 
     assert [trial.target for trial in task.trials("train")] == [1] * 6
 
 
-def test_a_list_without_a_split_is_refused_for_a_student(student, corpus):
+def test_a_protocol_without_a_split_column_is_refused_for_a_student(student, corpus):
     """Its bona fide trials would both train and validate."""
     folder = corpus / "release_in_the_wild"
     wild = student(data={"corpus": "generic", "root": str(folder), "protocols": str(folder / "meta.csv")})

@@ -98,7 +98,7 @@ def test_a_tracker_that_fails_amid_a_run_is_one_warning_and_not_tried_again(reci
     assert logged.call_count == 1
 
 
-def test_a_finished_run_without_its_tracker_is_not_taken_for_another_run(recipe, mlflow):
+def test_a_finished_run_whose_recipe_no_longer_names_a_tracker_is_not_taken_for_another_run(recipe, mlflow):
     assert train(recipe(tracker="mlflow")) == train(recipe())
 
 

@@ -41,7 +41,7 @@ def due(last, t_max=5, **validation):
 
 
 @pytest.mark.parametrize("t_max", [5, 4])
-def test_epochs_around_minima_are_validated_as_published(t_max):
+def test_around_minima_validates_the_published_epochs_around_minima_of_the_learning_rate(t_max):
     assert due(75, t_max, epochs="around_minima") == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
 
 
@@ -105,7 +105,7 @@ def classes_of(logits, targets):
     return logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
 
 
-def test_the_error_rates_of_the_development_set_are_those_of_evaluation(validated):
+def test_error_rates_in_validation_equal_those_of_compute_eer_and_compute_min_dcf(validated):
     """The EER with its threshold, and the minDCF."""
     values, logits, targets = validated
     bonafide, spoof = classes_of(logits, targets)
@@ -116,8 +116,8 @@ def test_the_error_rates_of_the_development_set_are_those_of_evaluation(validate
 BOOTSTRAP = {"num_resamples": NUM_RESAMPLES, "seed": 1234}
 
 
-def test_the_interval_of_the_development_eer_is_that_of_evaluation(validated):
-    """It draws trials, because there are fewer than ten speakers."""
+def test_the_interval_of_the_development_eer_is_that_of_bootstrap_interval_over_trials(validated):
+    """There are fewer than ten speakers."""
     values, logits, targets = validated
     interval = metrics.bootstrap_interval(metrics.compute_eer, *classes_of(logits, targets), **BOOTSTRAP)
     assert (values["val_eer_wo_aug_low"], values["val_eer_wo_aug_high"]) == interval
@@ -173,12 +173,12 @@ def test_the_mean_and_the_worst_rate_are_those_of_the_corpora_that_have_the_rate
     assert values[f"val_{rate}_wo_aug_worst"] == max(rates)
 
 
-def test_the_pooled_eer_of_corpora_with_several_rules_for_the_eer_is_by_that_of_asvspoof(of_corpora, eer_rules):
+def test_the_pooled_eer_of_corpora_with_different_rules_for_the_eer_follows_that_of_asvspoof(of_corpora, eer_rules):
     values, by_class = of_corpora
     assert values["val_eer_wo_aug"] == metrics.compute_eer(*by_class(*eer_rules), "asvspoof")[0]
 
 
-def test_the_pooled_eer_of_corpora_with_one_rule_for_the_eer_is_by_that_rule(detector, trials, eer_rules):
+def test_the_pooled_eer_of_corpora_with_one_rule_for_the_eer_follows_that_rule(detector, trials, eer_rules):
     del eer_rules["la"], eer_rules["bona"]
     values = make(detector, trials, recipe_of()).run(1)
     scores = scores_of(detector, trials)
@@ -187,7 +187,7 @@ def test_the_pooled_eer_of_corpora_with_one_rule_for_the_eer_is_by_that_rule(det
     assert values["val_eer_wo_aug"] == expected
 
 
-def test_the_interval_of_the_eer_draws_speakers_unless_a_file_failed_and_then_trials(trials):
+def test_the_interval_of_the_eer_resamples_speakers_but_trials_if_a_file_failed(trials):
     trials = [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
     targets = targets_of(trials).numpy()
     scores = np.random.default_rng(0).normal(targets, 1)
@@ -224,7 +224,7 @@ TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
 def test_validation_in_train_mode_is_a_training_pass_without_steps(detector, trials):
-    """It has the loss of one, and batch statistics learn from the development set; as published for GF, LGF and LLGF."""
+    """It has the loss of such a pass, and batch statistics learn from the development set; published for GF, LGF and LLGF."""
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
     detector_copy = deepcopy(detector).train()
@@ -247,8 +247,7 @@ def test_validation_in_train_mode_is_refused_in_several_processes(detector, tria
         Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe)
 
 
-def test_dropout_in_validation_draws_by_the_epoch_whatever_was_drawn_before(trials, model_with_dropout):
-    """It is on in train mode."""
+def test_dropout_in_train_mode_validation_depends_on_the_epoch_and_not_on_earlier_draws(trials, model_with_dropout):
     detector = Detector.from_config(model_with_dropout)
     validator = make(detector, trials, recipe_of(**TRAIN_MODE))
     loss_values = []
@@ -276,7 +275,9 @@ def test_validation_computes_in_the_precision_of_training_unless_it_has_its_own(
 
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])
 @pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 64}, "wav2vec2_small"], ids=["lps", "wav2vec2"])
-def test_validation_in_larger_batches_finds_the_same_as_in_the_batches_of_training(trials, tmp_path, frontend, size):
+def test_validation_in_larger_batches_gives_the_same_values_as_in_the_batches_of_training(
+    trials, tmp_path, frontend, size
+):
     """To the bit, also if files of such a batch, or all of them, cannot be read. There are 12 trials in batches of five."""
     torch.manual_seed(0)
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}

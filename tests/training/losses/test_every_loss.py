@@ -55,7 +55,7 @@ def test_losses_and_gradients_of_parts_of_a_batch_add_up_to_those_of_the_batch(n
 
 
 @each_loss
-def test_a_mixed_label_of_one_class_alone_has_the_loss_of_that_class(name, options):
+def test_a_mixed_label_with_the_whole_share_of_a_class_has_the_loss_of_the_hard_label_of_that_class(name, options):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
     one_hot = torch.nn.functional.one_hot(HARD, 2).float()
@@ -73,7 +73,7 @@ def test_the_loss_of_outputs_in_half_precision_is_computed_in_float32(name, opti
 
 
 @each_loss
-def test_a_loss_gives_each_parameter_of_its_back_end_a_finite_gradient(name, options):
+def test_each_loss_gives_every_parameter_of_the_back_end_a_finite_gradient(name, options):
     criterion, backend = loss_of(name, **options)
     embeddings = backend.embed(torch.randn(4, 10, 32))
     outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
@@ -82,7 +82,7 @@ def test_a_loss_gives_each_parameter_of_its_back_end_a_finite_gradient(name, opt
 
 
 @each_loss
-def test_the_logits_of_a_loss_are_those_of_the_last_layer_of_its_back_end(name, options):
+def test_logits_that_a_loss_returns_equal_those_of_the_last_layer_of_the_back_end(name, options):
     criterion, backend = loss_of(name, **options)
     embeddings = backend.embed(torch.randn(4, 10, 32))
     outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
@@ -112,7 +112,7 @@ def test_a_loss_refuses_a_back_end_with_a_number_of_logits_that_it_cannot_use(na
 @pytest.mark.parametrize(
     "name", ["cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "p2sgrad", "cosine_error"]
 )
-def test_a_last_layer_learns_four_classes_by_each_loss_of_several_classes(name):
+def test_each_loss_that_allows_more_than_two_classes_fits_a_last_layer_to_four_classes(name):
     names = ["A01", "A02", "A03", "bonafide"]
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4, "classes": names}
     torch.manual_seed(0)
@@ -139,6 +139,6 @@ def test_a_last_layer_learns_four_classes_by_each_loss_of_several_classes(name):
         ("vocal", "unknown loss 'vocal'; did you mean 'focal'"),
     ],
 )
-def test_a_loss_that_cannot_be_made_is_refused_with_the_reason(loss, message):
+def test_a_loss_with_an_unknown_name_or_invalid_options_is_refused_with_the_reason(loss, message):
     with input_error(message):
         create_loss(loss, loss_of("cross_entropy")[1])

@@ -17,7 +17,7 @@ GOLDEN = golden.read("losses_schedules_names")
     "name, criterion",
     [("focal", BinaryFocal(2.0, 0.25, label_smoothing=0.1)), ("weighted_ce", WeightedCrossEntropy((0.1, 0.9)))],
 )
-def test_value_and_gradient_of_focal_loss_and_of_weighted_cross_entropy_equal_the_published(name, criterion):
+def test_values_and_gradients_of_focal_and_weighted_cross_entropy_losses_equal_the_published_code(name, criterion):
     published = GOLDEN[name]
     shape = (len(published["labels"]), -1)
     logits = torch.tensor(published["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
@@ -28,7 +28,7 @@ def test_value_and_gradient_of_focal_loss_and_of_weighted_cross_entropy_equal_th
     assert_near(logits.grad, expected, 1e-12)
 
 
-def test_focal_loss_of_certain_logits_and_its_gradients_are_finite():
+def test_focal_loss_and_its_gradients_are_finite_for_logits_of_200_and_minus_200():
     certain = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(certain, torch.tensor([1, 0, 0]))
     loss.backward()

@@ -41,7 +41,7 @@ def check(criterion, name, gradient):
 
 
 @pytest.mark.parametrize("name", ["oc_softmax", "oc_softmax_defaults"])
-def test_loss_gradients_and_score_of_one_class_softmax_equal_the_published(name):
+def test_loss_gradients_and_score_of_one_class_softmax_equal_those_of_the_published_code(name):
     config = GOLDEN[name]["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"])
     criterion.head.load_state_dict({"center": GOLDEN[name]["center"]})
@@ -98,7 +98,7 @@ def check_margin(case, loss_class, tolerance):
 
 @four_classes("am_softmax")
 def test_am_softmax_of_four_classes_equals_its_formula(case):
-    """Its margin is kept in float32, as in the published code."""
+    """The margin is rounded to float32, as in the published code."""
     check_margin(case, AdditiveMarginSoftmax, 2e-6)
 
 
@@ -109,7 +109,7 @@ def test_aam_softmax_of_four_classes_equals_its_formula(case):
 
 
 def test_the_margin_of_aam_softmax_rises_evenly_in_its_warm_up_and_is_the_final_one_in_validation():
-    """Where there is no step."""
+    """Validation has no step number."""
     criterion = AdditiveAngularMarginSoftmax(3, margin=0.5, margin_warmup=10)
     batch = torch.ones(1, 3), torch.tensor([0])
     for step, margin in ((0, 0.0), (5, 0.25), (10, 0.5), (11, 0.5), (None, 0.5)):
@@ -122,7 +122,9 @@ def test_the_margin_of_aam_softmax_rises_evenly_in_its_warm_up_and_is_the_final_
     [("am_softmax_fixed_margin", 0.2), ("am_softmax_duration_margin", ("duration", 0.06, 0.14))],
     ids=["fixed", "by duration"],
 )
-def test_am_softmax_with_a_fixed_margin_or_one_by_duration_equals_third_party_code(name, margin, monkeypatch):
+def test_loss_and_gradients_of_am_softmax_with_a_fixed_or_duration_margin_equal_third_party_code(
+    name, margin, monkeypatch
+):
     monkeypatch.setattr(vectors, "cosines", lambda cosines, _: cosines)  # the reference begins with cosines
     published = GOLDEN[name]
     criterion = AdditiveMarginSoftmax(16, 15.0, margin)
@@ -134,14 +136,14 @@ def test_am_softmax_with_a_fixed_margin_or_one_by_duration_equals_third_party_co
     assert_near(cosines.grad, published["grad_cosines_f64"], 1e-10)
 
 
-def test_loss_gradients_and_logits_of_p2sgrad_equal_the_published():
+def test_loss_gradients_and_logits_of_p2sgrad_equal_those_of_the_published_code():
     criterion = P2SGrad(16)
     criterion.head.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", GOLDEN["p2sgrad"]["grad_weight_f64"])
     assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
 
 
-def test_renormed_cosines_scale_columns_below_1e_5_by_1e5_and_longer_ones_to_unit_length():
+def test_renormed_cosines_scale_weight_columns_shorter_than_1e_5_by_1e5_and_others_to_unit_length():
     weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
     expected = torch.tensor([[0.3, 0.6]])
     assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
@@ -195,7 +197,7 @@ def test_the_loss_of_prototypes_has_the_published_scale_margin_and_penalties_by_
     assert torch.equal(prototypes()(*batch), prototypes(20.0, 0.2, 0.1, 0.1)(*batch))
 
 
-def test_the_gradient_of_the_loss_of_prototypes_is_finite_opposite_to_a_prototype():
+def test_the_gradient_of_the_prototypes_loss_is_finite_for_an_embedding_opposite_to_a_prototype():
     criterion = prototypes()
     opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
     assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()

@@ -24,8 +24,8 @@ def described_keys():
     return [key.name for key in all_keys()]
 
 
-def test_every_key_of_a_recipe_outside_its_corpora_is_described_in_the_order_of_its_sections(described_keys):
-    """Keys at the top come before those of the sections."""
+def test_all_keys_lists_each_key_at_the_top_of_a_recipe_and_then_each_key_of_its_sections_in_order(described_keys):
+    """Except the keys of a corpus."""
     top = []
     nested = []
     for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items():
@@ -36,19 +36,19 @@ def test_every_key_of_a_recipe_outside_its_corpora_is_described_in_the_order_of_
     assert [name for name in described_keys if "[]" not in name] == top + nested
 
 
-def test_every_key_of_a_corpus_is_described(described_keys):
+def test_all_keys_lists_every_key_of_a_corpus(described_keys):
     of_corpora = [f"data.corpora[].{key}" for key in CorpusConfig(name="a").model_dump()]
     assert [name for name in described_keys if "[]" in name] == of_corpora
 
 
-def test_each_described_key_has_a_meaning_a_source_and_a_type():
+def test_each_key_that_all_keys_lists_has_a_meaning_a_source_and_a_type():
     for key in all_keys():
         assert key.meaning
         assert key.source
         assert key.takes
 
 
-def test_info_recipe_prints_every_described_key(described_keys, capsys):
+def test_info_recipe_prints_every_key_of_a_recipe(described_keys, capsys):
     assert main(["info", "recipe"]) == 0
     printed = capsys.readouterr().out
     for name in described_keys:
@@ -71,7 +71,7 @@ def wrong():
 
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_the_schema_accepts_every_packaged_recipe(wrong, name):
-    """As it is written, and with the defaults."""
+    """Its file, and the recipe with all defaults filled in."""
     text = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8")
     assert wrong(read_yaml(text, None, name)) == []
     assert wrong(load_recipe(name).to_dict()) == []
@@ -88,5 +88,5 @@ def test_the_schema_accepts_every_packaged_recipe(wrong, name):
         *((text, []) for text in ("date: 0520", "date: 520", "train:", "base: other.yaml", "model: {backend: aasist}")),
     ],
 )
-def test_the_schema_refuses_the_keys_that_do_not_fit_and_no_others(wrong, text, wrong_keys):
+def test_the_schema_rejects_exactly_the_keys_with_an_unknown_name_or_an_invalid_value(wrong, text, wrong_keys):
     assert wrong(yaml.safe_load(text)) == wrong_keys

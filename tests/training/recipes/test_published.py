@@ -148,7 +148,7 @@ def typed(name):
     return apply_overrides({}, overrides)
 
 
-def test_each_recipe_of_configs_has_published_values_typed_in_this_file():
+def test_this_file_types_published_values_for_each_recipe_in_configs_and_no_other():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PUBLISHED)
 
 
@@ -193,21 +193,21 @@ def assert_same_model(config, published):
 
 
 @pytest.mark.parametrize("name", OTHER_MODELS)
-def test_the_model_of_a_recipe_is_that_of_the_published_model_of_its_name(name):
+def test_the_model_of_a_recipe_equals_the_entry_of_published_models_under_the_name_of_the_recipe(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     assert_same_model(recipe.model, {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]})
 
 
 @pytest.mark.parametrize("aggregation", ["sea", "attm", "weighted_sum"])
 @pytest.mark.parametrize("backend", ["nes2net", "nes2net_x", "nes2net_x_selu"])
-def test_the_model_of_a_recipe_of_ctrsvdd_is_the_published_one_with_the_aggregation_of_its_name(backend, aggregation):
+def test_a_ctrsvdd_recipe_has_its_published_model_with_the_back_end_and_aggregation_in_its_name(backend, aggregation):
     recipe = load_recipe(CONFIGS / f"ctrsvdd_{backend}_{aggregation}.yaml")
     assert recipe.model["backend"]["name"] == backend
     assert_same_model(recipe.model, {**PUBLISHED_MODELS[recipe.name], "aggregation": aggregation})
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_value_of_a_recipe_names_its_source(name):
+def test_the_sources_of_a_recipe_cover_every_value_in_its_file(name):
     values = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     del values["about"]
     sources = values.pop("sources")

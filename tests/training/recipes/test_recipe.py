@@ -29,8 +29,8 @@ def path(tmp_path, monkeypatch):
     return tmp_path / "recipe.yaml"
 
 
-def test_run_folder_names_are_the_published():
-    """With the seed at the end, which some published names lack."""
+def test_the_name_of_a_run_folder_is_the_published_one_with_the_seed_at_the_end():
+    """Some published names lack the seed."""
     cases = golden.read("losses_schedules_names")["itw_model_tags"]
     assert cases
     for case in cases:
@@ -44,11 +44,11 @@ def test_run_folder_names_are_the_published():
         assert recipe.tag == case["tag"].removesuffix(end) + end
 
 
-def test_a_comment_ends_the_name_of_a_run_folder():
+def test_the_comment_of_a_recipe_ends_the_name_of_the_run_folder():
     assert Recipe(comment="again").tag == f"{Recipe().tag}_again"
 
 
-def test_numbers_in_a_recipe_and_in_overrides_are_read_as_numbers(path):
+def test_numbers_with_an_exponent_underscore_sign_or_0x_are_read_in_recipes_and_overrides(path):
     path.write_text(
         "seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, adam_betas: [0, .5]}\n"
         "model: {frontend: lps, backend: nes2net_x}\n"
@@ -64,7 +64,7 @@ def test_numbers_in_a_recipe_and_in_overrides_are_read_as_numbers(path):
     assert recipe.model["aggregation"] == {"name": "b", "x": 1e-3}
 
 
-def test_a_time_and_a_date_among_the_options_of_a_part_stay_text(path):
+def test_a_time_and_a_date_among_the_options_of_a_back_end_stay_text(path):
     recipe = load_recipe(path, ["model.backend={name: b, time: 1:30, date: 2026-11-20}"])
     assert recipe.model["backend"] == {"name": "b", "time": "1:30", "date": "2026-11-20"}
 
@@ -109,8 +109,7 @@ def test_a_time_and_a_date_among_the_options_of_a_part_stay_text(path):
         ("model={a: &x [1], b: *x}", "aliases and tags are not allowed"),
     ],
 )
-def test_a_refused_override_has_its_reason_in_a_short_message(path, override, message):
-    """Of fewer than 500 characters."""
+def test_an_invalid_override_is_refused_with_the_reason_in_fewer_than_500_characters(path, override, message):
     with input_error(message) as error:
         load_recipe(path, [override])
     assert len(str(error.value)) < 500
@@ -128,24 +127,24 @@ AM_SOFTMAX = "train: {loss: {name: am_softmax, scale: 15, margin: 0.9}}\n"
         (["train.loss=focal", "train.loss.label_smoothing=0.1"], {"name": "focal", "label_smoothing": 0.1}),
     ],
 )
-def test_a_part_that_an_override_gives_another_name_has_no_options_of_the_old_part(path, overrides, loss):
+def test_an_override_that_names_another_loss_drops_the_options_that_the_file_gave_the_old_one(path, overrides, loss):
     path.write_text(AM_SOFTMAX)
     assert load_recipe(path, overrides).train.loss == loss
 
 
 @pytest.mark.parametrize("override, margin", [("train.loss.name=am_softmax", 0.9), ("train.loss.margin=0.3", 0.3)])
-def test_a_part_that_an_override_gives_no_other_name_keeps_its_options(path, override, margin):
+def test_an_override_that_does_not_change_the_name_of_a_loss_keeps_its_other_options(path, override, margin):
     path.write_text(AM_SOFTMAX)
     assert load_recipe(path, [override]).train.loss == {"name": "am_softmax", "scale": 15, "margin": margin}
 
 
-def test_a_new_name_of_a_part_within_a_part_keeps_the_options_around_it(path):
+def test_an_override_of_the_name_of_a_head_keeps_the_options_of_its_back_end(path):
     path.write_text("model: {frontend: lps, backend: {name: aasist, x: 64, head: {name: prototypes, y: 1}}}\n")
     backend = load_recipe(path, ["model.backend.head.name=linear"]).model["backend"]
     assert backend == {"name": "aasist", "x": 64, "head": {"name": "linear"}}
 
 
-def test_a_new_name_of_a_corpus_keeps_its_options(path):
+def test_an_override_of_the_name_of_a_corpus_keeps_the_other_options_of_that_corpus(path):
     path.write_text("data: {corpora: [{name: for, root: DB}]}\n")
     recipe = load_recipe(path, ["data.corpora.for.name=generic"])
     assert recipe.data.corpora[0].name == "generic"
@@ -153,7 +152,7 @@ def test_a_new_name_of_a_corpus_keeps_its_options(path):
 
 
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10"])
-def test_the_value_of_a_text_key_stays_text_whatever_else_yaml_would_read_it_as(path, text):
+def test_the_value_of_a_text_key_stays_text_even_if_yaml_would_read_it_as_another_type(path, text):
     """In a file, on the command line, and after the recipe was saved."""
     path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
     recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
@@ -170,23 +169,24 @@ def test_an_override_of_a_text_key_is_not_read_as_yaml(path):
 
 
 @pytest.mark.parametrize("override", ["comment=null", "comment="])
-def test_an_override_of_null_or_nothing_removes_a_text(path, override):
+def test_an_override_with_null_or_an_empty_value_unsets_a_text_key(path, override):
     path.write_text("comment: again\n")
     assert load_recipe(path, [override]).comment is None
 
 
-def test_noise_has_probability_one_half_by_default_only_if_a_folder_is_named():
+def test_noise_probability_defaults_to_one_half_with_a_folder_of_noise_and_to_zero_without():
     assert AugmentConfig().noise_probability == 0
     assert AugmentConfig(musan="m").noise_probability == 0.5
 
 
-def test_with_conditions_a_folder_of_noise_gives_only_condition_probability_a_default_above_zero():
+def test_with_conditions_noise_probability_defaults_to_zero_and_condition_probability_to_one_half():
+    """Here with folders of noise for the conditions."""
     for_conditions = AugmentConfig(musan="m", rir="r", conditions=["noise:10", "rir"])
     assert for_conditions.noise_probability == 0
     assert for_conditions.condition_probability == 0.5
 
 
-def test_a_recipe_with_noise_of_conditions_is_read_again_as_saved():
+def test_an_augment_section_with_a_noise_condition_is_read_back_from_its_dump_unchanged():
     for_conditions = AugmentConfig(musan="m", conditions=["noise:10"])
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
 
@@ -197,7 +197,7 @@ def test_a_probability_of_noise_without_a_folder_of_noise_is_refused():
         training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
 
 
-def test_keys_of_a_recipe_and_of_its_sections_are_merged_with_those_of_the_base_beside_it(path):
+def test_keys_of_a_recipe_override_those_of_its_base_one_by_one_also_within_a_section(path):
     Path("plain.yaml").write_text("name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\n")
     path.write_text("base: plain.yaml\nname: other\ntrain: {epochs: 4}\n")
     recipe = load_recipe(path)
@@ -207,7 +207,7 @@ def test_keys_of_a_recipe_and_of_its_sections_are_merged_with_those_of_the_base_
     assert recipe.train.epochs == 4
 
 
-def test_a_part_of_the_model_replaces_that_of_the_base_as_a_whole(path):
+def test_a_back_end_of_a_recipe_replaces_that_of_its_base_with_all_its_options(path):
     Path("plain.yaml").write_text("model: {frontend: lps, backend: {name: nes2net_x, x: 1}}\n")
     path.write_text("base: plain.yaml\nmodel: {backend: {name: aasist}}\n")
     assert load_recipe(path).model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
@@ -242,7 +242,7 @@ def test_sources_of_a_recipe_are_merged_key_by_key_with_those_of_the_base(path):
 
 
 @pytest.mark.parametrize("base", ["asvspoof2019_nes2net_x", "asvspoof5_aasist"])
-def test_a_recipe_builds_on_a_packaged_one_by_its_name(path, base):
+def test_a_recipe_inherits_the_model_of_a_packaged_recipe_named_as_its_base(path, base):
     """The packaged one may have a base itself."""
     path.write_text(f"base: {base}\ntrain: {{lr: 1e-5}}\n")
     packaged = load_recipe(base)
@@ -251,7 +251,7 @@ def test_a_recipe_builds_on_a_packaged_one_by_its_name(path, base):
     assert recipe.model == packaged.model
 
 
-def test_the_recipe_of_the_manual_builds_on_a_packaged_one(path):
+def test_the_example_recipe_in_train_md_inherits_the_model_of_its_packaged_base(path):
     page = (REPOSITORY / "docs" / "train.md").read_text(encoding="utf-8")
     [block] = re.findall(r"```yaml\n(base: .*?)```", page, re.DOTALL)
     path.write_text(block)
@@ -279,7 +279,7 @@ def test_a_base_that_a_recipe_cannot_build_on_is_refused_with_the_reason(path):
         ("based.yaml", [], "lps_nes2net_x"),
     ],
 )
-def test_a_run_on_other_parts_than_its_recipe_is_named_after_them_without_the_comment_of_the_recipe(
+def test_replacing_a_front_end_or_aggregation_names_the_run_after_its_parts_and_drops_the_comment(
     path, recipe, overrides, name
 ):
     Path("base.yaml").write_bytes((PACKAGED / "asvspoof2019_nes2net_x.yaml").read_bytes())
@@ -296,19 +296,21 @@ def test_a_run_on_other_parts_than_its_recipe_is_named_after_them_without_the_co
         ("ctrsvdd_nes2net_sea", ["model.backend={name: nes2net}"], "WavLM_Nes2Net", "SEA"),
     ],
 )
-def test_a_run_on_the_same_parts_as_its_recipe_keeps_the_name_and_the_comment(recipe, overrides, name, comment):
+def test_changing_only_options_of_the_model_or_training_keeps_the_name_and_comment_of_the_recipe(
+    recipe, overrides, name, comment
+):
     loaded = load_recipe(recipe, overrides)
     assert loaded.name == name
     assert loaded.comment == comment
 
 
-def test_a_run_on_other_parts_has_the_name_and_the_comment_that_are_given():
+def test_a_name_and_a_comment_among_the_overrides_are_used_even_if_a_front_end_is_replaced():
     loaded = load_recipe("asvspoof2019_nes2net_x", ["model.frontend=lps", "name=mine", "comment=a"])
     assert loaded.name == "mine"
     assert loaded.comment == "a"
 
 
-def test_a_run_of_a_recipe_without_a_name_is_not_named_after_its_parts(path):
+def test_a_recipe_without_a_name_is_called_run_even_if_an_override_replaces_its_back_end(path):
     assert load_recipe(path, ["model.backend=aasist"]).name == "run"
 
 
@@ -316,11 +318,11 @@ def test_every_recipe_of_configs_is_packaged():
     assert packaged_recipes() == [config.stem for config in CONFIGS]
 
 
-def test_a_packaged_recipe_is_read_by_its_name_as_by_its_path(path):
+def test_the_name_of_a_packaged_recipe_loads_the_same_recipe_as_its_path(path):
     assert load_recipe(CONFIGS[-1].stem, ["seed=5"]) == load_recipe(CONFIGS[-1], ["seed=5"])
 
 
-def test_only_a_file_and_no_folder_hides_the_packaged_recipe_of_its_name(path):
+def test_a_file_but_not_a_folder_in_the_working_folder_hides_the_packaged_recipe_of_that_name(path):
     Path("asvspoof5_aasist").mkdir()
     assert load_recipe("asvspoof5_aasist").name == "wavlm_aasist"
     Path("asvspoof5_nes2net_x").write_text("name: mine")
@@ -339,8 +341,8 @@ def test_a_file_that_cannot_be_read_as_a_recipe_is_refused_with_the_reason(path)
             load_recipe(path)
 
 
-def test_the_choices_of_the_keys_algo_and_precision_are_those_that_training_has():
-    """Recipes may not import them, so they name the choices themselves."""
+def test_recipes_allow_exactly_the_values_of_algo_and_precision_that_training_implements():
+    """The recipe modules may not import the code of training, so they list the values themselves."""
     key_of_name = {key.name: key for key in all_keys()}
     assert key_of_name["augment.algo"].schema["minimum"] == 0
     assert key_of_name["augment.algo"].schema["maximum"] == ALGORITHMS[-1]
@@ -350,8 +352,8 @@ def test_the_choices_of_the_keys_algo_and_precision_are_those_that_training_has(
 TWO = "data.corpora=[{name: asvspoof2019_la, root: 0520}, {name: 'hub:owner/Fake.Set@v1', weight: 2}]"
 
 
-def test_keys_of_one_of_several_corpora_are_set_by_the_name_of_that_corpus():
-    """The name of a data set on the hub is without its owner and its version."""
+def test_an_override_sets_a_key_of_one_of_several_corpora_by_the_name_of_that_corpus():
+    """A data set on the hub is named without its owner and its version."""
     overrides = [TWO, "data.corpora.Fake.Set.root=DB", "data.corpora.asvspoof2019_la.root=LA"]
     la, fake = load_recipe("asvspoof2019_nes2net_x", overrides).data.corpora
     assert (la.name, la.root) == ("asvspoof2019_la", "LA")
@@ -363,7 +365,7 @@ def test_an_override_of_a_key_of_a_corpus_keeps_its_other_keys():
     assert fake.weight == 2
 
 
-def test_text_in_a_list_of_corpora_stays_as_written():
+def test_folders_that_look_like_numbers_in_a_list_of_corpora_stay_text():
     """Also in the saved recipe."""
     recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6"])
     assert [corpus.root for corpus in recipe.data.corpora] == ["0520", "1e-6"]
@@ -392,12 +394,12 @@ IDS = ["one corpus", "another validates", "the same elsewhere validates"]
     ],
     ids=IDS,
 )
-def test_the_short_form_of_one_corpus_is_read_as_a_list(short, listed):
+def test_data_keys_of_a_single_corpus_are_read_as_a_list_of_corpora(short, listed):
     assert DataConfig(**short) == DataConfig(corpora=listed)
 
 
 @pytest.mark.parametrize("short", [ONE, OTHER, MOVED], ids=IDS)
-def test_the_short_form_of_one_corpus_stays_in_the_written_recipe(short):
+def test_data_keys_of_a_single_corpus_are_not_written_as_a_list_of_corpora_into_the_recipe(short):
     written = DataConfig(**short).to_readable_dict()
     assert short.items() <= written.items()
     assert "corpora" not in written
@@ -406,7 +408,7 @@ def test_the_short_form_of_one_corpus_stays_in_the_written_recipe(short):
 @pytest.mark.parametrize(
     "short, key", [(ONE, "data.root"), (OTHER, "data.dev_root"), (MOVED, "data.dev_root")], ids=IDS
 )
-def test_the_folder_of_the_development_set_has_the_key_that_the_short_form_gave_it(short, key):
+def test_key_of_names_the_data_key_that_sets_the_folder_of_the_development_corpus(short, key):
     data = DataConfig(**short)
     assert data.key_of(data.parts("dev")[-1], "root") == key
 
