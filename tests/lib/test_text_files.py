@@ -92,7 +92,7 @@ def test_the_refusal_of_a_file_that_is_not_text_names_its_kind(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("name", ["PAR1", "Rar!", "BZh9", "PK"])
-def test_an_id_may_begin_with_the_mark_of_another_kind_of_file(tmp_path: Path, name):
+def test_an_utterance_id_may_begin_with_the_magic_bytes_of_another_file_format(tmp_path: Path, name):
     path = tmp_path / "scores.txt"
     path.write_text(f"{name} 0.5\n")
     assert read_scores(path)[0] == [name]
@@ -115,5 +115,5 @@ def test_only_cells_that_a_spreadsheet_would_compute_or_that_look_quoted_already
 
 
 @pytest.mark.parametrize("text", ["=1", "\na", "'=1", "''@", "'a", "'", ""])
-def test_text_that_was_quoted_for_a_spreadsheet_is_read_as_it_was(text):
+def test_reading_a_spreadsheet_cell_gives_the_text_from_which_it_was_written(text):
     assert from_cell(as_cell(text)) == text

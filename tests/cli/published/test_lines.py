@@ -79,7 +79,7 @@ def test_finished_epochs_are_neither_trained_nor_printed_again(main):
     assert "is trained already, 2 epochs" in remarks
 
 
-def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):
+def test_the_printed_numbers_of_parameters_include_the_heads_of_pre_training(capsys):
     """As the published program counts fairseq's module: 2 layers with a hidden size of 1,024."""
     frontend = {"name": "wav2vec2", "encoder_layers": 2, "encoder_ffn_embed_dim": 1024}
     with torch.device("meta"):
