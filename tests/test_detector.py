@@ -138,7 +138,7 @@ def test_an_option_that_the_shapes_of_a_checkpoint_change_is_named_on_standard_e
     assert "backend.num_logits=1" in capsys.readouterr().err
 
 
-def test_weights_of_a_published_architecture_with_one_option_changed_load_with_that_option(tmp_path):
+def test_weights_of_a_published_architecture_with_one_option_changed_are_loaded_with_that_option(tmp_path):
     aasist = Detector.from_config(read_architecture("AASIST,backend.num_logits=1"))
     torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")
     assert load_detector(tmp_path / "a.pth").backend.last_layer.out_features == 1

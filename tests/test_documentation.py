@@ -72,7 +72,7 @@ def test_local_links_of_the_pages_lead_to_files_and_headings_that_exist():
     assert broken == []
 
 
-def test_commands_of_the_pages_are_accepted(capsys):
+def test_commands_on_the_pages_are_accepted_by_the_parsers_of_the_programs(capsys):
     """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
     from nes2net.cli.published import easy_inference_demo, main
     from nes2net.training.recipes.reading import load_recipe

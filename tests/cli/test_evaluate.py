@@ -145,13 +145,13 @@ def printed_attacks(workdir, output):
     return output(words).out
 
 
-def test_control_characters_of_attacks_are_escaped_on_the_terminal(printed_attacks):
+def test_control_characters_of_attack_names_are_escaped_on_the_terminal(printed_attacks):
     assert r"\u001b[2J" in printed_attacks
     assert r"A\u009b1m" in printed_attacks
     assert not {"\x1b", "\x9b"} & set(printed_attacks)
 
 
 @pytest.mark.usefixtures("printed_attacks")
-def test_control_characters_of_attacks_are_kept_in_the_json(workdir):
+def test_attack_names_read_from_the_json_file_have_their_control_characters(workdir):
     rows = read_json(workdir / "r.json")["tables"][-1]["rows"]
     assert [row["on"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]

@@ -134,7 +134,7 @@ def test_the_flag_channel_each_scores_and_decides_on_every_audio_channel(rows, c
     assert [row["score"] for row in channel_rows] == close([detector.score(samples, 16000) for samples in voices])
 
 
-def test_a_channel_that_a_recording_lacks_is_an_error_of_its_row(rows):
+def test_an_audio_channel_that_a_recording_lacks_is_an_error_in_its_row(rows):
     assert "there is no channel 2" in rows("speech/a.wav", "--channel", "2", status=1)[0][0]["error"]
 
 
@@ -359,7 +359,7 @@ def test_each_file_that_cannot_be_scored_has_a_reason_in_the_table_and_is_counte
     assert all(reason in line for line, reason in zip(table(out)[1:], reasons, strict=True))
 
 
-def test_a_link_to_the_folder_above_is_not_followed(predict, speech_folder, tmp_path):
+def test_a_link_from_a_folder_to_itself_is_not_followed(predict, speech_folder, tmp_path):
     shutil.copy(speech_folder / FILES[0], tmp_path)
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(table(predict(tmp_path).out)) == 2

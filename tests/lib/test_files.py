@@ -217,7 +217,7 @@ def test_json_has_null_in_place_of_nan_and_infinity():
 
 
 def test_a_file_longer_than_the_limit_is_refused(tmp_path):
-    """Also a device, which does not state how long it is."""
+    """Also a device, which states no length."""
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)

@@ -52,7 +52,7 @@ def only_file(folder):
     return path.name, path.read_bytes()
 
 
-def test_fetch_returns_the_published_digest_of_the_file_in_small_letters(fetch):
+def test_fetch_returns_the_published_digest_of_the_file_in_lower_case(fetch):
     assert fetch(len(CONTENT), md5=MD5.upper()) == {"md5": MD5}
 
 

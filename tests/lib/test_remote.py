@@ -132,7 +132,7 @@ def test_a_file_that_the_server_cannot_give_is_unreachable_after_three_requests(
     assert len(gets(store)) == 3
 
 
-def test_a_file_that_is_missing_after_it_was_listed_is_unreachable(store, address):
+def test_a_remote_file_that_is_removed_after_it_was_listed_is_unreachable(store, address):
     status_of(address)
     (store.folder / "a.bin").unlink()
     with pytest.raises(Unreachable, match=address):
@@ -180,8 +180,8 @@ def test_a_forked_process_leaves_the_connections_of_its_parent_usable(address):
     signal.alarm(0)
 
 
-def test_reading_a_cached_part_may_fetch_other_parts_of_the_file(address):
-    """It does not wait for its own lock; the list of members of a tar file is made of many blocks."""
+def test_a_reader_whose_result_is_cached_may_itself_fetch_cached_parts_of_the_file(address):
+    """It does not wait for its own lock: the list of members of a tar file is read from many blocks."""
 
     def read():
         return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))

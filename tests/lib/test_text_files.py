@@ -45,7 +45,9 @@ READERS = {
 
 @pytest.mark.parametrize("content, message", [(POINTER, "is a Git LFS pointer"), (PAGE, r"is a web page \(HTML\)")])
 @pytest.mark.parametrize("name", READERS)
-def test_the_refusal_of_a_git_lfs_pointer_or_a_web_page_names_it(tmp_path: Path, name, content, message):
+def test_a_git_lfs_pointer_or_a_web_page_in_place_of_a_file_is_refused_and_called_so(
+    tmp_path: Path, name, content, message
+):
     path = tmp_path / name
     path.write_bytes(content)
     with input_error(f"{name}: {message}"):

@@ -112,7 +112,7 @@ def average_again(main, detector):
 
 
 def test_an_average_is_made_again_if_a_checkpoint_changed(main, epochs, spectral_detector):
-    """The published program would use the old average. Here both epochs have weights of 1 at last."""
+    """The published program would use the old average. Both epochs have weights of 1 when the average is made again."""
     lines, _ = average_again(main, spectral_detector)
     assert MISSING in lines
     weights = load_state_dict(AVERAGED)

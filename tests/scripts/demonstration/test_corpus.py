@@ -131,7 +131,7 @@ def planned(split):
     return plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
 
 
-def test_the_clips_of_a_part_have_different_names(planned):
+def test_the_recordings_of_a_part_of_the_corpus_have_different_names(planned):
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
 
 
@@ -141,11 +141,11 @@ def keys(split):
     return [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
 
 
-def test_no_recording_is_in_two_parts(keys):
+def test_no_recording_is_in_two_parts_of_the_corpus(keys):
     assert len(keys) == len(set(keys))
 
 
-def test_no_recording_of_a_part_is_in_the_enrolment_for_evaluation(split, keys):
+def test_no_recording_of_a_part_is_also_an_enrolment_recording_of_an_evaluation_speaker(split, keys):
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert not enrolled & set(keys)
 
@@ -165,7 +165,7 @@ def test_codecs_of_the_evaluation_are_equally_frequent_in_both_classes(planned):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 
 
-def test_each_folder_of_a_users_recordings_is_a_speaker(tmp_path):
+def test_each_folder_of_a_users_recordings_counts_as_one_speaker(tmp_path):
     voices = recordings.own_recordings(folder_of_voices(tmp_path, 3, 4), seed=0)
     pairs = {(r.path.parent.name, r.speaker) for r in voices}
     assert len(pairs) == len({speaker for _, speaker in pairs}) == 4
