@@ -199,7 +199,9 @@ def test_a_detector_loaded_in_a_precision_by_type_or_name_scores_about_like_the_
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_it(dtype, detector, waveform, tmp_path):
+def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_half_precision(
+    dtype, detector, waveform, tmp_path
+):
     detector.save(tmp_path / "detector.pth")
     score = load_detector(tmp_path / "detector.pth", dtype=dtype).score(waveform, 16000)
     assert torch.tensor(score).to(dtype).item() != score

@@ -205,7 +205,7 @@ def table_of(path):
     return import_module(f"nes2net.{dotted(path)}")
 
 
-def test_no_module_outside_an_app_imports_it():
+def test_no_module_outside_an_app_imports_the_app():
     """The command line finds the commands of apps by name."""
     wrong = []
     for path in MODULES:

@@ -96,7 +96,7 @@ def test_calibrate_fit_prints_eer_and_costs_of_the_evaluation_scores_before_and_
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
 
 
-def test_without_keys_of_the_evaluation_its_scores_are_calibrated_but_not_evaluated(folder, calibrate):
+def test_evaluation_scores_without_keys_are_calibrated_but_not_evaluated(folder, calibrate):
     calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     (folder / PROTOCOLS["eval"]).unlink()
     assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]

@@ -86,7 +86,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TEXT_READERS)
-def test_the_refusal_of_a_file_that_is_not_text_names_its_kind(tmp_path: Path, name, kind):
+def test_a_binary_file_in_place_of_a_text_file_is_refused_with_its_kind_named(tmp_path: Path, name, kind):
     path = tmp_path / name
     path.write_bytes(KINDS[kind])
     with input_error(f"{name}.* not a text file.*; it is {kind}.*: unpack it, or save its table as CSV"):

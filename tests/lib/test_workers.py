@@ -116,7 +116,7 @@ def test_with_little_shared_memory_workers_deliver_every_batch(little_memory):
 
 
 @pytest.mark.slow
-def test_with_little_shared_memory_nothing_is_left_in_it_after_the_last_batch(little_memory):
+def test_after_the_last_batch_nothing_is_left_in_a_small_shared_memory(little_memory):
     assert little_memory[1] == "\n"
 
 
