@@ -53,7 +53,7 @@ def written(folder, words):
     return json.loads(python("-c", WRITE, *words, cwd=folder, **variables))
 
 
-def test_copy_without_prose_leaves_the_first_line_of_a_docstring_but_no_other_docstrings_or_comments(copy):
+def test_copy_without_prose_leaves_the_first_line_of_a_class_docstring_but_no_module_docstring_or_comment(copy):
     """Shown on the copy of mamba.py."""
     module = (copy / "nes2net" / "models" / "backends" / "mamba.py").read_text(encoding="utf-8")
     assert module.startswith(f"'{WORD}'\n")
