@@ -92,8 +92,8 @@ def test_logits_and_gradients_in_float32_are_near_those_of_float64_on_the_cpu(na
 @pytest.mark.parametrize("name", systems())
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("how", ["weights", "autocast"])
-def test_a_detector_in_half_precision_scores_with_hardly_any_ties(name, precision, how):
-    """All are finite, and at least 20 of 24 differ."""
+def test_at_least_20_of_24_scores_of_a_detector_in_half_precision_differ(name, precision, how):
+    """All logits are finite."""
     detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
         logits = detector(fitting(detector, 24).cuda())
@@ -154,7 +154,7 @@ def rounds_convolutions():
 
 @needs_cuda
 def test_tf32_is_off_only_while_scoring(detector):
-    """A process that chose it has it before and afterwards."""
+    """A process that chose TF32 has it before and afterwards."""
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU has no TF32")
     detector.cuda()
@@ -181,7 +181,7 @@ def test_tf32_is_off_only_while_scoring(detector):
     ],
 )  # on the CPU in fp32: test_every_backend.py
 def test_a_training_step_is_deterministic(name, device, precision):
-    """It gives the same bits twice, and every operation has a deterministic algorithm."""
+    """Two runs have bit-identical loss and weights, and every operation has a deterministic algorithm."""
     targets = torch.tensor([0, 1, 1, 0], device=device)
     settings = TrainConfig(loss=LOSSES.get(name, "cross_entropy"))
     states = []
@@ -208,7 +208,7 @@ def test_a_training_step_is_deterministic(name, device, precision):
         *(pytest.param("cuda", p, c, marks=needs_cuda) for p in ("fp32", "bf16", "fp16") for c in (False, True)),
     ],
 )  # on the CPU in fp32: test_resume.py
-def test_a_stopped_training_resumes_to_the_same_end(
+def test_a_stopped_training_resumes_to_the_result_of_an_uninterrupted_one(
     recipe, model_with_dropout, tmp_path, device, precision, checkpointing
 ):
     """Bit for bit, after SIGTERM in the middle of a step."""
@@ -241,7 +241,7 @@ def test_a_cuda_graph_gives_the_scores_of_the_function_that_it_records(name):
 
 
 @needs_cuda
-def test_inputs_of_more_shapes_than_max_shapes_are_computed_without_a_graph():
+def test_inputs_of_more_shapes_than_max_shapes_are_computed_without_a_cuda_graph():
     detector = build("back-end nes2net_x").eval().cuda()
     fewer = waveforms(3).cuda()
     with scoring_mode(detector), torch.inference_mode():
@@ -252,7 +252,7 @@ def test_inputs_of_more_shapes_than_max_shapes_are_computed_without_a_graph():
 
 
 @needs_cuda
-def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
+def test_a_function_that_waits_for_the_gpu_is_computed_without_a_cuda_graph():
     """A warning says so, and the default stream is the current one again.
 
     In a process of its own: after a failed recording, PyTorch's allocator believes that one is under way.
@@ -270,10 +270,10 @@ def test_a_function_that_waits_for_the_gpu_is_computed_without_a_graph():
 
 @needs_cuda
 @pytest.mark.slow
-def test_a_compiled_detector_has_the_scores_of_a_plain_one_also_after_its_weights_have_moved(
+def test_a_compiled_detector_scores_like_an_uncompiled_one_also_after_a_move_to_the_cpu_and_back(
     detector, recordings, tmp_path
 ):
-    """Its CUDA graph is forgotten, and recorded again."""
+    """The move drops its CUDA graph, which is recorded again."""
     detector = detector.cuda()
     options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
     judge_trials(detector, recordings, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))

@@ -53,16 +53,16 @@ def written(folder, words):
     return json.loads(python("-c", WRITE, *words, cwd=folder, **variables))
 
 
-def test_the_copy_of_the_package_has_declared_texts_but_no_other_prose(copy):
-    """Of mamba.py, the first line of a class, but neither the module's docstring nor comments."""
+def test_copy_without_prose_leaves_the_first_line_of_a_class_docstring_but_no_module_docstring_or_comment(copy):
+    """Shown on the copy of mamba.py."""
     module = (copy / "nes2net" / "models" / "backends" / "mamba.py").read_text(encoding="utf-8")
     assert module.startswith(f"'{WORD}'\n")
     assert "XLSR-Mamba: two columns of Mamba blocks" in module
-    assert "The scan is plain PyTorch" not in module
+    assert "size of the state of each channel" not in module
 
 
 @pytest.mark.parametrize("words", [SOME.split(), *slow(([],))])
-def test_info_help_and_site_depend_on_declared_texts_only(copy, words):
+def test_info_help_and_site_are_the_same_from_a_copy_without_undeclared_docstrings_and_comments(copy, words):
     of_package = written(REPOSITORY, words)
     of_copy = written(copy, words)
     assert of_copy.keys() == of_package.keys()

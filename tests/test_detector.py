@@ -60,7 +60,7 @@ def test_the_tensors_of_a_published_model_have_the_published_names_and_shapes(na
 
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
-def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
+def test_a_published_model_is_recognised_by_the_names_and_shapes_of_its_tensors(name):
     """In full size, on the meta device, and in the layout of its published file.
 
     Models that share all names and shapes (ALIKE) are recognised together.
@@ -77,7 +77,7 @@ def test_a_published_model_is_recognised_by_its_names_and_shapes(name):
     assert set(fitting) == next((alike for alike in ALIKE if name in alike), {name})
 
 
-def test_a_state_dict_with_the_names_of_dataparallel_is_loaded_with_the_config_of_its_model(
+def test_a_state_dict_with_the_prefix_of_dataparallel_is_loaded_with_the_config_of_its_model(
     detector, small_model, waveform, tmp_path
 ):
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
@@ -92,12 +92,14 @@ def score_from_file(detector, prefix, path, waveform):
 
 
 @pytest.mark.parametrize("prefix", ["net.", "model.detector."])
-def test_a_prefix_before_all_names_of_a_file_is_removed(detector, waveform, tmp_path, prefix):
+def test_a_prefix_before_all_tensor_names_of_a_checkpoint_is_removed(detector, waveform, tmp_path, prefix):
     assert score_from_file(detector, prefix, tmp_path / "d.pth", waveform) == detector.score(waveform, 16000)
 
 
 @pytest.mark.parametrize("prefix", ["", "net.", "model.detector."])
-def test_a_prefix_that_all_names_of_a_detector_share_is_kept(spectral_detector, waveform, tmp_path, prefix):
+def test_a_prefix_that_all_tensor_names_of_a_detector_share_is_not_removed(
+    spectral_detector, waveform, tmp_path, prefix
+):
     """With and without another prefix before it."""
     detector = Detector.from_config({**spectral_detector.config, "backend": "mean_linear"}).eval()
     assert {name.partition(".")[0] for name in detector.state_dict()} == {"proj_fc"}
@@ -105,7 +107,7 @@ def test_a_prefix_that_all_names_of_a_detector_share_is_kept(spectral_detector, 
 
 
 @pytest.mark.parametrize("prefix", ["net.", "model.detector."])
-def test_a_published_model_is_recognised_despite_a_prefix(tmp_path, prefix):
+def test_a_published_model_is_recognised_despite_a_prefix_before_its_tensor_names(tmp_path, prefix):
     light = Detector.from_config("AASIST-L")
     torch.save({"net": {f"{prefix}{k}": v for k, v in light.state_dict().items()}}, tmp_path / "theirs.pth")
     assert load_detector(tmp_path / "theirs.pth").config == light.config
@@ -136,7 +138,7 @@ def test_an_option_that_the_shapes_of_a_checkpoint_change_is_named_on_standard_e
     assert "backend.num_logits=1" in capsys.readouterr().err
 
 
-def test_weights_of_a_published_architecture_with_one_option_changed_load_with_that_option(tmp_path):
+def test_weights_of_a_published_architecture_with_one_option_changed_are_loaded_with_that_option(tmp_path):
     aasist = Detector.from_config(read_architecture("AASIST,backend.num_logits=1"))
     torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")
     assert load_detector(tmp_path / "a.pth").backend.last_layer.out_features == 1
@@ -153,7 +155,7 @@ def test_a_file_and_its_samples_have_the_same_score(detector, waveform, tmp_path
     assert detector.score(tmp_path / "speech.wav") == detector.score(waveform, 16000)
 
 
-def test_the_score_of_two_logits_is_the_second(detector, waveform):
+def test_the_score_of_a_detector_with_two_logits_is_the_second_logit(detector, waveform):
     with torch.inference_mode():
         logits = detector(torch.from_numpy(waveform)[None])
     # With several threads the last digit depends on where the samples lie in memory.
@@ -197,7 +199,9 @@ def test_a_detector_loaded_in_a_precision_by_type_or_name_scores_about_like_the_
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_it(dtype, detector, waveform, tmp_path):
+def test_the_score_of_a_detector_in_half_precision_is_not_rounded_to_half_precision(
+    dtype, detector, waveform, tmp_path
+):
     detector.save(tmp_path / "detector.pth")
     score = load_detector(tmp_path / "detector.pth", dtype=dtype).score(waveform, 16000)
     assert torch.tensor(score).to(dtype).item() != score
@@ -220,7 +224,7 @@ def test_an_unknown_precision_is_refused_with_the_known_ones_and_the_nearest_of_
     assert str(error.value) == f"unknown dtype '{dtype}': {precisions}{proposal}"
 
 
-def test_a_precision_that_the_device_lacks_is_refused_before_the_file_is_read():
+def test_a_precision_that_the_device_lacks_is_refused_before_the_checkpoint_is_read():
     with input_error("precision of NVIDIA GPUs"):
         Detector.from_pretrained("none.pth", "cpu", "tf32")
 
@@ -295,7 +299,7 @@ def test_with_the_utterance_rule_min_the_score_of_a_recording_is_that_of_its_low
         assert_close(frame_detector.scores(waveforms), frame_detector.segment_scores(waveforms)[16.0].amin(1))
 
 
-def test_a_compiled_detector_has_the_same_scores_of_segments(frame_detector, waveforms):
+def test_a_compiled_detector_has_the_scores_of_segments_of_an_uncompiled_one(frame_detector, waveforms):
     with torch.inference_mode():
         expected = frame_detector.segment_scores(waveforms)
         frame_detector.compile(backend="eager")
@@ -494,7 +498,7 @@ def published(request):
     return config, detector, names(detector.state_dict())
 
 
-def test_a_file_in_a_published_layout_is_loaded(published, tmp_path):
+def test_a_detector_from_a_checkpoint_in_a_published_layout_gives_the_logits_of_the_original(published, tmp_path):
     config, detector, checkpoint = published
     torch.save(checkpoint, tmp_path / "published.ckpt")
     loaded = load_detector(tmp_path / "published.ckpt", config=config)
@@ -503,7 +507,7 @@ def test_a_file_in_a_published_layout_is_loaded(published, tmp_path):
         assert torch.equal(loaded(waveform), detector(waveform))
 
 
-def test_a_file_in_a_published_layout_with_a_tensor_left_over_is_refused(published, tmp_path):
+def test_a_checkpoint_in_a_published_layout_with_a_tensor_that_its_model_lacks_is_refused(published, tmp_path):
     config, _, checkpoint = published
     tensors = checkpoint.get("state_dict", checkpoint.get("model_state", checkpoint))
     tensors["one.more"] = torch.zeros(1)

@@ -100,7 +100,7 @@ def labels_of(folder):
     return Labels("generic", folder / "key.csv", "all")
 
 
-def test_the_digest_of_an_evaluation_is_of_the_scores_that_were_read(folder, monkeypatch):
+def test_an_evaluation_records_the_digest_of_the_scores_that_it_read_not_of_a_later_file(folder, monkeypatch):
     """The file is replaced after it was read."""
     scores = folder / "scores.txt"
     judged = sha256(scores)
@@ -110,7 +110,7 @@ def test_the_digest_of_an_evaluation_is_of_the_scores_that_were_read(folder, mon
     assert sha256(scores) != judged
 
 
-def test_the_digest_of_a_calibration_is_of_the_scores_that_were_read(folder, monkeypatch):
+def test_a_calibration_records_the_digest_of_the_scores_that_it_read_not_of_a_later_file(folder, monkeypatch):
     scores = folder / "scores.txt"
     used_scores = sha256(scores)
     before(monkeypatch, matching, "match", scores)
@@ -141,21 +141,21 @@ def recording(tmp_path, monkeypatch):
 REPORT = "report talk.wav --model small.pth --calibration bonafide.json --device cpu --html r.html"
 
 
-def test_a_recording_that_changes_while_it_is_reported_is_refused(recording, monkeypatch, capsys):
+def test_a_recording_that_changes_while_a_report_on_it_is_made_is_refused(recording, monkeypatch, capsys):
     before(monkeypatch, Loading, "load", recording)
     assert main(REPORT.split()) == 2
     assert f"talk.wav: {CHANGED}" in capsys.readouterr().err
     assert not Path("r.html").exists()
 
 
-def test_the_digest_in_a_report_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
+def test_a_report_has_the_digest_of_the_calibration_that_was_loaded_not_of_a_later_file(recording, monkeypatch):
     used_calibration = sha256(Path("bonafide.json"))
     before(monkeypatch, Loading, "load", recording.with_name("bonafide.json"))
     assert main(REPORT.split()) == 0
     assert used_calibration in Path("r.html").read_text()
 
 
-def test_the_digest_beside_decisions_is_of_the_calibration_that_was_loaded(recording, monkeypatch):
+def test_the_record_of_decisions_has_the_digest_of_the_loaded_calibration_not_of_a_later_file(recording, monkeypatch):
     write(Path("list.csv"), "path,label\ntalk.wav,real\n")
     used_calibration = sha256(Path("bonafide.json"))
     before(monkeypatch, scoring, "judge_trials", recording.with_name("bonafide.json"))

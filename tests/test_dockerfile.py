@@ -46,7 +46,7 @@ def test_an_image_does_not_run_as_root(steps, target):
     assert dict(dockerfile.stages_for(steps, target)[target])["USER"] == "1000"
 
 
-def test_the_serving_image_has_the_packages_of_serve_and_listen(steps):
+def test_the_serving_image_has_the_packages_of_the_extras_serve_and_listen(steps):
     installed = dict(dockerfile.stages_for(steps, "serve")["server-environment"])["RUN"]
     assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
 

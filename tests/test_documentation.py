@@ -72,7 +72,7 @@ def test_local_links_of_the_pages_lead_to_files_and_headings_that_exist():
     assert broken == []
 
 
-def test_commands_of_the_pages_are_accepted(capsys):
+def test_commands_on_the_pages_are_accepted_by_the_parsers_of_the_programs(capsys):
     """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
     from nes2net.cli.published import easy_inference_demo, main
     from nes2net.training.recipes.reading import load_recipe
@@ -107,7 +107,7 @@ def test_commands_of_the_pages_are_accepted(capsys):
     assert read > 100
 
 
-def test_overrides_in_the_running_text_are_accepted():
+def test_recipe_overrides_in_the_running_text_of_the_pages_are_accepted():
     """With the settings that they require."""
     from nes2net.training.recipes.reading import load_recipe
 
@@ -183,7 +183,7 @@ def test_commands_that_a_page_names_exist():
             assert mentioned <= command_names, page.name
 
 
-def test_every_row_of_the_tables_of_faithfulness_with_a_column_test_names_one():
+def test_every_row_on_a_published_behaviour_in_faithfulness_md_names_a_test():
     checked = text(REPOSITORY / "docs" / "faithfulness.md").partition("## What could not")[0]
     checked = checked.partition("## Front-ends")[2]
     rows = [line for line in checked.splitlines() if line.startswith("| ") and not line.startswith("| behaviour")]
@@ -191,7 +191,7 @@ def test_every_row_of_the_tables_of_faithfulness_with_a_column_test_names_one():
     assert [row for row in rows if "`tests/" not in row.split("|")[-2]] == []
 
 
-def test_blocks_of_python_run_or_compile():
+def test_blocks_of_python_on_the_pages_run_or_compile():
     """A block that needs no file runs; every other one compiles."""
     for page in PAGES:
         for block in blocks(page, "python"):
@@ -200,8 +200,7 @@ def test_blocks_of_python_run_or_compile():
                 exec(code, {})
 
 
-def test_every_chapter_is_in_the_manual_of_the_readme():
-    """Under its own title."""
+def test_the_readme_links_every_chapter_of_the_manual_by_its_title():
     manual = text(REPOSITORY / "README.md").partition("## Manual")[2]
     title_by_page = {page: title for title, page in re.findall(r"\[([^\]]+)\]\(docs/([\w-]+\.md)\)", manual)}
     chapters = {page.name: HEADING.search(text(page))[1] for page in PAGES if page.parent == REPOSITORY / "docs"}
@@ -279,7 +278,7 @@ def manual():
     return "\n".join(map(text, [*REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md"]))
 
 
-def test_every_flag_but_the_listed_ones_stands_in_the_manual():
+def test_the_manual_mentions_every_flag_but_those_listed_as_explained_by_the_help_alone():
     words = set(re.findall(r"--[a-z][\w-]*", manual()))
     assert flags_of(build_parser()) - words - FLAGS_OF_THE_HELP_ALONE == set()
 
@@ -288,13 +287,13 @@ def missing_in_the_manual(names):
     return {name for name in names if not re.search(rf"\b{name}\b", manual())}
 
 
-def test_every_recipe_key_but_the_listed_ones_stands_in_the_manual():
+def test_the_manual_mentions_every_recipe_key_but_those_listed_as_explained_by_info_alone():
     missing = missing_in_the_manual(key.name.rpartition(".")[2] for key in all_keys())
     assert missing - KEYS_OF_INFO_ALONE == set()
 
 
 @pytest.mark.parametrize("task", tasks.names(installed=False))
-def test_every_measure_of_a_task_stands_in_the_manual(task):
+def test_the_manual_mentions_every_measure_of_a_task(task):
     assert missing_in_the_manual(measure.name for measure in tasks.get(task).measures) == set()
 
 

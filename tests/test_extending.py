@@ -47,7 +47,7 @@ def package(tmp_path_factory):
     return folder
 
 
-def test_a_stopped_training_of_the_auxiliary_head_of_extending_md_resumes_with_equal_results(package, recipe):
+def test_a_stopped_training_with_the_parts_of_extending_md_resumes_to_the_uninterrupted_result(package, recipe):
     points: dict[str, dict[str, str]] = {}
     for kind, names in POINTS.findall(TEXT):
         points[kind] = dict(re.findall(r'^(\w+) = "(.*)"$', names, re.MULTILINE))
@@ -76,6 +76,6 @@ def test_the_commands_of_extending_md_print_the_output_that_it_shows(package, tm
         assert shown, f"{command} printed\n{done.stdout}\nwhere docs/extending.md has\n{expected}"
 
 
-def test_the_files_of_extending_md_have_the_style_of_the_project(package):
+def test_the_example_files_of_extending_md_pass_ruff_with_the_settings_of_the_project(package):
     for check in (["check"], ["format", "--diff"]):
         python("-m", "ruff", *check, "--config", REPOSITORY / "pyproject.toml", package)

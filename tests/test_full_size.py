@@ -43,7 +43,7 @@ def test_a_fairseq_file_of_full_size_gives_the_outputs_of_the_model_that_was_wri
 
 
 @pytest.mark.weekly
-def test_a_fairseq_file_of_full_size_gives_the_weights_of_pre_training(fairseq_file):
+def test_a_fairseq_file_of_full_size_gives_the_quantizer_and_mask_embedding_of_pre_training(fairseq_file):
     state_dict = create_frontend("xlsr_300m", fairseq_file.path).state_dict()
     assert len(fairseq_file.pretraining) == 4
     assert all(torch.equal(state_dict[k], v) for k, v in fairseq_file.pretraining.items())

@@ -173,8 +173,8 @@ def runs_up(above, below):
     return below == DOOR or NUMBERS[below] > NUMBERS[above]
 
 
-def test_no_package_imports_one_above_it():
-    """Or names one in a text, but for those of NAMED_FROM_BELOW."""
+def test_no_package_imports_one_with_a_higher_number_on_the_page_on_architecture():
+    """Nor names one in a string, except those of NAMED_FROM_BELOW."""
     wrong = []
     for path in MODULES:
         module = dotted(path)
@@ -205,7 +205,7 @@ def table_of(path):
     return import_module(f"nes2net.{dotted(path)}")
 
 
-def test_no_module_outside_an_app_imports_it():
+def test_no_module_outside_an_app_imports_the_app():
     """The command line finds the commands of apps by name."""
     wrong = []
     for path in MODULES:

@@ -24,7 +24,7 @@ from nes2net.training.run_folder import check_recipe
 from nes2net.training.selection import choices
 
 
-def test_a_path_is_absent_exactly_if_nothing_has_its_name(tmp_path):
+def test_only_a_path_at_which_there_is_no_file_folder_or_link_is_absent(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     for name, target in (("link", "file"), ("dangling", "nowhere"), ("loop", "loop")):

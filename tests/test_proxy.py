@@ -153,7 +153,7 @@ def channel(proxy, headers=TOKEN):
     return connect(f"wss://{NAME}:{port}/calls", sock=tcp, ssl=trusted, additional_headers=headers, compression=None)
 
 
-def test_behind_the_proxy_a_websocket_channel_has_the_scores_of_the_recording(proxy, folder):
+def test_behind_the_proxy_a_recording_sent_over_a_websocket_gets_the_window_scores_of_the_detector(proxy, folder):
     samples = soundfile.read(folder / "talk.wav", dtype="float32")[0]
     with channel(proxy) as client:
         client.send(json.dumps({"event": "start", "rate": 16000, "encoding": "f32le"}))
@@ -164,7 +164,7 @@ def test_behind_the_proxy_a_websocket_channel_has_the_scores_of_the_recording(pr
     assert windows(lines) == expected(load_detector(folder / "small.pth"), samples)
 
 
-def test_behind_the_proxy_a_channel_with_a_wrong_token_is_refused(proxy):
+def test_behind_the_proxy_a_websocket_with_a_wrong_token_is_refused(proxy):
     with pytest.raises(InvalidStatus, match="401"):
         channel(proxy, {"Authorization": "Bearer wrong"})
 
@@ -181,7 +181,7 @@ def test_behind_the_proxy_a_browser_without_the_right_token_is_asked_for_the_pas
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="nes2net"')
 
 
-def test_behind_the_proxy_an_unknown_host_is_refused(proxy):
+def test_behind_the_proxy_a_request_to_an_unknown_host_name_is_refused(proxy):
     assert get(proxy, "/", host="evil.example").status_code == 421
 
 

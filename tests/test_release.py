@@ -9,8 +9,7 @@ from builders.scripts import python
 from conftest import REPOSITORY, repository_text
 
 
-def test_the_version_and_its_date_are_the_same_everywhere():
-    """In pyproject.toml, CITATION.cff and CHANGELOG.md."""
+def test_release_version_and_date_agree_wherever_pyproject_citation_and_changelog_state_them():
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
     version = tomllib.loads(repository_text("pyproject.toml"))["project"]["version"]
     cited = yaml.safe_load(repository_text("CITATION.cff"))

@@ -24,12 +24,12 @@ def results(tmp_path_factory):
     return read_json(file)
 
 
-def test_logits_losses_and_gradients_on_a_second_device_equal_those_of_the_cpu(results):
+def test_logits_losses_and_gradients_on_a_simulated_device_equal_those_of_the_cpu(results):
     assert not {name: row["error"] for name, row in results.items() if "error" in row}
     assert len(results) > 60
 
 
-def test_the_cpu_waits_for_the_device_only_in_moe_and_once_in_a_step_or_scored_batch(results):
+def test_the_cpu_waits_for_the_device_only_in_moe_and_once_per_training_step_or_scored_batch(results):
     steps = dict.fromkeys([name for name in results if name.startswith("whole step")], 1)
     waits = {name: sum(row["waits"].values()) for name, row in results.items()}
     assert {name: number for name, number in waits.items() if number} == {**WAITS, **steps}

@@ -90,14 +90,16 @@ def test_predict_returns_the_rows_that_the_command_prints(detector, tmp_path, ca
     assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_predict_returns_the_fake_stretches_that_are_not_shorter_than_min_duration(files, detector):
+def test_predict_returns_only_fake_stretches_of_at_least_min_duration(files, detector):
     """The second of two stretches is shorter than 0.5 s."""
     for judgement, expected in ((Frames(20, 0.45, 0.0, 0.5), FAKES[:1]), (Frames(), FAKES)):
         (judged,) = predict(detector, files[:1], judgement).rows
         assert near([stretch[1:3] for stretch in judged.frames.stretches], expected)
 
 
-def test_score_corpus_writes_the_scores_and_the_record_of_the_command(corpus, spectral_detector, tmp_path):
+def test_score_corpus_writes_the_scores_and_the_record_that_the_command_score_writes(
+    corpus, spectral_detector, tmp_path
+):
     """In the record, times may differ."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     model = tmp_path / "model.pth"

@@ -75,7 +75,9 @@ def test_the_trait_that_changed_is_reported_as_drift(drift_of, voices, change, t
 
 
 @with_a_change
-def test_of_the_trait_that_changed_more_recordings_lie_outside_than_expected(drift_of, voices, change, trait):
+def test_more_recordings_than_expected_lie_outside_the_usual_range_of_the_trait_that_changed(
+    drift_of, voices, change, trait
+):
     drift = drift_of(voices(20, 30, change))
     (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == trait]
     assert row["outside"].interval[0] > row.value("expected")
@@ -122,7 +124,7 @@ def test_drift_is_reported_if_all_recordings_are_unfit(drift_of, tmp_path):
     assert "unfit" in names(unfit)
 
 
-def test_each_day_of_the_files_has_a_row_with_the_number_and_mean_llr_of_its_recordings(drift_of, voices):
+def test_each_day_of_modified_files_has_a_row_with_the_number_and_mean_llr_of_its_recordings(drift_of, voices):
     folder = voices(40, 20)
     days = drift_of(folder)
     rows = days.result.rows("over time")
@@ -163,7 +165,9 @@ def test_too_few_recordings_for_alpha_are_warned_of_with_the_number_needed(drift
         assert warning.startswith(message)
 
 
-def test_if_recordings_are_too_few_for_a_trait_the_result_is_too_few_to_tell_and_names_it(voices, detector, tmp_path):
+def test_if_recordings_are_too_few_for_a_trait_the_result_is_too_few_to_tell_with_the_trait_named(
+    voices, detector, tmp_path
+):
     """Three recordings, all outside of the usual levels of a calibration of ten, cannot show drift of the level."""
     classes = [write_voices(tmp_path / name, seed, 5) for seed, name in enumerate(("real", "fake"))]
     calibrate_recordings(detector, *classes, tmp_path / "c.json", num_samples=16000, allow_inverted=True, num_workers=0)

@@ -19,7 +19,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_average_without_a_choice_lists_the_choices(folder, command):
+def test_average_without_a_choice_of_epochs_lists_the_choices(folder, command):
     """Each is a column of a table that stars its epochs, and a command."""
     lines = command(["average", folder])[1].splitlines()
     (head,) = (number for number, line in enumerate(lines) if line.split()[:1] == ["epoch"])
@@ -32,7 +32,7 @@ def test_average_without_a_choice_lists_the_choices(folder, command):
     assert commands == [["nes2net", "average", str(folder), *f"--{name}".split()] for name in names]
 
 
-def test_average_without_a_choice_averages_nothing_and_has_status_2(folder, command):
+def test_average_without_a_choice_of_epochs_averages_nothing_and_has_status_2(folder, command):
     before = sorted(folder.iterdir())
     status, _, err = command(["average", folder])
     assert status == 2

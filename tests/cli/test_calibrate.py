@@ -83,7 +83,7 @@ def test_calibrate_fit_gives_the_calibration_and_the_scores_of_the_function_fit(
     assert list(calibrated.values()) == expected(list(raw.values())).tolist()
 
 
-def test_fit_prints_the_eer_and_costs_of_the_evaluation_before_and_after_calibration(folder, calibrate):
+def test_calibrate_fit_prints_eer_and_costs_of_the_evaluation_scores_before_and_after_calibration(folder, calibrate):
     printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     raw = read("A.eval.txt")
     calibrated = read("A.txt")
@@ -96,7 +96,7 @@ def test_fit_prints_the_eer_and_costs_of_the_evaluation_before_and_after_calibra
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
 
 
-def test_without_keys_of_the_evaluation_its_scores_are_calibrated_but_not_evaluated(folder, calibrate):
+def test_evaluation_scores_without_keys_are_calibrated_but_not_evaluated(folder, calibrate):
     calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     (folder / PROTOCOLS["eval"]).unlink()
     assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]
@@ -239,7 +239,7 @@ def test_a_calibration_records_the_detector_the_trials_and_the_scores_it_was_lea
 
 
 def test_a_calibration_has_the_median_level_of_the_recordings_that_can_be_measured(recordings, calibrate):
-    """One of the 24 recordings cannot."""
+    """One of the 24 recordings is damaged."""
     (recordings / "r5.wav").write_bytes(b"RIFF")
     calibrate(LEARN)
     population = calibration.load("c.json").population
@@ -299,12 +299,12 @@ def class_folders(recordings):
 
 
 @pytest.mark.usefixtures("class_folders")
-def test_recordings_in_the_folders_of_both_classes_are_refused(refused):
+def test_recordings_that_are_in_both_the_bona_fide_and_the_spoof_folder_are_refused(refused):
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
 
 
 @pytest.mark.usefixtures("class_folders")
-def test_calibrate_recordings_gives_the_scores_of_score_and_the_calibration_of_fit(calibrate):
+def test_calibrate_recordings_gives_the_scores_of_the_command_score_and_the_calibration_of_fit(calibrate):
     calibrate(TWO)
     from_folders = calibration.load("out/c.json")
     scores = read("out/c.json.scores.txt")
@@ -346,7 +346,7 @@ def test_scores_of_trials_without_a_recording_are_refused(recordings, refused):
     refused(f"calibrate {BY_KEYS} --root few.csv", "few.csv: has no recordings of 22 of the 24 trials")
 
 
-def test_a_detector_is_refused_if_the_scores_have_no_record(recordings, refused):
+def test_the_flag_model_is_refused_if_no_record_is_beside_the_scores(recordings, refused):
     (recordings / "s.txt.json").unlink()
     refused(f"calibrate {LEARN} --model d.pth", "s.txt: no record of these scores is beside it")
 
@@ -364,7 +364,7 @@ applied = pytest.mark.parametrize("words", ["apply c.json again.txt", f"{BY_KEYS
 
 
 @applied
-def test_scores_of_another_detector_are_not_calibrated(recordings, record_again, refused, words):
+def test_a_calibration_is_not_applied_to_scores_of_another_detector(recordings, record_again, refused, words):
     record_again(model="0f" * 32)
     mismatch = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
     refused(f"calibrate {words} --out x.txt", mismatch)
@@ -379,7 +379,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, record_again,
         ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
     ],
 )
-def test_scores_of_another_precision_or_length_are_calibrated_with_a_note(
+def test_scores_of_another_precision_or_length_than_the_calibrations_are_calibrated_with_a_note(
     record_again, calibrate, words, changes, note
 ):
     record_again(**changes)
@@ -389,7 +389,7 @@ def test_scores_of_another_precision_or_length_are_calibrated_with_a_note(
 
 
 @applied
-def test_scores_of_the_same_settings_are_calibrated_without_a_note(record_again, calibrate, words):
+def test_scores_with_the_settings_of_the_calibration_are_calibrated_without_a_note(record_again, calibrate, words):
     record_again()
     assert "note: the calibration" not in calibrate(f"{words} --out x.txt")[0]
 

@@ -75,6 +75,6 @@ def test_a_detector_other_than_that_of_the_calibration_is_refused(folder, monkey
     refused(words, "the calibration does not belong to this detector")
 
 
-def test_the_calibration_is_refused_as_the_output_of_drift(folder, monkeypatch, refused):
+def test_the_calibration_that_drift_reads_is_refused_as_its_output(folder, monkeypatch, refused):
     monkeypatch.chdir(folder)
     refused("calibrate drift c.json same --model d.pth --save c.json", "c.json is one of the files that are read")

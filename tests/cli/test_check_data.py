@@ -45,7 +45,7 @@ def test_a_corpus_of_only_an_evaluation_part_is_said_to_allow_scoring_and_evalua
     assert "score eval yes evaluate eval yes" in check("in_the_wild", every_corpus, "--subset")[1]
 
 
-def test_it_is_reported_that_a_list_names_no_parts(every_corpus, check):
+def test_the_check_says_that_a_list_has_no_parts_train_dev_and_eval(every_corpus, check):
     assert "It names no parts (train, dev, eval)" in check("generic", every_corpus / "generic", "--subset")[1]
 
 
@@ -77,11 +77,11 @@ def test_a_file_in_no_protocol_is_listed_as_extra(incomplete):
     assert "extra files 1 in the folder are in no protocol: other.flac" in incomplete[1]
 
 
-def test_a_part_with_a_missing_file_cannot_be_trained_on_and_is_scored_in_part(incomplete):
+def test_a_split_with_a_missing_file_is_said_to_allow_no_training_and_only_partial_scoring(incomplete):
     assert "train no: 1 of 4 files are missing validate yes score train in part" in incomplete[1]
 
 
-def test_a_selection_of_a_corpus_fails_the_check_with_a_hint_on_subset(every_corpus, check):
+def test_a_selection_of_a_corpus_fails_the_check_with_a_hint_on_the_flag_subset(every_corpus, check):
     status, text = check("in_the_wild", every_corpus)
     assert status == 1
     assert "4 trials instead of 31,779" in text

@@ -52,7 +52,7 @@ def test_two_outputs_of_evaluate_with_the_same_path_are_refused(refused_flags):
     refused_flags("--json r.json --html ./r.json", "r.json is named for two outputs")
 
 
-def test_a_threshold_of_segments_is_refused_for_scores_of_recordings(refused_flags):
+def test_the_flag_threshold_which_is_for_segments_is_refused_for_scores_of_recordings(refused_flags):
     refused_flags("--threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
@@ -71,7 +71,7 @@ def test_an_unknown_metric_is_refused_with_the_nearest(refused_flags):
     refused_flags("--metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
 
 
-def test_drawing_attacks_requires_ten_speakers(refused_flags):
+def test_the_flag_draw_attacks_is_refused_for_fewer_than_ten_speakers(refused_flags):
     refused_flags("--draw attacks", "--draw attacks needs at least 10 speakers")
 
 
@@ -106,7 +106,9 @@ def threshold(good, tmp_path):
 ALSO = "--also asvspoof2021_la worse.txt . eval"
 
 
-def test_the_threshold_of_development_scores_is_printed_and_applied_to_each_set(good, threshold, tmp_path, output):
+def test_the_threshold_of_development_scores_is_printed_and_applied_to_each_evaluation_set(
+    good, threshold, tmp_path, output
+):
     out, _ = output(f"{good} {threshold} {ALSO} --json r.json")
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     rows = transferred(tmp_path / "r.json")
@@ -143,13 +145,13 @@ def printed_attacks(workdir, output):
     return output(words).out
 
 
-def test_control_characters_of_attacks_are_escaped_on_the_terminal(printed_attacks):
+def test_control_characters_of_attack_names_are_escaped_on_the_terminal(printed_attacks):
     assert r"\u001b[2J" in printed_attacks
     assert r"A\u009b1m" in printed_attacks
     assert not {"\x1b", "\x9b"} & set(printed_attacks)
 
 
 @pytest.mark.usefixtures("printed_attacks")
-def test_control_characters_of_attacks_are_kept_in_the_json(workdir):
+def test_attack_names_read_from_the_json_file_have_their_control_characters(workdir):
     rows = read_json(workdir / "r.json")["tables"][-1]["rows"]
     assert [row["on"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]

@@ -39,7 +39,7 @@ def check_lines(printed):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_control_characters_of_names_in_a_checkpoint_are_escaped(recipe, recording, tmp_path, output):
+def test_control_characters_of_names_in_a_checkpoint_are_escaped_on_the_terminal(recipe, recording, tmp_path, output):
     detector = Detector.from_config(SMALL)
     detector.provenance = Provenance.read({"recipe": recipe})
     detector.save(tmp_path / "d.pth")
@@ -65,7 +65,7 @@ def calibration_of(detector):
     ["predict a.wav --model d.pth --calibration c.json", "calibrate apply c.json scores.txt --out calibrated.txt"],
     ids=["predict", "apply"],
 )
-def test_control_characters_of_names_in_a_calibration_are_escaped(words, workdir, output):
+def test_control_characters_of_names_in_a_calibration_are_escaped_on_the_terminal(words, workdir, output):
     detector = Detector.from_config(SMALL)
     detector.save("d.pth")
     write_json(workdir / "c.json", calibration_of(detector))
@@ -81,21 +81,23 @@ def tracing(name):
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
-def test_a_checkpoint_with_an_unprintable_class_is_refused_before_anything_is_scored(name, recording, tmp_path, output):
+def test_a_checkpoint_with_an_unprintable_class_name_is_refused_before_anything_is_scored(
+    name, recording, tmp_path, output
+):
     Detector.from_config(tracing(name)).save(tmp_path / "d.pth")
     out, err = output(["predict", recording, "--model", tmp_path / "d.pth", "--judgement", "classes"], status=2)
     assert out == ""
     assert f"a class of {tmp_path}/d.pth has the name {name!r}: remove tabs" in err
 
 
-def test_a_recipe_with_an_unprintable_class_is_refused_before_training(tmp_path):
+def test_a_recipe_with_an_unprintable_class_name_is_refused_before_training(tmp_path):
     recipe = Recipe(model=tracing("A\tB"))
     with input_error("`model.backend.classes` has the name .*: remove tabs"):
         build_detector(recipe, tmp_path, None, Task(recipe))
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
-def test_labels_with_an_unprintable_class_are_refused(name):
+def test_labels_with_an_unprintable_class_name_are_refused(name):
     trials = [Trial("a", label="spoof", attack=name), Trial("b", label="bonafide")]
     with input_error("the field attack of train has the name .*: remove tabs"):
         class_names(trials, "attack", {}, "train", "fill it in")

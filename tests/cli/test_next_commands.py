@@ -25,7 +25,9 @@ def after(name, root, split="eval", **options):
 
 
 @pytest.mark.parametrize("folder_of_keys", ["DB", "DB/LA", "."])
-def test_the_suggested_evaluation_names_the_keys_near_the_audio(database, tmp_path, folder_of_keys):
+def test_the_suggested_command_evaluate_names_the_folder_of_keys_that_was_found_near_the_audio(
+    database, tmp_path, folder_of_keys
+):
     keys = tmp_path / folder_of_keys / "keys"
     shutil.copytree(tmp_path / "elsewhere", keys)
     command = after("asvspoof2021_la", database)

@@ -126,7 +126,7 @@ def test_a_recording_of_different_channels_is_not_decided(rows, call, calibratio
     assert row["reason"].startswith("its 2 channels differ")
 
 
-def test_channel_each_scores_and_decides_on_every_channel(rows, call, detector, calibrations):
+def test_the_flag_channel_each_scores_and_decides_on_every_audio_channel(rows, call, detector, calibrations):
     path, voices = call
     channel_rows, _ = rows(path, "--channel", "each", "--calibration", calibrations / "known.json")
     assert [row["channel"] for row in channel_rows] == [0, 1]
@@ -134,7 +134,7 @@ def test_channel_each_scores_and_decides_on_every_channel(rows, call, detector, 
     assert [row["score"] for row in channel_rows] == close([detector.score(samples, 16000) for samples in voices])
 
 
-def test_a_channel_that_a_recording_lacks_is_an_error_of_its_row(rows):
+def test_an_audio_channel_that_a_recording_lacks_is_an_error_in_its_row(rows):
     assert "there is no channel 2" in rows("speech/a.wav", "--channel", "2", status=1)[0][0]["error"]
 
 
@@ -150,7 +150,7 @@ def test_a_csv_row_has_figures_of_the_json_row_or_the_error_of_an_unreadable_fil
     assert (table[1]["score"], table[1]["error"]) == ("", "not found")
 
 
-def test_a_recording_is_bona_fide_from_the_threshold_on(rows):
+def test_a_recording_is_decided_bona_fide_if_its_score_is_at_least_the_threshold(rows):
     (first,), _ = rows("speech/a.wav")
     for threshold, decision in ((first["score"], "bonafide"), (first["score"] + 0.01, "spoof")):
         (row,), _ = rows("speech/a.wav", "--threshold", threshold)
@@ -163,7 +163,9 @@ def test_silence_is_not_decided_by_a_threshold(rows, tmp_path):
     assert (row["decision"], row["reason"]) == (CANNOT_TELL, "digital silence")
 
 
-def test_an_unfit_recording_has_a_reason_in_place_of_its_ratio_probability_and_decision(rows, calibrations, tmp_path):
+def test_an_unfit_recording_has_no_llr_and_no_probability_and_is_not_decided_for_a_stated_reason(
+    rows, calibrations, tmp_path
+):
     reasons = write_unfit(tmp_path)
     unfit_rows, _ = rows(*reasons, "--calibration", calibrations / "known.json", "--abstain", "0", "--track")
     for row, reason in zip(unfit_rows, reasons.values(), strict=True):
@@ -172,7 +174,7 @@ def test_an_unfit_recording_has_a_reason_in_place_of_its_ratio_probability_and_d
 
 
 @pytest.mark.parametrize("name", ["long.flac", "long.mp3"])  # of an MP3 file, only decoding tells the length
-def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, detector, name):
+def test_the_score_of_a_recording_longer_than_two_minutes_is_that_of_the_method_score_track(rows, detector, name):
     (long,), _ = rows(name, "--hop", "4")
     track = detector.score_track(name, hop=4)
     assert long["score"] == close(track.score)
@@ -180,12 +182,12 @@ def test_a_recording_longer_than_two_minutes_is_scored_along_its_time(rows, dete
     assert long | facts == long
 
 
-def test_a_recording_longer_than_two_minutes_is_noted(rows):
+def test_the_window_and_hop_of_the_score_of_a_recording_longer_than_two_minutes_are_noted(rows):
     _, err = rows("long.flac", "--hop", "4")
     assert "long.flac lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
 
 
-def test_the_row_of_a_recording_longer_than_two_minutes_has_its_lowest_stretch(rows, detector):
+def test_the_row_of_a_recording_longer_than_two_minutes_has_its_stretch_of_lowest_score(rows, detector):
     (long,), _ = rows("long.flac", "--hop", "4")
     start, end, lowest = detector.score_track("long.flac", hop=4).lowest
     assert long["lowest"] == close({"score": lowest, "start": start, "end": end})
@@ -268,7 +270,7 @@ def test_the_table_has_the_figures_and_the_decision_of_the_json_row(predict, row
 def test_a_recording_unlike_the_calibration_is_decided_only_with_abstain_0(
     rows, calibrations, speech_folder, tmp_path, name, unlike
 ):
-    """It is 30 dB below the recordings of the calibration."""
+    """The recording is 30 dB below those of the calibration."""
     samples = soundfile.read(speech_folder / "speech" / "a.wav")[0]
     quiet = tmp_path / "quiet.wav"
     soundfile.write(quiet, samples * 10 ** (-30 / 20), 16000, subtype="FLOAT")
@@ -292,7 +294,7 @@ def test_a_calibration_of_too_few_recordings_for_abstain_is_noted(predict, calib
     assert "'s 40 recordings are too few for --abstain 0.01" in predict("speech/a.wav", *flags).out
 
 
-def test_as_many_samples_are_scored_as_the_calibration_was_learned_from(rows, calibrations, detector):
+def test_predict_scores_as_many_samples_as_the_scores_of_the_calibration_were_made_from(rows, calibrations, detector):
     (row,), _ = rows("speech/a.wav", "--calibration", calibrations / "second.json")
     assert (row["method"], row["samples"]) == ("beginning", 16000)
     assert row["score"] == close(detector.score("speech/a.wav", num_samples=16000))
@@ -357,7 +359,7 @@ def test_each_file_that_cannot_be_scored_has_a_reason_in_the_table_and_is_counte
     assert all(reason in line for line, reason in zip(table(out)[1:], reasons, strict=True))
 
 
-def test_a_link_to_the_folder_above_is_not_followed(predict, speech_folder, tmp_path):
+def test_a_link_from_a_folder_to_itself_is_not_followed(predict, speech_folder, tmp_path):
     shutil.copy(speech_folder / FILES[0], tmp_path)
     (tmp_path / "loop").symlink_to(tmp_path)
     assert len(table(predict(tmp_path).out)) == 2

@@ -71,7 +71,7 @@ def test_the_table_shows_each_stretch_below_its_file(predict):
         assert " ".join(line.split()) == f"{start:.2f} to {end:.2f} s {score:.4f} {end - start:.2f} s"
 
 
-def test_a_detector_that_was_not_trained_on_segments_needs_a_threshold(predict):
+def test_a_detector_not_trained_on_segments_is_refused_without_a_threshold_or_a_calibration(predict):
     err = predict("speech/b.flac", status=2, model="untrained.pth").err
     assert "add a --threshold or a --calibration of frame scores" in err
 
@@ -96,7 +96,7 @@ def test_the_flag_labels_writes_fake_stretches_for_audacity_beside_each_recordin
         assert near([(float(start), float(end)) for start, end, _ in lines], stretches)
 
 
-def test_the_segments_of_an_rttm_file_follow_each_other_from_start_to_end_of_a_recording(predict, tmp_path):
+def test_rttm_segments_cover_a_recording_from_start_to_end_without_gap_or_overlap(predict, tmp_path):
     predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
     for segments, seconds in zip(read_rttm(tmp_path / "all.rttm").values(), LENGTHS.values(), strict=True):
         ends = [0.0, *(segment.end for segment in segments)]
@@ -104,7 +104,7 @@ def test_the_segments_of_an_rttm_file_follow_each_other_from_start_to_end_of_a_r
         assert ends[-1] == seconds
 
 
-def test_with_a_folder_for_rttm_each_recording_has_a_file_there(predict, tmp_path):
+def test_the_flag_rttm_with_a_folder_writes_a_file_for_each_recording_there(predict, tmp_path):
     predict("speech", "--rttm", tmp_path / "all.rttm", status=1)
     rttm = read_rttm(tmp_path / "all.rttm")
     folder = tmp_path / "rttm"
@@ -117,7 +117,7 @@ def test_with_a_folder_for_labels_the_files_of_recordings_of_the_same_name_are_n
     assert sorted(os.listdir(tmp_path)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
 
-def test_a_calibration_of_frames_gives_the_threshold_and_each_stretch_a_ratio_and_probability(
+def test_a_calibration_of_frames_gives_the_threshold_and_an_llr_and_probability_of_each_stretch(
     predict, detector, speech_folder, tmp_path
 ):
     scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)

@@ -99,7 +99,7 @@ def test_a_run_with_another_prior_replaces_the_probabilities_by_those_of_its_pri
 
 
 def test_recordings_that_an_interrupted_run_measured_are_not_measured_again(score, corpus, workdir):
-    """The file of the interrupted run has a level that no recording has, which the decision must use."""
+    """The decision uses a level from the file of the interrupted run that no recording has."""
     flags = "--calibration measured.json --abstain 0.1"
     rows = score(flags)[0]
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")

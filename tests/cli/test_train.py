@@ -46,13 +46,13 @@ def logged(log):
     return [line[20:] for line in log.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_log_has_the_lines_that_were_printed(trained, logged):
+def test_the_log_file_of_training_has_the_lines_that_training_printed(trained, logged):
     printed = [line[9:] for line in trained[2].splitlines()]
     assert printed
     assert [line for line in logged if re.match(r"epoch \d of|bootstrap: ", line)] == printed
 
 
-def test_the_log_has_the_command(logged):
+def test_the_log_file_of_training_has_its_command_line(logged):
     (command_line,) = [line for line in logged if line.startswith("command: ")]
     assert command_line.endswith("train recipe.yaml")
 

@@ -79,7 +79,7 @@ def test_without_an_app_predict_scores_a_recording(python_without, recording):
 
 @pytest.mark.slow
 def test_the_files_of_source_tracing_can_be_deleted(recording, tmp_path):
-    """Every other module is imported, no registry names one that is gone, and a file of scores is recognised."""
+    """Every other module is imported, no registry names a deleted one, and a score file is recognised."""
     shutil.copytree(REPOSITORY / "nes2net", tmp_path / "nes2net", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "nes2net" / "training" / "tasks" / "source_tracing.py").unlink()
     (tmp_path / "nes2net" / "evaluation" / "classes.py").unlink()

@@ -81,7 +81,7 @@ def finished(request, corpus, tmp_path_factory):
 
 
 def test_the_files_that_a_command_writes_are_named_in_its_output(finished):
-    """By themselves or by a folder; the record of a score file, by that file."""
+    """Each by its path or its folder's; the record of a score file by the path of the score file."""
     folder, written, printed = finished
     announced = {Path(word.rstrip(".,;:")) for word in printed.split()}
     announced.add(Path("cache"))  # which the recipe names

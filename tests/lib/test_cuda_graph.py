@@ -17,7 +17,7 @@ def test_a_copy_of_a_compiled_detector_computes_with_its_own_weights(spectral_de
     assert twin.scores(torch.zeros(1, 16000)).item() != spectral_detector.scores(torch.zeros(1, 16000)).item()
 
 
-def test_recorded_graphs_are_dropped_when_the_weights_are_replaced(spectral_detector):
+def test_recorded_cuda_graphs_are_dropped_when_the_weights_are_replaced(spectral_detector):
     """A graph holds the addresses of the weights in memory."""
     changes = [
         lambda: spectral_detector.to(torch.float64),

@@ -179,7 +179,7 @@ def test_messages_in_python_call_settings_by_their_arguments(error_of):
         evaluate_systems("generic", "scores.txt", "list.csv")
 
 
-def test_an_error_that_is_passed_on_names_what_it_concerns():
+def test_an_error_raised_within_concerning_begins_with_the_file_and_trial_it_concerns():
     with pytest.raises(MissingLibrary) as info, concerning("scores.txt:"), concerning("trial 'a'"):
         raise MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
     assert str(info.value) == "scores.txt: trial 'a' in line 3, needs `root`; pass `root=…`"
@@ -194,7 +194,7 @@ def test_an_error_that_is_pickled_for_another_process_keeps_its_message(error):
     assert str(pickle.loads(pickle.dumps(error))) == "in line 3, needs `root`; pass `root=…`"
 
 
-def test_a_reworded_error_calls_settings_in_its_problem_and_its_remedy_by_other_names(error):
+def test_reword_renames_the_settings_in_the_problem_and_in_the_remedy_of_an_error(error):
     with settings_called({"root": "data.root"}):
         error.reword()
     assert error.reason == "needs `data.root`; pass `data.root=…`"

@@ -74,12 +74,12 @@ def test_the_folder_of_a_file_in_a_series_is_flushed_only_with_a_file_outside_th
     assert done[-1] == str(tmp_path.resolve())
 
 
-def test_the_check_of_an_output_writes_nothing(tmp_path):
+def test_check_writable_writes_nothing(tmp_path):
     check_writable(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_check_of_an_output_refuses_what_cannot_be_written(tmp_path):
+def test_check_writable_refuses_a_folder_and_a_file_in_a_missing_folder(tmp_path):
     with input_error(r"is a folder; name a file to write"):
         check_writable(tmp_path)
     with input_error(r"cannot be written \(No such file or directory\); name a file in a folder"):
@@ -87,7 +87,7 @@ def test_the_check_of_an_output_refuses_what_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("special", [device, linked_pipe, bound_socket])
-def test_a_file_does_not_replace_a_device_a_pipe_or_a_socket(tmp_path, monkeypatch, special):
+def test_a_written_file_does_not_replace_a_device_a_pipe_or_a_socket(tmp_path, monkeypatch, special):
     monkeypatch.chdir(tmp_path)  # the name of a socket is short
     special(Path("special"))
     path = tmp_path / "special"
@@ -203,7 +203,7 @@ def test_temporary_files_of_killed_processes_in_a_folder_can_all_be_removed(tmp_
 
 
 @each_writer
-def test_the_temporary_file_of_a_living_process_stays(tmp_path, write):
+def test_the_temporary_file_of_a_living_process_is_not_removed(tmp_path, write):
     living = write(tmp_path / "a.pth")
     next(living)
     (temporary,) = tmp_path.iterdir()
@@ -217,7 +217,7 @@ def test_json_has_null_in_place_of_nan_and_infinity():
 
 
 def test_a_file_longer_than_the_limit_is_refused(tmp_path):
-    """Also a device, which does not state how long it is."""
+    """Also a device, which states no length."""
     path = tmp_path / "file"
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)

@@ -52,7 +52,7 @@ def only_file(folder):
     return path.name, path.read_bytes()
 
 
-def test_fetch_returns_the_published_digest_of_the_file_in_small_letters(fetch):
+def test_fetch_returns_the_published_digest_of_the_file_in_lower_case(fetch):
     assert fetch(len(CONTENT), md5=MD5.upper()) == {"md5": MD5}
 
 
@@ -130,7 +130,7 @@ def test_a_download_that_cannot_be_resumed_starts_again(server, fetch, tmp_path,
     assert only_file(tmp_path) == ("a.bin", server.content)
 
 
-def test_a_complete_partial_file_is_not_fetched_again(server, fetch, tmp_path):
+def test_a_partial_file_that_holds_the_whole_download_is_not_fetched_again(server, fetch, tmp_path):
     """If no size is published, the server is asked for what follows the last byte, and answers 416."""
     for size in (None, len(CONTENT)):
         (tmp_path / "a.bin.part").write_bytes(CONTENT)
@@ -139,7 +139,7 @@ def test_a_complete_partial_file_is_not_fetched_again(server, fetch, tmp_path):
     assert ranges(server) == [f"bytes={len(CONTENT)}-"]
 
 
-def test_a_partial_file_longer_than_the_file_is_fetched_again(fetch, tmp_path):
+def test_a_partial_file_longer_than_the_remote_file_is_fetched_again(fetch, tmp_path):
     (tmp_path / "a.bin.part").write_bytes(bytes(4_000_000))
     fetch(md5=MD5)
     assert only_file(tmp_path) == ("a.bin", CONTENT)
@@ -186,7 +186,7 @@ def test_a_file_that_is_sent_without_end_is_refused_and_removed(server, fetch, t
     assert not (tmp_path / "a.bin.part").exists()
 
 
-def test_a_busy_server_is_asked_again_as_late_as_it_says(server, fetch, pauses):
+def test_a_busy_server_is_asked_again_after_the_delay_that_it_states(server, fetch, pauses):
     server.statuses = [500, 503, 429]
     fetch()
     assert pauses == [7, 7, 7]
@@ -205,7 +205,7 @@ def test_a_server_that_does_not_answer_is_named_after_six_tries(fetch):
         fetch(url="http://127.0.0.1:9/a")
 
 
-def test_pauses_between_tries_that_bring_nothing_double(fetch, pauses):
+def test_pauses_double_between_tries_that_bring_no_data(fetch, pauses):
     with pytest.raises(Unfinished):
         fetch(url="http://127.0.0.1:9/a")
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]

@@ -12,7 +12,7 @@ from nes2net.lib.http_server import Listener, address_of, is_loopback, listening
 
 
 def test_a_server_that_other_machines_can_reach_has_the_names_of_its_machine():
-    """Behind the name that it is given, if any; a server at a loopback address has none."""
+    """After its given name, if any; a server at a loopback address has no names."""
     hostname = socket.gethostname()
     assert names_at("127.0.0.1") == []
     assert names_at("::1") == []
@@ -33,7 +33,7 @@ def busy_port():
         yield busy_socket.getsockname()[1]
 
 
-def test_a_port_of_another_program_is_refused(busy_port):
+def test_a_port_that_another_program_uses_is_refused(busy_port):
     with input_error(rf"port {busy_port} of 127.0.0.1 is not free \("):
         listening_socket("127.0.0.1", range(busy_port, busy_port + 1))
 

@@ -21,7 +21,7 @@ def test_a_pipe_in_place_of_a_log_or_of_a_lock_is_refused(tmp_path, mode):
         raise AssertionError("a pipe is locked")
 
 
-def test_only_the_folder_that_the_user_named_may_be_a_link(tmp_path):
+def test_an_output_folder_that_the_user_named_may_be_a_link_but_folders_below_it_may_not(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     out = tmp_path / "out"
     out.symlink_to("elsewhere")

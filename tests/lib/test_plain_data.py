@@ -19,7 +19,7 @@ def doubled(times: int):
     return value
 
 
-def test_plain_data_is_accepted():
+def test_mappings_lists_numbers_text_and_none_are_accepted_as_plain_data():
     check_plain({"a": [1, -1.5, math.nan, True, None, "text", (2, 3)], 5: {}, "big": 2**64 - 1}, "this")
 
 

@@ -23,7 +23,9 @@ def settings():
 
 
 @pytest.mark.parametrize("program_precision", ["medium", "high"])
-def test_exact_float32_overrides_the_settings_of_the_program_only_within_its_block(settings, program_precision):
+def test_float32_products_overrides_the_precision_that_the_program_has_set_only_within_its_block(
+    settings, program_precision
+):
     """The program may have allowed products of bfloat16; its settings return also after an error in the block."""
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
@@ -37,7 +39,7 @@ def test_exact_float32_overrides_the_settings_of_the_program_only_within_its_blo
     assert torch.equal(x @ x, rounded)
 
 
-def test_a_precision_of_products_also_sets_the_old_settings_of_pytorch(settings):
+def test_float32_products_also_sets_the_old_precision_settings_of_pytorch(settings):
     """torch.compile reads the old settings, kernels the new ones; PyTorch raises if they contradict each other."""
     for other_precision, matmul, allow_tf32 in (
         ("float32", "highest", False),
@@ -50,7 +52,7 @@ def test_a_precision_of_products_also_sets_the_old_settings_of_pytorch(settings)
             assert torch.backends.cuda.matmul.allow_tf32 == allow_tf32
 
 
-def test_the_most_exact_precision_that_a_running_thread_needs_prevails_until_none_runs():
+def test_the_most_exact_precision_that_any_thread_within_float32_products_asks_for_applies():
     before = float32_settings()
     entered = threading.Event()
     leave = threading.Event()

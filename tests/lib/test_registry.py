@@ -39,7 +39,7 @@ def registry_of_two_packages(tmp_path, monkeypatch):
     )
 
 
-def test_a_name_of_two_packages_is_refused_only_when_it_is_used(registry_of_two_packages):
+def test_a_part_name_that_two_packages_announce_is_refused_only_when_it_is_used(registry_of_two_packages):
     assert registry_of_two_packages.get("theirs") is MeanLinear
     message = (
         "back-end 'mine' is added by first-parts 1.0 (first:Mine) and by second-parts 0.2 (second:Mine): uninstall"

@@ -58,7 +58,7 @@ def test_a_block_of_a_remote_file_is_fetched_once(store, address):
     assert len(gets(store)) == 4  # from the folder
 
 
-def test_parts_that_a_remote_file_is_told_to_hold_are_fetched_once(store, address):
+def test_byte_ranges_that_a_remote_file_is_told_to_hold_are_fetched_once(store, address):
     """A large part comes by one request, a small one with its block."""
     file = open_remote(address, 1000)
     file.hold([(10, 4000), (5100, 20), (5200, 30)])
@@ -132,7 +132,7 @@ def test_a_file_that_the_server_cannot_give_is_unreachable_after_three_requests(
     assert len(gets(store)) == 3
 
 
-def test_a_file_that_is_missing_after_it_was_listed_is_unreachable(store, address):
+def test_a_remote_file_that_is_removed_after_it_was_listed_is_unreachable(store, address):
     status_of(address)
     (store.folder / "a.bin").unlink()
     with pytest.raises(Unreachable, match=address):
@@ -146,7 +146,7 @@ def test_a_file_that_the_server_refuses_to_give_is_an_error_of_the_input(store, 
 
 
 @pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT + b"x"])
-def test_a_file_that_was_replaced_is_an_error_until_it_is_listed_again(store, address, content):
+def test_a_remote_file_that_was_replaced_is_an_error_until_it_is_listed_again(store, address, content):
     assert fetch(address, 0, 10) == CONTENT[:10]
     (store.folder / "a.bin").write_bytes(content)
     with pytest.raises(ChangedFile, match=rf"{address} has changed since it was listed \(size and tag 10240:"):
@@ -155,7 +155,9 @@ def test_a_file_that_was_replaced_is_an_error_until_it_is_listed_again(store, ad
     assert fetch(address, 0, 10) == content[:10]
 
 
-def test_the_cache_folder_keeps_the_latest_parts_within_its_bound(store, address, tmp_path, monkeypatch):
+def test_the_cache_folder_holds_the_latest_parts_of_remote_files_within_its_limit_of_bytes(
+    store, address, tmp_path, monkeypatch
+):
     folder = use_own_parts(monkeypatch, tmp_path / "bounded", cache_bytes=3000)
     for start in range(0, 10_000, 500):
         assert fetch(address, start, 500) == CONTENT[start : start + 500]
@@ -178,8 +180,8 @@ def test_a_forked_process_leaves_the_connections_of_its_parent_usable(address):
     signal.alarm(0)
 
 
-def test_reading_a_cached_part_may_fetch_other_parts_of_the_file(address):
-    """It does not wait for its own lock; the list of members of a tar file is made of many blocks."""
+def test_a_reader_whose_result_is_cached_may_itself_fetch_cached_parts_of_the_file(address):
+    """It does not wait for its own lock: the list of members of a tar file is read from many blocks."""
 
     def read():
         return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))

@@ -20,8 +20,8 @@ def log_as(caplog):
     return make
 
 
-def test_a_line_of_a_library_logs_one_warning_a_minute(log_as, caplog, monkeypatch):
-    """Whatever its arguments."""
+def test_a_line_of_code_of_a_library_logs_at_most_one_warning_a_minute(log_as, caplog, monkeypatch):
+    """Also with other arguments."""
     logger = log_as("library.once")
 
     def warn(number):
@@ -47,7 +47,7 @@ def test_a_repeated_traceback_is_logged_once(log_as, caplog):
     assert len(caplog.records) == 1
 
 
-def test_warnings_of_the_package_from_one_line_are_all_logged_if_their_words_differ(log_as, caplog):
+def test_warnings_from_one_line_of_code_of_the_package_are_all_logged_if_their_words_differ(log_as, caplog):
     logger = log_as("nes2net.notes")
     for note in ("one", "two"):
         logger.warning("note: %s", note)

@@ -72,7 +72,7 @@ def test_workers_under_spawn_use_no_code_of_the_current_folder(corpus, tmp_path)
     assert run(script(tmp_path, text), corpus) == "[[1], [2]]\n"
 
 
-def test_python_command_gives_arguments_nes2net_and_pythonpath_but_no_code_of_the_current_folder(corpus, tmp_path):
+def test_python_command_passes_arguments_and_finds_nes2net_and_pythonpath_but_not_the_current_folder(corpus, tmp_path):
     write(tmp_path / "modules" / "of_the_user.py", "NAME = 'mine'")
     code = "import nes2net, of_the_user, multiprocessing; print(sys.argv[1:], of_the_user.NAME, nes2net.__file__)"
     words = [*python_command(code), "run", "--jobs", "2"]
@@ -82,7 +82,7 @@ def test_python_command_gives_arguments_nes2net_and_pythonpath_but_no_code_of_th
 
 @pytest.mark.parametrize("start", [["-m", "nes2net"], ["-c", MAIN]])
 def test_nes2net_started_by_python_imports_no_code_of_the_current_folder_itself(corpus, start):
-    """Python imports `multiprocessing` and `nes2net` from there before nes2net can object: these are removed."""
+    """Python imports `multiprocessing` and `nes2net` from there before nes2net can object, so the test removes both."""
     for module in ("multiprocessing", "nes2net"):
         (corpus / f"{module}.py").unlink()
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)

@@ -51,7 +51,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, hangup_before)
 
 
-def test_after_the_block_a_signal_is_handled_as_before_it():
+def test_leaving_the_block_stop_signals_restores_the_former_handler_of_sigint():
     before = signal.getsignal(signal.SIGINT)
     with StopSignals():
         pass

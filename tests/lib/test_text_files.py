@@ -45,7 +45,9 @@ READERS = {
 
 @pytest.mark.parametrize("content, message", [(POINTER, "is a Git LFS pointer"), (PAGE, r"is a web page \(HTML\)")])
 @pytest.mark.parametrize("name", READERS)
-def test_the_refusal_of_a_git_lfs_pointer_or_a_web_page_names_it(tmp_path: Path, name, content, message):
+def test_a_git_lfs_pointer_or_a_web_page_in_place_of_a_file_is_refused_and_called_so(
+    tmp_path: Path, name, content, message
+):
     path = tmp_path / name
     path.write_bytes(content)
     with input_error(f"{name}: {message}"):
@@ -84,7 +86,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TEXT_READERS)
-def test_the_refusal_of_a_file_that_is_not_text_names_its_kind(tmp_path: Path, name, kind):
+def test_a_binary_file_in_place_of_a_text_file_is_refused_with_its_kind_named(tmp_path: Path, name, kind):
     path = tmp_path / name
     path.write_bytes(KINDS[kind])
     with input_error(f"{name}.* not a text file.*; it is {kind}.*: unpack it, or save its table as CSV"):
@@ -92,7 +94,7 @@ def test_the_refusal_of_a_file_that_is_not_text_names_its_kind(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("name", ["PAR1", "Rar!", "BZh9", "PK"])
-def test_an_id_may_begin_with_the_mark_of_another_kind_of_file(tmp_path: Path, name):
+def test_an_utterance_id_may_begin_with_the_magic_bytes_of_another_file_format(tmp_path: Path, name):
     path = tmp_path / "scores.txt"
     path.write_text(f"{name} 0.5\n")
     assert read_scores(path)[0] == [name]
@@ -115,5 +117,5 @@ def test_only_cells_that_a_spreadsheet_would_compute_or_that_look_quoted_already
 
 
 @pytest.mark.parametrize("text", ["=1", "\na", "'=1", "''@", "'a", "'", ""])
-def test_text_that_was_quoted_for_a_spreadsheet_is_read_as_it_was(text):
+def test_reading_a_spreadsheet_cell_gives_the_text_from_which_it_was_written(text):
     assert from_cell(as_cell(text)) == text

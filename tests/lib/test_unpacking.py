@@ -169,7 +169,7 @@ def with_another_byte(content):
         *((make_tar, {"mode": mode}, cut_off) for mode in ("w", "w:gz", "w:bz2", "w:xz")),
     ],
 )
-def test_a_damaged_archive_is_named_and_no_file_of_its_damaged_member_is_left(tmp_path, make, options, damage):
+def test_the_error_names_a_damaged_archive_and_no_file_of_its_damaged_member_is_left(tmp_path, make, options, damage):
     archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options)
     archive.write_bytes(damage(archive.read_bytes()))
     with input_error(r"a.archive: cannot be unpacked .*; remove it and run the same command again"):

@@ -110,18 +110,18 @@ def little_memory():
 
 
 @pytest.mark.slow
-def test_with_little_shared_memory_the_same_batches_come(little_memory):
+def test_with_little_shared_memory_workers_deliver_every_batch(little_memory):
     status, _, stderr = little_memory
     assert status == 0, stderr
 
 
 @pytest.mark.slow
-def test_nothing_stays_in_little_shared_memory_after_the_last_batch(little_memory):
+def test_after_the_last_batch_nothing_is_left_in_a_small_shared_memory(little_memory):
     assert little_memory[1] == "\n"
 
 
 @pytest.mark.slow
-def test_one_warning_of_little_shared_memory_says_what_to_change(little_memory):
+def test_with_little_shared_memory_a_single_warning_says_what_to_change(little_memory):
     stderr = little_memory[2]
     (warning,) = [line for line in stderr.splitlines() if "warning: " in line]
     assert "warning: shared memory is full" in warning
@@ -183,7 +183,7 @@ def test_signal_handlers_are_restored_though_a_worker_ends_meanwhile(monkeypatch
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
-def test_batches_that_come_are_read_in_spite_of_a_deferred_signal(soon, monkeypatch):
+def test_batches_that_arrive_in_time_are_read_in_spite_of_a_deferred_sigterm(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
     with StopRequests() as stop:
         stop._deferred = True
@@ -191,14 +191,14 @@ def test_batches_that_come_are_read_in_spite_of_a_deferred_signal(soon, monkeypa
         assert stop.requested == signal.SIGTERM
 
 
-def test_ctrl_c_ends_waiting_without_time_for_a_slow_disk(monkeypatch):
-    """Unlike SIGTERM."""
+def test_ctrl_c_ends_waiting_for_batches_at_once(monkeypatch):
+    """SIGTERM leaves time for a slow disk."""
     monkeypatch.setattr(workers, "_GRACE", float("inf"))  # seconds for a slow disk, which nobody would wait for
     with pytest.raises(KeyboardInterrupt):
         numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
 
 
-def test_a_worker_that_hangs_ends_the_wait(monkeypatch, soon):
+def test_waiting_for_a_worker_that_hangs_ends_with_an_error_after_a_limit_of_time(monkeypatch, soon):
     monkeypatch.setattr(workers, "_PATIENCE", 0.5)
     with pytest.raises(Unfinished, match="have delivered nothing for .* minutes.*a disk or a network hangs"):
         numbers(loader(Numbers(5, hang)))

@@ -9,7 +9,7 @@ VALUES = {
 }
 
 
-def test_values_written_as_yaml_read_the_same():
+def test_values_written_as_yaml_are_read_back_unchanged():
     shared = [8, 8]
     twice = {"one": shared, "other": {"again": shared}}  # without an alias, which is not read
     many = [[] for _ in range(9000)]  # of 10,000 values

@@ -6,7 +6,7 @@ import pytest
 from builders.scripts import SCRIPTS, loaded
 
 
-def test_plain_transcriptions_of_the_metrics_agree_with_the_package():
+def test_plain_implementations_of_metrics_in_the_benchmark_agree_with_the_package():
     benchmark = loaded("benchmarks/metrics.py")
     for num_trials in (30, 500):
         for name, (fast, plain, _) in benchmark.contenders(num_trials).items():

@@ -16,7 +16,7 @@ from changed_tests import REPOSITORY, concerned
         ("scripts/mutants", "tests/scripts/test_mutants.py", "tests/test_house.py"),
     ],
 )
-def test_a_change_concerns_the_tests_of_what_imports_or_names_the_file(changed, among, not_among):
+def test_the_tests_to_run_for_a_changed_file_are_those_of_what_imports_or_names_it(changed, among, not_among):
     test_files = {str(path.relative_to(REPOSITORY)) for path in concerned([changed])}
     assert among in test_files
     assert not_among not in test_files

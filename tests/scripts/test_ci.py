@@ -7,8 +7,8 @@ import sys
 from conftest import REPOSITORY
 
 
-def test_with_the_option_passed_only_tests_that_have_not_passed_run_again(tmp_path):
-    """Four tests, of which three need the reference folder."""
+def test_with_the_pytest_option_passed_a_second_run_leaves_out_tests_that_passed_in_the_first(tmp_path):
+    """Three of four tests need the absent reference folder: both runs skip these."""
     environment = {**os.environ, "NES2NET_SHARED": str(tmp_path / "absent")}
     flags = ["-n", "0", "-q", f"--passed={tmp_path}/passed.txt"]
     command = [sys.executable, "-m", "pytest", *flags, "--override-ini", "testpaths=tests/builders/test_golden.py"]

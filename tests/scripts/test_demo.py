@@ -13,7 +13,7 @@ from demonstration import cues
 def test_the_demonstration_detects_spoofs_that_no_trivial_cue_gives_away(tmp_path):
     """Each of its detectors has an EER below 45 % on each of three parts.
 
-    A detector that knows trivial cues only has one of at least 40 % on dev and on eval, and of 38 % on parts and attacks.
+    From trivial cues alone, the EER is at least 40 % on dev and on eval, and 38 % on every part and attack.
     """
     command = ["bash", REPOSITORY / "scripts" / "demo.sh", "--out", "demo"]
     done = subprocess.run(command, cwd=tmp_path, text=True, stdin=subprocess.DEVNULL, capture_output=True)

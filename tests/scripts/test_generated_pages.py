@@ -35,7 +35,7 @@ def test_the_page_of_recipe_keys_has_the_facts_of_every_key():
         assert all(fact in line for fact in facts)
 
 
-def test_the_table_of_corpora_is_as_generated():
+def test_the_stored_table_of_corpora_equals_the_generated_one():
     text = stored("data")
     assert made("corpora", text) == text
 
@@ -47,7 +47,7 @@ def test_the_table_of_corpora_has_every_published_corpus():
     assert [row.split("`")[1] for row in rows] == [n for n in corpora.names() if not corpora.get(n).user_defined]
 
 
-def test_the_page_of_published_detectors_is_as_generated():
+def test_the_stored_page_of_published_detectors_equals_the_generated_one():
     page = stored("published")
     assert made("published", page) == page
 
@@ -64,6 +64,6 @@ def test_the_page_of_published_detectors_has_every_detector_once():
 
 
 @pytest.mark.slow
-def test_the_table_of_recipes_is_as_generated():
+def test_the_stored_table_of_recipes_equals_the_generated_one():
     page = stored("published")
     assert made("recipes", page) == page

@@ -9,7 +9,7 @@ from builders.scripts import loaded, run
 
 @pytest.mark.weekly
 def test_every_stage_of_the_gpu_benchmark_runs_on_a_cpu_without_a_problem(tmp_path):
-    """Nothing is left out, and the figures that it compares agree."""
+    """No stage is left out, and the figures that the benchmark compares agree."""
     done = run("bench", "gpu", "all", "--device", "cpu", "--small", "--out", tmp_path)
     problems = re.findall("^problem: .*", done.stdout, re.MULTILINE)
     assert (done.returncode, problems) == (0, []), done.stderr[-2000:]

@@ -40,7 +40,7 @@ def house(repository):
     return run
 
 
-def test_a_recorded_file_may_only_become_plainer(house, repository):
+def test_recorded_style_figures_of_a_file_may_fall_but_not_rise(house, repository):
     assert house("--record")[0] == 0
     assert house("--check") == (0, [])
     test_file = write(repository / "tests" / "test_module.py", DENSE + PLAIN)
@@ -56,7 +56,7 @@ def test_a_recorded_file_may_only_become_plainer(house, repository):
     "line, column",
     [(DENSE, "per statement"), (PACKED, "packed"), (VAGUE, "vague"), (JOINED, "joined"), (WALRUS, "walrus")],
 )
-def test_a_new_file_beyond_a_limit_is_reported_with_the_name_of_the_limit(house, repository, line, column):
+def test_a_new_file_beyond_a_style_limit_is_reported_with_the_name_of_the_limit(house, repository, line, column):
     assert house("--record")[0] == 0
     (repository / "tests" / "test_new.py").write_text(line)
     status, complaints = house("--check")

@@ -9,7 +9,7 @@ from nes2net.apps.bench.benchmark import Measured, Stage, measure, speed_table
 from nes2net.lib.flops import count_flops
 
 
-def test_utterances_audio_and_operations_of_each_stage_are_counted(detector, tmp_path):
+def test_the_benchmark_counts_utterances_seconds_of_audio_and_operations_of_each_stage(detector, tmp_path):
     file = tmp_path / "speech.wav"
     soundfile.write(file, np.zeros(24000), 16000)
     measured, _ = measure(detector, [file, file], 8000, [4], 1)
@@ -21,7 +21,7 @@ def test_utterances_audio_and_operations_of_each_stage_are_counted(detector, tmp
     assert frontend.flops + backend.flops == end.flops == 4 * counted
 
 
-def test_a_row_of_the_table_has_utterances_and_seconds_of_audio_per_second(detector):
+def test_a_row_of_the_benchmark_table_has_utterances_and_seconds_of_audio_per_second(detector):
     stage = Stage("a stage", list, utterances=4, audio=16.0)
     row = speed_table([Measured(stage, 0.5)], 1e9, detector)[2]
     assert [cell.strip() for cell in row.split("|")[1:4]] == ["a stage", "8.00", "32.0"]

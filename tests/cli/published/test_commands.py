@@ -71,7 +71,7 @@ def folder(corpus, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_every_command_of_the_published_readme_runs_and_prints_the_published_lines(folder, script):
-    """The first as a process, with its readers of recordings."""
+    """The first as a process of its own, with workers that read recordings."""
     _, program, *words = shlex.split(TRAIN)
     options = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     trained = subprocess.run([sys.executable, REPOSITORY / program, *words], **options)

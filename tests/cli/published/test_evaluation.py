@@ -23,10 +23,9 @@ NUM_RUNS = {"g200": 17, "single": 3, "all_equal": 7, "inverted": 3, "separated":
 
 
 @pytest.mark.parametrize("name", golden_metrics.NAMES)
-def test_every_run_of_an_evaluation_script_is_as_published_but_for_listed_differences(
+def test_evaluation_scripts_give_the_published_output_status_and_error_but_for_listed_differences(
     name, tmp_path, monkeypatch, script
 ):
-    """In its output, its exit status and its error."""
     case = golden_metrics.load(name, tmp_path)
     monkeypatch.chdir(case.folder)
     results = {run: result for run, result in (case.results | case.cli_errors).items() if "cmd" in result}

@@ -23,7 +23,7 @@ def row(epoch, loss, w_aug, wo_aug):
     return {"epoch": epoch, "loss": loss, "val_loss_w_aug": w_aug, "val_loss_wo_aug": wo_aug, "seconds": 0.5 * epoch}
 
 
-def test_the_lines_of_an_epoch_have_its_losses_and_the_best_epoch_of_each_validation_loss(capsys):
+def test_the_printed_lines_of_an_epoch_have_its_losses_and_the_best_epoch_of_each_validation_loss(capsys):
     """Of equal epochs, the last is the best one."""
     history = [row(1, 0.7, 0.5, 0.25), row(2, 0.123456, 0.5, 0.5), row(3, 0.1, 12.0, 0.375)]
     for length in (1, 2, 3):
@@ -46,7 +46,7 @@ def test_an_epoch_without_validation_is_not_printed(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_epoch_without_validation_is_not_the_best_one(capsys):
+def test_an_epoch_without_validation_is_not_printed_as_the_best_epoch(capsys):
     TrainingLines().epoch_ended([WITHOUT_VALIDATION, row(2, 0.5, 0.5, 0.5)])
     assert "Best loss w/ aug: E2/0.500000, Best loss wo aug: E2/0.50000" in capsys.readouterr().out
 
@@ -79,7 +79,7 @@ def test_finished_epochs_are_neither_trained_nor_printed_again(main):
     assert "is trained already, 2 epochs" in remarks
 
 
-def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):
+def test_the_printed_numbers_of_parameters_include_the_heads_of_pre_training(capsys):
     """As the published program counts fairseq's module: 2 layers with a hidden size of 1,024."""
     frontend = {"name": "wav2vec2", "encoder_layers": 2, "encoder_ffn_embed_dim": 1024}
     with torch.device("meta"):
@@ -103,7 +103,7 @@ MISSING = f"File '{AVERAGED}' does not exist. Proceeding with the model averagin
 
 
 def test_an_average_is_made_again_if_a_checkpoint_changed(main, epochs, spectral_detector):
-    """The published program would use the old average. Here both epochs have weights of 1 at last."""
+    """The published program would use the old average. Both epochs have weights of 1 when the average is made again."""
     main(f"{SCORE} {AVERAGE}")
     torch.nn.init.ones_(next(spectral_detector.backend.parameters()))
     spectral_detector.save("run/epoch_2.pth")

@@ -42,7 +42,7 @@ def test_published_flags_become_settings_of_the_recipe():
     assert full.model["frontend"] == {"name": "wav2vec2"}
 
 
-def test_the_flag_ssl_config_small_chooses_a_front_end_without_a_file_of_pre_training():
+def test_the_flag_ssl_config_small_chooses_a_front_end_that_needs_no_checkpoint_of_pre_training():
     small = recipe("--ssl_config small")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
     assert small.ssl_checkpoint is None
@@ -82,7 +82,7 @@ def test_flags_that_main_py_has_besides_the_published_ones_become_settings_of_th
     assert {name: getattr(changed.train, name) for name in train} == train
 
 
-def test_settings_without_a_published_default_have_that_of_recipes():
+def test_settings_without_a_published_default_have_the_default_of_recipes():
     published = recipe()
     keys = {"augment": ["rng"], "data": ["cache", "num_workers"], "train": list(legacy._TRAIN_KEYS)}
     for section, names in {**keys, "validation": ["select_on", "patience"]}.items():

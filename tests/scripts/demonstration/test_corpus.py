@@ -27,7 +27,7 @@ def test_a_codec_keeps_the_length_and_roughly_the_spectrum_but_changes_the_sampl
     assert np.corrcoef(first, second)[0, 1] > 0.6
 
 
-def test_no_sentence_is_read_in_two_parts():
+def test_no_sentence_is_read_in_two_parts_of_the_corpus():
     parts = (*synthesis.LEARNT, *synthesis.EVALUATION_PARTS)
     sentence_sets = [set(synthesis.sentences(*key)) for key in itertools.product(("en", "fr", "it", "ru"), parts)]
     assert sum(map(len, sentence_sets)) == len(set().union(*sentence_sets)) > 0
@@ -47,7 +47,7 @@ def methods():
 
 
 @pytest.mark.slow
-def test_the_parts_to_learn_from_have_the_layout_of_2019_la_and_the_seen_attacks(built):
+def test_train_and_dev_have_the_layout_of_asvspoof_2019_la_and_all_seen_attacks(built):
     seen_attacks = {m.attack for m in methods() if not m.unseen}
     for split in ("train", "dev"):
         trials = asvspoof2019_la.CORPUS.trials(built, split)
@@ -57,7 +57,7 @@ def test_the_parts_to_learn_from_have_the_layout_of_2019_la_and_the_seen_attacks
 
 
 @pytest.mark.slow
-def test_the_parts_to_evaluate_have_the_layout_of_2021_and_every_attack(built):
+def test_the_evaluation_parts_have_the_layouts_of_asvspoof_2021_la_and_df_and_every_attack(built):
     tracks = (("LA", asvspoof2021_la.CORPUS, codecs.LA_CODECS), ("DF", asvspoof2021_df.CORPUS, codecs.DF_CODECS))
     for track, corpus, names in tracks:
         trials = corpus.trials(built)
@@ -78,7 +78,9 @@ def test_the_part_in_the_wild_has_the_layout_of_in_the_wild(built):
 
 
 @pytest.mark.slow
-def test_an_interrupted_build_continues_with_two_processes_to_the_same_corpus(built, tmp_path, monkeypatch):
+def test_an_interrupted_build_continued_by_two_processes_gives_the_corpus_of_an_uninterrupted_one(
+    built, tmp_path, monkeypatch
+):
     out = tmp_path / "corpus"
     bonafide = built.parent / "voices"
     rendered = []
@@ -102,7 +104,7 @@ def test_an_interrupted_build_continues_with_two_processes_to_the_same_corpus(bu
 
 
 @pytest.mark.slow
-def test_speakers_of_the_evaluation_are_in_no_part_to_learn_from(built):
+def test_evaluation_speakers_are_in_neither_train_nor_dev(built):
     learnt = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(built, split)}
     evaluated = [*in_the_wild.CORPUS.trials(built), *asvspoof2021_la.CORPUS.keys(built / "keys")]
     evaluated += asvspoof2021_df.CORPUS.keys(built / "keys")
@@ -129,7 +131,7 @@ def planned(split):
     return plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
 
 
-def test_the_clips_of_a_part_have_different_names(planned):
+def test_the_recordings_of_a_part_of_the_corpus_have_different_names(planned):
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
 
 
@@ -139,16 +141,16 @@ def keys(split):
     return [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
 
 
-def test_no_recording_is_in_two_parts(keys):
+def test_no_recording_is_in_two_parts_of_the_corpus(keys):
     assert len(keys) == len(set(keys))
 
 
-def test_no_recording_of_a_part_is_in_the_enrolment_for_evaluation(split, keys):
+def test_no_recording_of_a_part_is_also_an_enrolment_recording_of_an_evaluation_speaker(split, keys):
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert not enrolled & set(keys)
 
 
-def test_unseen_methods_are_only_in_the_evaluation(planned):
+def test_unseen_spoofing_methods_are_only_in_evaluation_parts(planned):
     unseen = [clip for clip in planned if not clip.is_human and synthesis.METHODS[clip.method].unseen]
     assert unseen
     assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
@@ -163,14 +165,14 @@ def test_codecs_of_the_evaluation_are_equally_frequent_in_both_classes(planned):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 
 
-def test_each_folder_of_a_users_recordings_is_a_speaker(tmp_path):
+def test_each_folder_of_a_users_recordings_counts_as_one_speaker(tmp_path):
     voices = recordings.own_recordings(folder_of_voices(tmp_path, 3, 4), seed=0)
     pairs = {(r.path.parent.name, r.speaker) for r in voices}
     assert len(pairs) == len({speaker for _, speaker in pairs}) == 4
 
 
 @pytest.mark.parametrize("num_speakers, roles", [(4, {"train", "eval"}), (2, {"any"})])
-def test_of_four_speakers_but_not_of_two_some_are_kept_for_evaluation(tmp_path, num_speakers, roles):
+def test_some_of_four_speakers_but_none_of_two_are_reserved_for_evaluation(tmp_path, num_speakers, roles):
     voices = recordings.own_recordings(folder_of_voices(tmp_path, 3, num_speakers), seed=0)
     assert {r.role for r in voices} == roles
 

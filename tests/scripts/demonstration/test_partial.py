@@ -17,7 +17,7 @@ from nes2net.metrics.localisation import frame_labels
 SIZES = partial.Sizes(train=9, dev=2, eval=6, talk=20)
 
 
-def test_the_boundaries_of_a_rendered_row_lie_in_the_pauses_between_its_recordings():
+def test_segment_boundaries_of_joined_recordings_lie_in_the_pauses_between_them():
     rng = np.random.default_rng(0)
     pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
     for seed in range(3):
@@ -49,7 +49,7 @@ def built(bonafide, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_corpus_has_the_layout_and_labels_of_partialspoof(built):
+def test_the_corpus_of_partial_fakes_has_the_layout_and_labels_of_partialspoof(built):
     for split, count in (("train", 9), ("dev", 2), ("eval", 6)):
         trials = partialspoof.CORPUS.trials(built, split)
         assert len(trials) == count
@@ -76,8 +76,8 @@ def test_evaluation_speakers_of_the_corpus_are_in_neither_train_nor_dev(built):
 
 
 @pytest.mark.weekly
-def test_no_trivial_cue_tells_the_edits_of_the_demonstration_with_an_eer_below_40_percent(tmp_path):
-    """Its whole corpus is made."""
+def test_no_trivial_cue_detects_partial_fakes_of_the_demonstration_with_an_eer_below_40_percent(tmp_path):
+    """The test builds the whole corpus."""
     if not recordings.PROMPTS.is_dir():
         pytest.skip("the voice prompts are not installed")
     eers = partial.build(tmp_path / "partialspoof", seed=build.SEED)

@@ -21,7 +21,7 @@ def test_mel_bands_equal_librosas():
     np.testing.assert_allclose(spectral.mel_bands(80, 1024), expected, atol=1e-8)
 
 
-def test_mfccs_but_the_first_equal_librosas_except_in_the_last_frames(voice):
+def test_mfccs_without_the_first_coefficient_and_the_last_three_frames_equal_librosas(voice):
     settings = {"n_mfcc": 31, "n_fft": 512, "hop_length": 160, "n_mels": 40, "fmin": 100, "fmax": 3800, "htk": True}
     expected = librosa.feature.mfcc(y=voice, sr=16000, **settings)[1:]
     frames = expected.shape[1] - 3  # SciPy pads the last windows otherwise

@@ -91,7 +91,7 @@ def test_a_converted_whisper_encoder_has_the_hidden_states_of_the_original(front
         torch.testing.assert_close(state, expected)
 
 
-def test_the_positions_of_a_float16_encoder_are_cut_to_the_seconds_asked_for(frontend, convert):
+def test_the_positional_embeddings_of_a_converted_float16_encoder_are_cut_to_the_seconds_asked_for(frontend, convert):
     converted = convert(model_bin(variables_of(frontend, "float16")), seconds=1)
     assert converted.most_samples == 16_000
     assert converted.model.embed_positions.weight.shape == (50, 8)
