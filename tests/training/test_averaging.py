@@ -60,17 +60,24 @@ def test_a_weighted_average_weighs_its_epochs_with_the_factors_that_its_record_s
     "options, message",
     [
         ({"ids": [3, 4]}, r"has no epoch_4\.pth: choose among the saved epochs, 3, 9, 10"),
-        ({"ids": [3], "last": 2}, "`ids` and `last` both choose"),
         ({"last": 4}, r"has 3 epochs saved \(3, 9, 10\): `last` must be from 1"),
-        ({"last": 2, "batch_norm_batches": 1}, r"need checkpoints of this package and their recipe\.yaml"),
     ],
 )
-def test_an_average_of_missing_epochs_or_with_options_that_conflict_or_do_not_fit_a_run_is_refused(
-    tmp_path, options, message
-):
+def test_an_average_of_epochs_that_are_not_saved_is_refused(tmp_path, options, message):
     save(tmp_path, 3, 9, 10)
     with input_error(message):
         average_run(tmp_path, **options)
+
+
+def test_an_average_refuses_to_choose_epochs_by_the_options_ids_as_well_as_last(tmp_path):
+    with input_error("`ids` and `last` both choose"):
+        average_run(tmp_path, [3], last=2)
+
+
+def test_batch_statistics_of_an_average_cannot_be_estimated_in_a_folder_without_a_recipe(tmp_path):
+    save(tmp_path, 3)
+    with input_error(r"need checkpoints of this package and their recipe\.yaml"):
+        average_run(tmp_path, [3], batch_norm_batches=1)
 
 
 def test_an_average_of_checkpoints_that_have_changed_is_replaced(tmp_path):

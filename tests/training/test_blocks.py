@@ -42,11 +42,12 @@ def test_an_epoch_of_blocks_has_each_item_once():
     assert sorted(np.concatenate(epoch())) == list(range(300))
 
 
-def test_an_epoch_draws_from_several_blocks_at_a_time_and_at_most_from_open_blocks():
-    order = np.concatenate(epoch())
-    opened = num_open(order, BLOCKS.of_item)
-    assert max(opened) == 4
-    assert np.mean(opened) > 3
+def test_an_epoch_draws_at_a_time_from_at_most_as_many_blocks_as_may_be_open():
+    assert max(num_open(np.concatenate(epoch()), BLOCKS.of_item)) <= 4
+
+
+def test_an_epoch_draws_from_several_blocks_at_a_time():
+    assert np.mean(num_open(np.concatenate(epoch()), BLOCKS.of_item)) > 3
 
 
 def test_the_order_of_the_items_of_blocks_differs_between_epochs():
@@ -57,13 +58,20 @@ def test_the_order_of_the_items_of_blocks_is_the_same_after_resuming():
     assert epoch(start=20) == epoch()[20:]
 
 
-def test_batches_in_the_order_of_blocks_are_balanced_by_class_with_few_blocks_open():
-    classes = np.where(np.arange(300) < 60, "rare", "common")
-    balance = Balance(300, [Level(classes.tolist())])
+@pytest.fixture
+def balanced():
+    """Batches in the order of blocks of 60 rare and 240 common items, balanced by class."""
+    balance = Balance(300, [Level(["rare"] * 60 + ["common"] * 240)])
     balance.shuffle_items = BLOCKS.shuffle
-    order = np.array(epoch(balance=balance))
-    assert ((classes[order] == "rare").sum(axis=1) == 6).all()
-    common = order.ravel()[classes[order.ravel()] == "common"]
+    return np.array(epoch(balance=balance))
+
+
+def test_batches_in_the_order_of_blocks_are_balanced_by_class(balanced):
+    assert ((balanced < 60).sum(axis=1) == 6).all()
+
+
+def test_batches_balanced_by_class_in_the_order_of_blocks_have_few_blocks_open(balanced):
+    common = balanced[balanced >= 60]
     assert max(num_open(common, BLOCKS.of_item)) <= 6  # batches are shuffled once more
 
 

@@ -274,7 +274,8 @@ def pieces_of(trials):
     return expected
 
 
-def test_pieces_are_named_after_their_samples_and_a_last_piece_shorter_than_min_piece_is_omitted(recipe, trials):
+def test_a_recording_has_pieces_of_num_samples_and_a_last_one_of_at_least_min_piece(recipe, trials):
+    """Their names state their samples."""
     pieces = list_examples(recipe(data=PIECES).data, trials)
     expected = pieces_of(trials)
     assert [trial.id for trial in pieces.trials] == list(expected)

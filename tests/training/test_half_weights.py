@@ -63,12 +63,7 @@ def test_gradients_of_two_batches_are_the_float32_sums_of_those_of_a_detector_in
         assert torch.equal(gradient, total)
 
 
-def test_frozen_weights_get_no_gradient_and_their_bfloat16_copies_do_not_require_one(detector):
+def test_bfloat16_copies_of_frozen_weights_require_no_gradient(detector):
     detector.frontend.requires_grad_(False)
     with HalfWeights(detector).in_place():
-        logits = detector.backend(torch.randn(2, 20, 128, dtype=torch.bfloat16))
-        frozen = next(detector.frontend.parameters())
-        assert not frozen.requires_grad
-    logits.sum().backward()
-    assert all(weight.grad is None for weight in detector.frontend.parameters())
-    assert all(weight.grad is not None for weight in detector.backend.parameters())
+        assert not any(weight.requires_grad for weight in detector.frontend.parameters())

@@ -7,18 +7,15 @@ from nes2net.training.progress import advice
 
 def test_waiting_for_data_advises_more_workers(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    message = advice(0.9, 3)
-    assert "try `data.num_workers=6`" in message
+    assert "try `data.num_workers=6`" in advice(0.9, 3)
 
 
 def test_waiting_for_data_with_as_many_workers_as_possible_advises_a_cache():
-    message = advice(0.5, 2, most=2)
-    assert "keep decoded audio with" in message
+    assert "keep decoded audio with" in advice(0.5, 2, most=2)
 
 
 def test_waiting_for_data_despite_workers_and_a_cache_names_disk_or_augmentation_as_the_limit():
-    message = advice(0.5, 2, most=2, cached=True)
-    assert "the disk or the augmentation is the limit" in message
+    assert "the disk or the augmentation is the limit" in advice(0.5, 2, most=2, cached=True)
 
 
 def test_waiting_for_data_a_fifth_of_the_time_gets_no_advice():
@@ -26,5 +23,4 @@ def test_waiting_for_data_a_fifth_of_the_time_gets_no_advice():
 
 
 def test_waiting_for_data_half_a_second_gets_no_advice_even_if_that_is_most_of_the_time():
-    message = advice(0.9, 1, most=8, waited=0.5)
-    assert message is None
+    assert advice(0.9, 1, most=8, waited=0.5) is None

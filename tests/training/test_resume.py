@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from builders import PATIENCE, input_error, slow
-from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, state_of, stop, weights_of
+from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, state_of, stop
 
 from nes2net import Detector
 from nes2net.cli.main import main
@@ -190,7 +190,9 @@ def test_a_run_stopped_while_validating_resumes_and_ends_as_if_uninterrupted(run
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_step_whose_gradients_are_nan_leaves_the_last_save_finite_and_usable(runs, whole_run, monkeypatch, number):
+def test_a_step_whose_gradients_are_nan_leaves_a_last_save_that_resumes_as_if_uninterrupted(
+    runs, whole_run, monkeypatch, number
+):
     """The loss of the step is finite; the last save is of an earlier step."""
     backward = loop.Trainer.backward
     torn = runs("torn")
@@ -205,7 +207,6 @@ def test_a_step_whose_gradients_are_nan_leaves_the_last_save_finite_and_usable(r
     with monkeypatch.context() as patch:
         patch.setattr(loop.Trainer, "backward", poisoned)
         refused(torn, rf"gradients' norm is nan in epoch 2, step {number} \(utterances LA_T_\d+, ")
-    assert all(value.isfinite().all() for value in weights_of(folder_of(torn)).values())
     assert_same_run(train(torn), whole_run)
 
 

@@ -57,15 +57,22 @@ def test_tensorboard_has_curves_of_the_losses_the_learning_rate_and_the_eer_of_a
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
 
 
-def test_the_provenance_of_a_checkpoint_tells_on_which_trials_it_was_trained_and_selected(recipe, corpus):
-    """A small corpus in the layout of ASVspoof 2019 LA is not called ASVspoof 2019 LA."""
-    record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
-    assert training_in_words(record).endswith("trained on 12 trials in the layout of ASVspoof 2019 LA train")
+@pytest.fixture
+def provenance(recipe):
+    """That of a checkpoint of a small corpus in the layout of ASVspoof 2019 LA, which it is not called."""
+    return Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
+
+
+def test_the_provenance_of_a_checkpoint_tells_how_many_trials_it_was_trained_on(provenance):
+    assert training_in_words(provenance).endswith("trained on 12 trials in the layout of ASVspoof 2019 LA train")
+
+
+@pytest.mark.parametrize("split, use", [("train", "it was trained on"), ("dev", "its epoch was selected on")])
+def test_the_provenance_of_a_checkpoint_tells_of_given_trials_what_they_were_used_for(provenance, corpus, split, use):
     corpus_reader = corpora.get("asvspoof2019_la")
-    for split, use in (("train", "it was trained on"), ("dev", "its epoch was selected on")):
-        trials = corpus_reader.describe_trials(corpus_reader.trials(corpus, split), split)
-        (line,) = uses_in_words(record, "asvspoof2019_la", split, trials=trials)
-        assert f"{use} 12 trials in the layout of asvspoof2019_la {split}" in line
+    trials = corpus_reader.describe_trials(corpus_reader.trials(corpus, split), split)
+    (line,) = uses_in_words(provenance, "asvspoof2019_la", split, trials=trials)
+    assert f"{use} 12 trials in the layout of asvspoof2019_la {split}" in line
 
 
 def test_a_finished_run_is_not_trained_again(recipe):

@@ -79,7 +79,7 @@ def test_a_log_that_cannot_be_written_is_only_a_warning(path, reason, capsys):
     assert reason in line
 
 
-def test_a_log_that_is_a_link_causes_a_warning_and_its_target_is_not_written(tmp_path, capsys):
+def test_a_warning_is_given_instead_of_a_log_if_its_file_is_a_link_to_another_file(tmp_path, capsys):
     (tmp_path / "elsewhere").touch()
     (tmp_path / LOG_FILE).symlink_to("elsewhere")
     written(tmp_path / LOG_FILE, "a", "b")

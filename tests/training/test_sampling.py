@@ -19,11 +19,10 @@ def epoch(batches, number=1):
     return [[index for index, *_ in batch] for batch in numbered(batches, number)]
 
 
-def test_an_epoch_is_a_permutation_of_the_items_without_the_last_incomplete_batch():
-    """The permutation belongs to the seed and the epoch."""
-    batches = EpochBatches(23, 5, seed=7, shuffle=True)
+def test_the_order_of_an_epoch_is_the_permutation_of_its_items_by_seed_and_epoch():
+    batches = EpochBatches(20, 5, seed=7, shuffle=True)
     for number in (1, 2):
-        permutation = np.random.default_rng([7, number - 1]).permutation(23)[:20]
+        permutation = np.random.default_rng([7, number - 1]).permutation(20)
         assert epoch(batches, number) == permutation.reshape(4, 5).tolist()
 
 
@@ -33,23 +32,33 @@ def test_each_item_of_a_batch_comes_with_the_number_of_its_epoch():
     assert {number for batch_part in batches for number, _ in batch_part} == {3}
 
 
-@pytest.mark.parametrize(
-    "batch_size, world_size, accumulate", [(12, 2, 1), (12, 2, 3), (13, 4, 3), (5, 5, 1), (7, 1, 3)]
-)
-def test_parts_of_a_step_over_all_processes_join_to_the_batch_and_their_sizes_differ_by_at_most_one(
-    batch_size, world_size, accumulate
-):
-    batches_of_one = epoch(EpochBatches(60, batch_size, seed=1, shuffle=True))
-    step_shares = [StepShare(rank, world_size, accumulate) for rank in range(world_size)]
+def parts_of_steps(world_size, accumulate, *arguments, **options):
+    """The parts of each step over all processes, in the order of the batch, each item with what belongs to it."""
     steps_of_ranks = []
-    for share in step_shares:
-        batches = EpochBatches(60, batch_size, 1, True, share=share)
-        steps_of_ranks.append(list(by_step(epoch(batches), accumulate)))
-    for step, batch in enumerate(batches_of_one):
-        step_parts = [steps[step][number] for number in range(accumulate) for steps in steps_of_ranks]
+    for rank in range(world_size):
+        share = StepShare(rank, world_size, accumulate)
+        batches = EpochBatches(*arguments, share=share, **options)
+        steps_of_ranks.append(by_step(numbered(batches), accumulate))
+    return [list(chain.from_iterable(zip(*parts_of_ranks))) for parts_of_ranks in zip(*steps_of_ranks)]
+
+
+@pytest.fixture(params=[(12, 2, 1), (12, 2, 3), (13, 4, 3), (5, 5, 1), (7, 1, 3)])
+def divided(request):
+    """Each batch of an epoch, and its parts over all processes."""
+    batch_size, world_size, accumulate = request.param
+    epoch_options = (60, batch_size, 1, True)
+    batches = numbered(EpochBatches(*epoch_options))
+    return list(zip(batches, parts_of_steps(world_size, accumulate, *epoch_options), strict=True))
+
+
+def test_parts_of_a_step_over_all_processes_join_to_the_batch(divided):
+    for batch, step_parts in divided:
         assert list(chain.from_iterable(step_parts)) == batch
-        sizes = list(map(len, step_parts))
-        assert max(sizes) - min(sizes) <= 1
+
+
+def test_sizes_of_the_parts_of_a_step_over_all_processes_differ_by_at_most_one(divided):
+    for _, step_parts in divided:
+        assert np.ptp(list(map(len, step_parts))) <= 1
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])
@@ -69,17 +78,9 @@ CHUNKS = {"chunk_samples": [16000, 96000]}
 
 
 def shares_of_steps(world_size, accumulate):
-    """Each step's parts in the order of the batch, as (index, length) pairs."""
-    steps_of_ranks = []
-    for rank in range(world_size):
-        share = StepShare(rank, world_size, accumulate)
-        batches = EpochBatches(900, 3, 3, True, share=share, **CHUNKS)
-        steps_of_ranks.append(list(by_step(numbered(batches), accumulate)))
-    all_steps = []
-    for step in range(300):
-        step_parts = [steps[step][number] for number in range(accumulate) for steps in steps_of_ranks]
-        all_steps.append(list(chain.from_iterable(step_parts)))
-    return all_steps
+    """Each step as (index, length) pairs in the order of the batch."""
+    steps = parts_of_steps(world_size, accumulate, 900, 3, 3, True, **CHUNKS)
+    return [list(chain.from_iterable(step_parts)) for step_parts in steps]
 
 
 def test_each_step_of_dynamic_crops_has_one_length_in_all_parts_and_processes():
@@ -139,10 +140,12 @@ def test_four_batches_in_a_row_have_pieces_from_one_range_of_the_sorted_lengths(
     assert set(ranks[96:] // 12) == {8}
 
 
-def test_neither_the_ranges_of_lengths_nor_the_pieces_within_a_range_come_sorted_by_length(ranks):
-    blocks = ranks[:96].reshape(8, 12)
-    for order in (blocks[:, 0], blocks):
-        assert set(np.sign(np.diff(order)).ravel()) == {-1, 1}
+def test_ranges_of_lengths_do_not_come_sorted(ranks):
+    assert set(np.sign(np.diff(ranks[:96:12]))) == {-1, 1}
+
+
+def test_pieces_from_one_range_of_lengths_do_not_come_sorted(ranks):
+    assert set(np.sign(np.diff(ranks[:96].reshape(8, 12))).ravel()) == {-1, 1}
 
 
 def test_batches_of_pieces_differ_between_epochs(piece_batches):

@@ -77,12 +77,21 @@ def test_a_run_with_an_auxiliary_head_resumes_and_ends_as_if_uninterrupted(recip
     assert_same_run(train(torn, "cpu"), uninterrupted)
 
 
-def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_trained_and_saved(spectral_detector):
+@pytest.fixture
+def with_parameter(spectral_detector):
+    """An objective whose loss has a parameter."""
     objective = Objective(spectral_detector, Recipe())
     del objective.criterion.weight
     objective.criterion.weight = nn.Parameter(torch.ones(2))
-    assert list(objective.own_tensors()) == ["criterion.weight"]
-    assert objective.criterion.weight is objective.trained_parameters()[-1]
+    return objective
+
+
+def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_saved(with_parameter):
+    assert list(with_parameter.own_tensors()) == ["criterion.weight"]
+
+
+def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_trained(with_parameter):
+    assert with_parameter.criterion.weight is with_parameter.trained_parameters()[-1]
 
 
 def test_an_objective_with_weights_beside_the_detector_does_not_declare_all_its_weights_used(small_model):

@@ -84,8 +84,8 @@ class Speakers(Task):
 @pytest.mark.parametrize("loss", ["cross_entropy", "am_softmax"])
 def test_validation_of_a_task_with_its_own_classes_records_the_measure_that_the_task_defines(recipe, monkeypatch, loss):
     monkeypatch.setitem(tasks._table, "speakers", f"{__name__}:Speakers")
-    changes = {"train": {"task": "speakers", "loss": loss, "batch_size": 2}, "validation": {"select_on": "class_error"}}
-    values = recipe(**changes)
+    task = {"task": "speakers", "loss": loss, "batch_size": 2}
+    values = recipe(train=task, validation={"select_on": "class_error"})
     folder = train(values, "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     trials = Speakers(values).trials("dev")

@@ -105,12 +105,15 @@ def classes_of(logits, targets):
     return logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
 
 
-def test_error_rates_in_validation_equal_those_of_compute_eer_and_compute_min_dcf(validated):
-    """The EER with its threshold, and the minDCF."""
+def test_the_development_eer_and_its_threshold_are_those_of_compute_eer(validated):
     values, logits, targets = validated
-    bonafide, spoof = classes_of(logits, targets)
-    assert (values["val_eer_wo_aug"], values["eer_threshold"]) == metrics.compute_eer(bonafide, spoof)
-    assert values["val_min_dcf_wo_aug"] == metrics.compute_min_dcf(bonafide, spoof)
+    expected = metrics.compute_eer(*classes_of(logits, targets))
+    assert (values["val_eer_wo_aug"], values["eer_threshold"]) == expected
+
+
+def test_the_development_min_dcf_is_that_of_compute_min_dcf(validated):
+    values, logits, targets = validated
+    assert values["val_min_dcf_wo_aug"] == metrics.compute_min_dcf(*classes_of(logits, targets))
 
 
 BOOTSTRAP = {"num_resamples": NUM_RESAMPLES, "seed": 1234}
@@ -166,11 +169,11 @@ def test_each_of_several_development_corpora_has_its_eer_and_its_min_dcf(of_corp
 
 
 @pytest.mark.parametrize("rate", ["eer", "min_dcf"])
-def test_the_mean_and_the_worst_rate_are_those_of_the_corpora_that_have_the_rate(of_corpora, rate):
+@pytest.mark.parametrize("over, combine", [("mean", np.mean), ("worst", max)])
+def test_a_rate_over_corpora_combines_those_of_the_corpora_that_have_the_rate(of_corpora, rate, over, combine):
     values, _ = of_corpora
     rates = [values[f"val_{rate}_wo_aug/{name}"] for name in ("la", "wild")]
-    assert values[f"val_{rate}_wo_aug_mean"] == pytest.approx(np.mean(rates))
-    assert values[f"val_{rate}_wo_aug_worst"] == max(rates)
+    assert values[f"val_{rate}_wo_aug_{over}"] == pytest.approx(combine(rates))
 
 
 def test_the_pooled_eer_of_corpora_with_different_rules_for_the_eer_follows_that_of_asvspoof(of_corpora, eer_rules):
@@ -187,18 +190,26 @@ def test_the_pooled_eer_of_corpora_with_one_rule_for_the_eer_follows_that_rule(d
     assert values["val_eer_wo_aug"] == expected
 
 
-def test_the_interval_of_the_eer_resamples_speakers_but_trials_if_a_file_failed(trials):
+def assert_interval(trials, num_failed, **groups):
+    """The interval of the EER over trials of a speaker each is that over ``groups``."""
     trials = [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
     targets = targets_of(trials).numpy()
     scores = np.random.default_rng(0).normal(targets, 1)
-    speakers = np.array([trial.speaker for trial in trials])
-    groups = {"bonafide_groups": speakers[targets == 1], "spoof_groups": speakers[targets == 0]}
-    for num_failed, drawn in ((0, groups), (1, {})):
-        validated = Validated("wo_aug", trials, targets, {"scores": scores}, num_failed)
-        rates = error_rates(validated, 1, {"la": "asvspoof"}, 1234)
-        by_class = scores[targets == 1], scores[targets == 0]
-        expected = metrics.bootstrap_interval(metrics.compute_eer, *by_class, **drawn, **BOOTSTRAP)
-        assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
+    validated = Validated("wo_aug", trials, targets, {"scores": scores}, num_failed)
+    rates = error_rates(validated, 1, {"la": "asvspoof"}, 1234)
+    by_class = scores[targets == 1], scores[targets == 0]
+    expected = metrics.bootstrap_interval(metrics.compute_eer, *by_class, **groups, **BOOTSTRAP)
+    assert (rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]) == expected
+
+
+def test_the_interval_of_the_eer_resamples_speakers(trials):
+    speakers = np.array([f"s{number}" for number in range(12)])
+    targets = targets_of(trials).numpy()
+    assert_interval(trials, 0, bonafide_groups=speakers[targets == 1], spoof_groups=speakers[targets == 0])
+
+
+def test_the_interval_of_the_eer_resamples_trials_if_a_file_failed(trials):
+    assert_interval(trials, 1)
 
 
 def test_a_damaged_development_file_is_reported_once_for_all_epochs(detector, trials, tmp_path, capsys):
@@ -228,7 +239,6 @@ def test_validation_in_train_mode_is_a_training_pass_without_steps(detector, tri
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
     detector_copy = deepcopy(detector).train()
-    before = deepcopy(dict(detector.state_dict()))
     validator = make(detector, trials, recipe)
     criterion = Objective(detector_copy, recipe).criterion
     values = validator.run(1)
@@ -237,7 +247,6 @@ def test_validation_in_train_mode_is_a_training_pass_without_steps(detector, tri
             total += len(targets) * criterion(detector_copy(waveforms), targets).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-6)
     assert same(dict(detector.state_dict()), dict(detector_copy.state_dict()))
-    assert not same(dict(detector.state_dict()), before)
 
 
 def test_validation_in_train_mode_is_refused_in_several_processes(detector, trials):
@@ -247,30 +256,45 @@ def test_validation_in_train_mode_is_refused_in_several_processes(detector, tria
         Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe)
 
 
-def test_dropout_in_train_mode_validation_depends_on_the_epoch_and_not_on_earlier_draws(trials, model_with_dropout):
+@pytest.fixture
+def loss_with_dropout(trials, model_with_dropout):
+    """A function that gives the loss of a validation in train mode after a seed was set, at an epoch."""
     detector = Detector.from_config(model_with_dropout)
-    validator = make(detector, trials, recipe_of(**TRAIN_MODE))
-    loss_values = []
-    before = {name: value.clone() for name, value in detector.state_dict().items()}
-    for seed, epoch in ((1, 1), (2, 1), (1, 2)):
-        detector.load_state_dict(before)
+
+    def validated(seed, epoch):
+        validator = make(deepcopy(detector), trials, recipe_of(**TRAIN_MODE))
         torch.manual_seed(seed)
-        loss_values.append(validator.run(epoch)["val_loss_wo_aug"])
-    assert loss_values[0] == loss_values[1] != loss_values[2]
+        return validator.run(epoch)["val_loss_wo_aug"]
+
+    return validated
 
 
-def test_validation_computes_in_the_precision_of_training_unless_it_has_its_own(detector, trials):
-    def validated(**sections):
-        recipe = recipe_of(**sections)
-        return make(detector, trials, recipe).run(1)
+def test_dropout_in_train_mode_validation_does_not_depend_on_earlier_draws(loss_with_dropout):
+    assert loss_with_dropout(seed=1, epoch=1) == loss_with_dropout(seed=2, epoch=1)
 
-    plain = validated()
-    in_the_runs = validated(train={"batch_size": BATCH, "precision": "bf16"})
-    in_its_own = validated(validation={"precision": "bf16"})
-    in_float32 = validated(train={"batch_size": BATCH, "precision": "bf16"}, validation={"precision": "fp32"})
-    assert same(in_the_runs, in_its_own)
-    assert same(in_float32, plain)
-    assert not same(in_its_own, plain)
+
+def test_dropout_in_train_mode_validation_differs_between_epochs(loss_with_dropout):
+    assert loss_with_dropout(seed=1, epoch=1) != loss_with_dropout(seed=1, epoch=2)
+
+
+@pytest.fixture
+def values_in(detector, trials):
+    """A function that validates with a precision of training, and perhaps with one of validation."""
+
+    def validated(of_training, **validation):
+        train = {"batch_size": BATCH, "precision": of_training}
+        return make(detector, trials, recipe_of(train=train, validation=validation)).run(1)
+
+    return validated
+
+
+def test_validation_computes_in_the_precision_of_training_by_default(values_in):
+    assert not same(values_in("bf16"), values_in("fp32"))
+
+
+@pytest.mark.parametrize("of_training, precision", [("bf16", "fp32"), ("fp32", "bf16")])
+def test_the_precision_of_validation_is_used_in_place_of_that_of_training(values_in, of_training, precision):
+    assert same(values_in(of_training, precision=precision), values_in(precision))
 
 
 @pytest.mark.parametrize("size", [2 * BATCH, 3 * BATCH])

@@ -108,13 +108,22 @@ def test_aam_softmax_of_four_classes_equals_its_formula(case):
     check_margin(case, AdditiveAngularMarginSoftmax, 1e-9)
 
 
-def test_the_margin_of_aam_softmax_rises_evenly_in_its_warm_up_and_is_the_final_one_in_validation():
-    """Validation has no step number."""
+def assert_margin_at(step, margin):
+    """The margin of AAM-softmax with a warm-up of ten steps to 0.5."""
     criterion = AdditiveAngularMarginSoftmax(3, margin=0.5, margin_warmup=10)
     batch = torch.ones(1, 3), torch.tensor([0])
-    for step, margin in ((0, 0.0), (5, 0.25), (10, 0.5), (11, 0.5), (None, 0.5)):
-        with_margin = AdditiveAngularMarginSoftmax(3, margin=margin, head=criterion.head)
-        assert criterion(*batch, step) == with_margin(*batch)
+    with_margin = AdditiveAngularMarginSoftmax(3, margin=margin, head=criterion.head)
+    assert criterion(*batch, step) == with_margin(*batch)
+
+
+@pytest.mark.parametrize("step, margin", [(0, 0.0), (5, 0.25), (10, 0.5), (11, 0.5)])
+def test_the_margin_of_aam_softmax_rises_evenly_to_its_final_value_in_its_warm_up(step, margin):
+    assert_margin_at(step, margin)
+
+
+def test_the_margin_of_aam_softmax_is_the_final_one_in_validation():
+    """Validation has no step number."""
+    assert_margin_at(None, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,14 @@ def test_a_time_and_a_date_among_the_options_of_a_back_end_stay_text(path):
         ("model={a: &x [1], b: *x}", "aliases and tags are not allowed"),
     ],
 )
-def test_an_invalid_override_is_refused_with_the_reason_in_fewer_than_500_characters(path, override, message):
-    with input_error(message) as error:
+def test_an_invalid_override_is_refused_with_the_reason(path, override, message):
+    with input_error(message):
         load_recipe(path, [override])
+
+
+def test_the_error_of_an_unknown_key_that_lists_known_keys_has_fewer_than_500_characters(path):
+    with input_error("known: ") as error:
+        load_recipe(path, ["train.zzz=1"])
     assert len(str(error.value)) < 500
 
 
@@ -174,20 +179,20 @@ def test_an_override_with_null_or_an_empty_value_unsets_a_text_key(path, overrid
     assert load_recipe(path, [override]).comment is None
 
 
-def test_noise_probability_defaults_to_one_half_with_a_folder_of_noise_and_to_zero_without():
-    assert AugmentConfig().noise_probability == 0
-    assert AugmentConfig(musan="m").noise_probability == 0.5
+CONDITIONS = {"musan": "m", "rir": "r", "conditions": ["noise:10", "rir"]}
 
 
-def test_with_conditions_noise_probability_defaults_to_zero_and_condition_probability_to_one_half():
-    """Here with folders of noise for the conditions."""
-    for_conditions = AugmentConfig(musan="m", rir="r", conditions=["noise:10", "rir"])
-    assert for_conditions.noise_probability == 0
-    assert for_conditions.condition_probability == 0.5
+@pytest.mark.parametrize("options, probability", [({}, 0), ({"musan": "m"}, 0.5), (CONDITIONS, 0)])
+def test_noise_probability_defaults_to_one_half_only_if_a_folder_of_noise_is_not_for_conditions(options, probability):
+    assert AugmentConfig(**options).noise_probability == probability
+
+
+def test_condition_probability_defaults_to_one_half():
+    assert AugmentConfig(**CONDITIONS).condition_probability == 0.5
 
 
 def test_an_augment_section_with_a_noise_condition_is_read_back_from_its_dump_unchanged():
-    for_conditions = AugmentConfig(musan="m", conditions=["noise:10"])
+    for_conditions = AugmentConfig(**CONDITIONS)
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
 
 
@@ -279,14 +284,14 @@ def test_a_base_that_a_recipe_cannot_build_on_is_refused_with_the_reason(path):
         ("based.yaml", [], "lps_nes2net_x"),
     ],
 )
-def test_replacing_a_front_end_or_aggregation_names_the_run_after_its_parts_and_drops_the_comment(
-    path, recipe, overrides, name
-):
+def test_replacing_a_front_end_or_aggregation_names_the_run_after_its_parts(path, recipe, overrides, name):
     Path("base.yaml").write_bytes((PACKAGED / "asvspoof2019_nes2net_x.yaml").read_bytes())
     Path("based.yaml").write_text("base: base.yaml\nmodel: {frontend: lps}\n")
-    loaded = load_recipe(recipe, overrides)
-    assert loaded.name == name
-    assert loaded.comment is None
+    assert load_recipe(recipe, overrides).name == name
+
+
+def test_replacing_an_aggregation_drops_the_comment_of_the_recipe():
+    assert load_recipe("ctrsvdd_nes2net_sea", ["model.aggregation=attm"]).comment is None
 
 
 @pytest.mark.parametrize(
@@ -322,11 +327,14 @@ def test_the_name_of_a_packaged_recipe_loads_the_same_recipe_as_its_path(path):
     assert load_recipe(CONFIGS[-1].stem, ["seed=5"]) == load_recipe(CONFIGS[-1], ["seed=5"])
 
 
-def test_a_file_but_not_a_folder_in_the_working_folder_hides_the_packaged_recipe_of_that_name(path):
+def test_a_file_in_the_working_folder_hides_the_packaged_recipe_of_that_name(path):
+    Path("asvspoof5_aasist").write_text("name: mine")
+    assert load_recipe("asvspoof5_aasist").name == "mine"
+
+
+def test_a_folder_in_the_working_folder_does_not_hide_the_packaged_recipe_of_that_name(path):
     Path("asvspoof5_aasist").mkdir()
     assert load_recipe("asvspoof5_aasist").name == "wavlm_aasist"
-    Path("asvspoof5_nes2net_x").write_text("name: mine")
-    assert load_recipe("asvspoof5_nes2net_x").name == "mine"
 
 
 def test_a_file_that_cannot_be_read_as_a_recipe_is_refused_with_the_reason(path):
