@@ -122,13 +122,12 @@ def test_a_checkpoint_with_nan_among_its_weights_is_refused(detector, tmp_path):
         Detector.from_pretrained(tmp_path / "nan.pth")
 
 
-def test_the_shapes_of_a_checkpoint_set_the_number_of_logits_and_the_pooling(small_model, waveform, tmp_path):
-    """The configuration has two logits and mean pooling; the checkpoint has one logit, which is the score, and ASTP."""
-    options = {**small_model["backend"], "num_logits": 1, "pool": "astp"}
-    single = Detector.from_config({**small_model, "backend": options})
-    torch.save(dict(single.state_dict()), tmp_path / "one.pth")
-    again = load_detector(tmp_path / "one.pth", config=small_model)
-    assert again.score(waveform, 16000) == single.eval()(torch.from_numpy(waveform)[None]).item()
+@pytest.mark.parametrize("option", [{"num_logits": 1}, {"pool": "astp"}])
+def test_the_shapes_of_a_checkpoint_override_an_option_of_the_config(small_model, waveform, tmp_path, option):
+    original = Detector.from_config({**small_model, "backend": small_model["backend"] | option})
+    torch.save(dict(original.state_dict()), tmp_path / "d.pth")
+    loaded = load_detector(tmp_path / "d.pth", config=small_model)
+    assert loaded.score(waveform, 16000) == original.score(waveform, 16000)
 
 
 def test_an_option_that_the_shapes_of_a_checkpoint_change_is_named_on_standard_error(small_model, tmp_path, capsys):
@@ -182,10 +181,10 @@ def test_the_same_samples_at_another_rate_have_another_score(detector, waveform)
     assert detector.score(waveform, sample_rate=32000) != detector.score(waveform, 16000)
 
 
-def test_num_samples_cuts_or_repeats_a_waveform(detector, waveform):
-    assert detector.score(waveform, 16000, num_samples=4000) == detector.score(waveform[:4000], 16000)
-    tiled = np.tile(waveform, 2)[:30000]
-    assert detector.score(waveform, 16000, num_samples=30000) == detector.score(tiled, 16000)
+@pytest.mark.parametrize("num_samples", [4000, 30000])
+def test_a_waveform_of_another_length_than_num_samples_is_cut_or_repeated(detector, waveform, num_samples):
+    resized = np.resize(waveform, num_samples)
+    assert detector.score(waveform, 16000, num_samples=num_samples) == detector.score(resized, 16000)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, "bfloat16", torch.float16, "float64"])
@@ -377,9 +376,8 @@ def test_scores_of_segments_in_other_precisions_are_near_those_of_float32(segmen
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
-def test_scores_of_segments_in_other_precisions_are_float32_and_do_not_tie(segment_scores_in, precision):
+def test_scores_of_segments_in_other_precisions_do_not_tie(segment_scores_in, precision):
     scores = segment_scores_in(precision)
-    assert scores.dtype == torch.float32
     assert len(set(scores.flatten().tolist())) == scores.numel()
 
 

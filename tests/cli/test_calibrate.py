@@ -72,15 +72,18 @@ def figures_printed(stdout):
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
 
 
-def test_calibrate_fit_gives_the_calibration_and_the_scores_of_the_function_fit(folder, calibrate):
-    calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
-    raw = read("A.eval.txt")
-    calibrated = read("out/A.txt")
-    assert list(calibrated) == list(raw)
+def test_calibrate_fit_saves_the_calibration_of_the_function_fit(folder, calibrate):
+    calibrate(f"{FIT} --save A.json")
     loaded = calibration.load("A.json")
     expected = calibration.fit(*by_class(read("A.dev.txt"), "dev"), systems=["A.dev"])
     assert (loaded.weights, loaded.offset, loaded.systems) == (expected.weights, expected.offset, ("A.dev",))
-    assert list(calibrated.values()) == expected(list(raw.values())).tolist()
+
+
+def test_calibrate_fit_writes_the_scores_that_the_saved_calibration_gives(folder, calibrate):
+    calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
+    raw = read("A.eval.txt")
+    expected = calibration.load("A.json")(list(raw.values())).tolist()
+    assert list(read("out/A.txt").items()) == list(zip(raw, expected))
 
 
 def test_calibrate_fit_prints_eer_and_costs_of_the_evaluation_scores_before_and_after_calibration(folder, calibrate):
@@ -96,11 +99,16 @@ def test_calibrate_fit_prints_eer_and_costs_of_the_evaluation_scores_before_and_
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
 
 
-def test_evaluation_scores_without_keys_are_calibrated_but_not_evaluated(folder, calibrate):
+def test_evaluation_scores_without_keys_are_calibrated_like_those_with_keys(folder, calibrate):
     calibrate(f"{FIT} --apply A.eval.txt --out A.txt")
     (folder / PROTOCOLS["eval"]).unlink()
-    assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]
+    calibrate(f"{FIT} --apply A.eval.txt --out again.txt")
     assert read("again.txt") == read("A.txt")
+
+
+def test_keys_without_labels_of_the_evaluation_scores_are_noted(folder, calibrate):
+    (folder / PROTOCOLS["eval"]).unlink()
+    assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out A.txt")[0]
 
 
 FUSE = f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
@@ -304,12 +312,16 @@ def test_recordings_that_are_in_both_the_bona_fide_and_the_spoof_folder_are_refu
 
 
 @pytest.mark.usefixtures("class_folders")
-def test_calibrate_recordings_gives_the_scores_of_the_command_score_and_the_calibration_of_fit(calibrate):
+def test_calibrate_recordings_writes_the_scores_of_the_command_score(calibrate):
+    calibrate(TWO)
+    scores = read("out/c.json.scores.txt")
+    assert {Path(id).stem: score for id, score in scores.items()} == read("s.txt")
+
+
+@pytest.mark.usefixtures("class_folders")
+def test_calibrate_recordings_saves_the_calibration_of_calibrate_fit_on_its_scores(calibrate):
     calibrate(TWO)
     from_folders = calibration.load("out/c.json")
-    scores = read("out/c.json.scores.txt")
-    by_number = {Path(id).stem: score for id, score in scores.items()}
-    assert by_number == read("s.txt")
     words = "fit generic out/c.json.scores.txt --root out/c.json.recordings.csv --phase all --workers 0 --model d.pth"
     calibrate(f"{words} --device cpu --allow-inverted --save other.json")
     from_list = calibration.load("other.json")
@@ -400,10 +412,15 @@ def test_scores_without_a_record_are_calibrated_with_a_note(recordings, calibrat
     assert "note: no record of these scores is beside again.txt" in calibrate("apply c.json again.txt --out x.txt")[0]
 
 
-def test_a_calibration_from_scores_without_a_record_names_no_detector_and_a_note_says_so(recordings, calibrate):
+def test_learning_a_calibration_from_scores_without_a_record_is_noted(recordings, calibrate):
     (recordings / "s.txt.json").unlink()
     printed, _ = calibrate(BY_KEYS)
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
+
+
+def test_a_calibration_from_scores_without_a_record_names_no_detector(recordings, calibrate):
+    (recordings / "s.txt.json").unlink()
+    calibrate(BY_KEYS)
     assert calibration.load("c.json").scored_by is None
 
 

@@ -28,22 +28,33 @@ def waveform(trial):
     return torch.from_numpy(load_audio(trial.path))[None]
 
 
-def test_embed_writes_embeddings_labels_and_a_record_of_the_part_of_a_corpus(
-    spectral_detector, dev, corpus, tmp_path, embed
-):
-    (words, trials) = dev
+@pytest.fixture
+def embedded(spectral_detector, dev, tmp_path, embed):
+    """The file of embeddings of the development part, and its trials."""
+    words, trials = dev
     model = tmp_path / "detector.pth"
     out = tmp_path / "dev.npy"
     spectral_detector.save(model)
-    words += ("--model", model, "--of", "backend", "--out", out)
-    embed(*words)
-    with open(f"{out}.csv", newline="") as file:
-        assert [row["label"] for row in csv.DictReader(file)] == [trial.label for trial in trials]
+    embed(*words, "--model", model, "--of", "backend", "--out", out)
+    return out, trials
+
+
+def test_embed_writes_the_embeddings_that_the_detector_gives(spectral_detector, embedded):
+    out, trials = embedded
     with torch.inference_mode():
         expected = spectral_detector.embeddings(waveform(trials[3]), "backend")[0]
     np.testing.assert_allclose(np.load(out)[3], expected, atol=1e-5)
-    record = read_json(tmp_path / "dev.npy.json")
-    assert record["corpus"] == {"name": "asvspoof2019_la", "root": str(corpus), "split": "dev"}
+
+
+def test_the_table_beside_embeddings_has_the_labels_of_the_recordings(embedded):
+    out, trials = embedded
+    with open(f"{out}.csv", newline="") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == [trial.label for trial in trials]
+
+
+def test_the_record_beside_embeddings_names_the_part_of_the_corpus(embedded, corpus):
+    record = embedded[0].with_suffix(".npy.json")
+    assert read_json(record)["corpus"] == {"name": "asvspoof2019_la", "root": str(corpus), "split": "dev"}
 
 
 FRONTEND = ("--frontend", "{name: lps, n_fft: 128, num_bins: 20}", "--samples", 8000)

@@ -31,8 +31,7 @@ def test_after_a_shard_could_not_be_read_the_same_command_gives_the_scores_of_lo
         address = f"{web.address}/{series(folder, 'parquet')}"
         web.fault = lambda method, path: 503 * (method == "GET" and "00002-of" in path)
         score = ["score", "shards", address, *words, str(remote_scores)]
-        errors = output(score, status=75).err
-        assert "train-00002-of-00003.parquet cannot be read at present (status 503" in errors
+        output(score, status=75)
         web.fault = lambda method, path: 0
         output(score)
     output(["score", "shards", str(folder / "parquet"), *words, str(local_scores)])

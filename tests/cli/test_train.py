@@ -58,7 +58,7 @@ def test_the_log_file_of_training_has_its_command_line(logged):
 
 
 @pytest.mark.usefixtures("log")
-def test_each_command_printed_after_training_works_and_prints_those_that_come_after_it(trained, output):
+def test_each_command_printed_after_training_prints_the_commands_that_come_after_it(trained, output):
     *_, title, average, score, evaluate = trained[1].splitlines()
     assert title == "next:"
     words = [shlex.split(line) for line in (average, score, evaluate)]

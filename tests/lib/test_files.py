@@ -79,9 +79,12 @@ def test_check_writable_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_check_writable_refuses_a_folder_and_a_file_in_a_missing_folder(tmp_path):
+def test_check_writable_refuses_a_folder(tmp_path):
     with input_error(r"is a folder; name a file to write"):
         check_writable(tmp_path)
+
+
+def test_check_writable_refuses_a_file_in_a_missing_folder(tmp_path):
     with input_error(r"cannot be written \(No such file or directory\); name a file in a folder"):
         check_writable(tmp_path / "none" / "report.html")
 

@@ -21,11 +21,16 @@ def test_a_pipe_in_place_of_a_log_or_of_a_lock_is_refused(tmp_path, mode):
         raise AssertionError("a pipe is locked")
 
 
-def test_an_output_folder_that_the_user_named_may_be_a_link_but_folders_below_it_may_not(tmp_path):
+def test_an_output_folder_that_the_user_named_may_be_a_link(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     out = tmp_path / "out"
     out.symlink_to("elsewhere")
     assert path_below(out, "scores", "a.txt") == out / "scores" / "a.txt"
+
+
+def test_a_link_in_place_of_a_folder_below_the_output_folder_is_refused(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
     (out / "scores").symlink_to(tmp_path)
     with input_error(r"out/scores: is a link, so writing would change a file in another place: remove"):
         path_below(out, "scores", "a.txt")

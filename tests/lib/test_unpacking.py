@@ -161,19 +161,29 @@ def with_another_byte(content):
     return content[:300_000] + bytes([content[300_000] ^ 1]) + content[300_001:]
 
 
-@pytest.mark.parametrize(
-    "make, options, damage",
-    [
+@pytest.fixture(
+    params=[
         (make_zip, {}, cut_off),
         (make_zip, {}, with_another_byte),
         *((make_tar, {"mode": mode}, cut_off) for mode in ("w", "w:gz", "w:bz2", "w:xz")),
-    ],
+    ]
 )
-def test_the_error_names_a_damaged_archive_and_no_file_of_its_damaged_member_is_left(tmp_path, make, options, damage):
+def damaged(request, tmp_path):
+    """An archive whose second member is damaged."""
+    make, options, damage = request.param
     archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options)
     archive.write_bytes(damage(archive.read_bytes()))
+    return archive
+
+
+def test_the_error_of_a_damaged_archive_names_it(damaged):
     with input_error(r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
-        unpack_beside(archive)
+        unpack_beside(damaged)
+
+
+def test_no_file_of_the_damaged_member_of_an_archive_is_left(damaged, tmp_path):
+    with input_error():
+        unpack_beside(damaged)
     assert set(content_of(tmp_path / "out")) <= {"b.bin"}
 
 

@@ -131,7 +131,7 @@ def score(detector, corpus, workdir, output):
 
 
 def test_a_finished_score_file_is_said_to_be_complete_already(score):
-    assert "12 of 12 scores written to s.txt" in score("--test_samples 8000")
+    score("--test_samples 8000")
     assert "complete already" in score("--test_samples 8000")
 
 
