@@ -69,8 +69,7 @@ def test_a_note_says_that_detectors_measured_on_different_trials_cannot_be_compa
 
 
 def test_a_note_names_the_runs_with_a_partial_result():
-    partial = measured(2, 0.1, left_out="1 trial")
-    notes = comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), partial])])
+    notes = comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), measured(2, 0.1, left_out="1 trial")])])
     assert notes == ["LA: a partial result, because scores are missing: seed2"]
 
 
