@@ -121,9 +121,7 @@ def test_with_other_overrides_all_jobs_of_an_experiment_are_to_do(planned):
     assert "10 jobs, 0 done, 10 to do" in planned("train.lr=0.5")[5]
 
 
-def test_with_another_folder_of_keys_a_set_is_to_be_evaluated_again_but_not_to_be_scored_again(
-    corpus, tmp_path, planned
-):
+def test_with_another_folder_of_keys_a_set_is_only_to_be_evaluated_again(corpus, tmp_path, planned):
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
     assert [name.split()[0] for name in to_do(planned(evaluate=[other_keys]))] == ["evaluate"] * 4
@@ -136,9 +134,7 @@ def test_scores_by_a_checkpoint_of_other_settings_are_to_be_made_and_evaluated_a
     assert {*to_do(planned())} == {"score seed2 best1 wild", "evaluate seed2 best1 wild"}
 
 
-def test_a_score_file_replaced_by_that_of_another_checkpoint_is_refused_or_with_overwrite_made_again(
-    folder, corpus, run
-):
+def test_a_score_file_replaced_by_that_of_another_checkpoint_is_made_again_only_with_overwrite(folder, corpus, run):
     path = experiment_file(folder, corpus)
     scores = folder / "out/scores/seed2/best1/wild.txt"
     before = scores.read_bytes()
@@ -148,7 +144,7 @@ def test_a_score_file_replaced_by_that_of_another_checkpoint_is_refused_or_with_
     assert scores.read_bytes() == before
 
 
-def test_a_checkpoint_that_is_written_again_is_to_be_scored_again_and_those_of_another_seed_are_not(folder, planned):
+def test_only_checkpoints_of_the_seed_of_one_that_is_written_again_are_to_be_scored_again(folder, planned):
     (trained,) = folder.glob("out/models/*_seed1")
     (best,) = best_epochs(trained, 1, "val_loss_wo_aug")
     os.utime(trained / f"epoch_{best}.pth")

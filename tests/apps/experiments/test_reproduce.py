@@ -161,7 +161,7 @@ def test_a_reproduction_finds_a_corpus_in_a_folder_of_its_name(corpus, tmp_path)
     assert missing.subject == "checkpoint"
 
 
-def test_a_missing_recording_is_reported_to_leave_the_others_usable_in_scoring_but_not_in_training(recipe, data):
+def test_a_missing_recording_is_reported_to_leave_the_others_usable_only_in_scoring(recipe, data):
     next(data.rglob("LA_D_*.flac")).unlink()
     (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
     assert missing.spares_some
@@ -190,10 +190,8 @@ def test_a_finished_reproduction_is_not_scored_again(reproduce, checkpoint, tmp_
 
 def test_a_reproduction_refuses_the_scores_of_another_checkpoint(reproduce, checkpoint):
     reproduce(checkpoint=checkpoint)
-    config = load_detector(checkpoint).config
-    seeded_detector(config, 1).save(checkpoint)
-    error = reproduce(checkpoint=checkpoint, status=2).err
-    assert "made by another run" in error
+    seeded_detector(load_detector(checkpoint).config, 1).save(checkpoint)
+    assert "made by another run" in reproduce(checkpoint=checkpoint, status=2).err
 
 
 def test_trials_that_a_published_result_excludes_are_not_evaluated(reproduce, checkpoint):
@@ -271,8 +269,7 @@ def test_weights_without_a_record_are_only_judged_if_the_published_result_has_th
     reproduce, released, num_logits, status, words
 ):
     """Here it has two architectures, of one logit and of two."""
-    out = reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"], status=status).out
-    assert words in out
+    assert words in reproduce(checkpoint=released(num_logits), model=["tiny_two", "tiny_one"], status=status).out
 
 
 def test_weights_without_a_record_are_not_judged_if_no_checkpoint_was_released(reproduce, released):
@@ -376,8 +373,7 @@ def test_a_single_epoch_gets_no_verdict_if_the_published_result_is_of_an_average
 
 def test_an_average_of_as_many_epochs_and_in_the_same_mode_as_the_published_one_gets_a_verdict(reproduce, run_folder):
     average = average_run(run_folder, [1, 2, 3], "legacy").path
-    out = reproduce(checkpoint=average, **AVERAGED).out
-    assert "against the published single best" in out
+    assert "against the published single best" in reproduce(checkpoint=average, **AVERAGED).out
 
 
 def test_a_checkpoint_with_an_unreadable_record_of_an_average_gets_no_verdict(reproduce, checkpoint):

@@ -62,11 +62,16 @@ def test_the_mean_and_worst_over_sets_are_taken_of_each_seed_before_the_best_see
     assert texts(table) == [["single", "1.00 (mean 1.50)", "0.10 (mean 2.70)", "2.50 (mean 2.75)", "3.00 (mean 4.00)"]]
 
 
-def test_notes_on_comparability_name_different_recordings_or_numbers_of_trials_and_partial_results(measurements):
-    incomparable = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
-    assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), incomparable])]) == [
-        "LA: the detectors were measured on different recordings, so their figures cannot be compared",
-        "LA: the detectors were measured on different numbers of trials, so their figures cannot be compared",
-        "LA: a partial result, because scores are missing: seed2",
-    ]
+@pytest.mark.parametrize("changes, differ", [({"trials": "u"}, "recordings"), ({"num_spoof": 1}, "numbers of trials")])
+def test_a_note_says_that_detectors_measured_on_different_trials_cannot_be_compared(changes, differ):
+    notes = comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), measured(2, 0.1, **changes)])])
+    assert notes == [f"LA: the detectors were measured on different {differ}, so their figures cannot be compared"]
+
+
+def test_a_note_names_the_runs_with_a_partial_result():
+    notes = comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), measured(2, 0.1, left_out="1 trial")])])
+    assert notes == ["LA: a partial result, because scores are missing: seed2"]
+
+
+def test_complete_results_on_the_same_trials_have_no_notes(measurements):
     assert comparability_notes(measurements) == []

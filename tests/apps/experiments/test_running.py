@@ -61,7 +61,7 @@ def test_the_log_of_a_task_is_not_written_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_to_a_run_is_passed_to_each_running_task_and_no_further_task_begins(tmp_path, number, error):
+def test_a_signal_to_a_run_is_passed_to_its_running_tasks_in_place_of_beginning_another(tmp_path, number, error):
     handler = "lambda *_: (print('saved', flush=True), os._exit(75))"
     text = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('ready', flush=True)"
     command = python(f"{text}; time.sleep({PATIENCE})")

@@ -72,7 +72,7 @@ def test_sbatch_gets_the_slurm_settings_of_the_experiment_for_each_job(submitted
         assert all(f"#SBATCH --{option}\n" in text for option in options.split())
 
 
-def test_failed_jobs_are_submitted_again_and_queued_ones_are_not(submitted, cluster):
+def test_of_jobs_that_were_submitted_only_failed_ones_are_submitted_again(submitted, cluster):
     programs, set_state = cluster
     jobs = submitted()
     assert submitted() == jobs  # all are queued

@@ -23,8 +23,8 @@ def test_explain_prints_the_strongest_band_and_its_direction(explain):
 
 
 def test_explain_prints_how_the_score_changes_without_the_most_relevant_tenth_of_time(explain):
-    printed = explain("tone.wav --out out").out
-    assert "check: without the most relevant tenth of time the score changes by" in printed
+    words = "check: without the most relevant tenth of time the score changes by"
+    assert words in explain("tone.wav --out out").out
 
 
 def test_explain_writes_a_picture_and_the_printed_data(tmp_path, explain):

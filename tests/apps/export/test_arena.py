@@ -59,7 +59,6 @@ def model(checkpoint):
 
 
 def test_an_arena_model_scores_only_while_it_is_loaded(checkpoint, recordings):
-    """A client may load it again."""
     model = model_of(checkpoint)
     audio = recordings["u0"]
     with input_error(r"call load\(\)"):

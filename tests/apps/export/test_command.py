@@ -54,20 +54,24 @@ def test_merging_an_adapted_detector_without_its_base_is_refused_with_the_path_o
     refused(MERGE, message, "nor beside it: name the base with --base\n")
 
 
-def test_a_merged_detector_has_a_plain_front_end_and_the_logits_of_the_adapted_one(
-    adapted_detector, small_model, output
-):
+@pytest.fixture
+def merged(adapted_detector, output):
     output(f"{MERGE} --base moved.pth")
-    merged = load_detector("merged.pth")
+    return load_detector("merged.pth")
+
+
+def test_a_merged_detector_has_a_plain_front_end(merged, small_model):
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
+
+
+def test_a_merged_detector_has_the_logits_of_the_adapted_one(merged, adapted_detector):
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), adapted_detector(waveform), atol=1e-6, rtol=0)
 
 
-def test_an_exported_average_of_adapted_detectors_is_merged(adapted_detector, output):
-    output(f"{MERGE} --base moved.pth")
+def test_an_exported_average_of_adapted_detectors_is_merged(merged, output):
     output("average lora.pth lora.pth --out average.pth")
     output("export average.pth --to pth --out exported.pth --base moved.pth")
     exported = load_detector("exported.pth").state_dict()
-    for key, tensor in load_detector("merged.pth").state_dict().items():
+    for key, tensor in merged.state_dict().items():
         assert torch.equal(tensor, exported[key])

@@ -115,7 +115,9 @@ def test_a_signal_ends_listening_without_an_error_after_the_last_lines(listen_fo
     assert lines[-1]["event"] == "end"
 
 
-def test_a_source_that_listen_lacks_or_cannot_decode_is_refused_with_what_to_add(refused, listen_folder, tmp_path):
+def test_listen_without_a_source_its_rate_or_names_of_its_channels_is_refused_with_what_to_add(
+    refused, listen_folder, tmp_path
+):
     model = ["--model", listen_folder / "small.pth"]
     (tmp_path / "nothing.pcm").touch()
     for words, message in (

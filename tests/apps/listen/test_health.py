@@ -54,11 +54,20 @@ def test_the_health_check_of_a_service_that_stops_says_stopping(accepting, judge
     assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
 
 
-def test_after_a_call_the_metrics_count_it_as_ended_and_a_score_and_a_lag_for_each_window(serve, small, call):
+@pytest.fixture
+def counts(serve, call):
+    """The metrics after a call."""
     url = serve()
     call_of(url, call[0].tobytes())
-    counts = samples(get(url, "/metrics").text)
-    assert counts["nes2net_windows_total", "scored"] == len(expected(small, call[0]))
+    return samples(get(url, "/metrics").text)
+
+
+def test_after_a_call_the_metrics_count_it_as_ended(counts):
     assert counts["nes2net_calls_total", "1000"] == 1
     assert counts["nes2net_calls_present",] == 0
-    assert counts["nes2net_lag_seconds_count",] == len(expected(small, call[0]))
+
+
+def test_the_metrics_count_a_score_with_its_lag_for_each_window_of_a_call(counts, small, call):
+    number = len(expected(small, call[0]))
+    assert counts["nes2net_windows_total", "scored"] == number
+    assert counts["nes2net_lag_seconds_count",] == number

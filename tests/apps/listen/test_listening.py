@@ -31,7 +31,7 @@ def test_lines_do_not_depend_on_how_the_samples_are_cut_into_blocks(small, call,
     assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
 
 
-def test_while_windows_are_scored_the_reading_of_a_recording_pauses_and_no_window_is_skipped(
+def test_in_place_of_skipping_windows_the_reading_of_a_recording_pauses_while_they_are_scored(
     judge, small, call, monkeypatch
 ):
     scores = small.scores
@@ -87,8 +87,12 @@ def test_with_keep_latest_each_window_is_either_scored_or_skipped(overtaken, sma
             for start in inside:
                 counts[start] += 1
     assert set(counts.values()) == {1}
-    assert lines[-1]["skipped"] > 0
-    assert lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
+
+
+def test_with_keep_latest_the_scored_and_skipped_windows_of_the_last_line_add_up_to_all(overtaken, small, call):
+    *_, last = overtaken[0]
+    assert last["skipped"] > 0
+    assert last["windows"] + last["skipped"] == len(expected(small, call[0]))
 
 
 def test_with_keep_latest_a_window_that_is_scored_has_the_score_of_its_own_samples(overtaken, small, call):
@@ -180,10 +184,12 @@ def test_by_the_rule_skip_the_last_line_of_a_call_counts_windows_without_speech_
     assert lines[-1]["skipped"] == len(silent)
 
 
-def test_by_the_rule_none_speech_is_not_measured_and_windows_without_it_are_scored_as_others(heard_by_rule):
-    lines = heard_by_rule("none")
-    assert windows(lines) == windows(heard_by_rule("weigh"))
-    assert not any("speech" in line or "reason" in line for line in lines)
+def test_by_the_rule_none_windows_without_speech_are_scored(heard_by_rule):
+    assert windows(heard_by_rule("none")) == windows(heard_by_rule("weigh"))
+
+
+def test_by_the_rule_none_the_speech_in_a_window_is_not_measured(heard_by_rule):
+    assert not any("speech" in line or "reason" in line for line in heard_by_rule("none"))
 
 
 def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are_scored(judge, small, call):
@@ -198,8 +204,9 @@ def test_a_block_with_nan_ends_a_call_after_the_windows_of_the_blocks_before_are
     assert lines[-1]["event"] == "end"
 
 
-def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatch):
-    """Failed windows before the tenth in a row have lines with an error and do not end the call."""
+@pytest.fixture
+def failed_windows(judge, small, call, monkeypatch):
+    """The lines of failed windows: of three around a scored one, and of those after it until the call ends."""
     scores = small.scores
     calls = []
 
@@ -212,9 +219,16 @@ def test_ten_failed_windows_in_a_row_end_the_call(judge, small, call, monkeypatc
     with input_error("10 windows in a row cannot be scored: .*nan"):
         for line in Listening(session_of(judge()), [Block(np.tile(call[:1], 2))]).lines():
             lines.append(line)
-    failed = [line for line in lines if "error" in line]
-    assert all(line["score"] is None and "nan" in line["error"] for line in failed)
-    assert len(failed) == 12
+    return [line for line in lines if "error" in line]
+
+
+def test_ten_failed_windows_in_a_row_end_the_call(failed_windows):
+    """Fewer do not: the three before the scored one are not among the ten."""
+    assert len(failed_windows) == 12
+
+
+def test_a_failed_window_has_a_line_with_an_error_in_place_of_a_score(failed_windows):
+    assert all(line["score"] is None and "nan" in line["error"] for line in failed_windows)
 
 
 def test_a_source_that_is_lost_and_comes_back_has_the_lines_of_one_stream_with_a_gap(judge, calls_it_spoof, call):

@@ -35,8 +35,7 @@ def test_listen_refuses_a_window_or_hop_that_is_no_number_or_infinite_or_shorter
 @pytest.mark.parametrize("source", SOURCES)
 def test_listen_refuses_a_detector_of_source_tracing(error_of, source, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
-    error = error_of(source, model=tracing)
-    assert error.startswith(f"nes2net: error: {REFUSED}")
+    assert error_of(source, model=tracing).startswith(f"nes2net: error: {REFUSED}")
 
 
 def test_a_detector_of_source_tracing_opens_no_stream_because_it_has_no_score():

@@ -76,6 +76,14 @@ def state_files(tmp_path):
     return sorted((tmp_path / "state").iterdir())
 
 
+@pytest.fixture
+def saved(restart, call, tmp_path):
+    """The first lines of a call whose connection is lost, and the file of its state."""
+    first_lines = interrupted(restart(), call)
+    (path,) = state_files(tmp_path)
+    return first_lines, path
+
+
 def test_a_call_resumed_after_a_sigkill_of_the_server_has_the_evidence_of_an_uninterrupted_one(
     listen_folder, call, tmp_path
 ):
@@ -125,12 +133,11 @@ def test_a_call_is_not_resumed_after_a_restart_with_another_calibration_hop_or_s
     assert not resume(restart(**settings), first_lines, **start)[0]["resumed"]
 
 
-def test_a_call_whose_saved_state_is_too_old_is_not_resumed_and_the_state_is_removed(restart, call, tmp_path):
-    first_lines = interrupted(restart(), call)
-    (path,) = state_files(tmp_path)
+def test_a_server_that_starts_removes_saved_states_that_are_too_old(saved, restart):
+    _, path = saved
     os.utime(path, (0, time.time() - saved_calls.MAX_AGE - 1))
-    assert not resume(restart(), first_lines)[0]["resumed"]
-    assert state_files(tmp_path) == []
+    restart()
+    assert not path.exists()
 
 
 def test_a_server_that_starts_removes_the_oldest_saved_states_above_their_largest_number(
@@ -167,27 +174,28 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_call_with_a_damaged_saved_state_is_not_resumed(restart, call, tmp_path, kind):
-    first_lines = interrupted(restart(), call)
-    (path,) = state_files(tmp_path)
+def test_a_call_with_a_damaged_saved_state_is_not_resumed(saved, restart, kind):
+    first_lines, path = saved
     path.write_bytes(DAMAGED[kind](path.read_bytes()))
     assert not resume(restart(), first_lines)[0]["resumed"]
 
 
-def test_a_pickle_in_place_of_a_saved_state_of_a_call_is_not_executed(restart, call, tmp_path, monkeypatch):
+def test_a_pickle_in_place_of_a_saved_state_of_a_call_is_not_executed(saved, restart, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first_lines = interrupted(restart(), call)
-    (path,) = state_files(tmp_path)
+    first_lines, path = saved
     path.write_bytes(pickle.dumps(Evil()))
     resume(restart(), first_lines)
     assert not (tmp_path / "state" / "evil").exists()
 
 
-def test_a_saved_state_has_only_counts_of_each_channel_and_not_the_name_of_the_session(restart, call, tmp_path):
-    first_lines = interrupted(restart(), call)
-    (path,) = state_files(tmp_path)
+def test_a_saved_state_has_only_counts_of_each_channel(saved):
+    _, path = saved
     content = json.loads(path.read_bytes())
     assert set(content["channels"][0]) == set(saved_calls.Tally.model_fields)
+
+
+def test_a_saved_state_does_not_have_the_name_of_the_session(saved):
+    first_lines, path = saved
     assert first_lines[0]["session"] not in str(path) + path.read_text()
 
 
@@ -204,13 +212,21 @@ def test_files_that_are_no_saved_states_are_not_removed_from_the_folder(restart,
     assert len(state_files(tmp_path)) == 1
 
 
-def test_the_reason_why_the_state_of_a_call_cannot_be_saved_is_logged_and_the_call_goes_on(
-    restart, call, monkeypatch, caplog
-):
+@pytest.fixture
+def on_a_full_disk(restart, call, monkeypatch, caplog):
+    """The lines of a call whose state cannot be saved, and the log."""
+
     def full(path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(saved_calls, "replacing", full)
-    lines = call_of(restart(), call[0].tobytes())
-    assert "No space left on device" in caplog.text
+    return call_of(restart(), call[0].tobytes()), caplog.text
+
+
+def test_the_reason_why_the_state_of_a_call_cannot_be_saved_is_logged(on_a_full_disk):
+    assert "No space left on device" in on_a_full_disk[1]
+
+
+def test_a_call_whose_state_cannot_be_saved_goes_on_to_its_end(on_a_full_disk):
+    lines, _ = on_a_full_disk
     assert lines[-1]["event"] == "end"

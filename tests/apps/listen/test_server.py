@@ -125,7 +125,7 @@ def test_a_lost_call_is_resumed_after_a_gap(serve, small, call):
     assert windows(lines + resumed) == windows_around(small, call, gap)
 
 
-def test_a_call_that_has_ended_is_not_resumed_and_begins_a_new_session(serve):
+def test_a_client_that_asks_for_a_call_that_has_ended_gets_a_new_session(serve):
     url = serve()
     lines = call_of(url, b"")
     again = resume(url, lines)

@@ -52,7 +52,7 @@ def report_of(result, folder):
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 
-def test_a_resumed_robustness_run_scores_only_the_rest_and_writes_what_an_uninterrupted_one_does(
+def test_a_robustness_run_that_scores_only_the_rest_writes_what_an_uninterrupted_one_does(
     run, corpus, tmp_path, monkeypatch
 ):
     uninterrupted = tmp_path / "whole"
@@ -98,18 +98,29 @@ def test_noise_of_an_utterance_depends_only_on_the_utterance_and_the_seed(run, c
         assert abs(score - other_seed[id]) > 1e-6
 
 
-def test_a_condition_that_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
+@pytest.fixture
+def result_with_a_failure(run, corpus, tmp_path):
+    """The result of a run under babble, which fails, and under gains."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
     bad = planned(root).trials[5].path
     bad.write_bytes(b"RIFF")
     damaged = Sources(speech=(bad,) * 5)
-    result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
-    assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]
-    assert list(result.header["failed"]) == ["babble:5"]
-    assert "not one of 12 utterances" in result.header["failed"]["babble:5"]
+    return run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
 
 
-def test_a_full_disk_ends_the_run_and_does_not_count_as_a_failure_of_the_condition(run, corpus, tmp_path, monkeypatch):
+def test_a_condition_that_fails_does_not_end_the_run(result_with_a_failure):
+    assert conditions_of(result_with_a_failure) == ["gain:-10", "gain:-20", "gain:-30"]
+
+
+def test_a_condition_that_fails_is_named_with_the_reason(result_with_a_failure):
+    failed = result_with_a_failure.header["failed"]
+    assert list(failed) == ["babble:5"]
+    assert "not one of 12 utterances" in failed["babble:5"]
+
+
+def test_a_full_disk_ends_the_run_in_place_of_counting_as_a_failure_of_the_condition(
+    run, corpus, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch, input_error("^No space left$"):
         patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
         run(planned(corpus, ["white:0"]), tmp_path)

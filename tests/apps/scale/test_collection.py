@@ -97,7 +97,7 @@ def test_a_shard_is_complete_once_all_of_its_pieces_have_come_in_any_order():
     assert _in_order_if_complete([last, first]) == [first, last]
 
 
-def test_results_with_other_settings_are_refused_or_with_overwrite_replaced(tmp_path):
+def test_results_with_other_settings_are_replaced_only_with_overwrite(tmp_path):
     kept(tmp_path, SHARDS[:1])
     another = {**RUN, "dtype": "bfloat16", "num_samples": None}
     with input_error(r"another run or program \(another num_samples, dtype\): pass `overwrite=True`"):
@@ -107,7 +107,7 @@ def test_results_with_other_settings_are_refused_or_with_overwrite_replaced(tmp_
     assert [done.run for done in finished_shards(tmp_path).values()] == [another]
 
 
-def test_results_of_shards_that_the_source_no_longer_has_are_refused_or_with_overwrite_removed(tmp_path):
+def test_results_of_shards_that_the_source_no_longer_has_are_removed_only_with_overwrite(tmp_path):
     kept(tmp_path)
     with input_error(r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         kept(tmp_path, SHARDS[::2])

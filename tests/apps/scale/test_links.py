@@ -11,7 +11,7 @@ from nes2net.apps.scale.results import result_path, to_score_file, write_results
 from nes2net.apps.scale.sources import Shard
 
 
-def test_a_collection_replaces_links_under_the_names_of_its_files_and_writes_through_none(tmp_path):
+def test_a_collection_replaces_links_under_the_names_of_its_files_in_place_of_writing_through_them(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     elsewhere = write(tmp_path / "elsewhere", "precious")

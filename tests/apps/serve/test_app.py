@@ -31,8 +31,13 @@ def test_the_service_tells_the_parts_of_its_detector(client):
     assert client.get("/api/info").json()["parts"] == parts
 
 
-def test_the_answer_names_an_upload_without_folders_and_with_escaped_control_characters(client):
-    answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
+def test_the_answer_names_an_upload_without_folders(client):
+    answer = client.post("/api/score?track=0", files={"file": ("../../x.wav", wav())})
+    assert answer.json()["file"] == "x.wav"
+
+
+def test_the_answer_names_an_upload_with_escaped_control_characters(client):
+    answer = client.post("/api/score?track=0", files={"file": ("x\x1b[2J.wav", wav())})
     assert answer.json()["file"] == "x\\u001b[2J.wav"
 
 
@@ -56,10 +61,8 @@ def test_a_folder_path_in_place_of_the_token_in_the_address_of_a_player_file_is_
 
 
 def test_the_three_files_of_the_page_tell_browsers_not_to_cache_them(client):
-    for name, kind in (("", "text/html"), ("page.css", "text/css"), ("page.js", "text/javascript")):
-        answer = client.get(f"/{name}")
-        assert answer.headers["content-type"].startswith(kind)
-        assert answer.headers["cache-control"] == "no-store"
+    for name in ("", "page.css", "page.js"):
+        assert client.get(f"/{name}").headers["cache-control"] == "no-store"
 
 
 EACH_ADDRESS = pytest.mark.parametrize("address", ["/api/score", "/page/score", "/page/score?each=true"])
@@ -194,7 +197,7 @@ def test_a_failure_of_the_server_is_logged(failed):
     assert "ZeroDivisionError" in log
 
 
-def test_a_request_for_the_judgement_embeddings_gets_an_embedding_and_no_score(client, small, speech):
+def test_a_request_for_the_judgement_embeddings_gets_an_embedding_in_place_of_a_score(client, small, speech):
     embedded = send(client, speech / "talk.wav", params={"judgement": "embeddings"}).json()
     assert embedded["judgement"] == "embeddings"
     assert embedded["embedding"] == pytest.approx(small.embed(speech / "talk.wav").tolist(), abs=1e-5)
@@ -213,20 +216,24 @@ def calibrated(serving, calibration):
     return serving(decider=Decider(calibration, prior=0.2))
 
 
-def test_the_answer_to_an_upload_has_its_likelihood_ratio_and_the_basis_of_the_calibration(
-    calibrated, speech, calibration
-):
-    client, desk = calibrated
-    row = send(client, speech / "talk.m4a").json()
+def test_the_answer_to_an_upload_has_its_likelihood_ratio(calibrated, speech, calibration):
+    row = send(calibrated[0], speech / "talk.m4a").json()
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
-    assert row["basis"] == desk.decider.basis()
 
 
-def test_a_service_with_a_calibration_tells_its_prior_and_what_the_calibration_lacks(calibrated):
+def test_the_answer_to_an_upload_has_the_basis_of_the_calibration(calibrated, speech):
+    client, desk = calibrated
+    assert send(client, speech / "talk.m4a").json()["basis"] == desk.decider.basis()
+
+
+def test_a_service_with_a_calibration_tells_its_prior(calibrated):
     info = calibrated[0].get("/api/info").json()
     assert info["calibrated"]
     assert info["basis"]["prior"] == 0.2
-    assert "does not say which detector" in info["notes"][0]
+
+
+def test_a_service_tells_what_its_calibration_lacks(calibrated):
+    assert "does not say which detector" in calibrated[0].get("/api/info").json()["notes"][0]
 
 
 def test_with_track_0_an_answer_lacks_only_the_figures_along_the_recording(calibrated, speech):

@@ -94,7 +94,7 @@ def test_requests_to_a_foreign_or_malformed_host_name_are_refused(ports, target,
 
 
 @TARGETS
-def test_a_request_whose_head_comes_slowly_is_cut_off_and_the_next_one_is_answered(ports, small, target, monkeypatch):
+def test_after_a_request_whose_head_comes_slowly_is_cut_off_the_next_one_is_answered(ports, small, target, monkeypatch):
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 1.0)
     monkeypatch.setattr(listen_server, "_HANDSHAKE", 1.0)
     with live.serving(live.judge_of(small)) as (url, _):
@@ -126,7 +126,7 @@ def test_a_slow_upload_is_cut_off_and_not_stored(serving, monkeypatch):
 
 
 @TARGETS
-def test_a_request_with_a_huge_head_is_refused_and_the_next_one_is_answered(ports, target):
+def test_after_a_request_with_a_huge_head_is_refused_the_next_one_is_answered(ports, target):
     port = ports[target]
     assert exchange(port, request(target, port, X="y" * 2_000_000)) in (400, 431, None)
     assert exchange(port, request(target, port)) == well(target)

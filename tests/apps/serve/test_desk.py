@@ -65,7 +65,7 @@ def test_the_files_of_an_upload_that_is_not_scored_to_its_end_are_removed(small,
     assert not list(folder.iterdir())
 
 
-def test_while_a_recording_is_scored_a_second_waits_and_a_third_is_refused(small, speech, folder):
+def test_while_one_recording_is_scored_and_another_waits_a_third_is_refused(small, speech, folder):
     desk = Desk(small, folder, Limits(waiting=1))
     order = []
     started = threading.Event()

@@ -70,17 +70,22 @@ def client_of(admitted):
     return TestClient(app, base_url="http://lab.example")
 
 
-def test_the_application_gets_only_known_headers_of_limited_length():
-    """Nor does it get an unknown parameter of the content type."""
-    foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
-    headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
-    answer = client_of(Admitted()).post("/", headers=foreign | headers)
-    assert answer.json()["headers"] == {
-        "accept": "y" * 1000,
-        "accept-encoding": "gzip",
-        "content-length": "0",
-        "content-type": "a/b",
-    }
+def passed(headers):
+    """The headers of a request that the application gets."""
+    return client_of(Admitted()).post("/", headers=headers).json()["headers"]
+
+
+def test_the_application_gets_only_known_headers():
+    headers = passed({"accept": "y", "cookie": "a=b", "x-forwarded-proto": "http://evil.example"})
+    assert headers.keys() == {"accept", "accept-encoding", "content-length", "content-type"}
+
+
+def test_the_application_gets_at_most_1000_characters_of_a_header():
+    assert passed({"accept": "y" * 5000})["accept"] == "y" * 1000
+
+
+def test_the_application_gets_no_unknown_parameter_of_the_content_type():
+    assert passed({"content-type": "a/b; charset=undefined"})["content-type"] == "a/b"
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "a;b", 'a\\"b', "ä"])

@@ -58,20 +58,21 @@ def test_rows_appear_as_their_files_are_scored(page, client, held_after_one, spe
     assert [row[0] for row in rows_of(page)] == ["talk.wav", "talk.mp3"]
 
 
-def test_rows_have_the_scores_of_predict_and_the_decisions_of_the_calibration(
-    page, serving, model, speech, calibration, capsys
+def test_rows_have_the_answers_of_predict_with_the_same_calibration(
+    page, serving, model, speech, calibration, tmp_path, capsys
 ):
+    calibration.save(tmp_path / "c.json")
     client, _ = serving(decider=Decider(calibration))
     files = [speech / name for name in ("talk.wav", "talk.mp3", "talk.m4a")]
     drop(page, client, *files)
     page.wait_for_selector("#table tr:nth-child(3)")
-    main(["predict", *map(str, files), "--model", str(model), "--device", "cpu", "--json"])
+    options = ["--model", model, "--calibration", tmp_path / "c.json", "--device", "cpu", "--json"]
+    main(["predict", *map(str, files + options)])
     expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for line, file, row in zip(rows_of(page), files, expected, strict=True):
-        probability = 1 / (1 + np.exp(-calibration([row["score"]])[0]))
-        decision = "bona fide" if probability >= 0.5 else "spoof"
+        decision = row["decision"].replace("bonafide", "bona fide")
         assert [line[n] for n in (0, 1, 4)] == [file.name, decision, f"{row['score']:.4f}".replace("-", "−")]
-        assert float(line[2]) == pytest.approx(probability, abs=6e-4)
+        assert float(line[2]) == pytest.approx(row["probability"], abs=6e-4)
 
 
 def test_a_click_into_the_picture_plays_the_recording_from_there(page, client, speech):

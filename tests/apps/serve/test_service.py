@@ -213,7 +213,7 @@ def test_the_openapi_description_has_the_routes_for_programs_alone(client):
     }
 
 
-def test_answers_have_what_the_openapi_description_says_and_nothing_else(serving, tmp_path, speech, calibration):
+def test_answers_have_exactly_what_the_openapi_description_says(serving, tmp_path, speech, calibration):
     client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
     for path in ("/health", "/api/info"):
         jsonschema.validate(client.get(path).json(), answers_of(client, path)[200])
