@@ -28,7 +28,7 @@ def test_crops_from_the_start_equal_those_of_the_published_data_loaders(num_samp
         assert_array_equal(head_crop(np.arange(length), num_samples), np.cumsum(reference[name]))
 
 
-def test_every_crop_refuses_an_utterance_without_samples_and_names_it():
+def test_every_crop_refuses_an_utterance_without_samples_by_its_name():
     rng = default_rng(0)
     for crop in (head_crop, *(partial(crop, rng=rng) for crop in (random_crop, random_tiled_crop))):
         with input_error("LA_T_1 has no samples"):
@@ -82,12 +82,11 @@ def test_random_crops_equal_those_of_the_published_asvspoof5_code_if_the_start_d
     [
         (random_crop, 10, 4, 46),  # of 175 expected, standard deviation 11.5
         (random_tiled_crop, 7, 7, 35),  # rotated; 100 expected
-        (random_tiled_crop, 10, 3, 53),  # 0, 1, 2 of 0 to 3
+        (random_tiled_crop, 10, 3, 53),  # 0, 1, 2 of 0 to 3: as in the published code, never the last one
         (random_tiled_crop, 8, 1, 0),
     ],
 )
 def test_the_starts_of_random_crops_are_equally_likely(crop, length, number, tolerance):
-    """As in the published code, a tiled crop of a longer utterance never has the last sample of the utterance."""
     starts = np.bincount([crop(np.arange(length), 7, default_rng(seed))[0] for seed in range(700)])
     assert len(starts) == number
     assert_allclose(starts, 700 / number, rtol=0, atol=tolerance)

@@ -40,7 +40,7 @@ def test_resampling_equals_that_of_librosa(tmp_path, rate):
 def test_unusual_real_files_are_read_or_refused_by_name(shared):
     """At least eight of the files are read."""
     readable = 0
-    for path in sorted((shared / "real" / "decoders").iterdir()):
+    for path in sorted((shared / "real/decoders").iterdir()):
         try:
             waveform = load_audio(path)
         except InputError as error:

@@ -25,7 +25,7 @@ SWEEPS = {
 
 @pytest.fixture(scope="module")
 def real_clips(shared):
-    paths = sorted((shared / "real" / "audio").rglob("*.flac"))
+    paths = sorted((shared / "real/audio").rglob("*.flac"))
     recordings = map(load_audio, paths)
     return [samples for samples in recordings if len(samples) >= 16000]
 
@@ -114,7 +114,7 @@ def test_shares_of_speech_do_not_depend_on_how_a_recording_is_cut_into_blocks(ma
         assert cut.share(*span) == uncut.share(*span)
 
 
-def test_dropping_the_first_seconds_removes_their_speech_and_leaves_later_shares_unchanged():
+def test_dropping_the_first_seconds_of_a_recording_removes_only_the_speech_in_them():
     frames = SpeechFrames()
     frames.push(voice(1, 6.5))
     frames.finish()

@@ -137,11 +137,10 @@ def test_with_only_noises_or_only_impulse_responses_a_probability_of_1_changes_e
 
 
 def test_moved_folders_of_noises_and_impulse_responses_give_the_same_augmented_waveforms(musan, rirs, tmp_path):
-    """The moved MUSAN is given by the folder that holds it."""
-    shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
+    shutil.copytree(musan, tmp_path / "noises")
     shutil.copytree(rirs, tmp_path / "rooms")
     near = NoiseAugmentation(musan, rirs, 1)
-    moved = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)
+    moved = NoiseAugmentation(tmp_path / "noises", tmp_path / "rooms", 1)
     for seed in range(8):
         x = white(5000, seed=seed)
         assert_array_equal(near(x, default_rng(seed)), moved(x, default_rng(seed)))
@@ -150,9 +149,9 @@ def test_moved_folders_of_noises_and_impulse_responses_give_the_same_augmented_w
 def test_noise_augmentation_gives_the_same_samples_after_pickling(musan, rirs):
     x = white(5000)
     augmentation = NoiseAugmentation(musan, rirs, 1)
-    copy = pickle.loads(pickle.dumps(augmentation))
+    unpickled = pickle.loads(pickle.dumps(augmentation))
     for seed in range(8):
-        assert_array_equal(copy(x, default_rng(seed)), augmentation(x, default_rng(seed)))
+        assert_array_equal(unpickled(x, default_rng(seed)), augmentation(x, default_rng(seed)))
 
 
 def test_of_a_long_noise_file_only_the_drawn_excerpt_is_read_into_memory(tmp_path):
@@ -170,17 +169,25 @@ def test_of_a_long_noise_file_only_the_drawn_excerpt_is_read_into_memory(tmp_pat
 # ---- folders
 
 
-def test_a_noise_file_of_another_sampling_rate_is_resampled_to_16_khz(musan, tmp_path):
-    folder = tmp_path / "musan"
-    shutil.copytree(musan, folder)
-    shutil.rmtree(folder / "music")
-    (folder / "music").mkdir()
+@pytest.fixture
+def copy(musan, tmp_path):
+    """A copy of MUSAN to change."""
+    return shutil.copytree(musan, tmp_path / "musan")
+
+
+def test_a_noise_file_of_another_sampling_rate_is_resampled_to_16_khz(copy):
+    shutil.rmtree(copy / "music")
+    (copy / "music").mkdir()
     time = np.arange(44100) / 44100
-    soundfile.write(folder / "music" / "tone.flac", 0.3 * np.sin(2 * np.pi * 5000 * time), 44100)
-    (file,) = find_noises(folder)["music"]
+    soundfile.write(copy / "music/tone.flac", 0.3 * np.sin(2 * np.pi * 5000 * time), 44100)
+    (file,) = find_noises(copy)["music"]
     assert file.num_samples == 16000
     excerpt = draw_excerpt(file, 8000, default_rng(0))
     assert np.argmax(np.abs(np.fft.rfft(excerpt))) == 2500
+
+
+def test_the_noises_of_musan_are_found_in_a_folder_that_holds_it(musan):
+    assert find_noises(musan.parent) == find_noises(musan)
 
 
 def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
@@ -192,19 +199,17 @@ def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
     ]
 
 
-def test_a_musan_with_too_few_speech_files_is_refused(musan, tmp_path):
-    shutil.copytree(musan, tmp_path / "m")
-    shutil.rmtree(tmp_path / "m" / "speech" / "librivox")
+def test_a_musan_with_too_few_speech_files_is_refused(copy):
+    shutil.rmtree(copy / "speech/librivox")
     with input_error("speech has 4 audio files, but needs at least 8"):
-        NoiseAugmentation(tmp_path / "m")
+        NoiseAugmentation(copy)
 
 
 @pytest.mark.parametrize("content, message", [(b"no audio", "was read by neither"), (b"", "is empty")])
-def test_a_musan_file_without_audio_is_refused_when_noise_augmentation_is_created(musan, tmp_path, content, message):
-    shutil.copytree(musan, tmp_path / "m")
-    (tmp_path / "m" / "music" / "added.wav").write_bytes(content)
+def test_a_musan_file_without_audio_is_refused_when_noise_augmentation_is_created(copy, content, message):
+    (copy / "music/added.wav").write_bytes(content)
     with input_error(rf"added\.wav {message}"):
-        NoiseAugmentation(tmp_path / "m")
+        NoiseAugmentation(copy)
 
 
 def test_a_missing_folder_of_musan_is_refused_with_its_address_for_download(tmp_path):
@@ -224,9 +229,8 @@ def test_an_impulse_response_without_samples_is_refused_when_noise_augmentation_
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_a_noise_file_damaged_after_noise_augmentation_was_created_is_refused_with_its_name(musan, tmp_path):
-    shutil.copytree(musan, tmp_path / "m")
-    augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
+def test_a_noise_file_damaged_after_noise_augmentation_was_created_is_refused_with_its_name(copy):
+    augmentation = NoiseAugmentation(copy, probability=1)
     for path in augmentation.recordings:
         os.truncate(path, 44)  # the header alone
     with input_error(r"(noise|speech|music)-.*\.wav"):

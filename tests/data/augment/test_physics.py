@@ -61,12 +61,16 @@ def coded_voice(text):
 
 
 @of_each_codec
-def test_codecs_and_narrow_bands_neither_delay_nor_distort_a_voice(text):
+def test_codecs_and_narrow_bands_do_not_delay_a_voice(text):
     *_, sent, heard = coded_voice(text)
-    products = correlate(heard, sent, method="fft")
-    late = int(np.abs(products).argmax()) - (len(sent) - 1)
+    late = int(np.abs(correlate(heard, sent, method="fft")).argmax()) - (len(sent) - 1)
     assert abs(late) <= 1  # samples
-    assert products.max() / np.linalg.norm(sent) / np.linalg.norm(heard) > 0.8
+
+
+@of_each_codec
+def test_codecs_and_narrow_bands_do_not_distort_a_voice(text):
+    *_, sent, heard = coded_voice(text)
+    assert correlate(heard, sent, method="fft").max() / np.linalg.norm(sent) / np.linalg.norm(heard) > 0.8
 
 
 @of_each_codec
@@ -104,18 +108,23 @@ def test_the_mp3_codec_clips_samples_beyond_full_scale():
     assert 0.9 < np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1
 
 
+NOISE = (0.1 * rng().standard_normal(32000)).astype(np.float32)
+
+
 @pytest.mark.parametrize("text", ["alaw", "gsm", "amr_nb:12.2", "telephone", "resample:8"])
 def test_narrow_band_conditions_remove_what_is_above_4200_hz(text):
-    noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
-    y = create_condition(text)(noise, rng())
+    y = create_condition(text)(NOISE, rng())
     assert band_level(y, 4200, 8000) < band_level(y, 500, 3000) - 40
 
 
-def test_a_telephone_line_passes_400_to_3200_hz_and_removes_what_is_below_200_hz():
-    noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
-    y = create_condition("telephone")(noise, rng())
+def test_a_telephone_line_removes_what_is_below_200_hz():
+    y = create_condition("telephone")(NOISE, rng())
     assert band_level(y, 0, 200) < band_level(y, 1000, 1200) - 35
-    assert abs(band_level(y, 400, 3200) - band_level(noise, 400, 3200)) < 0.2
+
+
+def test_a_telephone_line_passes_400_to_3200_hz():
+    y = create_condition("telephone")(NOISE, rng())
+    assert abs(band_level(y, 400, 3200) - band_level(NOISE, 400, 3200)) < 0.2
 
 
 @pytest.mark.parametrize("name", ["white", "pink", "babble", "noise", "music", "speech"])

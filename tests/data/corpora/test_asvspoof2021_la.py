@@ -41,7 +41,7 @@ def test_trials_without_labels_are_listed_from_each_layout_of_a_track_of_asvspoo
         tmp_path / protocol_folder.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt",
         f"{track}_E_2\n{track}_E_1\n",
     )
-    audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
+    audio = folder(tmp_path / f"DB/ASVspoof2021_{track}_eval/flac")
     trials = corpus.CORPUS.trials(tmp_path / root.format(track), "eval", protocols=tmp_path / "database")
     assert trials == [Trial(f"{track}_E_{n}", audio / f"{track}_E_{n}.flac") for n in (2, 1)]
 
@@ -97,18 +97,25 @@ ASV_KEY = (
 ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 LA_E_4 2\n"
 
 
+def write_asv_scores(folder, scores=ASV_SCORES, system="ASVTorch_Kaldi"):
+    write(folder / "ASV/trial_metadata.txt", ASV_KEY)
+    write(folder / "ASV" / system / "score.txt", scores)
+
+
 @pytest.mark.parametrize(
     "root, asv_folder", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
 )
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
-def test_asv_scores_of_a_phase_are_found_in_each_layout_and_divided_by_kind_of_asv_trial(
-    tmp_path, root, asv_folder, system
-):
-    folder(tmp_path / "LA" / "CM")
-    write(tmp_path / asv_folder / "ASV" / "trial_metadata.txt", ASV_KEY)
-    write(tmp_path / asv_folder / "ASV" / system / "score.txt", ASV_SCORES)
-    for phase, expected in (("eval", [[3], [-1], [1.5]]), ("hidden_track", [[2], [], []])):
-        assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path / root, phase)] == expected
+def test_asv_scores_are_found_in_each_layout(tmp_path, root, asv_folder, system):
+    folder(tmp_path / "LA/CM")
+    write_asv_scores(tmp_path / asv_folder, system=system)
+    assert asvspoof2021_la.asv_scores(tmp_path / root)[0] == [3]
+
+
+@pytest.mark.parametrize("phase, expected", [("eval", [[3], [-1], [1.5]]), ("hidden_track", [[2], [], []])])
+def test_asv_scores_of_a_phase_are_divided_by_kind_of_asv_trial(tmp_path, phase, expected):
+    write_asv_scores(tmp_path)
+    assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path, phase)] == expected
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,7 @@ def test_asv_scores_of_a_phase_are_found_in_each_layout_and_divided_by_kind_of_a
     ],
 )
 def test_asv_scores_that_do_not_match_their_key_are_refused(tmp_path, scores, message):
-    write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
-    write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
+    write_asv_scores(tmp_path, scores)
     with input_error(message):
         asvspoof2021_la.asv_scores(tmp_path)
 

@@ -40,6 +40,10 @@ def check(name, root, **options):
     return check_corpus(corpora.get(name), root / ROOTS[name], subset=True, workers=0, **options)
 
 
+def tasks_of(name, root, **options):
+    return dict(check(name, root, **options).tasks())
+
+
 def one_problem(name, root, begin, **options):
     """The one problem of a copy, which begins so, and what can be done with the copy."""
     result = check(name, root, **options)
@@ -49,16 +53,20 @@ def one_problem(name, root, begin, **options):
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_check_says_that_a_whole_corpus_is_complete_and_allows_the_tasks_of_its_splits(every_corpus, name):
+def test_check_says_that_a_whole_corpus_is_complete(every_corpus, name):
+    assert check(name, every_corpus, decode=True).complete
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_check_allows_the_tasks_of_the_splits_of_a_whole_corpus(every_corpus, name):
     """A list that names no splits has no development trials to validate on."""
-    result = check(name, every_corpus, decode=True)
-    assert result.complete
-    assert [task for task, verdict in result.tasks() if not verdict.startswith("yes")] == NOT_POSSIBLE.get(name, [])
+    tasks = check(name, every_corpus).tasks()
+    assert [task for task, verdict in tasks if not verdict.startswith("yes")] == NOT_POSSIBLE.get(name, [])
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_check_lists_the_tasks_for_which_a_corpus_has_splits(every_corpus, name):
-    assert " ".join(dict(check(name, every_corpus).tasks())) == TASKS[name]
+    assert " ".join(tasks_of(name, every_corpus)) == TASKS[name]
 
 
 @pytest.mark.parametrize("name", ROOTS)
@@ -71,8 +79,7 @@ def test_check_counts_the_trials_of_each_split_and_their_recordings(every_corpus
 
 def test_check_says_that_an_evaluation_without_asv_scores_has_no_min_tdcf(copy):
     shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
-    tasks = dict(check("asvspoof2019_la", copy).tasks())
-    assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
+    assert tasks_of("asvspoof2019_la", copy)["evaluate eval"] == "in part: EER without min t-DCF"
 
 
 def test_missing_asv_scores_are_reported_with_where_they_were_sought_and_where_to_get_them(copy):
@@ -104,7 +111,7 @@ NO_TRIALS = "no: its trials are not known"
 @pytest.fixture
 def flac(copy):
     """The folder of the development recordings, of which one has another suffix and one another name."""
-    flac = copy / "ASVspoof2019_LA_dev" / "flac"
+    flac = copy / "ASVspoof2019_LA_dev/flac"
     (flac / "LA_D_1000002.flac").rename(flac / "LA_D_1000002.wav")
     (flac / "LA_D_1000001.flac").rename(flac / "somebody.flac")
     return flac
@@ -115,7 +122,7 @@ def test_check_lists_missing_recordings_with_the_number_that_is_there_under_anot
     one_problem("asvspoof2019_la", copy, f"{why}: LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip")
 
 
-def test_check_lists_recordings_that_the_protocol_lacks_but_no_hidden_or_other_files(copy, flac):
+def test_of_the_files_that_a_protocol_lacks_check_lists_only_the_visible_recordings(copy, flac):
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
     (dev,) = check("asvspoof2019_la", copy, splits=["dev"]).splits
@@ -123,8 +130,8 @@ def test_check_lists_recordings_that_the_protocol_lacks_but_no_hidden_or_other_f
 
 
 def test_check_limits_only_those_tasks_that_need_the_split_of_a_missing_recording(copy):
-    (copy / "ASVspoof2019_LA_dev" / "flac" / "LA_D_1000002.flac").unlink()
-    tasks = dict(check("asvspoof2019_la", copy).tasks())
+    (copy / "ASVspoof2019_LA_dev/flac/LA_D_1000002.flac").unlink()
+    tasks = tasks_of("asvspoof2019_la", copy)
     assert tasks["validate"] == "no: 1 of 4 files are missing"
     assert tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 1 of 4 files are missing"
@@ -166,7 +173,7 @@ def test_check_forbids_only_the_scoring_or_evaluation_that_needs_a_missing_list_
 ):
     """Scoring needs trials and audio, evaluation needs labels."""
     (copy / file).rename(copy.parent / "removed")
-    tasks = dict(check(name, copy).tasks())
+    tasks = tasks_of(name, copy)
     assert tasks[f"score {split}"] == score
     assert tasks[f"evaluate {split}"] == evaluation
 
@@ -182,7 +189,7 @@ def test_check_names_the_unreadable_line_of_a_protocol(copy):
 
 
 def test_check_names_an_unreadable_recording_only_if_it_decodes_recordings(copy):
-    truncate(copy / "release_in_the_wild" / "2.wav")
+    truncate(copy / "release_in_the_wild/2.wav")
     assert check("in_the_wild", copy).complete
     why = "audio of eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
     one_problem("in_the_wild", copy, why, decode=True)
@@ -217,28 +224,26 @@ def test_check_predicts_whether_a_training_run_begins_or_is_refused(
 
 
 def test_check_says_that_training_skips_a_recording_that_cannot_be_read(copy):
-    truncate(copy / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000001.flac")
-    tasks = dict(check("asvspoof2019_la", copy, decode=True).tasks())
+    truncate(copy / "ASVspoof2019_LA_train/flac/LA_T_1000001.flac")
+    tasks = tasks_of("asvspoof2019_la", copy, decode=True)
     assert tasks["train"] == "in part: 1 of 4 files cannot be read, and are skipped"
 
 
 def test_check_says_that_a_split_is_scored_incompletely_if_a_recording_cannot_be_read(copy):
-    truncate(copy / "release_in_the_wild" / "2.wav")
-    tasks = dict(check("in_the_wild", copy, decode=True).tasks())
-    assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
+    truncate(copy / "release_in_the_wild/2.wav")
+    assert tasks_of("in_the_wild", copy, decode=True)["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
 def test_missing_keys_are_reported_with_where_they_were_sought_and_where_to_get_them(copy):
-    (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
+    (copy / "keys/LA/CM").rename(copy / "CM of LA")
     problem, _ = one_problem("asvspoof2021_la", copy, "keys: not there (looked for ")
     assert "keys/LA/CM" in problem
     assert "; get https://www.asvspoof.org/" in problem
 
 
 def test_check_says_that_a_corpus_without_keys_can_be_scored_but_not_evaluated(copy):
-    (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
-    tasks = dict(check("asvspoof2021_la", copy).tasks())
-    assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
+    (copy / "keys/LA/CM").rename(copy / "CM of LA")
+    assert tasks_of("asvspoof2021_la", copy) == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
 
 
 def test_check_refuses_a_folder_of_keys_that_does_not_exist(copy):
@@ -247,7 +252,7 @@ def test_check_refuses_a_folder_of_keys_that_does_not_exist(copy):
 
 
 def test_check_names_utterances_that_only_the_keys_or_only_the_protocol_has(copy):
-    key = copy / "keys" / "LA" / "CM" / "trial_metadata.txt"
+    key = copy / "keys/LA/CM/trial_metadata.txt"
     key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
     assert list(map(str, check("asvspoof2021_la", copy).findings)) == [
         "keys: 1 trial of the protocol without a label: LA_E_1000001",
@@ -257,7 +262,7 @@ def test_check_names_utterances_that_only_the_keys_or_only_the_protocol_has(copy
 
 @pytest.fixture
 def malformed_keys(copy):
-    return write(copy / "keys" / "LA" / "CM" / "trial_metadata.txt", "LA_E_1 bonafide\n")
+    return write(copy / "keys/LA/CM/trial_metadata.txt", "LA_E_1 bonafide\n")
 
 
 def test_check_names_malformed_keys_with_the_line(copy, malformed_keys):
@@ -267,8 +272,7 @@ def test_check_names_malformed_keys_with_the_line(copy, malformed_keys):
 
 @pytest.mark.usefixtures("malformed_keys")
 def test_check_says_that_a_corpus_with_malformed_keys_cannot_be_evaluated(copy):
-    tasks = dict(check("asvspoof2021_la", copy).tasks())
-    assert tasks["evaluate eval"] == "no: the keys cannot be used"
+    assert tasks_of("asvspoof2021_la", copy)["evaluate eval"] == "no: the keys cannot be used"
 
 
 def test_check_counts_the_labels_of_segments_only_of_a_corpus_that_has_them(copy):
@@ -277,17 +281,23 @@ def test_check_counts_the_labels_of_segments_only_of_a_corpus_that_has_them(copy
     assert check("asvspoof2019_la", copy).splits[0].segments == []
 
 
-def test_check_names_a_trial_without_labels_of_segments(copy):
-    file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
-    segments = np.load(file, allow_pickle=True).item()
+@pytest.fixture
+def segment_labels(copy):
+    """The file of labels of segments of dev, and what is in it."""
+    file = copy / "partialspoof/database/segment_labels/dev_seglab_0.01.npy"
+    return file, np.load(file, allow_pickle=True).item()
+
+
+def test_check_names_a_trial_without_labels_of_segments(copy, segment_labels):
+    file, segments = segment_labels
     bonafide, *spoofed = segments
     np.save(file, {name: segments[name] for name in spoofed})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
 
 
-def test_check_names_a_trial_whose_labels_of_segments_contradict_the_protocol(copy):
-    file = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
-    bonafide, *_ = segments = np.load(file, allow_pickle=True).item()
+def test_check_names_a_trial_whose_labels_of_segments_contradict_the_protocol(copy, segment_labels):
+    file, segments = segment_labels
+    bonafide, *_ = segments
     np.save(file, {**segments, bonafide: np.full(40, "0")})
     problem, _ = one_problem("partialspoof", copy, "dev: labels of 10 ms of dev: ")
     assert f"{bonafide} (bonafide, some of it" in problem
@@ -309,7 +319,7 @@ def lines_of(file):
 @pytest.fixture
 def published_in_the_wild(shared, tmp_path):
     """A folder with the published key of In-the-Wild."""
-    key = lines_of(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz").splitlines()
+    key = lines_of(shared / "real/scores/in_the_wild/in_the_wild_key.txt.xz").splitlines()
     rows = [line.split() for line in key if line]
     release = tmp_path / "release_in_the_wild"
     write(release / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
@@ -327,7 +337,7 @@ def test_the_official_digest_of_in_the_wild_is_that_of_its_published_key(publish
 
 
 def test_the_official_counts_of_asvspoof_la_are_those_of_the_published_protocols(shared, tmp_path):
-    source = shared / "real" / "scores"
+    source = shared / "real/scores"
     for file in (*source.glob("*2019_la/ASVspoof2019.LA.*.xz"), *source.glob("*2021_la_ids/*.eval.trl.txt.xz")):
         write(tmp_path / file.stem, lines_of(file))
     for split in check_corpus(asvspoof2019_la.CORPUS, tmp_path).splits:

@@ -44,11 +44,23 @@ def test_decoding_files_reports_each_undecodable_file_with_its_fault(decoded):
     assert "not found" in decoded.unreadable["none.wav"]
 
 
-def test_decoding_files_reports_decoders_sampling_rates_channels_and_lengths(decoded):
+def test_decoding_files_reports_which_need_the_second_decoder(decoded):
     assert decoded.second_decoder == ["d.m4a"]
-    assert decoded.other_rate == ["c.flac", "d.m4a"]
+
+
+def test_decoding_files_counts_them_by_sampling_rate(decoded):
     assert decoded.rates == {16000: 2, 48000: 1, 8000: 1}
+
+
+def test_decoding_files_reports_which_have_another_sampling_rate_than_16_khz(decoded):
+    assert decoded.other_rate == ["c.flac", "d.m4a"]
+
+
+def test_decoding_files_counts_them_by_number_of_channels(decoded):
     assert decoded.channels == {1: 3, 2: 1}
+
+
+def test_decoding_files_reports_the_shortest_longest_and_total_duration(decoded):
     assert decoded.shortest == (0.5, "a.wav")
     assert decoded.longest == (1.5, "b.flac")
     assert decoded.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)

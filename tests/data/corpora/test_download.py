@@ -121,7 +121,7 @@ def test_repeating_a_download_whose_archives_were_unpacked_and_removed_fetches_a
 
 def test_archives_are_unpacked_into_the_folder_that_the_corpus_states(server, download, tmp_path):
     download(corpus_of(record_of(server, "/files/keys.tar.gz", unpack="data")))
-    assert (tmp_path / "data" / "keys" / "LA" / "CM" / "trial_metadata.txt").is_file()
+    assert (tmp_path / "data/keys/LA/CM/trial_metadata.txt").is_file()
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def hub(monkeypatch, tmp_path_factory):
     """A hub with one data set of two files."""
     folder = tmp_path_factory.mktemp("set")
     write(folder / "README.md", "card")
-    write(folder / "data" / "test-00000.parquet", "PAR1")
+    write(folder / "data/test-00000.parquet", "PAR1")
     with serving(monkeypatch, {"o/n": folder}) as server:
         yield server
 

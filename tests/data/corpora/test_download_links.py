@@ -39,7 +39,7 @@ def refuse_through_link(download, out, name, elsewhere):
 def test_a_data_set_of_the_hub_is_not_downloaded_through_a_symbolic_link_in_the_folder(
     tmp_path, monkeypatch, elsewhere, name
 ):
-    write(tmp_path / "set" / "data" / "test.parquet", "PAR1")
+    write(tmp_path / "set/data/test.parquet", "PAR1")
     with serving(monkeypatch, {"o/n": tmp_path / "set"}):
         refuse_through_link(Download(url="hub:o/n"), tmp_path / "out", name, elsewhere)
 

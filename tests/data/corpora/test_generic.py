@@ -34,7 +34,7 @@ def test_a_list_of_paths_gives_all_its_trials_or_those_of_a_split(tmp_path, name
 def test_a_list_may_lie_beside_the_folder_of_its_recordings(tmp_path):
     file = write(tmp_path / "list.csv", "path,label\na/1.wav,real\n")
     (trial,) = CORPUS.trials(folder(tmp_path / "audio"), protocols=file)
-    assert trial.path == tmp_path / "audio" / "a/1.wav"
+    assert trial.path == tmp_path / "audio/a/1.wav"
 
 
 def test_the_paths_of_a_list_may_lead_out_of_its_folder(tmp_path):
@@ -63,11 +63,10 @@ def test_of_several_lists_of_a_folder_list_csv_is_its_protocol(tmp_path):
     assert write(tmp_path / "list.csv", "path\n") == CORPUS.find_protocol(tmp_path)
 
 
-def test_a_corpus_joins_the_lists_and_folders_of_its_splits_and_no_list_of_another_name(tmp_path):
+def test_a_corpus_joins_the_lists_and_folders_of_its_splits(tmp_path):
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
-    write(tmp_path / "validation" / "fake" / "d.wav")
-    write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
+    write(tmp_path / "validation/fake/d.wav")
     expected = [("a", "train"), ("validation/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
     assert [(t.id, t.phase) for t in CORPUS.keys(tmp_path)] == expected
     assert [(t.id, t.phase) for t in CORPUS.trials(tmp_path)] == expected
@@ -149,27 +148,45 @@ def test_two_folders_whose_names_stand_for_one_label_are_refused(tmp_path):
 PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]
 
 
-@pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
-def test_segments_come_from_the_rttm_file_beside_the_list_or_else_one_spans_the_recording(tmp_path, name):
-    """The RTTM file is named after the list, a split or `segments`. A recording that it lacks and that has no label gets no segments."""
+@pytest.fixture
+def dev_list(tmp_path):
+    """The folder of a list whose recordings of dev are there."""
     rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
     write(tmp_path / "list.csv", f"path,label,split\n{rows}")
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):
         soundfile.write(write(tmp_path / file), np.full(8000 + 80 * number, 0.1), 8000)
-    write_rttm(tmp_path / name, {"sub/a b": [("fake", 0.3, 0.45)]})
-    for root in (tmp_path, tmp_path / "list.csv"):
-        assert generic.segments(root, "dev") == {
-            "sub/a%20b": PARTS,
-            "b": [Segment("bonafide", 0.0, 1.01)],
-            "c": [Segment("spoof", 0.0, 1.02)],
-        }
+    return tmp_path
+
+
+SPOOFED_PART = {"sub/a b": [("fake", 0.3, 0.45)]}
+
+
+@pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
+def test_segments_are_read_from_the_rttm_file_beside_the_list(dev_list, name):
+    """It is named after the list, a split or `segments`."""
+    write_rttm(dev_list / name, SPOOFED_PART)
+    for root in (dev_list, dev_list / "list.csv"):
+        assert generic.segments(root, "dev")["sub/a%20b"] == PARTS
+
+
+def test_one_segment_of_its_label_spans_a_recording_that_the_rttm_file_lacks(dev_list):
+    write_rttm(dev_list / "list.rttm", SPOOFED_PART)
+    segments = generic.segments(dev_list, "dev")
+    assert segments["b"] == [Segment("bonafide", 0.0, 1.01)]
+    assert segments["c"] == [Segment("spoof", 0.0, 1.02)]
+
+
+def test_a_recording_without_a_label_that_the_rttm_file_lacks_gets_no_segments(dev_list):
+    write_rttm(dev_list / "list.rttm", SPOOFED_PART)
+    assert set(generic.segments(dev_list, "dev")) == {"sub/a%20b", "b", "c"}
 
 
 @pytest.fixture
 def list_folder(tmp_path):
-    """A folder with lists of train and dev, each of one recording that is not there."""
+    """A folder with lists of train and dev, each of one recording that is not there, and their durations."""
     for split, label in (("train", "fake"), ("dev", "real")):
         write(tmp_path / f"{split}.csv", f"path,label\n{split}.wav,{label}\n")
+    write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
     return tmp_path
 
 
@@ -180,20 +197,17 @@ def test_a_missing_rttm_file_of_segments_is_refused_with_the_file_names_that_wer
 
 def test_the_durations_of_recordings_that_are_not_there_are_read_from_reco2dur(list_folder):
     write_rttm(list_folder / "segments.rttm", {"train": PARTS})
-    write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
     assert generic.segments(list_folder, "train") == {"train": PARTS}
     assert generic.segments(list_folder, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
 
 
 def test_segments_that_contradict_the_label_of_their_recording_in_the_list_are_refused(list_folder):
-    write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
     write_rttm(list_folder / "segments.rttm", {"dev": [("spoof", 0.5, 1.0)], "devv": []})
     with input_error(r"segments\.rttm: 1 utterance has another label .*dev .bonafide, some of it"):
         generic.segments(list_folder, "dev")
 
 
 def test_segments_of_an_utterance_that_the_list_lacks_are_refused(list_folder):
-    write(list_folder / "reco2dur", "train 1.0\ndev 2.0\n")
     write_rttm(list_folder / "segments.rttm", {"trian": PARTS})
     with input_error(r"segments\.rttm: 1 utterance is not in the list: trian"):
         generic.segments(list_folder, "train")

@@ -69,7 +69,7 @@ def test_only_the_shards_and_the_description_of_a_data_set_of_the_hub_are_downlo
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     served = tmp_path / "served"
     shutil.copytree(packed, served)
-    write(served / "submissions" / "x.parquet")
+    write(served / "submissions/x.parquet")
     write(served / "scores.bin", "0")
     with serving(monkeypatch, {"owner/set": served}):
         folder = hub.download("hub:owner/set")

@@ -75,7 +75,7 @@ def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch
         pack.pack(splits, out, title="dev", shard_bytes=200_000)
     assert [path.name[:10] for path in (out / "data").iterdir()] == ["test-00000"]
     monkeypatch.undo()
-    (out / "data" / ".test-00001.1.tmp").touch()
+    (out / "data/.test-00001.1.tmp").touch()
     result = pack.pack(splits, out, title="dev", shard_bytes=200_000)
     assert result.there_before == 1
     files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (at_once, out)]
@@ -84,7 +84,7 @@ def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch
 
 def test_the_labels_of_an_evaluation_set_are_packed_beside_its_shards(dev_trials, tmp_path):
     pack.pack({"eval": dev_trials}, tmp_path, title="dev")
-    labels = pq.read_table(tmp_path / "data" / "labels.parquet").to_pydict()
+    labels = pq.read_table(tmp_path / "data/labels.parquet").to_pydict()
     assert labels == {"utterance_id": [t.id for t in dev_trials], "label": [1 - t.target for t in dev_trials]}
 
 

@@ -15,7 +15,7 @@ PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON s
 
 @pytest.mark.parametrize("root, split", [(".", "train"), ("database", "dev"), (".", "eval")])
 def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
-    protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
+    protocols = tmp_path / "database/protocols/PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
     audio = folder(tmp_path / "database" / split / "con_wav")
     assert partialspoof.CORPUS.trials(tmp_path / root, split) == [
@@ -27,7 +27,7 @@ def test_trials_of_partialspoof_are_found_from_each_root(tmp_path, root, split):
 @pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
 def test_segment_labels_are_read_at_the_resolution_asked_for(tmp_path, resolution, name):
     """From the folder of the corpus, a folder below it or the file itself."""
-    file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
+    file = folder(tmp_path / "database/segment_labels") / f"dev_seglab_{name}.npy"
     np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
     for root in (tmp_path, tmp_path / "database", file.parent, file):
         labels = partialspoof.segment_labels(root, "dev", resolution)

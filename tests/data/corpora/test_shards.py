@@ -26,10 +26,10 @@ def arena(tmp_path):
     """Two shards in the layout of the Arena, with three recordings and with two."""
     notes = ['{"utterance_id": "a 1", "speaker": "s", "attack": "-", "year": 2021, "note": null}', "{}", None]
     first, second = (
-        shards.write_parquet(tmp_path / "data" / f"test-0000{i}-of-00002.parquet", shards.table(rows))
+        shards.write_parquet(tmp_path / f"data/test-0000{i}-of-00002.parquet", shards.table(rows))
         for i, rows in enumerate((arena_rows("abc", notes=notes), arena_rows("de")))
     )
-    shards.write_parquet(tmp_path / "data" / "labels.parquet", shards.table({"label": [0]}))
+    shards.write_parquet(tmp_path / "data/labels.parquet", shards.table({"label": [0]}))
     (tmp_path / "eval.yaml").write_text("metrics: [eer_percent]")
     return first, second
 
@@ -86,18 +86,23 @@ def test_a_trial_of_a_shard_without_a_label_is_not_in_the_key(tmp_path):
 
 
 def test_columns_of_a_saved_dataset_become_fields_of_trials(tmp_path):
-    """``save_to_disk`` writes folders of splits, and columns instead of notes; cache files beside the shards are not read."""
+    """``save_to_disk`` writes folders of splits, and columns instead of notes."""
     for split in ("train", "validation"):
         columns = {"audio": [(b"x", "a.flac"), (b"y", None)], "label": [0, 1], "id": [f"{split}_1", f"{split}_2"]}
         columns |= {"speaker_id": ["p1", "p2"], "attack": ["bonafide", "A07"], "codec": [None, "opus"]}
         columns |= {"snr": [1.5, None], "embedding": [[1.0], [2.0]]}
         shards.write_arrow(tmp_path / split / "data-00000-of-00001.arrow", shards.table(columns))
-        shards.write_arrow(tmp_path / split / "cache-1.arrow", shards.table(columns))
-    path = tmp_path / "validation" / "data-00000-of-00001.arrow"
+    path = tmp_path / "validation/data-00000-of-00001.arrow"
     assert CORPUS.trials(tmp_path, "dev") == [
         Trial("validation_1", path / "0", "bonafide", speaker="p1", phase="dev", extra=(("snr", "1.5"),)),
         Trial("validation_2", path / "1", "spoof", speaker="p2", attack="A07", codec="opus", phase="dev"),
     ]
+
+
+def test_cache_files_beside_the_shards_of_a_saved_dataset_are_not_read(tmp_path):
+    for name in ("data-00000-of-00001", "cache-1"):
+        shards.write_arrow(tmp_path / f"train/{name}.arrow", shards.table(arena_rows("a")))
+    assert len(CORPUS.trials(tmp_path)) == 1
 
 
 def test_the_column_split_of_a_shard_divides_its_rows_into_splits(tmp_path):
@@ -108,10 +113,9 @@ def test_the_column_split_of_a_shard_divides_its_rows_into_splits(tmp_path):
 
 
 def test_each_recording_of_a_webdataset_is_a_trial_with_label_and_fields_from_files_of_its_stem(tmp_path):
-    """A hidden file is no recording."""
     members = {"a/utt1.flac": b"1", "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}'}
     members |= {"./utt2.wav": b"2", "utt2.cls": b"0\n", "utt3.mp3": b"3", "utt3.txt": b"spoof"}
-    members |= {"utt4.flac": b"4", "utt4.txt": b"was gesagt wird", "utt5.json": b'{"label": 1}', "._utt1.flac": b""}
+    members |= {"utt4.flac": b"4", "utt4.txt": b"was gesagt wird", "utt5.json": b'{"label": 1}'}
     shard = shards.write_tar(tmp_path / "test-000.tar", members)
     assert CORPUS.trials(tmp_path, "eval") == [
         Trial(f"test-000.tar/{name}", shard / name, label, phase="eval", **fields)
@@ -122,6 +126,11 @@ def test_each_recording_of_a_webdataset_is_a_trial_with_label_and_fields_from_fi
             ("utt4.flac", None, {}),
         )
     ]
+
+
+def test_a_hidden_file_of_a_webdataset_is_no_recording(tmp_path):
+    shards.write_tar(tmp_path / "test-000.tar", {"a.flac": b"1", "._a.flac": b""})
+    assert len(CORPUS.trials(tmp_path)) == 1
 
 
 WRONG_TABLES = [
@@ -178,9 +187,9 @@ def damaged_shards(tmp_path):
     """A shard of each kind that is cut off, in a folder of its own."""
     table = shards.table(arena_rows("ab"))
     paths = [
-        shards.write_parquet(tmp_path / "parquet" / "x.parquet", table),
-        shards.write_arrow(tmp_path / "arrow" / "x.arrow", table),
-        shards.write_tar(tmp_path / "tar" / "x.tar", {"a.flac": bytes(2000)}),
+        shards.write_parquet(tmp_path / "parquet/x.parquet", table),
+        shards.write_arrow(tmp_path / "arrow/x.arrow", table),
+        shards.write_tar(tmp_path / "tar/x.tar", {"a.flac": bytes(2000)}),
     ]
     for path in paths:
         path.write_bytes(path.read_bytes()[: 1500 if path.suffix == ".tar" else -20])

@@ -59,11 +59,10 @@ def test_two_folders_whose_names_stand_for_one_split_are_refused(tmp_path, names
 
 
 def test_check_names_the_files_of_a_corpus_folder_that_are_not_read(tmp_path):
-    """Read-me files and licences are left out. Recordings are counted by folder."""
+    """Recordings are counted by folder."""
     make(tmp_path, *(f"train/{name}" for name in CLASSES))
-    make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav", "notes/README.md")
-    make(tmp_path, "labels.txt", "protocol.CSV", "keys.json", "README.txt", "LICENSE.txt", "license.md")
-    make(tmp_path, "LICENCE.csv")
+    make(tmp_path, "test2/real/a.wav", "test2/real/b.wav", "loose.wav", "train/c.wav")
+    make(tmp_path, "labels.txt", "protocol.CSV", "keys.json")
     assert unread(tmp_path) == [
         ". (1 recording)",
         "keys.json",
@@ -72,6 +71,12 @@ def test_check_names_the_files_of_a_corpus_folder_that_are_not_read(tmp_path):
         "test2/real (2 recordings)",
         "train (1 recording)",
     ]
+
+
+def test_check_does_not_name_read_me_files_and_licences(tmp_path):
+    make(tmp_path, *(f"train/{name}" for name in CLASSES))
+    make(tmp_path, "notes/README.md", "README.txt", "LICENSE.txt", "license.md", "LICENCE.csv")
+    assert unread(tmp_path) == []
 
 
 def test_check_names_folders_of_labels_beside_a_single_list_as_not_read(tmp_path):
