@@ -126,8 +126,11 @@ def test_trials_that_the_rules_of_a_corpus_exclude_do_not_count(by_own_rules):
     assert counts(by_own_rules) == (2, 1)
 
 
-def test_the_result_states_what_the_corpus_excludes_and_its_costs_of_the_minimum_dcf(by_own_rules):
+def test_the_result_states_what_the_corpus_excludes(by_own_rules):
     assert by_own_rules.header["excluded"] == {"attack": ["X2"]}
+
+
+def test_the_result_states_the_costs_of_the_minimum_dcf_of_the_corpus(by_own_rules):
     assert by_own_rules.header["min_dcf_costs"] == "mine, one in four"
 
 
@@ -172,8 +175,9 @@ def test_the_text_of_a_result_has_its_notices(tmp_path):
         assert notice in text
 
 
-def test_a_breakdown_gives_each_value_of_a_field_or_of_a_pair_of_fields_the_eer_of_its_trials():
-    """Of a field of the spoofing, as vocoder or team, with all bona fide trials; of another field, with those of the value."""
+@pytest.fixture
+def rows_by():
+    """A function that gives values of fields, numbers of bona fide trials and EERs of a breakdown of three trials."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),
         Trial("b", label="spoof", source="vcc2018", vocoder="neural", team="T01", language="en"),
@@ -181,13 +185,21 @@ def test_a_breakdown_gives_each_value_of_a_field_or_of_a_pair_of_fields_the_eer_
     ]
     matched_trials = match(key, ["a", "b", "c"], [1.0, 0.0, 2.0])
 
-    def rows_by(*fields):
-        rows = breakdown(matched_trials, *fields)
-        return [(*row.labels.values(), row.value("num_bonafide"), row["eer"].value) for row in rows]
+    def rows(*fields):
+        table = breakdown(matched_trials, *fields)
+        return [(*row.labels.values(), row.value("num_bonafide"), row["eer"].value) for row in table]
 
+    return rows
+
+
+def test_a_breakdown_by_a_field_of_the_spoofing_compares_each_value_with_all_bona_fide_trials(rows_by):
     assert rows_by("vocoder") == [("neural", 1, 0.25)]
-    assert rows_by("vocoder", "source") == [("neural", "vcc2018", 1, 0.0), ("neural", "vcc2020", 0, None)]
     assert rows_by("team") == [("T01", 1, 0.0), ("T02", 1, 1.0)]
+
+
+def test_a_breakdown_by_another_field_compares_each_value_with_the_bona_fide_trials_of_the_value(rows_by):
+    """Also in a pair of fields."""
+    assert rows_by("vocoder", "source") == [("neural", "vcc2018", 1, 0.0), ("neural", "vcc2020", 0, None)]
     assert rows_by("language") == [("de", 0, None), ("en", 1, 0.0)]
 
 
