@@ -107,17 +107,26 @@ def test_frame_scores_that_do_not_fit_the_key_are_omitted_only_if_allowed(golden
         assert "PARTIAL" in result.text()
 
 
-def test_frame_scores_of_an_unknown_a_contradicted_or_an_unfit_resolution_are_refused(golden_corpus, tmp_path):
-    corpus, score_paths, root = golden_corpus("a20")
-    without_record = write(tmp_path / "lone.txt", score_paths[0].read_text())
-    arguments = {"corpus": corpus, "score_paths": score_paths, "keys_path": root, "num_resamples": 2}
-    for options, message in (
-        ({"resolution_ms": 40}, "its record states frames of 20 ms, not of 40 ms"),
-        ({"score_paths": [without_record]}, "add `resolution_ms`"),
-        ({"score_paths": [without_record], "resolution_ms": 25}, "frames of 25 ms cannot be compared"),
-    ):
-        with input_error(message):
-            evaluate_segments(**arguments | options)
+def test_a_resolution_that_the_record_of_frame_scores_contradicts_is_refused(golden_corpus):
+    with input_error("its record states frames of 20 ms, not of 40 ms"):
+        evaluate_segments(*golden_corpus("a20"), resolution_ms=40)
+
+
+@pytest.fixture
+def without_record(golden_corpus, tmp_path):
+    """The arguments that evaluate frame scores beside which no record lies."""
+    corpus, [scores], root = golden_corpus("a20")
+    return corpus, [write(tmp_path / "lone.txt", scores.read_text())], root
+
+
+def test_frame_scores_without_a_stated_resolution_are_refused(without_record):
+    with input_error("add `resolution_ms`"):
+        evaluate_segments(*without_record)
+
+
+def test_frame_scores_of_a_resolution_that_no_labels_fit_are_refused(without_record):
+    with input_error("frames of 25 ms cannot be compared"):
+        evaluate_segments(*without_record, resolution_ms=25)
 
 
 def test_frames_of_one_class_are_refused(golden_corpus):
