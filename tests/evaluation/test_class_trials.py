@@ -75,9 +75,8 @@ def test_the_result_states_the_class_field_and_the_aliases_that_a_record_gives(f
 
 def test_aliases_that_join_classes_of_the_key_are_warned_of(folder):
     write_class_labels(folder, JOINED)
-    result = evaluated(folder)
     source = f"as {folder / 'logits.tsv.json'} says"
-    assert result.warnings == [f"logits: aliases join 3 classes of the key to 1, {source}"]
+    assert evaluated(folder).warnings == [f"logits: aliases join 3 classes of the key to 1, {source}"]
 
 
 def test_a_trial_of_a_class_with_an_alias_counts_as_a_trial_of_the_alias(folder):

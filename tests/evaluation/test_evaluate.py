@@ -368,18 +368,21 @@ def scored(seed, attacks):
     return match(key, [trial.id for trial in key], means + rng.normal(size=len(key)))
 
 
-def test_eers_over_corpora_are_those_of_each_corpus_and_of_each_of_its_attacks():
-    """Of corpora with both classes, and of attacks with enough trials."""
-    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": MIN_TRIALS - 1}, "three": {}}
-    corpora = {name: scored(seed, attack_counts) for seed, (name, attack_counts) in enumerate(attacks.items())}
+def test_eers_over_corpora_are_those_of_each_corpus_with_both_classes():
+    corpora = {"one": scored(0, {"A0": 40}), "two": scored(1, {"A1": 25}), "three": scored(2, {})}
     methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
-    summary = over_corpora(corpora, methods)
-    classes = {name: (matched_trials.bonafide, matched_trials.spoof) for name, matched_trials in corpora.items()}
-    expected = {name: metrics.compute_eer(*classes[name], methods[name])[0] for name in ("one", "two")}
-    assert summary.eers == expected  # three has no spoofed trials
-    assert list(summary.groups) == ["one/A0", "one/A1", "two/A1"]  # A2 has too few trials
+    eers = over_corpora(corpora, methods).eers
+    assert list(eers) == ["one", "two"]
+    for name, eer in eers.items():
+        assert eer == metrics.compute_eer(corpora[name].bonafide, corpora[name].spoof, methods[name])[0]
+
+
+def test_eers_of_attacks_over_corpora_are_those_of_each_attack_with_enough_trials():
+    corpora = {"one": scored(0, {"A0": 40, "A1": 40}), "two": scored(1, {"A1": 25, "A2": MIN_TRIALS - 1})}
+    groups = over_corpora(corpora, dict.fromkeys(corpora, "asvspoof")).groups
+    assert list(groups) == ["one/A0", "one/A1", "two/A1"]
     of_attack = corpora["one"].scores[[trial.attack == "A1" for trial in corpora["one"].trials]]
-    assert summary.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
+    assert groups["one/A1"] == metrics.compute_eer(corpora["one"].bonafide, of_attack)[0]
 
 
 def with_errors(tmp_path, num_errors):

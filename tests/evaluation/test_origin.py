@@ -192,7 +192,6 @@ def test_a_field_started_from_of_a_record_that_is_no_list_is_ignored():
 
 
 def test_a_warning_says_that_fewer_trials_than_the_official_ones_may_have_been_in_training():
-    """Of a model that was trained on the official trials."""
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
@@ -201,8 +200,7 @@ def test_a_warning_says_that_fewer_trials_than_the_official_ones_may_have_been_i
 
 def test_a_warning_says_that_the_official_trials_were_in_training():
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials={"official": True})
-    assert "say nothing: it was trained on asvspoof2019_la train" in line
-    assert "may" not in line
+    assert line.endswith("asvspoof2019_la say nothing: it was trained on asvspoof2019_la train")
 
 
 def test_trials_of_a_list_count_as_seen_only_if_the_list_is_in_the_folder_of_training():
