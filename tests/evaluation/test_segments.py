@@ -114,6 +114,7 @@ def test_a_resolution_that_the_record_of_frame_scores_contradicts_is_refused(gol
 
 @pytest.fixture
 def without_record(golden_corpus, tmp_path):
+    """The arguments that evaluate frame scores beside which no record lies."""
     corpus, [scores], root = golden_corpus("a20")
     return corpus, [write(tmp_path / "lone.txt", scores.read_text())], root
 

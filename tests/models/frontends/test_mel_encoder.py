@@ -113,6 +113,7 @@ def test_hidden_states_of_folders_of_w2v_bert2_and_whisper_equal_those_of_transf
 
 
 def test_folders_of_w2v_bert2_and_whisper_give_the_sizes_of_their_encoder(saved):
+    """Under the names of the other front-ends."""
     name, _, _, folder = saved
     assert SMALL[name].items() <= create_frontend(name, folder).config.items()
 
