@@ -26,7 +26,7 @@ from nes2net.actions.prediction import predict
 from nes2net.cli.main import main
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.key import Labels
-from nes2net.evaluation.page import Pages
+from nes2net.evaluation.page import html_page
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile, as_judgement, scores_of
@@ -158,12 +158,15 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
-def test_the_history_of_a_training_for_source_tracing_has_classification_errors_and_no_eer(run):
-    """The errors are 0: a detector tells these tones apart."""
+def test_the_history_of_a_training_for_source_tracing_has_the_classification_errors(run):
+    """They are 0: a detector tells these tones apart."""
     last_epoch = history_of(run)[-1]
     assert last_epoch["val_trace_f1_error_wo_aug"] == 0
     assert last_epoch["val_trace_error_wo_aug"] == 0
-    for name in last_epoch:
+
+
+def test_the_history_of_a_training_for_source_tracing_has_no_eer(run):
+    for name in history_of(run)[-1]:
         assert "eer" not in name
 
 
@@ -299,14 +302,14 @@ def test_the_knn_score_compares_a_trial_only_with_training_trials_of_known_class
     assert row.value("auroc") == metrics.auroc(known_scores, unknown_scores)
 
 
-def test_the_knn_score_of_being_known_requires_embeddings_of_training_and_of_evaluated_trials(evaluated, embeddings):
-    training, evaluation = embeddings
-    for reference, message in (
-        ((training,), "no embedding of 60 evaluated trials"),
-        ((evaluation,), "no training trial is of a known class"),
-    ):
-        with input_error(message):
-            evaluated(unknown="knn", reference=reference)
+def test_the_knn_score_of_being_known_requires_embeddings_of_evaluated_trials(evaluated, embeddings):
+    with input_error("no embedding of 60 evaluated trials"):
+        evaluated(unknown="knn", reference=embeddings[:1])
+
+
+def test_the_knn_score_of_being_known_requires_embeddings_of_training_trials(evaluated, embeddings):
+    with input_error("no training trial is of a known class"):
+        evaluated(unknown="knn", reference=embeddings[1:])
 
 
 @pytest.fixture
@@ -425,10 +428,13 @@ def test_the_eer_of_verification_compares_trials_with_the_mean_embedding_of_each
     assert verification["eer"].value == verification_eer(embeddings, models, FREQUENCIES)
 
 
-def test_verification_requires_embeddings_of_enrolled_and_of_evaluated_trials(embeddings, labels):
-    training, evaluation = embeddings
+def test_verification_requires_embeddings_of_enrolled_trials(embeddings, labels):
     with input_error("compared with embeddings of enrolled trials: add `reference`"):
-        evaluate(labels, [evaluation])
+        evaluate(labels, embeddings[1:])
+
+
+def test_verification_requires_embeddings_of_evaluated_trials(embeddings, labels):
+    training, evaluation = embeddings
     with input_error("train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [training], reference=(evaluation,), allow_partial=True)
 
@@ -471,11 +477,12 @@ def test_a_model_enrolled_by_trials_of_two_classes_is_refused(embeddings, tones,
         evaluate(Labels("generic", key, "eval"), [evaluation], reference=(training,))
 
 
-def test_the_page_and_the_json_of_a_result_have_the_confusions_of_classes(result, tmp_path):
-    Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
-    facts = read_json(tmp_path / "page.json")
-    assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
-    assert "Below the line are unknown classes" in (tmp_path / "page.html").read_text()
+def test_the_json_of_a_result_has_the_confusions_of_known_classes(result):
+    assert result.to_dict()["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
+
+
+def test_the_page_of_a_result_says_that_unknown_classes_lie_below_a_line_in_the_confusions(result):
+    assert "Below the line are unknown classes" in html_page(result)
 
 
 def test_predict_compares_the_score_of_being_known_with_the_threshold(tracer, tones):
@@ -560,13 +567,21 @@ def test_a_threshold_learned_for_other_classes_than_those_of_the_detector_is_ref
         fitted(known_file, load_detector(average))
 
 
-def test_posteriors_of_another_program_have_no_energy_as_a_score_of_being_known(scored, tones, tmp_path):
+@pytest.fixture
+def of_posteriors(scored, tones, tmp_path):
+    """A function that evaluates posteriors of another program, with settings."""
     file = write_posteriors(tmp_path / "posteriors.tsv", table_of(scored))
     labels = Labels("generic", write(tmp_path / "key.csv", tones.read_text().replace("vocoder", "attack")), "eval")
-    result = evaluate(labels, [file])
-    assert [row.labels["score"] for row in result.rows("open")] == ["log_odds", "sme"]
+    return partial(evaluate, labels, [file])
+
+
+def test_of_posteriors_only_the_scores_of_being_known_that_need_no_logits_are_tabulated(of_posteriors):
+    assert [row.labels["score"] for row in of_posteriors().rows("open")] == ["log_odds", "sme"]
+
+
+def test_energy_is_refused_as_the_score_of_being_known_of_posteriors(of_posteriors):
     with input_error("the score energy needs logits, and the file holds posteriors"):
-        evaluate(labels, [file], unknown="energy")
+        of_posteriors(unknown="energy")
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,11 @@ def test_trials_that_the_rules_of_a_corpus_exclude_do_not_count(by_own_rules):
     assert counts(by_own_rules) == (2, 1)
 
 
-def test_the_result_states_what_the_corpus_excludes_and_its_costs_of_the_minimum_dcf(by_own_rules):
+def test_the_result_states_what_the_corpus_excludes(by_own_rules):
     assert by_own_rules.header["excluded"] == {"attack": ["X2"]}
+
+
+def test_the_result_states_the_costs_of_the_minimum_dcf_of_the_corpus(by_own_rules):
     assert by_own_rules.header["min_dcf_costs"] == "mine, one in four"
 
 
@@ -172,8 +175,9 @@ def test_the_text_of_a_result_has_its_notices(tmp_path):
         assert notice in text
 
 
-def test_a_breakdown_gives_each_value_of_a_field_or_of_a_pair_of_fields_the_eer_of_its_trials():
-    """Of a field of the spoofing, as vocoder or team, with all bona fide trials; of another field, with those of the value."""
+@pytest.fixture
+def rows_by():
+    """A function that gives values of fields, numbers of bona fide trials and EERs of a breakdown of three trials."""
     key = [
         Trial("a", label="bonafide", source="vcc2018", language="en"),
         Trial("b", label="spoof", source="vcc2018", vocoder="neural", team="T01", language="en"),
@@ -181,13 +185,21 @@ def test_a_breakdown_gives_each_value_of_a_field_or_of_a_pair_of_fields_the_eer_
     ]
     matched_trials = match(key, ["a", "b", "c"], [1.0, 0.0, 2.0])
 
-    def rows_by(*fields):
-        rows = breakdown(matched_trials, *fields)
-        return [(*row.labels.values(), row.value("num_bonafide"), row["eer"].value) for row in rows]
+    def rows(*fields):
+        table = breakdown(matched_trials, *fields)
+        return [(*row.labels.values(), row.value("num_bonafide"), row["eer"].value) for row in table]
 
+    return rows
+
+
+def test_a_breakdown_by_a_field_of_the_spoofing_compares_each_value_with_all_bona_fide_trials(rows_by):
     assert rows_by("vocoder") == [("neural", 1, 0.25)]
-    assert rows_by("vocoder", "source") == [("neural", "vcc2018", 1, 0.0), ("neural", "vcc2020", 0, None)]
     assert rows_by("team") == [("T01", 1, 0.0), ("T02", 1, 1.0)]
+
+
+def test_a_breakdown_by_another_field_compares_each_value_with_the_bona_fide_trials_of_the_value(rows_by):
+    """Also in a pair of fields."""
+    assert rows_by("vocoder", "source") == [("neural", "vcc2018", 1, 0.0), ("neural", "vcc2020", 0, None)]
     assert rows_by("language") == [("de", 0, None), ("en", 1, 0.0)]
 
 
@@ -356,18 +368,21 @@ def scored(seed, attacks):
     return match(key, [trial.id for trial in key], means + rng.normal(size=len(key)))
 
 
-def test_eers_over_corpora_are_those_of_each_corpus_and_of_each_of_its_attacks():
-    """Of corpora with both classes, and of attacks with enough trials."""
-    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": MIN_TRIALS - 1}, "three": {}}
-    corpora = {name: scored(seed, attack_counts) for seed, (name, attack_counts) in enumerate(attacks.items())}
+def test_eers_over_corpora_are_those_of_each_corpus_with_both_classes():
+    corpora = {"one": scored(0, {"A0": 40}), "two": scored(1, {"A1": 25}), "three": scored(2, {})}
     methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
-    summary = over_corpora(corpora, methods)
-    classes = {name: (matched_trials.bonafide, matched_trials.spoof) for name, matched_trials in corpora.items()}
-    expected = {name: metrics.compute_eer(*classes[name], methods[name])[0] for name in ("one", "two")}
-    assert summary.eers == expected  # three has no spoofed trials
-    assert list(summary.groups) == ["one/A0", "one/A1", "two/A1"]  # A2 has too few trials
+    eers = over_corpora(corpora, methods).eers
+    assert list(eers) == ["one", "two"]
+    for name, eer in eers.items():
+        assert eer == metrics.compute_eer(corpora[name].bonafide, corpora[name].spoof, methods[name])[0]
+
+
+def test_eers_of_attacks_over_corpora_are_those_of_each_attack_with_enough_trials():
+    corpora = {"one": scored(0, {"A0": 40, "A1": 40}), "two": scored(1, {"A1": 25, "A2": MIN_TRIALS - 1})}
+    groups = over_corpora(corpora, dict.fromkeys(corpora, "asvspoof")).groups
+    assert list(groups) == ["one/A0", "one/A1", "two/A1"]
     of_attack = corpora["one"].scores[[trial.attack == "A1" for trial in corpora["one"].trials]]
-    assert summary.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
+    assert groups["one/A1"] == metrics.compute_eer(corpora["one"].bonafide, of_attack)[0]
 
 
 def with_errors(tmp_path, num_errors):

@@ -35,5 +35,5 @@ def test_text_page_markdown_and_json_note_the_small_number_of_speakers(tmp_path)
 
 
 @pytest.mark.parametrize("num_speakers, draw", [(15, "auto"), (9, "auto"), (11, "trials")])
-def test_draws_of_15_speakers_or_of_trials_have_no_note_on_few_speakers(tmp_path, num_speakers, draw):
+def test_only_draws_of_fewer_than_15_speakers_have_a_note_on_few_speakers(tmp_path, num_speakers, draw):
     assert "speakers are drawn" not in result_of(tmp_path, num_speakers, draw=draw).text()

@@ -32,13 +32,18 @@ def test_scores_are_matched_with_a_subset_of_a_key():
     assert match(partial_key, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 
 
-def test_repeated_rows_of_a_score_file_are_refused_or_if_allowed_counted_once():
+REPEATED = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_repeated_rows_of_a_score_file_are_refused():
     """Also with equal values, and under another suffix."""
-    rows = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
     message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1; correct them"
     with input_error(message):
-        match(KEY, *rows, "eval")
-    matched_trials = match(KEY, *rows, "eval", allow_partial=True)
+        match(KEY, *REPEATED, "eval")
+
+
+def test_if_allowed_a_trial_with_repeated_rows_in_a_score_file_counts_once():
+    matched_trials = match(KEY, *REPEATED, "eval", allow_partial=True)
     assert matched_trials.mismatch.repeated == ["b1"]
     assert [trial.id for trial in matched_trials.trials] == ["b1", "b2", "s1", "s2"]
     assert list(matched_trials.scores) == [1, 2, 3, 4]

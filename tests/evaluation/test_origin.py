@@ -69,19 +69,17 @@ def test_other_files_beside_scores_are_not_read_as_their_records(tmp_path):
         assert read_origin(ScoreFile.of(scores)) == ({}, [])
 
 
-def test_model_recipe_checkpoint_and_settings_are_read_from_the_record_that_scoring_writes(spectral_detector, tmp_path):
+def test_model_recipe_and_checkpoint_are_read_from_the_record_that_scoring_writes(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
     scores = tmp_path / "scores.txt"
     trials = [Trial("a", tmp_path / "a.wav")]
     recorded_facts = {"corpus": {"protocol": "4sec"}, "checkpoint": {"recipe": {"name": "mine"}, "path": "m.pth"}}
     settings = ScoringSettings(num_samples=8000, num_workers=0)
     judge_trials(spectral_detector, trials, scores, Scores(), about=recorded_facts, settings=settings)
-    file = ScoreFile.of(scores)
-    facts = read_origin(file).facts
+    facts = read_origin(ScoreFile.of(scores)).facts
     assert facts["model"] == "lps + last + asp_mlp"
     assert facts["recipe"] == "mine"
     assert facts["checkpoint"] == "m.pth"
-    assert read_scored_by(file.record) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000, judgement="scores")
 
 
 def test_a_record_is_not_read_once_its_scores_have_changed(tmp_path):
@@ -194,14 +192,15 @@ def test_a_field_started_from_of_a_record_that_is_no_list_is_ignored():
 
 
 def test_a_warning_says_that_fewer_trials_than_the_official_ones_may_have_been_in_training():
-    """Of a model that was trained on the official trials; the official ones are said to have been in training."""
     few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
     described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials=described)
     assert "AASIST on asvspoof2019_la may say nothing: it was trained on asvspoof2019_la train, which may" in line
+
+
+def test_a_warning_says_that_the_official_trials_were_in_training():
     (line,) = uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "train", trials={"official": True})
-    assert "say nothing: it was trained on asvspoof2019_la train" in line
-    assert "may" not in line
+    assert line.endswith("asvspoof2019_la say nothing: it was trained on asvspoof2019_la train")
 
 
 def test_trials_of_a_list_count_as_seen_only_if_the_list_is_in_the_folder_of_training():

@@ -187,18 +187,22 @@ def test_scores_of_another_detector_than_in_calibration_are_warned_of(warnings_o
     assert "come from another detector (bbbbbbbbbbbb, float32) than the calibration" in warning
 
 
-def test_evaluating_the_trials_that_chose_the_threshold_is_warned_of(case, tmp_path):
-    """By their scores, or by a calibration that was learned on them."""
+@pytest.fixture
+def of_its_own_trials(case):
+    """The sets judged at a threshold that the test trials chose."""
+    key = str(case / "trial_metadata.txt")
+    where = ThresholdSource([str(case / "good.txt")], key, "asvspoof2021_la", "eval")
+    return transfer_of(case, "good", where=where)
 
-    def of(where):
-        return transfer_of(case, "good", where=where)
 
-    same_trials = {"dev_corpus": "asvspoof2021_la", "dev_keys": str(case / "trial_metadata.txt"), "dev_phase": "eval"}
-    table = of(ThresholdSource(dev_scores=[str(case / "good.txt")], **same_trials))
-    assert "240 of the 240 trials of asvspoof2021_la are development trials" in table.warnings[0]
+def test_evaluating_the_trials_whose_scores_chose_the_threshold_is_warned_of(of_its_own_trials):
+    assert "240 of the 240 trials of asvspoof2021_la are development trials" in of_its_own_trials.warnings[0]
+
+
+def test_evaluating_the_trials_that_a_calibration_was_learned_on_is_warned_of(case, of_its_own_trials, tmp_path):
     path = tmp_path / "calibration.json"
-    table.decider.calibration.save(path)
-    table = of(ThresholdSource(calibrations=[str(path)]))
+    of_its_own_trials.decider.calibration.save(path)
+    table = transfer_of(case, "good", where=ThresholdSource(calibrations=[str(path)]))
     assert "learned on trials of asvspoof2021_la" in table.warnings[0]
 
 

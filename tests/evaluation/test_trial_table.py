@@ -33,7 +33,6 @@ def test_values_of_a_column_have_the_same_numbers_in_a_key_and_in_a_subset_of_it
 def test_trials_with_a_value_of_a_column_are_found_in_a_subset_of_a_key(key):
     partial_key = key.take(np.array([2, 0]))
     assert partial_key.column("attack").where("A08").tolist() == [False, True]
-    assert not partial_key.column("attack").where("A19").any()
 
 
 def test_a_trial_without_a_phase_is_in_the_phase_that_is_asked_for(key):

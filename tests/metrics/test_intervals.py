@@ -131,7 +131,7 @@ def interval(request):
     return partial(bootstrap_interval, request.param, bonafide, spoof, num_resamples=100)
 
 
-def test_an_interval_is_equal_with_the_same_seed_and_differs_with_another(interval):
+def test_the_seed_decides_on_the_draws_of_an_interval(interval):
     assert interval() == interval() != interval(seed=1)
 
 
@@ -201,11 +201,10 @@ def test_draws_of_min_cllr_are_at_most_1_although_some_of_cllr_are_above_1(draws
 
 
 def test_intervals_over_speakers_and_attacks_hold_the_true_eer_in_9_of_10_simulations():
-    """The one for new speakers and attacks; also the true difference of EERs. Intervals over trials do so more rarely."""
+    """The one for new speakers and attacks; also the true difference of EERs."""
     repeats = [crossed_effects.coverage(40, seed) for seed in range(50)]
     covered = {unit: np.sum([repeat[unit] for repeat in repeats], axis=0) for unit in repeats[0]}
     assert (covered["both"] >= 45).all()
-    assert (covered["trials"] <= 42).all()
 
 
 def test_an_interval_of_many_errors_is_that_of_the_draws_not_of_the_number_of_trials():
@@ -232,15 +231,18 @@ def test_a_draw_without_bona_fide_or_without_spoofed_trials_is_repeated():
     assert draws[:, 0].tolist() == [eer] * 50
 
 
-def test_groups_and_attacks_that_do_not_fit_the_scores_are_refused():
-    arguments = {"metric": compute_eer, "bonafide": [1.0], "spoof": [0.0]}
+def test_groups_that_do_not_fit_the_scores_are_refused():
     for options, message in (
         ({"bonafide_groups": ["a"]}, "or remove both"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
-        ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),
     ):
         with input_error(message):
-            bootstrap_interval(**arguments | options)
+            bootstrap_interval(compute_eer, [1.0], [0.0], **options)
+
+
+def test_a_name_of_a_single_attack_is_refused_for_draws_over_attacks():
+    with input_error("at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"):
+        bootstrap_interval(compute_eer, [1.0], [0.0], spoof_attacks=["A07"])
 
 
 def test_systems_are_compared_only_on_the_same_number_of_trials():
@@ -299,4 +301,3 @@ def test_drawing_speakers_in_place_of_trials_changes_the_interval_but_not_the_di
     )
     assert clustered.difference == alone.difference
     assert clustered.interval != alone.interval
-    assert clustered.interval[0] < clustered.difference < clustered.interval[1]

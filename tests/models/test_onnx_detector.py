@@ -9,8 +9,8 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
-def test_onnxruntime_gets_the_number_of_the_gpu_no_tf32_and_no_search_for_convolution_algorithms():
-    """And the CPU, for what CUDA lacks."""
+def test_onnxruntime_gets_for_a_gpu_the_provider_of_cuda_with_its_options_before_that_of_the_cpu():
+    """The number of the GPU, no TF32, and no search for convolution algorithms."""
     for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
         options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
         assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]

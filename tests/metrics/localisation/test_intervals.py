@@ -76,16 +76,18 @@ def test_intervals_of_point_and_range_eer_are_refused_without_frames_of_both_cla
         point_eer_interval([[1.0]], [[0]])
 
 
+def ratio(sums):
+    return sums[0] / sums[1] if sums[1] else np.nan
+
+
 def test_the_interval_of_a_ratio_of_sums_spans_the_ratios_of_drawn_utterances():
-    interval = interval_of_sums([[1, 3], [1, 1]], lambda sums: sums[0] / sums[1], num_resamples=200)
+    interval = interval_of_sums([[1, 3], [1, 1]], ratio, num_resamples=200)
     assert interval == pytest.approx((1 / 3, 1))
 
 
 def test_draws_whose_figure_is_nan_do_not_count_in_an_interval():
-    """If it is NaN in all draws, so is the interval."""
-
-    def ratio(sums):
-        return sums[0] / sums[1] if sums[1] else np.nan
-
     assert interval_of_sums([[1, 1], [0, 0]], ratio, num_resamples=20) == (1, 1)
+
+
+def test_the_interval_of_a_figure_that_is_nan_in_all_draws_is_nan():
     assert np.isnan(interval_of_sums([[0, 0]], ratio, num_resamples=20)).all()

@@ -61,21 +61,21 @@ def test_a_malformed_line_of_rttm_is_refused_with_its_number(tmp_path):
             read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
 
 
+def test_comments_and_lines_of_spkr_info_in_an_rttm_file_are_skipped(tmp_path):
+    lines = [";; made by another program", "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA> <NA>"]
+    assert read_rttm(write(tmp_path / "a.rttm", lines)) == {}
+
+
 def test_a_malformed_line_of_reco2dur_is_refused_with_its_number(tmp_path):
     with input_error(r"line 1: a duration must be 0 to 10000000 s, not '-2'"):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
 
-def test_rttm_files_as_those_of_nist_are_read(tmp_path):
-    """Comments and SPKR-INFO lines are skipped, and the last two fields may be missing."""
-    lines = [
-        ";; made by another program",
-        "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA> <NA>",
-        "SPEAKER a 1 0.0 0.5 <NA> <NA> bonafide",
-        "SPEAKER a 1 0.5 0.5 <NA> <NA> spoof <NA>",
-    ]
-    path = write(tmp_path / "a.rttm", "\n".join(lines))
-    assert read_rttm(path) == {"a": [Segment("bonafide", 0.0, 0.5), Segment("spoof", 0.5, 1.0)]}
+def test_the_last_two_fields_of_a_line_of_rttm_may_be_missing(tmp_path):
+    lines = ["SPEAKER a 1 0.0 0.5 <NA> <NA> bonafide", "SPEAKER a 1 0.5 0.5 <NA> <NA> spoof <NA>"]
+    assert read_rttm(write(tmp_path / "a.rttm", lines)) == {
+        "a": [Segment("bonafide", 0.0, 0.5), Segment("spoof", 0.5, 1.0)]
+    }
 
 
 def test_a_written_label_file_of_audacity_is_read_back(tmp_path):

@@ -49,11 +49,11 @@ def test_stretches_follow_threshold_hysteresis_and_minimum_duration(scores, rule
 
 
 @given(SCORES, RULES)
-def test_a_fake_stretch_has_the_label_spoof_and_the_mean_score_of_its_frames(scores, rule):
+def test_a_fake_stretch_has_the_mean_score_of_its_frames(scores, rule):
     stretches = fake_stretches(scores, 20, len(scores) * 0.02 + 0.025, rule)
     for stretch, (first, behind) in zip(stretches, slowly(scores, rule), strict=True):
-        assert stretch.label == "spoof"
-        assert stretch.score == pytest.approx(np.mean(scores[first:behind]))
+        mean = np.mean(scores[first:behind])
+        assert stretch.score == pytest.approx(mean)
 
 
 def test_scores_are_compared_with_the_threshold_in_double_precision():

@@ -101,10 +101,12 @@ def test_the_score_by_probability_is_the_softmax_of_the_last_logit():
         assert_close(probability.scores(logits), logits.softmax(1)[:, -1])
 
 
-def test_posteriors_are_the_softmax_or_sigmoid_of_the_logits():
-    """The sigmoid of a single logit, the softmax of several."""
+def test_posteriors_of_several_logits_are_their_softmax():
+    assert_close(create_backend("asp_mlp").posteriors(LOGITS), LOGITS.double().softmax(1))
+
+
+def test_the_posterior_of_bona_fide_of_a_single_logit_is_its_sigmoid():
     backend = create_backend("asp_mlp")
-    assert_close(backend.posteriors(LOGITS), LOGITS.double().softmax(1))
     assert_close(backend.posteriors(LOGITS[:, :1])[:, 1], torch.sigmoid(LOGITS[:, 0].double()))
 
 

@@ -119,17 +119,29 @@ def test_logits_equal_those_recorded_when_all_back_ends_equalled_the_published_c
     assert_allclose(pinned.logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
 
 
-@every_backend
-def test_the_features_and_exactly_the_parameters_in_use_get_a_finite_gradient(name):
+@cache
+def after_a_backward_pass(name):
+    """The back-end and its inputs, with gradients."""
     backend = without_dropout(create(name)).train()
     features = features_for(backend, batch=3, frames=frames_of(backend, 50))
     inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
     nn.functional.cross_entropy(backend(features), torch.tensor([0, 1, 1])).backward()
+    return backend, inputs
+
+
+@every_backend
+def test_features_get_a_finite_gradient(name):
+    _, inputs = after_a_backward_pass(name)
     gradients = [x.grad for x in inputs if x.grad is not None]  # a back-end may leave out some of the hidden states
     assert gradients
     for gradient in gradients:
         assert gradient.isfinite().all()
         assert gradient.any()
+
+
+@every_backend
+def test_exactly_the_parameters_in_use_get_a_finite_gradient(name):
+    backend, _ = after_a_backward_pass(name)
     unused = re.compile(UNUSED.get(name, r"(?!)"))
     for key, parameter in backend.named_parameters():
         if unused.match(key) or not parameter.requires_grad:

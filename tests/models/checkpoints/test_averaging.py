@@ -21,9 +21,8 @@ def write(folder, states):
 
 @pytest.mark.parametrize("mode, result", [("legacy", "original_result"), ("mean", "true_mean")])
 @pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_the_modes_legacy_and_mean_give_the_published_average_and_the_true_mean_to_the_bit(
-    tmp_path, case, mode, result
-):
+def test_each_mode_of_averaging_gives_its_recorded_result_to_the_bit(tmp_path, case, mode, result):
+    """The mode legacy that of the published code, the mode mean the true mean."""
     case = golden.read("checkpoint_average")[case]
     average = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
     assert list(average) == list(case["original_result"])

@@ -112,13 +112,16 @@ def test_hidden_states_of_folders_of_w2v_bert2_and_whisper_equal_those_of_transf
     assert torch.equal(alone, hidden_states[-1])
 
 
-@pytest.mark.parametrize("saved, layer_drop", [("w2v_bert2", 0.1), ("whisper", 0.0)], indirect=["saved"])
-def test_folders_of_w2v_bert2_and_whisper_give_the_sizes_and_the_layer_drop_of_their_encoder(saved, layer_drop):
+def test_folders_of_w2v_bert2_and_whisper_give_the_sizes_of_their_encoder(saved):
     """Under the names of the other front-ends."""
     name, _, _, folder = saved
+    assert SMALL[name].items() <= create_frontend(name, folder).config.items()
+
+
+@pytest.mark.parametrize("saved, layer_drop", [("w2v_bert2", 0.1), ("whisper", 0.0)], indirect=["saved"])
+def test_folders_of_w2v_bert2_and_whisper_give_the_layer_drop_of_their_encoder(saved, layer_drop):
+    name, _, _, folder = saved
     frontend = create_frontend(name, folder)
-    options = {key: frontend.config[key] for key in SMALL[name]}
-    assert options == SMALL[name]
     assert frontend.config["encoder_layerdrop"] == layer_drop
     assert frontend.encoder_layerdrop == layer_drop
 
