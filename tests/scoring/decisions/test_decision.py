@@ -25,7 +25,8 @@ CALIBRATION = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
 
 @given(st.floats(0.01, 0.99), st.floats(-20, 20))
 def test_a_probability_is_the_ratio_times_the_odds_of_the_prior_as_odds(prior, score):
-    decision = Decider(CALIBRATION, prior)(score)
+    decider = Decider(CALIBRATION, prior)
+    decision = decider(score)
     odds = math.exp(decision.llr) * prior / (1 - prior)
     assert decision.probability == pytest.approx(odds / (1 + odds))
 
@@ -35,8 +36,9 @@ def test_a_probability_is_the_ratio_times_the_odds_of_the_prior_as_odds(prior, s
 def test_a_ratio_is_linear_in_the_score_up_to_the_bound_if_there_is_one(unbounded, bound, score):
     """The bound is ln 5 for four trials a class."""
     ratio = CALIBRATION.weights[0] * score + CALIBRATION.offset
-    llr = Decider(CALIBRATION, unbounded=unbounded)(score).llr
-    assert llr == pytest.approx(np.clip(ratio, -bound, bound))
+    decider = Decider(CALIBRATION, unbounded=unbounded)
+    decision = decider(score)
+    assert decision.llr == pytest.approx(np.clip(ratio, -bound, bound))
 
 
 @pytest.mark.parametrize("name", ["eer", "cost:1,10,0.95", "cost:1,1,0.1", "fa:50%", "miss:25%"])
@@ -101,7 +103,8 @@ def test_a_likelihood_ratio_is_at_most_the_number_of_trials_of_the_smaller_class
 @pytest.fixture(params=[-2.0, 0.0, 1e-308])
 def weightless(request):
     """A decider whose calibration has a weight that is negative, zero or tiny."""
-    return Decider(LinearCalibration((request.param,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
+    calibration = LinearCalibration((request.param,), 0.3, 0.5, 1e-6, ("a",))
+    return Decider(calibration, 1e-9)
 
 
 def test_without_a_weight_well_above_0_no_score_is_the_threshold(weightless):
@@ -138,7 +141,9 @@ def test_a_recording_unlike_those_of_the_calibration_is_not_decided():
 
 
 def test_a_recording_like_those_of_the_calibration_is_decided():
-    assert Decider(WITH_RECORDINGS)(1.0, RECORDINGS[0]).decision == "bonafide"
+    decider = Decider(WITH_RECORDINGS)
+    typical = decider(1.0, RECORDINGS[0])
+    assert typical.decision == "bonafide"
 
 
 def test_a_score_without_traits_of_its_recording_is_decided():

@@ -105,14 +105,17 @@ def test_four_trials_are_too_few_for_a_range_of_usual_ratios(usual_by_name):
 
 
 def test_levels_of_a_lower_distribution_are_a_shift(usual_by_name):
-    shift = usual_by_name["level"].shift(np.random.default_rng(1).normal(-23, 3, 100))
+    rng = np.random.default_rng(1)
+    shift = usual_by_name["level"].shift(rng.normal(-23, 3, 100))
     assert shift.side == "below"
     assert shift.share > 0.75
     assert shift.p_value < 0.01
 
 
 def test_levels_of_the_same_distribution_are_no_shift(usual_by_name):
-    assert usual_by_name["level"].shift(np.random.default_rng(1).normal(-20, 3, 100)).p_value > 0.05
+    rng = np.random.default_rng(1)
+    shift = usual_by_name["level"].shift(rng.normal(-20, 3, 100))
+    assert shift.p_value > 0.05
 
 
 def test_levels_equal_to_the_median_are_no_shift(usual_by_name):
