@@ -12,10 +12,8 @@ from builders import assert_near, input_error, small_parts, some
 from builders.scored import score_trials
 from builders.systems import samples_of, systems
 from conftest import seeded_detector
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
-from nes2net.data.audio.read import load_audio
-from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.processes import Processes
@@ -92,7 +90,7 @@ def test_whole_utterances_have_the_same_scores_in_batches_as_alone(name, utteran
 
 
 @pytest.mark.parametrize("name", FRONTENDS)
-def test_hidden_states_depend_on_the_last_sample_that_used_samples_counts_but_on_none_beyond(name):
+def test_used_samples_ends_with_the_last_sample_on_which_hidden_states_depend(name):
     torch.manual_seed(0)
     frontend = registry.create_frontend(**FRONTENDS[name]).eval()
     for num_samples in (5000, 5113, 6007):
@@ -137,12 +135,15 @@ def plan(monkeypatch, by_length) -> Plan:
 
 
 @pytest.mark.parametrize("by_length", [length_of])
-def test_each_trial_is_in_exactly_one_batch_and_a_batch_has_trials_of_one_length(plan, by_length):
-    trials = trials_of(NUM_TRIALS)
-    batches = indices(plan.batches(trials, by_length))
+def test_each_trial_is_in_exactly_one_batch(plan, by_length):
+    batches = indices(plan.batches(trials_of(NUM_TRIALS), by_length))
     assert sorted(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
-    for batch in batches:
-        assert len({length_of(trials[i]) for i in batch}) == 1
+
+
+@pytest.mark.parametrize("by_length", [length_of])
+def test_all_trials_of_a_batch_have_the_same_length(plan, by_length):
+    for batch in plan.batches(trials_of(NUM_TRIALS), by_length):
+        assert len({length_of(item) for item in batch}) == 1
 
 
 @pytest.mark.parametrize("by_length", [length_of])
@@ -153,20 +154,29 @@ def test_173_trials_of_13_lengths_share_fewer_than_90_batches_of_at_most_four(pl
 
 
 @pytest.mark.parametrize("by_length", [None])
-def test_without_lengths_trials_keep_their_order_in_the_fewest_batches(plan):
+def test_without_lengths_each_batch_has_the_next_four_trials(plan):
+    numbers = list(range(NUM_TRIALS))
     batches = indices(plan.batches(trials_of(NUM_TRIALS)))
-    assert list(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
-    assert len(batches) == 44
+    assert batches == [numbers[first : first + 4] for first in range(0, NUM_TRIALS, 4)]
+
+
+@pytest.fixture(params=[2, 3])
+def shares(request, plan, by_length):
+    """The batches of each of two or three processes."""
+    processes = [Processes(rank, request.param) for rank in range(request.param)]
+    return [indices(plan.batches(trials_of(NUM_TRIALS), by_length, processes=process)) for process in processes]
 
 
 @by_length_or_not
-@pytest.mark.parametrize("count", [2, 3])
-def test_processes_share_the_batches_about_evenly_and_none_twice(plan, by_length, count):
-    trials = trials_of(NUM_TRIALS)
-    batches = indices(plan.batches(trials, by_length))
-    shares = [indices(plan.batches(trials, by_length, processes=Processes(rank, count))) for rank in range(count)]
+def test_each_batch_is_in_the_share_of_exactly_one_process(shares, plan, by_length):
+    batches = indices(plan.batches(trials_of(NUM_TRIALS), by_length))
     assert sorted(chain.from_iterable(shares)) == sorted(batches)
-    assert min(map(len, shares)) > len(batches) / count / 1.5
+
+
+@by_length_or_not
+def test_no_process_gets_less_than_two_thirds_of_an_even_share_of_the_batches(shares):
+    sizes = list(map(len, shares))
+    assert min(sizes) > np.mean(sizes) / 1.5
 
 
 @by_length_or_not
@@ -263,14 +273,9 @@ def test_header_length_of_an_mp3_is_minus_2_minus_its_bytes(tmp_path):
     assert header_length(WaveformReader(None))(Trial("a", path)) == -2 - path.stat().st_size
 
 
-def test_only_the_head_of_a_file_is_returned_for_scoring_though_the_file_is_read_to_its_end(tmp_path):
-    """So the whole length is known, and a file that is cut behind its head is refused."""
+def test_a_file_is_refused_if_it_is_cut_though_behind_the_head_that_is_scored(tmp_path):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
-    samples = load_audio(path)
-    waveform, length, *_ = WaveformReader(20000).read(path)
-    assert length == len(samples)
-    assert_array_equal(waveform, head_crop(samples, 20000))
     path.write_bytes(path.read_bytes()[:-20000])
     with input_error():
         WaveformReader(20000).read(path)

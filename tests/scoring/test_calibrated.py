@@ -190,8 +190,14 @@ def test_without_any_length_the_whole_recording_is_scored():
     assert choose_num_samples(None, Provenance()).num_samples is None
 
 
-@pytest.mark.parametrize("num_samples, reason", [(16000, "for the calibration"), (None, "")])
-def test_as_much_of_a_recording_is_scored_as_was_scored_for_the_calibration(num_samples, reason):
-    """The reason given for a length is the calibration; whole recordings need none."""
-    decider = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", num_samples)))
-    assert choose_num_samples(decider, PUBLISHED) == (num_samples, reason)
+def calibrated_on(num_samples):
+    return Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", num_samples)))
+
+
+@pytest.mark.parametrize("num_samples", [16000, None])
+def test_as_much_of_a_recording_is_scored_as_was_scored_for_the_calibration(num_samples):
+    assert choose_num_samples(calibrated_on(num_samples), PUBLISHED).num_samples == num_samples
+
+
+def test_the_reason_given_for_scoring_a_calibrated_length_is_the_calibration():
+    assert choose_num_samples(calibrated_on(16000), PUBLISHED)[1] == "for the calibration"

@@ -158,8 +158,8 @@ def test_under_torchrun_a_gpu_named_by_its_number_or_the_cpu_is_used_as_named(na
 
 
 @pytest.mark.parametrize("train, sizes", [(False, [4] * 4), (True, [1] * 14)])
-def test_batches_of_a_compiled_detector_are_filled_up_to_one_size_only_in_eval_mode(trials, tmp_path, train, sizes):
-    """To batches of four; in train mode each recording is scored alone."""
+def test_all_batches_of_a_compiled_detector_have_the_same_size(trials, tmp_path, train, sizes):
+    """They are filled up to four recordings, or have one in train mode."""
     frontend = {"name": "lps", "n_fft": 128, "num_bins": 64}
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()

@@ -48,10 +48,14 @@ def test_each_row_is_the_float32_embedding_of_its_recording_computed_alone(
     assert_allclose(rows, alone(detector, trials, num_samples), atol=1e-5)
 
 
-def test_an_array_has_only_a_list_of_its_trials_and_a_record_beside_it(detector, trials, tmp_path):
+def test_the_list_beside_an_array_has_the_id_and_the_label_of_each_trial(detector, trials, tmp_path):
     embed(detector, trials, tmp_path / "e.npy", num_samples=4000)
     with open(tmp_path / "e.npy.csv", newline="") as file:
         assert list(csv.reader(file)) == [["id", "label"], *([trial.id, trial.label or ""] for trial in trials)]
+
+
+def test_only_a_list_and_a_record_are_written_beside_an_array(detector, trials, tmp_path):
+    embed(detector, trials[:2], tmp_path / "e.npy", num_samples=4000)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
 
 
@@ -63,13 +67,24 @@ def test_the_record_of_an_array_names_detector_embedding_size_and_version_of_nes
     assert record["versions"]["nes2net"] == __version__
 
 
-def test_ids_that_a_spreadsheet_would_compute_are_quoted_in_the_list_and_read_back(detector, trials, tmp_path):
-    ids = ["=1+1", "@a", "-b", "+c", "'=d", "'tis"]
-    trials = [replace(trial, id=id) for trial, id in zip(trials, ids)]
+COMPUTED = ["=1+1", "@a", "-b", "+c", "'=d", "'tis"]
+
+
+@pytest.fixture
+def of_computed_ids(detector, trials, tmp_path):
+    """An array of trials whose ids a spreadsheet would compute."""
+    trials = [replace(trial, id=id) for trial, id in zip(trials, COMPUTED)]
     embed(detector, trials, tmp_path / "e.npy", num_samples=4000)
-    with open(tmp_path / "e.npy.csv", newline="") as file:
+    return tmp_path / "e.npy"
+
+
+def test_ids_that_a_spreadsheet_would_compute_are_quoted_in_the_list_beside_an_array(of_computed_ids):
+    with open(f"{of_computed_ids}.csv", newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["'=1+1", "'@a", "'-b", "'+c", "''=d", "'tis"]
-    assert [id for id, _ in Embeddings().read(tmp_path / "e.npy")] == ids
+
+
+def test_ids_that_are_quoted_in_the_list_beside_an_array_are_read_without_the_quotes(of_computed_ids):
+    assert [id for id, _ in Embeddings().read(of_computed_ids)] == COMPUTED
 
 
 @pytest.fixture
@@ -83,12 +98,16 @@ def test_an_embedding_of_all_layers_is_the_concatenation_of_the_embeddings_of_ea
         assert torch.equal(torch.cat(layers, dim=1), detector.embeddings(waveform, layer="all"))
 
 
-def test_an_embedding_is_the_output_of_the_front_end_aggregation_or_back_end_as_asked(detector, waveform):
-    """By default of the last layer of the front-end, as a mean over frames."""
+def test_an_embedding_is_by_default_that_of_the_last_layer_of_the_front_end(detector, waveform):
+    with torch.inference_mode():
+        assert torch.equal(detector.embeddings(waveform), detector.embeddings(waveform, "frontend", 2))
+
+
+def test_an_embedding_is_the_output_of_the_part_asked_for(detector, waveform):
+    """The front-end, as a mean over frames, the aggregation or the back-end."""
     with torch.inference_mode():
         last = detector.hidden_states(waveform)[0].mean(1)
-        assert torch.equal(last, detector.embeddings(waveform))
-        assert torch.equal(last, detector.embeddings(waveform, layer=2))
+        assert torch.equal(last, detector.embeddings(waveform, "frontend", 2))
         assert torch.equal(last, detector.embeddings(waveform, "aggregation"))  # of this detector: the last layer
         assert torch.equal(detector.backend.last_layer(detector.embeddings(waveform, "backend")), detector(waveform))
 
@@ -154,9 +173,7 @@ def test_a_run_resumed_with_a_damaged_row_writes_the_file_of_an_uninterrupted_on
     assert out.read_bytes() == uninterrupted.read_bytes()
 
 
-def test_with_overwrite_others_a_file_of_the_same_run_stays_and_one_of_another_run_is_replaced(
-    detector, trials, tmp_path
-):
+def test_with_overwrite_others_only_a_file_of_another_run_is_replaced(detector, trials, tmp_path):
     def run(count):
         return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite="others")
 

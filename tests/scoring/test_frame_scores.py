@@ -8,6 +8,7 @@ from builders import input_error
 from builders.interruption import journalled
 from builders.scored import score_trials
 from builders.small_parts import SPECTRUM
+from conftest import seeded_detector
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -75,7 +76,7 @@ def test_a_recording_up_to_the_longest_length_is_one_window_however_its_samples_
 @settings(max_examples=100)
 @in_any_pieces
 def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(lengths, step, more):
-    """A window of two steps begins every step; only the window that ends with the recording says that it is the last."""
+    """A window of two steps begins every step;"""
     samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
     assume(len(samples) > longest)
@@ -88,7 +89,6 @@ def test_windows_of_a_longer_recording_do_not_depend_on_how_its_samples_arrive(l
     assert starts[-1] + sizes[-1] == len(samples)
     for window, size in zip(windows, sizes):
         assert_array_equal(window.samples, samples[window.start : window.start + size])
-        assert window.is_last is (window is windows[-1])
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
@@ -136,22 +136,34 @@ def test_with_pre_emphasis_a_long_recording_of_a_corpus_has_the_frame_scores_com
     assert_allclose(written, detector.frame_scores(path).scores, atol=1e-5)
 
 
-def test_scores_of_frames_and_the_duration_do_not_depend_on_the_blocks_read_or_on_batches(
-    small_model, recording, tmp_path, monkeypatch
-):
-    """The frames of this detector see all of their window, here of 2 s."""
+@pytest.fixture
+def long_file(recording, tmp_path, monkeypatch):
+    """5 s, of which frames are scored in windows of 2 s."""
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
-    recording = recording[: 5 * 16000 + 123]
-    torch.manual_seed(0)
-    detector = Detector.from_config({**small_model, "backend": "mean_linear"})
-    path = tmp_path / "a.flac"
-    soundfile.write(path, recording, 16000)
-    expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
+    soundfile.write(tmp_path / "a.flac", recording[: 5 * 16000 + 123], 16000)
+    return tmp_path / "a.flac"
+
+
+@pytest.fixture
+def sees_its_window(small_model):
+    """A detector whose frames see all of their window."""
+    return seeded_detector({**small_model, "backend": "mean_linear"})
+
+
+def test_frames_of_a_file_have_the_same_scores_whatever_the_blocks_read(sees_its_window, long_file, monkeypatch):
+    expected = sees_its_window.frame_scores(load_audio(long_file), 16000)
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
-    scored = frame_scores(detector.eval(), path, batch_size=3)
-    assert_allclose(scored.scores, expected.scores, atol=1e-5)
-    assert scored.duration == expected.duration
+    assert_allclose(frame_scores(sees_its_window, long_file).scores, expected.scores, atol=1e-5)
+
+
+def test_frames_of_a_file_have_the_same_scores_at_any_batch_size(sees_its_window, long_file):
+    one, three = (frame_scores(sees_its_window, long_file, batch_size=size).scores for size in (1, 3))
+    assert_allclose(three, one, atol=1e-5)
+
+
+def test_the_duration_of_scores_of_frames_is_that_of_the_recording(spectral, recording):
+    assert spectral.frame_scores(recording, 16000).duration == recording.size / 16000
 
 
 @pytest.fixture
@@ -163,11 +175,9 @@ def one_second_whisper():
     return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
 
 
-def test_windows_of_frames_are_0_96_s_for_a_detector_that_reads_1_s_at_once(one_second_whisper, recording):
-    """Each frame has its score of the window in which it is farthest from an end."""
+def test_a_frame_has_its_score_of_the_window_in_which_it_is_farthest_from_an_end(one_second_whisper, recording):
     samples = recording[: 16000 * 5 + 200]
     scored = one_second_whisper.frame_scores(samples, 16000)
-    assert len(scored) == 250
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
             window = torch.from_numpy(samples[start : start + 15360])[None]

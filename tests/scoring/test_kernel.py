@@ -63,10 +63,14 @@ def test_inference_mode_does_not_outlast_the_start_of_a_batch(detector):
     ],
 )
 def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error):
-    """Parts are not filled up, and a size that did not fit is not tried again."""
     plain = score_batch(detector, waveforms(4))
-    sizes = with_room_for(detector, 1, error)
+    with_room_for(detector, 1, error)
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
+
+
+def test_a_batch_size_that_did_not_fit_into_memory_is_not_tried_again(detector):
+    sizes = with_room_for(detector, 1, MemoryError())
+    start(detector, waveforms(4), rows=4)()
     assert sizes == [4, 2, 1, 1, 1, 1]
 
 
@@ -93,7 +97,7 @@ def test_a_batch_that_did_not_fit_is_freed_before_its_parts_are_scored(detector)
     assert len(batches) > 2
 
 
-def test_a_waveform_without_a_score_has_a_reason_and_the_others_have_their_scores(detector):
+def test_a_waveform_that_cannot_be_scored_has_a_reason_in_place_of_its_score(detector):
     """It does not fit alone, or its score is not finite."""
     computed = detector.scores
     x = waveforms(5)
@@ -119,30 +123,28 @@ def test_if_a_detector_refuses_a_batch_each_of_its_waveforms_gets_the_reason(det
     assert "too short" in second
 
 
-def test_scoring_in_train_mode_restores_modes_and_statistics_after_an_error(small_model):
+def test_scoring_in_train_mode_restores_batch_statistics_after_an_error(small_model):
     detector = Detector.from_config(small_model)
-    detector.frontend.eval()
-    before = modes(detector)
     state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
 
     def changed() -> bool:
         return any(not torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
 
     with input_error(), scoring_mode(detector, train=True):
-        assert all(modes(detector))
         start(detector, waveforms(2))()
         assert changed()
         raise InputError("enough")
-    assert modes(detector) == before
     assert not changed()
 
 
-def test_after_scoring_in_eval_mode_each_part_has_its_mode_again(small_model):
+@pytest.mark.parametrize("train", [False, True])
+def test_after_an_error_in_scoring_each_part_has_its_mode_again(small_model, train):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
     before = modes(detector)
-    with scoring_mode(detector):
-        assert not any(modes(detector))
+    with input_error(), scoring_mode(detector, train):
+        assert {*modes(detector)} == {train}
+        raise InputError("enough")
     assert modes(detector) == before
 
 

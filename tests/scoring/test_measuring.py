@@ -25,7 +25,7 @@ def test_recordings_of_a_corpus_have_the_traits_measured_alone_in_their_order(tm
     assert list(traits) == list(expected)
 
 
-def test_bad_files_are_named_and_the_others_measured(tmp_path, capsys):
+def test_bad_files_have_a_reason_in_place_of_their_traits(tmp_path):
     soundfile.write(tmp_path / "good.wav", voice(0, 1), 16000)
     (tmp_path / "cut.wav").write_bytes(b"RIFF\0\0")
     trials = [Trial(id, tmp_path / f"{id}.wav") for id in ("cut", "gone", "good")]
@@ -33,7 +33,6 @@ def test_bad_files_are_named_and_the_others_measured(tmp_path, capsys):
     assert list(traits) == ["good"]
     assert sorted(failures) == ["cut", "gone"]
     assert "gone.wav not found" in failures["gone"]
-    assert "failed: gone: audio file" in capsys.readouterr().err
 
 
 def test_a_process_measures_without_waiting_for_other_processes(tmp_path, monkeypatch):

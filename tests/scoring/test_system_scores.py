@@ -41,7 +41,7 @@ def files(tmp_path):
     return write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
 
 
-def test_scores_of_other_systems_are_found_by_id_and_normalised_by_their_ranges(files):
+def test_a_trial_gets_the_normalised_score_that_each_other_system_gave_its_id(files):
     first, second = with_system_scores(TRIALS, files, [[1.0, 3.0], [0.0, 1.0]])
     sigmoid_of_1 = 1 / (1 + np.exp(-1))
     assert first.system_scores == pytest.approx((sigmoid_of_1, 1 / (1 + np.exp(1))))
@@ -158,7 +158,7 @@ def test_with_score_range_test_the_ranges_of_the_score_files_replace_those_of_th
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
-def test_score_refuses_missing_or_needless_flags_about_scores_of_other_systems(
+def test_score_refuses_flags_about_scores_of_other_systems_that_do_not_fit_the_detector(
     root, system_flags, model, bare, spectral_detector, tmp_path, capsys
 ):
     plain = str(tmp_path / "plain.pth")

@@ -19,15 +19,20 @@ OPTIONS = {"window": 0.5, "hop": 0.4}
 
 
 def test_a_track_has_the_scores_of_its_windows_computed_alone(detector, waveform):
-    """By a detector in train mode; also the middles and the length of the windows, the duration and the mean score."""
+    """By a detector in train mode."""
     track = score_track(detector.train(), waveform, 16000, **OPTIONS, batch_size=2)
-    starts = [*range(0, 32001, 6400)]
-    assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
-    assert track.window == 0.5
-    assert track.duration == 2.5
-    expected = [detector.score(waveform[start : start + 8000], 16000) for start in starts]
+    expected = [detector.score(waveform[start : start + 8000], 16000) for start in range(0, 32001, 6400)]
     assert track.scores == pytest.approx(expected, abs=1e-6)
-    assert track.score == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_the_times_of_a_track_are_the_middles_of_its_windows(detector, waveform):
+    track = detector.score_track(waveform, 16000, **OPTIONS)
+    assert_allclose(track.times, [0.25, 0.65, 1.05, 1.45, 1.85, 2.25])
+
+
+def test_the_score_of_a_track_is_the_mean_of_the_scores_of_its_windows(detector, waveform):
+    track = detector.score_track(waveform, 16000, **OPTIONS)
+    assert track.score == pytest.approx(np.mean(track.scores), abs=1e-6)
 
 
 def test_the_lowest_score_of_a_track_is_stated_with_start_and_end_of_its_window(detector, waveform):

@@ -37,18 +37,30 @@ def test_each_column_of_the_envelope_has_the_extremes_of_its_samples(tmp_path):
         assert_allclose(extremes, expected, atol=1e-7)
 
 
-def test_each_of_160_columns_has_the_quantiles_of_its_scores_and_a_time_among_theirs():
+@pytest.fixture
+def hour():
+    """The track of an hour, which is drawn in 160 columns."""
+    return track_of(np.random.default_rng(0).standard_normal(7193), 3600.0)
+
+
+def of_columns(values):
+    """The values of the windows of each column."""
+    return [values[first:last] for first, last in pairwise(np.arange(161) * 7193 // 160)]
+
+
+def test_each_of_160_columns_has_the_quantiles_of_its_scores(hour):
     """Minimum, 10 %, median, 90 % and maximum."""
-    scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
-    track = track_of(scores, 3600.0)
-    times, quantiles = track_plot.column_quantiles(track)
-    assert len(times) == 160
-    ends = np.arange(161) * 7193 // 160
-    for number, (first, last) in enumerate(pairwise(ends)):
-        assert track.times[first] < times[number] < track.times[last - 1]
-        for share, quantile_row in quantiles.items():
-            assert quantile_row[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
+    _, quantiles = track_plot.column_quantiles(hour)
     assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
+    for share, row in quantiles.items():
+        expected = [np.quantile(scores, share) for scores in of_columns(hour.scores)]
+        assert row == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_of_160_columns_has_a_time_among_those_of_its_windows(hour):
+    times, _ = track_plot.column_quantiles(hour)
+    for time, of_windows in zip(times, of_columns(hour.times), strict=True):
+        assert of_windows[0] < time < of_windows[-1]
 
 
 def test_a_picture_with_a_strange_file_name_is_drawn_without_error_or_warning(quiet, tmp_path):

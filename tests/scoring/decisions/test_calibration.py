@@ -142,8 +142,8 @@ def test_a_calibration_refuses_scores_of_another_number_of_systems():
         calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])([[1.0, 2.0]])
 
 
-def test_a_calibration_refuses_scores_of_another_kind_or_frame_length_than_it_was_learned_from():
-    """The kinds are scores of frames and scores of recordings."""
+def test_a_calibration_refuses_scores_of_another_resolution_than_it_was_learned_from():
+    """Of frames of another length, or of recordings in place of frames."""
     fitted = calibration.fit([1.0, 2.0], [0.0, 1.5])
     frames = replace(fitted, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
@@ -197,13 +197,12 @@ def test_a_calibration_file_without_the_keys_of_later_versions_is_read(tmp_path,
 
 
 def test_of_a_class_with_very_many_trials_a_calibration_holds_only_quantiles_of_the_ratios(monkeypatch):
-    """Here with more than 101; of the other class, with 90, it holds every ratio."""
+    """Here with more than 101."""
     monkeypatch.setattr(calibration, "_MAX_SAVED_TRIALS", 101)
     rng = np.random.default_rng(0)
     bonafide = rng.normal(1, 1, 5000)
     spoof = rng.normal(-1, 1, 90)
     fitted = calibration.fit(bonafide, spoof)
-    assert len(fitted.llrs.spoof) == 90
     quantiles = np.quantile(fitted(bonafide), np.linspace(0, 1, 101))
     assert fitted.llrs.bonafide == pytest.approx(quantiles, abs=0.01)
 

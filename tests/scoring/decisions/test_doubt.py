@@ -54,7 +54,7 @@ def test_the_resamples_of_a_saved_calibration_are_read_back(weak, tmp_path):
 
 
 @pytest.mark.parametrize("llr", [-0.05, 0.0, 0.02])
-def test_a_ratio_near_the_threshold_is_stated_but_not_decided(weak, llr):
+def test_a_ratio_near_the_threshold_is_stated_without_a_decision(weak, llr):
     """Its 95 % interval by the resampled trials contains the threshold."""
     decision = Decider(weak)(score_at(weak, llr))
     assert decision.decision == CANNOT_TELL

@@ -54,15 +54,23 @@ def test_there_is_no_alarm_before_the_first_whole_window():
     assert evidence.add(6.0, -9.0).alarm
 
 
-def test_windows_without_speech_leave_the_evidence_at_the_prior_and_raise_no_alarm():
+@pytest.fixture
+def without_speech():
+    """The evidence after each of 20 windows without speech."""
     silent = decisions.Evidence(plain_decider(), WINDOW)
-    runs = [silent.add(WINDOW + number, -9.0, 0.0) for number in range(20)]
-    assert not any(running.alarm for running in runs)
-    assert runs[-1].mean == 0
-    assert runs[-1].probability == 0.5
+    return [silent.add(WINDOW + number, -9.0, 0.0) for number in range(20)]
 
 
-def test_a_window_with_a_score_outside_of_those_of_the_calibration_gets_weight_0_and_a_reason():
+def test_windows_without_speech_leave_the_evidence_at_the_prior(without_speech):
+    assert without_speech[-1].mean == 0
+    assert without_speech[-1].probability == 0.5
+
+
+def test_windows_without_speech_raise_no_alarm(without_speech):
+    assert not any(running.alarm for running in without_speech)
+
+
+def test_a_window_with_a_score_outside_of_those_of_the_calibration_gets_weight_0_with_a_reason():
     rng = np.random.default_rng(0)
     decider = decisions.Decider(decisions.fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
     evidence = decisions.Evidence(decider, WINDOW)

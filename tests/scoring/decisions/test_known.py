@@ -30,12 +30,17 @@ def test_log_odds_of_large_logits_do_not_saturate():
     assert len(set(large_logits.tolist())) == 2
 
 
-def test_an_open_set_threshold_and_p_values_by_it_equal_golden_numbers_of_another_program():
-    expected = OPEN["expected"]["rejection"]
-    threshold = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], expected["score"])
-    assert threshold.threshold == exactly(expected["threshold"])
-    scores = decisions.known_scores(OPEN["logits"], expected["score"])
-    assert [threshold.p_value(score) for score in scores] == exactly(expected["p_values"])
+REJECTION = OPEN["expected"]["rejection"]
+THRESHOLD = decisions.KnownThreshold.of_logits(OPEN["dev_logits"], REJECTION["score"])
+
+
+def test_an_open_set_threshold_equals_the_golden_number_of_another_program():
+    assert THRESHOLD.threshold == exactly(REJECTION["threshold"])
+
+
+def test_p_values_by_an_open_set_threshold_equal_golden_numbers_of_another_program():
+    scores = decisions.known_scores(OPEN["logits"], REJECTION["score"])
+    assert [THRESHOLD.p_value(score) for score in scores] == exactly(REJECTION["p_values"])
 
 
 def test_an_open_set_threshold_is_read_back_from_its_dictionary():

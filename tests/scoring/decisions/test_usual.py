@@ -82,7 +82,7 @@ def test_drift_begins_exactly_at_the_stated_number_of_ratios_outside_of_the_usua
 
 
 @pytest.mark.parametrize("number, can_show_drift", [(1, False), (2, True), (50, True)])
-def test_two_recordings_the_number_stated_as_needed_can_show_drift_and_one_cannot(usual_llrs, number, can_show_drift):
+def test_only_as_many_recordings_as_the_number_stated_as_needed_can_show_drift(usual_llrs, number, can_show_drift):
     comparison, needed = of_llrs(usual_llrs, [0.0] * number)
     assert needed == 2
     assert (comparison.fewest <= number) is can_show_drift
@@ -104,14 +104,18 @@ def test_four_trials_are_too_few_for_a_range_of_usual_ratios(usual_by_name):
     assert "llr" not in usual_by_name
 
 
-def test_lower_levels_are_a_shift_and_levels_of_the_same_distribution_are_none(usual_by_name):
-    level = usual_by_name["level"]
+def test_levels_of_a_lower_distribution_are_a_shift(usual_by_name):
     rng = np.random.default_rng(1)
-    shift = level.shift(rng.normal(-23, 3, 100))
+    shift = usual_by_name["level"].shift(rng.normal(-23, 3, 100))
     assert shift.side == "below"
     assert shift.share > 0.75
     assert shift.p_value < 0.01
-    assert level.shift(rng.normal(-20, 3, 100)).p_value > 0.05
+
+
+def test_levels_of_the_same_distribution_are_no_shift(usual_by_name):
+    rng = np.random.default_rng(1)
+    shift = usual_by_name["level"].shift(rng.normal(-20, 3, 100))
+    assert shift.p_value > 0.05
 
 
 def test_levels_equal_to_the_median_are_no_shift(usual_by_name):
