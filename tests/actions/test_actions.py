@@ -1,6 +1,7 @@
 """Python does what the commands do, writes the same files, and gives what they print as values."""
 
 import json
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -10,16 +11,18 @@ from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 from conftest import load_detector
 
-from nes2net.actions.calibration import Labels, apply_calibration, calibrate
+from nes2net.actions.calibration import Labels, apply_calibration, calibrate, calibrate_recordings
 from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.prediction import predict
 from nes2net.actions.scoring import score_corpus
+from nes2net.cli import calibrate as commands
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.trial import Part
 from nes2net.evaluation.judgements import Frames
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings
+from nes2net.scoring.decisions import fit
 from nes2net.scoring.decisions.along import Cutoff
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judging import JudgingSettings
@@ -44,6 +47,11 @@ def test_applying_a_calibration_to_trials_that_it_was_learned_from_is_noted(labe
     learned = calibrate(labels, ["dev.txt"]).calibration
     applied = apply_calibration(learned, ["dev.txt"], "ours.txt", labels=labels, learned_from=labels)
     assert "120 of the trials to evaluate were trained on" in applied.notes[0]
+
+
+@pytest.mark.parametrize("entrance", [fit, calibrate, calibrate_recordings, commands.fit, commands.recordings])
+def test_a_calibration_is_fitted_with_the_same_penalty_by_default_from_python_and_by_commands(entrance):
+    assert signature(entrance).parameters["l2"].default == 1e-4
 
 
 def test_embed_recordings_takes_the_num_samples_of_training_by_default(spectral_detector, corpus, tmp_path):

@@ -30,6 +30,11 @@ def test_the_error_of_a_run_out_of_memory_says_what_it_computed(recipe, where, f
     too_large(where, recipe(), f"the memory of cpu ran out in epoch 1, .*{facts}")
 
 
+def test_the_error_of_a_validation_out_of_memory_says_that_it_computed_a_whole_utterance(recipe):
+    message = "validation, which computes a whole utterance at once"
+    too_large(VALIDATION, recipe(validation={"whole_utterances": True}), message)
+
+
 @pytest.fixture
 def values(recipe, small_model):
     """A function that builds a recipe of one epoch of a small wav2vec 2.0."""

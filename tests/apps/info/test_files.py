@@ -133,10 +133,6 @@ def test_info_describes_a_fusion_of_scores_with_its_offset_and_weights(fusion):
     assert fusion["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
 
 
-def test_info_of_a_fusion_proposes_a_command_with_several_score_files(fusion):
-    assert fusion["next"][0].endswith("c.json SCORES … --out calibrated.txt")
-
-
 def test_info_refuses_a_file_of_no_known_kind_in_one_line_with_its_name(tmp_path, refused):
     for name, text in (("notes.txt", "three words here\n"), ("x.json", "{}"), ("empty.txt", "\n")):
         assert name in refused(["info", write(tmp_path / name, text)])

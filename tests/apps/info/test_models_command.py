@@ -34,11 +34,6 @@ def test_nes2net_models_lists_models_with_their_figures_and_licences(output, hom
         assert text in out
 
 
-def test_nes2net_models_lists_the_newer_spectra_aasist_before_the_older_aasist_l(output, home):
-    out = output("models").out
-    assert out.index("spectra_aasist") < out.index("AASIST-L")
-
-
 def test_nes2net_models_lists_models_for_commercial_use_before_the_others(output, home):
     words = [line.split()[0] for line in output("models").out.splitlines() if line]
     non_commercial = [PUBLISHED[word].non_commercial for word in words if word in PUBLISHED]
