@@ -69,13 +69,15 @@ def test_mlflow_has_the_settings_of_a_run(recipe, mlflow):
     assert run.data.params["train.lr"] == "0.001"
 
 
-@pytest.fixture
-def wandb_folder(tmp_path, monkeypatch):
-    """The folder to which Weights & Biases writes, without a network."""
+@pytest.fixture(scope="module")
+def wandb_folder(tmp_path_factory):
+    """The folder to which Weights & Biases writes, without a network: a process keeps the first."""
     pytest.importorskip("wandb")
-    for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
-        monkeypatch.setenv(f"WANDB_{name}", value)
-    return tmp_path / "wandb"
+    folder = tmp_path_factory.mktemp("wandb")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("MODE", "offline"), ("DIR", str(folder)), ("SILENT", "true")):
+            patch.setenv(f"WANDB_{name}", value)
+        yield folder / "wandb"
 
 
 @pytest.mark.slow
@@ -88,7 +90,8 @@ def test_a_resumed_wandb_run_keeps_the_id_of_its_first_part(recipe, wandb_folder
 @pytest.mark.slow
 def test_wandb_has_the_project_the_name_and_keys_of_the_settings_and_measures_of_a_run(recipe, wandb_folder):
     folder = train(recipe(tracker="wandb", train={"epochs": 1}))
-    content = b"".join(file.read_bytes() for file in wandb_folder.glob("offline-run-*/run-*.wandb"))
+    id = read_json(folder / TRACKER_FILE)["wandb"]
+    content = b"".join(file.read_bytes() for file in wandb_folder.glob(f"offline-run-*-{id}/run-{id}.wandb"))
     for text in (b"nes2net", folder.name.encode(), b"augment.algo", b"val_loss_wo_aug"):
         assert text in content
 

@@ -135,11 +135,6 @@ def test_metrics_count_the_recordings_that_are_being_scored(counts):
     assert [count["nes2net_recordings_present", "running"] for count in counts] == [1, 0]
 
 
-def test_metrics_count_no_waiting_recording_while_the_only_one_is_scored(counts):
-    during, _ = counts
-    assert during["nes2net_recordings_present", "waiting"] == 0
-
-
 def test_metrics_count_recordings_by_outcome(counts):
     _, after = counts
     assert after["nes2net_recordings_total", "scored"] == after["nes2net_recordings_total", "NotDecoded"] == 1
