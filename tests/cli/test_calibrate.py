@@ -306,6 +306,13 @@ def class_folders(recordings):
     return recordings
 
 
+def test_a_link_into_a_missing_folder_is_refused_as_the_calibration_before_scoring(class_folders, refused):
+    (class_folders / "out").mkdir()
+    (class_folders / "out/c.json").symlink_to("none/c.json")
+    refused(f"calibrate {TWO}", "out/c.json: cannot be written")
+    assert [path.name for path in Path("out").iterdir()] == ["c.json"]
+
+
 @pytest.mark.usefixtures("class_folders")
 def test_recordings_that_are_in_both_the_bona_fide_and_the_spoof_folder_are_refused(refused):
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")

@@ -66,6 +66,13 @@ def test_a_front_end_without_a_detector_gives_an_embedding_for_each_file_of_a_fo
     assert np.load(out).shape == (12, 20)
 
 
+def test_embed_replaces_the_embeddings_of_another_run_only_with_overwrite(corpus, tmp_path, embed):
+    words = ("--files", corpus / "ASVspoof2019_LA_dev" / "flac", *FRONTEND, "--out", tmp_path / "e.npy")
+    embed(*words)
+    assert "--overwrite" in embed(*words, "--layer", "all", status=2).err
+    embed(*words, "--layer", "all", "--overwrite")
+
+
 def test_a_file_that_cannot_be_embedded_is_named_in_the_error(corpus, tmp_path, embed):
     bad = tmp_path / "a b, bad.wav"
     bad.write_bytes(b"RIFF")

@@ -5,7 +5,7 @@ import pytest
 from numpy.random import default_rng
 
 from nes2net import metrics
-from nes2net.evaluation.curves import reliability, thin_det
+from nes2net.evaluation.curves import RATES, reliability, thin_det
 from nes2net.scoring.decisions import Llrs
 
 
@@ -46,3 +46,7 @@ def test_trials_with_equal_log_likelihood_ratios_share_a_reliability_bin():
     assert (lowest.share, lowest.num_trials) == (0, 40)
     assert (middle.share, middle.num_trials) == (0.5, 80)
     assert (highest.share, highest.num_trials) == (1, 40)
+
+
+def test_the_rates_at_the_ticks_of_an_axis_increase():
+    assert list(RATES) == sorted({*RATES})

@@ -35,6 +35,19 @@ def test_only_tasks_that_need_a_failed_one_are_skipped(failures):
     assert failures[1:] == ["b_then: not begun: it needs: b"]
 
 
+def test_a_task_begins_when_another_than_the_first_running_one_has_ended(tmp_path):
+    """The first runs until the third has begun."""
+    begun = str(tmp_path / "begun")
+    wait = f"while not os.path.exists({begun!r}):\n assert time.monotonic() < end\n time.sleep(0.02)"
+    commands = {
+        "first": python(f"import os, time; end = time.monotonic() + {PATIENCE}\n{wait}"),
+        "second": python("pass"),
+        "third": python(f"open({begun!r}, 'w')"),
+    }
+    tasks = [Task(name, []) for name in commands]
+    assert do_in_processes(tasks, commands.__getitem__, tmp_path / "logs", num_processes=2) == []
+
+
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
     """What each of several tasks said of its GPU and its time, by name."""

@@ -58,6 +58,11 @@ def test_the_checks_find_that_relevant_parts_change_the_score_more_than_random_o
         assert check.share_smaller >= 0.75
 
 
+def test_the_checks_compare_with_random_tenths_whose_removal_changes_the_score(explanation):
+    for check in explanation.checks:
+        assert max(check.random_changes) > 0.01 * check.change
+
+
 def test_the_relevance_over_time_does_not_depend_on_the_batch_size(explanation, method):
     again = explained_tone(method, batch_size=3)
     np.testing.assert_allclose(again.relevance.over_time, explanation.relevance.over_time, atol=1e-4)

@@ -227,6 +227,13 @@ def test_ten_failed_windows_in_a_row_end_the_call(failed_windows):
     assert len(failed_windows) == 12
 
 
+def test_the_last_line_of_a_call_counts_its_failed_windows(judge, small, call, monkeypatch):
+    scores = small.scores
+    factors = iter([np.nan, np.nan])
+    monkeypatch.setattr(small, "scores", lambda waveform, *_: scores(waveform) * next(factors, 1))
+    assert heard(judge(), [Block(call[:1])])[-1]["failed"] == 2
+
+
 def test_a_failed_window_has_a_line_with_an_error_in_place_of_a_score(failed_windows):
     assert all(line["score"] is None and "nan" in line["error"] for line in failed_windows)
 

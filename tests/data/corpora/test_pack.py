@@ -128,6 +128,12 @@ def test_pack_refuses_a_malformed_shard_size(corpus, tmp_path, capsys):
         assert f"--shard-size must be a number with a unit, such as 500MB or 2GB, not {size}" in capsys.readouterr().err
 
 
+def test_a_shard_size_without_a_unit_is_in_bytes(corpus, tmp_path):
+    """Shards of another size would be refused."""
+    for size in ("0.2MB", "200000"):
+        assert main(["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path), "--shard-size", size]) == 0
+
+
 def test_an_id_that_would_leave_the_archive_is_escaped_in_the_name_of_its_member(dev_trials, tmp_path):
     trial = dev_trials[0]
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
