@@ -53,10 +53,3 @@ def test_the_help_of_a_command_has_at_most_60_lines(parsers, monkeypatch):
     main, commands, _ = parsers
     for parser in (main, *commands.values()):
         assert len(parser.format_help().splitlines()) <= 60, parser.prog
-
-
-def test_a_command_has_at_most_twelve_options_outside_of_named_groups(parsers):
-    main, commands, _ = parsers
-    for parser in (main, *commands.values()):
-        options = [action for action in parser._optionals._group_actions if action.option_strings]
-        assert len(options) <= 12, parser.prog

@@ -57,12 +57,6 @@ def test_each_of_160_columns_has_the_quantiles_of_its_scores(hour):
         assert row == pytest.approx(expected, abs=1e-6)
 
 
-def test_each_of_160_columns_has_a_time_among_those_of_its_windows(hour):
-    times, _ = track_plot.column_quantiles(hour)
-    for time, of_windows in zip(times, of_columns(hour.times), strict=True):
-        assert of_windows[0] < time < of_windows[-1]
-
-
 def test_a_picture_with_a_strange_file_name_is_drawn_without_error_or_warning(quiet, tmp_path):
     """Read as mathematics, this name would be an error."""
     path = quiet.rename(tmp_path / "cost $5$_{x} $\\frac{ 中文 \x1b[2J.wav")

@@ -1,13 +1,6 @@
-"""Progress of a run: advice about workers."""
-
-import os
+"""Progress of a run: advice about slow reading."""
 
 from nes2net.training.progress import advice
-
-
-def test_waiting_for_data_advises_more_workers(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    assert "try `data.num_workers=6`" in advice(0.9, 3)
 
 
 def test_waiting_for_data_with_as_many_workers_as_possible_advises_a_cache():
@@ -16,10 +9,6 @@ def test_waiting_for_data_with_as_many_workers_as_possible_advises_a_cache():
 
 def test_waiting_for_data_despite_workers_and_a_cache_names_disk_or_augmentation_as_the_limit():
     assert "the disk or the augmentation is the limit" in advice(0.5, 2, most=2, cached=True)
-
-
-def test_waiting_for_data_a_fifth_of_the_time_gets_no_advice():
-    assert advice(0.2, 1) is None
 
 
 def test_waiting_for_data_half_a_second_gets_no_advice_even_if_that_is_most_of_the_time():

@@ -34,13 +34,6 @@ def test_nes2net_models_lists_models_with_their_figures_and_licences(output, hom
         assert text in out
 
 
-def test_nes2net_models_lists_models_for_commercial_use_before_the_others(output, home):
-    words = [line.split()[0] for line in output("models").out.splitlines() if line]
-    non_commercial = [PUBLISHED[word].non_commercial for word in words if word in PUBLISHED]
-    assert {*non_commercial} == {False, True}
-    assert non_commercial == sorted(non_commercial)
-
-
 def test_nes2net_models_as_json_has_the_training_corpora_of_a_detector(output, home):
     detectors = {row["name"]: row for row in json.loads(output("models --json").out)["detectors"]}
     assert detectors["AASIST"]["trained_on"] == ["asvspoof2019_la:train"]

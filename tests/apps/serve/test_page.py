@@ -1,14 +1,11 @@
 """What the server tells the page about a recording: its row, its cells in the downloaded table, and its pictures."""
 
-import base64
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 from builders.page_requests import answers, wav
-from PIL import Image
 
 from nes2net.scoring.decisions import Decider
 from nes2net.scoring.decisions.calibration import Llrs
@@ -19,12 +16,6 @@ pytest.importorskip("fastapi_offline")
 @pytest.fixture
 def answer(client, speech):
     return answers(client, "talk.wav", (speech / "talk.wav").read_bytes())[0]
-
-
-def test_the_spectrogram_in_the_answer_to_the_page_has_257_frequencies(answer):
-    """From 0 to 8 kHz."""
-    spectrogram = Image.open(io.BytesIO(base64.b64decode(answer["spectrogram"])))
-    assert spectrogram.height == 257
 
 
 def test_the_answer_to_the_page_has_the_extremes_of_the_waveform(answer, speech):
