@@ -39,13 +39,12 @@ def test_a_task_begins_when_another_than_the_first_running_one_has_ended(tmp_pat
     """The first runs until the third has begun."""
     begun = str(tmp_path / "begun")
     wait = f"while not os.path.exists({begun!r}):\n assert time.monotonic() < end\n time.sleep(0.02)"
-    commands = {
-        "first": python(f"import os, time; end = time.monotonic() + {PATIENCE}\n{wait}"),
-        "second": python("pass"),
-        "third": python(f"open({begun!r}, 'w')"),
-    }
+    first = f"import os, time; end = time.monotonic() + {PATIENCE}\n{wait}"
+    third = f"open({begun!r}, 'w')"
+    commands = {"first": python(first), "second": python("pass"), "third": python(third)}
     tasks = [Task(name, []) for name in commands]
-    assert do_in_processes(tasks, commands.__getitem__, tmp_path / "logs", num_processes=2) == []
+    failures = do_in_processes(tasks, commands.__getitem__, tmp_path / "logs", num_processes=2)
+    assert failures == []
 
 
 @pytest.fixture(scope="module")
