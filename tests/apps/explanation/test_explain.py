@@ -10,6 +10,7 @@ from nes2net import Detector
 from nes2net.apps.explanation.explain import How, explain
 from nes2net.apps.explanation.occlusion import occlude
 from nes2net.apps.explanation.picture import draw
+from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.settings import TITLES
 from nes2net.apps.explanation.subject import Removable
 
@@ -39,6 +40,12 @@ def explanation(method):
 def test_the_relevance_of_a_tone_that_a_detector_takes_for_spoof_is_negative(explanation):
     assert explanation.relevance.stretches()[0].relevance < 0
     assert explanation.relevance.strongest_bands()[0].relevance < 0
+
+
+def test_stretches_omit_bins_below_a_quarter_of_the_largest_relevance():
+    values = np.array([4.0, 0.9, -2.0])
+    relevance = Relevance(np.arange(4), np.arange(2), values, values[:1], values[None], additive=True)
+    assert relevance.stretches() == [(0, 1, 4), (2, 3, -2)]
 
 
 def test_the_relevance_is_at_the_time_and_in_the_band_of_the_tone(explanation):
