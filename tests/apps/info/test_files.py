@@ -45,6 +45,10 @@ def test_info_describes_a_run_folder_with_the_checkpoint_of_each_epoch(run, info
     assert [epoch["kept"] for epoch in sheet["epochs"]] == ["epoch_1.pth", "epoch_2.pth"]
 
 
+def test_info_of_a_run_folder_states_the_architecture_in_its_recipe(run, info):
+    assert "asp_mlp" in info(run, "--json")["model"]
+
+
 def test_info_describes_the_recipe_of_a_run_by_its_keys(run, info):
     assert "train.epochs" in info(run / "recipe.yaml")
 
