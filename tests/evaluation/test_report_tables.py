@@ -19,8 +19,8 @@ def marks(result, name, table="systems"):
     return [row[name].is_best for row in result.rows(table)]
 
 
-def compared_with_good(case, other, num_resamples):
-    return evaluate_systems("asvspoof2021_la", [case / "good.txt", other], case, num_resamples=num_resamples)
+def compared_with_good(case, score_file, num_resamples):
+    return evaluate_systems("asvspoof2021_la", [case / "good.txt", score_file], case, num_resamples=num_resamples)
 
 
 def test_the_best_figure_of_a_column_is_marked_only_if_it_is_certain(case, several, tmp_path):

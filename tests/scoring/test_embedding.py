@@ -153,9 +153,9 @@ def resumed(request, detector, trials, tmp_path):
     with journalled(stop_after=2):
         embed(detector, trials, out, **IN_PAIRS)
     (partial,) = out.parent.iterdir()
-    header, first, *others = partial.read_text().splitlines()
-    damaged = '!","'.join(first.rsplit('","', 1))
-    partial.write_text("\n".join([header, damaged, *others, ""]))
+    header, first_row, *later_rows = partial.read_text().splitlines()
+    damaged_row = '!","'.join(first_row.rsplit('","', 1))
+    partial.write_text("\n".join([header, damaged_row, *later_rows, ""]))
     with journalled() as later:
         embed(detector, trials, out, **IN_PAIRS)
     return out, later

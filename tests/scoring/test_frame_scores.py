@@ -158,8 +158,8 @@ def test_frames_of_a_file_have_the_same_scores_whatever_the_blocks_read(sees_its
 
 
 def test_frames_of_a_file_have_the_same_scores_at_any_batch_size(sees_its_window, long_file):
-    one, three = (frame_scores(sees_its_window, long_file, batch_size=size).scores for size in (1, 3))
-    assert_allclose(three, one, atol=1e-5)
+    alone, in_threes = (frame_scores(sees_its_window, long_file, batch_size=size).scores for size in (1, 3))
+    assert_allclose(in_threes, alone, atol=1e-5)
 
 
 def test_the_duration_of_scores_of_frames_is_that_of_the_recording(spectral, recording):

@@ -27,8 +27,8 @@ def test_the_service_tells_its_model_its_version_and_that_it_has_no_calibration(
 
 
 def test_the_service_tells_the_parts_of_its_detector(client):
-    parts = {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
-    assert client.get("/api/info").json()["parts"] == parts
+    info = client.get("/api/info").json()
+    assert info["parts"] == {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
 
 
 def test_the_answer_names_an_upload_without_folders(client):

@@ -110,9 +110,9 @@ def test_all_samples_of_a_whole_wav_file_whose_header_states_wrong_sizes_are_rea
     np.testing.assert_array_equal(read_every_way(tmp_path / "tone.wav"), TONE / np.float32(32768))
 
 
-@pytest.mark.parametrize("place", ["before", "behind"])
-def test_a_wav_file_with_a_chunk_before_or_behind_its_samples_is_read(tmp_path, place):
-    (tmp_path / "tone.wav").write_bytes(wav(TONE.tobytes(), **{place: LIST}))
+@pytest.mark.parametrize("side", ["before", "behind"])
+def test_a_wav_file_with_a_chunk_before_or_behind_its_samples_is_read(tmp_path, side):
+    (tmp_path / "tone.wav").write_bytes(wav(TONE.tobytes(), **{side: LIST}))
     np.testing.assert_array_equal(read_every_way(tmp_path / "tone.wav"), TONE / np.float32(32768))
 
 

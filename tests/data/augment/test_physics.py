@@ -154,8 +154,8 @@ def test_babble_mixes_each_of_the_other_recordings_at_one_level(tmp_path):
     babble = create_condition("babble:0", Sources(speech=sorted(tmp_path.glob("*.wav"))))
     noise = babble(voices[2], rng(1)) - voices[2]
     gains = [correlate(np.tile(x, 2), noise, "valid", "fft").max() / np.linalg.norm(x) for x in voices]
-    parts = np.array(gains)[[0, 1, 3]] / np.linalg.norm(noise)
-    assert_allclose(parts, np.sqrt(1 / 3), rtol=0.1)
+    shares = np.array(gains)[[0, 1, 3]] / np.linalg.norm(noise)
+    assert_allclose(shares, np.sqrt(1 / 3), rtol=0.1)
 
 
 @pytest.mark.parametrize("rt60", [0.3, 0.6, 1.0])

@@ -112,8 +112,8 @@ def check_refusal(content, message, path):
 
 
 def test_a_file_of_other_weights_is_refused_as_one_of_wav2vec2(tmp_path):
-    other = {"model": {"weight": torch.zeros(2)}}
-    check_refusal(other, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM", tmp_path / "file.pt")
+    checkpoint = {"model": {"weight": torch.zeros(2)}}
+    check_refusal(checkpoint, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM", tmp_path / "file.pt")
 
 
 def test_a_file_that_lacks_a_tensor_of_wav2vec2_is_refused_with_its_name(pretrained, tmp_path):

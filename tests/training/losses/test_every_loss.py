@@ -34,7 +34,9 @@ def outputs_for(criterion, backend, **options):
 def embedded(criterion, backend):
     """Four random embeddings, and the outputs of the back-end for them that the loss takes."""
     embeddings = backend.embed(torch.randn(4, 10, 32))
-    return embeddings, embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
+    if criterion.takes_embeddings:
+        return embeddings, embeddings
+    return embeddings, backend.last_layer(embeddings)
 
 
 def parts_of(criterion, outputs, targets, step=None):
