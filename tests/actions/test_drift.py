@@ -34,7 +34,7 @@ def calibration(detector, tmp_path_factory):
     return load(folder / "c.json")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drift_of(detector, calibration):
     """A function that compares recordings with the calibration."""
     return lambda *paths, **settings: measure_drift(detector, calibration, paths, **settings)
@@ -62,29 +62,32 @@ def test_recordings_like_those_of_the_calibration_show_no_drift_in_any_trait(dri
         assert not drift.found
 
 
-with_a_change = pytest.mark.parametrize(
-    ("change", "trait"), [(lambda x: 4 * x, "level"), (telephone, "bandwidth"), (lambda x: x[:4000], "duration")]
-)
+CHANGES = {"level": lambda x: 4 * x, "bandwidth": telephone, "duration": lambda x: x[:4000]}
 
 
-@with_a_change
-def test_the_trait_that_changed_is_reported_as_drift(drift_of, voices, change, trait):
-    assert trait in names(drift_of(voices(20, 30, change)))
+@pytest.fixture(scope="module", params=CHANGES)
+def changed(request, drift_of, tmp_path_factory):
+    """A trait, and the drift of recordings in which it changed."""
+    trait = request.param
+    return trait, drift_of(write_voices(tmp_path_factory.mktemp(trait) / "new", 20, 30, CHANGES[trait]))
 
 
-@with_a_change
-def test_more_recordings_than_expected_lie_outside_the_usual_range_of_the_trait_that_changed(
-    drift_of, voices, change, trait
-):
-    drift = drift_of(voices(20, 30, change))
+def test_the_trait_that_changed_is_reported_as_drift(changed):
+    trait, drift = changed
+    assert trait in names(drift)
+
+
+def test_more_recordings_than_expected_lie_outside_the_usual_range_of_the_trait_that_changed(changed):
+    trait, drift = changed
     (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == trait]
     assert row["outside"].interval[0] > row.value("expected")
 
 
-@pytest.fixture
-def slightly_louder(drift_of, voices):
+@pytest.fixture(scope="module")
+def slightly_louder(drift_of, tmp_path_factory):
     """The drift of recordings whose level is shifted within the usual range."""
-    return drift_of(voices(21, 40, lambda samples: 1.3 * samples), alpha=0.05)
+    folder = write_voices(tmp_path_factory.mktemp("louder") / "new", 21, 40, lambda samples: 1.3 * samples)
+    return drift_of(folder, alpha=0.05)
 
 
 def test_a_shift_of_the_level_within_the_usual_range_is_noted(slightly_louder):
@@ -96,34 +99,38 @@ def test_a_shift_of_the_level_within_the_usual_range_is_no_drift(slightly_louder
     assert "level" not in names(slightly_louder)
 
 
-@pytest.fixture
-def folder_of_unfit(voices):
+@pytest.fixture(scope="module")
+def folder_of_unfit(tmp_path_factory):
     """60 voices, five unfit recordings and a broken file."""
-    folder = voices(30, 60)
+    folder = write_voices(tmp_path_factory.mktemp("unfit") / "new", 30, 60)
     write_unfit(folder)
     (folder / "broken.wav").write_bytes(b"RIFF")
     return folder
 
 
-def test_a_broken_file_is_listed_among_the_failures_of_drift(drift_of, folder_of_unfit):
-    drift = drift_of(folder_of_unfit)
-    assert list(drift.failures) == [str(folder_of_unfit / "broken.wav")]
+@pytest.fixture(scope="module")
+def drift_with_unfit(drift_of, folder_of_unfit):
+    return drift_of(folder_of_unfit)
 
 
-def test_a_few_unfit_recordings_are_no_drift(drift_of, folder_of_unfit):
-    assert "unfit" not in names(drift_of(folder_of_unfit))
+def test_a_broken_file_is_listed_among_the_failures_of_drift(drift_with_unfit, folder_of_unfit):
+    assert list(drift_with_unfit.failures) == [str(folder_of_unfit / "broken.wav")]
 
 
-def test_unfit_recordings_are_counted_by_remark(drift_of, folder_of_unfit):
-    rows = drift_of(folder_of_unfit).result.rows("remarks")
+def test_a_few_unfit_recordings_are_no_drift(drift_with_unfit):
+    assert "unfit" not in names(drift_with_unfit)
+
+
+def test_unfit_recordings_are_counted_by_remark(drift_with_unfit):
+    rows = drift_with_unfit.result.rows("remarks")
     remarks = {row.labels["remark"]: row.value("number") for row in rows}
     expected = {"silence": 2, "constant samples": 1, "a steady sound": 1, "channels that cancel": 1}
     assert expected.items() <= remarks.items()
 
 
-def test_unfit_recordings_count_in_the_share_of_recordings_that_are_not_decided(drift_of, folder_of_unfit):
+def test_unfit_recordings_count_in_the_share_of_recordings_that_are_not_decided(drift_with_unfit):
     """Five of 65 are unfit."""
-    assert 5 / 65 <= drift_of(folder_of_unfit).result.header["cannot_tell"] < 0.5
+    assert 5 / 65 <= drift_with_unfit.result.header["cannot_tell"] < 0.5
 
 
 def test_drift_is_reported_if_all_recordings_are_unfit(drift_of, tmp_path):
