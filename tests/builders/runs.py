@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from builders import input_error
+from nes2net import Detector
 from nes2net.lib.errors import Unfinished
 from nes2net.training import loop
 from nes2net.training.recipes.recipe import Recipe
@@ -24,6 +25,11 @@ def refused(recipe: Recipe, message: str, device: str = "auto"):
 def folder_of(recipe: Recipe) -> Path:
     """The run folder of ``recipe``."""
     return Path(recipe.output) / recipe.tag
+
+
+def detector_of(folder: Path) -> Detector:
+    """The detector of the first epoch of a run."""
+    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
 
 
 def state_of(folder: Path) -> dict:

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from builders import genuine_checkpoint
-from builders.runs import refused, same, state_of
+from builders.runs import detector_of, refused, same, state_of
 
 from nes2net import Detector, create_frontend
 from nes2net.models.checkpoints.state_dict import load_state_dict
@@ -42,7 +42,7 @@ def test_the_checkpoint_of_an_adapted_run_holds_no_weight_of_the_front_end_but_t
 
 
 def test_an_adapted_run_trains_only_the_adapter_and_the_back_end(adapted):
-    trained = Detector.from_pretrained(adapted / "epoch_1.pth", "cpu")
+    trained = detector_of(adapted)
     tensors = trained.state_dict()
     lora = {name for name in tensors if "lora_" in name}
     assert all(tensors[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
@@ -88,7 +88,7 @@ def test_an_adapted_detector_that_is_trained_further_keeps_its_base_and_its_adap
     first = train(recipe({"adapt": LORA, "init_from": start}))
     options = {"init_from": str(first / "epoch_1.pth"), "lr": 1e-30, "weight_decay": 0.0}
     second = train(recipe({"adapt": {"kind": "lora", "rank": 2}, **options}, comment="second"))
-    before, after = (Detector.from_pretrained(path / "epoch_1.pth", "cpu") for path in (first, second))
+    before, after = (detector_of(path) for path in (first, second))
     assert after.base == before.base
     assert after.config == before.config
     assert same(dict(after.frontend.state_dict()), dict(before.frontend.state_dict()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from builders import input_error
-from builders.runs import folder_of, history_of, same
+from builders.runs import detector_of, folder_of, history_of, same
 from numpy.testing import assert_allclose
 
 from nes2net import Detector
@@ -37,10 +37,6 @@ def decisions(embeddings, targets, rows, c=1e6):
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=10_000))
     return model.fit(embeddings, targets).decision_function(rows)
-
-
-def detector_of(folder):
-    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
 
 
 @pytest.fixture

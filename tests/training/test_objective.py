@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.runs import refused, same, weights_of
+from builders.runs import detector_of, refused, same, weights_of
 from builders.systems import systems
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of
 from conftest import seeded_detector
@@ -98,7 +98,7 @@ SAVED_HEADS = {
 def trained_by(loss, recipe):
     """The detector that a run by ``loss`` has saved after an epoch."""
     folder = train(recipe(train={"loss": loss, "epochs": 1}), "cpu")
-    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    return detector_of(folder)
 
 
 @each_loss_of_a_head

@@ -15,9 +15,8 @@ import pytest
 import torch
 import yaml
 from builders import PATIENCE, input_error, slow
-from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, state_of, stop
+from builders.runs import assert_same_run, detector_of, folder_of, history_of, place_of, refused, state_of, stop
 
-from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
@@ -161,7 +160,7 @@ def test_checkpoints_and_averages_name_the_checkpoint_that_their_run_started_fro
 
 def test_a_saved_detector_records_the_checkpoint_it_started_from_without_the_names_of_folders(started):
     folder, start = started
-    Detector.from_pretrained(folder / "epoch_1.pth", "cpu").save(folder / "shared.pth")
+    detector_of(folder).save(folder / "shared.pth")
     expected = start.only_training_data(folders=False).to_dict()
     assert record_of(folder / "shared.pth")["started_from"] == [expected]
 

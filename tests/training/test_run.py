@@ -6,9 +6,9 @@ import pytest
 import torch
 import yaml
 from builders import assert_near, genuine_checkpoint
-from builders.runs import history_of, refused, same, stop, weights_of
+from builders.runs import detector_of, history_of, refused, same, stop, weights_of
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import InputError, create_frontend
 from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import training_in_words, uses_in_words
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -60,7 +60,7 @@ def test_tensorboard_has_curves_of_the_losses_the_learning_rate_and_the_eer_of_a
 @pytest.fixture
 def provenance(recipe):
     """That of a checkpoint of a small corpus in the layout of ASVspoof 2019 LA, which it is not called."""
-    return Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
+    return detector_of(train(recipe(train={"epochs": 1}))).provenance
 
 
 def test_the_provenance_of_a_checkpoint_tells_how_many_trials_it_was_trained_on(provenance):
@@ -173,7 +173,7 @@ def test_a_run_starts_from_the_weights_and_options_of_the_checkpoint_init_from(r
     # The learning rate is below the resolution of float32, except for biases that are still 0.
     options = {"epochs": 1, "lr": 1e-30, "init_from": str(first / "epoch_1.pth")}
     again = train(recipe(model=small_model, train=options, ssl_checkpoint="none.pt", comment="again"), "cpu")
-    config = Detector.from_pretrained(again / "epoch_1.pth", "cpu").config
+    config = detector_of(again).config
     assert config["frontend"]["activation_dropout"] == 0.25
     start = load_state_dict(first / "epoch_1.pth")
     trained = weights_of(again)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from builders import input_error
-from builders.runs import history_of
+from builders.runs import detector_of, history_of
 
-from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.training.averaging import measures_of
@@ -87,7 +86,7 @@ def test_validation_of_a_task_with_its_own_classes_records_the_measure_that_the_
     task = {"task": "speakers", "loss": loss, "batch_size": 2}
     values = recipe(train=task, validation={"select_on": "class_error"})
     folder = train(values, "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    detector = detector_of(folder)
     trials = Speakers(values).trials("dev")
     names = detector.classes
     clips = [head_crop(load_audio(trial.audio_path()), 4000) for trial in trials]

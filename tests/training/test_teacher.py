@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 from builders import input_error, small_parts
-from builders.runs import history_of, refused, same, stop, weights_of
+from builders.runs import detector_of, history_of, refused, same, stop, weights_of
 
 from nes2net import Detector
 from nes2net.data.audio.read import load_audio
@@ -55,10 +55,6 @@ def halves(detector, half):
 def folder(student):
     """The run folder of a student that was trained for an epoch."""
     return train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
-
-
-def detector_of(folder):
-    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
 
 
 def test_a_run_trains_no_weight_of_the_teacher(folder, teacher):

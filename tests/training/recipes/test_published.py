@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from builders import noise_folders, slow, tiny_corpus
+from builders.runs import detector_of
 
 from nes2net import Detector
 from nes2net.models.published_models import PUBLISHED_MODELS
@@ -319,7 +320,7 @@ def trained(name, corpora_root, tmp_path):
     folder = train(recipe, device="cpu")
     seed_everything(recipe.seed)
     before = Detector.from_config(with_head(with_adaptation(recipe.model, recipe.train.adapt), recipe.train.loss))
-    return recipe, folder, before, Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    return recipe, folder, before, detector_of(folder)
 
 
 @pytest.mark.parametrize("name", TRAINED)
