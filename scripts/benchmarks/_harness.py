@@ -6,12 +6,10 @@ import contextlib
 import io
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -111,24 +109,6 @@ def repeated(trials: Sequence[Trial], copies: int) -> list[Trial]:
         for trial in trials:
             copied.append(Trial(f"{copy:03d}_{trial.id}", trial.path, trial.label))
     return copied
-
-
-class Usage(NamedTuple):
-    """What a process took: seconds of wall time and of processors, and its peak memory in GB."""
-
-    seconds: float
-    processor_seconds: float
-    gigabytes: float
-
-
-def nes2net_process(*words: str) -> Usage:
-    """Run a command of nes2net in a process of its own, from Linux, and measure it; it prints as usual."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "nes2net", *words])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"nes2net {words[0]} failed")
-    return Usage(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6)
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -7,7 +7,7 @@ algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-in
 (SSI, 3). Algorithms 4 to 11 combine them.
 
 The results equal those of the published code, but ``firwin`` and ``lfilter`` take more than 20 ms
-for four seconds of audio (``scripts/bench rawboost``). Therefore:
+for four seconds of audio (docs/speed.md). Therefore:
 
 - One call of ``random`` draws the parameters of all filters: the same numbers as single calls.
 - A formula gives the windowed-sinc filters, for all bands of all filters at once.
