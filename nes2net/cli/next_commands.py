@@ -127,8 +127,11 @@ def after_scoring(
         folders = [*dict.fromkeys([root, Path(root).parent, *folders])]
     for folder in folders:
         with suppress(InputError, OSError):  # no labels here
-            if corpus.keys(folder, split):
-                return [[*words, folder, *phase]]
+            if corpus.key_files:  # with labels of every phase; it is not read, which may take seconds
+                corpus.find_key(folder)
+            elif not corpus.keys(folder, split):
+                continue
+            return [[*words, folder, *phase]]
     if corpus.key_files:
         return [[*words, "KEYS", *phase, Remark(f"KEYS: {corpus.how_to_get('keys')}")]]
     return []

@@ -108,7 +108,10 @@ def printable_name(name: object) -> str:
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'
     """
-    return "".join(c if category(c) == "Zs" else visible(c) for c in str(name))  # Zs: all kinds of spaces
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if category(c) == "Zs" else visible(c) for c in text)  # Zs: all kinds of spaces
 
 
 def check_one_line(names: Iterable[str], owner: str) -> None:

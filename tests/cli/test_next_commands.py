@@ -8,6 +8,7 @@ import pytest
 from builders.files import write
 
 from nes2net.cli.next_commands import after_scoring, command_line
+from nes2net.data.registry import corpora
 
 
 @pytest.fixture
@@ -39,3 +40,9 @@ def test_the_suggested_command_evaluate_names_the_folder_of_keys_that_was_found_
 def test_no_evaluation_is_suggested_for_recordings_without_labels(tmp_path):
     unlabelled = write(tmp_path / "list.csv", "path\na.wav\nb.wav\n")
     assert after_scoring("generic", unlabelled, "eval", "s.txt") == []
+
+
+def test_the_key_is_not_read_for_the_suggestion_because_a_large_one_takes_seconds(database):
+    key = database / "LA" / corpora.get("asvspoof2021_la").key_files[0]
+    write(key, "no line of a key")
+    assert str(database / "LA") in after("asvspoof2021_la", database / "LA")
