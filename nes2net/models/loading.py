@@ -110,9 +110,10 @@ def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str
         published_name = config.partition(",")[0]
         config = read_architecture(config)
     if checkpoint.config is not None:
-        return replace(checkpoint, state_dict=unwrap_frontend(checkpoint.state_dict))
+        return replace(checkpoint, state_dict=unwrap_frontend(checkpoint.state_dict, source))
     # Other code: the names and shapes of its tensors tell the architecture.
     state_dict = without_wrapper(checkpoint.state_dict, source, config)
+    unwrapped = unwrap_frontend(state_dict, source)
     if config is None:
         path_note = f" (it has no {CONFIG})" if path.is_dir() else ""
         published_name, config = only_fitting_model(state_dict, source, path_note)
@@ -124,9 +125,8 @@ def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str
         # fetch_published() has checked the digest of a fetched file
         if not fetched_name and not holds_weights_of(model_name, state_dict, path, source):
             provenance = provenance.without_weights()
-    state_dict = unwrap_frontend(state_dict)
-    config = _with_fitting_options(state_dict, config, source, published_name)
-    return replace(checkpoint, state_dict=state_dict, config=config, provenance=provenance)
+    config = _with_fitting_options(unwrapped, config, source, published_name)
+    return replace(checkpoint, state_dict=unwrapped, config=config, provenance=provenance)
 
 
 def _holds_classifier(path: Path) -> bool:

@@ -19,7 +19,7 @@ from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_no_adapter, holds_other_model, read_configuration
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
@@ -155,6 +155,7 @@ def identify(path: str | Path) -> Identity:
 
 
 def _identify_folder(folder: Path) -> Identity:
+    check_no_adapter(folder)
     if not is_absent(folder / CONFIG):
         return _compare_with_record(read_checkpoint(folder), "detector folder")
     has_configuration = not is_absent(folder / CONFIG_FILE)
@@ -203,7 +204,7 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
     path = checkpoint.path
     tensors = checkpoint.state_dict
     state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
-    unwrapped = unwrap_frontend(dict(state_dict))
+    unwrapped = unwrap_frontend(state_dict, path)
     notes = []
     if unwrapped.keys() != state_dict.keys():
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")

@@ -20,7 +20,6 @@ import torch
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, join_names, short_repr
 from nes2net.lib.files import is_absent
-from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_only, read_configuration, read_weights
 from nes2net.models.checkpoints.state_dict import StateDict
 from nes2net.models.registry import create_frontend
@@ -49,9 +48,8 @@ NAMES_KEY = "class_numbers"
 WAVEFORMS_KEY = "waveforms"
 #: The file that describes a detector in a folder of this package.
 DETECTOR_FILE = "config.yaml"
-_ADAPTER_FILE = "adapter_config.json"  # the configuration of a PEFT adapter
 # Key of a folder's configuration → the only value that is supported.
-_SUPPORTED = {"problem_type": "single_label_classification", "add_adapter": False, "quantization_config": None}
+_SUPPORTED = {"problem_type": "single_label_classification", "add_adapter": False}
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
 # projection and the last layer.
@@ -90,10 +88,6 @@ def holds_classifier(folder: Path) -> bool:
 
 def describe_other_folder(folder: Path) -> str:
     """Say what a folder that is not a detector holds, and what to do."""
-    adapter = folder / _ADAPTER_FILE
-    if not is_absent(adapter):
-        base = short_repr(read_json(adapter).get("base_model_name_or_path"))
-        return f"it holds a PEFT adapter of {base}: merge_and_unload() and save_pretrained() make a folder that can be read"
     checkpoints = sorted((path.parent.name for path in folder.glob(f"checkpoint-*/{CONFIG_FILE}")), key=len)
     if checkpoints:
         return f"it holds the output of a Trainer: name one of {', '.join(checkpoints)} in it"
@@ -120,7 +114,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDic
     config = read_configuration(folder)
     name = _frontend_of_class(config)
     assert name is not None, "call holds_classifier() first"
-    check_only(folder, config, _SUPPORTED)
+    check_only(folder / CONFIG_FILE, config, _SUPPORTED)
     labels = class_labels(folder, config)
     order = order_of_classes(labels, folder, bonafide)
     frontend = create_frontend(name, folder)
@@ -132,18 +126,19 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDic
             if library_name not in weights:
                 raise InputError(f"{folder} has no tensor {library_name}, which its class has: download it again")
             state_dict[own_name] = weights[library_name]
-    for own_name in ("proj_fc.weight", "proj_fc.bias"):
+    for library_name in ("classifier.weight", "classifier.bias"):
         # Rows of the last layer are the classes; a detector has bona fide last.
-        rows = state_dict[own_name]
-        if len(rows) != len(labels):
+        rows = weights[library_name]
+        if rows.shape[:1] != (len(labels),):
             raise InputError(
-                f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}: correct id2label"
+                f"{folder}: {library_name} has the shape {tuple(rows.shape)}, and id2label has {len(labels)} classes: "
+                "correct id2label"
             )
-        state_dict[own_name] = rows[order]
+        state_dict[_TENSORS[library_name]] = rows[order]
     backend: dict[str, Any] = {
         "name": "mean_linear",
         "feature_dim": frontend.out_dim,
-        "projection_dim": len(state_dict["projector.bias"]),
+        "projection_dim": state_dict["projector.bias"].numel(),  # without dimensions, it fits no projection
         "num_logits": len(labels),
         "score_rule": "difference",
     }

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.options import Options
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, state_dict_of
+from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, renamed, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
@@ -190,8 +191,8 @@ def read_ssl_checkpoint(path: str | Path, types: Iterable[str], wanted_options: 
         mode = "default"
         if any("conv_layers.1.layer_norm." in name for name in tensors):
             mode = "layer_norm"
-        renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
-        return Pretraining(renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2")
+        encoder = renamed(tensors, partial(from_torchaudio, extractor_mode=mode), path)
+        return Pretraining(encoder, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2")
     # Files of fairseq, unilm and s3prl have fairseq's names and a configuration.
     state_dict = encoder_tensors(content)
     if state_dict is None:

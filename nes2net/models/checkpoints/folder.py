@@ -24,6 +24,7 @@ from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
     PREPROCESSOR_FILE,
     PROCESSOR_FILE,
+    check_no_adapter,
     read_huggingface_folder,
 )
 from nes2net.models.checkpoints.model_types import types_of
@@ -72,6 +73,7 @@ def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
     Raises:
         InputError: if description or model are missing, or a file is damaged.
     """
+    check_no_adapter(folder)
     config_file = folder / CONFIG
     if is_absent(config_file):
         raise InputError(f"{folder} is not a detector folder: {describe_other_folder(folder)}")
@@ -88,7 +90,12 @@ def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
         return load_state_dict(folder / WEIGHTS), description
     encoder = read_huggingface_folder(folder, types_of(kind), wanted_options=()).state_dict
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in encoder.items()}
-    return {**state_dict, **load_state_dict(folder / HEAD)}, description
+    head = load_state_dict(folder / HEAD)
+    if repeated := head.keys() & state_dict.keys():
+        raise InputError(
+            f"{folder / HEAD} holds {min(repeated)}, which {WEIGHTS} holds, too: copy or download the folder again"
+        )
+    return {**state_dict, **head}, description
 
 
 _NUM_DIGITS = 12  # number of digits of a SHA-256 that a message shows

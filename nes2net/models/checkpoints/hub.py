@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from nes2net.lib.errors import InputError, readable_size, short_repr
-from nes2net.lib.files import is_absent
 from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, hub_errors
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
 from nes2net.models.checkpoints.folder import HEAD
-from nes2net.models.checkpoints.huggingface import MODEL_FILES, WEIGHT_PATTERNS
+from nes2net.models.checkpoints.huggingface import ADAPTER_FILE, MODEL_FILES, WEIGHT_PATTERNS
 from nes2net.models.checkpoints.published_file import PublishedFile
 
 #: Only these files of a repository are downloaded, with its card. Other files, such as the pickle
@@ -69,7 +68,7 @@ def download(name: str) -> Path:
     if not file:
         with hub_errors(failed, page):
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_MODEL_FOLDER))
-            if not is_absent(folder / DETECTOR_FILE) or any(any(folder.glob(pattern)) for pattern in WEIGHT_PATTERNS):
+            if any(any(folder.glob(pattern)) for pattern in (DETECTOR_FILE, ADAPTER_FILE, *WEIGHT_PATTERNS)):
                 return folder
             sizes = _checkpoint_sizes(repository, revision)
         if not sizes:

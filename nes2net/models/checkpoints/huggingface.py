@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.lib.errors import InputError, as_input_error, short_repr
+from nes2net.lib.errors import InputError, as_input_error, join_names, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import Options
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import Pretraining, to_fairseq
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
-from nes2net.models.checkpoints.state_dict import StateDict, load_state_dict
+from nes2net.models.checkpoints.state_dict import StateDict, load_state_dict, renamed
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
+ADAPTER_FILE = "adapter_config.json"  # the configuration of an adapter of the library PEFT
 #: File in which newer releases of the transformers library store the settings of the feature extractor.
 PROCESSOR_FILE = "processor_config.json"
 WEIGHT_PATTERNS = ("model*.safetensors*", "pytorch_model*.bin*")
 #: Patterns of the names of files that a model needs.
-MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, *WEIGHT_PATTERNS)
+MODEL_FILES = (CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE, ADAPTER_FILE, *WEIGHT_PATTERNS)
 # Settings of the feature extractor of all models that read waveforms.
 _EXPECTED = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}
 _DEFAULT_REASON = (
@@ -30,6 +32,7 @@ _DEFAULT_REASON = (
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
 _COMPILED_PREFIX = "_orig_mod."  # prefix of the names in a model that torch.compile() made
+_ADAPTER_FILES = (ADAPTER_FILE, "adapter_model.safetensors", "adapter_model.bin")
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -88,14 +91,35 @@ _HUBERT_HEADS = (
     "label_embeddings_concat",
     "layer_norm_for_extract.",
 )
-# Option of a folder's configuration → the only value that the front-ends support.
-_SUPPORTED = {
-    "hidden_act": "gelu",
-    "feat_extract_activation": "gelu",
-    "feat_proj_layer_norm": True,
-    "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; adapters are not supported
-}
+_CONVOLUTIONS = ("conv_dim", "conv_kernel", "conv_stride")
+#: Keys of a folder's configuration that do not change the hidden states of an encoder: facts about the file and the
+#: program; classes; heads and losses; decoders; layers after the encoder; position embeddings of kinds that are not
+#: supported; masks in training; the number of convolutions, which is checked; keys of old releases.
+HARMLESS_KEYS = frozenset(
+    """
+    _name_or_path _commit_hash architectures model_type transformers_version dtype torch_dtype _attn_implementation
+    attn_implementation _attn_implementation_autoset gradient_checkpointing return_dict output_attentions
+    output_hidden_states use_cache initializer_range init_std tokenizer_class processor_class finetuning_task
+    id2label label2id num_labels problem_type
+    classifier_proj_size use_weighted_layer_sum pooling_mode vocab_size bos_token_id eos_token_id pad_token_id
+    ctc_loss_reduction ctc_zero_infinity final_dropout num_ctc_classes num_clusters codevector_dim
+    contrastive_logits_temperature diversity_loss_weight feat_quantizer_dropout num_negatives replace_prob tdnn_dim
+    tdnn_kernel tdnn_dilation xvector_output_dim
+    decoder_attention_heads decoder_ffn_dim decoder_layerdrop decoder_layers decoder_start_token_id forced_decoder_ids
+    suppress_tokens begin_suppress_tokens is_encoder_decoder tie_word_embeddings max_target_positions
+    median_filter_width max_length num_beams num_beam_groups num_return_sequences temperature top_k top_p typical_p
+    repetition_penalty length_penalty
+    add_adapter adapter_act adapter_kernel_size adapter_stride num_adapter_layers output_hidden_size
+    use_intermediate_ffn_before_adapter
+    max_source_positions rotary_embedding_base
+    apply_spec_augment mask_time_prob mask_time_length mask_time_min_masks mask_feature_prob mask_feature_length
+    mask_feature_min_masks mask_time_min_space mask_time_other mask_time_selection no_mask_time_overlap
+    mask_channel_prob mask_channel_length mask_channel_min_space mask_channel_other mask_channel_selection
+    no_mask_channel_overlap
+    num_feat_extract_layers
+    feat_extract_dropout hidden_dropout_prob freeze_feat_extract_train
+    """.split()
+)
 
 
 def library_options(options: Options) -> Mapping[str, object]:
@@ -155,21 +179,19 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     folder = Path(folder)
     config = read_configuration(folder)
     kind = check_type(folder, config.get("model_type"), types)
-    check_only(folder, config, _SUPPORTED)
-    mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
-    heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
-    tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
-    state_dict = {from_library(name, mode): tensor for name, tensor in tensors.items()}
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
     with as_input_error(problem, KeyError, TypeError, ValueError):
+        check_only(folder / CONFIG_FILE, config, {"num_feat_extract_layers": len(config["conv_dim"])})
+        config = with_defaults(folder, config, (*_OPTIONS.values(), *_CONVOLUTIONS, "feat_extract_norm"))
         options = {
             **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
             "extractor_mode": modes[config["feat_extract_norm"]],
-            "conv_feature_layers": list(
-                zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True)
-            ),
+            "conv_feature_layers": list(zip(*map(config.get, _CONVOLUTIONS), strict=True)),
         }
+    heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
+    tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
+    state_dict = renamed(tensors, partial(from_library, extractor_mode=options["extractor_mode"]), folder)
     # If the tensors that only pre-training uses are complete, keep them.
     has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not has_pretraining_heads:
@@ -208,6 +230,30 @@ def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[st
             raise InputError(
                 f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported; use a model with this value"
             )
+
+
+def with_defaults(folder: Path, config: Mapping[str, Any], read_keys: Iterable[str]) -> dict[str, Any]:
+    """Return the configuration of ``folder``, with the transformers library's defaults for missing keys.
+
+    Args:
+        read_keys: keys whose values the front-end supports.
+
+    Raises:
+        InputError: if another key that may change hidden states differs from the default, which the
+            front-end is built with.
+    """
+    (library,) = from_transformers("AutoConfig")
+    defaults = library.for_model(config["model_type"]).to_dict()
+    known = HARMLESS_KEYS.union(read_keys)
+    for name, value in config.items():
+        # A key that the library does not have must be null, false, 0 or empty.
+        if name not in known and value not in (None, defaults.get(name, value and None)):
+            raise InputError(
+                f"{folder / CONFIG_FILE} has {name} {short_repr(value)}, but only {short_repr(defaults.get(name))}, the "
+                f"default of transformers, is supported: remove {name} if it does not change the network, or use another "
+                "model"
+            )
+    return {**defaults, **config}
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
@@ -252,10 +298,11 @@ def read_weights(folder: Path) -> StateDict:
     Raises:
         InputError: if there are no weights, or a file is damaged.
     """
-    return {name.removeprefix(_COMPILED_PREFIX): tensor for name, tensor in _read_weight_files(folder).items()}
+    return renamed(_read_weight_files(folder), lambda name: name.removeprefix(_COMPILED_PREFIX), folder)
 
 
 def _read_weight_files(folder: Path) -> StateDict:
+    check_no_adapter(folder)
     for name in _WEIGHT_FILES:
         if not is_absent(folder / name):
             return load_state_dict(folder / name)
@@ -267,15 +314,29 @@ def _read_weight_files(folder: Path) -> StateDict:
                 raise InputError(
                     f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected; download it again"
                 )
-            shards = list(index.values())
-            beside = {path.name for path in folder.iterdir() if path.is_file()}
-            if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
-                raise InputError(
-                    f"{folder / name} names {short_repr(missing[0])}, which is not a file beside it: copy that file into "
-                    "the folder, because files outside it are not read"
-                )
-            return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
+            return _read_shards(folder / name, index)
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected in it; download it again")
+
+
+def _read_shards(index_file: Path, index: Mapping[str, Any]) -> StateDict:
+    """Read the tensors of several files; ``index`` maps each tensor to its file."""
+    folder = index_file.parent
+    beside = {path.name for path in folder.iterdir() if path.is_file()}
+    if missing := [shard for shard in index.values() if not isinstance(shard, str) or shard not in beside]:
+        raise InputError(
+            f"{index_file} names {short_repr(missing[0])}, which is not a file beside it: copy that file into "
+            "the folder, because files outside it are not read"
+        )
+    tensors: dict[str, Any] = {}
+    for shard in sorted(set(index.values())):
+        part = load_state_dict(folder / shard)
+        if wrong := part.keys() ^ {name for name, file in index.items() if file == shard}:
+            raise InputError(
+                f"{folder / shard} does not hold the tensors that {index_file.name} says; they differ in "
+                f"{join_names(sorted(wrong), 3)}: download the folder again"
+            )
+        tensors |= part
+    return tensors
 
 
 def read_encoder(folder: Path, prefixes: Sequence[str], omitted: tuple[str, ...]) -> StateDict:
@@ -285,12 +346,26 @@ def read_encoder(folder: Path, prefixes: Sequence[str], omitted: tuple[str, ...]
         prefixes: possible prefixes of their names, which are removed.
         omitted: beginnings of the names of other tensors, without a prefix.
     """
-    tensors = {}
-    for name, tensor in read_weights(folder).items():
-        name = name.removeprefix(next(filter(name.startswith, prefixes), ""))
-        if not name.startswith(omitted):
-            tensors[name] = tensor
-    return tensors
+
+    def without_prefix(name: str) -> str:
+        return name.removeprefix(next(filter(name.startswith, prefixes), ""))
+
+    tensors = renamed(read_weights(folder), without_prefix, folder)
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(omitted)}
+
+
+def check_no_adapter(folder: Path) -> None:
+    """Raise :class:`InputError` if ``folder`` has an adapter of the library PEFT, which changes the model beside it."""
+    adapters = [name for name in _ADAPTER_FILES if not is_absent(folder / name)]
+    base = None
+    if ADAPTER_FILE in adapters:
+        base = read_json(folder / ADAPTER_FILE).get("base_model_name_or_path")
+    if adapters:
+        raise InputError(
+            f"{folder} holds a PEFT adapter of {short_repr(base)} ({', '.join(adapters)}): merge_and_unload() and "
+            "save_pretrained() make a folder that can be read; to use a model without the adapter beside it, remove the "
+            "adapter"
+        )
 
 
 def read_configuration(folder: Path) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from nes2net.models.checkpoints.fairseq import Pretraining, model_type_of
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
     PREPROCESSOR_FILE,
-    check_only,
     read_configuration,
     read_encoder,
     read_feature_extractor,
+    with_defaults,
 )
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import StateDict, state_dict_of
+from nes2net.models.checkpoints.state_dict import StateDict, renamed, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
 
@@ -37,8 +37,6 @@ class Family:
     """The type's name in the literature."""
     options: Mapping[str, str]
     """Option of the front-end → key of the configuration."""
-    supported: Mapping[str, object]
-    """Key of the configuration → the only supported value."""
     prefixes: tuple[str, ...]
     """Possible prefixes of the encoder's tensors in larger models."""
     omitted: tuple[str, ...]
@@ -67,12 +65,6 @@ W2V_BERT2 = Family(
         "conv_dropout": "conformer_conv_dropout",
         "encoder_layerdrop": "layerdrop",
     },
-    supported={
-        "feature_projection_input_dim": 160,
-        "hidden_act": "swish",
-        "layer_norm_eps": 1e-5,
-        "position_embeddings_type": "relative_key",
-    },
     prefixes=("wav2vec2_bert.",),
     omitted=(
         "adapter.", "intermediate_ffn.", "lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.",
@@ -96,7 +88,6 @@ WHISPER = Family(
         "activation_dropout": "activation_dropout",
         "encoder_layerdrop": "encoder_layerdrop",
     },
-    supported={"activation_function": "gelu"},
     prefixes=("model.encoder.", "encoder."),
     omitted=("model.decoder.", "decoder.", "proj_out.", "classifier.", "projector.", "layer_weights"),
     extractor="WhisperFeatureExtractor",
@@ -167,22 +158,24 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
         options["chunk_length"] = _to_seconds(dims["n_audio_ctx"], path)
-    state_dict = {}
-    for name, tensor in state_dict_of(content["model_state_dict"], path).items():
-        if name.startswith("encoder."):
-            name = name.removeprefix("encoder.")
-            pattern = next((pattern for pattern in _OPENAI if re.match(pattern, name)), None)
-            if pattern:
-                name = re.sub(pattern, _OPENAI[pattern], name)
-            state_dict[name] = tensor
-    return Pretraining(state_dict, options, family.model_type)
+    tensors = state_dict_of(content["model_state_dict"], path)
+    encoder = {name: tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    return Pretraining(renamed(encoder, _from_openai, path), options, family.model_type)
+
+
+def _from_openai(name: str) -> str:
+    name = name.removeprefix("encoder.")
+    for pattern, library_name in _OPENAI.items():
+        if re.match(pattern, name):
+            return re.sub(pattern, library_name, name)
+    return name
 
 
 def _read_folder(folder: Path, family: Family) -> Pretraining:
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
-    check_only(folder, config, family.supported)
-    options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
+    config = with_defaults(folder, config, family.options.values())
+    options = {name: config[library_name] for name, library_name in family.options.items()}
     if "chunk_length" in options:
         options["chunk_length"] = _to_seconds(options["chunk_length"], folder)
     expected: dict[str, object] = {"feature_extractor_type": family.extractor}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from nes2net.models.checkpoints.fairseq import from_torchaudio
 from nes2net.models.checkpoints.huggingface import from_library
-from nes2net.models.checkpoints.state_dict import StateDict
+from nes2net.models.checkpoints.state_dict import StateDict, rename_in_place, renamed
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
@@ -27,9 +28,12 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
     """
     # The published code keeps front-end and aggregation in one module, ``ssl_model``.
     published = {"frontend": "ssl_model.", "aggregation": "ssl_model.", "backend": backend_prefix}
-    for key in [k for k in state_dict if k.startswith(prefix)]:
-        module, _, name = key[len(prefix) :].partition(".")
-        state_dict[prefix + published[module] + name] = state_dict.pop(key)
+
+    def published_name(name: str) -> str:
+        module, _, name = name.partition(".")
+        return published[module] + name
+
+    rename_in_place(state_dict, prefix, published_name)
 
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
@@ -40,15 +44,15 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
     >>> state_dict
     {'aggregation.weight_hidd': 1, 'backend.fc.bias': 2}
     """
-    for key in [k for k in state_dict if k.startswith(prefix)]:
-        name = key[len(prefix) :]
+
+    def own_name(name: str) -> str:
         if name.startswith("ssl_model.model."):
-            own_name = "frontend." + name[len("ssl_model.") :]
-        elif name.startswith("ssl_model."):
-            own_name = "aggregation." + name[len("ssl_model.") :]
-        else:
-            own_name = "backend." + name.removeprefix(backend_prefix)
-        state_dict[prefix + own_name] = state_dict.pop(key)
+            return "frontend." + name[len("ssl_model.") :]
+        if name.startswith("ssl_model."):
+            return "aggregation." + name[len("ssl_model.") :]
+        return "backend." + name.removeprefix(backend_prefix)
+
+    rename_in_place(state_dict, prefix, own_name)
 
 
 @dataclass(frozen=True)
@@ -145,28 +149,33 @@ def layout_of(state_dict: StateDict) -> Layout | None:
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
-def unwrap_frontend(state_dict: StateDict) -> StateDict:
-    """Rename the tensors of a whole-model file to those that a detector saves.
+def unwrap_frontend(state_dict: StateDict, path: str | Path = "the checkpoint") -> StateDict:
+    """Rename the tensors of the whole-model file ``path`` to those that a detector saves.
 
     Unneeded tensors are omitted. Layouts of other published code are translated; prefixes of
     wrappers around the encoder, such as s3prl's ``upstream``, are removed.
+
+    Raises:
+        InputError: if the file holds one tensor under two names.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
     """
     if (layout := layout_of(state_dict)) is not None:
         unused = re.compile(layout.unused)
-        state_dict = {layout.name_here(k): v for k, v in state_dict.items() if not unused.fullmatch(k)}
+        used = {name: tensor for name, tensor in state_dict.items() if not unused.fullmatch(name)}
+        state_dict = renamed(used, layout.name_here, path)
     end = "encoder.pos_conv.0.weight_v"  # every encoder has this tensor
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
         return state_dict
-    unwrapped = {}
-    for name, tensor in state_dict.items():
+
+    def without_wrapper(name: str) -> str:
         if name.startswith(wrappers[0]):
-            name = f"ssl_model.model.{name.removeprefix(wrappers[0])}"
-        unwrapped[name] = tensor
-    return unwrapped
+            return f"ssl_model.model.{name.removeprefix(wrappers[0])}"
+        return name
+
+    return renamed(state_dict, without_wrapper, path)
 
 
 def select_frontend(state_dict: StateDict) -> StateDict:

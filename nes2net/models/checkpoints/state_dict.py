@@ -4,15 +4,15 @@ A detector's ``.pth`` is a bare state dict, so that the published code can load 
 ``strict=True``. Further facts, such as architecture and recipe, are in its metadata, which PyTorch
 preserves and other code ignores.
 
-``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes, ``compare`` and
-``check_fit`` compare, ``digest`` identifies tensors.
+``load_state_dict`` and ``state_dict_of`` read, ``renamed`` translates names, ``save_state_dict``
+writes, ``compare`` and ``check_fit`` compare, ``digest`` identifies tensors.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -162,6 +162,30 @@ def only_state_dict_in(content: Any) -> StateDict | None:
     """Return the state dict in the content of a checkpoint file; None unless there is exactly one."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
+
+
+def renamed(
+    tensors: Mapping[str, Any], new_name: Callable[[str], str], path: str | Path = "the checkpoint"
+) -> dict[str, Any]:
+    """Rename the ``tensors`` of ``path``, in their order.
+
+    Raises:
+        InputError: if two tensors get the same name.
+    """
+    old_names: dict[str, str] = {}
+    for name in tensors:
+        first = old_names.setdefault(new_name(name), name)
+        if first != name:
+            raise InputError(f"{path} holds one tensor under two names, {first} and {name}: remove one of them")
+    return {name: tensors[old_name] for name, old_name in old_names.items()}
+
+
+def rename_in_place(state_dict: dict[str, Any], prefix: str, new_name: Callable[[str], str]) -> None:
+    """Rename the tensors under ``prefix``, as :func:`renamed`; ``new_name`` gets and returns names without it."""
+    names = [name for name in state_dict if name.startswith(prefix)]
+    tensors = {name.removeprefix(prefix): state_dict.pop(name) for name in names}
+    for name, tensor in renamed(tensors, new_name).items():
+        state_dict[prefix + name] = tensor
 
 
 def metadata_of(state_dict: StateDict) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from nes2net.lib.errors import InputError, check_known, refuse, short_repr
 from nes2net.lib.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
+from nes2net.models.checkpoints.state_dict import rename_in_place
 from nes2net.models.frontends.base import Frontend
 
 #: Kind of adaptation → names of its options.
@@ -283,6 +284,5 @@ def _rename_tensors(
     names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any
 ) -> None:
     # Called by both hooks, with the module and the prefix of its names.
-    for name, new_name in names:
-        if prefix + name in tensors:
-            tensors[prefix + new_name] = tensors.pop(prefix + name)
+    new_names = dict(names)
+    rename_in_place(tensors, prefix, lambda name: new_names.get(name, name))

@@ -16,6 +16,7 @@ from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import Options
 from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.checkpoints.state_dict import rename_in_place
 from nes2net.models.frontends.base import Layers
 
 # Options that are not passed to fairseq, because fairseq's Wav2Vec2Config lacks them or only pre-training uses them.
@@ -86,5 +87,4 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
 
 def _rename_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
-    for key in [k for k in state_dict if k.startswith(prefix)]:
-        state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)
+    rename_in_place(state_dict, prefix, partial(to_fairseq, extractor_mode=extractor_mode))

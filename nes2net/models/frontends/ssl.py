@@ -42,6 +42,7 @@ from nes2net.models.checkpoints.huggingface import (
     read_huggingface_folder,
 )
 from nes2net.models.checkpoints.model_types import from_transformers, types_of
+from nes2net.models.checkpoints.state_dict import rename_in_place
 from nes2net.models.frontends import fairseq_engine
 from nes2net.models.frontends.attention import for_transformers
 from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
@@ -398,20 +399,28 @@ def _unused_shapes(options: Options) -> dict[str, tuple[int, ...]]:
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    for key in [k for k in state_dict if k.startswith(prefix)]:
-        child, _, name = key[len(prefix) :].partition(".")
+    def fairseq_name(name: str) -> str:
+        child, _, name = name.partition(".")
         published = to_fairseq(name, module.extractor_mode) if child == "model" else name.replace("__", ".")
-        state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
+        return f"model.{published}"
+
+    rename_in_place(state_dict, prefix, fairseq_name)
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
     # A hook of load_state_dict(), which changes ``state_dict`` in place. A buffer's name holds no
     # dot, hence "__".
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
-    for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
-        name = key[len(prefix) + len("model.") :]
-        own_name = f"unused.{name.replace('.', '__')}" if name in unused else f"model.{to_transformers(name)}"
-        state_dict[prefix + own_name] = state_dict.pop(key)
+
+    def own_name(name: str) -> str:
+        child, _, published = name.partition(".")
+        if child != "model":
+            return name
+        return (
+            f"unused.{published.replace('.', '__')}" if published in unused else f"model.{to_transformers(published)}"
+        )
+
+    rename_in_place(state_dict, prefix, own_name)
 
 
 def _preset(name: str, description: str, **defaults: Any) -> Preset:

@@ -117,7 +117,7 @@ class W2VBert2Frontend(MelEncoder):
         config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
         # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-        model = model_class(config_class(**{**config, **W2V_BERT2.supported, **unused}))
+        model = model_class(config_class(**{**config, **unused}))
         for layer in model.encoder.layers:
             layer.self_attn = RelativeKeyAttention(layer.self_attn)
         if options["pretraining_heads"]:

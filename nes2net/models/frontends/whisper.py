@@ -102,9 +102,7 @@ class WhisperFrontend(MelEncoder):
         config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
         config["encoder_layerdrop"] = 0.0  # the library must not drop layers, because forward() drops layers
-        return models.whisper.modeling_whisper.WhisperEncoder(
-            config_class(**config, **WHISPER.supported, attn_implementation="sdpa")
-        )
+        return models.whisper.modeling_whisper.WhisperEncoder(config_class(**config, attn_implementation="sdpa"))
 
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N, padded or cut to ``chunk_length`` (30 s)."""

@@ -9,6 +9,7 @@ from builders import input_error, small_parts
 from builders.classification_folders import KINDS, folder_of
 from builders.files import read_json, write_json
 from conftest import load_detector, seeded_detector
+from safetensors.torch import load_file, save_file
 
 from nes2net import Detector, create_frontend
 from nes2net.apps.export.formats import export
@@ -171,6 +172,14 @@ def test_an_exported_front_end_keeps_its_setting_of_normalisation(small_model, t
     export(Detector.from_config(small_model), "hf", tmp_path / "out")
     frontend = create_frontend("wav2vec2", tmp_path / "out")
     assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)
+
+
+def test_an_exported_folder_whose_two_files_hold_the_same_tensor_is_refused(small_model, tmp_path):
+    export(Detector.from_config(small_model), "hf", tmp_path)
+    head = load_file(tmp_path / "head.safetensors")
+    save_file({**head, "ssl_model.model.layer_norm.bias": torch.zeros(1)}, tmp_path / "head.safetensors")
+    with input_error("head.safetensors holds ssl_model.model.layer_norm.bias, which model.safetensors holds, too"):
+        Detector.from_pretrained(tmp_path, "cpu")
 
 
 def test_a_detector_whose_front_end_is_a_spectrum_is_not_exported_for_transformers(spectral_detector, tmp_path):

@@ -6,6 +6,7 @@ import torch
 from builders import input_error
 from builders.classification_folders import KINDS, WAVEFORM, folder_of
 from builders.files import read_json, write_json
+from safetensors.torch import load_file, save_file
 
 from nes2net import Detector
 from nes2net.cli.main import main
@@ -149,7 +150,10 @@ def test_whole_words_in_the_name_of_a_class_decide_whether_it_is_bona_fide(name,
     [
         ({"id2label": {"0": "real", "1": "genuine"}, "label2id": None}, "which does not tell which one is bona fide"),
         ({"label2id": {"real": 1, "fake": 0}}, "contradict each other"),
-        ({"id2label": {"0": "real", "1": "fake", "2": "spoof"}, "label2id": None}, "has 2 classes, and id2label 3"),
+        (
+            {"id2label": {"0": "real", "1": "fake", "2": "spoof"}, "label2id": None},
+            "classifier.weight has the shape .2, 24., and id2label has 3 classes",
+        ),
         ({"problem_type": "multi_label_classification"}, "only 'single_label_classification' is supported"),
     ],
 )
@@ -158,4 +162,13 @@ def test_classifiers_that_cannot_be_scored_are_refused_with_the_reason(changes, 
     config = read_json(tmp_path / "config.json") | changes
     write_json(tmp_path / "config.json", config)
     with input_error(message):
+        Detector.from_pretrained(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "classifier.bias", "projector.weight", "projector.bias"])
+def test_a_head_with_a_tensor_without_dimensions_is_refused_with_its_shape(name, tmp_path):
+    folder_of("Wav2Vec2", tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({**load_file(path), name: torch.tensor(1.0)}, path, metadata={"format": "pt"})
+    with input_error(rf"{name}.* \(\)"):
         Detector.from_pretrained(tmp_path, "cpu")

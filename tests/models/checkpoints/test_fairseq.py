@@ -20,6 +20,13 @@ EXPRESSIONS = (
 )
 
 
+def test_a_file_of_torchaudio_with_two_names_of_one_tensor_is_refused_with_both(tmp_path):
+    names = ["encoder.transformer.layer_norm.weight", "encoder.layer_norm.weight"]
+    torch.save(dict.fromkeys(names, torch.zeros(2)), tmp_path / "model.pt")
+    with input_error(f"model.pt holds one tensor under two names, {names[0]} and {names[1]}"):
+        create_frontend("wav2vec2", tmp_path / "model.pt")
+
+
 @pytest.mark.parametrize(
     "layers, message",
     [

@@ -3,12 +3,13 @@
 import json
 
 import pytest
+import torch
 from builders import input_error
 from builders.classification_folders import KINDS, WAVEFORM, folder_of
 from builders.files import read_json, write, write_json
 from safetensors.torch import load_file, save_file
 
-from nes2net import Detector
+from nes2net import Detector, create_frontend
 
 pytest.importorskip("transformers")
 
@@ -48,6 +49,56 @@ def test_a_peft_adapter_is_refused_with_its_base_and_the_call_that_merges_it(tmp
     message = refusal(tmp_path)
     assert "PEFT adapter of 'OWNER/BASE'" in message
     assert "merge_and_unload" in message
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
+def test_a_peft_adapter_beside_a_model_is_refused_and_never_ignored(tmp_path, name):
+    folder_of("Wav2Vec2", tmp_path)
+    write(tmp_path / name, "{}")
+    assert f"holds a PEFT adapter of None ({name})" in refusal(tmp_path)
+    with input_error("holds a PEFT adapter"):
+        create_frontend("wav2vec2", tmp_path)
+
+
+def test_a_peft_adapter_beside_a_detector_of_this_package_is_refused(tmp_path, spectral_detector):
+    spectral_detector.save(tmp_path / "detector")
+    write(tmp_path / "detector" / "adapter_model.safetensors")
+    assert "holds a PEFT adapter" in refusal(tmp_path / "detector")
+
+
+WEIGHT_NORM = "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original0"
+
+
+@pytest.mark.parametrize(
+    "second_name",
+    [
+        "wav2vec2.encoder.pos_conv_embed.conv.weight_g",
+        "wav2vec2.encoder.pos_conv.0.weight_g",
+        f"_orig_mod.{WEIGHT_NORM}",
+        WEIGHT_NORM.removeprefix("wav2vec2."),
+    ],
+)
+def test_a_folder_with_two_names_of_one_tensor_is_refused_with_both(tmp_path, second_name):
+    folder_of("Wav2Vec2", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights[second_name] = 5 * weights[WEIGHT_NORM]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    message = refusal(tmp_path)
+    assert "holds one tensor under two names" in message
+    assert second_name.removeprefix("_orig_mod.").removeprefix("wav2vec2.") in message
+
+
+def test_a_detectors_file_with_two_names_of_one_tensor_is_refused_with_both(tmp_path):
+    names = ["proj_fc.weight", "m_ssl.model.mask_emb", "ssl_model.model.mask_emb"]
+    torch.save(dict.fromkeys(names, torch.zeros(2, 2)), tmp_path / "model.pth")
+    assert f"model.pth holds one tensor under two names, {names[1]} and {names[2]}" in refusal(tmp_path / "model.pth")
+
+
+def test_a_front_end_refuses_a_state_dict_with_two_names_of_one_tensor():
+    frontend = create_frontend("wav2vec2_small", encoder_layers=1)
+    name = "model.encoder.pos_conv_embed.conv.parametrizations.weight.original0"
+    with input_error("holds one tensor under two names, model.encoder.pos_conv.0.weight_g and "):
+        frontend.load_state_dict({**frontend.state_dict(), name: torch.zeros(1)})
 
 
 def test_the_output_folder_of_a_trainer_is_refused_with_the_names_of_its_checkpoints(tmp_path):

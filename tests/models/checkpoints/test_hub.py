@@ -48,6 +48,14 @@ def test_a_repository_with_several_checkpoints_is_refused_with_their_names(repos
             Detector.from_pretrained("hub:owner/models@main", "cpu")
 
 
+def test_a_repository_that_holds_a_peft_adapter_is_refused_with_its_base(repository, monkeypatch):
+    (repository / "weights" / "best.pth").rename(repository / "adapter_model.safetensors")
+    (repository / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
+    with serving(monkeypatch, {"owner/models": repository}, "model"):
+        with input_error("holds a PEFT adapter of 'owner/base'"):
+            Detector.from_pretrained("owner/models", "cpu")
+
+
 def test_a_name_with_a_file_chooses_among_several_checkpoints(repository, monkeypatch):
     torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
     with serving(monkeypatch, {"owner/models": repository}, "model"):

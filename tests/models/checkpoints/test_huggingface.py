@@ -6,7 +6,7 @@ from builders import assert_near, input_error
 from builders.files import read_json, write_json
 
 from nes2net import create_frontend
-from nes2net.models.checkpoints.huggingface import library_options
+from nes2net.models.checkpoints.huggingface import HARMLESS_KEYS, library_options, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 
 SIZES = {
@@ -65,6 +65,7 @@ def test_a_hugging_face_folder_gives_a_front_end_the_type_dropout_and_layer_drop
     assert frontend.config["encoder_layerdrop"] == 0.125
 
 
+INDEX = "pytorch_model.bin.index.json"
 PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"
 YES = '{"do_normalize": true}'
@@ -223,6 +224,24 @@ def test_folders_in_older_forms_give_the_tensors_of_the_current_form(tmp_path):
         assert all(torch.equal(loaded[k], expected[k]) for k in loaded)
 
 
+@pytest.mark.parametrize(
+    "files, tensor",
+    [
+        ({"1.bin": "ab", "2.bin": "bc"}, "b"),
+        ({"1.bin": "a", "2.bin": "bc"}, "b"),
+        ({"1.bin": "b", "2.bin": "c"}, "a"),
+        ({"1.bin": "abd", "2.bin": "c"}, "d"),
+    ],
+    ids=["there twice", "elsewhere", "not at all", "not in the index"],
+)
+def test_a_tensor_that_is_not_only_in_the_file_that_the_index_names_is_refused(tmp_path, files, tensor):
+    for file, names in files.items():
+        torch.save({name: torch.zeros(1) for name in names}, tmp_path / file)
+    write_json(tmp_path / INDEX, {"weight_map": {"a": "1.bin", "b": "1.bin", "c": "2.bin"}})
+    with input_error(f"does not hold the tensors that {INDEX} says; they differ in {tensor}:"):
+        read_weights(tmp_path)
+
+
 def test_weights_of_a_folder_in_half_precision_become_float32(tmp_path):
     library_model("Wav2Vec2Model", LARGE).half().save_pretrained(tmp_path)
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
@@ -244,10 +263,106 @@ def test_a_folder_of_another_type_of_model_is_refused_with_its_type(change_confi
         create_frontend("wavlm", tmp_path)
 
 
-def test_a_folder_with_an_unsupported_activation_is_refused(change_config, tmp_path):
-    change_config(hidden_act="relu")
-    with input_error("hidden_act 'relu'"):
+@pytest.mark.parametrize(
+    "key, value, default",
+    [
+        ("hidden_act", "relu", "'gelu'"),
+        ("feat_extract_activation", "relu", "'gelu'"),
+        ("layer_norm_eps", 0.1, "1e-05"),
+        ("layer_norm_eps", 0, "1e-05"),
+        ("adapter_attn_dim", 16, None),
+        ("pruned_heads", {"0": [1]}, None),
+        ("quantization_config", {"bits": 8}, None),
+        ("auto_map", {"AutoModel": "model.Model"}, None),
+        ("a_key_of_a_later_release", True, None),
+    ],
+)
+def test_a_key_that_may_change_the_network_is_refused_unless_it_has_the_default_of_transformers(
+    change_config, tmp_path, key, value, default
+):
+    change_config(**{key: value})
+    with input_error(rf"config\.json has {key} .*, but only {default}, the default of transformers, is supported"):
         create_frontend("wavlm", tmp_path)
+
+
+def test_a_key_that_transformers_does_not_have_may_be_empty(change_config, tmp_path):
+    """Older releases wrote such keys."""
+    change_config(pruned_heads={}, torchscript=False, tf_legacy_loss=None, min_length=0)
+    create_frontend("wavlm", tmp_path)
+
+
+def test_a_missing_key_has_the_default_of_transformers(tmp_path):
+    """No shape of wav2vec 2.0 tells the number of heads."""
+    library_model("Wav2Vec2Model", BASE).save_pretrained(tmp_path)
+    config = read_json(tmp_path / "config.json")
+    del config["num_attention_heads"]
+    write_json(tmp_path / "config.json", config)
+    assert create_frontend("wav2vec2", tmp_path).config["encoder_attention_heads"] == 12
+
+
+def test_a_folder_whose_number_of_convolutions_contradicts_their_sizes_is_refused(change_config, tmp_path):
+    change_config(num_feat_extract_layers=6)
+    with input_error("num_feat_extract_layers 6: only 7 is supported"):
+        create_frontend("wavlm", tmp_path)
+
+
+# Type of model → sizes of a small one, and an input of the library's model.
+FEW = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+FEW_CONVOLUTIONS = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+FEW_WHISPER = {
+    **{"d_model": 24, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_layers": 1},
+    **{"vocab_size": 8, "pad_token_id": 0, "max_source_positions": 10},
+}
+SMALL_MODELS = {
+    **dict.fromkeys(("wav2vec2", "hubert", "unispeech-sat", "wavlm"), (FEW | FEW_CONVOLUTIONS, (1, 2000))),
+    "wav2vec2-bert": (FEW, (1, 20, 160)),
+    "whisper": (FEW_WHISPER, (1, 80, 20)),
+}
+
+
+class Reached(Exception):
+    """The encoder gave its output; what follows is not run."""
+
+
+def stop(_module, _args, output):
+    raise Reached(output[0])
+
+
+def encoder_output(model, inputs):
+    entrance = model.encoder if hasattr(model, "decoder") else model  # Whisper itself needs inputs of its decoder, too
+    model.encoder.register_forward_hook(stop)
+    with pytest.raises(Reached) as reached, torch.no_grad():
+        entrance(inputs)
+    return reached.value.args[0]
+
+
+def other_value(value):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return 2 * value or 1
+    return value
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_the_keys_called_harmless_change_no_output_of_an_encoder_of_transformers(model_type):
+    from transformers import AutoConfig, AutoModel
+
+    sizes, shape = SMALL_MODELS[model_type]
+    config = AutoConfig.for_model(model_type, **sizes)
+    model = AutoModel.from_config(config).eval()
+    # The library refuses another number of convolutions, and attentions as a second output.
+    for key in HARMLESS_KEYS & config.to_dict().keys() - sizes.keys() - {
+        "num_feat_extract_layers",
+        "output_attentions",
+    }:
+        setattr(config, key, other_value(getattr(config, key)))
+    changed = AutoModel.from_config(config).eval()
+    shapes = {name: tensor.shape for name, tensor in changed.state_dict().items()}
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if shapes.get(name) == tensor.shape}
+    changed.load_state_dict(tensors, strict=False)
+    inputs = torch.randn(shape)
+    assert torch.equal(encoder_output(changed, inputs), encoder_output(model, inputs))
 
 
 def test_a_folder_without_tensors_that_its_configuration_needs_is_refused_with_their_names(change_config, tmp_path):

@@ -14,6 +14,8 @@ from nes2net import load_state_dict
 from nes2net.models.checkpoints.state_dict import (
     check_fit,
     digest,
+    rename_in_place,
+    renamed,
     save_atomically,
     save_state_dict,
     with_metadata,
@@ -91,6 +93,17 @@ def test_a_state_dict_is_read_from_a_file_of_torch_that_may_hold_other_content(t
 def test_a_state_dict_is_read_without_the_prefix_of_dataparallel(tmp_path):
     torch.save({"module.a.weight": torch.ones(3), "module.b": torch.ones(1)}, tmp_path / "file.pth")
     assert list(load_state_dict(tmp_path / "file.pth")) == ["a.weight", "b"]
+
+
+def test_tensors_that_get_the_same_name_are_refused_with_both_names():
+    with input_error("^m.pt holds one tensor under two names, x.a and a: remove one of them"):
+        renamed({"x.a": 1, "b": 2, "a": 3}, lambda name: name.removeprefix("x."), "m.pt")
+
+
+def test_only_tensors_under_the_prefix_are_renamed_in_place_and_in_their_order():
+    tensors = {"p.b": 1, "b": 2, "p.a": 3}
+    rename_in_place(tensors, "p.", str.upper)
+    assert list(tensors.items()) == [("b", 2), ("p.B", 1), ("p.A", 3)]
 
 
 def test_torch_load_reads_a_checkpoint_with_a_record_as_a_bare_state_dict(tmp_path):

@@ -154,6 +154,15 @@ def test_a_whisper_file_of_openai_gives_the_frames_of_the_hugging_face_folder(sa
         assert_close(whisper(noise())[0], expected(noise())[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_file_of_openai_with_two_names_of_one_tensor_is_refused_with_both(tmp_path):
+    names = ["encoder.blocks.0.mlp.0.weight", "encoder.layers.0.fc1.weight"]
+    dims = {"n_mels": 20, "n_audio_ctx": 100, "n_audio_state": 32, "n_audio_head": 4, "n_audio_layer": 3}
+    content = {"dims": dims, "model_state_dict": dict.fromkeys(names, torch.zeros(2))}
+    torch.save(content, tmp_path / "tiny.pt")
+    with input_error(f"tiny.pt holds one tensor under two names, {names[0]} and {names[1]}"):
+        create_frontend("whisper", tmp_path / "tiny.pt")
+
+
 def changed(folder, target, file, **entries):
     """A copy of a Hugging Face folder with other entries in one of its files; None leaves one out."""
     target.mkdir()
@@ -173,6 +182,13 @@ EXTRACTOR = "preprocessor_config.json"
     [
         ("w2v_bert2", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
         ("w2v_bert2", CONFIG, {"position_embeddings_type": "rotary"}, "only 'relative_key'"),
+        ("w2v_bert2", CONFIG, {"layer_norm_eps": 0.1}, "config.json has layer_norm_eps 0.1, but only 1e-05"),
+        (
+            "whisper",
+            CONFIG,
+            {"activation_function": "relu"},
+            "config.json has activation_function 'relu', but only 'gelu'",
+        ),
         ("whisper", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
         ("whisper", CONFIG, {"max_source_positions": 99}, "99 positions: a multiple of 50"),
         ("whisper", EXTRACTOR, {"chunk_length": 30}, "chunk_length 30: only 2 is supported"),
