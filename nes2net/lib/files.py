@@ -445,6 +445,16 @@ def has_no_file(path: AnyPath) -> bool:
 
 _START = 512  # number of bytes at the start of a file that are examined for a Git LFS pointer or a web page
 _CHUNK = 1 << 24  # number of bytes that are read at once, because a file may be endless
+#: First bytes of a packed file → its kind.
+PACKED = {
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "compressed by gzip",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+}
 
 
 def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
@@ -474,15 +484,16 @@ def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of 
     if unread <= 0:
         raise InputError(f"{path}: is longer than {readable_size(max_bytes)}, the most that is read here; {remedy}")
     content = b"".join(chunks)
-    check_arrived(path, content[:_START])
+    check_arrived(path, content[:_START], packed=True)
     return content
 
 
-def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
-    """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
+def check_arrived(path: AnyPath, start: bytes | None = None, *, packed: bool = False) -> None:
+    """Raise :class:`InputError` if a file is a Git LFS pointer, a web page, empty or packed instead of data.
 
     Args:
         start: the first bytes of the file; None to read them here, without an error if that fails.
+        packed: accept an empty or packed file.
     """
     if start is None:
         try:
@@ -492,7 +503,8 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
                 start = file.read(_START)
         except (OSError, ValueError):
             return
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    text = start[:_START].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    kinds = [kind for mark, kind in PACKED.items() if start.startswith(mark) and not packed]
     with concerning(f"{path}:"):
         refuse(
             (
@@ -503,6 +515,8 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
                 text.startswith((b"<!doctype html", b"<html")),
                 "is a web page (HTML), not the file itself: open its address, and download the file",
             ),
+            (not start and not packed, "is empty: write, copy or download it again"),
+            (kinds, f"is {' '.join(kinds)}: unpack it"),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, as_input_error, short_repr
-from nes2net.lib.files import Budget, read_bounded
+from nes2net.lib.files import Budget, check_arrived, read_bounded
 from nes2net.lib.text_files import decode_text
 
 MAX_BYTES = 1_000_000  # largest size of a configuration file
@@ -43,7 +43,9 @@ def read_small_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
     with as_input_error(f"{path} is damaged: it is not valid JSON", ValueError, remedy="correct it, or make it again"):
-        content = parse_json(read_small_text(path), str(path), unique_keys=True)
+        text = read_small_text(path)
+        check_arrived(path, text.encode())
+        content = parse_json(text, str(path), unique_keys=True)
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: expected a mapping, found a {type(content).__name__}; make it again")
     check_plain(content, str(path))
@@ -112,6 +114,7 @@ class StrictModel(BaseModel):
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
     """Read a JSON file, the ``kind`` of which messages name, into ``model``; raise :class:`InputError` if that fails."""
     content = read_bounded(path, max_bytes, remedy)
+    check_arrived(path, content)
     with as_input_error(f"{path}: not {kind}", ValueError, remedy=remedy):
         return validate_json(model, content)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.lib.errors import InputError, as_input_error, pluralise, refuse, short_repr
-from nes2net.lib.files import changed_error, check_arrived, read_bounded
+from nes2net.lib.files import PACKED, changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
 #: 2021 DF).
@@ -24,13 +24,8 @@ _MAX_LINE_LENGTH = 1 << 20  # largest number of characters of a wrong line that 
 
 # First bytes of a file that is not text → kind of the file.
 _KINDS = {
+    **PACKED,
     b"PK\x03\x04": "a ZIP archive, or a spreadsheet",
-    b"\x1f\x8b": "compressed by gzip",
-    b"BZh": "compressed by bzip2",
-    b"\xfd7zXZ": "compressed by xz",
-    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
-    b"7z\xbc\xaf": "a 7-Zip archive",
-    b"Rar!": "a RAR archive",
     b"\x93NUMPY": "a NumPy file",
     b"\x80": "a pickle of Python",
     b"PAR1": "a Parquet file",
@@ -136,7 +131,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; give the path of a table in text")
-    check_arrived(path)
+    check_arrived(path, packed=True)
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0

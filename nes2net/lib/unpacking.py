@@ -78,7 +78,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         size=size,
         remedy="no archive of recordings grows like that; unpack it by hand if you trust it",
     )
-    check_arrived(archive)
+    check_arrived(archive, packed=True)
     problem = f"{archive}: cannot be unpacked"
     too_large = f"{archive}: needs more memory than there is; unpack it by hand if you trust it"
     # A damaged archive can cause errors of any class.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from builders import input_error
 
+from nes2net.data.audio.packed import RecordingBytes
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.tables import open_table
 from nes2net.data.corpora import generic
@@ -19,8 +20,11 @@ from nes2net.lib.text_files import as_cell, from_cell, read_text
 from nes2net.lib.unpacking import unpack
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.metrics.localisation.label_files import read_rttm
+from nes2net.models.checkpoints.onnx_format import read_onnx
+from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.scoring.class_file import read_class_table
+from nes2net.scoring.decisions.calibration import load
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.segment_file import read_segment_scores
@@ -34,9 +38,13 @@ READERS = {
     "classes.tsv": read_class_table,
     "frames.txt": read_segment_scores,
     "model.pth": read_torch_file,
+    "model.safetensors": load_state_dict,
+    "model.onnx": read_onnx,
     "a.wav": load_audio,
     "a.flac": load_audio,
+    "member.mp3": lambda path: load_audio(RecordingBytes(path.name, path.read_bytes())),
     "record.json": read_json,
+    "calibration.json": load,
     "recipe.yaml": lambda path: read_yaml_file(path, "", "recipe"),
     "test.parquet": lambda path: open_table(path, Budget.of("shard", 100)),
     "audio.zip": lambda path: unpack(path, path.parent / "out", "unpack"),
@@ -51,6 +59,23 @@ def test_a_git_lfs_pointer_or_a_web_page_in_place_of_a_file_is_refused_and_calle
     path = tmp_path / name
     path.write_bytes(content)
     with input_error(f"{name}: {message}"):
+        READERS[name](path)
+
+
+ZIP = io.BytesIO()
+with zipfile.ZipFile(ZIP, "w") as archive:
+    archive.writestr("model.pth", "weights")
+#: Content → what it is called.
+NOT_DATA = {b"": "is empty", gzip.compress(b"text"): "is compressed by gzip", ZIP.getvalue(): "is (?i:a zip archive)"}
+LISTS = ("scores.txt", "list.csv", "classes.tsv", "frames.txt", "recipe.yaml", "audio.zip")  # may be packed or empty
+
+
+@pytest.mark.parametrize("content", NOT_DATA)
+@pytest.mark.parametrize("name", sorted(READERS.keys() - set(LISTS)))
+def test_an_empty_or_packed_file_in_place_of_another_is_refused_and_called_so(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with input_error(NOT_DATA[content]):
         READERS[name](path)
 
 

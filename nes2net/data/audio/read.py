@@ -11,7 +11,6 @@ import math
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -496,7 +495,9 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    if isinstance(path, (str, Path)):
-        check_arrived(path)
+    start = None
+    if isinstance(path, RecordingBytes):
+        start = path.content
+    check_arrived(str(path), start)
     problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"
     return NotAudio(problem, subject=f"audio file {path}", remedy="copy or download it again, or convert it to WAV")

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size, refuse, short_repr
-from nes2net.lib.files import Budget
+from nes2net.lib.errors import InputError, readable_size, short_repr
+from nes2net.lib.files import Budget, check_arrived
 
 _MAX_FILE_BYTES = 2**31 - 1  # number of bytes; protobuf allows no larger message
 _MAX_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
@@ -65,13 +65,8 @@ def read_onnx(path: Path) -> OnnxContent:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
     """
     size = path.stat().st_size
-    refuse(
-        (
-            size > _MAX_FILE_BYTES,
-            f"{path} has {readable_size(size)}, but an ONNX file has at most 2 GB: export it again",
-        ),
-        (not size, f"{path} is empty, not an ONNX file: copy or export it again"),
-    )
+    if size > _MAX_FILE_BYTES:
+        raise InputError(f"{path} has {readable_size(size)}, but an ONNX file has at most 2 GB: export it again")
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             reader = _Reader(path, content)
@@ -79,7 +74,8 @@ def read_onnx(path: Path) -> OnnxContent:
             return reader.summary
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
-    except (_Damaged, UnicodeDecodeError) as error:
+    except (_Damaged, ValueError) as error:  # of text, or because an empty file cannot be mapped
+        check_arrived(path)
         raise InputError(f"{path} is not an ONNX file or is damaged ({error}): copy or export it again") from None
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, expecting, join_names, short_repr
-from nes2net.lib.files import replacing, writing
+from nes2net.lib.files import check_arrived, replacing, writing
 from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
@@ -66,7 +66,9 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     check_file(path)
     with expecting("a safetensors file", path, "copy or download it again"):
         with open(path, "rb") as file:
-            header = int.from_bytes(file.read(8), "little")
+            start = file.read(512)
+        check_arrived(path, start)
+        header = int.from_bytes(start[:8], "little")
         if header > min(_MAX_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)

@@ -60,7 +60,6 @@ _OTHER_KINDS = (
     (0, b"PAR1", "a Parquet file"),
     (0, b"\x89PNG", "a picture"),
     (0, b"%PDF", "a PDF file"),
-    (0, b"\x1f\x8b", "a packed file (gzip)"),
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
@@ -81,7 +80,6 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             checkpoint needs.
     """
     check_file(path)
-    check_arrived(path)
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:
@@ -91,6 +89,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
                 if beginning.startswith(mark, offset):
                     raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}")
             zipped = beginning.startswith(b"PK\x03\x04")
+            check_arrived(path, beginning, packed=zipped)
             file.seek(0)
             size = path.stat().st_size
             most_bytes = max(_MAX_EXPANSION * size, _ALWAYS_FIT)
@@ -122,8 +121,7 @@ def _describe_failure(path: Path, error: Exception, beginning: bytes) -> str:
         return f"{path} cannot be read ({error.strerror}): check its permissions and its disk"
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
     if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
-        kind = "a text file" if beginning else "an empty file"
-        return f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}"
+        return f"{path} is a text file, not a checkpoint: {_NAME_WEIGHTS}"
     if is_out_of_memory(error):
         return f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
     return f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
@@ -144,10 +142,13 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
     """
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+        last_names = {name.rpartition("/")[2] for name in archive.namelist()}
+        if "constants.pkl" in last_names:
             raise InputError(
                 f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
             )
+        if "data.pkl" not in last_names:
+            raise InputError(f"{path} is a zip archive but not a checkpoint: unpack it, or {_NAME_WEIGHTS}")
         members: dict[str, zipfile.ZipInfo] = {}  # name below the archive's only folder → member
         for member in archive.infolist():  # raises an error for a member that torch.save never writes
             folder, _, name = member.filename.partition("/")
@@ -162,8 +163,6 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
         if sum(member.file_size for member in members.values()) > size:
             raise ValueError("its members claim more bytes than the file has")
         # The archive must be complete, and from a little-endian machine.
-        if "data.pkl" not in members:
-            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl; {_NAME_WEIGHTS}")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
