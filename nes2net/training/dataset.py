@@ -75,7 +75,7 @@ class Example(NamedTuple):
     waveform: Tensor | None
     #: class number
     target: int
-    #: message about a file that failed
+    #: message about a file that failed, or is silent
     error: str | None = None
     #: message about a file that cannot be read now, but perhaps later
     lost: str | None = None
@@ -107,7 +107,7 @@ class Batch(NamedTuple):
     """A batch of examples on the CPU, without rows if none of its files could be used."""
 
     part: Part
-    #: one message for each file that failed
+    #: one message for each file that failed or is silent
     errors: Sequence[str] = ()
     #: one message for each file that cannot be read at present
     lost: Sequence[str] = ()
@@ -181,26 +181,32 @@ class TrainingSet(Dataset):
                 f"trial '{trial.id}' has no label, which training requires: label it, or remove it from its list"
             )
         try:
-            waveform, frames = self.prepare(index, epoch, *length)
+            waveform, frames, is_silent = self.prepare(index, epoch, *length)
         except (LostFile, Unreachable, OSError) as error:
             return Example(None, target, lost=str(error))
         except ChangedFile:  # another recording may have its address
             raise
         except InputError as error:
-            return Example(None, target, str(error))
+            return Example(None, target, f"failed: {error}")
         extra_tensors = dict(self.examples.extra_tensors(trial))
         if frames is not None:
             extra_tensors[FRAMES] = torch.from_numpy(frames)
-        return Example(torch.from_numpy(waveform), target, extra_tensors=extra_tensors, trial_index=index)
+        remark = None
+        if is_silent:
+            remark = f"silent: utterance '{trial.id}' is digital silence, and used all the same: replace {trial.path}, or remove it"
+        return Example(torch.from_numpy(waveform), target, remark, extra_tensors=extra_tensors, trial_index=index)
 
-    def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    def prepare(
+        self, index: int, epoch: int, num_samples: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """Read, augment, pre-emphasise and crop the trial ``index`` for ``epoch``.
 
         Args:
             num_samples: samples of the example; None for the data set's ``num_samples``.
 
         Returns:
-            The waveform (num_samples,) float32; and the labels of its frames (T,) int8, or None.
+            The waveform (num_samples,) float32; the labels of its frames (T,) int8, or None; and
+            whether all that was read is 0.
 
         Raises:
             LostFile: if the file, or a file of noise, cannot be read at present.
@@ -214,6 +220,7 @@ class TrainingSet(Dataset):
         if num_samples is None:
             num_samples = self.num_samples
         waveform = self._read(trial.audio_path(), excerpt)
+        is_silent = not waveform.any()
         labels = None
         if frame_labels is not None:
             read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
@@ -239,8 +246,8 @@ class TrainingSet(Dataset):
             waveform, labels = self._crop(waveform, labels, num_samples, rng, trial.id)
         waveform = np.ascontiguousarray(waveform, dtype=np.float32)
         if labels is None:
-            return waveform, None
-        return waveform, labels_of_frames(labels)
+            return waveform, None, is_silent
+        return waveform, labels_of_frames(labels), is_silent
 
     def _crop(
         self, waveform: np.ndarray, labels: np.ndarray | None, num_samples: int, rng: np.random.Generator, id: str

@@ -154,12 +154,12 @@ class Monitor:
             self.run_log.write(with_flag_names(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:
-        """Print each message about a failed file of this process once in a run."""
+        """Print each message about a failed or silent file of this process once in a run."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
-                tqdm.write(f"failed: {error}", file=sys.stderr)
-                self.run_log.write(f"failed: {error}")
+                tqdm.write(error, file=sys.stderr)
+                self.run_log.write(error)
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
         """Report unused utterances of an epoch; once in a run, advise how to wait less for data."""

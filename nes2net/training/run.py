@@ -176,7 +176,7 @@ class Run:
             for line in self.summary(trainer, training, development):
                 monitor.say(line)
             if is_main:
-                monitor.report_failed_files([*training.errors, *development.errors])
+                monitor.report_failed_files([f"failed: {error}" for error in (*training.errors, *development.errors)])
             if is_main and self.reporter is not None:
                 self.reporter.on_start(detector, checkpoint, len(train_trials), len(dev_trials))
             with enough_memory(lambda: out_of_memory_message(trainer)):

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,14 @@ def test_an_utterance_is_skipped_if_a_recording_to_be_mixed_into_it_is_damaged(t
 
 def test_a_run_ends_if_a_recording_to_be_mixed_into_an_utterance_is_missing(trials, tmp_path):
     assert "2.wav is not there any more" in first_example(trials, babble_of(tmp_path / "2.wav")).lost
+
+
+def test_a_silent_recording_is_used_with_a_remark(trials, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
+    example = first_example([replace(trials[0], path=tmp_path / "silent.wav")])
+    assert example.error.startswith(f"silent: utterance '{trials[0].id}' is digital silence")
+    assert example.waveform is not None
+    assert first_example(trials).error is None
 
 
 def test_an_utterance_is_skipped_if_its_impulse_response_is_silent(trials, tmp_path):

@@ -37,7 +37,7 @@ def label_of(frame):
 def assert_labels_are_those_of_samples(data):
     """A frame is spoof if a sample of it is negative, and has no label if it holds zeros."""
     for epoch in (1, 2, 3):
-        waveform, labels = data.prepare(0, epoch)
+        waveform, labels, _ = data.prepare(0, epoch)
         frames = np.array_split(waveform, np.arange(160, len(waveform), 160))
         assert labels.tolist() == list(map(label_of, frames))
 
@@ -61,7 +61,7 @@ def test_labels_of_a_piece_are_cropped_repeated_and_padded_as_its_waveform(num_s
 @pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
 def test_labels_of_frames_are_stretched_with_the_speed_of_the_waveform(speed, examples):
     """A frame's samples have the sign of its label, except beside a boundary, where the resampler rings."""
-    waveform, labels = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
+    waveform, labels, _ = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
     middles = waveform[80::160][: len(labels)]
     assert len(labels) == -(-len(waveform) // 160)
     wrong = (middles > 0) != (labels[: len(middles)] == 1)
