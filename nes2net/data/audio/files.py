@@ -20,6 +20,9 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
+#: Environment variable of the audio track that is read of a file with several, from 0.
+AUDIO_TRACK = "NES2NET_AUDIO_TRACK"
+
 # Suffixes of lists and texts, which often lie beside recordings. The note of :func:`list_recordings` does not count
 # these files.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
@@ -32,6 +35,11 @@ def is_recording(name: str) -> bool:
     (True, False, False)
     """
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+
+
+def audio_track() -> int:
+    """The audio track that is read of a file with several, counted from 0 (:data:`AUDIO_TRACK`)."""
+    return int(os.environ.get(AUDIO_TRACK, "0"))
 
 
 def recordings_below(folder: Path) -> list[Path]:
@@ -92,14 +100,14 @@ def note_skipped_files(folder: Path, names: Iterable[str], suffixes: str = "one 
             passed_over[suffix or "no suffix"] += 1
     if passed_over:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in passed_over.most_common(5))
-        _note_once(
+        note_once(
             f"skipped in {folder}, because the suffix is not {suffixes}: {counts}; to read such a file, name it itself or "
             "in a list, or rename it"
         )
 
 
 @cache
-def _note_once(text: str) -> None:
+def note_once(text: str) -> None:
     print_note(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -372,13 +372,13 @@ def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: 
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
     if split_check.audio is not None:
-        num_other_suffix = _check_files(check, split_check, trials)
+        reasons = _check_files(check, split_check, trials)
         missing = split_check.missing
         if missing:
             of_files = pluralise(len(trials), "file is", "files are")
             problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
-            if num_other_suffix:
-                problem += f" ({num_other_suffix:,} are there under another suffix)"
+            for reason, count_missing in reasons.items():
+                problem += f" ({count_missing:,} are there {reason})"
             problem += f": {join_names(missing)}"
             check.report("audio", problem, name, spares_some=bool(split_check.present))
     return split_check, trials
@@ -458,9 +458,9 @@ def _spoofed_by_utterance(
     return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}
 
 
-def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    # Adds to present, missing and extra recordings of `split_check`; returns how many missing ones have another
-    # suffix. Recordings in shards are looked up one by one.
+def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> Counter[str]:
+    # Adds to present, missing and extra recordings of `split_check`; counts the missing ones for which something else is
+    # there. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
         if trial.path is None:
@@ -472,23 +472,25 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
             split_check.present.append(trial.path)
         else:
             split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
-    num_other_suffix = 0
+    reasons: Counter[str] = Counter()
     for folder, paths in sorted(expected.items()):
-        names: set[str] = set()
+        is_file: dict[str, bool] = {}
         try:
             if os.path.isdir(folder):
-                names = set(os.listdir(folder))
+                is_file = {entry.name: entry.is_file() for entry in os.scandir(folder)}
         except OSError as error:
             problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
             check.findings.append(Finding(split_check.split, problem))
+        names = set(filter(is_file.get, is_file))
         missing = paths.keys() - names
         extra = {name for name in names - paths.keys() if _is_trial(name, check.corpus)}
-        num_other_suffix += len(set(map(_stem, missing)) & set(map(_stem, extra)))
+        reasons["under another suffix"] += len(set(map(_stem, missing)) & set(map(_stem, extra)))
+        reasons["as a folder, a pipe, a device or a link to nothing"] += len(missing & is_file.keys())
         split_check.present += [path for name, path in paths.items() if name not in missing]
         below = os.path.relpath(folder, split_check.audio)
         split_check.missing += _paths_below(below, missing)
         split_check.extra += _paths_below(below, extra)
-    return num_other_suffix
+    return +reasons
 
 
 def _paths_below(folder: str, names: Iterable[str]) -> list[str]:

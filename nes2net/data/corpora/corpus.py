@@ -391,6 +391,8 @@ class Corpus(ABC):
         """
         phase = canonical_phase(phase)
         stated_phases = {trial.phase for trial in key if trial.phase}
+        if phase == "eval" and not stated_phases and phase not in (*self.phases, *self.splits):
+            return  # the default, of a corpus whose parts have other names: all of the labels
         self.check_known_phase(phase, [*sorted(stated_phases), WHOLE] if self.user_defined else ())
         # If the labels state phases, the caller can select the trials of the phase, so no further check is needed.
         if stated_phases:

@@ -6,10 +6,11 @@ import csv
 import gc
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TypeAlias, TypeVar
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -162,12 +163,12 @@ def check_path(name: str, path: Path, line: int) -> PurePosixPath:
 
     Raise :class:`InputError` if it would leave this folder, or has no file name.
     """
-    recording = PurePosixPath(name)
-    if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
+    recording = PureWindowsPath(name)  # separators are / and \
+    if recording.anchor or ".." in recording.parts or not recording.name:
         raise InputError(
             f"{path}, line {line}: {short_repr(name)} cannot be a recording of the corpus: expected a path below its folder, without '..'"
         )
-    return recording
+    return PurePosixPath(recording.as_posix())
 
 
 def id_of(path: PurePath) -> str:
@@ -217,7 +218,7 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
                 "rename the utterance"
             )
     if not trials:
-        raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
+        raise InputError(f"{path}: holds no trials; give a list or folder of the corpus that has some")
     if len({trial.id for trial in trials}) < len(trials):
         # If two recordings with the same id differ in their suffix, the message has both paths.
         repeated_ids = find_repeated(trial.id for trial in trials)
@@ -232,30 +233,40 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
             remedy = f"; {first} and {second} share the id {shared}: rename one, or give each its own in a column id"
         times = f"lists {pluralise(len(repeated_ids), 'utterance')} more than once"
         raise InputError(f"{path}: {times}: {join_names(repeated_ids)}{remedy}")
-    return _with_found_suffixes(trials)
+    return _with_found_names(trials)
 
 
-def _with_found_suffixes(trials: list[Trial]) -> list[Trial]:
-    """Let a list name ``a.flac`` if the recording is called ``a.FLAC``."""
-    names_in: dict[str, dict[str, str]] = {}  # folder → name with its suffix in lower case → name
+def _with_found_names(trials: list[Trial]) -> list[Trial]:
+    """Let a list name ``a\\\\b.flac`` if the recording is ``a/b.FLAC``, or accents in another form of Unicode."""
+    names_in: dict[str, dict[str, str]] = {}  # folder → name in its usual form → name
     for index, trial in enumerate(trials):
         if trial.path is None:
             continue
-        folder, name = os.path.split(trial.path)
-        if folder not in names_in:
-            listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
-            names = os.listdir(folder or ".") if listable else []
-            # Equal names come first.
-            names_in[folder] = {_with_lower_suffix(name): name for name in names} | dict(zip(names, names))
-        found_name = names_in[folder].get(name) or names_in[folder].get(_with_lower_suffix(name), name)
-        if found_name != name:
-            trials[index] = replace(trial, path=Path(folder, found_name))
+        path = str(trial.path)
+        for spelling in _spellings(path):
+            folder, name = os.path.split(spelling)
+            if folder not in names_in:
+                listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
+                names = os.listdir(folder or ".") if listable else []
+                # Equal names come first.
+                names_in[folder] = {_usual_form(name): name for name in names} | dict(zip(names, names))
+            found_name = names_in[folder].get(name) or names_in[folder].get(_usual_form(name))
+            if found_name:
+                if os.path.join(folder, found_name) != path:
+                    trials[index] = replace(trial, path=Path(folder, found_name))
+                break
     return trials
 
 
-def _with_lower_suffix(name: str) -> str:
+def _spellings(path: str) -> Iterator[str]:
+    yield path
+    path = path.replace("\\", "/")
+    yield from (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+
+
+def _usual_form(name: str) -> str:
     stem, suffix = os.path.splitext(name)
-    return f"{stem}{suffix.lower()}"
+    return unicodedata.normalize("NFC", f"{stem}{suffix.lower()}")
 
 
 def canonical_phase(phase: str) -> str:

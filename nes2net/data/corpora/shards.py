@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,7 +15,7 @@ from pathlib import Path, PurePath
 from sys import getsizeof
 from typing import Any, BinaryIO
 
-from nes2net.data.audio.files import is_recording, walk
+from nes2net.data.audio.files import is_recording, note_once, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, open_shard, status_of, tar_members
 from nes2net.data.audio.tables import Table, open_table, pyarrow_module
 from nes2net.data.corpora import protocol as files
@@ -42,6 +43,8 @@ _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
 _NUMBERED = {0: BONAFIDE, 1: SPOOF}  # number of a class in the Arena → our label
 _LABELS = {**LABELS, "0": BONAFIDE, "1": SPOOF}
 _WORD = re.compile(r"[A-Za-z]+")
+_KEY = re.compile(r"((?:.*/)?[^/.]+)[^/]*", re.DOTALL)  # group 1 is the key of a file in a tar file, if not hidden
+_TEXTS = (".json", ".cls", ".txt")  # suffixes of the files that are read beside a recording in a tar file
 
 
 @dataclass(frozen=True)
@@ -299,41 +302,52 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
     return notes
 
 
-def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    # Members whose names agree up to the first dot form a sample: a recording, and texts. A sample without a recording is
-    # skipped.
-    samples: dict[str, dict[str, Member]] = {}
-    for member in tar_members(shard.path):
-        folder, name = os.path.split(member.name)
-        stem, _, suffix = name.partition(".")
-        if not stem:  # a hidden file, for example one that macOS added
-            continue
-        sample = samples.setdefault(os.path.join(folder, stem), {})
-        if suffix in sample:
-            raise InputError(
-                f"shard {shard.path}: {short_repr(member.name)} is in it more than once: write the shard with one file of each name"
-            )
-        sample[suffix] = member
-    # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
+def _read_tar(shard: Shard, root: Path, unread: list[str]) -> Iterator[Trial]:
+    # Make a trial of each sample: a recording, and texts. The label is in the .json, or else in the .cls, or else in the
+    # .txt. A sample without a recording is skipped, and so is a second text with one of these suffixes.
     with closing(open_shard(shard.path)) as file:
-        for key, sample in samples.items():
+        for key, sample in _samples_of(tar_members(shard.path)).items():
             sample_name = f"shard {shard.path}, {key}"
-            recordings = [member.name for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
+            recordings = [member.name for member in sample if _is_audio(member)]
             if len(recordings) > 1:
                 raise InputError(
                     f"{sample_name} has more than one recording: {join_names(recordings)}; give each its own name"
                 )
+            texts: dict[str, str] = {}
+            for member in sample:
+                suffix = os.path.splitext(member.name)[1].lower()
+                if recordings and suffix in _TEXTS and suffix not in texts:
+                    texts[suffix] = _read_text(file, member, shard.path)
+                elif not _is_audio(member):
+                    unread.append(member.name)
             if not recordings:
                 continue
-            text_suffixes = [suffix for suffix in ("json", "cls", "txt") if suffix in sample]
-            texts = {suffix: _read_text(file, sample[suffix], shard.path) for suffix in text_suffixes}
-            values = _parse_notes(texts.get("json"), f"{sample_name}.json")
-            word = texts.get("txt", "").strip().lower()
-            if values.get("label") is None and "cls" in texts:
-                values["label"] = texts["cls"].strip()
-            elif values.get("label") is None and word in _LABELS:  # other texts are transcripts
+            values = _parse_notes(texts.get(".json"), f"{sample_name}.json")
+            word = texts.get(".cls", texts.get(".txt", "")).strip()
+            # Without a .cls, other words than labels are transcripts.
+            if values.get("label") is None and (".cls" in texts or word.lower() in _LABELS):
                 values["label"] = word
             yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of, sample_name)
+
+
+def _samples_of(members: Iterable[Member]) -> dict[str, list[Member]]:
+    """Group files, except hidden ones, by WebDataset's key: the name up to the first dot.
+
+    Recordings that share this key, such as ``talk.1.0.wav`` and ``talk.1.1.wav``, are grouped with
+    the files that differ from them only in the suffix.
+    """
+    keys = {member: match[1] for member in members if (match := _KEY.fullmatch(member.name))}
+    num_recordings = Counter(key for member, key in keys.items() if _is_audio(member))
+    samples: dict[str, list[Member]] = defaultdict(list)
+    for member, key in keys.items():
+        if num_recordings[key] > 1:
+            key = os.path.splitext(member.name)[0]
+        samples[key].append(member)
+    return samples
+
+
+def _is_audio(member: Member) -> bool:
+    return is_recording(os.path.basename(member.name))
 
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
@@ -388,7 +402,8 @@ class ShardCorpus(UserCorpus):
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []
-        read = partial(_read_shard, root=root)
+        unread: list[str] = []
+        read = partial(_read_shard, root=root, unread=unread)
         trials_of_shards: Iterable[list[Trial]] = map(read, shards)
         if is_remote(path):
             with ThreadPoolExecutor(NUM_THREADS) as threads:
@@ -397,13 +412,20 @@ class ShardCorpus(UserCorpus):
             trials += shard_trials
             every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
             split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
+        if unread:
+            note_once(
+                f"not read in the shards of {path}: {join_names(sorted(unread), 3)}; a recording needs a suffix such as .wav, "
+                "its label lies in a .json, .cls or .txt of the same name"
+            )
         files.check_trials(trials, path)
         # Without trials, select_phase() raises an error that lists the phases.
         return split_trials or files.select_phase(trials, split)
 
 
-def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
+def _read_shard(shard: Shard, root: Path, unread: list[str]) -> list[Trial]:
+    read: Callable[[Shard, Path], Iterator[Trial]] = _read_table
+    if shard.path.suffix.lower() == ".tar":
+        read = partial(_read_tar, unread=unread)
     problem = f"shard {shard.path} cannot be read"
     remedy = "it is cut off or damaged, copy or download it again"
     too_large = f"shard {shard.path} needs more memory than there is"
@@ -420,8 +442,10 @@ CORPUS = ShardCorpus(
     data/test-*.parquet         the layout of the Speech Anti-Spoofing Arena, and of data sets that
                                 datasets uploads to the hub
     data-*-of-*.arrow           the layout that save_to_disk of datasets writes
-    shard-000.tar               WebDataset: utt1.flac and, of the same name, utt1.json, or
-                                utt1.cls or utt1.txt with the label alone; not compressed
+    shard-000.tar               WebDataset: utt1.flac and, with the same name up to the first dot,
+                                utt1.json, or utt1.cls or utt1.txt with the label alone; not
+                                compressed. Of recordings that agree up to the first dot, the names
+                                without suffix count.
 
     The name of a shard, or of a folder above it, may begin with its split: train, validation or
     dev, test or eval. If no name states the split, a column split may state the split of each row.

@@ -1,6 +1,7 @@
 """check_corpus on tiny corpora, whole and damaged, and on corpora of the official size."""
 
 import lzma
+import os
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -120,6 +121,16 @@ def flac(copy):
 def test_check_lists_missing_recordings_with_the_number_that_is_there_under_another_suffix(copy, flac):
     why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
     one_problem("asvspoof2019_la", copy, f"{why}: LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nothing")])
+def test_check_counts_only_files_as_there(copy, make):
+    recording = copy / "ASVspoof2019_LA_dev/flac/LA_D_1000002.flac"
+    recording.unlink()
+    make(recording)
+    why = f"audio of dev: 1 of 4 files are missing in {recording.parent} (1 are there as a folder, a pipe, a device or a link"
+    _, tasks = one_problem("asvspoof2019_la", copy, why)
+    assert tasks["validate"] == "no: 1 of 4 files are missing"
 
 
 def test_of_the_files_that_a_protocol_lacks_check_lists_only_the_visible_recordings(copy, flac):

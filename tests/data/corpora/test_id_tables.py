@@ -128,6 +128,12 @@ def test_a_file_of_labels_is_read_whole_as_the_key_of_the_last_phase_of_every_co
 
 
 @of_every_corpus
+def test_a_file_of_labels_without_phases_is_enough_for_the_default_phase(labels, name):
+    """Even of a corpus whose parts are called otherwise, such as ADD 2022."""
+    assert len(corpora.get(name).keys(labels, "eval")) == 2
+
+
+@of_every_corpus
 def test_an_unknown_phase_is_refused_for_a_file_of_labels(labels, name):
     with input_error("has no phase 'x'"):
         corpora.get(name).keys(labels, "x")

@@ -128,6 +128,39 @@ def test_each_recording_of_a_webdataset_is_a_trial_with_label_and_fields_from_fi
     ]
 
 
+FAKE = b'{"label": "fake"}'
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"track 0.0 (clean).wav": b"", "track 0.0 (clean).json": FAKE},
+        {"a.WAV": b"", "a.JSON": FAKE},
+        {"a.wav": b"", "a.wav.json": FAKE},
+        {"a.audio.wav": b"", "a.label.txt": b"fake"},
+        {"in/talk.1.0.wav": b"", "in/talk.1.0.cls": b"1", "in/talk.1.1.wav": b"", "in/talk.1.1.cls": b"1"},
+    ],
+)
+def test_labels_of_a_webdataset_are_read_although_names_have_dots_capitals_or_two_suffixes(members, tmp_path, capsys):
+    shards.write_tar(tmp_path / "test-000.tar", members)
+    assert {trial.label for trial in CORPUS.trials(tmp_path)} == {"spoof"}
+    assert not capsys.readouterr().err
+
+
+def test_files_of_a_webdataset_that_are_not_read_are_named(tmp_path, capsys):
+    members = {"a.left.wav": b"", "a.right.wav": b"", "a.json": FAKE, "b.wav": b"", "b.cls": b"1", "b.more.cls": b"0"}
+    shards.write_tar(tmp_path / "test-000.tar", members)
+    assert [trial.label for trial in CORPUS.trials(tmp_path)] == [None, None, "spoof"]
+    assert f"not read in the shards of {tmp_path}: a.json, b.more.cls; " in capsys.readouterr().err
+
+
+def test_shards_without_recordings_are_refused_with_a_note_about_their_files(tmp_path, capsys):
+    shards.write_tar(tmp_path / "test-000.tar", {"a.wav.data": b"", "a.wav.label": b"fake"})
+    with input_error("holds no trials; give a list or folder of the corpus that has some"):
+        CORPUS.trials(tmp_path)
+    assert "a.wav.data, a.wav.label; a recording needs a suffix such as .wav" in capsys.readouterr().err
+
+
 def test_a_hidden_file_of_a_webdataset_is_no_recording(tmp_path):
     shards.write_tar(tmp_path / "test-000.tar", {"a.flac": b"1", "._a.flac": b""})
     assert len(CORPUS.trials(tmp_path)) == 1

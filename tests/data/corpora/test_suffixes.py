@@ -1,6 +1,8 @@
 """Suffixes in any case, ids of names with spaces, and notes of what lies in a folder and is not read."""
 
 import json
+from pathlib import PurePosixPath
+from unicodedata import normalize
 
 import pytest
 from builders import SHARED, input_error, tiny_corpus
@@ -9,6 +11,7 @@ from builders.files import write
 from nes2net.data.audio import files as audio_files
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df
 from nes2net.data.corpora.in_the_wild import CORPUS
+from nes2net.data.corpora.protocol import check_path
 from nes2net.data.registry import corpora
 
 META = "file,speaker,label\n0.wav,A,spoof\n1.wav,B,bona-fide\n2.WAV,C,spoof\n"
@@ -16,7 +19,7 @@ META = "file,speaker,label\n0.wav,A,spoof\n1.wav,B,bona-fide\n2.WAV,C,spoof\n"
 
 @pytest.fixture(autouse=True)
 def _notes_are_new():
-    audio_files._note_once.cache_clear()
+    audio_files.note_once.cache_clear()
 
 
 def test_the_trials_of_in_the_wild_are_the_recordings_that_its_published_program_scores(tmp_path, shared):
@@ -71,6 +74,23 @@ def test_a_recording_with_the_listed_suffix_is_preferred_to_one_with_the_suffix_
     trial = asvspoof2019_la.CORPUS.trials(root, "dev")[0]
     write(trial.path.with_suffix(".FLAC"))
     assert asvspoof2019_la.CORPUS.trials(root, "dev")[0].path == trial.path
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["grün/schön.wav", "grün\\schön.wav"])
+def test_names_in_another_form_of_unicode_or_with_backslashes_are_found(tmp_path, form, listed):
+    """As macOS writes names, or Windows paths."""
+    recording = write(tmp_path / normalize(form, "grün") / normalize(form, "schön.wav"))
+    path = write(tmp_path / "list.csv", f"path,label\n{normalize('NFC', listed)},bonafide\n")
+    (trial,) = corpora.get("generic").trials(path)
+    assert trial.path == recording
+
+
+def test_a_protocol_may_have_backslashes_but_no_path_that_leaves_the_folder(tmp_path):
+    assert check_path("a\\b.wav", tmp_path, 1) == PurePosixPath("a/b.wav")
+    for name in ("..\\b.wav", "C:\\b.wav", "\\\\server\\b.wav", "/b.wav"):
+        with input_error("expected a path below its folder"):
+            check_path(name, tmp_path, 1)
 
 
 def test_a_list_of_ones_own_finds_recordings_whatever_the_case_of_the_suffix(tmp_path):
