@@ -5,6 +5,7 @@ A dataclass here is a group of flags: its fields are flags, and its ``Args`` are
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from os.path import isfile
@@ -194,6 +195,23 @@ class Length:
         score_length = samples_to_score(provenance, self.requested_samples(), samples_of_4sec)
         print_note(score_length.note)
         return score_length.num_samples
+
+
+@dataclass(frozen=True)
+class Reading(Length):
+    """How much of each recording.
+
+    Args:
+        audio_track: track of a file with several, from 0
+    """
+
+    audio_track: FromZero = 0
+
+    def __post_init__(self) -> None:
+        from nes2net.data.audio.files import AUDIO_TRACK  # start-up
+
+        super().__post_init__()
+        os.environ[AUDIO_TRACK] = str(self.audio_track)  # also for the workers
 
 
 @dataclass(frozen=True)

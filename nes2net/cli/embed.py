@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, locate_part, report_finished
+from nes2net.actions.flags import (
+    Batches,
+    CorpusName,
+    Loading,
+    ModelName,
+    OnError,
+    Reading,
+    locate_part,
+    report_finished,
+)
 from nes2net.lib.commands import File, Flag, Folder, command_facts
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
@@ -25,7 +34,7 @@ def embed(
     files: Sequence[File] | None = None,
     split: str = "eval",
     protocols: Folder | None = None,
-    length: Length,
+    length: Reading,
     model: ModelName | None = None,
     frontend: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("base")] = None,
     ssl_checkpoint: Annotated[File | None, UsedWith("frontend")] = None,

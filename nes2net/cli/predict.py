@@ -10,7 +10,7 @@ from csv import DictWriter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
+from nes2net.actions.flags import Deciding, Loading, Reading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
@@ -30,7 +30,7 @@ _ONE_RESULT_A_FILE = NotWith("channel=each")
 
 
 @dataclass(frozen=True)
-class Windows(Length):
+class Windows(Reading):
     """One score of a recording, and scores along it.
 
     Args:

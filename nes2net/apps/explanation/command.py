@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Length, Loading, ModelName
+from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Flag, Folder, command_facts
@@ -39,7 +39,7 @@ def explain(
     json_: bool = False,
     start: Annotated[float, Flag("S")] = 0.0,
     duration: Annotated[float | None, Flag("S")] = None,
-    length: Length,
+    length: Reading,
     method: How,
 ) -> int:
     """Explain the score of recordings.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, locate_part
+from nes2net.actions.flags import CorpusName, Loading, ModelName, Reading, locate_part
 from nes2net.apps.robustness.settings import Suite
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, command_facts
@@ -30,7 +30,7 @@ def robustness(
     split: str = "eval",
     protocols: Folder | None = None,
     suite: Suite,
-    length: Length,
+    length: Reading,
     calibration: File | None = None,
     operating_point: Annotated[str, Flag("POINT")] = "eer",
     batch_size: Count | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from nes2net.actions.flags import Length, Loading, ModelName
+from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.scale.cluster import Resources
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import File, Flag, Folder, command_facts
@@ -28,7 +28,7 @@ def scale(
     overwrite: bool = False,
     retry_errors: bool = False,
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
-    length: Length,
+    length: Reading,
     batch_size: Annotated[int | None, Flag("N")] = None,
     resources: Resources,
 ) -> int:

@@ -33,6 +33,7 @@ from nes2net.data.audio.containers import (
     riff_fault,
     states_duration,
 )
+from nes2net.data.audio.files import audio_track, note_once
 from nes2net.data.audio.frames import (
     FlacHeader,
     exceeds_length,
@@ -45,7 +46,7 @@ from nes2net.data.audio.frames import (
     tag_fault,
 )
 from nes2net.data.audio.packed import Fetched, RecordingBytes, audio_error, open_recording
-from nes2net.lib.errors import InputError, as_input_error, concerning
+from nes2net.lib.errors import InputError, as_input_error, concerning, pluralise
 
 #: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
 Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -135,11 +136,14 @@ def open_with_libsndfile(
 ) -> soundfile.SoundFile:
     """Open a recording with libsndfile.
 
-    Raises one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened, or is Opus: libsndfile decodes
+    Raises one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened, if another audio track than the
+    first is chosen, or if it is Opus: libsndfile decodes
     Opus at the rate in its header, and keeps the pre-skip if the granule positions do not begin at
     0.
     """
     source: BinaryIO | str | Path | bytes
+    if audio_track():
+        raise DamagedAudio("it reads only the first audio track")
     if isinstance(path, RecordingBytes):
         source = open_recording(path)
         name = source.name
@@ -313,6 +317,8 @@ class _Decoded:
     """End of the last frame, in seconds."""
     latest: float = 0.0
     """Start of the last packet of another stream, in seconds."""
+    most: int | None = None
+    """Samples behind which only padding follows, if known."""
 
     def add(self, frame: av.AudioFrame) -> np.ndarray:
         """Count ``frame``, and return its samples (channels, N).
@@ -331,18 +337,19 @@ class _Decoded:
         self.kind = self.kind or kind
         if kind != self.kind:
             raise DamagedAudio("its rate or channels change")
-        self.count += frame.samples
-        return samples_of(frame)
+        samples = samples_of(frame)
+        if self.most is not None:
+            samples = samples[:, : self.most - self.count]
+        self.count += samples.shape[1]
+        return samples
 
 
 def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
     with open_with_ffmpeg(path) as container:
-        if not container.streams.audio:
-            raise ValueError("no audio stream")
+        stream = _chosen_track(container, path)
         check_format(path, container.format.name)
-        stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         decoder = _decoder_of(stream)
         if strict and decoder.name == "flac":
@@ -350,6 +357,13 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         decoded = _Decoded(container.format.name in _DURATION_OF_ALL)
+        num_valid = 0
+        if container.format.name == "caf":
+            num_valid = stream.duration or 0
+        if num_valid and decoder.name == "alac":
+            # FFmpeg would cut the padding off the last packet, which is shorter instead of padded.
+            decoder.options = {"flags2": "skip_manual"}
+            decoded.most = num_valid
         waiting: list[np.ndarray] = []
         num_values = 0  # in ``waiting``
         try:
@@ -372,15 +386,42 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             if announced:
                 raise _incomplete_error(announced, decoded.count, error) from error
             raise
-        is_cut = container.format.name == "caf" and decoded.count < stream.frames  # each frame has at least one sample
+        # A packet table without padding may count the last packet of a CAF file as full, although it is shorter.
+        num_missing = num_valid - decoded.count
+        is_cut = num_missing > 0 and (stream.frames > num_valid or num_missing >= decoder.frame_size)
         if is_cut or (announced and decoded.count != announced):
-            raise _incomplete_error(announced or stream.frames, decoded.count)
+            raise _incomplete_error(announced or num_valid, decoded.count)
         if not decoded.count:
             raise ValueError("no audio frames")
         # If a recorder lost packets, samples are missing in the middle, but the stated duration and time stamps count
         # them.
         decoded_seconds = max(decoded.count / decoder.rate, decoded.end - decoded.begin, decoded.latest)
         _check_duration(container, stream, seconds, decoded_seconds)
+
+
+def _chosen_track(container: av.container.InputContainer, path: Fetched) -> av.AudioStream:
+    """Choose one of the audio tracks by :func:`audio_track`; print a note if there are several.
+
+    Raises:
+        ValueError: if there is no audio.
+        InputError: if there are too few audio tracks.
+    """
+    tracks = container.streams.audio
+    if not tracks:
+        raise ValueError("no audio stream")
+    number = audio_track()
+    if number >= len(tracks):
+        raise audio_error(
+            path,
+            f"has {pluralise(len(tracks), 'audio track')}, counted from 0, so there is no track {number}: choose another "
+            "with `audio_track`",
+        )
+    if len(tracks) > 1:
+        note_once(
+            f"{path}: audio track {number} of {len(tracks)} (from 0) is read; nes2net predict, score and embed read "
+            "another with --audio-track"
+        )
+    return tracks[number]
 
 
 def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:

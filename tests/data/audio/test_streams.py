@@ -2,15 +2,19 @@
 
 import io
 import os
+import struct
 
+import av
 import numpy as np
 import pytest
 import soundfile
 from builders.ogg import begun_later, pages, with_input_rate
-from builders.recordings import encode, noise, packets_of, read_every_way, refused
+from builders.recordings import encode, noise, packets_of, read_every_way, refused, tone
 from numpy.testing import assert_allclose, assert_array_equal
 
+from nes2net.actions.flags import Reading
 from nes2net.data.audio.decoders import ffmpeg_blocks, libsndfile_blocks
+from nes2net.data.audio.files import AUDIO_TRACK
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import to_mono_16k
 
@@ -135,6 +139,71 @@ def test_a_late_first_time_stamp_changes_no_sample(tmp_path, container, rate, co
     waveform = load_audio(path)
     encode(path, noise(), codec, format=container, rate=rate, delay=delay)
     assert_array_equal(load_audio(path), waveform)
+
+
+# ---- Apple Lossless in CAF
+
+
+def with_table(content, num_valid, num_padding):
+    """The CAF file with these numbers in its packet table."""
+    start = content.index(b"pakt") + 20
+    return content[:start] + struct.pack(">Qii", num_valid, 0, num_padding) + content[start + 16 :]
+
+
+@pytest.mark.parametrize("num_valid, num_padding", [(40000, 960), (40960, 0)])
+def test_a_last_packet_of_fewer_samples_is_no_cut(tmp_path, num_valid, num_padding):
+    """Programs state the samples, or those that full packets would have: here ten of 4,096."""
+    path = tmp_path / "noise.caf"
+    encode(path, noise(), "alac", "s16p")
+    path.write_bytes(with_table(path.read_bytes(), num_valid, num_padding))
+    expected = np.trunc(noise() * 32768) / np.float32(32768)
+    assert_array_equal(read_every_way(path), expected)
+
+
+@pytest.mark.parametrize("num_valid, num_padding", [(40001, 959), (45056, 0)])
+def test_apple_lossless_with_fewer_samples_than_its_packet_table_states_is_refused(tmp_path, num_valid, num_padding):
+    path = tmp_path / "noise.caf"
+    encode(path, noise(), "alac", "s16p")
+    refused(path, "40,000 could be decoded", with_table(path.read_bytes(), num_valid, num_padding))
+
+
+# ---- Audio tracks
+
+
+@pytest.fixture
+def two_tracks(tmp_path):
+    """A file of a tone and of noise."""
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as output:
+        streams = {
+            output.add_stream("pcm_s16le", rate=16000, layout="mono"): samples for samples in (tone(), noise(16000))
+        }
+        for stream, samples in streams.items():
+            frame = av.AudioFrame.from_ndarray((samples * 32768).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate = 16000
+            output.mux(stream.encode(frame))
+    return path
+
+
+def test_of_several_audio_tracks_the_first_is_read_with_a_remark(two_tracks, capsys):
+    assert_allclose(load_audio(two_tracks), tone(), atol=1e-4)
+    assert f"{two_tracks}: audio track 0 of 2 (from 0) is read" in capsys.readouterr().err
+
+
+def test_a_flag_of_the_commands_chooses_another_audio_track(two_tracks, monkeypatch):
+    monkeypatch.setenv(AUDIO_TRACK, "0")
+    Reading(audio_track=1)
+    assert_allclose(read_every_way(two_tracks), noise(16000), atol=1e-4)
+    Reading()
+    assert_allclose(load_audio(two_tracks), tone(), atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "wav"])
+def test_an_audio_track_that_a_file_lacks_is_refused(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"noise.{suffix}"
+    encode(path, noise(), "pcm_s16le", "s16")
+    monkeypatch.setenv(AUDIO_TRACK, "1")
+    refused(path, "has 1 audio track, counted from 0, so there is no track 1")
 
 
 # ---- Tags
