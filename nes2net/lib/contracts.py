@@ -9,7 +9,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from nes2net.lib.errors import BrokenPart, InputError, first_line, short_repr
+from nes2net.lib.errors import BrokenPart, InputError, first_line, pluralise, short_repr
 from nes2net.lib.this_process import is_out_of_memory
 
 
@@ -63,6 +63,15 @@ def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[
                 places.append(f" ({Path(line.filename).name}, line {line.lineno})")
         problem = f"{method} raised {type(error).__name__}: {first_line(error)}"
         raise BrokenPart(f"{subject}: {problem}{places[-1]}", remedy="correct the part, or tell its author") from error
+
+
+def check_rows(outputs: Any, count: int, subject: str = "the detector") -> None:
+    """Raise :class:`BrokenPart` unless ``subject`` computed ``count`` rows, which are matched to recordings by their order."""
+    if len(outputs) != count:
+        raise BrokenPart(
+            f"{subject}: {pluralise(len(outputs), 'row')} for a batch of {count}; expected one for each",
+            remedy="correct its parts of other packages",
+        )
 
 
 def describe_value(value: Any) -> str:

@@ -385,7 +385,7 @@ class Compute(Generic[T]):
             failures = dict(batch.failures)
             for group, values in started:
                 # values() waits for the device; a text is the reason of a failure.
-                for id, file_stamp, value in zip(group.ids, group.file_stamps, values()):
+                for id, file_stamp, value in zip(group.ids, group.file_stamps, values(), strict=True):
                     if isinstance(value, str):
                         failures[id] = value
                     else:

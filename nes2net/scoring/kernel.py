@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.lib.contracts import check_rows
 from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import BrokenPart, InputError, check_setting, pluralise
 from nes2net.lib.this_process import is_out_of_memory
@@ -252,7 +253,9 @@ def _start_or_split(
         with torch.inference_mode(), _seeded_by(stream, scorer.device):
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
-            queued = QueuedCopy(compute(*map(move, inputs))[:count].float())
+            outputs = compute(*map(move, inputs))
+            check_rows(outputs, max(count, rows or 0))
+            queued = QueuedCopy(outputs[:count].float())
 
             def finish() -> list[T | str]:
                 results: list[T | str] = []

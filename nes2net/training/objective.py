@@ -11,12 +11,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
+from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError, refuse
 from nes2net.models.backends.base import Backend
 from nes2net.training.dataset import Part, Tensors
@@ -273,7 +275,9 @@ class Objective(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.detector.hidden_states(waveforms)
-        return self.detector.features(states)
+        features = self.detector.features(states)
+        check_rows(tree_leaves(features)[0], len(waveforms))
+        return features
 
     def _durations(self, inputs: Tensor) -> Tensor:
         """Return seconds (B,) of waveforms B×N or, with Specmix, spectrograms B×T×F."""

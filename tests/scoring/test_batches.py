@@ -291,6 +291,20 @@ def test_batches_have_the_same_scores_if_later_ones_are_started_before_the_first
     assert len(results[0]) == 3
 
 
+class WithoutFirst(Scores):
+    """A judgement that loses a row."""
+
+    def start(self, scorer, inputs, **options):
+        values = super().start(scorer, inputs, **options)
+        return lambda: values()[1:]
+
+
+def test_a_judgement_that_loses_a_row_gives_no_recording_the_value_of_another(detector, utterances):
+    read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
+    with pytest.raises(ValueError, match="shorter"):
+        list(batching.Compute(detector, batching.Plan(5), WithoutFirst())(read))
+
+
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
 

@@ -8,6 +8,7 @@ import torch
 from builders import PATIENCE, input_error
 
 from nes2net import Detector, InputError
+from nes2net.lib.errors import BrokenPart
 from nes2net.scoring.kernel import score_batch, scoring_mode, start
 
 
@@ -45,6 +46,14 @@ def test_a_batch_filled_up_to_the_rows_asked_for_has_the_scores_of_the_batch_alo
     wait = start(detector, waveforms(3), rows=4)
     assert wait() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4]
+
+
+@pytest.mark.parametrize("shifted", [lambda x: x[1:], lambda x: torch.cat([x[:1], x])], ids=["less", "more"])
+def test_a_detector_that_gives_another_number_of_scores_than_recordings_is_refused(detector, shifted):
+    computed = detector.backend.embed
+    detector.backend.embed = lambda features: shifted(computed(features))
+    with pytest.raises(BrokenPart, match="for a batch of 3; expected one for each"):
+        score_batch(detector, waveforms(3))
 
 
 def test_inference_mode_does_not_outlast_the_start_of_a_batch(detector):

@@ -10,6 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
 
 from nes2net import Detector
+from nes2net.lib.errors import BrokenPart
 from nes2net.training.losses.by_name import with_head
 from nes2net.training.objective import Objective, Part
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -194,6 +195,14 @@ def test_a_frozen_front_end_keeps_no_activations_for_gradients(model_with_dropou
     with saved_tensors_hooks(lambda t: saved_shapes.append(t.shape) or t, lambda t: t):
         objective.features(torch.randn(2, 8000))
     assert not saved_shapes
+
+
+def test_a_front_end_that_gives_another_number_of_rows_than_waveforms_is_refused(small_model):
+    """Rows of development trials would be cut off unseen."""
+    objective = begun(small_model)
+    objective.detector.frontend.register_forward_hook(lambda _, __, states: [state[[0, 0, 1]] for state in states])
+    with pytest.raises(BrokenPart, match="3 rows for a batch of 2"):
+        objective.features(torch.randn(2, 8000))
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from nes2net.lib.contracts import check_rows
 from nes2net.lib.devices import at_least_float32
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.options import Options, Takes
@@ -90,6 +91,7 @@ class Criterion(nn.Module):
             raise InputError(
                 f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set `model.backend.num_logits={needed}`"
             )
+        check_rows(outputs, len(targets))
         return self.numerator(at_least_float32(outputs), targets, step, durations)
 
     def logits(self, outputs: Tensor) -> Tensor:
