@@ -6,6 +6,7 @@ from builders.runs import assert_same_run, refused, stop
 from torch import nn
 
 from nes2net import Detector
+from nes2net.training.losses import OneClassSoftmax
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.registry import tasks
@@ -88,6 +89,12 @@ def with_parameter(spectral_detector):
 
 def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_saved(with_parameter):
     assert list(with_parameter.own_tensors()) == ["criterion.weight"]
+
+
+def test_vectors_of_a_loss_that_are_not_of_the_back_end_are_saved_under_their_published_name(spectral_detector):
+    objective = Objective(spectral_detector, Recipe())
+    objective.criterion = OneClassSoftmax(8)
+    assert list(objective.own_tensors()) == ["criterion.center"]
 
 
 def test_a_parameter_of_a_loss_is_among_the_tensors_that_are_trained(with_parameter):

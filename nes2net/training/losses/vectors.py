@@ -129,10 +129,14 @@ class _MeanOverClasses(MeanOfSamples):
 
     takes_embeddings = True
     needs_head: ClassVar[str]
+    head: Head
 
     def __init__(self, feature_dim: Size, *, head: Head | None = None, num_classes: int = 2) -> None:
         super().__init__(num_classes)
-        self.head = head or create_head(self.needs_head, feature_dim, num_classes)
+        # Not a submodule: the keys of its vectors in the state dict would begin with `head.`.
+        object.__setattr__(self, "head", head or create_head(self.needs_head, feature_dim, num_classes))
+        for name, vectors in self.head.named_parameters(recurse=False):
+            self.register_parameter(name, vectors)
 
     def logits(self, outputs: Tensor) -> Tensor:
         return self.head(outputs)
@@ -235,6 +239,12 @@ class AdditiveMarginSoftmax(_MeanOverClasses):
     @classmethod
     def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
+
+    def forward(  # type: ignore[override]  # durations come third
+        self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
+    ) -> Tensor:
+        """Compute the loss, with ``durations`` (B,) in seconds for a margin by duration."""
+        return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = cosines(embeddings, self.head.centers)  # B×K

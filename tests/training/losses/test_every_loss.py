@@ -6,6 +6,7 @@ from builders import assert_near, input_error
 from torch.testing import assert_close
 
 from nes2net import Detector
+from nes2net.lib.errors import BrokenPart
 from nes2net.training.losses.by_name import create_loss, with_head
 from nes2net.training.registry import losses
 
@@ -14,6 +15,15 @@ HARD = torch.tensor([0, 0, 1, 0, 1, 0, 0])
 SHARES = torch.stack([1 - torch.linspace(0, 1, 7).double(), torch.linspace(0, 1, 7).double()], 1)
 #: Options that change how a loss adds up.
 FURTHER = (("cross_entropy", {"normalize": False}), ("focal", {"label_smoothing": 0.1}))
+#: Published keys of a loss's state dict, with their shapes for embeddings of 8 numbers.
+STATES = {
+    "aam_softmax": {"centers": (2, 8)},
+    "am_softmax": {"centers": (2, 8)},
+    "angular_softmax": {"head.weight": (2, 8)},
+    "oc_softmax": {"center": (1, 8)},
+    "p2sgrad": {"weight": (8, 2)},
+    "prototypes": {"bonafide": (1, 8), "spoof": (20, 8)},
+}
 each_loss = pytest.mark.parametrize("name, options", [*((name, {}) for name in losses.names()), *FURTHER])
 
 
@@ -62,6 +72,13 @@ def test_losses_and_gradients_of_parts_of_a_batch_add_up_to_those_of_the_batch(n
     assert_close(sum(gradients), expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", losses.names())
+def test_the_state_dict_of_a_loss_has_the_published_names_and_shapes(name):
+    criterion, _ = loss_of(name)
+    shapes = {key: tuple(tensor.shape) for key, tensor in criterion.state_dict().items()}
+    assert shapes == STATES.get(name, {})
+
+
 @each_loss
 def test_a_mixed_label_with_the_whole_share_of_a_class_has_the_loss_of_the_hard_label_of_that_class(name, options):
     criterion, backend = loss_of(name, **options)
@@ -104,6 +121,14 @@ def test_a_frame_without_a_label_does_not_change_a_loss_of_logits(name):
     of_all = parts_of(criterion, torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
     for sums, expected in zip(of_all, parts_of(criterion, logits, labels)):
         assert_close(sums, expected)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_loss_refuses_another_number_of_outputs_than_targets(name):
+    """One row would be compared with every target."""
+    criterion, backend = loss_of(name)
+    with pytest.raises(BrokenPart, match="1 row for a batch of 7"):
+        criterion(outputs_for(criterion, backend)[:1], SHARES.float())
 
 
 @pytest.mark.parametrize("name", losses.names())

@@ -44,7 +44,7 @@ def check(criterion, name, gradient):
 def test_loss_gradients_and_score_of_one_class_softmax_equal_those_of_the_published_code(name):
     config = GOLDEN[name]["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"])
-    criterion.head.load_state_dict({"center": GOLDEN[name]["center"]})
+    criterion.load_state_dict({"center": GOLDEN[name]["center"]})
     check(criterion, name, GOLDEN[name]["grad_center_f64"])
     score = criterion.logits(embeddings())[:, 1]
     assert_near(score, GOLDEN[name]["score_f64"], 1e-12)
@@ -54,7 +54,7 @@ def test_loss_gradients_and_score_of_one_class_softmax_equal_those_of_the_publis
 def test_loss_and_gradients_of_additive_margin_softmax_equal_those_of_the_published_code(name):
     config = GOLDEN[name]["config"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], config["margin"])
-    criterion.head.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
+    criterion.load_state_dict({"centers": GOLDEN[name]["centers_published_row0_is_bonafide"][BONAFIDE_FIRST]})
     check(criterion, name, GOLDEN[name]["grad_centers_f64"][BONAFIDE_FIRST])
 
 
@@ -147,9 +147,16 @@ def test_loss_and_gradients_of_am_softmax_with_a_fixed_or_duration_margin_equal_
 
 def test_loss_gradients_and_logits_of_p2sgrad_equal_those_of_the_published_code():
     criterion = P2SGrad(16)
-    criterion.head.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
+    criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", GOLDEN["p2sgrad"]["grad_weight_f64"])
     assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
+
+
+def test_am_softmax_takes_durations_as_third_argument():
+    criterion = AdditiveMarginSoftmax(3, margin=("duration", 0.06, 0.14))
+    batch = torch.ones(1, 3), torch.tensor([0])
+    durations = torch.tensor([4.0])
+    assert criterion(*batch, durations) == criterion(*batch, durations=durations)
 
 
 def test_renormed_cosines_scale_weight_columns_shorter_than_1e_5_by_1e5_and_others_to_unit_length():
@@ -163,7 +170,7 @@ def test_loss_logits_and_gradients_of_one_class_softmax_equal_the_layer_of_antid
     published = GOLDEN["oc_angle_layer"]
     config = published["config"]
     criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"]).double()
-    criterion.head.load_state_dict({"center": published["weight"].T.double()})
+    criterion.load_state_dict({"center": published["weight"].T.double()})
     x = embeddings()
     loss = criterion(x, GOLDEN["labels"])
     loss.backward()
