@@ -20,6 +20,7 @@ from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, join_names, pluralise
+from nes2net.lib.text_files import without_contradictions
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings
@@ -122,12 +123,12 @@ def reference_scores(
     evaluated_ids = {trial.id for trial in select_phase(key.trials, key.phase)}
     evaluated: dict[str, NDArray] = {}
     training: dict[str, Example] = {}
-    training_logits: dict[str, NDArray] = {}
+    training_logits: dict[str, tuple] = {}
     for file in files:
         if file.path.suffix not in SUFFIXES:
             table = read_class_table(file.path, names)
             if not table.holds_posteriors:
-                training_logits |= dict(zip(table.ids, table.logits))
+                training_logits |= without_contradictions(zip(table.ids, map(tuple, table.logits)), file.path)
             continue
         rows = dict(Embeddings().read(file.path))
         # A file with even one evaluated trial counts as embeddings of the evaluated set.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.files import Budget, check_arrived, read_bounded
-from nes2net.lib.text_files import decode_text
+from nes2net.lib.text_files import decode_text, without_contradictions
 
 MAX_BYTES = 1_000_000  # largest size of a configuration file
 MAX_VALUES = 100_000  # largest number of values in a configuration file
@@ -45,18 +45,18 @@ def read_json(path: Path) -> dict[str, object]:
     with as_input_error(f"{path} is damaged: it is not valid JSON", ValueError, remedy="correct it, or make it again"):
         text = read_small_text(path)
         check_arrived(path, text.encode())
-        content = parse_json(text, str(path), unique_keys=True)
+        content = parse_json(text, str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: expected a mapping, found a {type(content).__name__}; make it again")
     check_plain(content, str(path))
     return content
 
 
-def parse_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse JSON after :func:`check_json`; raise ValueError if it is invalid or, with ``unique_keys``, repeats a key."""
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Parse JSON after :func:`check_json`; raise ValueError if it is invalid, or gives a key two values."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
-    return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
+    return json.loads(text, object_pairs_hook=partial(without_contradictions, subject=name))
 
 
 def check_json(content: bytes, name: str) -> None:
@@ -139,14 +139,6 @@ def first_problem(error: ValidationError) -> str:
     else:
         text = f"{problem['msg']}, not {short_repr(problem['input'])}"
     return f"{key_path}: {text}" if key_path else text
-
-
-def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {short_repr(twice)} occurs twice; remove one")
-    return content
 
 
 def check_plain(

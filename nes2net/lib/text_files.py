@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -70,25 +70,36 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) of a text, from 1; raise as :func:`read_text`."""
+    return enumerate(read_text(path).split("\n"), start=1)
+
+
 def read_text_with_line_ends(path: Path) -> str:
     """Read text as :func:`read_text`, but keep line ends."""
     content = read_bounded(path, MAX_BYTES, "give the path of a text file")
+    most_lines = MAX_LINES
     if path.suffix == ".gz":
+        most_lines = min(MAX_LINES, max(100_000, len(content) // 2))  # a line of a list takes 2.6 bytes or more
         content = _unzip(path, content)
     _record_digest(path, hashlib.sha256(content).hexdigest())
-    if content.count(b"\n") > MAX_LINES:
-        raise InputError(f"{path}: has more than {MAX_LINES:,} lines; split it")
+    if content.count(b"\n") > most_lines:
+        raise InputError(f"{path}: has more than {most_lines:,} lines; split it, or unpack it")
     return decode_text(path, content)
 
 
 def _unzip(path: Path, content: bytes) -> bytes:
+    most_bytes = min(MAX_BYTES, max(1 << 27, 16 * len(content)))  # as in Budget.of()
     decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
     try:
-        text = decompressor.decompress(content, MAX_BYTES + 1)
+        text = decompressor.decompress(content, most_bytes + 1)
     except zlib.error as error:
         raise InputError(f"{path}: not a gzip file ({error}); compress it again") from error
     refuse(
-        (len(text) > MAX_BYTES, f"{path}: has more than {MAX_BYTES:,} bytes when decompressed; split it"),
+        (
+            len(text) > most_bytes,
+            f"{path}: has more than {most_bytes:,} bytes when decompressed, too many for its size; unpack it, or split it",
+        ),
         (
             not decompressor.eof or decompressor.unused_data,
             f"{path}: is cut off, or has several gzip members; compress it again",
@@ -199,7 +210,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
     Raises:
         InputError: if a line does not have ``num_fields`` fields.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in numbered_lines(path):
         row = line.split(None, num_fields)  # up to num_fields + 1 fields, to notice a line with too many fields
         if len(row) == num_fields:
             yield number, row
@@ -209,6 +220,19 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
                 f"{path}, line {number}: expected {pluralise(num_fields, 'field')} ({fields}), "
                 f"found {len(beginning.split())}: {short_repr(beginning.strip())}; correct the line"
             )
+
+
+def without_contradictions(pairs: Iterable[Any], subject: object) -> dict[str, Any]:
+    """Map keys to values; raise :class:`InputError`, which begins with ``subject``, if a key has two different values."""
+    pairs = list(pairs)
+    mapping: dict[str, Any] = dict(pairs)
+    if len(mapping) < len(pairs):
+        for key, value in pairs:
+            if [mapping[key]] != [value]:  # in lists, NaN equals itself
+                raise InputError(
+                    f"{subject}: {short_repr(key)} has different values, {short_repr([value, mapping[key]])}; keep one of them"
+                )
+    return mapping
 
 
 def parse_float(number: str, path: Path, line: int, quantity: str = "score") -> float:

@@ -8,7 +8,6 @@ it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, join_names, pluralise, refuse
 from nes2net.lib.files import AnyPath
 from nes2net.lib.plain_data import first_problem
+from nes2net.lib.text_files import without_contradictions
 from nes2net.scoring.judgement import ScoreFile, scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
@@ -105,18 +105,15 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
 def _normalise_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
     path = file.path
     ids, scores = scores_of(file)
-    normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalise(scores, low, high), np.nan).tolist()))
-    if len(normalised_scores) < len(ids):
-        ((twice, _),) = Counter(ids).most_common(1)
-        raise InputError(f"{path}: it has two scores of {twice}: keep one of them")
-    if missing := [trial.id for trial in trials if trial.id not in normalised_scores]:
+    score_of_id = without_contradictions(zip(ids, scores.tolist()), path)
+    if missing := [trial.id for trial in trials if trial.id not in score_of_id]:
         raise InputError(
             f"{path}: {len(missing):,} of {pluralise(len(trials), 'trial has', 'trials have')} no score in it: {join_names(missing)}; the "
             "detector needs a score of every system for each trial: score these, too"
         )
-    if unusable := [trial.id for trial in trials if not np.isfinite(normalised_scores[trial.id])]:
+    if unusable := [trial.id for trial in trials if not np.isfinite(score_of_id[trial.id])]:
         raise InputError(f"{path}: the score of {join_names(unusable)} is not a finite number: score it again")
-    return [normalised_scores[trial.id] for trial in trials]
+    return normalise(np.array([score_of_id[trial.id] for trial in trials]), low, high).tolist()
 
 
 def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, object]]:

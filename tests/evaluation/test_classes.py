@@ -336,6 +336,14 @@ def test_training_trials_that_the_key_lacks_get_their_classes_from_the_record_of
     assert list(compared(embedded))[-3:] == ["knn", "mahalanobis", "nsd"]
 
 
+def test_training_logits_with_two_rows_of_one_id_are_refused(embedded):
+    table = embedded / "train.tsv"
+    row = table.read_text().splitlines()[-1].split("\t")
+    write(table, f"{table.read_text()}{row[0]}\t" + "\t".join("9" for _ in row[1:]) + "\n")
+    with input_error(rf"train\.tsv: '{row[0]}' has different values"):
+        compared(embedded)
+
+
 def test_embeddings_with_the_file_name_of_the_logits_beside_them_are_used_without_being_named(embedded):
     expected = compared(embedded)
     for path in embedded.glob("eval.npy*"):

@@ -60,7 +60,7 @@ def test_scores_far_outside_of_the_range_are_normalised_to_0_and_1():
 def test_files_and_ranges_of_other_systems_that_cannot_be_used_are_refused_with_the_reason(tmp_path):
     for text, ranges, message in (
         ("b 1\nc 2\n", "test", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
-        ("a 1\nb 2\na 3\n", "test", r"one: it has two scores of a"),
+        ("a 1\nb 2\na 3\n", "test", r"one: 'a' has different values, \[1\.0, 3\.0\]"),
         ("a 1\nb 1\n", "test", r"one: all its scores are 1\.0"),
         ("a 1\nb inf\n", [[0.0, 1.0]], "the score of b is not a finite number"),
         ("a 1\nb 2\n", [[0.0, 1.0], [0.0, 1.0]], "score files of other systems, but ranges of 2"),

@@ -13,7 +13,7 @@ from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.text_files import read_rows, read_text
+from nes2net.lib.text_files import numbered_lines, read_rows
 
 #: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
@@ -176,7 +176,7 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     """
     remedy = "write one in each line, with its file and the value"
     objects: dict[int, dict[str, str]] = {}
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in numbered_lines(path):
         problem = f"{path}, line {line}: not a JSON object of a file"
         with as_input_error(problem, ValueError, KeyError, TypeError, AttributeError, remedy=remedy):
             pairs = items(parse_json(text.strip() or "{}", f"{path}, line {line}"))

@@ -20,7 +20,7 @@ from nes2net.data.corpora.id_tables import delimiter_of, first_line, rows_of_jso
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import is_absent
-from nes2net.lib.text_files import read_rows, read_text
+from nes2net.lib.text_files import numbered_lines, read_rows, without_contradictions
 
 #: Name of Kaldi's list of recordings.
 KALDI = "wav.scp"
@@ -77,9 +77,10 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
     for name, column in _KALDI_COLUMNS.items():
         file = path.with_name(name)
         if not is_absent(file):
-            columns[column] = dict(row for _, row in read_rows(file, 2, f"utterance {column}"))
+            rows = [row for _, row in read_rows(file, 2, f"utterance {column}")]
+            columns[column] = without_contradictions(rows, file)
     yield 1, ["id", "path", *columns]
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in numbered_lines(path):
         id, _, recording = text.strip().partition(" ")
         recording = recording.strip()
         if not id:

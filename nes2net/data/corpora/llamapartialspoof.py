@@ -11,13 +11,12 @@ from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.text_files import read_text
-from nes2net.metrics.localisation.label_files import parse_seconds
-from nes2net.metrics.localisation.segments import Segment
+from nes2net.lib.text_files import numbered_lines
+from nes2net.metrics.localisation.label_files import parse_seconds, parse_segment
 
 
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in numbered_lines(path):
         row = text.split()
         if not row:
             continue
@@ -39,13 +38,8 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
         for word in row[3:]:
             start, _, word = word.partition("-")
             end, _, segment_label = word.partition("-")
-            segments.append(
-                Segment(
-                    files.look_up_word(segment_label, files.ASVSPOOF_LABELS, "label of a segment", path, line),
-                    parse_seconds(start, path, line, "start"),
-                    parse_seconds(end, path, line, "end"),
-                )
-            )
+            files.look_up_word(segment_label, files.ASVSPOOF_LABELS, "label of a segment", path, line)
+            segments.append(parse_segment(path, line, start, end, segment_label))
         trial = Trial(id, label=label, speaker=speaker, attack=attack, attack_type=attack_type)
         yield LabelledUtterance(trial, f"{id}.wav", parse_seconds(row[1], path, line, "duration"), segments)
 

@@ -11,13 +11,13 @@ from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.text_files import read_text
+from nes2net.lib.text_files import numbered_lines
 from nes2net.metrics.localisation.label_files import parse_seconds
 from nes2net.metrics.localisation.segments import Segment
 
 
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in numbered_lines(path):
         if not text.strip():
             continue
         file, *times = text.split(",")

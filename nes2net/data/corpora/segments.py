@@ -75,8 +75,8 @@ def fill_gaps(segments: Iterable[Segment], duration: float, uncovered: Uncovered
     Gaps and overlaps of up to a millisecond are closed, and neighbours with the same label merged.
 
     Raises:
-        InputError: if segments of two labels overlap, if a segment ends after the utterance, or if
-            there is a gap and ``uncovered`` is None.
+        InputError: if segments of two labels overlap, if a segment ends before it starts or after
+            the utterance, or if there is a gap and ``uncovered`` is None.
 
     >>> [(s.label, s.start, s.end) for s in fill_gaps([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
@@ -84,9 +84,9 @@ def fill_gaps(segments: Iterable[Segment], duration: float, uncovered: Uncovered
     cover: list[Segment] = []
     at_end = Segment("", duration, duration)  # so that the loop also fills the last gap
     for label, start, end, *_ in [*sorted(segments, key=lambda segment: segment.start), at_end]:
-        if end > duration + ROUNDING:
+        if not start <= end <= duration + ROUNDING:
             raise InputError(
-                f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s: correct it"
+                f"a segment from {start:.3f} to {end:.3f} s cannot lie in an utterance of {duration:.3f} s: correct it"
             )
         covered = cover[-1].end if cover else 0.0  # the time up to here is covered
         before = min(start, duration)

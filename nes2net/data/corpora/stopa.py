@@ -10,7 +10,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.trial import ENROLMENT_MODELS, SPOOF, Trial
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.text_files import read_text
+from nes2net.lib.text_files import numbered_lines
 
 _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
@@ -26,7 +26,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
     trials: dict[str, Trial] = {}
     models: dict[str, list[str]] = {}
     for file in lists:
-        for line, text in enumerate(read_text(file).split("\n")[1:], start=2):
+        for line, text in list(numbered_lines(file))[1:]:
             row = text.split()
             if not row:
                 continue

@@ -13,19 +13,25 @@ Labels"); it is skipped.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.lib.errors import InputError, concerning, first_line, short_repr
-from nes2net.lib.files import AnyPath, write_text
-from nes2net.lib.installation import optional
+from nes2net.lib.errors import InputError, concerning, short_repr
+from nes2net.lib.files import AnyPath, read_bounded, write_text
 from nes2net.lib.terminal import printable
-from nes2net.lib.text_files import parse_float, read_rows, read_text
+from nes2net.lib.text_files import decode_text, numbered_lines, parse_float, read_rows, without_contradictions
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _NUM_FIELDS = (8, 9, 10)  # the confidence and the look-ahead time at the end may be missing
+_INTERVALS = '"IntervalTier"'
+_ENTRY_LENGTHS = {_INTERVALS: 3, '"TextTier"': 2}  # class of a tier → number of words of an entry
+# Long and short text files of Praat differ only in words that are neither numbers nor in quotation marks (Praat manual,
+# "TextGrid file formats").
+_TEXTGRID_WORD = re.compile(r"""(?:"[^"]*")+|(?<!\S)[-+.\d]\S*""")
+_MAX_TEXTGRID_BYTES = 8 << 20  # assumption: far above real files; an hour of phonemes takes 4 MB
 _MAX_SECONDS = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
@@ -39,17 +45,13 @@ def read_rttm(path: AnyPath) -> SegmentsByUtterance:
     """
     path = Path(path)
     segments: SegmentsByUtterance = {}
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in numbered_lines(path):
         row = text.split()
         if not row or text.startswith(";;") or row[0] == "SPKR-INFO":
             continue
-        if row[0] != "SPEAKER":
+        if row[0] != "SPEAKER" or len(row) not in _NUM_FIELDS:
             raise InputError(
-                f"{path}, line {line}: expected SPEAKER in the first field, found {short_repr(row[0])}: correct the line"
-            )
-        if len(row) not in _NUM_FIELDS:
-            raise InputError(
-                f"{path}, line {line}: expected 8 to 10 fields ({_FIELDS}), found {len(row)}: correct the line"
+                f"{path}, line {line}: expected 8 to 10 fields ({_FIELDS}), found {short_repr(text)}: correct the line"
             )
         start = parse_seconds(row[3], path, line, "start")
         duration = parse_seconds(row[4], path, line, "duration")
@@ -115,7 +117,8 @@ def read_reco2dur(path: AnyPath) -> dict[str, float]:
     """
     path = Path(path)
     rows = read_rows(path, 2, "utterance, seconds")
-    return {utterance: parse_seconds(duration, path, line, "duration") for line, (utterance, duration) in rows}
+    durations = [(utterance, parse_seconds(duration, path, line, "duration")) for line, (utterance, duration) in rows]
+    return without_contradictions(durations, path)
 
 
 def parse_seconds(number: str, path: Path, line: int, name: str) -> float:
@@ -155,7 +158,7 @@ def read_audacity(path: AnyPath) -> list[Segment]:
     """
     path = Path(path)
     segments = []
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in numbered_lines(path):
         if not text.strip() or text.startswith("\\"):  # a line of frequencies
             continue
         fields = text.split("\t", 2)
@@ -163,9 +166,7 @@ def read_audacity(path: AnyPath) -> list[Segment]:
             raise InputError(
                 f"{path}, line {line}: expected start, end and label between tabs, found {short_repr(text)}: correct the line"
             )
-        start = parse_seconds(fields[0], path, line, "start")
-        end = parse_seconds(fields[1], path, line, "end")
-        segments.append(Segment(fields[2].strip(), start, end))
+        segments.append(parse_segment(path, line, *fields))
     return segments
 
 
@@ -173,23 +174,41 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
     """Read the segments of a recording from the only interval tier of a TextGrid of Praat; empty labels are omitted.
 
     Raises:
-        MissingLibrary: if praatio is not installed.
         InputError: if the file is missing or malformed, or has not one interval tier.
     """
-    textgrid = optional("praatio.textgrid", f"{path}: TextGrids need praatio", "textgrid")
-    errors = optional("praatio.utilities.errors", f"{path}: TextGrids need praatio", "textgrid")
     path = Path(path)
+    content = read_bounded(path, _MAX_TEXTGRID_BYTES)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # Praat writes letters beyond ASCII in UTF-16
+        content = content.decode("utf-16", "replace").encode()
+    numbered_words: list[tuple[int, str]] = []
+    for line, text in enumerate(decode_text(path, content).split("\n"), start=1):
+        numbered_words += [(line, word) for word in _TEXTGRID_WORD.findall(text)]
+    words = iter(numbered_words)
+    tiers = []
     try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
-    except (errors.PraatioException, OSError, ValueError, IndexError, KeyError, AttributeError) as error:
+        *_, num_tiers = [next(words)[1] for _ in range(5)]
+        for _ in range(int(num_tiers)):
+            kind, _, _, _, size = [next(words)[1] for _ in range(5)]
+            entries = zip(*[words] * _ENTRY_LENGTHS[kind])
+            tier = [next(entries) for _ in range(int(size))]
+            if kind == _INTERVALS:
+                tiers.append(tier)
+        if next(words, None) or len(tiers) != 1:
+            raise ValueError
+    except (StopIteration, KeyError, ValueError) as error:
         raise InputError(
-            f"{path}: not a TextGrid of Praat ({type(error).__name__}: {first_line(error)}): save it again in Praat"
+            f"{path}: not a TextGrid of Praat with one interval tier, or with other numbers of tiers and intervals than it "
+            "states: remove the other tiers, or save it again in Praat, as a text file"
         ) from error
-    tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
-    if len(tiers) != 1:
-        names = ", ".join(short_repr(tier.name) for tier in tiers)
-        raise InputError(f"{path}: expected one interval tier, found {len(tiers)} ({names}): remove the others")
-    return [Segment(label.strip(), start, end) for start, end, label in tiers[0].entries]
+    segments = []
+    for (line, start), (_, end), (_, text) in tiers[0]:
+        segments.append(parse_segment(path, line, start, end, text.strip('"').replace('""', '"')))
+    return [segment for segment in segments if segment.label]
+
+
+def parse_segment(path: Path, line: int, start: str, end: str, label: str) -> Segment:
+    """Make a segment of three fields of a line; raise InputError as :func:`parse_seconds`."""
+    return Segment(label.strip(), parse_seconds(start, path, line, "start"), parse_seconds(end, path, line, "end"))
 
 
 def write_audacity(path: AnyPath, segments: Iterable[tuple]) -> None:

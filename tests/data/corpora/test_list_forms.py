@@ -81,11 +81,31 @@ def test_a_list_in_a_gzip_file_that_grows_beyond_the_limit_is_refused(tmp_path, 
         CORPUS.trials(path)
 
 
+def test_a_small_gzip_file_with_a_list_of_a_hundred_thousand_lines_is_refused(tmp_path):
+    path = tmp_path / "cuts.jsonl.gz"
+    path.write_bytes(gzip.compress(b"{}\n" * 100_001))
+    with input_error("more than 100,000 lines"):
+        CORPUS.trials(path)
+
+
 def test_kaldi_lists_of_files_labels_and_speakers_are_joined_by_their_ids(tmp_path, expected):
     write(tmp_path / "wav.scp", "u1 a/1.wav\nu2 a/2.wav\n")
     write(tmp_path / "utt2label", "u2 fake\nu1 real\n")
     write(tmp_path / "utt2spk", "u1 ann\nu2 ann\n")
     assert facts(CORPUS.trials(tmp_path)) == expected
+
+
+def test_a_kaldi_list_with_two_labels_of_one_id_is_refused(tmp_path):
+    write(tmp_path / "wav.scp", "u1 a/1.wav\n")
+    write(tmp_path / "utt2label", "u1 fake\nu1 real\n")
+    with input_error(r"utt2label: 'u1' has different values, \['fake', 'real'\]"):
+        CORPUS.trials(tmp_path)
+
+
+def test_a_line_of_json_with_two_labels_is_refused(tmp_path):
+    path = write(tmp_path / "train.jsonl", '{"path": "a.wav", "label": "fake", "label": "real"}\n')
+    with input_error(r"train\.jsonl, line 1: 'label' has different values, \['fake', 'real'\]"):
+        CORPUS.trials(path)
 
 
 def test_a_list_in_the_folder_of_each_split_is_read(tmp_path):

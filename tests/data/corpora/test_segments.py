@@ -90,7 +90,7 @@ def test_time_without_segment_gets_the_label_asked_for(tmp_path):
 @pytest.mark.parametrize(
     "segments, message",
     [
-        ([("spoof", 0.0, 1.2)], "a: a segment ends at 1.200 s, after the end of the utterance at 1.000 s"),
+        ([("spoof", 0.0, 1.2)], r"a: a segment from 0\.000 to 1\.200 s cannot lie in an utterance of 1\.000 s"),
         ([("spoof", 0.0, 0.5), ("bonafide", 0.4, 1.0)], "a: segments of both labels cover 0.400 to 0.500 s"),
         ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
         (
@@ -102,6 +102,11 @@ def test_time_without_segment_gets_the_label_asked_for(tmp_path):
 def test_segments_that_do_not_give_each_moment_of_an_utterance_one_known_label_are_refused(tmp_path, segments, message):
     with input_error(rf"a\.rttm: {message}"):
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
+
+
+def test_a_segment_that_ends_before_it_starts_is_refused():
+    with input_error(r"a segment from 0\.800 to 0\.200 s cannot lie"):
+        fill_gaps([Segment("spoof", 0.8, 0.2)], 1.0, "bonafide")
 
 
 def test_utterances_whose_label_contradicts_their_segments_are_refused_with_ids_and_labels():

@@ -1,5 +1,7 @@
 """RTTM, reco2dur and label files of Audacity: the text of WeDefense, what comes back, and what is refused."""
 
+import os
+
 import pytest
 from builders import input_error, zoo
 from builders.files import write
@@ -51,8 +53,8 @@ def test_no_segment_of_frames_lasts_beyond_the_end_of_the_utterance():
 
 def test_a_malformed_line_of_rttm_is_refused_with_its_number(tmp_path):
     for line, message in (
-        ("SPEAKER a 1 0 1 <NA> <NA>", "expected 8 to 10 fields .* found 7"),
-        ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected SPEAKER in the first field, found 'LEXEME'"),
+        ("SPEAKER a 1 0 1 <NA> <NA>", "expected 8 to 10 fields .* found 'SPEAKER a 1 0 1 <NA> <NA>'"),
+        ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected 8 to 10 fields .SPEAKER, .* found 'LEXEME a"),
         ("SPEAKER a 1 x 1 <NA> <NA> spoof <NA> <NA>", "expected a number as start, found 'x'"),
         ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "a start must be 0 to 10000000 s, not '-1'"),
         ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "a duration must be 0 to 10000000 s, not 'nan'"),
@@ -99,30 +101,103 @@ def test_a_malformed_line_of_audacity_is_refused_with_its_number(tmp_path, line,
         read_audacity(path)
 
 
-def write_textgrid(path, *tiers):
+def write_textgrid(path, *tiers, form="short_textgrid"):
     textgrid = pytest.importorskip("praatio.textgrid")
     grid = textgrid.Textgrid()
     for name, entries in tiers:
         grid.addTier(textgrid.IntervalTier(name, entries, 0, 2))
-    grid.save(str(path), "short_textgrid", includeBlankSpaces=True)
+    grid.save(str(path), form, includeBlankSpaces=True)
     return path
 
 
-def test_a_textgrid_of_praat_is_read_without_empty_intervals(tmp_path):
-    path = write_textgrid(tmp_path / "a.TextGrid", ("labels", [(0.5, 1.25, "spoof"), (1.5, 2, "real")]))
-    assert read_textgrid(path) == [Segment("spoof", 0.5, 1.25), Segment("real", 1.5, 2.0)]
+INTERVALS = [(0.5, 1.25, "spoof"), (1.5, 2, "real")]
+SEGMENTS = [Segment("spoof", 0.5, 1.25), Segment("real", 1.5, 2.0)]
+
+
+@pytest.mark.parametrize("form", ["short_textgrid", "long_textgrid"])
+def test_a_textgrid_of_praatio_is_read_without_empty_intervals(tmp_path, form):
+    path = write_textgrid(tmp_path / "a.TextGrid", ("labels", INTERVALS), form=form)
+    assert read_textgrid(path) == SEGMENTS
+
+
+HEAD_OF_TEXTGRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+2
+<exists>
+2
+"TextTier"
+"clicks"
+0
+2
+1
+0.7
+"click"
+"IntervalTier"
+"labels"
+0
+2
+"""
+
+
+def short_textgrid(*intervals, size=None):
+    """The text that the library tgt writes, without a line break at the end."""
+    number = size or len(intervals)
+    text = f"{HEAD_OF_TEXTGRID}{number}"
+    for start, end, label in intervals:
+        text += f'\n{start}\n{end}\n"{label}"'
+    return text
+
+
+def read_text_of_textgrid(folder, text):
+    return read_textgrid(write(folder / "a.TextGrid", text))
+
+
+def test_the_last_interval_of_a_textgrid_without_a_final_line_break_is_read(tmp_path):
+    assert read_text_of_textgrid(tmp_path, short_textgrid(*INTERVALS)) == SEGMENTS
+
+
+def test_a_time_of_a_textgrid_may_have_an_exponent(tmp_path):
+    assert read_text_of_textgrid(tmp_path, short_textgrid(("4.5e-05", 1, "spoof"))) == [Segment("spoof", 4.5e-05, 1.0)]
+
+
+def test_a_textgrid_in_utf_16_is_read(tmp_path):
+    path = tmp_path / "a.TextGrid"
+    path.write_text(short_textgrid((0, 1, "spöof")), encoding="utf-16")
+    assert read_textgrid(path) == [Segment("spöof", 0.0, 1.0)]
+
+
+REFUSED_TEXTGRIDS = [
+    (short_textgrid((-0.5, 1, "spoof")), "line 20: a start must be 0 to .* not '-0.5'"),
+    (short_textgrid(*INTERVALS, size=1), "with other numbers of tiers and intervals"),
+    (short_textgrid(*INTERVALS, size=3), "with other numbers of tiers and intervals"),
+    ('{"a":' * 100000, "not a TextGrid of Praat"),
+    (" " * ((8 << 20) + 1), "is longer than 8.4 MB"),
+    ("", "not a TextGrid of Praat"),
+    ("no TextGrid", "not a TextGrid of Praat"),
+    ('File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n', "not a TextGrid of Praat"),
+]
+
+
+@pytest.mark.parametrize("text, message", REFUSED_TEXTGRIDS, ids=[message for _, message in REFUSED_TEXTGRIDS])
+def test_a_textgrid_that_cannot_be_read_as_it_states_is_refused(tmp_path, text, message):
+    with input_error(rf"a\.TextGrid\b.* {message}"):
+        read_text_of_textgrid(tmp_path, text)
+
+
+def test_a_textgrid_that_is_a_named_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.TextGrid")
+    with input_error("is a named pipe"):
+        read_textgrid(tmp_path / "a.TextGrid")
 
 
 def test_a_textgrid_with_two_interval_tiers_is_refused(tmp_path):
-    entries = [(0.5, 1.25, "spoof")]
-    path = write_textgrid(tmp_path / "a.TextGrid", ("labels", entries), ("words", entries))
-    with input_error("expected one interval tier, found 2 .*'labels', 'words'"):
+    path = write_textgrid(tmp_path / "a.TextGrid", ("labels", INTERVALS), ("words", INTERVALS))
+    with input_error("not a TextGrid of Praat with one interval tier"):
         read_textgrid(path)
 
 
-@pytest.mark.parametrize("content", ["", "no TextGrid", 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n'])
-def test_a_file_that_is_no_textgrid_is_refused(tmp_path, content):
-    pytest.importorskip("praatio")
-    path = write(tmp_path / "a.TextGrid", content)
-    with input_error(r"a\.TextGrid: not a TextGrid of Praat"):
-        read_textgrid(path)
+def test_two_durations_of_one_utterance_are_refused(tmp_path):
+    with input_error(r"reco2dur: 'a' has different values, \[1\.5, 2\.5\]"):
+        read_reco2dur(write(tmp_path / "reco2dur", "a 1.5\nb 1\na 2.5\n"))
