@@ -417,10 +417,7 @@ def _chosen_track(container: av.container.InputContainer, path: Fetched) -> av.A
             "with `audio_track`",
         )
     if len(tracks) > 1:
-        note_once(
-            f"{path}: audio track {number} of {len(tracks)} (from 0) is read; nes2net predict, score and embed read "
-            "another with --audio-track"
-        )
+        note_once(f"{path}: audio track {number} of {len(tracks)} (from 0) is read; choose another with `audio_track`")
     return tracks[number]
 
 
