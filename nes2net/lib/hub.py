@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
 
-from nes2net.lib.errors import InputError, Unfinished, first_line
+from nes2net.lib.errors import Explained, InputError, Unfinished, first_line
+from nes2net.lib.files import is_absent, make_folder, path_below
 
 #: Beginning of the name of a model or data set of the hub.
 HUB_PREFIX = "hub:"
 #: Address of the pages of models.
 HUB_PAGES = "https://huggingface.co/"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_fetched(path: Path) -> Path:
+    """Apply :func:`compare_once` to a file or folder in huggingface_hub's cache."""
+    for file in (path, *path.rglob("*")):
+        content = file.resolve()
+        if _SHA256.fullmatch(content.name):  # the cache names a large file after the digest that the hub states
+            compare_once(content, content.name)
+    return path
+
+
+def compare_once(path: Path, digest: str) -> None:
+    """Remove a file and raise InputError if its SHA-256 differs; files that passed are noted in ``HF_ASSETS_CACHE``."""
+    from huggingface_hub import constants  # start-up
+
+    status = path.stat()
+    identity = f"{path.resolve()}\0{digest}\0{status.st_size}\0{status.st_mtime_ns}"
+    note = path_below(constants.HF_ASSETS_CACHE, "nes2net", "compared") / sha256(identity.encode()).hexdigest()
+    if not is_absent(note):
+        return
+    from nes2net.lib.http_files import digests_of  # start-up
+
+    computed = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
+    if computed != digest:
+        path.unlink()
+        raise InputError(
+            f"{path}: the SHA-256 of what came is {computed}, but the hub states {digest}",
+            remedy="it was damaged on its way, and is removed: run the same command again",
+        )
+    with suppress(OSError):  # without a note, it is compared at each start
+        make_folder(note.parent)
+        note.touch()
 
 
 @contextmanager
@@ -39,6 +77,8 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
 
     try:
         yield
+    except Explained:
+        raise
     except Exception as error:
         reason = first_line(error)
         log_in = "log in by `hf auth login` or set HF_TOKEN"

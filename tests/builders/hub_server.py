@@ -47,6 +47,12 @@ def use_cache(monkeypatch: pytest.MonkeyPatch, home: Path, *, offline: bool):
     hub.download.cache_clear()
 
 
+def spoil(server: Server, name: str):
+    """Reverse the bytes of the file, whose SHA-256 the server still states."""
+    for path in [path for path in server.pages if "/resolve/" in path and path.endswith(name)]:
+        server.pages[path] = server.pages[path][::-1]
+
+
 @contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind = "dataset") -> Iterator[Server]:
     """Serve the folders ``sets`` by name; ``…/gated`` is gated."""
@@ -67,7 +73,11 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind =
             paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
             files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
             facts = {"id": name, "sha": COMMIT, "cardData": {"license": "mit"}}
-            siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
+            digests = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+            siblings = []
+            for file, content in files.items():
+                facts_of_lfs = {"size": len(content), "sha256": digests[file], "pointerSize": 130}
+                siblings.append({"rfilename": file, "size": len(content), "lfs": facts_of_lfs})
             for revision in ("", "/revision/main", f"/revision/{COMMIT}"):
                 server.pages[f"/api/{kind}s/{name}{revision}"] = json.dumps(facts | {"siblings": siblings}).encode()
             tree = [
@@ -79,7 +89,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind =
                 for revision in ("main", COMMIT):
                     path = f"{below}/{name}/resolve/{revision}/{file}"
                     server.pages[path] = content
-                    server.tags[path] = f'"{hashlib.sha256(content).hexdigest()}"'
+                    server.tags[path] = f'"{digests[file]}"'
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

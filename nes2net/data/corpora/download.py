@@ -22,7 +22,7 @@ from nes2net.data.corpora.corpus import Corpus, Download
 from nes2net.lib.errors import InputError, Unfinished, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
-from nes2net.lib.hub import HUB_PREFIX, hub_errors
+from nes2net.lib.hub import HUB_PREFIX, compare_once, hub_errors
 from nes2net.lib.plain_data import read_json_as, validate_json
 from nes2net.lib.unpacking import is_archive, unpack
 
@@ -56,6 +56,8 @@ class PlannedHubSet:
     files: Mapping[str, int] = field(default_factory=dict)
     licence: str = ""
     only: Sequence[str] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Name → SHA-256, as far as stated."""
 
     @property
     def size(self) -> int:
@@ -162,11 +164,13 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     repository, _, revision = download.url.removeprefix(HUB_PREFIX).partition("@")
     with _named_hub_errors(repository):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
+    files = [file for file in info.siblings or [] if _matches(file.rfilename, only)]
+    sizes = {file.rfilename: file.size or 0 for file in files}
+    digests = {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
     licence = download.licence
     if not licence and info.card_data:
         licence = str(info.card_data.get("license") or "")[:_MAX_LICENCE_LENGTH]
-    return PlannedHubSet(repository, info.sha, sizes, licence, only)
+    return PlannedHubSet(repository, info.sha, sizes, licence, only, digests)
 
 
 def _plan_record(
@@ -305,6 +309,8 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
             f"{pluralise(len(missing), 'file was', 'files were')} not downloaded from {hub_set.repository}: "
             f"{join_names(missing)}; run the same command again"
         )
+    for name, digest in hub_set.digests.items():
+        compare_once(folder / name, digest)
 
 
 def _fetch_one(

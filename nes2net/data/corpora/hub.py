@@ -14,7 +14,7 @@ from pathlib import Path
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.shards import CORPUS
 from nes2net.lib.errors import InputError, short_repr
-from nes2net.lib.hub import HUB_PREFIX, hub_errors
+from nes2net.lib.hub import HUB_PREFIX, check_fetched, hub_errors
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 # Patterns of files to download (shards and their descriptions), and patterns of files to leave out.
@@ -53,8 +53,7 @@ def download(name: str) -> Path:
 
     page = f"https://huggingface.co/datasets/{repository}"
     with hub_errors(f"{name} is not here and was not downloaded from the Hugging Face hub", page, "what has arrived"):
-        return Path(
-            snapshot_download(
-                repository, repo_type="dataset", revision=revision, allow_patterns=_WANTED, ignore_patterns=_NOT_WANTED
-            )
+        folder = snapshot_download(
+            repository, repo_type="dataset", revision=revision, allow_patterns=_WANTED, ignore_patterns=_NOT_WANTED
         )
+    return check_fetched(Path(folder))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from nes2net.lib.errors import InputError, readable_size, short_repr
-from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, hub_errors
+from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, check_fetched, hub_errors
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
 from nes2net.models.checkpoints.folder import HEAD
@@ -69,14 +69,14 @@ def download(name: str) -> Path:
         with hub_errors(failed, page):
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_MODEL_FOLDER))
             if any(any(folder.glob(pattern)) for pattern in (DETECTOR_FILE, ADAPTER_FILE, *WEIGHT_PATTERNS)):
-                return folder
+                return check_fetched(folder)
             sizes = _checkpoint_sizes(repository, revision)
         if not sizes:
             return folder  # reading it says what is missing
         file = _only_checkpoint(published.url, sizes)
         print_note(f"{published.url}/{file} is the only checkpoint of {repository}")
     with hub_errors(failed, page):
-        return Path(hf_hub_download(repository, file, revision=revision))
+        return check_fetched(Path(hf_hub_download(repository, file, revision=revision)))
 
 
 def _only_checkpoint(name: str, sizes: Mapping[str, int]) -> str:

@@ -18,12 +18,11 @@ from pydantic import RootModel
 
 from nes2net.lib.errors import InputError, Unfinished
 from nes2net.lib.files import is_absent, make_folder, sha256_of, write_text
-from nes2net.lib.hub import HUB_PAGES, hub_errors
+from nes2net.lib.hub import HUB_PAGES, check_fetched, hub_errors
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_RECORD = 10_000  # bytes
 
 _MAX_TRIES = 3  # a download ends after this many failed tries in a row; without a network, the tries take 3 s
@@ -199,14 +198,12 @@ class Shelf:
         size = None
         if self.file.hub is not None and path != self.path_outside_hub:
             revision = next(filter(COMMIT.fullmatch, reversed(path.parts)), "")
+            check_fetched(path)
         if path.is_file():
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
         # Each known digest must equal the computed digest.
-        stored = path.resolve().name  # in huggingface_hub's cache, the name of a file is its digest on the hub
         expected_digests = {"published": self.file.sha256}
-        if revision and _SHA256.fullmatch(stored):
-            expected_digests["stated by the hub"] = stored
         if first_seen is not None:
             expected_digests[f"first seen ({self.record})"] = first_seen.sha256
         for source, expected in expected_digests.items():

@@ -11,7 +11,7 @@ import pytest
 from builders import input_error
 from builders.files import write
 from builders.http_server import running
-from builders.hub_server import serving
+from builders.hub_server import serving, spoil, use_cache
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import in_the_wild
@@ -179,6 +179,7 @@ def test_a_zenodo_record_that_cannot_be_downloaded_as_listed_is_refused_before_w
 def hub(monkeypatch, tmp_path_factory):
     """A hub with one data set of two files."""
     folder = tmp_path_factory.mktemp("set")
+    use_cache(monkeypatch, tmp_path_factory.mktemp("home"), offline=False)
     write(folder / "README.md", "card")
     write(folder / "data/test-00000.parquet", "PAR1")
     with serving(monkeypatch, {"o/n": folder}) as server:
@@ -191,6 +192,13 @@ def hub(monkeypatch, tmp_path_factory):
 def test_all_or_only_the_selected_files_of_a_data_set_of_the_hub_are_downloaded(hub, client, tmp_path, only, names):
     fetch_all(plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path, client)
     assert [name for name in files_of(tmp_path) if not name.startswith(".cache")] == names
+
+
+def test_a_file_of_a_data_set_of_the_hub_with_another_sha256_than_stated_is_removed(hub, client, tmp_path):
+    spoil(hub, ".parquet")
+    with input_error("test-00000.parquet: the SHA-256 of what came is .*, but the hub states .*run the same command"):
+        fetch_all(plan_downloads(corpus_of(Download(url="hub:o/n")), client), tmp_path, client)
+    assert not (tmp_path / "data/test-00000.parquet").exists()
 
 
 @pytest.fixture

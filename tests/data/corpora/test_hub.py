@@ -5,7 +5,7 @@ import shutil
 import pytest
 from builders import input_error
 from builders.files import read_json, write
-from builders.hub_server import COMMIT, make_cache, serving, use_cache
+from builders.hub_server import COMMIT, make_cache, serving, spoil, use_cache
 
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la, hub
@@ -76,6 +76,14 @@ def test_only_the_shards_and_the_description_of_a_data_set_of_the_hub_are_downlo
         names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
         expected = [path.relative_to(packed) for path in (*packed.rglob("*.parquet"), packed / "eval.yaml")]
         assert sorted(names) == sorted(expected)
+
+
+def test_a_shard_with_another_sha256_than_the_hub_states_is_refused(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
+    with serving(monkeypatch, {"owner/set": packed}) as server:
+        spoil(server, ".parquet")
+        with input_error("the SHA-256 of what came is .*, but the hub states"):
+            hub.download("hub:owner/set")
 
 
 def test_the_shards_of_a_data_set_of_the_hub_are_downloaded_by_the_first_run_alone(packed, tmp_path, monkeypatch):

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from builders import input_error
-from builders.hub_server import serving, use_cache
+from builders.hub_server import serving, spoil, use_cache
 
 from nes2net import Detector
+from nes2net.lib import http_files
 from nes2net.models.checkpoints.hub import download
 
 
@@ -69,6 +70,22 @@ def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch
         path = download(name)
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
     assert download(name) == path
+
+
+def test_a_file_with_another_sha256_than_the_hub_states_is_refused_and_fetched_again(repository, monkeypatch):
+    with serving(monkeypatch, {"owner/models": repository}, "model") as server:
+        spoil(server, ".pth")
+        with input_error("the SHA-256 of what came is .*, but the hub states .*is removed: run the same command again"):
+            download("owner/models")
+        spoil(server, ".pth")  # back
+        assert download("owner/models").read_bytes() == (repository / "weights" / "best.pth").read_bytes()
+
+
+def test_the_sha256_of_a_fetched_file_is_computed_once(repository, monkeypatch):
+    with serving(monkeypatch, {"owner/models": repository}, "model"):
+        path = download("owner/models")
+        monkeypatch.delattr(http_files, "digests_of")
+        assert download("owner/models") == path
 
 
 @pytest.mark.parametrize("name", ["owner/models/best.pth", "owner/best.pth", "./models", "../models", "hub:models"])

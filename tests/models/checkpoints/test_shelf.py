@@ -6,7 +6,7 @@ import pytest
 from builders import input_error
 from builders.files import read_json
 from builders.http_server import running
-from builders.hub_server import make_cache, serving, use_cache
+from builders.hub_server import make_cache, serving, spoil, use_cache
 
 from nes2net.models.checkpoints import shelf
 from nes2net.models.checkpoints.published_file import PublishedFile
@@ -118,6 +118,13 @@ def test_a_file_of_the_hub_is_read_from_the_cache_of_huggingface_hub(hub_model, 
     assert file_path.is_relative_to(tmp_path / "hub" / "models--owner--name")
 
 
+def test_a_fetched_folder_with_another_sha256_than_the_hub_states_is_refused(hub_model, tmp_path, monkeypatch):
+    with serving(monkeypatch, {"owner/name": tmp_path / "served"}, kind="model") as server:
+        spoil(server, ".safetensors")
+        with input_error("the SHA-256 of what came is .*, but the hub states"):
+            Shelf("MODEL", PublishedFile("hub:owner/name")).fetch_if_missing()
+
+
 def test_a_download_from_the_hub_is_recorded_with_its_revision(hub_model):
     revision = hub_model.fetch_if_missing().parent.name
     assert read_json(hub_model.record)["revision"] == revision
@@ -125,7 +132,7 @@ def test_a_download_from_the_hub_is_recorded_with_its_revision(hub_model):
 
 def test_a_file_of_the_hub_that_was_changed_after_its_download_is_refused(hub_model):
     hub_model.fetch_if_missing().resolve().write_bytes(b"damaged")
-    with input_error("the one stated by the hub is"):
+    with input_error("but the hub states"):
         hub_model.fetch_if_missing()
 
 
