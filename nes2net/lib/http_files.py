@@ -1,33 +1,41 @@
-"""Download files from HTTP servers: resume interrupted downloads, check size and digest."""
+"""Read from HTTP servers that are not trusted: whole files, parts of files, and pages."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 
-from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, short_repr
-from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
+from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, short_repr
+from nes2net.lib.files import Budget, make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parse_json
 from nes2net.lib.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MAX_REDIRECTS = 10
+#: Pages of a folder and its subfolders that are read.
+MAX_PAGES = 1000
 # The client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES each.
 MAX_TRIES = 6
 _MIN_PROGRESS_BYTES = 100_000  # bytes
 _PROGRESS_INTERVAL = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
+_LINK = re.compile(rb"""<a\s[^<>]*?href\s*=\s*["']?([^"'\s>?#]+)["'\s>]""", re.IGNORECASE)
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -45,8 +53,12 @@ class RemoteFile:
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Busy(Exception):
-    """Raised if a failed request may succeed after ``pause`` seconds; None if the server states no time."""
+class Refused(InputError):
+    """A server refuses or lacks a file."""
+
+
+class Busy(Exception):
+    """A failed request may succeed after ``pause`` seconds; None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -56,11 +68,10 @@ class _Busy(Exception):
 class HttpFiles:
     """Downloads files from HTTP servers that are not trusted.
 
-    A redirection to another scheme than HTTPS is refused. If a server is busy, breaks off or
-    stalls, the request is repeated after 1, 2, 4 … seconds.
+    Redirections from HTTPS to HTTP are refused. If a server is busy, breaks off or stalls, the
+    request is repeated after 1, 2, 4 … seconds.
 
     Args:
-        sleep: function that waits for a number of seconds.
         most_tries: give up after so many requests in a row with fewer than 100,000 new bytes each.
     """
 
@@ -79,52 +90,67 @@ class HttpFiles:
         self.client.close()
 
     def read(self, url: str, max_bytes: int) -> bytes:
-        """Download a short page.
-
-        Raises:
-            InputError: if the page does not exist, or if it is longer than ``max_bytes``.
-            Unfinished: if the server cannot be reached.
-        """
+        """Download a page of at most ``max_bytes``, with the errors of :meth:`fetch`."""
 
         def ask() -> bytes:
-            content = bytearray()
             with self._request("GET", url) as answer:
                 _check_found(answer)
-                for chunk in answer.iter_raw():
-                    content += chunk
-                    if len(content) > max_bytes:
-                        raise InputError(
-                            f"the answer is longer than {readable_size(max_bytes)}: open the address in a browser"
-                        )
-            return bytes(content)
+                return b"".join(_chunks(answer, max_bytes))
 
-        return self._repeat_until_done(ask, url, lambda: 0)  # nothing of a failed try is kept
+        return bytes(self._repeat_until_done(ask, url, lambda: 0))  # nothing of a failed try is kept
 
-    def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
-        """Return a copy of ``file`` with size and SHA-256 from the server, as far as they are missing.
-
-        Only the Hugging Face hub states a SHA-256.
+    def read_range(self, url: str, start: int, size: int, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        """Read ``size`` bytes from ``start`` on.
 
         Raises:
-            InputError: if the file does not exist.
-            Unfinished: if the server cannot be reached.
+            InputError: if the server refuses or sends other bytes.
+            Busy, httpx.TransportError: if another try may succeed.
         """
+        end = start + size - 1
+        with self._request("GET", url, headers={**headers, "Range": f"bytes={start}-{end}"}) as answer:
+            _check_found(answer)
+            length = _whole_number(answer.headers.get("content-length")) or 0
+            # An answer that does not name its range is of the whole file.
+            check_range(answer.headers.get("content-range", f"bytes 0-{length - 1}/"), start, end)
+            return b"".join(_chunks(answer, size))
+
+    def ask_facts(self, url: str) -> dict[str, Any]:
+        """Return ``size``, None if not stated, and all headers."""
+        headers: dict[str, str] = {}
+        for method in ("HEAD", "GET"):  # not every server knows HEAD
+            with self._request(method, url, headers) as answer:
+                if answer.is_success:
+                    break
+                if method == "GET" or answer.status_code in (404, 410, *_BUSY):
+                    _check_found(answer)
+        return {"size": _whole_number(headers.get("content-length")), **headers}
+
+    def list_files(self, folder: str, most_slashes: float = math.inf) -> list[str]:
+        """List files by the links in the pages of ``folder`` and its subfolders."""
+        # Links may lead to folders without end.
+        budget = Budget(f"the listing of {folder}", most_bytes=100 * _MB, most_steps=MAX_PAGES)
+        addresses = [f"{folder}/"]
+        for address in addresses:
+            if not address.endswith("/"):
+                continue
+            page = self.read(address, 20 * _MB)
+            budget.take("pages", bytes=len(page), steps=1)
+            for link in sorted({urljoin(address, link.decode(errors="replace")) for link in _LINK.findall(page)}):
+                is_child = link.startswith(address) and link != address and "/" not in link[len(address) : -1]
+                if is_child and link.count("/") <= most_slashes:
+                    addresses.append(link)
+        return [address for address in addresses if not address.endswith("/")]
+
+    def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
+        """Add the size and, on the hub, the SHA-256 that the server states, if they are missing."""
 
         def ask() -> RemoteFile:
-            # Collect the headers of all answers: the hub states size and digest in the answer that redirects to its
-            # store.
-            headers: dict[str, str] = {}
-            with self._request("HEAD", file.url, headers) as answer:
-                # Ignore any other error, because the file may exist on a server that does not
-                # support HEAD.
-                if answer.status_code in (404, 410, *_BUSY):
-                    _check_found(answer)
-                size = headers.get("x-linked-size")
-                if answer.is_success:
-                    size = size or headers.get("content-length")
-            digest = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
+            # The hub states size and digest in the answer that redirects to its store.
+            facts = self.ask_facts(file.url)
+            size = file.size or _whole_number(facts.get("x-linked-size")) or facts["size"]
+            digest = re.fullmatch(r'"?([0-9a-f]{64})"?', facts.get("x-linked-etag", ""))
             stated = {"sha256": digest[1]} if digest else {}
-            return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
+            return RemoteFile(file.url, size, {**stated, **file.digests})
 
         return self._repeat_until_done(ask, file.url, lambda: 0)  # nothing of a failed try is kept
 
@@ -134,8 +160,8 @@ class HttpFiles:
         A partial download stays in ``{path}.part``, and is resumed unless the file has changed.
 
         Raises:
-            InputError: if the file does not exist, if the disk is too small, or if the size or a
-                digest differs from the published value. A file whose digest differs is removed.
+            InputError: if there is no such file, if the disk is too small, or if the size or a
+                digest differs from the published one; then the file is removed.
             Unfinished: if the server breaks off too often, or if the disk is full.
 
         Returns:
@@ -165,7 +191,7 @@ class HttpFiles:
         """Download what is missing from ``partial_path``, or all if the file may have changed.
 
         Raises:
-            _Busy: if the request should be repeated.
+            Busy: if the request should be repeated.
         """
         validators = _saved_validators(partial_path, file.url)
         start = _size(partial_path)
@@ -184,15 +210,13 @@ class HttpFiles:
             if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
                 if _size_of_whole_file(answer) != start:
                     _remove(partial_path)
-                    raise _Busy("the file has changed: downloading it again", 0.0)
+                    raise Busy("the file has changed: downloading it again", 0.0)
                 return
             _check_found(answer)
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
-            elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
-                raise InputError(
-                    f"the server sends {short_repr(sent)} instead of the bytes from {start:,}: get the file with a browser"
-                )
+            else:
+                check_range(answer.headers.get("content-range", ""), start)
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
@@ -203,7 +227,7 @@ class HttpFiles:
             new_validators = _validators_of(answer)
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
                 _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
-                raise _Busy("the file has changed: downloading it again", 0.0)
+                raise Busy("the file has changed: downloading it again", 0.0)
             if start == 0:
                 write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))
             self._receive(answer, file, partial_path, start, length, display)
@@ -220,7 +244,7 @@ class HttpFiles:
         """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on.
 
         Raises:
-            _Busy: if the server is too slow or breaks off.
+            Busy: if the server is too slow or breaks off.
         """
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
@@ -232,33 +256,22 @@ class HttpFiles:
         max_bytes = start + free // 2 if total_bytes is None else total_bytes
         done = start
         began = time.monotonic()
-        interval_began = began
-        bytes_at_interval = start
         display.update(start // _MB - display.done)
         try:
             mode = "r+b" if start else "wb"  # "ab" could not seek
             with open(partial_path, mode, opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
-                for chunk in answer.iter_raw():
-                    done += len(chunk)
-                    if done > max_bytes:
-                        _remove(partial_path)
-                        raise InputError(
-                            f"the server sends more than the {max_bytes:,} bytes announced or possible: get the file with a browser"
-                        )
-                    out.write(chunk)
-                    now = time.monotonic()
-                    if now - interval_began > _PROGRESS_INTERVAL:
-                        if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
-                            raise _Busy(
-                                f"the server sent only {done - bytes_at_interval:,} bytes in {now - interval_began:.0f} s",
-                                None,
-                            )
-                        interval_began = now
-                        bytes_at_interval = done
-                    display.facts = [f"{readable_size((done - start) / max(now - began, 0.1))}/s"]
-                    display.update(done // _MB - display.done)
+                try:
+                    for chunk in _chunks(answer, max_bytes - start):
+                        done += len(chunk)
+                        out.write(chunk)
+                        seconds = max(time.monotonic() - began, 0.1)
+                        display.facts = [f"{readable_size((done - start) / seconds)}/s"]
+                        display.update(done // _MB - display.done)
+                except InputError:  # more bytes than announced
+                    _remove(partial_path)
+                    raise
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as error:
@@ -267,7 +280,7 @@ class HttpFiles:
                 remedy="make room, and run the same command again",
             ) from error
         if total_bytes is not None and done < total_bytes:
-            raise _Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
+            raise Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
 
     @contextmanager
     def _request(
@@ -285,8 +298,9 @@ class HttpFiles:
             raise InputError(f"not an address ({error}): correct it") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise InputError("not an address of HTTP or HTTPS: correct it")
+        request = self.client.build_request(method, address, headers=headers)
         for _ in range(_MAX_REDIRECTS):
-            answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
+            answer = self.client.send(request, stream=True)
             try:
                 if all_headers is not None:
                     all_headers |= {
@@ -309,6 +323,7 @@ class HttpFiles:
                     f"the server redirects to {short_repr(str(target))}, which is not HTTPS, so it is not followed: "
                     "get the file with a browser"
                 )
+            request = answer.next_request  # without credentials if it goes to another host
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times: get the file with a browser")
 
@@ -322,7 +337,9 @@ class HttpFiles:
                     return ask()
             except httpx.UnsupportedProtocol as error:
                 raise InputError("not an address of HTTP or HTTPS: correct it", subject=f"{url}:") from error
-            except (httpx.TransportError, _Busy) as error:
+            except (httpx.TransportError, Busy) as error:
+                if is_hopeless(error) and not bytes_so_far():
+                    raise InputError(f"{error}: {CORRECT_HOST}", subject=f"{url}:") from error
                 tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
                     repeated = f", {tries} times" if tries > 1 else ""
@@ -357,20 +374,64 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     return {name: file_hash.hexdigest() for name, file_hash in hashes.items()}
 
 
+#: Advice for :func:`is_hopeless` failures.
+CORRECT_HOST = "running the same command again will not help: correct the host of the address, or check the network"
+
+
+def is_hopeless(error: BaseException) -> bool:
+    """Whether no host has this name, or the certificate of the host is invalid."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def check_range(sent: str, start: int, end: int | None = None) -> None:
+    expected = f"bytes {start}-"
+    if end is not None:
+        expected = f"bytes {start}-{end}/"
+    if not sent.startswith(expected):
+        raise InputError(
+            f"the server sends {short_repr(sent)} instead of {short_repr(expected)}…: get the file with a browser"
+        )
+
+
+def _chunks(answer: httpx.Response, max_bytes: int) -> Iterator[bytes]:
+    done = 0
+    interval_began = time.monotonic()
+    bytes_at_interval = 0
+    for chunk in answer.iter_raw():
+        done += len(chunk)
+        if done > max_bytes:
+            raise InputError(
+                f"the server sends more than the {max_bytes:,} bytes announced or possible: get the file with a browser"
+            )
+        yield chunk
+        seconds = time.monotonic() - interval_began
+        if seconds > _PROGRESS_INTERVAL:
+            if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
+                raise Busy(f"the server sent only {done - bytes_at_interval:,} bytes in {seconds:.0f} s", None)
+            interval_began += seconds
+            bytes_at_interval = done
+
+
 def _check_found(answer: httpx.Response) -> None:
     code = answer.status_code
     if code in _BUSY:
-        raise _Busy(
+        raise Busy(
             f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after"))
         )
     status = f"{code} {answer.reason_phrase}"
-    refuse(
-        (
-            code in (401, 403),
-            f"the server refuses it ({status}); it may ask for a login or an agreement: get it with a browser",
-        ),
-        (not answer.is_success, f"the server answers {status}; look on its publisher's page where it is now"),
-    )
+    if code in (401, 403):
+        remedy = "it may ask for a login or an agreement: get it with a browser"
+        raise Refused(f"the server refuses it ({status})", remedy=remedy)
+    if not answer.is_success:
+        remedy = "look on its publisher's page where it is now"
+        raise Refused(f"the server answers {status}", remedy=remedy)
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:

@@ -57,13 +57,11 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
 
     Args:
         failed: beginning of the message, such as ``'owner/name' was not fetched``.
-        page: page of the model or data set.
         resumable: what is kept if the connection breaks, such as "what has come"; empty if nothing.
 
     Raises:
         InputError: if the hub refuses, cannot be reached or lacks the page.
-        Unfinished: for any other error, such as a broken connection; without ``resumable``, an
-            InputError.
+        Unfinished: with ``resumable``, for any other error.
     """
     from huggingface_hub.errors import (  # start-up
         EntryNotFoundError,

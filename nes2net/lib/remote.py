@@ -1,10 +1,8 @@
-"""Read files in object stores, on HTTP servers and on the Hugging Face hub through fsspec, and keep parts on the disk.
-
-A :class:`~pathlib.Path` of an address has one slash after the scheme: ``s3:/bucket/a.parquet``.
-"""
+"""Read files in object stores, on HTTP servers and on the Hugging Face hub through fsspec, and keep parts on the disk."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -12,16 +10,27 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from threading import Semaphore
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
-from nes2net.lib.errors import InputError, MissingLibrary, Unfinished, first_line
-from nes2net.lib.files import AnyPath, locked, make_folder
+from nes2net.lib.errors import (
+    Explained,
+    InputError,
+    MissingLibrary,
+    Unfinished,
+    first_line,
+    refuse,
+)
+from nes2net.lib.files import AnyPath, locked, make_folder, never_linked, path_below
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.installation import optional
+
+if TYPE_CHECKING:
+    from nes2net.lib.http_files import HttpFiles
 
 T = TypeVar("T")
 
@@ -32,11 +41,19 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 #: Requests of a process at the same time.
 NUM_THREADS = 16
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*:/")
+#: Schemes of addresses, beside ``hub:``.
+SCHEMES = frozenset({"s3", "gs", "az", "http", "https"})
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.:-]+):/+")
+_ADDRESS = re.compile(
+    r"hub:[\w.-]+/[\w.-]+(?:@[^/].*|/.*)?"
+    r"|(?P<scheme>\w+)://(?P<password>[^/@:]*:[^/]*@)?[^/:?\s]+(?::\d{1,5})?(?:/[^?]*)?(?P<query>\?.*)?"
+)
+# What may hold a password or a signature.
+_SECRETS = re.compile(r"(?<=//).*@|\?.*", re.DOTALL)
 # A series in an address, such as {000..127}.
 _SERIES = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
 # Names that stores use for the version of a file, or for the time of its last change.
-_TAGS = ("ETag", "etag", "blob_id", "LastModified", "Last-Modified", "mtime", "created")
+_TAGS = ("ETag", "etag", "blob_id", "LastModified", "last-modified", "mtime", "created")
 _LASTING = (400, 401, 403, 404, 410)  # statuses of HTTP
 
 
@@ -87,6 +104,7 @@ def _await_requests() -> None:
 
 def _begin_requests() -> None:
     global _requests
+    _http.cache_clear()  # connections of the parent
     _requests = Semaphore(NUM_THREADS)
 
 
@@ -107,27 +125,51 @@ def adopt(state: Remote) -> None:
     _remote = state
 
 
+class RemotePath(type(Path())):  # type: ignore[misc]  # a PosixPath or WindowsPath
+    """The address of a remote file or recording; other paths are local."""
+
+    def __str__(self) -> str:
+        return _SCHEME.sub(r"\1://", super().__str__())  # a path keeps one slash
+
+
 def is_remote(path: AnyPath) -> bool:
-    text = os.fspath(path)
-    return _ADDRESS.match(text) is not None or text.startswith(HUB_PREFIX)
+    return isinstance(path, RemotePath)
 
 
-def address_of(path: AnyPath) -> str:
-    """Write the address; raise :class:`InputError` if it holds credentials."""
-    text = os.fspath(path)
-    if text.startswith(HUB_PREFIX):
-        return f"hf://datasets/{text.removeprefix(HUB_PREFIX)}"
-    address = re.sub(r":/+", "://", text, count=1)
-    parts = urlsplit(address)
-    if parts.password is not None or parts.query:
+def is_address(text: AnyPath) -> bool:
+    text = os.fspath(text)
+    return text.startswith(HUB_PREFIX) or _SCHEME.match(text) is not None
+
+
+def address_of(path: AnyPath, *, with_query: bool = False) -> str:
+    """Write the address; raise :class:`InputError` if it is malformed or holds credentials."""
+    address = _SCHEME.sub(r"\1://", os.fspath(path))
+    shown = _SECRETS.sub("", address)
+    match = _ADDRESS.fullmatch(address)
+    if match is None or match["scheme"] not in {None, *SCHEMES}:
+        schemes = ", ".join(sorted(SCHEMES))
         raise InputError(
-            f"{parts.scheme}://{parts.hostname}{parts.path}: an address may hold neither a password nor a query, which "
-            "records would keep: use the variables or files from which the store's own programs read credentials"
+            f"{shown} is not an address: write SCHEME://HOST/PATH (SCHEME is one of {schemes}) or hub:OWNER/NAME[@REVISION]"
+        )
+    if match["password"] or (match["query"] and not with_query):
+        raise InputError(
+            f"{shown}: an address may hold neither a password nor a query, which records would keep: use the variables "
+            "or files from which the store's own programs read credentials"
         )
     return address
 
 
-def store_of(address: str) -> tuple[Any, str]:
+@cache
+def _http() -> HttpFiles:
+    from nes2net.lib.http_files import HttpFiles  # start-up
+
+    return HttpFiles()
+
+
+def _store_of(address: str) -> tuple[Any, str]:
+    address = address_of(address, with_query=True)
+    if address.startswith(HUB_PREFIX):
+        address = f"hf://datasets/{address.removeprefix(HUB_PREFIX)}"
     fsspec = optional("fsspec.core", f"{address} needs fsspec", "remote")
     store, path = fsspec.url_to_fs(address, use_listings_cache=False)
     _stores[id(store)] = store  # kept, see above
@@ -141,33 +183,38 @@ def _read_error(address: str, error: Exception) -> InputError:
 
 
 def _reason(error: Exception) -> str:
-    cause = error.__cause__ or error
-    status = getattr(cause, "status", None)
-    if status is not None:  # the text of aiohttp's error would repeat the address
-        return f"status {status} {getattr(cause, 'message', '')}".rstrip()
+    if isinstance(error, Explained):
+        return error.problem
+    cause: BaseException = error
+    if isinstance(error, OSError):  # of fsspec's file systems
+        cause = error.__cause__ or error
     return f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _is_lasting(error: Exception) -> bool:
     cause = error.__cause__ or error
-    status = getattr(cause, "status", getattr(getattr(cause, "response", None), "status_code", None))
+    status = getattr(getattr(cause, "response", None), "status_code", None)  # of the hub
     if status is not None:
         return status in _LASTING
-    # fsspec turns every error of HTTP into FileNotFoundError.
-    is_of_network = isinstance(cause, TimeoutError) or type(cause).__module__.startswith(("aiohttp", "asyncio"))
     is_lasting = isinstance(error, (FileNotFoundError, PermissionError, ImportError, ValueError))
-    return (is_lasting and not is_of_network) or "Credentials" in type(error).__name__
+    return is_lasting or "Credentials" in type(error).__name__
 
 
 def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = False) -> T:
     """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
+    from nes2net.lib.http_files import CORRECT_HOST, Refused, is_hopeless  # start-up
+
     for wait in (*WAITS, None):
         try:
             with _requests:
                 return ask()
-        except (InputError, Unfinished):
-            raise
         except Exception as error:  # fsspec's file systems raise errors of many types
+            if isinstance(error, Explained) and not isinstance(error, Refused):
+                if not error.subject:
+                    error.concern(f"{address}:")
+                raise
+            if may_be_missing and is_hopeless(error):  # later, the network may be down
+                raise InputError(f"{address} cannot be read ({_reason(error)})", remedy=CORRECT_HOST) from error
             if may_be_missing and _is_lasting(error):
                 raise _read_error(address, error) from error
             if wait is None:
@@ -179,20 +226,22 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
     raise AssertionError
 
 
-def _status_from(address: str, facts: Mapping[str, Any]) -> Status:
+def _status_from(facts: Mapping[str, Any]) -> Status:
     size = facts.get("size")
     if not isinstance(size, int):
         raise InputError(
-            f"{address}: the server does not state the size of the file, which shards require: copy them to this machine"
+            "the server does not state the size of the file, which shards require: copy them to this machine"
         )
     tag = next((facts[key] for key in _TAGS if facts.get(key)), "")
     return Status(size, quote(str(tag), safe='"+-:', errors="replace"))  # without spaces
 
 
 def _ask_status(address: str) -> Status:
-    store, path = store_of(address)
+    if address.startswith("http"):
+        return _status_from(_http().ask_facts(address))
+    store, path = _store_of(address)
     store.invalidate_cache()
-    return _status_from(address, store.info(path))
+    return _status_from(store.info(path))
 
 
 def status_of(address: str) -> Status:
@@ -229,15 +278,22 @@ def list_folder(address: str) -> list[str]:
     """List the files below a folder, or of a pattern with ``*``, with the errors of :func:`status_of`."""
 
     def ask() -> list[str]:
-        store, path = store_of(address)
+        if address.startswith("http"):
+            most_slashes = address.count("/") if "*" in address else math.inf
+            names = _http().list_files(folder_of(address), most_slashes)
+            return [name for name in names if "*" not in address or PurePosixPath(name).match(address)]
+        store, path = _store_of(address)
         store.invalidate_cache()
         facts = store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)
         names = []
         for name, facts_of_file in facts.items():
-            name = str(store.unstrip_protocol(name))
+            if address.startswith(HUB_PREFIX):
+                name = f"{HUB_PREFIX}{name.removeprefix('datasets/')}"
+            else:
+                name = f"{address.partition('://')[0]}://{name.lstrip('/')}"
             forget(name)
-            if isinstance(facts_of_file.get("size"), int):  # the listing of an HTTP server states no sizes
-                _remote.statuses[name] = _status_from(name, facts_of_file)
+            if isinstance(facts_of_file.get("size"), int):
+                _remote.statuses[name] = _status_from(facts_of_file)
             names.append(name)
         return sorted(names)
 
@@ -251,47 +307,66 @@ def folder_of(address: str) -> str:
     return address.rstrip("/")
 
 
+def _read_range(address: str, start: int, size: int) -> bytes:
+    if address.startswith("http"):
+        return _http().read_range(address, start, size)
+    store, path = _store_of(address)
+    if address.startswith(HUB_PREFIX):
+        from huggingface_hub.utils import build_hf_headers  # start-up
+
+        return _http().read_range(store.url(path), start, size, build_hf_headers())
+    if not address.startswith("s3:"):
+        return store.cat_file(path, start=start, end=start + size)  # type: ignore[no-any-return]
+    from fsspec.asyn import sync  # start-up
+
+    from nes2net.lib.http_files import check_range  # start-up
+
+    bucket, key, version = store.split_path(path)
+    facts = {"Key": key, "VersionId": version, "Range": f"bytes={start}-{start + size - 1}"}
+    answer = store.call_s3("get_object", {name: fact for name, fact in facts.items() if fact}, Bucket=bucket)
+    check_range(answer.get("ContentRange", ""), start, start + size - 1)
+    refuse(
+        (answer.get("ContentLength") != size, f"the server does not send {size:,} bytes, as it states: copy them here")
+    )
+    return sync(store.loop, answer["Body"].read)  # type: ignore[no-any-return]
+
+
 def fetch(address: str, start: int, size: int) -> bytes:
     """Return bytes of the file that was listed.
 
     Raises:
         ChangedFile: if the file was replaced since.
         Unreachable: if the bytes cannot be read.
-        InputError: if the server ignores the range.
+        InputError: if the server sends other bytes.
     """
     listed = status_of(address)
 
     def ask() -> bytes:
-        store, path = store_of(address)
-        content = store.cat_file(path, start=start, end=start + size)
+        content = _read_range(address, start, size)
         now = _ask_status(address)  # asked after reading, so that the bytes are of this file
         if now != listed:
             raise changed_file(address, listed, now)
-        if len(content) == listed.size != size:
-            raise InputError(
-                f"{address}: the server sends the whole file instead of a range, which shards require: copy them to this machine"
-            )
         if len(content) != size:
             raise OSError(f"{len(content):,} bytes arrived instead of {size:,}")
         return content
 
-    return read_cached(address, f"{start}\0{size}", lambda: _persistently(address, ask))
+    return read_cached(address, f"{start}\0{size}", lambda: _persistently(address, ask), size)
 
 
 def changed_file(address: str, before: object, now: object) -> ChangedFile:
     return ChangedFile(
-        f"{address} has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or "
-        "begin a new run"
+        f"has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or begin a new run",
+        subject=address,
     )
 
 
 def cache_folder() -> Path:
     from huggingface_hub import constants  # start-up
 
-    return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "shards"
+    return path_below(constants.HF_ASSETS_CACHE, "nes2net", "shards")
 
 
-def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
+def read_cached(address: str, part: str, read: Callable[[], bytes], max_bytes: int = 1 << 30) -> bytes:
     """Return the ``part`` of this name from :func:`cache_folder`, or else from ``read``, called by one process at a time."""
     if not _remote.cache_bytes:
         return read()
@@ -299,12 +374,12 @@ def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     path = cache_folder() / sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
     try:
         make_folder(path.parent)
-        entry = open(path, "a+b", buffering=0)  # truncated only under the lock
+        entry = open(path, "a+b", buffering=0, opener=never_linked)  # truncated only under the lock
     except OSError:  # the folder cannot be used
         return read()
     with entry, locked(entry.fileno()):
         entry.seek(0)
-        content = entry.read()
+        content = entry.read(min(os.fstat(entry.fileno()).st_size, max_bytes + 4))
         if content and zlib.crc32(content[:-4]).to_bytes(4, "little") == content[-4:]:
             os.utime(entry.fileno())  # as the part that was used last
             return content[:-4]
@@ -326,7 +401,7 @@ def _make_room(folder: Path, size: int) -> None:
     entries = []
     for entry in os.scandir(folder):
         with suppress(OSError):  # another process has removed it
-            status = entry.stat()
+            status = entry.stat(follow_symlinks=False)
             entries.append((status.st_mtime_ns, status.st_size, entry.path))
     kept_bytes = size
     for _, entry_size, path in sorted(entries, reverse=True):  # the newest first

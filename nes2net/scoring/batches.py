@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -52,7 +53,7 @@ class Item(NamedTuple):
     """All that a worker needs to read a trial: its id, and the path of its audio file."""
 
     id: str
-    path: str
+    path: str | Path
 
 
 class Group(NamedTuple):
@@ -182,7 +183,7 @@ class Plan:
                 random.Random(window.start).shuffle(batches)
             for batch in batches[processes.rank :: processes.count]:
                 if not all(trials[i].id in done for i in batch):
-                    yield [Item(trials[i].id, str(trials[i].path)) for i in batch]
+                    yield [Item(trials[i].id, trials[i].path or "") for i in batch]
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
         """Choose how many rows to compute for ``waveforms`` B×N; None for just B."""

@@ -11,7 +11,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, pluralise, refuse, settings_called
-from nes2net.lib.remote import is_remote
+from nes2net.lib.remote import is_address
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 
@@ -21,7 +21,7 @@ def check_folders(data: DataConfig) -> None:
     for part in parts:
         for corpus in data.parts(part):
             has_folder = Path(corpus.root).exists() if corpus.root else corpora.get(corpus.name).home is not None
-            if not (has_folder or is_remote(corpus.root or "")):
+            if not (has_folder or is_address(corpus.root or "")):
                 _trials_of(corpus, data, part)
 
 

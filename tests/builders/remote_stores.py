@@ -33,6 +33,9 @@ class Server(ThreadingHTTPServer):
         self.fault = lambda method, path: 0  # status instead of the file, 0 for none
         self.cut = False  # break off in the middle of each answer
         self.pages = {}  # beside the files
+        self.headers = {}  # in place of the right ones
+        self.tail = b""  # after the right bytes
+        self.ranges = True
         self.requests = []
         self.address = f"http://127.0.0.1:{self.server_port}"
 
@@ -52,10 +55,12 @@ class _Handler(Handler):
         content = (page or file.read_bytes()) if status == 200 else b""
         tag = hashlib.md5(content).hexdigest()
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", span)
-        if status == 200 and match:
-            content = content[int(match[1]) : int(match[2]) + 1]
+        headers = {"ETag": f'"{tag}"'}
+        if status == 200 and match and server.ranges:
+            headers["Content-Range"] = f"bytes {match[1]}-{match[2]}/{len(content)}"
+            content = content[int(match[1]) : int(match[2]) + 1] + server.tail
             status = 206
-        self.answer(status, {"Content-Length": str(len(content)), "ETag": f'"{tag}"'})
+        self.answer(status, {"Content-Length": str(len(content)), **headers, **server.headers})
         if self.command == "GET":
             self.wfile.write(content[: len(content) // 2] if server.cut else content)
             self.close_connection = server.cut
@@ -107,6 +112,22 @@ def hub_store(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @contextmanager
+def s3_at(address: str) -> Iterator[None]:
+    """Let S3 be the server at ``address``."""
+    import fsspec
+
+    variables = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with mock.patch.dict(os.environ, variables):
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another server
+        yield
+
+
+@contextmanager
 def s3_store(folder: Path) -> Iterator[str]:
     """Serve the files of ``folder`` in a bucket; yield its address."""
     import logging
@@ -118,14 +139,7 @@ def s3_store(folder: Path) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    variables = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with mock.patch.dict(os.environ, variables):
-        fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another server
+    with s3_at(f"http://127.0.0.1:{port}"):
         store = fsspec.filesystem("s3")
         bucket = f"bucket-{port}"  # moto keeps buckets as long as the process
         store.mkdir(bucket)

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import socket
 from types import SimpleNamespace
 
 import httpx
@@ -41,6 +42,16 @@ def fetch(server, client, tmp_path):
     return lambda size=None, url=server.url, **digests: client.fetch(
         RemoteFile(url, size, digests), tmp_path / "a.bin", "downloading"
     )
+
+
+@pytest.fixture
+def no_names(monkeypatch):
+    """No host has an address, as if all were misspelt."""
+
+    def fail(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
 
 
 def ranges(server):
@@ -219,6 +230,26 @@ def test_redirections_from_https_to_http_are_refused(server, client, monkeypatch
         client.read(server.url, 100)
 
 
+def test_another_host_to_which_a_server_redirects_gets_no_credentials(server, client):
+    with running(b"0123456789") as other:
+        server.redirect = f"{other.address}/a.bin"
+        assert client.read_range(server.url, 5, 5, {"Authorization": "Bearer secret"}) == b"56789"
+        ((_, _, headers),) = other.requests
+    assert server.requests[0][2]["authorization"] == "Bearer secret"
+    assert "authorization" not in headers
+
+
+def test_the_size_comes_from_a_get_request_if_the_server_refuses_head(server, client):
+    server.statuses = [405]
+    assert client.ask_facts(server.url)["size"] == len(CONTENT)
+
+
+def test_a_host_without_an_address_ends_a_download_at_once(fetch, pauses, no_names):
+    with input_error("Name or service not known: running the same command again will not help: correct the host"):
+        fetch(url="http://nowhere.invalid/a")
+    assert pauses == []
+
+
 def test_the_size_of_a_remote_file_is_that_of_the_server(server, client):
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
 
@@ -237,7 +268,7 @@ def test_asking_for_the_size_of_a_missing_remote_file_is_an_error(server, client
 
 def test_an_answer_longer_than_its_limit_is_refused(server, client):
     assert client.read(server.url, len(CONTENT)) == CONTENT
-    with input_error("longer than 1.0 MB"):
+    with input_error("sends more than the 1,000,000 bytes"):
         client.read(server.url, 1_000_000)
 
 

@@ -28,7 +28,7 @@ from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.remote import Unreachable, is_remote, open_remote
+from nes2net.lib.remote import Unreachable, is_address, open_remote
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
@@ -100,7 +100,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
     address = shard.address
-    with closing(open_remote(address, _BLOCK_BYTES) if is_remote(address) else open_shard(address)) as file:
+    with closing(open_remote(address, _BLOCK_BYTES) if is_address(address) else open_shard(address)) as file:
         rows_of = _tar_rows if _suffix(address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -115,10 +115,10 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
     table: ParquetTable | ArrowMessages
     if _suffix(shard.address) == ".parquet":
-        table = ParquetTable(file if is_remote(shard.address) else Path(shard.address), budget)
+        table = ParquetTable(file if is_address(shard.address) else Path(shard.address), budget)
     else:
         arrow = library("pyarrow")
-        source = arrow.PythonFile(file, "r") if is_remote(shard.address) else arrow.memory_map(shard.address)
+        source = arrow.PythonFile(file, "r") if is_address(shard.address) else arrow.memory_map(shard.address)
         table = ArrowMessages(source, budget)
     audio = audio_column(table.schema, Path(shard.address))
     # Only columns of texts, numbers and booleans are copied to the results.

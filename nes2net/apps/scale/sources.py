@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, as_input_error, short_repr
-from nes2net.lib.hub import HUB_PREFIX
-from nes2net.lib.remote import Unreachable, address_of, forget, is_remote, list_folder, open_remote, status_of, store_of
+from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
+from nes2net.lib.installation import optional
+from nes2net.lib.remote import Unreachable, address_of, forget, is_address, list_folder, open_remote, status_of
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
@@ -59,12 +59,12 @@ def shards_of(source: str | Path) -> list[Shard]:
 
 
 def _unsorted_shards(name: str) -> list[Shard]:
-    if name.startswith(HUB_PREFIX):
-        name = address_of(name)
+    if is_address(name):
+        name = address_of(name, with_query=True)
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
-    if "*" not in name and not is_remote(name) and not os.path.exists(address):
+    if "*" not in name and not is_address(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):  # a single shard
         forget(name)  # the file may have changed
@@ -74,14 +74,12 @@ def _unsorted_shards(name: str) -> list[Shard]:
             f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
         )
     # The shards of a folder, or those whose names match a pattern with "*".
-    if is_remote(name):
+    if is_address(name):
         files = list_folder(address)
-        store, path = store_of(address)
-        path = store.unstrip_protocol(path)
     else:
-        store, path = store_of(address)
-        files = store.glob(path) if "*" in path else store.find(path)
-    folder = f"{path.rstrip('/')}/"
+        store = optional("fsspec", "collections are listed with fsspec", "scale").filesystem("file")
+        files = store.glob(address) if "*" in address else store.find(address)
+    folder = f"{address.rstrip('/')}/"
     shards = []
     for file in filter(_has_shard_suffix, files):
         name_in_folder = file.removeprefix(folder) if file.startswith(folder) else ""
@@ -94,11 +92,11 @@ def _unsorted_shards(name: str) -> list[Shard]:
 
 
 def _absolute_path_or_url(address: str) -> str:
-    return address if is_remote(address) else os.path.abspath(address)
+    return address if is_address(address) else os.path.abspath(address)
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
-    if is_remote(name):
+    if is_address(name):
         folder = name.rpartition("/")[0]
         forget(name)  # the list may have changed
         with as_input_error(f"{name} is not text in UTF-8", UnicodeDecodeError):
@@ -115,7 +113,10 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
                 f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}; correct it"
             )
         address = fields[-1]
-        if not is_remote(address):
+        if is_address(address):
+            with concerning(f"{name}, line {number}:"):
+                address = address_of(address, with_query=True)
+        else:
             address = os.path.join(folder, address)
         yield _as_id(fields[0]), address
 
@@ -136,7 +137,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
     while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
         for id, address in rows_of_shard:
-            file_stamp = "" if is_remote(address) else stamp(address)
+            file_stamp = "" if is_address(address) else stamp(address)
             # Another text would make results of earlier runs look outdated.
             digest.update(f"{json.dumps([id, address, file_stamp])}\n".encode())
         yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", rows_of_shard)
@@ -145,7 +146,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
 
 def _file_shard(address: str, name: str = "") -> Shard:
     name = name or PurePosixPath(address).name
-    if not is_remote(address):
+    if not is_address(address):
         # Make the path absolute, so that it is valid in any working directory.
         return Shard(os.path.abspath(address), stamp(address), name)
     try:

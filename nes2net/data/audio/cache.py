@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import audio_error, status_of
+from nes2net.data.audio.packed import not_found, status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
@@ -98,7 +98,7 @@ class AudioCache:
         try:
             status = status_of(path)
         except OSError as error:
-            raise audio_error(path, "not found") from error
+            raise not_found(path) from error
         key = f"{_DECODING}\0{os.path.realpath(path)}\0{status}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"

@@ -31,7 +31,7 @@ from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pya
 from nes2net.lib import remote
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, check_arrived
-from nes2net.lib.remote import Status, address_of, is_remote, open_remote
+from nes2net.lib.remote import RemotePath, Status, is_address, is_remote, open_remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -94,6 +94,12 @@ def audio_error(recording: AnyRecording, problem: str) -> InputError:
     return InputError(problem, subject=f"audio file {recording}")
 
 
+def not_found(path: AnyPath) -> InputError:
+    if is_address(path):
+        return audio_error(RemotePath(path), "is an address, and not read as a file: download it, or list shards")
+    return audio_error(path, "not found")
+
+
 class _InMemory(io.BytesIO):
     """A file in memory with a name, by which decoders recognise some formats."""
 
@@ -108,10 +114,11 @@ class _InMemory(io.BytesIO):
 def shard_of(path: AnyPath) -> tuple[Path, str] | None:
     """Split an address into shard and row or member, unchecked; None for other paths."""
     text = os.fspath(path)
+    kind = RemotePath if is_remote(path) else Path
     for match in _SHARD.finditer(text):
         shard = text[: match.end()]
-        if is_remote(shard) or os.path.isfile(shard):
-            return Path(shard), text[match.end() + 1 :].replace(os.sep, "/")
+        if is_remote(path) or os.path.isfile(shard):
+            return kind(shard), text[match.end() + 1 :].replace(os.sep, "/")
     return None
 
 
@@ -192,7 +199,7 @@ def status_of(path: AnyPath) -> Status:
     address = shard_of(path)
     file = address[0] if address else path
     if is_remote(file):
-        return remote.status_of(address_of(file))
+        return remote.status_of(str(file))
     status = os.stat(file)
     return Status(status.st_size, status.st_mtime_ns)
 
@@ -325,7 +332,7 @@ def tar_members(path: Path) -> list[Member]:
             address another file.
     """
     if is_remote(path):
-        address = address_of(path)
+        address = str(path)
 
         def list_members() -> bytes:
             return json.dumps(list(members_of(open_shard(path), address))).encode()
@@ -340,7 +347,7 @@ def tar_members(path: Path) -> list[Member]:
 def open_shard(path: AnyPath) -> BinaryIO:
     """Open the file; raise :class:`InputError` if it is not a regular file."""
     if is_remote(path):
-        return open_remote(address_of(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
+        return open_remote(str(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
     if not os.path.isfile(path):  # opening a pipe would wait for ever
         raise InputError(f"{path} not found, or not a regular file: correct its path")
     return open(path, "rb")
@@ -473,7 +480,7 @@ def fetch_block(path: Path) -> None:
         return
     with _lock_shard(*address) as shard:
         extents = shard.extents(shard.block(address[1]))
-    open_remote(address_of(address[0]), shard.block_bytes).hold(extents)
+    open_remote(str(address[0]), shard.block_bytes).hold(extents)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from nes2net.data.audio.packed import (
     all_channels,
     audio_error,
     fetch,
+    not_found,
     open_recording,
 )
 from nes2net.data.audio.remarks import Channels
@@ -314,7 +315,7 @@ def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHead
         try:
             before = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            raise audio_error(path, "not found") from None
+            raise not_found(path) from None
         except (OSError, ValueError) as error:
             raise audio_error(
                 path, f"cannot be opened ({getattr(error, 'strerror', None) or error}): check its path and permissions"

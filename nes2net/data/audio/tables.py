@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, check_arrived
 from nes2net.lib.installation import optional
-from nes2net.lib.remote import address_of, is_remote, open_remote
+from nes2net.lib.remote import is_remote, open_remote
 
 #: Size in which the footer and small columns of a remote file are read.
 BLOCK_BYTES = 1 << 16
@@ -249,7 +249,7 @@ def open_table(path: Path, budget: Budget) -> Table:
             raise InputError(
                 "a remote shard must be a Parquet or tar file, because Arrow files have no index: copy it here"
             )
-        return ParquetTable(open_remote(address_of(path), BLOCK_BYTES), budget)
+        return ParquetTable(open_remote(str(path), BLOCK_BYTES), budget)
     check_arrived(path)
     return ParquetTable(path, budget) if is_parquet else ArrowTable(path, budget)
 

@@ -57,7 +57,6 @@ class PlannedHubSet:
     licence: str = ""
     only: Sequence[str] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
-    """Name → SHA-256, as far as stated."""
 
     @property
     def size(self) -> int:

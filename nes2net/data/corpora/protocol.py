@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, check_known, join_names, one_line, pluralise, short_repr
-from nes2net.lib.remote import is_remote
+from nes2net.lib.remote import RemotePath, is_address
 from nes2net.lib.text_files import has_control, read_text_with_line_ends
 
 #: In place of the name of a part, this word means the whole corpus.
@@ -44,11 +44,11 @@ class NotFound(InputError):
 
 def corpus_root(root: str | Path) -> Path:
     """Return ``root`` as a path; raise :class:`NotFound` if it is not a folder."""
-    root = Path(root)
-    if is_remote(root):
+    if is_address(root):
         raise NotFound(
-            f"{root} is a remote address, which only the corpus shards reads: copy the folder to this machine, or use shards"
+            f"{RemotePath(root)} is a remote address, which only the corpus shards reads: copy the folder to this machine, or use shards"
         )
+    root = Path(root)
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
     return root

@@ -26,7 +26,17 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.remote import NUM_THREADS, address_of, expand_series, folder_of, forget, is_remote, list_folder
+from nes2net.lib.remote import (
+    NUM_THREADS,
+    RemotePath,
+    address_of,
+    expand_series,
+    folder_of,
+    forget,
+    is_address,
+    is_remote,
+    list_folder,
+)
 from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
@@ -64,12 +74,11 @@ def shards_below(root: AnyPath) -> list[Shard]:
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
-    root = Path(root)
+    root = _place(root)
     address = str(root)
     folder = root
     if is_remote(root):
-        address = address_of(root)
-        folder = Path(folder_of(address))
+        folder = RemotePath(folder_of(address))
         paths = _remote_paths(address)
     elif root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         folder = root.parent
@@ -89,6 +98,10 @@ def shards_below(root: AnyPath) -> list[Shard]:
     if paths != [root]:
         _check_complete(address, {path.relative_to(folder).as_posix() for path in paths})
     return [Shard(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
+
+
+def _place(root: AnyPath) -> Path:
+    return RemotePath(address_of(root)) if is_address(root) else Path(root)
 
 
 def _paths_below(root: Path) -> list[Path]:
@@ -115,8 +128,8 @@ def _remote_paths(address: str) -> list[Path]:
         addresses = expand_series(address)
         for shard in addresses:
             forget(shard)  # it may have changed
-        return list(map(Path, addresses))
-    return [path for path in map(Path, list_folder(address)) if is_shard(path.name)]
+        return list(map(RemotePath, addresses))
+    return [path for path in map(RemotePath, list_folder(address)) if is_shard(path.name)]
 
 
 def _check_complete(root: str, names: Collection[str]) -> None:
@@ -371,9 +384,12 @@ class ShardCorpus(UserCorpus):
     def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
+    def place(self, root: AnyPath | None) -> Path:
+        return _place(super().place(root))
+
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
         root = self.place(root)
-        return Path(folder_of(address_of(root))) if is_remote(root) else super().find_audio(root, split)
+        return RemotePath(folder_of(str(root))) if is_remote(root) else super().find_audio(root, split)
 
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
         """Return ``root`` after checking that there are shards, which may be of all splits.

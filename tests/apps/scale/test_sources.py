@@ -44,7 +44,7 @@ def test_shards_behind_a_url_are_found_by_folder_or_pattern():
     memory.pipe({"/set/data/0.parquet": b"a", "/set/data/1.tar": b"b", "/set/README.md": b"c"})
     try:
         assert names("memory://set") == ["data/0.parquet", "data/1.tar"]
-        assert [shard.address for shard in shards_of("memory://set/data/*.tar")] == ["memory:///set/data/1.tar"]
+        assert [shard.address for shard in shards_of("memory://set/data/*.tar")] == ["memory://set/data/1.tar"]
     finally:
         memory.rm("/set", recursive=True)
 
@@ -86,6 +86,8 @@ def test_a_folder_of_recordings_is_a_shard(tmp_path):
         ("nowhere", None, "nowhere not found"),
         ("empty/README.md", "", "has no recordings"),
         ("a.txt", "a\tb\tc", r"a.txt, line 1: expected a path or URL.*found 'a\\tb\\tc'"),
+        ("a.txt", "b.wav\nfile:///etc/a.wav", "a.txt, line 2: file://etc/a.wav is not an address: write SCHEME"),
+        ("a.txt", "reference::http://h/a.wav", "a.txt, line 1: reference::http://h/a.wav is not an address"),
     ],
 )
 def test_sources_without_recordings_that_can_be_read_are_refused_with_a_reason(tmp_path, name, content, message):

@@ -101,7 +101,13 @@ def test_a_file_without_audio_is_refused_even_if_ffmpeg_would_play_another_that_
 
 
 @pytest.mark.parametrize(
-    "name, message", [("none.wav", "not found"), (".", "is a folder"), ("pipe", "is not a regular file")]
+    "name, message",
+    [
+        ("none.wav", "not found"),
+        (".", "is a folder"),
+        ("pipe", "is not a regular file"),
+        ("http://127.0.0.1:9/x.tar/a.wav", "is an address, and not read as a file: download it, or list shards"),
+    ],
 )
 def test_a_path_that_is_no_regular_file_is_refused_with_what_it_is(tmp_path, monkeypatch, name, message):
     """Or with the fact that nothing is there."""

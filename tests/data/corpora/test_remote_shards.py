@@ -43,7 +43,7 @@ def test_shards_on_an_http_server_give_the_trials_samples_sizes_and_blocks_of_lo
 
 def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
     with http_store(folder) as web:
-        with input_error(r"/no-08\.tar cannot be read \(status 404 Not Found\)"):
+        with input_error(r"/no-08\.tar cannot be read \(the server answers 404 Not Found\)"):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 

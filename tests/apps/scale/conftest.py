@@ -1,0 +1,10 @@
+"""A store in memory, which only these tests read."""
+
+import pytest
+
+from nes2net.lib import remote
+
+
+@pytest.fixture(autouse=True)
+def _memory(monkeypatch):
+    monkeypatch.setattr(remote, "SCHEMES", remote.SCHEMES | {"memory"})
