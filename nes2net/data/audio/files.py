@@ -45,8 +45,8 @@ def audio_track() -> int:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in ``folder`` and its subfolders, sorted by the parts of their paths.
 
-    Only names count: a pipe or a broken link fails when it is read. Links to folders are not
-    followed. A missing folder has no recordings.
+    Only names count: a pipe or a broken link fails when it is read. A missing folder has no
+    recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -64,6 +64,8 @@ def _files_below(folder: Path) -> list[Path]:
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walk through ``folder`` like :func:`os.walk`; a missing folder counts as empty.
 
+    Links are followed, but each folder is visited once.
+
     Raises:
         InputError: if a folder cannot be listed, for example because of its permissions.
     """
@@ -74,7 +76,21 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
                 f"folder {error.filename} cannot be listed ({error.strerror}): make it readable"
             ) from error
 
-    return os.walk(folder, onerror=raise_unlistable)
+    visited: set[str] = set()
+    pending = [os.fspath(folder)]
+    for top in pending:
+        for parent, subfolders, names in os.walk(top, onerror=raise_unlistable):
+            real_parent = os.path.realpath(parent)
+            if real_parent in visited:
+                subfolders.clear()
+                continue
+            visited.add(real_parent)
+            yield parent, subfolders, names
+            for name in sorted(subfolders):
+                link = os.path.join(parent, name)
+                # A link to a folder above it would lead in a circle.
+                if os.path.islink(link) and not Path(real_parent).is_relative_to(os.path.realpath(link)):
+                    pending.append(link)
 
 
 def list_recordings(folder: Path) -> list[Path]:

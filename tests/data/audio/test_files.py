@@ -4,6 +4,20 @@ import pytest
 
 from nes2net.data.audio.files import expand_folders, recordings_below
 
+
+def test_a_linked_folder_is_read_once_and_not_in_circles(tmp_path):
+    """By its own path if it lies in the folder, otherwise by its first link."""
+    for name in ("set/real/a.wav", "store/b.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    folder = tmp_path / "set"
+    links = {"again": folder / "real", "near": tmp_path / "store", "next": tmp_path / "store", "up": tmp_path}
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (tmp_path / "store" / "back").symlink_to(folder)
+    assert recordings_below(folder) == [folder / "near/b.wav", folder / "real/a.wav"]
+
+
 SUFFIXES = "mp4 mov 3gp mkv mka avi flv mp2 tta wv oga caf w64 rf64 wave aifc snd".split()
 
 
