@@ -156,7 +156,7 @@ def read_whole_record(path: Path) -> Record:
 
 def record_path(path: Path) -> Path:
     """Return the path of the record of ``path``."""
-    return path.with_name(f"{path.name}.json")
+    return path.parent / f"{path.name}.json"
 
 
 def record_of(path: Path) -> Record | None:

@@ -53,6 +53,18 @@ def test_an_output_that_cannot_be_written_is_refused_in_one_line(scored, refused
     refused([*EVALUATE, "--json", output])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate generic . --keys key.csv",
+        "evaluate generic scores.txt --keys key.csv --threshold-from . --dev-corpus generic --dev-keys .",
+        "calibrate fit generic . --keys key.csv --save c.json",
+    ],
+)
+def test_the_current_folder_in_the_place_of_a_score_file_is_refused_in_one_line(scored, refused, words):
+    refused(words)
+
+
 def test_an_error_of_the_operating_system_has_status_2_and_a_message_that_names_the_path(scored, capsys):
     def command(_args):
         os.mkdir("file/below")
