@@ -56,7 +56,10 @@ def parse_json(text: str | bytes, name: str) -> Any:
     """Parse JSON after :func:`check_json`; raise ValueError if it is invalid, or gives a key two values."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
-    return json.loads(text, object_pairs_hook=partial(without_contradictions, subject=name))
+    try:
+        return json.loads(text, object_pairs_hook=partial(without_contradictions, subject=name))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON from character {error.pos + 1} on") from error
 
 
 def check_json(content: bytes, name: str) -> None:

@@ -1,9 +1,21 @@
 """Every command that writes scores of recordings writes a file that `evaluate` and `calibrate` read."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 from builders.files import write
+
+from nes2net.actions.calibration import _write_generic_list
+from nes2net.data.corpora.generic import CORPUS
+from nes2net.data.corpora.pack import pack
+from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
+from nes2net.metrics.localisation import read_rttm, write_rttm
+from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.judgement import as_judgement
+from nes2net.scoring.score_file import read_scores
 
 COMMON = "--model a.pth --device cpu"
 WRITERS = {
@@ -54,3 +66,79 @@ def test_rows_that_predict_prints_are_read_by_evaluate_and_calibrate(folder, out
     (folder / "scores.txt").write_text(printed)
     out, err = output(READERS[reader])
     assert f"{NUM_RECORDINGS // 2} bona fide" in out + err
+
+
+# Ids that look like formulas of spreadsheets, JSON, several fields, headers or numbers.
+IDS = ["=1+1", "-2", "'x", "[a", '{"a', "a,b;c|d", '"q"', "score", "nan", "é", "#c"]
+TRIALS = [Trial(id, label="spoof") for id in IDS]
+NUMBERS = np.ones(2, np.float32)
+VALUES = {"scores": 0.5, "frames": NUMBERS, "classes": NUMBERS, "embeddings": NUMBERS}
+CLASSES = {"name": "classes", "classes": ["A", "B"]}
+
+
+@pytest.mark.parametrize("judgement", ["scores", "frames", CLASSES])
+def test_odd_ids_are_read_back_from_files_of_lines(tmp_path, judgement):
+    judgement = as_judgement(judgement)
+    value = VALUES[judgement.name]
+    path = tmp_path / "lines.txt"
+    judgement.write([path], len(IDS), ((trial, value) for trial in TRIALS))
+    ids, _ = zip(*judgement.read(path))
+    assert list(ids) == IDS
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.parquet"])
+def test_odd_ids_are_read_back_from_embeddings(tmp_path, name):
+    path = tmp_path / name
+    embeddings = Embeddings()
+    embeddings.write(embeddings.files(path), len(IDS), ((trial, NUMBERS) for trial in TRIALS))
+    ids, _ = zip(*embeddings.read(path))
+    assert list(ids) == IDS
+
+
+def test_odd_ids_are_read_back_from_an_rttm_file(tmp_path):
+    path = tmp_path / "a.rttm"
+    write_rttm(path, {id: [("spoof", 0.0, 1.0)] for id in IDS})
+    assert list(read_rttm(path)) == IDS
+
+
+@pytest.fixture
+def odd_recordings(tmp_path, monkeypatch):
+    """Recordings with odd names in the folders real and fake of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("real", "fake"):
+        for number, id in enumerate(IDS):
+            soundfile.write(write(tmp_path / label / f"{id}.wav"), np.full(400, 0.01 * number), 16000)
+    return CORPUS.trials(tmp_path)
+
+
+def paths_and_labels(trials):
+    return {(trial.path, trial.label) for trial in trials}
+
+
+def ids_and_labels(trials):
+    return {(trial.id, trial.label) for trial in trials}
+
+
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_odd_ids_are_read_back_from_packed_shards(odd_recordings, tmp_path, format):
+    folder = tmp_path / "packed"
+    pack({"all": odd_recordings}, folder, title="odd", format=format)
+    packed = corpora.get("shards").trials(folder, "all")
+    assert ids_and_labels(packed) == ids_and_labels(odd_recordings)
+
+
+def test_odd_paths_are_read_back_from_the_list_of_calibrated_recordings(odd_recordings, tmp_path):
+    path = tmp_path / "list.csv"
+    _write_generic_list(path, "real", "fake")
+    assert paths_and_labels(CORPUS.trials(path)) == paths_and_labels(odd_recordings)
+
+
+@pytest.mark.usefixtures("odd_recordings")
+@pytest.mark.parametrize("flag", ["--json", "--csv"])
+def test_odd_paths_are_read_back_from_the_rows_that_predict_prints(spectral_detector, output, monkeypatch, flag):
+    spectral_detector.save("a.pth")
+    monkeypatch.chdir("real")
+    printed = output(f"predict . {flag} --model ../a.pth --samples 8000 --device cpu").out
+    path = write(Path("scores.txt"), printed)
+    ids, _ = read_scores(path)
+    assert sorted(ids) == sorted(f"{id}.wav" for id in IDS)

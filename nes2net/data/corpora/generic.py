@@ -37,7 +37,7 @@ _PATH_COLUMNS = (
 )
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_LABEL_FILES = {".labels.txt": read_audacity, ".TextGrid": read_textgrid}  # beside a recording; the first one counts
+_LABEL_FILES = {".labels.txt": read_audacity, ".TextGrid": read_textgrid}  # beside a recording
 _SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 # Beginning of a path in a list that stands for the folder of the audio.
 _FOLDER_OF_AUDIO = ("{data_root}/", "$data_root/")
@@ -82,12 +82,23 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    phase = None if folder == root else SPLIT_WORDS.get(folder.name.lower())
+    # The first folder that is called like a part is the part, above or below the folder of the class.
+    trials = []
     for label, class_folder in _class_folders(folder).items():
         for path in list_recordings(class_folder):
-            levels = path.relative_to(class_folder).parts
-            attack = levels[0] if label == SPOOF and len(levels) > 1 else None
-            yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
+            levels = path.relative_to(root).parts[:-1]
+            parts = [SPLIT_WORDS[level.lower()] for level in levels if level.lower() in SPLIT_WORDS]
+            attacks = [level for level in path.relative_to(class_folder).parts[:-1] if level.lower() not in SPLIT_WORDS]
+            attack = attacks[0] if label == SPOOF and attacks else None
+            phase = next(iter(parts), None)
+            trials.append(Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase))
+    in_no_part = [trial for trial in trials if trial.phase is None]
+    if 0 < len(in_no_part) < len(trials):
+        raise InputError(
+            f"{folder}: some recordings lie in folders of parts, such as train, but not {in_no_part[0].path}; move all "
+            "into such folders, or rename these folders"
+        )
+    yield from trials
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
@@ -115,7 +126,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     if file_column is None:
         raise InputError(
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
-            f"{short_repr(','.join(names))}; add it, and separate columns by commas, tabs, semicolons or vertical bars"
+            f"{short_repr(','.join(names))}; add it, and separate columns by commas, tabs, semicolons or vertical bars, or "
+            "write a JSON object in each line"
         )
     # Refuse headers that cannot be understood.
     if "extra" in header:
@@ -133,7 +145,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     # Make a trial of each further row. Equal pairs of name and value are stored once, to save memory.
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in rows:
-        file = row[file_column]
+        file = row[file_column].strip()
         for beginning in _FOLDER_OF_AUDIO:
             file = file.removeprefix(beginning)
         recording = Path(file)
@@ -175,14 +187,13 @@ def segments(
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
-        uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
-            default, it is bona fide if only spoofed segments are listed; otherwise, a gap of more
-            than a millisecond is an error.
+        uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``; by
+            default bona fide if only spoofed segments are listed. Otherwise, gaps of more than 1 ms
+            are errors.
 
     Raises:
-        InputError: for the reasons of ``CORPUS.trials``; if a file is malformed, or has
-            utterances that are not in the list; if segments lie outside of their utterance, leave
-            gaps, or contradict a label of the list.
+        InputError: for the reasons of ``CORPUS.trials``; if a file is malformed; if segments
+            contradict the list, lie outside of their utterance, or leave gaps.
         NotFound: if there is neither an RTTM nor a label file.
     """
     split = files.resolve_split(split, CORPUS.accepted_splits, CORPUS.title)
@@ -197,7 +208,8 @@ def segments(
             f"{path}: {utterances_are} not in the list: {join_names(unknown_ids)}; add them, or remove their segments"
         )
     labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_segments]
-    durations = _find_durations(labelled, path.with_name("reco2dur"))
+    folder = path if path.is_dir() else path.parent
+    durations = _find_durations(labelled, folder / "reco2dur")
     segments = covering_segments(listed_segments, path, durations, LABELS, uncovered)
     check_labels(any_spoof(segments), labelled, path)
     for trial in labelled:
@@ -218,8 +230,13 @@ def _listed_segments(
                 continue
             for suffix, read in _LABEL_FILES.items():
                 labels = trial.path.with_name(f"{trial.path.stem}{suffix}")
-                if trial.id not in by_id and not is_absent(labels):
-                    by_id[trial.id] = read(labels)
+                if is_absent(labels):
+                    continue
+                if trial.id in by_id:
+                    raise InputError(
+                        f"{labels}: another file beside it labels the same recording; remove one of them"
+                    ) from None
+                by_id[trial.id] = read(labels)
         if not by_id:
             raise
         return CORPUS.find_audio(root, split), by_id  # the folder, for messages
@@ -283,7 +300,7 @@ class UserCorpus(Corpus):
         Raises:
             InputError: if ``root`` has none of the layouts, if a row is malformed, if an id occurs
                 twice, or if the split has no trials.
-            MissingLibrary: if the shards are Parquet or Arrow files, and pyarrow is not installed.
+            MissingLibrary: if the shards need pyarrow.
         """
         split = files.resolve_split(split, self.accepted_splits, self.title)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
@@ -357,8 +374,8 @@ class GenericCorpus(UserCorpus):
             if of_splits or _class_folders(folder):
                 return folder
         raise files.NotFound(
-            f"{folder}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
-            "the folders bonafide and spoof",
+            f"{folder}: no folders of classes, and no list of trials that has a usual name or is the only one; give a CSV file "
+            "with the columns path,label, or a folder with the folders bonafide and spoof",
             [folder],
         )
 
@@ -371,7 +388,7 @@ class GenericCorpus(UserCorpus):
                 by default the folder of the list, or ``path``.
 
         Raises:
-            InputError: if a line is malformed; the message names the file and the line.
+            InputError: if a line is malformed.
         """
         if not path.is_dir():
             rows = _read_list(path, audio or path.parent)
@@ -393,6 +410,7 @@ CORPUS = GenericCorpus(
     notes="""
     A list is a CSV file with a header and the columns below. Tabs separate the columns of a file
     .tsv. In other files, the header shows the separator: commas, tabs, semicolons or vertical bars.
+    Between tabs, quotation marks belong to the text, unless the header has any.
 
     path               also named file, file_path and so on; relative to the folder of the list
     label              bonafide, genuine, real, human, pristine; spoof, fake,
@@ -416,6 +434,7 @@ CORPUS = GenericCorpus(
                             cuts.jsonl, wav.scp, or the only list of the folder
     <root>/train/real/      a folder for each part, and in it a folder for each class or a list
     <root>/real/            a folder for each class; a folder below spoof is named after the attack
+    <root>/real/train/      a folder for each class, and in it a folder for each part
 
     Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
     <list>.rttm, train.rttm (dev.rttm, eval.rttm), or segments.rttm for all parts, with the ids of

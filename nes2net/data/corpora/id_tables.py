@@ -13,7 +13,7 @@ from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.text_files import numbered_lines, read_rows
+from nes2net.lib.text_files import from_cell, numbered_lines, read_rows
 
 #: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
 ID_COLUMNS = (
@@ -33,6 +33,11 @@ LABELS = {
 #: because there are as many in ``a.wav;0,5``.
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas"}
 _WHITE_SPACE = "white space"
+_JSON = "JSON"
+_JSON_LINES = (
+    'a list or a mapping of all files is not read: write one object in each line, such as {"file": "a.wav", "label": '
+    '"spoof"} or {"file": "a.wav", "score": 0.5}'
+)
 _MAX_COLUMNS = 100  # a first line with more words that are no names of columns is no header
 
 
@@ -117,6 +122,8 @@ def read_id_table(
     has_value = any(is_value(field.strip()) for field in fields[1:])
     is_named = id_column is not None or value_column is not None
     found = f"{short_repr(line.strip())} (separated by {separator})"
+    if separator == _JSON and not is_named:
+        raise InputError(f"{path}: no key of files or {value}s in {found}; {_JSON_LINES}")
     seems_header = 2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
     if seems_header or (is_named and not has_value):
         if value_column is None:
@@ -126,6 +133,10 @@ def read_id_table(
         if id_column is None:
             raise InputError(
                 f"{path}: no column of ids in the header {found}; rename it to one of {', '.join(ID_COLUMNS)}"
+            )
+        if len(value_columns := [name for name in header if name in names]) > 1:
+            raise InputError(
+                f"{path}: both {' and '.join(value_columns)} may be the column of {value}s; rename or remove one"
             )
         next(rows)
     else:
@@ -155,9 +166,10 @@ def _open_rows(
     elif line.startswith(("{", "[")) and (delimiter is None or '"' in line):
         rows = rows_of_json(path)
         first = next(rows)
-        return first[1], itertools.chain([first], rows), "JSON"
+        return first[1], itertools.chain([first], rows), _JSON
     if delimiter is not None:
-        return next(csv.reader([line], delimiter=delimiter)), read_csv(path, delimiter), DELIMITERS[delimiter]
+        fields = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+        return fields, read_csv(path, delimiter), DELIMITERS[delimiter]
     expected = f"utterance {value}"
     if len(words) > 2:
         expected = f"as in line 1: {' '.join(words)}"
@@ -174,18 +186,18 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     Raises:
         InputError: if a line is not such a JSON object.
     """
-    remedy = "write one in each line, with its file and the value"
     objects: dict[int, dict[str, str]] = {}
     for line, text in numbered_lines(path):
         problem = f"{path}, line {line}: not a JSON object of a file"
-        with as_input_error(problem, ValueError, KeyError, TypeError, AttributeError, remedy=remedy):
-            pairs = items(parse_json(text.strip() or "{}", f"{path}, line {line}"))
-            objects[line] = {key: str(value) for key, value in pairs if value is not None}
+        with as_input_error(problem, ValueError, KeyError, TypeError, AttributeError, remedy=_JSON_LINES):
+            entry = parse_json(text.strip() or "{}", f"{path}, line {line}")
+            if not isinstance(entry, dict):
+                raise ValueError("a list or a value")
+            objects[line] = {key: str(value) for key, value in items(entry) if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
         raise InputError(
-            f"{path}: its JSON objects need a key for the file and one for its value, and have {names}; "
-            'write lines such as {"file": "a.wav", "label": "spoof"}'
+            f"{path}: its JSON objects need a key for the file and one for its value, found {', '.join(names)}; {_JSON_LINES}"
         )
     yield 1, names
     for line, values in objects.items():
@@ -197,7 +209,7 @@ def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
     """Strip all fields, and write spaces in ids as ``%20``; raise InputError without an id."""
     for line, row in rows:
         row = [field.strip() for field in row]
-        row[id_column] = "%20".join(row[id_column].split())
+        row[id_column] = "%20".join(from_cell(row[id_column]).split())
         if not row[id_column]:
             raise InputError(f"{path}, line {line}: the id is empty: {short_repr(' '.join(row))}; fill it in")
         yield line, row

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.data.corpora.id_tables import delimiter_of, first_line, rows_of_json
-from nes2net.data.corpora.protocol import NumberedRows, read_csv
+from nes2net.data.corpora.protocol import NumberedRows, note_choice, read_csv
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import numbered_lines, read_rows, without_contradictions
@@ -49,6 +49,7 @@ def find_list(folder: Path) -> Path | None:
     lists = sorted(path for path in folder.iterdir() if is_list(path))
     for name in _USUAL_NAMES:
         if folder / name in lists:
+            note_choice([folder / name, *(path for path in lists if path.name != name)])
             return folder / name
     return lists[0] if len(lists) == 1 else None
 
@@ -62,7 +63,7 @@ def open_list(path: Path) -> NumberedRows:
     if path.name == KALDI:
         return _rows_of_kaldi(path)
     line = first_line(path)
-    if path.suffix == ".gz" or line.startswith("{"):
+    if path.suffix == ".gz" or line.startswith(("{", "[")):
         return rows_of_json(path, _flat_object)
     return read_csv(path, "\t" if path.suffix == ".tsv" else delimiter_of(line) or ",")
 
@@ -81,10 +82,10 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
             columns[column] = without_contradictions(rows, file)
     yield 1, ["id", "path", *columns]
     for line, text in numbered_lines(path):
-        id, _, recording = text.strip().partition(" ")
-        recording = recording.strip()
-        if not id:
+        if not text.strip():
             continue
+        id, *rest = text.split(None, 1)
+        recording = "".join(rest).strip()
         if "|" in recording:
             raise InputError(
                 f"{path}, line {line}: {short_repr(recording)} is a command, which is never run; write the path of a file"

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
+from nes2net.data.audio.files import note_once
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, check_known, join_names, one_line, pluralise, short_repr
 from nes2net.lib.remote import RemotePath, is_address
@@ -69,10 +70,20 @@ def first_file(
         exists: by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
-    for path in tried:
-        if exists(path):
-            return path
-    raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
+    existing = list(filter(exists, tried))
+    if not existing:
+        raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
+    note_choice(existing)
+    return existing[0]
+
+
+def note_choice(paths: Sequence[Path]) -> None:
+    """Print that the first of several files is read."""
+    candidates = list(filter(Path.is_file, paths))
+    # A disk that ignores case has one file under two names.
+    others = [str(path) for path in candidates[1:] if not path.samefile(candidates[0])]
+    if others:
+        note_once(f"{candidates[0]} is read, and not {join_names(others)}")
 
 
 class _CsvLines:
@@ -84,11 +95,11 @@ class _CsvLines:
     def __init__(self, text: str) -> None:
         if "\n" not in text:
             text = text.replace("\r", "\n")
-        self.text = text
+        self.lines = text.split("\n")
         self.row_length = 0  # characters; read_csv() resets it after each row
 
     def __iter__(self) -> Iterator[str]:
-        for line in self.text.split("\n"):
+        for line in self.lines:
             self.row_length += len(line)
             if self.row_length > _MAX_ROW_LENGTH:
                 raise csv.Error(f"it has more than {_MAX_ROW_LENGTH:,} characters")
@@ -98,14 +109,18 @@ class _CsvLines:
 def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
     """Yield the rows of a CSV file that are not blank, as (number of the first line, fields).
 
-    The first row is the header. A quoted field may have line breaks.
+    The first row is the header. A quoted field may have line breaks; between tabs, quotation marks
+    count only if the first line has any.
 
     Raises:
-        InputError: if two columns share a name, if a row has more or fewer fields than the header,
-            if quotation marks do not match, or if a row is far longer than any real row.
+        InputError: if two columns share a name, a row has more or fewer fields than the header,
+            or if quotation marks do not match, or join lines that would be rows.
     """
     lines = _CsvLines(read_text_with_line_ends(path))
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+    if delimiter == "\t" and '"' not in lines.lines[0]:
+        quoting = csv.QUOTE_NONE
+    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=True, strict=True)
     line = 1
     header: list[str] = []
     try:
@@ -123,6 +138,12 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
                 raise InputError(
                     f"{path}, line {line}: expected {pluralise(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
                     f"{short_repr(','.join(row))}; correct the line"
+                )
+            joined = lines.lines[line - 1 : rows.line_num]
+            if len(joined) > 1 and {text.count(delimiter) for text in joined} == {len(header) - 1}:
+                raise InputError(
+                    f"{path}, line {line}: quotation marks join the lines {line} to {rows.line_num}, each of which would be a "
+                    "row; remove or double these marks"
                 )
             if row:
                 yield line, row

@@ -63,6 +63,32 @@ def test_of_several_lists_of_a_folder_list_csv_is_its_protocol(tmp_path):
     assert write(tmp_path / "list.csv", "path\n") == CORPUS.find_protocol(tmp_path)
 
 
+def test_a_note_names_the_lists_that_are_not_read_beside_the_one_with_a_usual_name(tmp_path, capsys):
+    for name in ("mine.csv", "metadata.csv", "cuts.jsonl"):
+        write(tmp_path / name, "path\na.wav\n")
+    CORPUS.trials(tmp_path)
+    note = f"{tmp_path / 'metadata.csv'} is read, and not {tmp_path / 'cuts.jsonl'}, {tmp_path / 'mine.csv'}\n"
+    assert capsys.readouterr().err.endswith(note)
+
+
+@pytest.mark.parametrize(
+    "header, field",
+    [("path\tsentence\tlabel", '"Hi'), ('"path"\t"sentence"\t"label"', '"""Hi"')],
+)
+def test_quotation_marks_between_tabs_belong_to_the_text_unless_the_header_has_any(tmp_path, header, field):
+    """A sentence may begin with a quotation mark, and a later one end with one."""
+    rows = [f"a.wav\t{field}\tspoof", "b.wav\tHo\tspoof", 'c.wav\tHe"\treal']
+    trials = CORPUS.trials(write(tmp_path / "list.tsv", [header, *rows]))
+    assert [(trial.id, trial.label) for trial in trials] == [("a", "spoof"), ("b", "spoof"), ("c", "bonafide")]
+    assert trials[0].get("sentence") == '"Hi'
+
+
+def test_blanks_around_the_fields_of_a_list_are_skipped(tmp_path):
+    file = write(tmp_path / "list.csv", 'ID, duration, wav, label\nu1, 3.0, "a,b.wav", real\nu2 , 3.0, c.wav , fake\n')
+    trials = [(trial.id, trial.path.name, trial.label) for trial in CORPUS.trials(file)]
+    assert trials == [("u1", "a,b.wav", "bonafide"), ("u2", "c.wav", "spoof")]
+
+
 def test_a_corpus_joins_the_lists_and_folders_of_its_splits(tmp_path):
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
@@ -111,6 +137,10 @@ def test_a_list_is_read_whatever_its_delimiter(tmp_path, delimiter):
         ),
         ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
         ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: not a row of a CSV file \(unexpected end"),
+        (
+            'path,label,room\na.wav,spoof,"hall\nb.wav,real,hall\nc.wav,real,hall"\n',
+            "line 2: quotation marks join the lines 2 to 4, each of which would be a row",
+        ),
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
         (
             "path,label\na.wav,spoof\na.flac,spoof\n",
@@ -128,7 +158,7 @@ def test_a_malformed_list_of_ones_own_is_refused_with_its_name_and_fault(tmp_pat
 
 
 def test_a_folder_without_recordings_or_lists_is_refused(tmp_path):
-    with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
+    with pytest.raises(NotFound, match="no folders of classes, and no list of trials .*; give a CSV file"):
         CORPUS.trials(tmp_path)
 
 
@@ -142,6 +172,24 @@ def test_two_folders_whose_names_stand_for_one_label_are_refused(tmp_path):
     folder(tmp_path / "real")
     folder(tmp_path / "human")
     with input_error("both human and real stand for bonafide; rename one"):
+        CORPUS.trials(tmp_path)
+
+
+@pytest.mark.parametrize("levels", ["{}/a.wav", "{}/vits/a.wav", "vits/{}/a.wav"])
+def test_folders_of_parts_may_lie_below_the_folders_of_classes(tmp_path, levels):
+    for split_folder in ("train", "Val", "test"):
+        for label in ("real", "fake"):
+            write(tmp_path / label / levels.format(split_folder))
+    assert CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
+    spoof, bonafide = CORPUS.trials(tmp_path, "dev")
+    assert bonafide.path == tmp_path / "real" / levels.format("Val")
+    assert spoof.attack == ("vits" if "vits" in levels else None)
+
+
+def test_recordings_outside_of_the_folders_of_parts_are_refused(tmp_path):
+    write(tmp_path / "real/a.wav")
+    write(tmp_path / "fake/test/b.wav")
+    with input_error("some recordings lie in folders of parts, such as train, but not .*a.wav; move all"):
         CORPUS.trials(tmp_path)
 
 

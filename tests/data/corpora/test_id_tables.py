@@ -75,13 +75,24 @@ def test_a_header_without_a_column_of_scores_is_refused_with_the_columns_to_rena
     assert header.replace("\t", "\\t") in str(error.value)
 
 
+def test_a_header_with_two_columns_of_scores_is_refused(path):
+    path.write_text("file,cm_score,score\na,1,2\n")
+    with input_error("both cm_score and score may be the column of scores; rename or remove one"):
+        read_scores(path)
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         ('{"file": "a", "score": 1}\nb 2\n', "line 2: not a JSON object"),
-        ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one in each line"),
+        ('[{"file": "a", "score": 1}]\n', "line 1: not a JSON object .*write one object in each line"),
+        ('{"s1": 1.5, "s2": -1.5}', "no key of files or scores in .*write one object in each line"),
+        ('{"s1": 1.5, "s2": 0, "s3": 1}', "no key of files or scores in .*write one object in each line"),
         ('{\n "file": "a"\n}\n', "line 1: not a JSON object"),
-        ('{"file": "a"}\n', "its JSON objects need a key for the file and one for its value, and have .*file"),
+        (
+            '{"file": "a"}\n',
+            "its JSON objects need a key for the file and one for its value, found file; .*write one object in each line",
+        ),
         ("[" * 2000, "nested more than 100 deep"),
     ],
 )

@@ -108,6 +108,11 @@ def test_a_line_of_json_with_two_labels_is_refused(tmp_path):
         CORPUS.trials(path)
 
 
+def test_a_tab_may_follow_the_id_in_a_kaldi_list(tmp_path):
+    write(tmp_path / "wav.scp", "u1\ta b.wav\nu2 \t c.wav\n")
+    assert [(trial.id, trial.path.name) for trial in CORPUS.trials(tmp_path)] == [("u1", "a b.wav"), ("u2", "c.wav")]
+
+
 def test_a_list_in_the_folder_of_each_split_is_read(tmp_path):
     write(tmp_path / "train/metadata.jsonl", lines_of_json({"file_name": "1.wav", "label": "real"}))
     write(tmp_path / "test/wav.scp", "u2 2.wav\n")
@@ -121,7 +126,11 @@ OFFSET = lines_of_json({**FIRST, "offset": 1.5})
 SHORTER = lines_of_json(cut("u", "a.wav", "real", duration=1.0))
 MIXED = lines_of_json(cut("u", "a.wav", "real", type="MixedCut"))
 WITHOUT_FILE = lines_of_json({"id": "u", "label": "real"})
+OBJECTS = [{"wav": "a.wav", "label": "real"}, {"wav": "b.wav", "label": "fake"}]
 REFUSED = [
+    ("a.json", json.dumps(OBJECTS), ["line 1", "write one object in each line"]),
+    ("a.json", json.dumps(OBJECTS, indent=1), ["line 1", "not JSON from character 2", "write one object in each line"]),
+    ("a.json", json.dumps(dict(enumerate(OBJECTS))), ["expected a column 'path'", "write a JSON object in each line"]),
     ("wav.scp", "u1 wav.ark:42\n", ["wav.scp, line 1", "archive"]),
     ("a.jsonl", OFFSET, ["line 1", "whole files"]),
     ("a.jsonl", SHORTER, ["line 1", "whole files"]),
@@ -171,6 +180,14 @@ def textgrid_of_praat(folder):
     grid = textgrid.Textgrid()
     grid.addTier(textgrid.IntervalTier("labels", [(0.25, 0.5, "fake")], 0, 1))
     grid.save(str(folder / "a.TextGrid"), "long_textgrid", includeBlankSpaces=True)
+
+
+def test_two_label_files_of_one_recording_are_refused(tmp_path):
+    write(tmp_path / "list.csv", "path,label\na.wav,fake\n")
+    audacity_labels(tmp_path)
+    write(tmp_path / "a.TextGrid")
+    with input_error("a.TextGrid: another file beside it labels the same recording"):
+        generic.segments(tmp_path)
 
 
 @pytest.mark.parametrize("write_labels", [audacity_labels, textgrid_of_praat])
