@@ -7,11 +7,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import is_there, shard_of
+from nes2net.data.corpora.copies import shared_recordings
 from nes2net.data.corpora.corpus import Corpus, Counts, count
 from nes2net.data.corpora.decoding import Decoding, decode_all
 from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, resolve_split
@@ -21,6 +22,7 @@ from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.findings import Finding
 from nes2net.lib.remote import is_remote
+from nes2net.lib.text_files import record_digests
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 
@@ -133,7 +135,7 @@ class CorpusCheck:
     """Folders of recordings, and possible files of labels, in ``root`` that were not read."""
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
-        """Add a finding: what is wrong with files of ``kind``, and where to get them.
+        """Add a finding about files of ``kind``, and where to get them.
 
         Args:
             kind: a key of ``obtain`` of the corpus, such as ``audio``.
@@ -191,8 +193,10 @@ class CorpusCheck:
         return "in part: EER without min t-DCF"
 
 
-# Matches the names of files that may hold labels.
+# Match the names of files that may hold labels: at the root, and below it, where transcripts lie beside recordings.
 _LABELS = re.compile(r"(?i)(?!readme|licen[cs]e|changelog).*\.(csv|tsv|txt|jsonl?|xlsx)$")
+_LISTS = re.compile(r"(?i).*\.(csv|tsv|jsonl)$")
+_SEVERAL_IDS = "the same recording under several ids"
 _UNLABELLED = "its labels are not there"
 _ONE_CLASS = "all its trials are of one class"
 _TRAINED_ON = "all its trials are training trials too; fill a column 'split' with train and dev"
@@ -238,54 +242,78 @@ def check_corpus(
     names = [resolve_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     check = CorpusCheck(corpus, root, is_selection)
     ids: dict[str, None] = {}
+    own_trials: list[Trial] = []  # of a user's own corpus; their phase is the split
     folders: set[str] = set()
     training_paths: set[Path | None] = set()
-    for split in names:
-        split_check, trials = _check_split(check, split, lists, subset)
-        if decode and split_check.audio is not None:
-            _decode_split(check, split_check, workers)
-        paths = {trial.path for trial in trials}
-        # By default, train comes before dev, which may have the same recordings.
-        if split == "train":
-            training_paths = paths
-        split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
-        check.splits.append(split_check)
-        folders |= {os.path.dirname(path) for path in paths if path is not None}
-        ids |= dict.fromkeys(trial.id for trial in trials)
-    # A recording is extra only if it is in no list of the corpus.
-    if any(split_check.extra for split_check in check.splits):
-        listed_paths = _listed_paths(corpus, root, lists)
-        for split_check in check.splits:
-            audio = os.path.abspath(split_check.audio or "")
-            split_check.extra = [
-                name for name in split_check.extra if os.path.normpath(os.path.join(audio, name)) not in listed_paths
-            ]
-    keys = root if keys is None else Path(keys)
-    if corpus.key_files:
-        check.key = _check_key(check, keys, ids, subset)
-    if corpus.asv_scores and "eval" in names:
-        paths_tried = [keys]
-        for split_check in check.splits:
-            if split_check.protocol is not None:
-                paths_tried.append(split_check.protocol)
-        check.has_min_tdcf = _check_asv_scores(check, paths_tried)
+    with record_digests() as read_files:
+        for split in names:
+            split_check, trials = _check_split(check, split, lists, subset)
+            if decode and split_check.audio is not None:
+                _decode_split(check, split_check, workers)
+            paths = {trial.path for trial in trials}
+            # By default, train comes before dev, which may have the same recordings.
+            if split == "train":
+                training_paths = paths
+            split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
+            check.splits.append(split_check)
+            folders |= {os.path.dirname(path) for path in paths if path is not None}
+            if corpus.user_defined:
+                own_trials += [replace(trial, phase=split) for trial in trials if trial.path is not None]
+            ids |= dict.fromkeys(trial.id for trial in trials)
+        # A recording is extra only if it is in no list of the corpus.
+        if any(split_check.extra for split_check in check.splits):
+            listed_paths = _listed_paths(corpus, root, lists)
+            for split_check in check.splits:
+                audio = os.path.abspath(split_check.audio or "")
+                split_check.extra = [
+                    name
+                    for name in split_check.extra
+                    if os.path.normpath(os.path.join(audio, name)) not in listed_paths
+                ]
+        keys = root if keys is None else Path(keys)
+        if corpus.key_files:
+            check.key = _check_key(check, keys, ids, subset)
+        if corpus.asv_scores and "eval" in names:
+            paths_tried = [keys]
+            for split_check in check.splits:
+                if split_check.protocol is not None:
+                    paths_tried.append(split_check.protocol)
+            check.has_min_tdcf = _check_asv_scores(check, paths_tried)
+    _check_shared_recordings(check, own_trials)
     if not is_selection:
         with suppress(InputError):  # a folder cannot be listed
-            check.unread += _unused_content(check, folders)
+            check.unread += _unused_content(check, [*folders, *read_files])
     return check
 
 
-def _unused_content(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
-    """Yield folders of recordings, and label files at the root, that no split uses."""
-    read_folders = set(map(os.path.abspath, folders))
-    read_files = [*(split_check.protocol for split_check in check.splits), check.key and check.key.path]
+def _check_shared_recordings(check: CorpusCheck, trials: Sequence[Trial]) -> None:
+    problems: dict[str, list[str]] = defaultdict(list)
+    for group in shared_recordings(trials):
+        rows = [f"{trial.path} ({trial.id}, {trial.label or 'no label'} in {trial.phase})" for trial in group]
+        problem = _SEVERAL_IDS
+        if len({trial.phase for trial in group} - {WHOLE}) > 1:
+            problem = "the same recording in several parts"
+        if len({trial.label for trial in group} - {None}) > 1:
+            problem = "the same recording with contrary labels"
+        problems[problem].append(" = ".join(rows))
+    if copies := problems.pop(_SEVERAL_IDS, ()):
+        check.splits[0].notes.append(f"{_SEVERAL_IDS}: {join_names(copies)}")
+    for problem, recordings in problems.items():
+        check.findings.append(Finding(problem, join_names(recordings), "correct or remove the rows"))
+
+
+def _unused_content(check: CorpusCheck, used_paths: Iterable[AnyPath]) -> Iterator[str]:
+    """Yield folders of recordings, and files of labels, that no split uses."""
+    read_paths = set(map(os.path.realpath, used_paths))
     for folder, _, names in walk(check.root):
         num_recordings = sum(_is_trial(name, check.corpus) for name in names)
         relative_folder = os.path.relpath(folder, check.root)
-        if num_recordings and os.path.abspath(folder) not in read_folders:
+        if num_recordings and os.path.realpath(folder) not in read_paths:
             yield f"{relative_folder} ({pluralise(num_recordings, 'recording')})"
-        if relative_folder == ".":
-            yield from (name for name in names if _LABELS.match(name) and check.root / name not in read_files)
+        pattern = _LABELS if relative_folder == "." else _LISTS
+        for name in filter(pattern.match, names):
+            if os.path.realpath(os.path.join(folder, name)) not in read_paths:
+                yield os.path.normpath(os.path.join(relative_folder, name))
 
 
 def _is_trial(name: str, corpus: Corpus) -> bool:

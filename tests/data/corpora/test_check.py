@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import re
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -204,6 +205,49 @@ def test_check_names_an_unreadable_recording_only_if_it_decodes_recordings(copy)
     assert check("in_the_wild", copy).complete
     why = "audio of eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
     one_problem("in_the_wild", copy, why, decode=True)
+
+
+@pytest.fixture
+def check_list(tmp_path):
+    """A function that checks a list of three recordings, the first two of the same bytes."""
+    for name, level in (("a", 0.1), ("copy", 0.1), ("b", 0.2)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(1600, level), 16000)
+
+    def checked(*rows):
+        return check_corpus(generic.CORPUS, write(tmp_path / "list.csv", ["path,label,split,id", *rows]))
+
+    return checked
+
+
+@pytest.mark.parametrize("name", ["a", "copy"])
+@pytest.mark.parametrize(
+    "label, split, problem",
+    [
+        ("real", "train", "the same recording with contrary labels"),
+        ("real", "dev", "the same recording with contrary labels"),
+        ("fake", "dev", "the same recording in several parts"),
+    ],
+)
+def test_check_names_a_recording_or_its_copy_in_two_parts_or_with_two_labels(check_list, name, label, split, problem):
+    (finding,) = check_list("a.wav,fake,train,u1", f"{name}.wav,{label},{split},u2", "b.wav,real,train,u3").findings
+    assert finding.subject == problem
+    assert re.search(r"a\.wav \(u1, spoof in train\) = .*" + rf"{name}\.wav \(u2, \w+ in {split}\)", finding.problem)
+
+
+def test_check_notes_a_recording_with_two_ids_in_one_part(check_list):
+    check = check_list("a.wav,fake,train,u1", "copy.wav,fake,train,u2", "b.wav,real,train,u3")
+    assert check.complete
+    (note,) = check.splits[0].notes
+    assert note.startswith("the same recording under several ids: ")
+    assert note.endswith("copy.wav (u2, spoof in train)")
+
+
+def test_a_list_beside_label_files_is_checked_in_its_own_folder(check_list, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_list("a.wav,fake,train,u1")
+    write(tmp_path / "a.labels.txt", "0\t0.05\tfake\n")
+    (split_check,) = check_corpus(generic.CORPUS, "list.csv").splits
+    assert split_check.segments == ["RTTM of 1 of 1 trial"]
 
 
 TRAIN_AND_DEV = ["train"] * 4 + ["dev"] * 4

@@ -1,6 +1,8 @@
 """Folders of splits under other names, and what `nes2net data check` says that it did not read."""
 
+import numpy as np
 import pytest
+import soundfile
 from builders import input_error
 from builders.files import write
 
@@ -71,6 +73,26 @@ def test_check_names_the_files_of_a_corpus_folder_that_are_not_read(tmp_path):
         "test2/real (2 recordings)",
         "train (1 recording)",
     ]
+
+
+def test_check_names_lists_below_the_root_that_are_not_read_but_no_transcripts(tmp_path):
+    make(tmp_path, *(f"train/{name}" for name in CLASSES))
+    make(tmp_path, "train/real/old.csv", "train/real/x.txt")
+    assert unread(tmp_path) == ["train/real/old.csv"]
+
+
+def test_check_does_not_name_as_unread_what_was_read_by_another_path(tmp_path, monkeypatch):
+    """A list in an absolute path, label files of Audacity, and a folder that a link leads to."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(write(tmp_path / "store/a.wav"), np.full(16000, 0.1), 16000)
+    write(tmp_path / "store/a.labels.txt", "0.25\t0.5\tfake\n")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/store").symlink_to(tmp_path / "store")
+    file = write(tmp_path / "set/list.csv", "path,label\n../store/a.wav,fake\n")
+    soundfile.write("set/b.wav", np.full(16000, 0.1), 16000)
+    write(tmp_path / "set/b.labels.txt", "0.25\t0.5\tfake\n")
+    file.write_text(file.read_text() + "b.wav,fake\n")
+    assert unread("set", protocols=file.absolute()) == []
 
 
 def test_check_does_not_name_read_me_files_and_licences(tmp_path):
