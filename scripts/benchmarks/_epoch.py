@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 import torch
+from _plain_rawboost import PlainRawBoost
 from _published import PublishedTraining
-from rawboost import plain_rawboost
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nes2net.data.augment import RawBoostParameters
 from nes2net.data.corpora.trial import Trial
 from nes2net.training.data import development_batches, training_batches
 from nes2net.training.dataset import Examples
@@ -173,6 +174,6 @@ class PublishedFiles(Dataset):
         trial = self.trials[index]
         samples, _ = soundfile.read(trial.path, dtype="float32")
         if self.augmented:
-            samples = plain_rawboost(samples, ALGORITHM, np.random.RandomState(index))
+            samples = PlainRawBoost(np.random.RandomState(index), RawBoostParameters())(samples, ALGORITHM)
         samples = np.tile(samples, self.num_samples // len(samples) + 1)[: self.num_samples]
         return torch.from_numpy(samples).float(), int(trial.label == "bonafide")

@@ -4,13 +4,13 @@ import random
 
 import numpy as np
 import pytest
+from _plain_rawboost import PlainRawBoost  # of scripts/benchmarks
 from builders import golden, input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.random import default_rng
 from numpy.testing import assert_allclose, assert_array_equal
-from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.data.augment import RawBoostParameters, rawboost
 from nes2net.data.augment.rawboost import ALGORITHMS, design_notch_filters, filter_powers
