@@ -506,6 +506,8 @@ def check_arrived(path: AnyPath, start: bytes | None = None, *, packed: bool = F
     text = start[:_START].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     kinds = [kind for mark, kind in PACKED.items() if start.startswith(mark) and not packed]
     with concerning(f"{path}:"):
+        if not start and not packed:
+            raise InputError("is empty", remedy="write, copy or download it again")
         refuse(
             (
                 start.startswith(b"version https://git-lfs.github.com/spec/"),
@@ -515,7 +517,6 @@ def check_arrived(path: AnyPath, start: bytes | None = None, *, packed: bool = F
                 text.startswith((b"<!doctype html", b"<html")),
                 "is a web page (HTML), not the file itself: open its address, and download the file",
             ),
-            (not start and not packed, "is empty: write, copy or download it again"),
             (kinds, f"is {' '.join(kinds)}: unpack it"),
         )
 

@@ -41,7 +41,10 @@ Fingerprint: TypeAlias = dict[str, int | str]
 #: The content of ``resume.pt`` by the names of :class:`_ResumeFile`.
 ResumeContent: TypeAlias = Mapping[str, Any]
 #: End of the message about a file that no version of nes2net can have written.
-REMEDY = "copy it again from an intact copy, or move the folder away and start again"
+REMEDY = (
+    "copy it again from an intact copy; or move the folder away, and start again, or from its last epoch_N.pth with "
+    "`train.init_from`"
+)
 
 # Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
 _MAX_VALUES = 10**6
@@ -209,7 +212,11 @@ def read_resume_file(folder: Path) -> ResumeContent | None:
     path = folder / RESUME_FILE
     if is_absent(path):
         return None
-    content = read_torch_file(path)[0]
+    try:
+        content = read_torch_file(path)[0]
+    except InputError as error:
+        error.remedy = error.remedy and REMEDY  # nobody can download the file of their own run
+        raise
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version != VERSION:
         raise InputError(

@@ -252,13 +252,14 @@ def saved_epochs(folder: Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
+def best_epochs(folder: str | Path, count: int, by: str, *, noted: bool = False) -> list[int]:
     """Find the ``count`` epochs with a checkpoint in ``folder`` and the lowest ``by``, ascending.
 
     ``validation.ties`` of the recipe ranks equal values.
 
     Args:
         by: a key of ``history.json``, such as ``loss`` (of training) or ``val_loss_w_aug``.
+        noted: print a note that names better epochs without a checkpoint.
 
     Raises:
         InputError: if the folder has no history, if no row has the key ``by``, or if fewer than
@@ -271,12 +272,19 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = {key for key in chain.from_iterable(history) if _RANKED.fullmatch(key)}
     check_known([by], columns, f"`by` is one of the values of {path}, not")
     epochs = saved_epochs(Path(folder))
-    saved = [row for row in history if isinstance(row.get(by), float) and row["epoch"] in epochs]
+    measured = [row for row in history if isinstance(row.get(by), float)]
+    saved = [row for row in measured if row["epoch"] in epochs]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         remedy = f"choose 1 to {len(saved)}" if saved else "rank by another value with `by`"
         raise InputError(
             f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
+        )
+    missing = set(_best_of_run(Path(folder), measured, count, by)).difference(epochs)
+    if noted and missing:
+        epochs_text = ", ".join(map(str, sorted(missing)))
+        print_note(
+            f"{folder} has no checkpoint of epoch {epochs_text}, which would be among the {count} best by {by}: the next best are used"
         )
     return _best_of_run(Path(folder), saved, count, by)
 

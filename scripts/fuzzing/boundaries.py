@@ -387,7 +387,8 @@ def _score_noise(detector):
 
 def _average(folder):
     path = _only_file(folder)
-    save_state_dict(average_checkpoints([path, path]), folder / "mean.pth")
+    copy = shutil.copy(path, folder / "copy.pth")
+    save_state_dict(average_checkpoints([path, copy]), folder / "mean.pth")
 
 
 def _read_keys(folder):

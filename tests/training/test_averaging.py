@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 from builders import input_error
-from builders.files import write_json
+from builders.files import read_json, write_json
 
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -117,6 +117,21 @@ def average(tmp_path, capsys):
 def test_the_best_saved_epochs_by_a_value_of_the_history_are_averaged(average, tmp_path):
     average("--best", "2", "--by", "val_loss_w_aug")
     assert weight_in(tmp_path / "Averaged_Model_IDs_9_10.pth") == 9.5
+
+
+@pytest.mark.parametrize("by, noted", [("val_loss_w_aug", True), ("val_loss_wo_aug", False)])
+def test_a_note_names_an_epoch_without_a_checkpoint_that_would_be_among_the_best(average, tmp_path, by, noted):
+    rows = read_json(tmp_path / "history.json")
+    write_json(tmp_path / "history.json", [{**row, "val_loss_wo_aug": row["epoch"] / 100} for row in rows])
+    text = average("--best", "2", "--by", by)[1]
+    note = f"{tmp_path} has no checkpoint of epoch 11, which would be among the 2 best by {by}: the next best are used"
+    assert (note in text) == noted
+
+
+def test_an_epoch_that_is_named_twice_is_not_averaged(average):
+    status, text = average("--ids", "3", "9", "3")
+    assert status == 2
+    assert "epoch_3.pth: one of these checkpoints is repeated" in text
 
 
 def test_a_new_average_replaces_the_file_that_the_option_out_names(average, tmp_path):

@@ -6,6 +6,7 @@ from builders import input_error
 from builders.files import write_json
 from builders.runs import folder_of, refused, state_of, stop
 
+from nes2net.training.resume_file import read_resume_file
 from nes2net.training.selection import best_epochs, read_history
 
 
@@ -40,6 +41,16 @@ def test_a_resume_file_with_an_impossible_number_of_steps_of_its_optimiser_is_re
 def test_a_resume_file_with_an_impossible_time_or_learning_rate_is_refused(stopped, path, value):
     put(stopped, path, value)
     refused(stopped, r"resume\.pt is not the state of a run")
+
+
+@pytest.mark.parametrize("size", [0, 500])
+def test_a_resume_file_that_is_empty_or_cut_off_is_refused_with_how_to_go_on(tmp_path, size):
+    file = tmp_path / "resume.pt"
+    torch.save({"version": 5}, file)
+    file.write_bytes(file.read_bytes()[:size])
+    remedy = r"copy it again from an intact copy; or move the folder away, .* `train\.init_from`$"
+    with input_error(rf"resume\.pt is [^;]*; {remedy}"):
+        read_resume_file(tmp_path)
 
 
 def history(folder, **facts):

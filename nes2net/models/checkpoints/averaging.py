@@ -41,13 +41,18 @@ def average_checkpoints(
         weights: one per checkpoint, 0 or more, divided by their sum; None for equal ones.
 
     Raises:
-        InputError: if there are no paths or the mode is unknown; if the weights do not fit mode or
+        InputError: if there are no paths, one is repeated or the mode is unknown; if the weights do not fit mode or
             checkpoints; if names, shapes, types or, of adapted detectors, the bases differ; or if
             tensors are neither weights nor counters.
     """
     refuse(
         (mode not in MODES, f"averaging mode must be one of {', '.join(MODES)}, not '{mode}'"),
         (not paths, "no checkpoints to average: give at least one file"),
+        (
+            len({Path(path).resolve() for path in paths}) < len(paths),
+            f"{join_names([*map(str, paths)])}: one of these checkpoints is repeated; name each once, or give it more weight with "
+            "`weights`",
+        ),
     )
     shares = None
     if weights is not None:

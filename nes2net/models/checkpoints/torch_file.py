@@ -63,6 +63,7 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
+_COPY_AGAIN = "copy or download it again"
 _MAX_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save only its state_dict() with torch.save"
 
@@ -87,7 +88,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             beginning = file.read(1024)
             for offset, mark, kind in _OTHER_KINDS:
                 if beginning.startswith(mark, offset):
-                    raise InputError(f"{path} is {kind}, not a checkpoint: {_NAME_WEIGHTS}")
+                    raise InputError(f"{path} is {kind}, not a checkpoint", remedy=_NAME_WEIGHTS)
             zipped = beginning.startswith(b"PK\x03\x04")
             check_arrived(path, beginning, packed=zipped)
             file.seek(0)
@@ -112,19 +113,21 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle may raise any exception
-        raise InputError(_describe_failure(path, error, beginning)) from error
+        raise _describe_failure(path, error, beginning) from error
     return content, sorted(records)
 
 
-def _describe_failure(path: Path, error: Exception, beginning: bytes) -> str:
+def _describe_failure(path: Path, error: Exception, beginning: bytes) -> InputError:
     if isinstance(error, OSError) and not is_out_of_memory(error):
-        return f"{path} cannot be read ({error.strerror}): check its permissions and its disk"
+        return InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk")
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut off
     if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
-        return f"{path} is a text file, not a checkpoint: {_NAME_WEIGHTS}"
+        return InputError(f"{path} is a text file, not a checkpoint", remedy=_NAME_WEIGHTS)
     if is_out_of_memory(error):
-        return f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
-    return f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
+        return InputError(
+            f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
+        )
+    return InputError(f"{path} is not a checkpoint or is damaged ({first_line(error)})", remedy=_COPY_AGAIN)
 
 
 def check_file(path: Path) -> None:
@@ -166,7 +169,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
-            raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
+            raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs)", remedy=_COPY_AGAIN)
         # A storage is a part of the mapped file. The storage is made when the unpickler asks for it.
         mapped = torch.UntypedStorage.from_file(str(path), False, size)
         storages: dict[str, torch.UntypedStorage] = {}

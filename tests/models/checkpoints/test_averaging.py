@@ -79,6 +79,12 @@ def refused(paths, message, **options):
         average_checkpoints(paths, **options)
 
 
+def test_a_checkpoint_that_is_named_twice_is_refused(paths):
+    (paths[0].parent / "link.pth").symlink_to(paths[0])
+    for again in (paths[0], paths[0].parent / "link.pth"):
+        refused([*paths, again], r"one of these checkpoints is repeated; name each once, or .* `weights`$")
+
+
 def test_the_mode_legacy_refuses_weights_of_checkpoints(paths):
     refused(paths, "the published code has no weights", mode="legacy", weights=[1, 1, 1])
 

@@ -42,7 +42,7 @@ def a_recording(kind):
     return file.getvalue()
 
 
-NAME_IT = ": name the file that holds the weights$"
+NAME_IT = "; name the file that holds the weights$"
 
 
 @pytest.mark.parametrize(
