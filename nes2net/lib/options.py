@@ -127,6 +127,14 @@ PartOption = Annotated[
 """A part inside a part, such as a head."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
+
+
+class Default(float):
+    """A default that a checkpoint's value replaces, unlike a stated number."""
+
+
+OFF = Default(0)
+UNSCALED = Default(1)
 Share = Annotated[float, Field(ge=0, le=1)]
 """A share, or a probability that may be 1."""
 

@@ -148,7 +148,11 @@ _trained_on_asvspoof5 = partial(
 def _ctrsvdd(backend: str) -> PublishedModel:
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
-        {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
+        {
+            "frontend": {"name": "wavlm_large", "normalize": True, "feature_grad_mult": 0.0},
+            "aggregation": "sea",
+            "backend": options,
+        },
         f"{_NES2NET}/Nes2Net",
         licence="not stated",
         trained_on=("ctrsvdd:train",),

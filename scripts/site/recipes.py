@@ -134,6 +134,8 @@ def operations_of(recipe: Recipe) -> float:
                 _operations[key] -= 2 * count_flops(detector.frontend, inputs[0])
             elif recipe.train.adapt is not None:  # none of the weights
                 _operations[key] -= count_flops(detector.frontend, inputs[0])
+            elif detector.frontend.config.get("feature_grad_mult") == 0:  # none of the convolutions
+                _operations[key] -= 2 * count_flops(detector.frontend.model.feature_extractor, inputs[0])
             if isinstance(detector.frontend, TeacherStudent):
                 _operations[key] -= 2 * count_flops(detector.frontend.model["teacher"], inputs[0])
     return _operations[key]

@@ -14,9 +14,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from builders import PATIENCE, input_error, slow
-from builders.runs import assert_same_run, detector_of, folder_of, history_of, place_of, refused, state_of, stop
+from builders import PATIENCE, genuine_checkpoint, input_error, slow
+from builders.runs import (
+    assert_same_run,
+    detector_of,
+    folder_of,
+    history_of,
+    place_of,
+    refused,
+    same,
+    state_of,
+    stop,
+    weights_of,
+)
 
+from nes2net import create_frontend
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
@@ -225,6 +237,19 @@ def test_a_run_without_a_usable_training_file_stops_at_its_first_step(recipe, co
         file.write_bytes(b"no audio")
     with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
         train(damaged)
+
+
+def test_a_resumed_run_does_not_train_frozen_convolutions_either(recipe, small_model, tmp_path):
+    frontend = {key: value for key, value in small_model["frontend"].items() if key != "name"}
+    genuine_checkpoint.write(create_frontend("wav2vec2", **frontend), tmp_path / "ssl.pt")
+    model = {**small_model, "frontend": {"name": "wav2vec2", "feature_grad_mult": 0.0}}
+    values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
+    stop(values, 1, 1)
+    folder = train(values)
+    expected = create_frontend("wav2vec2", tmp_path / "ssl.pt").state_dict()
+    frozen = {f"ssl_model.{name}": tensor for name, tensor in expected.items() if ".feature_extractor." in name}
+    assert frozen
+    assert same(frozen, {name: weights_of(folder)[name] for name in frozen})
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_resume_file_that_is_empty_or_cut_off_is_refused_with_how_to_go_on(tmp
     torch.save({"version": 5}, file)
     file.write_bytes(file.read_bytes()[:size])
     remedy = r"copy it again from an intact copy; or move the folder away, .* `train\.init_from`$"
-    with input_error(rf"resume\.pt is [^;]*; {remedy}"):
+    with input_error(rf"resume\.pt:? is [^;]*; {remedy}"):
         read_resume_file(tmp_path)
 
 

@@ -97,17 +97,20 @@ def test_a_recipe_chooses_whether_algorithms_are_deterministic(recipe, monkeypat
     assert settings_of_run == [(deterministic, deterministic)]
 
 
-def test_a_run_resumed_without_the_pre_training_file_keeps_the_options_of_that_file(recipe, small_model, tmp_path):
+def test_a_run_resumed_without_the_pre_training_file_keeps_its_options_and_those_of_that_file(
+    recipe, small_model, tmp_path
+):
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
-    options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
+    options |= {"dropout": 0.125, "attention_dropout": 0.25, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
-    model = {**small_model, "frontend": {"name": "wav2vec2"}}
+    model = {**small_model, "frontend": {"name": "wav2vec2", "attention_dropout": 0.0}}
     values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
     stop(values, 1, 0)
     (tmp_path / "ssl.pt").unlink()
     saved_frontend = read_record(load_state_dict(train(values) / "epoch_1.pth"))["model"]["frontend"]
     assert saved_frontend["dropout"] == 0.125
     assert saved_frontend["feature_grad_mult"] == 0.5
+    assert saved_frontend["attention_dropout"] == 0.0
 
 
 def test_a_front_end_without_pre_training_ignores_ssl_checkpoint_of_the_recipe_with_a_note(recipe, capsys):

@@ -24,6 +24,7 @@ from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.files import path_below
 from nes2net.lib.options import PARTS, Options
+from nes2net.models.frontends.base import TRAINING_OPTIONS
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
@@ -38,9 +39,8 @@ from nes2net.training.selection import best_epochs, saved_epochs
 _REGISTRIES = dict(zip(PARTS, REGISTRIES))
 # Options that change no score: the source of the weights, settings of training, and sizes of tensors that only
 # pre-training uses.
-_WITHOUT_EFFECT = frozenset(
-    "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
-    "pretraining_heads final_dim latent_vars latent_groups".split()
+_WITHOUT_EFFECT = TRAINING_OPTIONS.union(
+    "checkpoint engine pretraining_heads final_dim latent_vars latent_groups".split()
 )
 
 
@@ -253,7 +253,7 @@ def reproduce(
         recipe.logs = str(path_below(training, "logs"))
         checkpoint = train(recipe, machine.device)
     if saved_epochs(checkpoint):
-        epochs = best_epochs(checkpoint, row.average, row.select)
+        epochs = best_epochs(checkpoint, row.average, row.select, noted=True)
         if len(epochs) > 1:
             checkpoint = average_run(checkpoint, epochs, row.average_mode).path
         else:

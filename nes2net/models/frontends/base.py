@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Options
+from nes2net.lib.options import Default, Options, check_options
 from nes2net.models.checkpoints.mel_encoders import as_float32
 from nes2net.models.checkpoints.state_dict import StateDict, check_fit
 
@@ -49,6 +49,10 @@ class UsedSamples:
         return self.first + (num_samples - self.first) // self.step * self.step
 
 
+#: Options that concern only training.
+TRAINING_OPTIONS = frozenset(
+    "dropout attention_dropout activation_dropout dropout_input conv_dropout encoder_layerdrop feature_grad_mult".split()
+)
 #: Which hidden states a front-end returns: only the last state, or all states.
 Layers = Literal["last", "all"]
 
@@ -137,6 +141,16 @@ class Frontend(nn.Module, ABC):
     def after_layers(self) -> Sequence[nn.Module]:
         """Modules after the last transformer layer, such as a final layer norm."""
         return ()
+
+    def merged_options(self, options: Options, checkpoint_options: Options, checkpoint: object) -> dict[str, Any]:
+        """Check a checkpoint's options, and replace ``options`` by them, except stated :data:`TRAINING_OPTIONS`."""
+        check_options(type(self), checkpoint_options, str(checkpoint))
+        merged = {**options, **checkpoint_options}
+        for name in TRAINING_OPTIONS & options.keys():
+            if not isinstance(options[name], Default):
+                merged[name] = options[name]
+            merged[name] = float(merged[name])
+        return merged
 
     def load_pretrained(self, state_dict: StateDict, checkpoint: str) -> None:
         """Load a pre-training file in float32; raise :class:`InputError` if the tensors do not fit."""

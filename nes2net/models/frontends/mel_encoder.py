@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.options import Options, check_divides, check_options
+from nes2net.lib.options import Options, check_divides
 from nes2net.models.checkpoints.mel_encoders import Family, read_mel_encoder
 from nes2net.models.frontends.base import Frontend, Layers
 from nes2net.models.frontends.onednn import with_onednn
@@ -23,6 +22,9 @@ class MelEncoder(Frontend):
     L is the number of layers plus 1 for the final output. Tensors have the transformers library's
     names with the prefix ``model.``. A ``checkpoint`` determines options and weights, which are
     random without one. The features are at least float32 in any precision of the encoder.
+
+    Args:
+        arguments: ``locals()`` of a subclass's constructor: ``checkpoint`` and options.
     """
 
     name: str
@@ -32,16 +34,17 @@ class MelEncoder(Frontend):
     takes_prompt = True
     model: Any
 
-    def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
+    def __init__(self, arguments: Options) -> None:
         super().__init__()
-        # The options in a checkpoint replace the options that the caller gives.
+        options = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+        checkpoint = options.pop("checkpoint")
         state_dict = None
+        checkpoint_options: Options = {}
         if checkpoint is not None:
             state_dict, checkpoint_options, self.model_type = read_mel_encoder(checkpoint, self.family)
-            check_options(type(self), checkpoint_options, str(checkpoint))
-            options |= checkpoint_options
-            if "pretraining_heads" in options:
-                options["pretraining_heads"] = "masked_spec_embed" in state_dict
+        options = self.merged_options(options, checkpoint_options, checkpoint)
+        if state_dict is not None and "pretraining_heads" in options:
+            options["pretraining_heads"] = "masked_spec_embed" in state_dict
         dim = options["encoder_embed_dim"]
         check_divides("encoder_attention_heads", options["encoder_attention_heads"], "encoder_embed_dim", dim)
         self.config = {"name": self.name, **options}

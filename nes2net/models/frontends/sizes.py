@@ -268,11 +268,12 @@ def __getattr__(name: str) -> Any:
     """
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from nes2net.lib.options import Preset  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.options import Default, Preset  # imported late, so that listing names needs no pydantic
 
     size = SIZES[name]
     constructor = resolve_name(_CLASSES[size.frontend])
-    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **size.options, **size.training)
+    training: dict[str, Any] = {option: Default(value) for option, value in size.training.items()}
+    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **size.options, **training)
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.options import (
+    OFF,
+    UNSCALED,
     Options,
     Preset,
     Probability,
@@ -33,7 +35,6 @@ from nes2net.lib.options import (
     UpTo4096,
     check_at_most,
     check_divides,
-    check_options,
 )
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
@@ -71,7 +72,7 @@ _SOURCES = {
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Names in the constructor that are no options of the architecture.
-_NO_ARCHITECTURE = ("self", "__class__", "name", "checkpoint", "normalize", "repeat_last", "pre_emphasis")
+_NO_ARCHITECTURE = {"self", "__class__", "name", "checkpoint", "normalize", "repeat_last", "pre_emphasis"}
 # Limits of the convolutions. Without limits, a short configuration could describe a network that fills the memory.
 _MAX_FRAME_SAMPLES = 160_000  # largest number of samples that a frame depends on; 400 in XLS-R
 _MIN_HOP = 128  # smallest number of samples from one frame to the next; 320 in XLS-R
@@ -101,8 +102,8 @@ class SSLFrontend(Frontend):
         name: the network: ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``. Options that belong to other
             networks (:data:`OWN_OPTIONS`) have no effect.
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. The
-            checkpoint's configuration replaces all options except ``normalize``. None for random
-            weights.
+            checkpoint's configuration replaces all options except ``normalize`` and, if they are
+            stated, probabilities and ``feature_grad_mult``. None for random weights.
         normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
             batch B×N together, as torchaudio's bundles and the systems that use these bundles do; a
             score then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7
@@ -133,7 +134,8 @@ class SSLFrontend(Frontend):
         activation_dropout: probability of dropout inside a feed-forward network.
         dropout_input: probability of dropout at the convolutions' output.
         encoder_layerdrop: probability of skipping a transformer layer.
-        feature_grad_mult: factor of the gradient of the convolutions, 0 to 1.
+        feature_grad_mult: factor of the gradient of the convolutions, 0 to 1; 0 freezes them, as
+            s3prl does.
         pretraining_heads: keep the tensors that only pre-training uses: the mask embedding; for
             wav2vec 2.0 also the quantizer and the projections; for HuBERT also the embeddings of
             the targets and the projections. The published checkpoints contain these tensors, and
@@ -180,12 +182,12 @@ class SSLFrontend(Frontend):
         conv_pos_groups: Size = 16,
         num_buckets: Size = 320,
         max_distance: Size = 800,
-        dropout: Probability = 0.0,
-        attention_dropout: Probability = 0.0,
-        activation_dropout: Probability = 0.0,
-        dropout_input: Probability = 0.0,
-        encoder_layerdrop: Probability = 0.0,
-        feature_grad_mult: Share = 1.0,
+        dropout: Probability = OFF,
+        attention_dropout: Probability = OFF,
+        activation_dropout: Probability = OFF,
+        dropout_input: Probability = OFF,
+        encoder_layerdrop: Probability = OFF,
+        feature_grad_mult: Share = UNSCALED,
         pretraining_heads: bool = True,
         final_dim: Size = 768,
         num_targets: Size = 504,
@@ -194,20 +196,20 @@ class SSLFrontend(Frontend):
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
         # The options of the architecture. This line comes first, because locals() would hold later variables, too.
-        options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
-        options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
+        arguments = locals()
+        omitted = _NO_ARCHITECTURE | _OPTIONS_OF_SOME - OWN_OPTIONS[name]
+        options = {key: value for key, value in arguments.items() if key not in omitted}
         super().__init__()
         state_dict = None
-        # The options in a checkpoint replace the options that the caller gives.
+        checkpoint_options: Options = {}
         if checkpoint is not None:
             read_checkpoint = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, checkpoint_options, self.model_type = read_checkpoint(
                 checkpoint, types_of(name), wanted_options=options
             )
-            check_options(type(self), checkpoint_options, str(checkpoint))
-            options = {**options, **checkpoint_options}
             if Path(checkpoint).is_dir():
                 normalize = self._choose_normalize(Path(checkpoint), normalize)
+        options = self.merged_options(options, checkpoint_options, checkpoint)
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
         # The configuration omits options that are switched off, and the engine, on which the outputs do not depend.
@@ -235,6 +237,7 @@ class SSLFrontend(Frontend):
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
         if state_dict is not None:
             self.load_pretrained(state_dict, str(checkpoint))
+        self.requires_grad_()
 
     def _choose_normalize(self, folder: Path, normalize: Normalize) -> Normalize:
         normalize_by_folder, reason = normalize_of_folder(folder)
@@ -259,6 +262,13 @@ class SSLFrontend(Frontend):
             self.used_samples = UsedSamples(kernel, stride)
         if self.repeat_last:  # the number of frames depends on all samples
             self.used_samples = UsedSamples()
+
+    def requires_grad_(self, requires_grad: bool = True) -> SSLFrontend:
+        """Convolutions with ``feature_grad_mult`` 0 stay frozen."""
+        super().requires_grad_(requires_grad)
+        if not self.config["feature_grad_mult"]:
+            self.model.feature_extractor.requires_grad_(False)
+        return self
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
@@ -301,7 +311,7 @@ class SSLFrontend(Frontend):
             return fairseq_engine.encode(self.model, waveform, layers, final_norm)
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
-        if (scale := self.config["feature_grad_mult"]) != 1:
+        if 0 < (scale := self.config["feature_grad_mult"]) < 1:  # with 0, the convolutions are frozen
             x = x.detach() + scale * (x - x.detach())  # the sum equals x, but scales the gradient by ``scale``
         x = self.model.feature_projection(x)[0]  # B×T×D
         x = x + embed_positions(encoder.pos_conv_embed, x)

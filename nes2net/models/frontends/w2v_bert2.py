@@ -10,7 +10,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import Options, Probability, Size, Takes, odd_or_zero
+from nes2net.lib.options import OFF, Options, Probability, Size, Takes, odd_or_zero
 from nes2net.models.checkpoints.mel_encoders import W2V_BERT2
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -32,8 +32,9 @@ class W2VBert2Frontend(MelEncoder):
     The defaults are the published model's, with every dropout 0.
 
     Args:
-        checkpoint: a Hugging Face folder. The configuration in the folder replaces the options;
-            heads and adapters of fine-tuned models are omitted. None for random weights.
+        checkpoint: a Hugging Face folder. Its configuration replaces all options except stated
+            probabilities; heads and adapters of fine-tuned models are omitted. None for random
+            weights.
         encoder_layers: number of Conformer layers, L − 1.
         encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
@@ -83,31 +84,15 @@ class W2VBert2Frontend(MelEncoder):
         conv_kernel: Annotated[Kernel, AfterValidator(odd_or_zero), Takes("an odd number from 1 to 1023")] = 31,
         left_positions: Positions = 64,
         right_positions: Positions = 8,
-        dropout: Probability = 0.0,
-        attention_dropout: Probability = 0.0,
-        activation_dropout: Probability = 0.0,
-        dropout_input: Probability = 0.0,
-        conv_dropout: Probability = 0.0,
-        encoder_layerdrop: Probability = 0.0,
+        dropout: Probability = OFF,
+        attention_dropout: Probability = OFF,
+        activation_dropout: Probability = OFF,
+        dropout_input: Probability = OFF,
+        conv_dropout: Probability = OFF,
+        encoder_layerdrop: Probability = OFF,
         pretraining_heads: bool = True,
     ) -> None:
-        super().__init__(
-            checkpoint,
-            encoder_layers=encoder_layers,
-            encoder_embed_dim=encoder_embed_dim,
-            encoder_ffn_embed_dim=encoder_ffn_embed_dim,
-            encoder_attention_heads=encoder_attention_heads,
-            conv_kernel=conv_kernel,
-            left_positions=left_positions,
-            right_positions=right_positions,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-            dropout_input=dropout_input,
-            conv_dropout=conv_dropout,
-            encoder_layerdrop=encoder_layerdrop,
-            pretraining_heads=pretraining_heads,
-        )
+        super().__init__(locals())
         if self.config["pretraining_heads"]:
             self.num_unused = self.out_dim
 

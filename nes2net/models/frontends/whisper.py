@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.options import Options, Probability, Size, Takes
+from nes2net.lib.options import OFF, Options, Probability, Size, Takes
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -33,8 +33,8 @@ class WhisperFrontend(MelEncoder):
     The defaults are Whisper Base's, with every dropout 0.
 
     Args:
-        checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
-            configuration replaces the options. None for random weights.
+        checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. Its
+            configuration replaces all options except stated probabilities. None for random weights.
         num_mel_bins: number of bins of the log-mel spectrogram: 80, or 128 in large-v3.
         chunk_length: length in seconds to which waveforms are padded or cut.
         encoder_layers: number of transformer layers, L − 1.
@@ -75,24 +75,12 @@ class WhisperFrontend(MelEncoder):
         ] = 512,
         encoder_ffn_embed_dim: Size = 2048,
         encoder_attention_heads: Heads = 8,
-        dropout: Probability = 0.0,
-        attention_dropout: Probability = 0.0,
-        activation_dropout: Probability = 0.0,
-        encoder_layerdrop: Probability = 0.0,
+        dropout: Probability = OFF,
+        attention_dropout: Probability = OFF,
+        activation_dropout: Probability = OFF,
+        encoder_layerdrop: Probability = OFF,
     ) -> None:
-        super().__init__(
-            checkpoint,
-            num_mel_bins=num_mel_bins,
-            chunk_length=chunk_length,
-            encoder_layers=encoder_layers,
-            encoder_embed_dim=encoder_embed_dim,
-            encoder_ffn_embed_dim=encoder_ffn_embed_dim,
-            encoder_attention_heads=encoder_attention_heads,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            activation_dropout=activation_dropout,
-            encoder_layerdrop=encoder_layerdrop,
-        )
+        super().__init__(locals())
         self.most_samples = self.config["chunk_length"] * SAMPLE_RATE
         self.used_samples = UsedSamples(most=self.most_samples)
 

@@ -126,6 +126,11 @@ def test_folders_of_w2v_bert2_and_whisper_give_the_layer_drop_of_their_encoder(s
     assert frontend.encoder_layerdrop == layer_drop
 
 
+def test_a_layer_drop_that_is_stated_holds_whatever_the_folder_says(saved):
+    name, _, _, folder = saved
+    assert create_frontend(name, folder, encoder_layerdrop=0.5).config["encoder_layerdrop"] == 0.5
+
+
 def test_tensors_of_w2v_bert2_and_whisper_have_the_names_of_transformers(saved):
     name, model, _, folder = saved
     frontend = create_frontend(name, folder)

@@ -11,7 +11,10 @@ from torch.testing import assert_close
 from nes2net import create_frontend
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.frontends.adaptation import merge
+from nes2net.models.frontends.feature_extractor import extract_features
 from nes2net.models.frontends.ssl import SMALL
+from nes2net.models.registry import frontends
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
@@ -35,15 +38,24 @@ def test_norms_of_gradients_of_wav2vec2_and_wavlm_equal_those_of_fairseq_and_uni
 DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
 
 
-@pytest.mark.parametrize("name, packed", [("wav2vec2", lambda cfg: {"model": cfg}), ("wavlm", lambda cfg: cfg)])
-def test_training_options_of_wav2vec2_and_wavlm_come_from_the_configuration_in_their_file(tmp_path, name, packed):
-    """Dropouts, layer drop, and the factor of the gradients of the convolutions."""
+TRAINING = {**DROPOUTS, "encoder_layerdrop": 0.05, "feature_grad_mult": 0.1}
+#: The configuration in the file of a network, from that of the model.
+PACKED = {"wav2vec2": lambda cfg: {"model": cfg}, "wavlm": lambda cfg: cfg}
+
+
+@pytest.fixture(params=PACKED)
+def file_with_dropouts(request, tmp_path):
+    """Name of a network, and its pre-training file, whose configuration has the options TRAINING."""
     options = {**SMALL, "pretraining_heads": True}
-    state_dict = tensors_of(create_frontend(name, **options))
-    cfg = {**options, **DROPOUTS, "encoder_layerdrop": 0.05, "feature_grad_mult": 0.1}
-    cfg["conv_feature_layers"] = str(list(SMALL["conv_feature_layers"]))
-    torch.save({"cfg": packed(cfg), "model": state_dict}, tmp_path / "file.pt")
-    frontend = create_frontend(name, tmp_path / "file.pt")
+    state_dict = tensors_of(create_frontend(request.param, **options))
+    cfg = {**options, **TRAINING, "conv_feature_layers": str(list(SMALL["conv_feature_layers"]))}
+    torch.save({"cfg": PACKED[request.param](cfg), "model": state_dict}, tmp_path / "file.pt")
+    return request.param, tmp_path / "file.pt"
+
+
+def test_training_options_of_wav2vec2_and_wavlm_come_from_the_configuration_in_their_file(file_with_dropouts):
+    """Dropouts, layer drop, and the factor of the gradients of the convolutions."""
+    frontend = create_frontend(*file_with_dropouts)
     assert frontend.encoder_layerdrop == 0.05
     assert frontend.config["feature_grad_mult"] == 0.1
     assert frontend.model.feature_projection.dropout.p == 0.4
@@ -87,6 +99,41 @@ def test_each_layer_is_dropped_with_the_probability_encoder_layerdrop(name):
     # every layer alike, the first and the last too
     assert dropped.min() > 10
     assert dropped.max() < 50
+
+
+def test_training_options_that_are_stated_hold_whatever_the_configuration_in_the_file_says(file_with_dropouts):
+    frontend = create_frontend(*file_with_dropouts, **dict.fromkeys(TRAINING, 0), encoder_layers=1)
+    assert {name: frontend.config[name] for name in TRAINING} == dict.fromkeys(TRAINING, 0)
+    assert frontend.encoder_layerdrop == frontend.model.encoder.dropout.p == 0
+    assert frontend.config["encoder_layers"] == SMALL["encoder_layers"]  # no option of training
+
+
+def test_a_published_size_has_its_own_dropouts_only_where_its_file_states_none(tmp_path):
+    small = create_frontend("wav2vec2", **SMALL)
+    cfg = {key: value for key, value in small.config.items() if key not in TRAINING} | {"encoder_layerdrop": 0.25}
+    torch.save({"cfg": {"model": cfg}, "model": tensors_of(small)}, tmp_path / "file.pt")
+    frontend = frontends.create("wav2vec2_base", checkpoint=tmp_path / "file.pt")
+    assert frontend.config["encoder_layerdrop"] == 0.25  # 0.05 in the published file
+    assert frontend.config["dropout"] == 0.1
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_feature_grad_mult_0_freezes_the_convolutions_which_compute_without_a_graph(name):
+    frontend = create_frontend(name, **SMALL, feature_grad_mult=0.0)
+    waveform = torch.randn(1, 4000)
+    assert not extract_features(frontend.model.feature_extractor, waveform).requires_grad
+    frontend(waveform.requires_grad_())[-1].sum().backward()
+    without_gradient = {name for name, parameter in frontend.named_parameters() if parameter.grad is None}
+    convolutions = {name for name, _ in frontend.named_parameters() if ".feature_extractor." in name}
+    assert without_gradient == convolutions
+    assert waveform.grad.any()  # explanations need it
+
+
+def test_convolutions_stay_frozen_when_an_adaptation_is_merged():
+    frontend = create_frontend("wav2vec2", **SMALL, feature_grad_mult=0.0, adapt={"kind": "lora", "rank": 2})
+    merge(frontend)
+    frozen = {name for name, parameter in frontend.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in frontend.named_parameters() if ".feature_extractor." in name}
 
 
 @pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])

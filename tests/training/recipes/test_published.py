@@ -74,8 +74,8 @@ PUBLISHED = {
         data: corpus=partialspoof num_samples=634880 crop=pieces min_piece=5200 augment: algo=0 train: epochs=5000
         batch_size=8 drop_last=false lr=1e-5 weight_decay=0.0 schedule=step decay_epochs=10 loss=p2sgrad segments:
         resolutions=[20,40,80,160,320,640] loss=cosine_error validation: ties=first patience=50 frontend:
-        name=wav2vec2_large normalize=true backend: name=multires_gmlp num_layers=25 gmlp_layers=5 max_frames=2001 dropout=0.7
-        head=p2sgrad""",
+        name=wav2vec2_large normalize=true feature_grad_mult=0.0 encoder_layerdrop=0.0 backend:
+        name=multires_gmlp num_layers=25 gmlp_layers=5 max_frames=2001 dropout=0.7 head=p2sgrad""",
     "asvspoof2019_mpif_res2net": """name=mpif_res2net ssl_checkpoint=null data: num_samples=80000 augment: algo=0
         specmix.frequency_bands=3 specmix.time_bands=0 specmix.gamma=0.3 specmix.probability=0.5 specmix.mix_labels=true
         train: epochs=32 batch_size=64 lr=3.9528e-3 adam_betas=[0.9,0.98] adam_eps=1e-9 amsgrad=true
@@ -204,6 +204,7 @@ def test_the_model_of_a_recipe_equals_the_entry_of_published_models_under_the_na
 def test_a_ctrsvdd_recipe_has_its_published_model_with_the_back_end_and_aggregation_in_its_name(backend, aggregation):
     recipe = load_recipe(CONFIGS / f"ctrsvdd_{backend}_{aggregation}.yaml")
     assert recipe.model["backend"]["name"] == backend
+    assert recipe.frontend["feature_grad_mult"] == recipe.frontend["encoder_layerdrop"] == 0  # stated, for any file
     assert_same_model(recipe.model, {**PUBLISHED_MODELS[recipe.name], "aggregation": aggregation})
 
 
