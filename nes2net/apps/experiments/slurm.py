@@ -11,14 +11,17 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
-from nes2net.lib.errors import as_input_error
+from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.installation import optional
 from nes2net.lib.plain_data import StrictModel, read_json_as
+from nes2net.lib.terminal import printable_name
 
 #: Name of the task that makes the table.
 TABLE = "table"
@@ -57,9 +60,12 @@ class TaskCommand:
         return DelayedSubmission(TaskCommand(self.command))
 
 
+_JobId = Annotated[str, Field(pattern=r"^[0-9]{1,20}(_[0-9]{1,10})?$")]  # it becomes a part of a script
+
+
 class _SubmittedJobs(StrictModel):
     cluster: str
-    jobs: dict[str, str]  # task → id of its job
+    jobs: dict[str, _JobId]  # task → id of its job
 
 
 def submit(
@@ -81,8 +87,17 @@ def submit(
 
     Raises:
         MissingLibrary: if submitit is not installed.
-        InputError: if there is no Slurm here, or if Slurm refuses the jobs.
+        InputError: if there is no Slurm here, if Slurm refuses the jobs, or if a path could not stand
+            in a script.
     """
+    folder = folder.absolute()  # as submitit would, but a leading ~ stays
+    # Slurm replaces %j and the like; a backslash changes its rules; and the rest of a line break would run. All else in
+    # a script has a type, or is quoted for the shell.
+    if printable_name(folder) != str(folder) or {*str(folder)} & {"%", "\\"}:
+        raise InputError(
+            f"{short_repr(str(folder))} cannot stand in a script of Slurm: work in folders, also with `out`, whose paths "
+            "are UTF-8 without %, backslashes, line breaks and other control characters"
+        )
     submitit = optional("submitit", "jobs of a cluster need submitit", "slurm")
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     # Find the jobs of an earlier call that are still queued or running.

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from builders import input_error
 from builders.experiments import experiment_file
-from builders.files import read_json, write
+from builders.files import read_json, write, write_json
 from builders.scripts import python
 from conftest import REPOSITORY
 
@@ -70,6 +71,23 @@ def test_sbatch_gets_the_slurm_settings_of_the_experiment_for_each_job(submitted
     assert len(scripts) == 4
     for text in scripts:
         assert all(f"#SBATCH --{option}\n" in text for option in options.split())
+
+
+@pytest.mark.parametrize("name", ["a\ntouch ran\n#", "100%", "%j", "back\\slash", "\x1b[2J", "caf\udce9"])
+def test_a_path_that_a_script_of_slurm_cannot_hold_is_refused(cluster, tmp_path, name):
+    task = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks[0]
+    with input_error(
+        "cannot stand in a script of Slurm: work in folders, also with `out`, whose paths are UTF-8 without"
+    ):
+        submit([task], lambda task: [task], tmp_path / name / "slurm", SlurmSettings(), "tiny")
+    assert list(cluster[0].glob("sbatch_*")) == []
+
+
+def test_the_id_of_a_job_that_would_become_lines_of_a_script_is_refused(submitted, tmp_path):
+    job = {"cluster": "slurm", "jobs": {"train_seed1": "1\ntouch ran"}}
+    write_json(tmp_path / "out/slurm/jobs.json", job)
+    with input_error("not a list of submitted jobs"):
+        submitted()
 
 
 def test_of_jobs_that_were_submitted_only_failed_ones_are_submitted_again(submitted, cluster):
