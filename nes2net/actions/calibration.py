@@ -30,6 +30,7 @@ from nes2net.lib.devices import own_device
 from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import print_note
+from nes2net.lib.text_files import check_utf8
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,
@@ -274,6 +275,7 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
     # "=": paths are absolute, and ids begin with the label.
     for label, folder in folders.items():
         top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        check_utf8(map(str, recordings[label]))
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in recordings[label])
     write_text(path, text.getvalue())
 

@@ -105,7 +105,7 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row (:meth:`Judged.to_row`) for a table: column → value, without empty columns.
+    """Arrange a row (:meth:`Judged.to_row`) for a table: column → value or printable text, without empty columns.
 
     Of windows along the recording (key ``along``), adds ``rests_on`` and ``shortest_found``; if the evidence of a stretch is
     rare in bona fide recordings, also its ``stretch_start`` and ``stretch_end``.
@@ -115,7 +115,14 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     stretch = along.get("stretch", {})
     if stretch.get("stands_out"):
         columns |= {"stretch_start": stretch["start"], "stretch_end": stretch["end"]}
-    return {name: columns[name] for name in COLUMNS if name in row or columns.get(name) is not None}
+    cells = {}
+    for name in COLUMNS:
+        value = columns.get(name)
+        if isinstance(value, str):
+            value = printable_name(value)  # a program may print the table to a terminal
+        if name in row or value is not None:
+            cells[name] = value
+    return cells
 
 
 def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, refuse
+from nes2net.lib.terminal import printable
 
 if sys.platform != "win32":
     import fcntl
@@ -373,10 +374,15 @@ def _stamp(path: AnyPath) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+_NOT_UTF8 = (
+    "backslashreplace"  # how to write bytes of a file name that are not UTF-8: escaped, as a terminal shows them
+)
+
+
 def write_text(path: AnyPath, text: str) -> None:
     """Write ``text`` in UTF-8 to ``path``, atomically and durably, or raise :class:`InputError`; make missing folders."""
     with writing(path), replacing(path, durable=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=_NOT_UTF8)
 
 
 def write_output(path: AnyPath, text: str) -> None:
@@ -396,7 +402,7 @@ def write_output(path: AnyPath, text: str) -> None:
         own_stream = _standard_stream_of(os.stat(path))
         # Opening /dev/stdout, if it is a file, would overwrite it from the start: use the open descriptor.
         file_number = os.open(path, os.O_WRONLY) if own_stream is None else os.dup(own_stream)
-        with open(file_number, "w", encoding="utf-8") as stream:
+        with open(file_number, "w", encoding="utf-8", errors=_NOT_UTF8) as stream:
             stream.write(text)
 
 
@@ -421,16 +427,17 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 
 
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
-    """Write ``content`` as JSON; numbers that are not finite become null.
+    """Write ``content`` as JSON: numbers that are not finite as null, any file name, and control characters, escaped.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
     """
     try:
-        return json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+        text = json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
     except ValueError:
         plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
-        return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+        text = json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+    return printable(text)
 
 
 def is_absent(path: AnyPath) -> bool:

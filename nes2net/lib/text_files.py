@@ -201,6 +201,15 @@ def has_control(id: str) -> bool:
     return re.search(r"[\x00-\x1f\x7f-\x9f]", id) is not None
 
 
+def check_utf8(names: Iterable[str]) -> None:
+    """Raise :class:`InputError` if a name of a file is not UTF-8, for outputs that cannot hold it."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{short_repr(name)} is not UTF-8, which this output requires: rename the file") from None
+
+
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
     """Yield number and fields, separated by white space, of each line that is not blank.
 

@@ -146,6 +146,16 @@ def test_a_csv_row_has_the_figures_of_the_json_row(predict, rows, calibrations):
     assert float(csv_row["rests_on"]) == json_row["along"]["rests_on"]
 
 
+def test_a_csv_row_shows_a_file_name_without_what_a_terminal_would_obey(predict, speech_folder):
+    name = "a\x1b[2J\x9b\n\udce9.wav"
+    shutil.copy(speech_folder / FILES[0], speech_folder / name)
+    try:
+        (row,) = csv.DictReader(predict(name, "--csv").out.splitlines())
+    finally:
+        (speech_folder / name).unlink()
+    assert row["file"] == r"a\x1b[2J\x9b\n\udce9.wav"
+
+
 def test_the_csv_row_of_an_unreadable_file_has_its_error_in_place_of_a_score(predict):
     (row,) = csv.DictReader(predict("gone.wav", "--csv", status=1).out.splitlines())
     assert (row["score"], row["error"]) == ("", "not found")

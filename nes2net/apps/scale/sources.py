@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from nes2net.data.audio.files import list_recordings
@@ -16,7 +16,7 @@ from nes2net.data.corpora.shards import is_shard
 from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
 from nes2net.lib.installation import optional
 from nes2net.lib.remote import Unreachable, address_of, forget, is_address, list_folder, open_remote, status_of
-from nes2net.lib.text_files import read_text
+from nes2net.lib.text_files import check_utf8, read_text
 from nes2net.scoring.journal import stamp
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -55,6 +55,8 @@ def shards_of(source: str | Path) -> list[Shard]:
             f"{short_repr(str(source))} has no recordings: name {', '.join(SHARD_SUFFIXES)} files, a list, or a folder of "
             "recordings"
         )
+    for shard in shards:
+        check_utf8([shard.address, *chain(*shard.rows)])
     return sorted(shards, key=lambda shard: shard.address)
 
 
