@@ -20,7 +20,7 @@ from nes2net.actions.flags import (
 )
 from nes2net.cli.next_commands import print_next
 from nes2net.lib.command_line import FOUND, INCOMPLETE
-from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, command_facts
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts
 from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
 from nes2net.lib.terminal import print_note, print_warnings, printable, say, say_written, table_line
@@ -61,7 +61,7 @@ def fit(
     corpus: CorpusName,
     dev_scores: Sequence[str],
     *,
-    resolution_ms: Annotated[float | None, Flag("MS")] = None,
+    resolution_ms: Milliseconds | None = None,
     keys: Folder | None = None,
     phase: str = "dev",
     prior: float = 0.5,

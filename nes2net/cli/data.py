@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Flag, Folder, command_facts
+from nes2net.lib.commands import Flag, Folder, FromZero, command_facts
 from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.findings import listing
 from nes2net.lib.terminal import printable, say, text_table, wrap_text
@@ -88,7 +88,7 @@ def check(
     split: Annotated[Sequence[str] | None, Flag("SPLIT")] = None,
     subset: bool = False,
     audio: bool = False,
-    num_workers: int | None = None,
+    num_workers: FromZero | None = None,
 ) -> int:
     """Check a corpus, and say what can be done with it.
 

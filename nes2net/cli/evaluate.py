@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName
 from nes2net.data.registry import corpora
-from nes2net.lib.commands import File, Flag, Folder, command_facts, non_defaults
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, Milliseconds, command_facts, non_defaults
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_warnings, printable, say_written
@@ -82,7 +82,7 @@ class JudgementFlags:
     names: Sequence[str] = ()
     draw: Annotated[Literal["auto", "trials", "speakers", "attacks", "both"], Flag("UNIT")] = "auto"
     threshold: float | None = None
-    resolution_ms: Annotated[float | None, Flag("MS")] = None
+    resolution_ms: Milliseconds | None = None
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis", "nsd"] | None = None
     class_field: Annotated[str | None, Flag("FIELD")] = None
     bonafide_unknown: bool = False
@@ -124,8 +124,8 @@ def evaluate(
     markdown: File | None = None,
     plot: File | None = None,
     card: Folder | None = None,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    num_resamples: Count = 1000,
+    seed: FromZero = 0,
     judgement: JudgementFlags,
     transfer: TransferFlags,
 ) -> None:

@@ -14,7 +14,7 @@ from nes2net.actions.flags import Deciding, Loading, Reading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, command_facts, non_defaults
+from nes2net.lib.commands import Count, Flag, Folder, Seconds, command_facts, non_defaults
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
 from nes2net.lib.progress import ProgressDisplay
@@ -40,8 +40,8 @@ class Windows(Reading):
     """
 
     track: bool = False
-    window: float | None = None
-    hop: float | None = None
+    window: Seconds | None = None
+    hop: Seconds | None = None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def score(
     padding: Literal["repeat", "zeros"] = "repeat",
     peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
     channel: FromZero | None = None,
-    segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0)] = None,
+    segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0, minimum=0)] = None,
     judgement: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("segments")] = None,
     system_scores: Sequence[File] = (),
     score_range: Annotated[Sequence[File], UsedWith("system_scores")] = (),

@@ -24,7 +24,7 @@ class Flag(NamedTuple):
     """Word for the value in the help."""
     minimum: float | None = None
     maximum: float | None = None
-    """Requires ``minimum``; None for any finite number."""
+    """Infinity allows it; None for any finite number."""
     choices: Callable[[], Sequence[str]] | None = None
     """Returns the allowed values."""
     nargs: str | int | None = None
@@ -40,7 +40,9 @@ File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
-_MAX_NUMBER = sys.float_info.max  # largest number of a flag without a maximum: infinity is not allowed
+Seconds = Annotated[float, Flag("S", minimum=0.001, maximum=1e9)]
+Milliseconds = Annotated[float, Flag("MS", minimum=0.001, maximum=1e9)]
+_MAX_NUMBER = sys.float_info.max  # largest number of a flag without a maximum
 #: Parameter → flag, if not its name without ``num_`` at the beginning and ``_`` at the end, with
 #: ``-`` for ``_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
@@ -144,7 +146,7 @@ def _add_arguments(
         parser.conditions += [(key, condition) for condition in conditions]
         options = _argparse_options(hint)
         if "minimum" in options:
-            parser.ranges[key] = options.pop("minimum"), options.pop("maximum", _MAX_NUMBER)
+            parser.ranges[key] = options.pop("minimum"), options.pop("maximum")
         flag = _flag_of(key)
         has_default = parameter.default is not parameter.empty
         if has_default:
@@ -172,7 +174,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
     """Make arguments of ``add_argument``, and fields of :class:`Flag` such as ``minimum``, from a parameter's type.
 
     >>> _argparse_options(Sequence[Count] | None)
-    {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
+    {'type': <class 'int'>, 'minimum': 1, 'maximum': 1.7976931348623157e+308, 'metavar': 'N', 'nargs': '+'}
     >>> _argparse_options(Literal["head", "random"]), _argparse_options(bool)
     ({'choices': ['head', 'random']}, {'action': 'store_true'})
     """
@@ -204,6 +206,8 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         return options | repetition
     if hint is bool:
         return {"action": "store_true"}
+    if hint in (int, float):
+        return {"type": hint, "minimum": -_MAX_NUMBER, "maximum": _MAX_NUMBER}
     return {} if hint is str else {"type": hint}
 
 
@@ -215,16 +219,21 @@ class Ranged:
             options = _argparse_options(hint)
             value = getattr(self, key)
             if "minimum" in options:
-                _check_range(key, value, options["minimum"], options.get("maximum", _MAX_NUMBER))
+                _check_range(key, value, options["minimum"], options["maximum"])
             if "choices" in options and value is not None:
                 check_known([value], options["choices"], f"there is no `{key}`")
 
 
 def _check_range(key: str, value: Any, minimum: float, maximum: float) -> None:
     """Raise :class:`InputError` if a number, or one of a list, is out of range; None is allowed."""
+    limits = f"from {minimum:g} to {maximum:g}"
+    if maximum >= _MAX_NUMBER:
+        limits = f"at least {minimum:g}"
+    if minimum == -_MAX_NUMBER:
+        limits = "a number"
     for number in value if isinstance(value, list) else [value]:
-        limits = f"at least {minimum:g}" if maximum == _MAX_NUMBER else f"from {minimum:g} to {maximum:g}"
-        check_setting(key, number, number is None or minimum <= number <= maximum, limits)
+        if number is not None and number != maximum:  # the maximum may be infinity, which check_setting refuses
+            check_setting(key, number, minimum <= number <= maximum, limits)
 
 
 def flags_of(settings: Any) -> list[str]:

@@ -247,11 +247,17 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
             raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known_names, command)}")
 
 
+_LARGEST_SETTING = 2**63  # files and libraries hold signed numbers of 64 bits
+
+
 def check_setting(name: str, value: object, fits: bool, expected: str) -> None:
-    """Raise :class:`InputError` unless ``fits``: the setting ``name`` is ``expected``, not ``value``.
+    """Raise :class:`InputError` unless ``fits`` and a number is below 2⁶³: the setting ``name`` is ``expected``.
 
     >>> check_setting("batch_size", 8, 8 >= 1, "at least 1")
     """
+    if fits and isinstance(value, (int, float)) and not abs(value) < _LARGEST_SETTING:
+        fits = False
+        expected += " and below 2⁶³"
     if not fits:
         raise InputError(f"`{name}` must be {expected}, not {short_repr(value)}")
 

@@ -427,7 +427,7 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
             be gaps between the cut windows.
     """
     for name, seconds in (("window", window), ("hop", hop)):
-        check_setting(name, seconds, 0.5 / SAMPLE_RATE < seconds < math.inf, "a positive number of seconds")
+        check_setting(name, seconds, seconds > 0.5 / SAMPLE_RATE, "a positive number of seconds")
     length = round(window * SAMPLE_RATE)
     step = round(hop * SAMPLE_RATE)
     if length < scorer.min_samples:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from nes2net.actions.flags import ModelName, Precision
-from nes2net.lib.commands import Count, File, Flag, FromZero, command_facts
+from nes2net.lib.commands import Count, File, Flag, FromZero, Seconds, command_facts
 from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, pluralise
 
@@ -30,7 +30,7 @@ def bench(
     frontend: Annotated[str | None, Flag("NAME"), NotWith("model")] = None,
     device: str = "auto",
     dtype: Precision = "auto",
-    seconds: float = 64600 / 16000,
+    seconds: Seconds = 64600 / 16000,
     batch_size: Sequence[Count] | None = None,
     rounds: Count = 3,
     num_workers: FromZero | None = None,

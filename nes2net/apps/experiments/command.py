@@ -143,7 +143,7 @@ def reproduce(
     out: _Folder | None = None,
     rows: _File | None = None,
     allow_partial: bool = False,
-    num_resamples: int = 1000,
+    num_resamples: Count = 1000,
     machine: Machine,
 ) -> int:
     """Measure a published result again, and compare the figures.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Flag, Folder, command_facts
+from nes2net.lib.commands import Flag, Folder, Seconds, command_facts
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.lib.files import json_text, replacing, write_text, writing
 from nes2net.lib.outputs import check_output_paths, output_names
@@ -37,8 +37,8 @@ def explain(
     out: Folder | None = None,
     picture: Literal["png", "svg", "pdf"] = "png",
     json_: bool = False,
-    start: Annotated[float, Flag("S")] = 0.0,
-    duration: Annotated[float | None, Flag("S")] = None,
+    start: Annotated[float, Flag("S", minimum=0)] = 0.0,
+    duration: Seconds | None = None,
     length: Reading,
     method: How,
 ) -> int:

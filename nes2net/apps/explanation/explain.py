@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -159,8 +158,8 @@ def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
     """Read the part to explain, (N,) at 16 kHz; the detector scores ``samples`` samples, None for all."""
-    check_setting("start", start, 0 <= start < math.inf, "a time in the recording, 0 s or more")
-    check_setting("duration", duration, duration is None or 0 < duration < math.inf, "more than 0 s")
+    check_setting("start", start, start >= 0, "a time in the recording, 0 s or more")
+    check_setting("duration", duration, duration is None or duration > 0, "more than 0 s")
     first = round(start * SAMPLE_RATE)
     longest = round(MAX_SECONDS * SAMPLE_RATE)
     length = longest + 1  # read one sample more than allowed, to notice a part that is too long

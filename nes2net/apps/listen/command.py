@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,10 +37,10 @@ class Input:
     """
 
     encoding: Annotated[Literal["s16le", "s16be", "f32le", "mulaw", "alaw"] | None, Flag("ENCODING")] = None
-    rate: Annotated[float | None, Flag("HZ")] = None
+    rate: Annotated[float | None, Flag("HZ", minimum=1)] = None
     channels: Count = 1
     split: Annotated[str | None, Flag("NAMES")] = None
-    speed: float = 1.0
+    speed: Annotated[float, Flag(minimum=0.001, maximum=math.inf)] = 1.0
 
 
 @command_facts(

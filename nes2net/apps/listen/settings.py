@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from nes2net.lib.commands import Count, Flag, Ranged
+from nes2net.lib.commands import Count, Flag, Ranged, Seconds
 from nes2net.lib.conditions import UsedWith
 
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
@@ -30,10 +30,10 @@ class Windows(Ranged):
         vad: windows without speech: weight 0, skip, or as others
     """
 
-    window: Annotated[float | None, Flag("S")] = None
-    hop: Annotated[float, Flag("S")] = 1.0
+    window: Seconds | None = None
+    hop: Seconds = 1.0
     keep: Keep | None = None
-    max_behind: Annotated[float, Flag("S", minimum=0.001)] = 5.0
+    max_behind: Seconds = 5.0
     latch: bool = False
     vad: Vad = "weigh"
 
@@ -53,5 +53,5 @@ class ServerSettings:
     clients: Count = 4
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = ()
     allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
-    idle: Annotated[float | None, Flag("S"), UsedWith("serve")] = None
+    idle: Annotated[Seconds | None, UsedWith("serve")] = None
     state: Annotated[str | None, Flag("FOLDER"), UsedWith("serve")] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -85,7 +86,8 @@ def open_source(
             samples have no rate.
         MissingLibrary: if the microphone needs a library.
     """
-    check_setting("speed", speed, speed > 0, "a number above 0, such as 1 for real time")
+    if speed != math.inf:
+        check_setting("speed", speed, speed > 0, "a number above 0, such as 1 for real time")
     names = None if split is None else split.split(",")
     # Open the microphone if ``source`` names the microphone and no file has this name.
     kind, _, device = source.partition(":")

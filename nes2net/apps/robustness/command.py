@@ -35,7 +35,7 @@ def robustness(
     operating_point: Annotated[str, Flag("POINT")] = "eer",
     batch_size: Count | None = None,
     num_workers: FromZero | None = None,
-    num_resamples: int = 1000,
+    num_resamples: Count = 1000,
 ) -> int:
     """Score the same trials clean, coded, noisy and cut, and compare the errors.
 

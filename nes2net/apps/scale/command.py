@@ -8,7 +8,7 @@ from typing import Annotated
 from nes2net.actions.flags import Loading, ModelName, Reading
 from nes2net.apps.scale.cluster import Resources
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import File, Flag, Folder, command_facts
+from nes2net.lib.commands import Count, File, Flag, Folder, command_facts
 from nes2net.lib.errors import join_names, pluralise
 from nes2net.lib.terminal import say
 
@@ -29,7 +29,7 @@ def scale(
     retry_errors: bool = False,
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     length: Reading,
-    batch_size: Annotated[int | None, Flag("N")] = None,
+    batch_size: Count | None = None,
     resources: Resources,
 ) -> int:
     """Score a collection of any size on Ray, shard by shard.

@@ -23,7 +23,7 @@ def serve(
     model: ScorerName,
     loading: Loading,
     deciding: Deciding,
-    port: int | None = None,
+    port: Annotated[int | None, Flag("N", minimum=0, maximum=65_535)] = None,
     host: str = "127.0.0.1",
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
     open_: bool = False,

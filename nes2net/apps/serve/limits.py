@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from nes2net.lib.commands import Count, Flag, Ranged
+from nes2net.lib.commands import Count, Flag, Ranged, Seconds
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Limits(Ranged):
     """Largest size of an upload in MB (10⁶ bytes)."""
     max_duration: Annotated[float, Flag("S", minimum=0.001, maximum=12 * 3600)] = 7200.0
     """Longest recording in seconds; a WAV file holds at most four gigabytes."""
-    timeout: Annotated[float, Flag("S", minimum=0.001)] = 600.0
+    timeout: Seconds = 600.0
     """Longest processing time of a recording in seconds, counted from the beginning of decoding."""
     waiting: Annotated[int, Flag(minimum=1, maximum=30)] = 8
     """Largest number of recordings that wait while other recordings are scored; each occupies one of 40 threads."""

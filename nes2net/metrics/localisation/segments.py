@@ -75,7 +75,7 @@ def frame_labels(
     array([1, 1, 0, 0, 0], dtype=int8)
     """
     check_setting("resolution_ms", resolution_ms, resolution_ms > 0, "above 0")
-    check_setting("duration", duration, 0 <= duration < math.inf, "a number of seconds of at least 0")
+    check_setting("duration", duration, duration >= 0, "a number of seconds of at least 0")
     step = resolution_ms / 1000
     rounded: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
     count = rounded[last_frame](duration / step)

@@ -61,7 +61,7 @@ class StretchRule(NamedTuple):
             hysteresis = default_hysteresis
         check_setting("threshold", threshold, math.isfinite(threshold), "a number")
         for name, value in (("hysteresis", hysteresis), ("min_duration", min_duration)):
-            check_setting(name, value, 0 <= value < math.inf, "a number of at least 0")
+            check_setting(name, value, value >= 0, "a number of at least 0")
         return cls(threshold, hysteresis, min_duration)
 
 

@@ -360,7 +360,7 @@ def fit(
     else:
         names = tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
     check_setting("prior", prior, 0 < prior < 1, "between 0 and 1")
-    check_setting("l2", l2, 0 <= l2 < math.inf, "at least 0")
+    check_setting("l2", l2, l2 >= 0, "at least 0")
     if len(names) != spoof.shape[1]:
         raise InputError(
             f"{pluralise(spoof.shape[1], 'system has', 'systems have')} scores, but "

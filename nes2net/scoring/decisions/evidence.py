@@ -89,9 +89,10 @@ class Evidence:
     _state: _State = field(default_factory=_State, init=False)
 
     def __post_init__(self) -> None:
-        check_setting("window", self.window, 0 < self.window < math.inf, "a number above 0")
-        check_setting("alarm_against", self.alarm_against, 0 < self.alarm_against < math.inf, "a number above 0")
-        check_setting("half_life", self.half_life, self.half_life > 0, "a number above 0")
+        check_setting("window", self.window, self.window > 0, "a number above 0")
+        check_setting("alarm_against", self.alarm_against, self.alarm_against > 0, "a number above 0")
+        if self.half_life != math.inf:
+            check_setting("half_life", self.half_life, self.half_life > 0, "a number above 0")
         check_setting(
             "clear_probability", self.clear_probability, 0 <= self.clear_probability <= 1, "a number from 0 to 1"
         )
