@@ -20,10 +20,11 @@ from typing import Any
 from urllib.parse import urljoin
 
 import httpx
+from pydantic import RootModel
 
 from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, short_repr
-from nes2net.lib.files import Budget, make_folder, never_linked, read_bounded, write_text
-from nes2net.lib.plain_data import parse_json
+from nes2net.lib.files import Budget, make_folder, never_linked, write_text
+from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
@@ -469,12 +470,16 @@ def _size(path: Path) -> int:
         return 0
 
 
+class _State(RootModel[dict[str, str]]):
+    pass
+
+
 def _saved_validators(partial_path: Path, url: str) -> dict[str, str]:
     # ETag or modification time of the file when the download began; empty if unknown.
-    with suppress(InputError, ValueError, AttributeError):
-        state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
-        if state.pop("url") == url:
-            return {name: value for name, value in state.items() if isinstance(value, str)}
+    with suppress(InputError):
+        state = read_json_as(_State, _state_of(partial_path), 10_000, "the state of a download", "remove it").root
+        if state.pop("url", None) == url:
+            return state
     return {}
 
 

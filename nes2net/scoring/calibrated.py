@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.files import Unchanged, json_text, read_bounded, sha256_of, write_text
-from nes2net.lib.plain_data import parse_json
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import Unchanged, json_text, sha256_of, write_text
+from nes2net.lib.plain_data import Natural, read_json_as
 from nes2net.lib.text_files import as_cell
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
@@ -178,14 +181,21 @@ def decide_trials(
     return CorpusDecisions(path, record_path, dict(counts))
 
 
+class _Record(BaseModel):
+    """``model_extra`` holds the basis."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    counts: dict[str, Natural]
+    decisions_sha256: str
+
+
 def _earlier_decisions(path: Path, record_path: Path, basis: Mapping[str, object]) -> CorpusDecisions | None:
     """Read the complete table of an earlier run with this ``basis``; None if there is none."""
-    # A file of another program may raise any of these errors.
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        if path.is_file():
-            earlier = parse_json(read_bounded(record_path, 64 << 20), str(record_path))
-            is_unchanged = earlier["decisions_sha256"] == sha256_of(path)
-            if Claim(path, basis, {key: earlier[key] for key in basis}, is_unchanged).is_done:
-                counts = {str(name): int(count) for name, count in earlier["counts"].items()}
-                return CorpusDecisions(path, record_path, counts, already_complete=True)
+    with suppress(OSError, InputError):  # the files are missing, or of another program
+        earlier = read_json_as(_Record, record_path, 64 << 20, "a record of decisions", "remove it")
+        facts = earlier.model_extra or {}
+        is_unchanged = earlier.decisions_sha256 == sha256_of(path)
+        if Claim(path, basis, {key: facts.get(key) for key in basis}, is_unchanged).is_done:
+            return CorpusDecisions(path, record_path, earlier.counts, already_complete=True)
     return None

@@ -239,13 +239,19 @@ def _trials_digest(corpus_part: Part) -> str | None:
         return None
 
 
+class _InputFile(BaseModel):
+    kind: str
+    path: str
+    sha256: str | None = None
+
+
 class ReportFile(BaseModel):
     """The settings, input files and figures in a report's JSON file."""
 
     asked: dict[str, object]
     """As :meth:`EvaluateJob.settings`."""
-    inputs: list[dict[str, str]]
-    """The files that were read, each with ``kind``, ``path`` and ``sha256``."""
+    inputs: list[_InputFile]
+    """The files that were read."""
     measured: Measured
 
 
@@ -293,12 +299,12 @@ class EvaluateJob(Job):
         report = self.read()
         if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
             return False
-        files = [file for file in report.inputs if "sha256" in file]
+        files = [file for file in report.inputs if file.sha256 is not None]
         for file in files:
-            path = Path(file["path"])
-            if path.is_file() and sha256_of(path) != file["sha256"]:
+            path = Path(file.path)
+            if path.is_file() and sha256_of(path) != file.sha256:
                 return False
-        scores = [file["sha256"] for file in files if file["kind"] == "scores"]
+        scores = [file.sha256 for file in files if file.kind == "scores"]
         return scores == [sha256_of(self.needs.scores)]
 
     def do(self, machine: Machine) -> None:

@@ -57,7 +57,8 @@ class Measured:
     def figures(self) -> dict[str, Figure]:
         """Return metrics and numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
-        figures["eer"] = Figure(self.metrics["eer"], self.interval)
+        if "eer" in figures:  # the report may be a stranger's
+            figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
 
 
