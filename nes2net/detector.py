@@ -38,8 +38,8 @@ from nes2net.models.checkpoints.folder import (
     NAME_THE_BASE,
     WEIGHTS,
     base_digest,
-    prepare_folder,
     read_base,
+    replacing_detector,
     tensors_of_base,
     write_tensors,
 )
@@ -258,6 +258,9 @@ class Detector(Network):
         Args:
             path: a file ``.pth`` or ``.pt``; any other path is a folder.
             record: plain data to keep beside the provenance, such as ``epoch``.
+
+        Raises:
+            InputError: if another process writes to the folder.
         """
         path = Path(path)
         provenance = provenance_with_figures(self)
@@ -277,9 +280,9 @@ class Detector(Network):
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
         else:
-            prepare_folder(path)
-            write_tensors(state_dict, path / WEIGHTS)
-            self.write_description(path, provenance, record)
+            with replacing_detector(path):
+                write_tensors(state_dict, path / WEIGHTS)
+                self.write_description(path, provenance, record)
 
     def write_description(
         self, folder: Path, provenance: Provenance, record: Mapping[str, object] | None = None

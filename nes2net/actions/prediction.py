@@ -105,7 +105,7 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row (:meth:`Judged.to_row`) for a table: column → value or printable text, without empty columns.
+    """Arrange a row (:meth:`Judged.to_row`) for a table: column → value, without empty columns.
 
     Of windows along the recording (key ``along``), adds ``rests_on`` and ``shortest_found``; if the evidence of a stretch is
     rare in bona fide recordings, also its ``stretch_start`` and ``stretch_end``.

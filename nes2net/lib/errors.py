@@ -251,7 +251,7 @@ _LARGEST_SETTING = 2**63  # files and libraries hold signed numbers of 64 bits
 
 
 def check_setting(name: str, value: object, fits: bool, expected: str) -> None:
-    """Raise :class:`InputError` unless ``fits`` and a number is below 2⁶³: the setting ``name`` is ``expected``.
+    """Raise :class:`InputError` unless ``fits`` and below 2⁶³: the setting ``name`` is ``expected``.
 
     >>> check_setting("batch_size", 8, 8 >= 1, "at least 1")
     """

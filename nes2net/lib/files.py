@@ -427,7 +427,7 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 
 
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
-    """Write ``content`` as JSON: numbers that are not finite as null, any file name, and control characters, escaped.
+    """Write ``content`` as printable JSON; numbers that are not finite become null.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
@@ -546,6 +546,21 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
                 # In this order, or another process could lock a file that is then removed.
                 path.unlink(missing_ok=True)
                 os.close(lock)
+
+
+#: File in a folder in which a process writes (:func:`writing_folder`); left behind if the process was killed.
+FOLDER_LOCK = ".writing.lock"
+
+
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder``, remove leftovers, and write there alone; raise :class:`InputError` if another process does."""
+    with writing(folder, "name another folder"):
+        make_folder(folder)
+    refusal = f"another process is writing to {folder}: wait for its end, or name another folder"
+    with exclusive_lock(folder / FOLDER_LOCK, refusal):
+        remove_leftovers(folder)
+        yield
 
 
 def _acquire(path: Path, refusal: str) -> int | None:

@@ -202,7 +202,7 @@ def has_control(id: str) -> bool:
 
 
 def check_utf8(names: Iterable[str]) -> None:
-    """Raise :class:`InputError` if a name of a file is not UTF-8, for outputs that cannot hold it."""
+    """Raise :class:`InputError` if a name is not UTF-8."""
     for name in names:
         try:
             name.encode()

@@ -182,8 +182,6 @@ def decide_trials(
 
 
 class _Record(BaseModel):
-    """``model_extra`` holds the basis."""
-
     model_config = ConfigDict(extra="allow", strict=True)
 
     counts: dict[str, Natural]

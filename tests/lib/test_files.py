@@ -6,6 +6,8 @@ import signal
 import socket
 import stat
 import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from builders import PATIENCE, input_error
 
 from nes2net.lib import files
 from nes2net.lib.files import (
+    FOLDER_LOCK,
     check_writable,
     exclusive_lock,
     json_text,
@@ -23,6 +26,7 @@ from nes2net.lib.files import (
     temporary_folder,
     write_output,
     write_text,
+    writing_folder,
 )
 
 
@@ -217,6 +221,53 @@ def test_the_temporary_file_of_a_living_process_is_not_removed(tmp_path, write):
 def test_json_has_null_in_place_of_nan_and_infinity():
     content = {"a": [float("nan"), {"b": float("-inf")}], "c": 1 / 3, "d": None, "ä": True}
     assert json.loads(json_text(content)) == {"a": [None, {"b": None}], "c": 1 / 3, "d": None, "ä": True}
+
+
+ANY_NAME = "caf\udce9 \x1b[2J\x7f\x9b.wav"  # not UTF-8, and what a terminal obeys
+
+
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_json_of_any_file_name_is_printable_and_has_the_same_name_when_it_is_read(ensure_ascii):
+    text = json_text({"file": ANY_NAME, "ä": "\n"}, indent=1, ensure_ascii=ensure_ascii)
+    assert text.replace("\n", "").isprintable()
+    assert json.loads(text) == {"file": ANY_NAME, "ä": "\n"}
+
+
+@pytest.mark.parametrize("write", [write_text, write_output])
+def test_text_with_a_name_that_is_not_utf8_is_written_with_the_name_escaped(tmp_path, write):
+    write(tmp_path / "page.html", "caf\udce9.wav")
+    assert (tmp_path / "page.html").read_text() == r"caf\udce9.wav"
+
+
+def test_only_one_process_writes_to_a_folder(tmp_path):
+    with writing_folder(tmp_path), ProcessPoolExecutor(1, get_context("fork")) as executor:
+        with input_error("another process is writing to .*: wait for its end, or name another folder"):
+            executor.submit(enter, tmp_path).result()
+    enter(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def enter(folder):
+    with writing_folder(folder):
+        assert [path.name for path in folder.iterdir()] == [FOLDER_LOCK]
+
+
+@has_fork
+def test_what_a_process_that_was_killed_left_in_a_folder_is_known_and_removed(tmp_path):
+    def write_files(path):
+        with writing_folder(path.parent), replacing(path):
+            yield
+
+    child = os.fork()
+    if not child:
+        killed = write_files(tmp_path / "a")
+        next(killed)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / FOLDER_LOCK).exists()
+    enter(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_longer_than_the_limit_is_refused(tmp_path):

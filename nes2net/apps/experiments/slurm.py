@@ -87,8 +87,7 @@ def submit(
 
     Raises:
         MissingLibrary: if submitit is not installed.
-        InputError: if there is no Slurm here, if Slurm refuses the jobs, or if a path could not stand
-            in a script.
+        InputError: if there is no Slurm here, if Slurm refuses the jobs, or if ``folder`` is refused.
     """
     folder = folder.absolute()  # as submitit would, but a leading ~ stays
     # Slurm replaces %j and the like; a backslash changes its rules; and the rest of a line break would run. All else in
@@ -113,10 +112,10 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], condition: str, before: Sequence[Any]) -> None:
-        """Submit the tasks ``names`` as one array, unless they are active, to begin after the jobs ``before``.
+        """Submit ``names`` as one array, unless active, to begin after the jobs ``before``.
 
         ``condition`` is Slurm's: ``"afterok"`` if all of ``before`` succeed, ``"afterany"`` however
-        they end. The cluster ``local`` cannot wait, so this function waits.
+        they end.
         """
         names = [task for task in names if task not in active]
         if not names:

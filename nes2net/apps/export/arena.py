@@ -19,7 +19,7 @@ from nes2net.apps.export.settings import Arena
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, pluralise
-from nes2net.lib.files import make_folder, path_below, write_text
+from nes2net.lib.files import path_below, write_text, writing_folder
 from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.card import arxiv_number
@@ -194,8 +194,6 @@ def write_arena(
         system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
     missing_keys = lacking(system)
     _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
-    if hub_name is None:
-        detector.whole().save(path_below(folder, DETECTOR))
     checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
     adapter = _ADAPTER_TEXT.format(
         name=name,
@@ -204,10 +202,12 @@ def write_arena(
         num_samples=num_samples,
         precision=arena.dtype,
     )
-    make_folder(folder)
-    write_text(folder / ADAPTER, adapter)
     header = _META_COMMENT if missing_keys else ""
-    write_text(folder / META, header + write_yaml({"system": system}))
+    with writing_folder(folder):
+        if hub_name is None:
+            detector.whole().save(path_below(folder, DETECTOR))
+        write_text(folder / ADAPTER, adapter)
+        write_text(folder / META, header + write_yaml({"system": system}))
     return system
 
 

@@ -11,6 +11,7 @@ from nes2net.apps.export.settings import Arena
 from nes2net.lib.commands import File, Flag, command_facts
 from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import refuse
+from nes2net.lib.files import FOLDER_LOCK, is_absent
 from nes2net.lib.terminal import say, say_written
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def export(
             "name both a format and a path, with --to and --out, or a hub repository with --push",
         ),
         (
-            out and Path(out).exists() and not overwrite,
+            out and Path(out).exists() and not overwrite and is_absent(Path(out, FOLDER_LOCK)),
             f"{out} exists: name another with --out, or add --overwrite to replace it",
         ),
     )

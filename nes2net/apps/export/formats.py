@@ -16,7 +16,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
-from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, prepare_folder, write_tensors
+from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, replacing_detector, write_tensors
 from nes2net.models.checkpoints.huggingface import PROCESSOR_FILE, library_config
 from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, require
@@ -119,16 +119,16 @@ def _export_for_transformers(detector: Detector, out: Path) -> None:
             f"transformers has no class for the head {backend} of this detector: {out} holds the encoder for AutoModel "
             "and the detector for nes2net, and pipeline() cannot score with it"
         )
-    prepare_folder(out)
-    network.save_pretrained(out)
-    preprocessing.save_pretrained(out)
-    write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
-    library_tensors = frontend.model.state_dict()
-    prefix = f"{network.model_type}." if head_tensors else ""
-    write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
-    # Tensors that are in the first file, by their published names, are not repeated in the second.
-    published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
-    head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
-    write_tensors(head, out / HEAD)
-    record = {NAMES_KEY: head_options["label2id"]} if head_options else None
-    detector.write_description(out, provenance_with_figures(detector), record)
+    with replacing_detector(out):
+        network.save_pretrained(out)
+        preprocessing.save_pretrained(out)
+        write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
+        library_tensors = frontend.model.state_dict()
+        prefix = f"{network.model_type}." if head_tensors else ""
+        write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
+        # Tensors that are in the first file, by their published names, are not repeated in the second.
+        published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
+        head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
+        write_tensors(head, out / HEAD)
+        record = {NAMES_KEY: head_options["label2id"]} if head_options else None
+        detector.write_description(out, provenance_with_figures(detector), record)

@@ -29,7 +29,7 @@ from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
-from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
+from nes2net.lib.files import check_no_device, exclusive_lock, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
 from nes2net.models.provenance import Provenance
@@ -118,7 +118,9 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     shortest, longest = _accepted_lengths(detector)
     description = _metadata(detector, path, shortest, longest)
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
-    with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
+    lock = path.with_name(f".{path.name}.lock")
+    is_locked = exclusive_lock(lock, f"another process is writing {path}: wait for its end, or name another file")
+    with writing(path), is_locked, scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked, _traced_samples(detector, shortest, longest))
         _compare_with_torch(detector, unchecked, path)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from nes2net.detector import Detector
-from nes2net.lib.files import path_below, write_text
+from nes2net.lib.files import path_below, write_text, writing_folder
 from nes2net.lib.installation import requirement
 from nes2net.models.backends.base import NATURE
 from nes2net.scoring.calibrated import check_belongs
@@ -93,17 +93,20 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     loaded = None if calibration is None else calibrations.load(calibration)
     if loaded is not None:
         check_belongs(detector, Decider(loaded).calibration)
-    detector.save(path_below(folder, "detector"))
-    if loaded is None:
-        (folder / "calibration.json").unlink(missing_ok=True)
-        meaning = f"Its score is higher for bona fide speech and is {NATURE[detector.backend.score_rule]}."
-    else:
-        write_text(folder / "calibration.json", loaded.text())
-        meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
-    names = " → ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
-    title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
-    facts = {"title": title, "quoted": json.dumps(title), "gradio": _GRADIO, "parts": names, "meaning": meaning}
-    write_text(folder / "README.md", _README_TEXT.format(**facts))
-    write_text(folder / "requirements.txt", _REQUIREMENTS_TEXT.format(version=__version__, line=requirement("serve")))
-    write_text(folder / ".gitattributes", _ATTRIBUTES)
-    write_text(folder / "app.py", _APP_TEXT)
+    with writing_folder(folder):
+        detector.save(path_below(folder, "detector"))
+        if loaded is None:
+            (folder / "calibration.json").unlink(missing_ok=True)
+            meaning = f"Its score is higher for bona fide speech and is {NATURE[detector.backend.score_rule]}."
+        else:
+            write_text(folder / "calibration.json", loaded.text())
+            meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
+        names = " → ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
+        title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
+        facts = {"title": title, "quoted": json.dumps(title), "gradio": _GRADIO, "parts": names, "meaning": meaning}
+        write_text(folder / "README.md", _README_TEXT.format(**facts))
+        write_text(
+            folder / "requirements.txt", _REQUIREMENTS_TEXT.format(version=__version__, line=requirement("serve"))
+        )
+        write_text(folder / ".gitattributes", _ATTRIBUTES)
+        write_text(folder / "app.py", _APP_TEXT)

@@ -22,7 +22,7 @@ from nes2net.data.registry import corpora, effects
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, one_line, pluralise
-from nes2net.lib.files import exclusive_lock, path_below
+from nes2net.lib.files import path_below, writing_folder
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
@@ -207,7 +207,7 @@ def run(
     # Raises before hours of scoring if there will be no threshold, which depends only on numbers of trials, not on
     # scores.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
-    with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
+    with writing_folder(out):
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)

@@ -25,8 +25,18 @@ from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError, as_input_error, check_setting, join_names, pluralise
-from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
+from nes2net.lib.files import (
+    FOLDER_LOCK,
+    json_text,
+    path_below,
+    read_bounded,
+    replacing,
+    write_text,
+    writing,
+    writing_folder,
+)
 from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.text_files import check_utf8
 
 Format = Literal["parquet", "tar"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -100,10 +110,8 @@ def pack(
         for packed in shard:
             trials.append(packed.trial)
             size += packed.size
-    with writing(out, "make room or name another folder; the same command resumes"):
+    with writing(out, "make room or name another folder; the same command resumes"), writing_folder(out):
         _write_or_compare_plan(title, shards, out)
-        for folder in {path.parent for path in shards}:
-            remove_leftovers(folder)
         existing = {path for path in shards if path.is_file()}
         write: Callable[[Path, Sequence[_Packed]], None] = partial(_write_parquet, group_bytes=group_bytes)
         if format == "tar":
@@ -111,7 +119,7 @@ def pack(
         with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:
             for path, shard in shards.items():
                 if path not in existing:
-                    with replacing(path) as temporary:
+                    with replacing(path, durable=True) as temporary:
                         write(temporary, shard)
                 display.update(len(shard))
         if format == "parquet":
@@ -120,17 +128,14 @@ def pack(
 
 
 def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write digests of the trials of each shard, or compare them with an earlier run's.
-
-    Raise :class:`InputError` if they differ, or if ``out`` holds files but no plan.
-    """
+    """Write digests of the trials of each shard, or compare them with an earlier run's."""
     digests = {}
     for path, shard in shards.items():
         digests[path.relative_to(out).as_posix()] = trials_digest([packed.trial for packed in shard], _text_for_digest)
     plan = json_text({"title": title, "shards": digests}, indent=1)
     file = out / _PLAN
     if not file.exists():
-        if out.is_dir() and any(out.iterdir()):
+        if {*os.listdir(out)} - {FOLDER_LOCK}:
             raise InputError(f"{out} is not empty: name another folder")
         write_text(file, plan)
     elif read_bounded(file, _MAX_PLAN_BYTES).decode("utf-8", "replace") != plan:
@@ -152,7 +157,7 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
     parquet = pyarrow_module("pyarrow.parquet", path)
     ids = pyarrow.array([trial.id for trial in trials], pyarrow.string())
     labels = pyarrow.array([_LABELS[trial.label] for trial in trials], pyarrow.int64())
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         parquet.write_table(pyarrow.table({"utterance_id": ids, "label": labels}), temporary)
     write_text(
         out / "eval.yaml",
@@ -165,6 +170,7 @@ def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: For
     split_of: dict[str, str] = {}
     # Two trials of one split cannot have the same id: reading its list refuses that.
     for split, trials in parts.items():
+        check_utf8(trial.id for trial in trials)
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
         if repeated_ids:
             ids_stand = pluralise(len(repeated_ids), "id stands", "ids stand")
@@ -228,7 +234,7 @@ def _notes_json(trial: Trial) -> str:
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
-    return json.dumps({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
+    return json_text({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
 
 
 def _read_content(packed: _Packed) -> bytes:

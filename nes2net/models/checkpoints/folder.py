@@ -7,7 +7,8 @@ SHA-256 and the file that holds it.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from os.path import exists
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from nes2net.lib.errors import InputError, first_line, join_names, short_repr
-from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
+from nes2net.lib.files import is_absent, replacing, temporary_folder, writing, writing_folder
 from nes2net.lib.options import Options
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
@@ -41,12 +42,13 @@ HEAD = "head.safetensors"
 CONFIG = DETECTOR_FILE
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make ``folder``, or remove an older detector's descriptions and head, so that nobody loads a half-written one."""
-    with writing(folder, "name another folder"):
-        make_folder(folder)
-    for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
-        (folder / name).unlink(missing_ok=True)
+@contextmanager
+def replacing_detector(folder: Path) -> Iterator[None]:
+    """Within :func:`writing_folder`, first remove descriptions and head: nobody loads a half-written detector."""
+    with writing_folder(folder):
+        for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
+            (folder / name).unlink(missing_ok=True)
+        yield
 
 
 def write_tensors(tensors: StateDict, path: Path) -> None:

@@ -1,12 +1,17 @@
 """`nes2net export`: existing files, missing options, and adapted detectors."""
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 import torch
+from builders import input_error
 from conftest import load_detector
 
 from nes2net import Detector
+from nes2net.apps.export.formats import export
+from nes2net.lib.files import exclusive_lock
 
 
 @pytest.fixture
@@ -24,6 +29,31 @@ def test_an_existing_export_is_replaced_only_by_overwrite(source, output, refuse
     assert weights.read_bytes() == b"old"
     output(f"{words} --overwrite")
     assert weights.read_bytes() != b"old"
+
+
+def test_the_same_export_goes_on_after_it_was_killed(source, output):
+    words = "export in.pth --to safetensors --out out"
+    output(words)
+    (source.parent / "out/config.yaml").unlink()  # the description is written last
+    (source.parent / "out/.writing.lock").touch()
+    output(words)
+    assert load_detector("out").config == load_detector("in.pth").config
+
+
+@pytest.mark.parametrize(
+    ("to", "out", "lock"),
+    [
+        ("safetensors", "out", "out/.writing.lock"),
+        ("space", "out", "out/.writing.lock"),
+        ("onnx", "out.onnx", ".out.onnx.lock"),
+    ],
+)
+def test_an_export_to_where_another_process_writes_is_refused(source, to, out, lock):
+    if to == "onnx":
+        pytest.importorskip("onnxscript")
+    with exclusive_lock(source.parent / lock, ""), ProcessPoolExecutor(1, get_context("fork")) as executor:
+        with input_error("another process is writing .*: wait for its end, or name another"):
+            executor.submit(export, load_detector("in.pth"), to, out).result()
 
 
 @pytest.fixture

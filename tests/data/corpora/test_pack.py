@@ -1,5 +1,6 @@
 """A corpus packed into shards and read back."""
 
+import os
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -73,13 +74,44 @@ def test_packing_resumes_after_an_interruption(dev_trials, tmp_path, monkeypatch
     monkeypatch.setattr(pack, "_write_parquet", stop)
     with pytest.raises(KeyboardInterrupt):
         pack.pack(splits, out, title="dev", shard_bytes=200_000)
-    assert [path.name[:10] for path in (out / "data").iterdir()] == ["test-00000"]
+    (shard,) = (out / "data").iterdir()
+    assert shard.name[:10] == "test-00000"
     monkeypatch.undo()
-    (out / "data/.test-00001.1.tmp").touch()
+    (out / f"data/.{shard.name.replace('00000-', '00001-')}.12ab34cd.tmp").touch()
     result = pack.pack(splits, out, title="dev", shard_bytes=200_000)
     assert result.there_before == 1
     files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (at_once, out)]
     assert files[0] == files[1]
+
+
+def test_packing_resumes_after_it_was_killed_while_it_wrote_its_plan(dev_trials, tmp_path):
+    for name in (".pack.json.12ab34cd.tmp", ".writing.lock"):
+        (tmp_path / name).touch()
+    pack.pack({"dev": dev_trials}, tmp_path, title="dev")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "eval.yaml", "pack.json"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_a_shard_is_on_the_disk_before_it_gets_its_name(dev_trials, tmp_path, monkeypatch, format):
+    written = []
+    replace_file = os.replace
+    monkeypatch.setattr(os, "fsync", lambda opened: written.append(os.path.realpath(f"/dev/fd/{opened}")))
+    monkeypatch.setattr(os, "replace", lambda source, to: (written.append(str(to)), replace_file(source, to)))
+    (shard,) = pack.pack({"dev": dev_trials}, tmp_path, title="dev", format=format).shards
+    assert f".{shard.name}." in written[written.index(str(shard)) - 1]
+
+
+def test_an_id_that_is_not_utf8_is_refused_before_anything_is_packed(dev_trials, tmp_path):
+    with input_error(r"udce9' is not UTF-8, which this output requires: rename the file"):
+        pack.pack({"all": [replace(dev_trials[0], id="caf\udce9")]}, tmp_path / "out", title="x")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_whose_notes_are_not_utf8_is_packed(dev_trials, tmp_path):
+    trial = replace(dev_trials[0], extra=(("room", "caf\udce9"),))
+    pack.pack({"all": [trial]}, tmp_path, title="x")
+    (packed,) = CORPUS.trials(tmp_path)
+    assert packed.extra == trial.extra
 
 
 def test_the_labels_of_an_evaluation_set_are_packed_beside_its_shards(dev_trials, tmp_path):
