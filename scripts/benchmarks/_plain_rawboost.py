@@ -26,10 +26,14 @@ class PlainRawBoost:
         """Apply algorithm ``algo``, 0 to 9, to a waveform."""
         noises = {1: self.convolutive, 2: self.impulsive, 3: self.stationary}
         if algo in PARALLEL:
-            noisy = [noises[kind](x) for kind in PARALLEL[algo]]
-            return self.normalise(sum(noisy), always=False)
+            total = np.zeros(len(x))
+            for kind in PARALLEL[algo]:
+                noise = noises[kind]
+                total = total + noise(x)
+            return self.normalise(total, always=False)
         for kind in SERIES[algo]:
-            x = noises[kind](x)
+            noise = noises[kind]
+            x = noise(x)
         return x
 
     def draw(self, low: float, high: float) -> float:
@@ -40,7 +44,9 @@ class PlainRawBoost:
     def normalise(x: np.ndarray, always: bool) -> np.ndarray:
         """Divide by the peak: ``always``, or only if it is above 1."""
         peak = np.abs(x).max()
-        return x / peak if always or peak > 1 else x
+        if always or peak > 1:
+            return x / peak
+        return x
 
     def notch_filter(self, min_gain: float, max_gain: float) -> np.ndarray:
         """Draw notches and a gain, and return the coefficients of the filter."""
@@ -52,13 +58,15 @@ class PlainRawBoost:
             width = self.draw(p.minBW, p.maxBW)
             count = int(self.draw(p.minCoeff, p.maxCoeff))
             count += 1 - count % 2
-            low = max(centre - width / 2, 0.001)
-            high = min(centre + width / 2, nyquist - 0.001)
-            band = signal.firwin(count, [low, high], window="hamming", fs=self.sample_rate)
+            low = centre - width / 2
+            high = centre + width / 2
+            edges = np.clip([low, high], 0.001, nyquist - 0.001)
+            band = signal.firwin(count, edges, window="hamming", fs=self.sample_rate)
             b = np.convolve(band, b)
         gain = self.draw(min_gain, max_gain)
         _, response = signal.freqz(b, 1, fs=self.sample_rate)
-        return 10 ** (gain / 20) * b / np.abs(response).max()
+        factor = 10 ** (gain / 20)
+        return factor * b / np.abs(response).max()
 
     @staticmethod
     def filter(x: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -72,11 +80,13 @@ class PlainRawBoost:
         p = self.p
         y = np.zeros(len(x))
         for power in range(1, p.N_f + 1):
-            is_linear = power == 1
-            min_gain = p.minG - (0 if is_linear else p.minBiasLinNonLin)
-            max_gain = p.maxG - (0 if is_linear else p.maxBiasLinNonLin)
+            min_gain = p.minG
+            max_gain = p.maxG
+            if power > 1:
+                min_gain -= p.minBiasLinNonLin
+                max_gain -= p.maxBiasLinNonLin
             b = self.notch_filter(min_gain, max_gain)
-            y = y + self.filter(np.power(x, power), b)
+            y = y + self.filter(x**power, b)
         return self.normalise(y - y.mean(), always=False)
 
     def impulsive(self, x: np.ndarray) -> np.ndarray:
@@ -87,7 +97,8 @@ class PlainRawBoost:
         first_factor = 2 * self.rng.random_sample(count) - 1
         factor = first_factor * (2 * self.rng.random_sample(count) - 1)
         y = x.copy()
-        y[positions] = x[positions] + self.p.g_sd * x[positions] * factor
+        samples = x[positions]
+        y[positions] = samples + self.p.g_sd * samples * factor
         return self.normalise(y, always=False)
 
     def stationary(self, x: np.ndarray) -> np.ndarray:
@@ -96,4 +107,5 @@ class PlainRawBoost:
         b = self.notch_filter(self.p.minG, self.p.maxG)
         noise = self.normalise(self.filter(noise, b), always=True)
         snr = self.draw(self.p.SNRmin, self.p.SNRmax)
-        return x + noise / np.linalg.norm(noise) * np.linalg.norm(x) / 10 ** (snr / 20)
+        gain = 10 ** (-snr / 20)
+        return x + gain * noise / np.linalg.norm(noise) * np.linalg.norm(x)
