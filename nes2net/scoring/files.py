@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import AnyRecording, all_channels
+from nes2net.data.audio.packed import AnyRecording, whole_of
 from nes2net.data.audio.remarks import Remark, remark_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting
@@ -126,7 +126,7 @@ class _File(Generic[T]):
         self.judged: Judged[T] | Failed | None = None  # None until then
         self._reading = reading
         try:
-            self._estimated_bytes = _EXPANSION * os.path.getsize(str(all_channels(source.recording)))
+            self._estimated_bytes = _EXPANSION * os.path.getsize(str(whole_of(source.recording)))
         except (OSError, ValueError, TypeError):
             self._estimated_bytes = 0  # the thread that reads the file will report the error
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
-from nes2net.data.audio.packed import status_of
+from nes2net.data.audio.packed import AnyRecording, status_of, whole_of
 from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
@@ -39,10 +39,10 @@ class Row(NamedTuple, Generic[T]):
     """:func:`stamp` when the file was read."""
 
 
-def stamp(path: str | Path | None) -> str:
+def stamp(path: AnyRecording | None) -> str:
     """Write size and modification time of a file (or shard), to notice that it was replaced; ``-`` if missing."""
     try:
-        status = status_of(path or "")
+        status = status_of(whole_of(path or ""))
     except (OSError, ValueError):  # there is no such file, or no file can have this name
         return "-"
     return str(status)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nes2net.data.audio.packed import AnyRecording, ChannelOf, all_channels
+from nes2net.data.audio.packed import AnyRecording, ChannelOf, whole_of
 from nes2net.data.audio.remarks import Remark
 from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.metrics.localisation.segments import Segment
@@ -33,7 +33,7 @@ class Failed:
     @property
     def path(self) -> Path:
         """The file of the recording."""
-        return Path(str(all_channels(self.recording)))
+        return Path(str(whole_of(self.recording)))
 
     @property
     def words(self) -> str:
@@ -82,7 +82,7 @@ class Judged(Generic[T]):
     @property
     def path(self) -> Path:
         """The file of the recording."""
-        return Path(str(all_channels(self.recording)))
+        return Path(str(whole_of(self.recording)))
 
     @cached_property
     def told(self) -> dict[str, object]:
@@ -205,7 +205,7 @@ def stretch_rows(stretches: Iterable[Segment]) -> list[dict[str, object]]:
 
 
 def _names(recording: AnyRecording) -> dict[str, object]:
-    names: dict[str, object] = {"file": str(all_channels(recording))}
+    names: dict[str, object] = {"file": str(whole_of(recording))}
     if isinstance(recording, ChannelOf):
         names["channel"] = recording.channel
     return names

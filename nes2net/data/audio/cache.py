@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from nes2net.data.audio.packed import not_found, status_of
+from nes2net.data.audio.packed import AnyRecording, not_found, status_of, whole_of
 from nes2net.data.audio.read import load_audio, load_head
+from nes2net.data.audio.waveform import FULL_SCALE, as_16_bits
 from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 from nes2net.lib.terminal import say
@@ -27,7 +28,6 @@ _DECODING = 2
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
-_FULL_SCALE = np.float32(32768)  # full scale of 16-bit samples
 _MAX_SAMPLES = 1 << 24  # samples; a longer recording would take hundreds of megabytes of memory
 # Folder of a cache → a tensor (1,): 1 once nothing more can be written there. Kept while an :class:`AudioCache` of
 # the folder exists.
@@ -38,8 +38,8 @@ class AudioCache:
     """A folder that stores the results of :func:`load_audio` without loss; processes may share it.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end: int16 if all samples are
-    multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, size and
-    modification time. Entries of changed or deleted recordings stay.
+    multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, part,
+    size and modification time. Entries of changed or deleted recordings stay.
 
     A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
     full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
@@ -67,7 +67,7 @@ class AudioCache:
                     remove_leftovers(subfolder)
         self._full = full
 
-    def load(self, path: AnyPath, num_samples: int | None = None) -> np.ndarray:
+    def load(self, path: AnyRecording, num_samples: int | None = None) -> np.ndarray:
         """Return the recording, or its first ``num_samples``; cache it if all of it can be decoded.
 
         Raises:
@@ -89,17 +89,18 @@ class AudioCache:
         self._write(entry, waveform)
         return waveform[:num_samples]
 
-    def entry(self, path: AnyPath) -> Path:
+    def entry(self, path: AnyRecording) -> Path:
         """Return the path of the recording's entry, which need not exist.
 
         Raises:
             InputError: if the recording does not exist.
         """
+        file = whole_of(path)
         try:
-            status = status_of(path)
+            status = status_of(file)
         except OSError as error:
-            raise not_found(path) from error
-        key = f"{_DECODING}\0{os.path.realpath(path)}\0{status}"
+            raise not_found(file) from error
+        key = f"{_DECODING}\0{os.path.realpath(file)}\0{status}{str(path).removeprefix(str(file))}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
@@ -107,11 +108,7 @@ class AudioCache:
         """Write without raising; stop the folder's caches if later entries would fail, too."""
         if self._full[0]:
             return
-        as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
-        restored = as_int16.astype(np.float32) / _FULL_SCALE
-        # Stored as int16 if no bit is lost. Bits are compared, not values, because −0 equals 0.
-        is_exact = np.array_equal(restored.view(np.uint32), waveform.view(np.uint32))
-        samples = as_int16 if is_exact else waveform
+        samples = as_16_bits(waveform)
         try:
             entry = path_below(self.folder, entry.parent.name) / entry.name
             with replacing(entry) as temporary, open(temporary, "wb") as file:
@@ -168,7 +165,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
         return None
     head = np.array(samples[:num_samples], np.float32)
     if samples.dtype == np.int16:
-        return head / _FULL_SCALE
+        return head / FULL_SCALE
     if not np.isfinite(samples).all():
         return None
     return head

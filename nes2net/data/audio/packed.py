@@ -18,7 +18,6 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
@@ -27,6 +26,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.data.audio.parts import ChannelOf, Fetched, PartOf, RecordingBytes
 from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pyarrow_module
 from nes2net.lib import remote
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, short_repr
@@ -50,44 +50,22 @@ _TAR_BLOCK = 512  # bytes
 _TAR_BLOCK_BYTES = 1 << 22  # the part of a tar file that is fetched at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RecordingBytes:
-    """The content of an audio file in memory, with a name for messages."""
-
-    name: str
-    content: bytes
-    suffix: str | None = None
-    """With the dot; None stands for that of ``name``."""
-
-    def __str__(self) -> str:
-        return self.name
+#: A recording: a path, an address in a shard, the content of a file, or a part or channel of such a recording.
+AnyRecording: TypeAlias = str | Path | RecordingBytes | PartOf | ChannelOf
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelOf:
-    """One channel of a recording, in place of their mean.
-
-    >>> str(ChannelOf("call.wav", 1))
-    'call.wav, channel 1'
-    """
-
-    recording: str | Fetched
-    channel: int
-    """Counted from 0."""
-
-    def __str__(self) -> str:
-        return f"{self.recording}, channel {self.channel}"
+def part_of(recording: AnyRecording) -> PartOf | None:
+    """Return the part that is read; None for all."""
+    if isinstance(recording, ChannelOf):
+        recording = recording.recording
+    return recording if isinstance(recording, PartOf) else None
 
 
-#: A recording that can be opened many times: a file, or the content of a file.
-Fetched: TypeAlias = Path | RecordingBytes
-#: A recording: a path, an address in a shard, the content of a file, or one channel of such a recording.
-AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
-
-
-def all_channels(recording: AnyRecording) -> str | Fetched:
-    """Return the whole recording behind a :class:`ChannelOf`."""
-    return recording.recording if isinstance(recording, ChannelOf) else recording
+def whole_of(recording: AnyRecording) -> Any:
+    """Return the whole recording behind a part or channel: a path, or :class:`RecordingBytes`."""
+    while isinstance(recording, (ChannelOf, PartOf)):
+        recording = recording.recording
+    return recording
 
 
 def audio_error(recording: AnyRecording, problem: str) -> InputError:
@@ -125,22 +103,22 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
 def fetch(recording: AnyRecording) -> Fetched:
     """Read a recording in a shard into memory, so that it can be opened many times.
 
-    A file becomes a :class:`~pathlib.Path`, a :class:`ChannelOf` the whole recording.
+    A file becomes a :class:`~pathlib.Path`, a part or channel the whole recording.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
         MissingLibrary: if the shard needs pyarrow.
     """
-    recording = all_channels(recording)
-    if isinstance(recording, RecordingBytes):
-        return recording
-    address = shard_of(recording)
+    whole = whole_of(recording)
+    if isinstance(whole, RecordingBytes):
+        return whole
+    address = shard_of(whole)
     if address is None:
         # a Path is returned unchanged, because a copy takes time
-        return recording if isinstance(recording, Path) else Path(recording)
+        return whole if isinstance(whole, Path) else Path(whole)
     with _lock_shard(*address) as shard:
         content, suffix = shard.content(address[1])
-    return RecordingBytes(str(recording), content, suffix)
+    return RecordingBytes(str(whole), content, suffix)
 
 
 def open_recording(recording: AnyRecording) -> BinaryIO:

@@ -7,6 +7,7 @@ cut off or damaged raises an error, instead of being read as a shorter recording
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -24,25 +25,18 @@ from nes2net.data.audio.decoders import (
     DamagedAudio,
     check_length,
     check_whole,
+    cut_part,
     ffmpeg_blocks,
     is_chain,
     libsndfile_blocks,
     open_with_libsndfile,
+    seeks_exactly,
 )
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import (
-    AnyRecording,
-    ChannelOf,
-    Fetched,
-    RecordingBytes,
-    all_channels,
-    audio_error,
-    fetch,
-    not_found,
-    open_recording,
-)
+from nes2net.data.audio.packed import AnyRecording, audio_error, fetch, not_found, open_recording, part_of, whole_of
+from nes2net.data.audio.parts import ChannelOf, Fetched, PartOf, RecordingBytes
 from nes2net.data.audio.remarks import Channels
-from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
+from nes2net.data.audio.waveform import SAMPLE_RATE, as_16_bits, check_rate, check_samples, to_mono_16k
 from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import check_arrived
 
@@ -50,6 +44,7 @@ from nes2net.lib.files import check_arrived
 # at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
+_SUBTYPES = {"int16": "PCM_16", "float32": "FLOAT"}
 
 _T = TypeVar("_T")
 
@@ -78,18 +73,17 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
     FFmpeg (PyAV) reads Opus, and what libsndfile cannot: many FLAC files of ASVspoof 2021. The
-    decoded length must be the stated one, and each page or frame complete (docs/data.md lists the
-    formats). Formats in which a cut cannot be noticed are refused.
+    decoded length must be the stated one, and each page or frame complete (docs/data.md).
 
     Args:
-        path: a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
+        path: also a part or channel (:mod:`nes2net.data.audio.parts`).
         longest: the most samples at 16 kHz that are accepted.
         channels: if given, compares the channels before they are averaged.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
-            sample is not finite or far outside [−1, 1]; if there is no such channel; if the rate is
-            impossible; if a cut could not be noticed in this format; or if neither decoder reads
+            sample is not finite or far outside [−1, 1]; if there is no such channel or part; if the
+            rate is impossible; if a cut could not be noticed in this format; or if neither decoder reads
             the file.
         LongAudio: if the recording has more than ``longest`` samples.
     """
@@ -132,8 +126,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
-        if not file.seekable() or file.format == "OGG" or file.format in MP3:
+        if not seeks_exactly(file):
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
@@ -204,7 +197,7 @@ def load_head_and_length(
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
     The rest is decoded to find damage. If the length is stated, decoding stops after 2²⁷ samples of
-    all channels together (two hours of one channel at 16 kHz), or at the end of the excerpt.
+    all channels together, or at the end of the excerpt.
 
     Args:
         num_samples, start: in samples at 16 kHz, ≥ 0.
@@ -233,7 +226,7 @@ def load_head_and_length(
             end += len(block)
             # Stop if the excerpt is complete and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _checked_length(all_channels(path))
+                length = _checked_length(path)
                 if length is not None:
                     return join_blocks(pieces), length
                 num_searched = 0  # go on, because only decoding shows the length
@@ -250,7 +243,7 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
-    length = _checked_length(all_channels(path))
+    length = _checked_length(path)
     return load_head_and_length(path, 0)[1] if length is None else length
 
 
@@ -259,16 +252,18 @@ def stated_length(path: AnyRecording) -> int | None:
 
     None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
     """
-    path = fetch(path)
-    if is_chain(path):
+    source = fetch(path)
+    if is_chain(source):
         return None
-    with open_recording(path) as file:
+    with open_recording(source) as file:
         flac = read_flac_header(file)  # libsndfile cannot open every FLAC file of ASVspoof 2021
     if flac is not None:
-        return _samples_at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
+        return _samples_at_16k(path, flac.num_samples, max(1, flac.sample_rate)) or None
     try:
-        with open_with_libsndfile(path) as info:
-            return None if info.format in MP3 else _samples_at_16k(info.frames, info.samplerate) or None
+        with open_with_libsndfile(source) as info:
+            return None if info.format in MP3 else _samples_at_16k(path, info.frames, info.samplerate) or None
+    except InputError:
+        raise
     except (soundfile.LibsndfileError, ValueError):
         return None
 
@@ -300,12 +295,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any.
-
-    Raises:
-        InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
-            or damage; or if the file is changed within the context.
-    """
+    """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any."""
     path = fetch(path)
     before = None
     fault = ""
@@ -344,16 +334,19 @@ def _with_libsndfile(
 ) -> _T | None:
     """Return ``read(file, FLAC header)``, or None if libsndfile cannot read the whole recording.
 
-    None also for a chain of streams and a :class:`ChannelOf`.
+    None also for a chain of streams, a :class:`ChannelOf`, and a part.
     """
     if isinstance(path, ChannelOf):
         return None
+    part = part_of(path)
     with _check_while_reading(path) as (recording, header):
         if is_chain(recording):
             return None
         try:
             with open_with_libsndfile(recording) as file:
                 check_length(file, recording, header)
+                if part is not None and part.bounds(file.frames, file.samplerate) != (0, file.frames):
+                    return None
                 return read(file, header)
         except InputError:
             raise
@@ -361,7 +354,11 @@ def _with_libsndfile(
             return None
 
 
-def _samples_at_16k(num_samples: int, sample_rate: int) -> int:
+def _samples_at_16k(path: AnyRecording, num_samples: int, sample_rate: int) -> int:
+    # ``num_samples``: of the whole file, of which ``path`` may be a part.
+    if num_samples and (part := part_of(path)):
+        first, last = part.bounds(num_samples, sample_rate)
+        num_samples = last - first
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
@@ -370,9 +367,9 @@ def _checked_length(path: AnyRecording) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
-        return _samples_at_16k(file.frames, file.samplerate)
+        return _samples_at_16k(path, file.frames, file.samplerate)
 
-    return _with_libsndfile(path, length_at_16k)
+    return _with_libsndfile(whole_of(path), length_at_16k)
 
 
 def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
@@ -397,15 +394,12 @@ def _read_with_fallback(
     """Call ``read`` with the blocks of one decoder after another, until it succeeds.
 
     Returns:
-        The result of ``read``, and whether libsndfile failed, so that FFmpeg was used.
-
-    Raises:
-        InputError: if a check finds damage, or if all decoders fail.
+        The result of ``read``, and whether FFmpeg was used.
     """
     failures: list[Exception] = []
     with _check_while_reading(path) as (source, header):
-        for blocks in _blocks_by_decoder(source, header, verify_md5):
-            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
+        for blocks in _blocks_by_decoder(source, header, part_of(path), verify_md5):
+            with _attempt(failures), closing(_choose_part(path, blocks)) as chosen:
                 return read(chosen), bool(failures)
     raise _unreadable_error(source, failures)
 
@@ -415,9 +409,9 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     failures: list[Exception] = []
     num_yielded = 0
     with _check_while_reading(path) as (source, header):
-        for blocks in _blocks_by_decoder(source, header):
+        for blocks in _blocks_by_decoder(source, header, part_of(path)):
             num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
-            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
+            with _attempt(failures), closing(_choose_part(path, blocks)) as chosen:
                 for samples, rate in chosen:
                     skipped = min(num_repeated, samples.shape[1])
                     num_repeated -= skipped
@@ -441,7 +435,10 @@ def _attempt(failures: list[Exception]) -> Iterator[None]:
         failures.append(error)
 
 
-def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
+def _choose_part(path: AnyRecording, blocks: Blocks) -> Blocks:
+    part = part_of(path)
+    if part is not None:
+        blocks = cut_part(blocks, part)
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
@@ -454,6 +451,17 @@ def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
             yield samples, rate
 
 
+def encode(path: AnyRecording) -> RecordingBytes:
+    """Write a part to an AU file in memory, without loss; errors as :func:`load_audio`."""
+
+    blocks, _ = _read_with_fallback(path, list)
+    pieces, rates = zip(*blocks)
+    samples = as_16_bits(np.concatenate(pieces, axis=1).T.copy())
+    content = io.BytesIO()
+    soundfile.write(content, samples, rates[0], _SUBTYPES[samples.dtype.name], format="AU")
+    return RecordingBytes(str(path), content.getvalue(), ".au")
+
+
 def count_channels(path: AnyRecording) -> int:
     """Decode the beginning of a recording, and count its channels.
 
@@ -463,13 +471,15 @@ def count_channels(path: AnyRecording) -> int:
     return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]  # a block is (channels, N)
 
 
-def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
+def _blocks_by_decoder(
+    path: Fetched, header: FlacHeader | None, part: PartOf | None, verify_md5: bool = False
+) -> Iterator[Blocks]:
     """Yield the blocks of ``path`` (a generator) once for each decoder, in order of preference.
 
     A FLAC file with an MD5 sum is tried twice by FFmpeg: with checks of CRCs, then without.
     """
-    blocks = libsndfile_blocks(path, header)
-    if verify_md5 and header and _has_md5_of_file(path, header):
+    blocks = libsndfile_blocks(path, header, part)
+    if verify_md5 and header and part is None and _has_md5_of_file(path, header):
         blocks = _with_md5_of(header, blocks)
     yield blocks
     yield ffmpeg_blocks(path)

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from nes2net.data.audio.blocks import BlocksAt16k, push_all
-from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.lib.errors import InputError, as_input_error, refuse
 
-#: A recording: a file, one of its channels, a file object in binary mode, floating-point samples (N,) or (channels,
+#: A recording: a file, a part or channel of it, a file object in binary mode, floating-point samples (N,) or (channels,
 #: N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
-Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
+Audio: TypeAlias = "AnyRecording | os.PathLike[str] | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
 _MAX_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
 _BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
 
@@ -63,7 +63,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
-    if isinstance(audio, (str, Path, RecordingBytes, ChannelOf)):
+    if isinstance(audio, AnyRecording):
         return audio
     if isinstance(audio, os.PathLike):
         return Path(audio)

@@ -12,6 +12,8 @@ from nes2net.lib.errors import InputError
 
 #: Sampling rate in Hz at which every detector works.
 SAMPLE_RATE = 16000
+#: Full scale of 16-bit samples.
+FULL_SCALE = np.float32(32768)
 
 # Lowest and highest accepted rate in Hz. A damaged header may state any rate, and resampling from a very
 # low rate would make gigabytes of samples.
@@ -45,6 +47,16 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
     if not len(samples):
         raise InputError("has no samples: replace or remove it", subject=subject)
     return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def as_16_bits(samples: np.ndarray) -> np.ndarray:
+    """Return float32 ``samples`` as int16 if no bit is lost."""
+    as_int16 = np.rint(np.clip(samples * FULL_SCALE, -32768, 32767)).astype(np.int16)
+    restored = as_int16.astype(np.float32) / FULL_SCALE
+    # Bits are compared, not values, because −0 equals 0.
+    if np.array_equal(restored.view(np.uint32), samples.view(np.uint32)):
+        return as_int16
+    return samples
 
 
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:

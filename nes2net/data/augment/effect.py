@@ -6,13 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 
@@ -102,7 +102,7 @@ class Effect(ABC):
         return f"{numbers} {cls.unit}".rstrip()
 
     @property
-    def recordings(self) -> Sequence[Path]:
+    def recordings(self) -> Sequence[AnyRecording]:
         """Recordings that the effect may mix in."""
         return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
@@ -145,7 +145,7 @@ class OneOf(Effect):
         return self.effects[int(rng.integers(len(self.effects)))](x, rng)
 
     @property
-    def recordings(self) -> list[Path]:
+    def recordings(self) -> list[AnyRecording]:
         """Recordings that the effects may mix in, once each."""
         return list(dict.fromkeys(chain.from_iterable(effect.recordings for effect in self.effects)))
 

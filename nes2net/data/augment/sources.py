@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
-from nes2net.data.audio.packed import audio_error
+from nes2net.data.audio.packed import AnyRecording, audio_error
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 
@@ -51,7 +51,7 @@ class Sources:
     """Folder with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
     rir: AnyPath | None = None
     """Folder of impulse responses, see :func:`find_impulse_responses`."""
-    speech: Sequence[Path] = ()
+    speech: Sequence[AnyRecording] = ()
     """Recordings of the corpus itself, from which babble is made."""
 
     @cached_property
@@ -64,7 +64,7 @@ class Sources:
         """The files of the impulse responses, if provided."""
         return [] if self.rir is None else find_impulse_responses(self.rir)
 
-    def recordings(self, name: str) -> Sequence[Path]:
+    def recordings(self, name: str) -> Sequence[AnyRecording]:
         """List all files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
 
         Raises:

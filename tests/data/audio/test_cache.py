@@ -14,6 +14,7 @@ from builders import PATIENCE
 
 from nes2net.data.audio import cache as cache_module
 from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.files import replacing
 
@@ -204,3 +205,15 @@ def test_a_recording_longer_than_the_limit_of_the_cache_is_decoded_but_not_cache
     assert same_bits(cache.load(path), load_audio(path))
     assert same_bits(cache.load(path, 100), load_head(path, 100))
     assert not cache.entry(path).exists()
+
+
+@pytest.mark.parametrize("num_samples", [None, 3000])
+def test_each_part_of_a_recording_has_an_entry_of_its_own(audio, tmp_path, num_samples):
+    cache = AudioCache(tmp_path)
+    path = audio / "stereo.wav"
+    parts = (RecordingPart(0, 0.25), RecordingPart(0.25, 0.25), RecordingPart(0.25, 0.25, channel=1))
+    recordings = [path, *(part.of(path) for part in parts)]
+    for _ in range(2):
+        for recording in recordings:
+            assert same_bits(cache.load(recording, num_samples), load_audio(recording)[:num_samples])
+    assert len(set(map(cache.entry, recordings))) == len(list(tmp_path.glob("??/*.npy"))) == 4
