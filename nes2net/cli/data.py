@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -338,5 +337,5 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
                 raise
             continue
         # A trial of the keys has the label; the one of the split has the path.
-        trials_of_splits[split] = [replace(labelled.get(trial.id, trial), path=trial.path) for trial in trials]
+        trials_of_splits[split] = [labelled.get(trial.id, trial).with_audio_of(trial) for trial in trials]
     return trials_of_splits

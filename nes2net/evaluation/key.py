@@ -23,7 +23,7 @@ from nes2net.lib.text_files import record_digests
 from nes2net.scoring.judgement import ScoreFile
 
 # Fields of a trial by which none can be excluded: most of them identify a single trial.
-_NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
+_NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores", "part")
 # A note names at most this many differences from the official trials.
 _MAX_DIFFERENCES = 5
 

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nes2net.data.audio.packed import is_there, size_of
+from nes2net.data.audio.packed import AnyRecording, is_there, size_of
 from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
@@ -50,10 +49,16 @@ _ROWS = (8, 16, 32)  # numbers of rows to which a batch on a GPU is filled up, s
 
 
 class Item(NamedTuple):
-    """All that a worker needs to read a trial: its id, and the path of its audio file."""
+    """All that a worker needs to read a trial: its id, and its recording."""
 
     id: str
-    path: str | Path
+    path: AnyRecording
+
+    @classmethod
+    def of(cls, trial: Trial) -> Item:
+        if trial.path is None:
+            return cls(trial.id, "")
+        return cls(trial.id, trial.recording())
 
 
 class Group(NamedTuple):
@@ -183,7 +188,7 @@ class Plan:
                 random.Random(window.start).shuffle(batches)
             for batch in batches[processes.rank :: processes.count]:
                 if not all(trials[i].id in done for i in batch):
-                    yield [Item(trials[i].id, trials[i].path or "") for i in batch]
+                    yield [Item.of(trials[i]) for i in batch]
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
         """Choose how many rows to compute for ``waveforms`` B×N; None for just B."""
@@ -211,7 +216,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):
                 return _NO_FILE
-            stated = stated_length(trial.path)
+            stated = stated_length(trial.recording())
             if stated is None:
                 return -2 - size_of(trial.path)
             return reader.score_length(stated)

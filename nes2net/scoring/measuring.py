@@ -214,7 +214,9 @@ def _files_beside(beside: str | Path) -> tuple[Path, Path]:
 
 
 def _measure_item(num_samples: int | None, max_used_samples: int | None, channel: int | None, item: Item) -> Traits:
-    recording = item.path if channel is None else ChannelOf(item.path, channel)
+    recording = item.path
+    if channel is not None and not isinstance(recording, ChannelOf):
+        recording = ChannelOf(recording, channel)
     return measure_file(recording, num_samples, max_used_samples)
 
 

@@ -53,7 +53,7 @@ def run_identity(
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:
-    """Compute the SHA-256 of ids and real paths, so that relative paths and links give the same."""
+    """Compute the SHA-256 of ids, real paths and parts; relative paths and links give the same."""
 
     @cache
     def resolved(folder: str) -> str:
@@ -61,7 +61,10 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 
     def line(trial: Trial) -> str:
         folder, name = os.path.split(trial.path or "")
-        return json.dumps([trial.id, resolved(folder), name])
+        facts = [trial.id, resolved(folder), name]
+        if trial.part is not None:
+            facts.append(str(trial.part))
+        return json.dumps(facts)
 
     return trials_digest(trials, line)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from nes2net.data import registry
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
 from nes2net.data.augment.channels import LowPass
 from nes2net.data.augment.conditions import create_condition
@@ -22,7 +22,7 @@ from nes2net.training.recipes.recipe import Recipe
 
 def effects_of(
     augment: AugmentConfig,
-    speech: Sequence[Path] = (),
+    speech: Sequence[AnyRecording] = (),
     stream: LegacyStream | None = None,
     *,
     aligned: bool = False,
@@ -97,7 +97,7 @@ def training_effects(
             f"which `{fixed_in_time}` does not follow: remove one of them",
         ),
     )
-    speech = [trial.audio_path() for trial in trials] if augment.conditions else []
+    speech = [trial.recording() for trial in trials] if augment.conditions else []
     return effects_of(augment, list(dict.fromkeys(speech)), stream, aligned=labelled)
 
 

@@ -75,7 +75,7 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
     interval = max(1, math.ceil(len(trials) / _MAX_HEADERS))
     for trial in trials[::interval]:
         with suppress(InputError, OSError):
-            if length := stated_length(trial.audio_path()):
+            if length := stated_length(trial.recording()):
                 lengths.append(length)
     hours = None
     if lengths:

@@ -87,18 +87,18 @@ def list_examples(
     excerpts = list[tuple[int, int]]()
     errors = list[str]()
     for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
-        path = trial.audio_path()
+        recording = trial.recording()
         frames = None if labels is None else labels.of_trial.get(trial.id)
         try:
-            length = count_samples(path)
+            length = count_samples(recording)
             if frames is not None:
                 check_lengths(len(frames), length, trial.id)
         except InputError as error:
-            check_readable(path)
+            check_readable(recording)
             errors.append(str(error))
             continue
         if not length:
-            errors.append(f"audio file {path} has no samples")
+            errors.append(f"audio file {recording} has no samples")
         for start, size in pieces(length, data.num_samples, data.min_piece):
             piece = replace(trial, id=f"{trial.id}[{start}:{start + size}]")
             cut_pieces.append(piece)

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.packed import is_there, open_recording, size_of
+from nes2net.data.audio.packed import AnyRecording, is_there, open_recording, size_of, whole_of
 from nes2net.data.audio.read import load_audio, load_excerpt, load_head
 from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
@@ -136,7 +135,6 @@ class TrainingSet(Dataset):
         part: ``train`` or ``dev``, which have different random streams.
         crop: samples to take of a longer utterance: ``head``, ``random``, ``random_tiled``, or
             ``dynamic``, which is random too.
-        cache: cache of decoded audio.
 
     Attributes:
         pre_emphasis: coefficient, applied after the augmentation; the caller sets it once the
@@ -219,7 +217,7 @@ class TrainingSet(Dataset):
         rng = np.random.default_rng(seed_of_stream(self.seed, epoch, utterance_number))
         if num_samples is None:
             num_samples = self.num_samples
-        waveform = self._read(trial.audio_path(), excerpt)
+        waveform = self._read(trial.recording(), excerpt)
         is_silent = not waveform.any()
         labels = None
         if frame_labels is not None:
@@ -260,7 +258,7 @@ class TrainingSet(Dataset):
             return head_crop(waveform, num_samples, id), None
         return _RANDOM_CROPS[self.crop](waveform, num_samples, rng, id), None
 
-    def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
+    def _read(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> np.ndarray:
         """Decode ``excerpt`` or all to (N,) at 16 kHz; try again if the first failure may have been temporary."""
         try:
             return self._decode(path, excerpt)
@@ -268,7 +266,7 @@ class TrainingSet(Dataset):
             check_readable(path)
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
-    def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
+    def _decode(self, path: AnyRecording, excerpt: tuple[int, int] | None) -> np.ndarray:
         if excerpt is not None:
             start, length = excerpt  # samples
             if self.cache is None:
@@ -281,13 +279,13 @@ class TrainingSet(Dataset):
         return load_head(path, self.samples_to_read)
 
 
-def _check_exist(*paths: Path) -> None:
+def _check_exist(*paths: AnyRecording) -> None:
     for path in paths:
-        if not is_there(path):
+        if not is_there(whole_of(path)):
             raise LostFile(f"{path} is not there any more")
 
 
-def check_readable(path: Path) -> None:
+def check_readable(path: AnyRecording) -> None:
     """Raise :class:`LostFile` if ``path`` cannot be read to its end because the disk fails or is gone.
 
     Raises:
@@ -306,10 +304,7 @@ def check_readable(path: Path) -> None:
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort ``trials`` by file size, largest first, for reading whole utterances.
-
-    A lack of memory then shows at once, and parallel processes get utterances of similar length.
-    """
+    """Sort ``trials`` by file size, largest first: a lack of memory then shows at once."""
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 

@@ -237,8 +237,8 @@ class RunState:
 def fingerprint(examples: Examples, balance: Balance | None = None) -> Fingerprint:
     """Identify the trials of ``examples`` by their number, and by a digest of the ids and classes in order.
 
-    A run resumes only if it is unchanged. The digest includes ``labels`` of frames and scores of
-    other systems, but no paths.
+    A run resumes only if it is unchanged. The digest includes ``labels`` of frames, scores of other
+    systems and parts of recordings, but no paths.
 
     Returns:
         ``trials``, their number, and ``digest``; with a ``balance``, ``draws`` and the digest
@@ -251,6 +251,8 @@ def fingerprint(examples: Examples, balance: Balance | None = None) -> Fingerpri
         text = f"{trial.id}\t{examples.target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"
+        if trial.part is not None:
+            text += f"\t{trial.part}"
         if trial.id in frame_labels:
             text += f"\t{sha256(frame_labels[trial.id].tobytes()).hexdigest()}"
         return text

@@ -83,7 +83,7 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
         trials = corpus.trials(root, split, protocols=config.protocols)
         if corpus.key_files:  # the labels are in separate files, not in the protocols
             labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
-            return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
+            return [labelled[trial.id].with_audio_of(trial) for trial in trials if trial.id in labelled]
         refuse(
             (phase is not None, f"{corpus.title} has no keys with phases: remove `dev_phase`"),
             (keys != root, f"the protocols of {corpus.title} hold its labels: remove `dev_keys`"),
@@ -120,15 +120,15 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     class_words = "" if len(classes) == 2 else "bona fide "
-    training_paths = {trial.path for trial in train_trials}
+    training_recordings = {str(trial.recording()) for trial in train_trials}
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
         corpus_words = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
         own_trials = [trial for trial in dev_trials if not corpus_words or trial.get("corpus") == corpus.called]
-        paths = [trial.path for trial in own_trials if trial.target in classes]
-        if paths and training_paths.issuperset(paths):
+        recordings = [str(trial.recording()) for trial in own_trials if trial.target in classes]
+        if recordings and training_recordings.issuperset(recordings):
             raise InputError(
-                f"all {len(paths)} {class_words}development trials{corpus_words} are training trials too, so they would choose the "
+                f"all {len(recordings)} {class_words}development trials{corpus_words} are training trials too, so they would choose the "
                 "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
                 f"name another list or folder with `{data.key_of(corpus, 'root')}`"
             )

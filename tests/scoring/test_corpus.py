@@ -10,6 +10,7 @@ import torch
 from builders import input_error
 from builders.files import read_json, write
 from builders.interruption import journalled
+from builders.listed_parts import parts_and_files
 from builders.scored import score_trials
 from conftest import seeded_detector
 
@@ -262,3 +263,34 @@ def test_in_legacy_train_mode_batch_norm_uses_the_statistics_of_each_utterance_a
         with torch.no_grad():
             alone = detector(torch.from_numpy(head_crop(load_audio(trial.path), 8000))[None])[0, 1].item()
         assert written_score == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("num_samples", [8000, None])
+def test_a_part_has_the_score_of_that_part_cut_to_a_file(score, tmp_path, num_samples):
+    scores = []
+    for number, trials in enumerate(parts_and_files(tmp_path)):
+        score(trials, tmp_path / f"{number}.txt", num_samples=num_samples)
+        scores.append(read(tmp_path / f"{number}.txt"))
+    assert scores[0] == scores[1]
+
+
+def test_scores_of_other_parts_are_those_of_another_run(score, out, tmp_path):
+    trials, _ = parts_and_files(tmp_path)
+    score(trials)
+    later = [replace(trial, part=replace(trial.part, start=0.25)) for trial in trials]
+    with input_error(r"s\.txt was made by another run or program.*trials"):
+        score(later)
+
+
+def test_a_channel_of_the_list_is_scored_whatever_channel_others_have(score, tmp_path):
+    trials, files = parts_and_files(tmp_path)
+    score(trials[:2], tmp_path / "parts.txt", channel=1)
+    score(files[:2], tmp_path / "files.txt")
+    assert read(tmp_path / "parts.txt") == read(tmp_path / "files.txt")
+
+
+def test_a_part_beyond_the_end_is_a_failure_with_the_row_of_the_list(score, tmp_path):
+    trials, _ = parts_and_files(tmp_path)
+    beyond = replace(trials[0], part=replace(trials[0].part, start=1.9))
+    (reason,) = score([beyond, *trials[1:]]).failures.values()
+    assert "call.wav lasts 2.005 s" in reason and "parts.csv, line 2" in reason

@@ -13,6 +13,7 @@ import soundfile
 import torch
 import yaml
 from builders import input_error, noise_folders
+from builders.listed_parts import parts_and_files
 from builders.runs import same
 from numpy.testing import assert_array_equal
 
@@ -339,3 +340,16 @@ def test_pieces_of_a_batch_of_short_recordings_are_padded_with_zeros_to_min_piec
     assert batch.shape[1] == 3000
     assert (batch[:, :100] == 0.5).all()
     assert (batch[:, 100:] == 0).all()
+
+
+@pytest.mark.parametrize("settings", [{"crop": "head"}, {"crop": "random"}, {"crop": "pieces", "min_piece": 500}])
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_part_gives_the_examples_of_that_part_cut_to_a_file(recipe, tmp_path, settings, cached):
+    cache = AudioCache(tmp_path / "cache") if cached else None
+    data = recipe(data={"num_samples": 4000, **settings}).data
+    waveforms = []
+    for trials in parts_and_files(tmp_path):
+        dataset = TrainingSet(list_examples(data, trials), 4000, crop=data.crop, cache=cache)
+        waveforms.append(torch.stack([dataset[1, index].waveform for index in range(len(dataset))]))
+    np.testing.assert_allclose(*waveforms, rtol=0, atol=1e-6)
+    assert len(waveforms[0]) == (9 if data.crop == "pieces" else 3)

@@ -6,11 +6,15 @@ from builders.runs import assert_same_run, refused, stop
 from torch import nn
 
 from nes2net import Detector
+from nes2net.data.audio.parts import RecordingPart
+from nes2net.data.corpora.trial import Trial
+from nes2net.training.dataset import Examples
 from nes2net.training.losses import OneClassSoftmax
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.registry import tasks
 from nes2net.training.run import train
+from nes2net.training.state import fingerprint
 from nes2net.training.tasks.task import Task
 
 
@@ -124,3 +128,10 @@ def test_a_resume_file_with_a_damaged_tensor_of_an_objective_is_refused(recipe, 
     content["objective"]["level.weight"] = tensor
     torch.save(content, file)
     refused(values, rf"resume\.pt does not fit this run \(objective; .*{message}", "cpu")
+
+
+def test_parts_of_recordings_identify_the_trials_of_a_run():
+    digests = set()
+    for stretch in (None, RecordingPart(0.5, 1.0), RecordingPart(0.5, 1.0, channel=1)):
+        digests.add(fingerprint(Examples([Trial("a", label="spoof", part=stretch)]))["digest"])
+    assert len(digests) == 3

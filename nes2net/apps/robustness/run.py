@@ -107,7 +107,7 @@ def plan(part: Part, suite: Suite) -> Plan:
     phase = part.split if suite.phase is None else suite.phase
     labelled = _labelled_trials(part, phase, suite.keys)
     trials = labelled if suite.num_trials is None else stratified_subset(labelled, suite.num_trials, seed)
-    speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
+    speech = [trial.recording() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MAX_TALKERS:
         indices = np.random.default_rng(seed).choice(len(speech), _MAX_TALKERS, replace=False)
         speech = [speech[index] for index in sorted(indices.tolist())]
@@ -133,8 +133,8 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
     """
     corpus = corpora.get(part.corpus)
     key = Labels(part.corpus, keys or part.root or ".", phase).read()
-    paths = {trial.id: trial.path for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
-    labelled = [replace(trial, path=paths[trial.id]) for trial in key.evaluated_trials if trial.id in paths]
+    listed = {trial.id: trial for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
+    labelled = [trial.with_audio_of(listed[trial.id]) for trial in key.evaluated_trials if trial.id in listed]
     if not labelled or any(trial.label is None for trial in labelled):
         subject = "not every trial" if labelled else "no trial"
         raise InputError(
@@ -255,7 +255,7 @@ def _condition_transform(name: str, plan: Plan) -> UnderCondition:
     for source_name in condition.needs:
         source = getattr(plan.sources, source_name)
         if isinstance(source, (list, tuple)):  # recordings of speech
-            ids = [Trial(str(Path(path).resolve())) for path in source]
+            ids = [Trial(str(Path(str(path)).resolve())) for path in source]
             identity += f", {len(source)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}"
         else:
             identity += f", {source_name} {Path(source).resolve()}"

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nes2net.data.audio.files import is_recording, walk
-from nes2net.data.audio.packed import is_there, shard_of
+from nes2net.data.audio.packed import AnyRecording, is_there, shard_of
 from nes2net.data.corpora.copies import shared_recordings
 from nes2net.data.corpora.corpus import Corpus, Counts, count
 from nes2net.data.corpora.decoding import Decoding, decode_all
+from nes2net.data.corpora.listed_parts import PART_FIELDS
 from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, resolve_split
 from nes2net.data.corpora.segments import any_spoof, check_labels
 from nes2net.data.corpora.trial import Trial, extra_fields
@@ -40,7 +41,7 @@ class SplitCheck:
     audio: Path | None = None
     counts: Counts = field(default_factory=lambda: Counts(0))
     official: Counts | None = None
-    present: list[Path] = field(default_factory=list, repr=False)
+    present: list[AnyRecording] = field(default_factory=list, repr=False)
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     decoding: Decoding | None = None
@@ -244,7 +245,7 @@ def check_corpus(
     ids: dict[str, None] = {}
     own_trials: list[Trial] = []  # of a user's own corpus; their phase is the split
     folders: set[str] = set()
-    training_paths: set[Path | None] = set()
+    training_recordings: set[object] = set()
     with record_digests() as read_files:
         for split in names:
             split_check, trials = _check_split(check, split, lists, subset)
@@ -252,9 +253,11 @@ def check_corpus(
                 _decode_split(check, split_check, workers)
             paths = {trial.path for trial in trials}
             # By default, train comes before dev, which may have the same recordings.
+            recordings = {(trial.path, trial.part) for trial in trials}
             if split == "train":
-                training_paths = paths
-            split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
+                training_recordings |= recordings
+            is_trained_on = bool(recordings) and recordings <= training_recordings
+            split_check.is_trained_on = split == WHOLE or (split == "dev" and is_trained_on)
             check.splits.append(split_check)
             folders |= {os.path.dirname(path) for path in paths if path is not None}
             if corpus.user_defined:
@@ -428,7 +431,8 @@ def _check_split(
         split_check.notes.append(f"differs from {corpus.counts_from}: {join_names(differences)}")
     elif differences and not subset:
         check.report("protocol", _not_official_message(differences), split)
-    if corpus.user_defined and (columns := list(extra_fields(trials))):
+    columns = [name for name in extra_fields(trials) if name not in PART_FIELDS]
+    if corpus.user_defined and columns:
         split_check.notes.append(f"columns that only group the trials: {join_names(columns)}")
     split_check.segments = _check_segments(check, split, protocols, trials)
     return split_check, trials
@@ -489,13 +493,13 @@ def _spoofed_by_utterance(
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> Counter[str]:
     # Adds to present, missing and extra recordings of `split_check`; counts the missing ones for which something else is
     # there. Recordings in shards are looked up one by one.
-    expected: dict[str, dict[str, Path]] = defaultdict(dict)
+    expected: dict[str, dict[str, list[AnyRecording]]] = defaultdict(dict)  # folder → name → its parts in the list
     for trial in trials:
         if trial.path is None:
             continue
         if shard_of(trial.path) is None:
             folder, name = os.path.split(trial.path)
-            expected[folder or "."][name] = trial.path
+            expected[folder or "."].setdefault(name, []).append(trial.recording())
         elif is_there(trial.path):
             split_check.present.append(trial.path)
         else:
@@ -514,7 +518,9 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
         extra = {name for name in names - paths.keys() if _is_trial(name, check.corpus)}
         reasons["under another suffix"] += len(set(map(_stem, missing)) & set(map(_stem, extra)))
         reasons["as a folder, a pipe, a device or a link to nothing"] += len(missing & is_file.keys())
-        split_check.present += [path for name, path in paths.items() if name not in missing]
+        for name, recordings in paths.items():
+            if name not in missing:
+                split_check.present += recordings
         below = os.path.relpath(folder, split_check.audio)
         split_check.missing += _paths_below(below, missing)
         split_check.extra += _paths_below(below, extra)

@@ -1,18 +1,21 @@
-"""Find trials that share a recording."""
+"""Find trials that share a recording, or overlapping parts of it."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.files import sha256_of
 from nes2net.lib.progress import ProgressDisplay
 
 _SHORT = 3.0  # seconds before the progress is shown
+_TOLERANCE = 1e-3  # seconds, or samples
 
 
 def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -30,4 +33,27 @@ def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
     groups = defaultdict(list)
     for trial in trials:
         groups[digests.get(trial.audio_path()) or trial.path].append(trial)
-    return [group for group in groups.values() if len(group) > 1]
+    shared: list[list[Trial]] = []
+    for group in groups.values():
+        shared += _overlapping(group)
+    return shared
+
+
+def _overlapping(trials: Iterable[Trial]) -> Iterator[list[Trial]]:
+    # Only parts in the same unit and of the same channel, or of the mean of all, are compared.
+    comparable: dict[object, list[tuple[RecordingPart, Trial]]] = defaultdict(list)
+    for trial in trials:
+        part = trial.part or RecordingPart()
+        comparable[part.in_samples, part.channel].append((part, trial))
+    for pairs in comparable.values():
+        group: list[Trial] = []
+        end = 0.0
+        for part, trial in sorted(pairs, key=lambda pair: pair[0].start):
+            if part.start >= end - _TOLERANCE:
+                if len(group) > 1:
+                    yield group
+                group = []
+            group.append(trial)
+            end = max(end, part.start + (part.length or math.inf))
+        if len(group) > 1:
+            yield group

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.read import measure_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, check_setting
@@ -27,11 +28,10 @@ _CHUNK = 32  # a process decodes this many files before it returns the results
 class Decoded(NamedTuple):
     """The measurements of a decoded file, or its ``error``.
 
-    ``sample_rate`` is in Hz. ``second_decoder``: FFmpeg read the file, because libsndfile could
-    not.
+    ``sample_rate`` is in Hz. ``second_decoder``: only FFmpeg could read the file.
     """
 
-    path: Path
+    path: AnyRecording
     sample_rate: int = 0
     channels: int = 0
     seconds: float = 0.0
@@ -74,13 +74,14 @@ class Decoding:
             self.second_decoder.append(name)
 
 
-def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
+def decode_all(
+    paths: Sequence[AnyRecording], folder: Path, workers: int | None = None, title: str = "decoding"
+) -> Decoding:
     """Decode all files, show the progress, and return statistics; a crash does not stop the others.
 
     Args:
         folder: the result names files by their paths below it.
         workers: number of processes; None for one per processor, 0 for this process.
-        title: title of the progress bar.
 
     Raises:
         InputError: if ``workers`` is negative.
@@ -94,12 +95,12 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     with ProgressDisplay[None](title=title, unit="file", total=len(paths), leave=True) as display:
         for chunk in results:
             for decoded in chunk:
-                decoding.add(decoded, os.path.relpath(decoded.path, folder))
+                decoding.add(decoded, os.path.relpath(str(decoded.path), folder))
             display.update(len(chunk))
     return decoding
 
 
-def decode(path: Path) -> Decoded:
+def decode(path: AnyRecording) -> Decoded:
     """Decode a file to its end, and check the MD5 sum of a FLAC file."""
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
@@ -108,12 +109,12 @@ def decode(path: Path) -> Decoded:
     return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
 
 
-def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
+def _decode_each(paths: Sequence[AnyRecording], decode: Callable[[AnyRecording], Decoded] = decode) -> list[Decoded]:
     return list(map(decode, paths))
 
 
 def decode_in_parallel(
-    chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
+    chunks: Sequence[Sequence[AnyRecording]], workers: int, decode: Callable[[AnyRecording], Decoded] = decode
 ) -> Iterator[list[Decoded]]:
     """Decode chunks of files in ``workers`` processes, and yield the results of each chunk.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora import listed_parts
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import LABELS, column_of, delimiter_of, first_line, unknown_label
@@ -43,7 +44,7 @@ _SHORT = 3.0  # if measuring durations takes longer than this many seconds, the 
 _FOLDER_OF_AUDIO = ("{data_root}/", "$data_root/")
 #: Fields of a trial that a list may state, each in a column of the same name.
 FIELDS = tuple(
-    name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores")
+    name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores", "part")
 )
 
 
@@ -138,9 +139,10 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     if len(split_columns) > 1:
         raise InputError(f"{path}, line {line}: the columns 'split' and 'phase' mean the same; rename or remove one")
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
+    part_columns = listed_parts.find_columns(header)
     extra_columns = []
     for number, name in enumerate(header):
-        if number != file_column and name and name not in columns:
+        if number != file_column and name and name not in columns and name not in listed_parts.TIMES:
             extra_columns.append((name, number))
     # Make a trial of each further row. Equal pairs of name and value are stored once, to save memory.
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
@@ -173,7 +175,11 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         fields = {name: files.or_none(value) for name, value in values.items()}
         stated_pairs = [(name, row[number]) for name, number in extra_columns if row[number]]
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
-        yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)  # type: ignore[arg-type]  # only text
+        part = None
+        if part_columns:
+            part_fields = {name: row[column] for name, column in part_columns.items()}
+            part = listed_parts.read_part(part_fields, path, line)
+        yield Trial(id, audio / recording, label, phase=phase, extra=extra, part=part, **fields)  # type: ignore[arg-type]  # only text
 
 
 def segments(
@@ -232,10 +238,13 @@ def _listed_segments(
                 labels = trial.path.with_name(f"{trial.path.stem}{suffix}")
                 if is_absent(labels):
                     continue
+                fault = ""
                 if trial.id in by_id:
-                    raise InputError(
-                        f"{labels}: another file beside it labels the same recording; remove one of them"
-                    ) from None
+                    fault = "another file beside it labels the same recording; remove one of them"
+                elif trial.part is not None and trial.part.start:
+                    fault = f"labels the whole recording, but '{trial.id}' is a part; write an RTTM file of the trials"
+                if fault:
+                    raise InputError(f"{labels}: {fault}") from None
                 by_id[trial.id] = read(labels)
         if not by_id:
             raise
@@ -262,9 +271,9 @@ def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]
     if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
         durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
-    unstated = [(trial.id, trial.path) for trial in trials if trial.id not in durations and trial.path is not None]
-    for id, audio in ProgressDisplay(unstated, title="durations", unit="file", delay=_SHORT):
-        durations[id] = count_samples(audio) / SAMPLE_RATE
+    unstated = [trial for trial in trials if trial.id not in durations and trial.path is not None]
+    for trial in ProgressDisplay(unstated, title="durations", unit="file", delay=_SHORT):
+        durations[trial.id] = count_samples(trial.recording()) / SAMPLE_RATE
     return durations
 
 
@@ -417,11 +426,14 @@ CORPUS = GenericCorpus(
                        deepfake, synthetic, generated; or empty
     split              also named phase; train, dev or eval (optional)
     id, attack, …      fields of a trial (optional); id is also named utt_id
+    start, stop        a part of the recording, in samples; or in seconds: offset and duration,
+                       start and duration, start and end
+    channel            a channel, counted from 0, instead of the mean of all (optional)
     any other name     kept in extra of the trial; no column may be named extra
 
-    Lists of other toolkits are read too: JSON lines (NeMo, Lhotse's cuts of single recordings,
+    Lists of other toolkits are read too: JSON lines (NeMo, Lhotse's cuts of single files,
     AudioFolder; also .gz), Kaldi's wav.scp with utt2label and utt2spk beside it, and SpeechBrain's
-    CSV. Commands, offsets and archives in them are refused.
+    CSV. Commands and archives in them are refused.
 
     A list may name any file, even by an absolute path or with .., because files are only decoded as
     audio.

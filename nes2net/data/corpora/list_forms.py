@@ -6,17 +6,16 @@ JSON lines             an object in each line: NeMo's manifests, ``metadata.json
                        AudioFolder, Lhotse's cuts of single recordings; also compressed (``.gz``)
 Kaldi                  ``wav.scp``, with ``utt2label`` and ``utt2spk`` beside it
 ====================== =========================================================================
-
-A list names whole files. Commands, offsets and archives are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nes2net.data.corpora.id_tables import delimiter_of, first_line, rows_of_json
+from nes2net.data.corpora.lhotse import cut_fields, is_cut
 from nes2net.data.corpora.protocol import NumberedRows, note_choice, read_csv
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import is_absent
@@ -28,7 +27,6 @@ _USUAL_NAMES = ("metadata.csv", "meta.csv", "list.csv", "metadata.jsonl", "cuts.
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz")
 # Kaldi's list beside wav.scp → the column that it becomes. Both have lines ``ID VALUE``.
 _KALDI_COLUMNS = {"utt2label": "label", "utt2spk": "speaker"}
-_TOLERANCE = 0.01  # seconds by which the durations of a cut and its recording may differ
 
 
 def is_list(path: Path) -> bool:
@@ -58,7 +56,7 @@ def open_list(path: Path) -> NumberedRows:
     """Yield the header of a list, and then its rows, as (line number, fields).
 
     Raises:
-        InputError: if a line is malformed, or names a command or a part of a recording.
+        InputError: if a line is malformed, or names a command or an archive.
     """
     if path.name == KALDI:
         return _rows_of_kaldi(path)
@@ -97,32 +95,12 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
         yield line, [id, recording, *(values.get(id, "") for values in columns.values())]
 
 
-def _flat_object(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield keys and values; of a cut, those of its recording and supervision.
-
-    Raises:
-        ValueError: if the object is a part of a recording, or is made by a command.
-    """
-    recording = entry.get("recording")
-    fault = ""
-    if entry.get("type") not in (None, "MonoCut"):
-        fault = f"a {entry['type']} is not a single recording"
-    elif entry.get("offset") or entry.get("start"):
-        fault = "it begins within a recording; only whole files are read"
-    elif isinstance(recording, dict):
-        [source] = recording["sources"]
-        if abs(entry["duration"] - recording["duration"]) > _TOLERANCE:
-            fault = "it ends within a recording; only whole files are read"
-        elif source["type"] != "file":
-            fault = f"its source is of the type {source['type']!r}, which is not read; expected 'file'"
-    if fault:
-        raise ValueError(fault)
-    if not isinstance(recording, dict):
-        yield from entry.items()
-        return
-    yield "id", entry["id"]
-    yield "path", source["source"]
-    supervision: dict[str, Any] = next(iter(entry.get("supervisions") or ()), {})
-    yield from {**supervision.get("custom", {}), **entry.get("custom", {})}.items()
-    yield "speaker", supervision.get("speaker")
-    yield "language", supervision.get("language")
+def _flat_object(entry: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Return keys and values; raise ValueError if the object holds others that are not read."""
+    if is_cut(entry):
+        return cut_fields(entry).items()
+    for key, value in entry.items():
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(item, dict) for item in values):
+            raise ValueError(f"its {key} holds further objects, which are not read")
+    return entry.items()

@@ -1,6 +1,6 @@
 """Pack the recordings of a corpus into shards, which :mod:`nes2net.data.corpora.shards` reads.
 
-The bytes of the audio files do not change. Parquet shards have the layout of the Speech
+The bytes of the audio files do not change, except of parts. Parquet shards have the layout of the Speech
 Anti-Spoofing Arena: ``data/test-00000-of-00002.parquet``, beside them ``data/labels.parquet`` and
 ``eval.yaml``; columns ``path``, ``audio`` (bytes and path), ``label`` (0 bona fide, 1 spoof, null
 unknown) and ``notes`` (JSON with ``utterance_id`` and the other fields of the trial). Tar shards
@@ -20,7 +20,8 @@ from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import fetch, open_recording, pyarrow_module, status_of
+from nes2net.data.audio.packed import Fetched, fetch, open_recording, pyarrow_module, status_of
+from nes2net.data.audio.read import encode
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
@@ -147,7 +148,8 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
 
 def _text_for_digest(trial: Trial) -> str:
     # Another text would refuse to resume an earlier run.
-    return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
+    part = "" if trial.part is None else f" {trial.part}"
+    return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}{part}"
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
@@ -184,15 +186,14 @@ def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: For
         split_recordings = []
         missing = []
         for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
-            path = trial.audio_path()
             try:
-                source = fetch(path)
+                source = _file_of(trial)
                 if isinstance(source, Path):
-                    split_recordings.append(_Packed(trial, path.stat().st_size, path.suffix))
-                else:  # the recording is in a shard
+                    split_recordings.append(_Packed(trial, source.stat().st_size, source.suffix))
+                else:  # the recording is in a shard, or a part
                     split_recordings.append(_Packed(trial, len(source.content), source.suffix or ""))
             except OSError:
-                missing.append(str(path))
+                missing.append(str(trial.path))
         if missing:
             raise InputError(
                 f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {join_names(missing, 3)}; complete "
@@ -237,10 +238,16 @@ def _notes_json(trial: Trial) -> str:
     return json_text({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
 
 
+def _file_of(trial: Trial) -> Fetched:
+    if trial.part is None:
+        return fetch(trial.audio_path())
+    return encode(trial.recording())
+
+
 def _read_content(packed: _Packed) -> bytes:
     path = packed.trial.audio_path()
     with as_input_error(f"audio file {path} cannot be read", OSError):
-        with open_recording(path) as file:
+        with open_recording(_file_of(packed.trial)) as file:
             content = file.read()
     if len(content) != packed.size:
         raise InputError(f"audio file {path} changed while it was packed: start again when it is complete")

@@ -246,7 +246,7 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         paths: dict[str, None] = {}
         for trial in trials:
             if trial.id == repeated_ids[0] and trial.path:
-                paths[str(trial.path)] = None
+                paths[str(trial.recording())] = None
         remedy = "; remove the repeated lines"
         if len(paths) > 1:
             first, second, *_ = paths

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.lib.errors import InputError, check_setting, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import check_one_line
+
+if TYPE_CHECKING:
+    from nes2net.data.audio.packed import AnyRecording
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -48,7 +52,7 @@ class Trial:
     ============ =========================================================================
 
     ``system_scores`` are scores of other systems, for a detector that fuses them
-    (:mod:`nes2net.scoring.system_scores`), in no corpus.
+    (:mod:`nes2net.scoring.system_scores`), in no corpus. ``part`` is None for all of ``path``.
 
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
@@ -75,6 +79,7 @@ class Trial:
     team: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
     system_scores: tuple[float, ...] = ()
+    part: RecordingPart | None = None
 
     @property
     def target(self) -> int | None:
@@ -93,9 +98,18 @@ class Trial:
             )
         return self.path
 
+    def recording(self) -> AnyRecording:
+        """Return :meth:`audio_path`, or the ``part`` of it."""
+        if self.part is None:
+            return self.audio_path()
+        return self.part.of(self.audio_path())
+
+    def with_audio_of(self, trial: Trial) -> Trial:
+        return replace(self, path=trial.path, part=trial.part)
+
     def get(self, name: str) -> str | None:
         """Return the field ``name``, or that item of ``extra``, if there is one."""
-        if name in self.__slots__:
+        if name in self.__slots__ and name != "part":
             return getattr(self, name)
         for column, value in self.extra:
             if column == name:
@@ -117,7 +131,6 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
 
     Args:
         line: the text of a trial that counts, such as its id and label.
-        in_order: whether the order of the trials matters.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
     >>> trials_digest([b, a], lambda trial: trial.id)[:16]
@@ -228,8 +241,7 @@ def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str],
     """Find the class of each of ``trials`` by :func:`class_name`.
 
     Args:
-        source: where the trials come from, for the message.
-        remedy: what to do if a trial has no class, for the message.
+        source, remedy: for the message: where the trials come from, and what to do.
 
     Raises:
         InputError: if a spoofed trial has no class, or one whose name does not fit a line of a table.

@@ -9,6 +9,7 @@ import soundfile
 from builders import input_error
 from builders.files import write
 
+from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.corpora import generic
 from nes2net.data.corpora.generic import CORPUS
 from nes2net.metrics.localisation import Segment
@@ -122,25 +123,23 @@ def test_a_list_in_the_folder_of_each_split_is_read(tmp_path):
     assert [(trial.id, trial.path, trial.phase) for trial in trials] == expected
 
 
-OFFSET = lines_of_json({**FIRST, "offset": 1.5})
-SHORTER = lines_of_json(cut("u", "a.wav", "real", duration=1.0))
+NESTED = lines_of_json({**FIRST, "segments": [{"start": 1.0}]})
 MIXED = lines_of_json(cut("u", "a.wav", "real", type="MixedCut"))
 WITHOUT_FILE = lines_of_json({"id": "u", "label": "real"})
 OBJECTS = [{"wav": "a.wav", "label": "real"}, {"wav": "b.wav", "label": "fake"}]
 REFUSED = [
     ("a.json", json.dumps(OBJECTS), ["line 1", "write one object in each line"]),
     ("a.json", json.dumps(OBJECTS, indent=1), ["line 1", "not JSON from character 2", "write one object in each line"]),
-    ("a.json", json.dumps(dict(enumerate(OBJECTS))), ["expected a column 'path'", "write a JSON object in each line"]),
+    ("a.json", json.dumps(dict(enumerate(OBJECTS))), ["line 1", "write one object in each line"]),
     ("wav.scp", "u1 wav.ark:42\n", ["wav.scp, line 1", "archive"]),
-    ("a.jsonl", OFFSET, ["line 1", "whole files"]),
-    ("a.jsonl", SHORTER, ["line 1", "whole files"]),
+    ("a.jsonl", NESTED, ["line 1", "segments"]),
     ("a.jsonl", MIXED, ["line 1", "MixedCut"]),
     ("a.jsonl", WITHOUT_FILE, ["expected a column 'path'"]),
 ]
 
 
 @pytest.mark.parametrize("name, text, facts_of_message", REFUSED)
-def test_lists_of_other_toolkits_that_name_no_whole_audio_files_are_refused(tmp_path, name, text, facts_of_message):
+def test_lists_of_other_toolkits_that_name_no_audio_files_are_refused(tmp_path, name, text, facts_of_message):
     path = write(tmp_path / name, text)
     with input_error() as refused:
         CORPUS.trials(path)
@@ -162,6 +161,78 @@ def test_a_cut_of_lhotse_whose_source_is_a_command_is_refused(tmp_path):
     path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))
     with input_error("type 'command'"):
         CORPUS.trials(path)
+
+
+def part_of_cut(tmp_path, **changes):
+    """The part of the trial of a cut of a stereo recording, with these changes."""
+    entry = cut("u", "a.wav", "real", **changes)
+    entry["recording"]["sources"][0]["channels"] = [0, 1]
+    (trial,) = CORPUS.trials(write(tmp_path / "cuts.jsonl", lines_of_json(entry)))
+    return trial.part
+
+
+def test_a_cut_of_lhotse_is_a_part_and_a_channel_of_its_recording(tmp_path):
+    assert part_of_cut(tmp_path, start=0.5, duration=1.0, channel=1) == RecordingPart(0.5, 1.0, channel=1)
+
+
+def test_the_channels_of_a_cut_of_lhotse_stand_in_the_order_of_its_source(tmp_path):
+    entry = cut("u", "a.wav", "real", channel=1)
+    entry["recording"]["sources"][0]["channels"] = [1, 0]
+    (trial,) = CORPUS.trials(write(tmp_path / "cuts.jsonl", lines_of_json(entry)))
+    assert trial.part.channel == 0
+
+
+def test_an_offset_and_a_duration_of_nemo_name_a_part(tmp_path):
+    path = write(tmp_path / "a.jsonl", lines_of_json({**FIRST, "offset": 1.5}))
+    assert CORPUS.trials(path)[0].part == RecordingPart(1.5, 2.0)
+
+
+def with_recording(**facts):
+    entry = cut("u", "a.wav", "real")
+    return {**entry, "recording": {**entry["recording"], **facts}}
+
+
+SOURCE = cut("u", "a.wav", "real")["recording"]["sources"][0]
+CHANGED = [
+    (with_recording(transforms=[{"name": "Speed"}]), "transforms"),
+    (with_recording(sources=[SOURCE, SOURCE]), "2 sources"),
+    (cut("u", "a.wav", "real", channel=[0, 1]), "channel"),
+    (cut("u", "a.wav", "real", channel=2), "channel 2"),
+    (cut("u", "a.wav", "real", tracks=[{"offset": 1}]), "tracks"),
+]
+
+
+@pytest.mark.parametrize("entry, fault", CHANGED)
+def test_a_cut_of_lhotse_that_is_more_than_a_part_of_a_file_is_refused(tmp_path, entry, fault):
+    path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))
+    with input_error(f"cuts.jsonl, line 1.*{fault}"):
+        CORPUS.trials(path)
+
+
+def trial_of(tmp_path, *facts, custom=None):
+    """The trial of a cut with a supervision of these facts each."""
+    entry = cut("u", "a.wav", "real", custom=custom)
+    entry["supervisions"] = [{"speaker": "ann", "custom": custom} for custom in facts]
+    (trial,) = CORPUS.trials(write(tmp_path / "cuts.jsonl", lines_of_json(entry)))
+    return trial
+
+
+def test_a_cut_of_lhotse_is_spoofed_if_one_of_its_supervisions_is(tmp_path):
+    trial = trial_of(tmp_path, {"label": "real", "room": "hall"}, {"label": "fake", "room": "hall", "attack": "A01"})
+    assert (trial.label, trial.speaker, trial.attack, trial.get("room")) == ("spoof", "ann", None, "hall")
+
+
+def test_a_cut_of_lhotse_is_spoofed_if_only_its_supervision_says_so(tmp_path):
+    assert trial_of(tmp_path, {"label": "fake"}, custom={"label": "real"}).label == "spoof"
+
+
+def test_a_cut_of_lhotse_has_no_label_if_one_of_its_supervisions_has_none(tmp_path):
+    assert trial_of(tmp_path, {"label": "real"}, {}).label is None
+
+
+def test_a_cut_of_lhotse_with_contrary_labels_but_no_spoofed_one_is_refused(tmp_path):
+    with input_error("line 1.*labels are bonafide and odd"):
+        trial_of(tmp_path, {"label": "real"}, {"label": "odd"})
 
 
 def test_a_kaldi_folder_with_a_file_of_segments_is_refused(tmp_path):
@@ -187,6 +258,13 @@ def test_two_label_files_of_one_recording_are_refused(tmp_path):
     audacity_labels(tmp_path)
     write(tmp_path / "a.TextGrid")
     with input_error("a.TextGrid: another file beside it labels the same recording"):
+        generic.segments(tmp_path)
+
+
+def test_labels_beside_a_recording_do_not_fit_a_part_that_begins_later(tmp_path):
+    write(tmp_path / "list.csv", "path,label,start,end\na.wav,fake,0.25,0.75\n")
+    audacity_labels(tmp_path)
+    with input_error(r"a\.labels\.txt.*is a part.*RTTM"):
         generic.segments(tmp_path)
 
 

@@ -3,12 +3,17 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 from builders import input_error
+from builders.listed_parts import parts_and_files
 
 from nes2net.cli.main import main
 from nes2net.data.audio.packed import open_recording
+from nes2net.data.audio.parts import RecordingPart
+from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la, pack, shards
 from nes2net.data.corpora.shards import CORPUS
 from nes2net.data.corpora.trial import Trial
@@ -171,3 +176,29 @@ def test_an_id_that_would_leave_the_archive_is_escaped_in_the_name_of_its_member
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
     (packed,) = CORPUS.trials(tmp_path / "all")
     assert packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")
+
+
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_parts_of_recordings_are_packed_as_recordings_of_their_own(tmp_path, format):
+    trials, files = parts_and_files(tmp_path)
+    pack.pack({"train": trials}, tmp_path / "out", title="parts", format=format)
+    for packed, file in zip(CORPUS.trials(tmp_path / "out", "train"), files, strict=True):
+        assert (packed.id, packed.label, packed.part) == (file.id, file.label, None)
+        np.testing.assert_array_equal(load_audio(packed.path), load_audio(file.path))
+
+
+def test_a_part_in_floating_point_is_packed_without_loss(tmp_path):
+    samples = np.random.default_rng(0).uniform(-1, 1, 800).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16000, "FLOAT")
+    trial = Trial("a", tmp_path / "a.wav", part=RecordingPart(0, 500, in_samples=True))
+    pack.pack({"train": [trial]}, tmp_path / "out", title="part")
+    (packed,) = CORPUS.trials(tmp_path / "out", "train")
+    np.testing.assert_array_equal(load_audio(packed.path), samples[:500])
+
+
+def test_packing_does_not_resume_with_other_parts(tmp_path):
+    trials, _ = parts_and_files(tmp_path)
+    pack.pack({"train": trials}, tmp_path / "out", title="parts")
+    later = [replace(trial, part=replace(trial.part, start=0.25)) for trial in trials]
+    with input_error("holds shards of other recordings"):
+        pack.pack({"train": later}, tmp_path / "out", title="parts")
