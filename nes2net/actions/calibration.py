@@ -283,14 +283,10 @@ def _write_generic_list(path: Path, bonafide: AnyPath, spoof: AnyPath) -> None:
 def _measure_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the scored part of the recordings of ``scored`` trials.
+    """Return the population of the measured trials, and the ids of those that could not be measured.
 
-    Returns:
-        Their population, and the ids of those that could not be measured.
-
-    Raises:
-        InputError: if a trial has no recording, or ``recordings.model`` is not, or cannot be shown
-            to be, the detector of the scores.
+    Raises InputError if a trial has no recording, or if ``recordings.model`` is not, or cannot be
+    shown to be, the detector of the scores.
     """
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
     with_audio = _find_recordings(labels, recordings.root, list(is_bonafide))

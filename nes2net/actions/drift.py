@@ -279,7 +279,7 @@ def measure_drift(
 
 
 def _to_new_recording(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:
-    """Add the traits and the time of the file to ``answer``; return a reason if the recording cannot be compared."""
+    """Return a reason if the recording cannot be compared."""
     if isinstance(answer, Failed):
         return answer.error.reason
     if answer.is_mean:

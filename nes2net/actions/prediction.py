@@ -161,7 +161,6 @@ def _is_longer(recording: AnyRecording, num_samples: int) -> bool:
 
 
 def _print_if_partial(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
-    """Return ``answer``; if it is about a part of the recording, or a mean, print how to judge all of it."""
     if isinstance(answer, Failed) or answer.shows_track:
         return answer
     name = _display_name(answer.recording)

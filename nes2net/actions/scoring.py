@@ -161,10 +161,7 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[AnyPath], scorer: Scorer) -> Ranges:
-    """Find the lowest and highest score of each system; ``"test"`` for those of the scored trials.
-
-    Raises InputError if neither ``score_range`` nor the detector gives ranges.
-    """
+    """Raise InputError if neither ``score_range`` nor the detector gives ranges."""
     if list(score_range) == ["test"]:
         return "test"
     if score_range:

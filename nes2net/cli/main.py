@@ -26,7 +26,7 @@ nes2net train asvspoof2019_nes2net_x data.root=DB"""
 
 
 class _Parser(OneLineParser):
-    """A parser that accepts the ``key=value`` arguments of a command also after the options of the command."""
+    """Accepts the ``key=value`` arguments of a command also after its options."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Words that argparse cannot parse become overrides of a recipe, if the command takes any and

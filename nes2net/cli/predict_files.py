@@ -30,7 +30,7 @@ def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
 
 
 def _targets(files: Sequence[Path], target: str | None, suffixes: Sequence[str], ending: str) -> dict[Path, Path]:
-    """Map each recording to the file ``target``, or to its own file in this folder; empty without ``target``."""
+    """Without ``target``, the result is empty."""
     if not target:
         return {}
     if is_one_file(Path(target), suffixes):
@@ -136,9 +136,6 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, answer: Judged[Any], detector: Scorer, decider: Decider | None) -> None:
-        """Draw the scores along a recording: of frames, raw and with fake stretches; of windows, as
-        log-likelihood ratios if calibrated, with a stretch that stands out.
-        """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import min_axis_span
         from nes2net.scoring.track_plot import plot_track

@@ -305,7 +305,7 @@ def _differences(
 
 
 def _rank_correlation(both_scores: NDArray) -> float | None:
-    """Compute Spearman's correlation of two rows, 2×N; None if all scores of one are equal."""
+    """Spearman's, of two rows, 2×N; None if all scores of one are equal."""
     from scipy.stats import rankdata  # quick start-up: only comparisons need SciPy
 
     ranks = rankdata(both_scores, axis=1)  # 2 × N; ties get their mean rank

@@ -216,11 +216,7 @@ class Scores(OfRecordings[float]):
         return float(value)
 
     def from_json(self, value: Any) -> float:
-        """Check a score from a journal.
-
-        Raises:
-            ValueError: if the entry of the journal is damaged.
-        """
+        """Check a score; raise ValueError if the entry of the journal is damaged."""
         if not isinstance(value, float) or not math.isfinite(value):
             raise ValueError(value)
         return value
@@ -325,11 +321,7 @@ class Rows(OfRecordings[NDArray]):
         return value.tolist()
 
     def from_json(self, value: Any) -> NDArray:
-        """Read a row from an entry of a journal.
-
-        Raises:
-            ValueError: if the entry is damaged.
-        """
+        """Read a row; raise ValueError if the entry of the journal is damaged."""
         return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
@@ -540,11 +532,7 @@ class Frames(InLines[NDArray]):
         return value.tolist()
 
     def from_json(self, value: Any) -> NDArray:
-        """Read scores of frames from an entry of a journal.
-
-        Raises:
-            ValueError: if the entry is damaged.
-        """
+        """Read scores of frames; raise ValueError if the entry of the journal is damaged."""
         return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:

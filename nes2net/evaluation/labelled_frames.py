@@ -143,7 +143,6 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
 
 
 def _read_segments(key: Key) -> SegmentsByUtterance | None:
-    """Read the segments of label files or lists; None if there are none."""
     if key.definition.segments is not None:
         with suppress(NotFound):
             return key.definition.segments(key.path, canonical_phase(key.phase))

@@ -271,10 +271,9 @@ def _detector_name(provenance: Provenance) -> str:
 
 
 def _used_split(corpus: str, split: str, phase: str | None) -> str:
-    """Name the part of a corpus that split and phase choose; empty for the whole corpus.
+    """Choose ``phase`` if phases share a split, or if ``split`` is empty or names the whole corpus.
 
-    This is the phase if the corpus has phases, which share a split, or if the split is empty or
-    names the whole corpus; otherwise it is the split.
+    The result is empty for the whole corpus.
     """
     definition = corpora.find(corpus)
     if (definition is not None and definition.phases) or split in ("", WHOLE):

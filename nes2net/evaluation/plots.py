@@ -275,7 +275,6 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Use the joint range for all, unless one of ``ranges`` fills less than half of it."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)

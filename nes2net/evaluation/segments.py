@@ -190,10 +190,7 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
 
 
 def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row], tuple[float, float]]:
-    """Compute each EER: point-based at each resolution and of utterances, and range-based.
-
-    Also returns bona fide and spoofed seconds.
-    """
+    """Return also bona fide and spoofed seconds."""
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
     rates = []
@@ -229,7 +226,7 @@ def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row
 def _detections(
     labelled: LabelledFrames, thresholds: Mapping[str, float], draws: Mapping[str, int]
 ) -> tuple[list[Row], NDArray]:
-    """Compute figures at each threshold, and the wrong share of each utterance's time at the first, (U,)."""
+    """Return also the wrong share of each utterance's time at the first threshold, (U,)."""
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
     truth = [utterance.segments for utterance in utterances]
@@ -275,5 +272,4 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
-    """A figure that is not defined is None, not NaN."""
     return None if math.isnan(value) else value

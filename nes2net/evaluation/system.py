@@ -142,7 +142,7 @@ def evaluate_scores(
 
 
 def _partial_note(matched_trials: Matched) -> str:
-    """Say on how many trials the figures rest, and which ids do not fit; empty if scores and key fit."""
+    """Empty if scores and key fit."""
     mismatch = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
     if num_trials == matched_trials.num_expected and not mismatch:
@@ -163,7 +163,7 @@ def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:
 
 
 def _official_rows(key: Key, judged: MatchedPhase, name: str) -> Iterator[Row]:
-    """Rows of the official table, with the excluded trials; none if there is no such table."""
+    """Yield no rows if there is no official table."""
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):

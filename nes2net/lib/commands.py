@@ -123,7 +123,6 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
-        inherited: conditions of all parameters.
     """
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}

@@ -46,8 +46,6 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make the method of an unpickler that calls ``check`` before ``load``."""
-
     def checked(self: Any) -> None:
         check(self)
         load(self)

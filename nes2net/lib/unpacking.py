@@ -39,8 +39,6 @@ _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\x
 
 
 class _Member(NamedTuple):
-    """A file or folder in an archive."""
-
     name: str
     size: int
     open: Callable[[], IO[bytes]] | None

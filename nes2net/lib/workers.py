@@ -290,10 +290,9 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
 
 def _set_up_worker(_number: int) -> None:
-    """Prepare a new worker, in which PyTorch calls this function.
+    """Let a worker ignore SIGINT and SIGTERM, which go to all processes.
 
-    A worker ignores SIGINT and SIGTERM, which go to all processes: the main process finishes its
-    step and ends the workers.
+    The main process finishes its step and ends the workers.
     """
 
     def end_worker(error: Exception, _batch: Any) -> None:

@@ -321,7 +321,7 @@ def _title(corpus: str) -> str:
 
 
 def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Join the lists under ``key`` of the training (``part`` is "train") or development trials ("dev")."""
+    """``part`` is ``"train"`` or ``"dev"``."""
     stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)

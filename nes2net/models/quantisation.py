@@ -272,7 +272,7 @@ class Int8RelativeAttention(Int8Attention):
 
 
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to the utterances of ``x`` B×T×D, a few at a time.
+    """Apply ``compute`` to a few utterances of ``x`` B×T×D at a time.
 
     Intermediate results of about 256 frames per thread fit into the cache, which is faster.
     """

@@ -189,7 +189,7 @@ class _Record(BaseModel):
 
 
 def _earlier_decisions(path: Path, record_path: Path, basis: Mapping[str, object]) -> CorpusDecisions | None:
-    """Read the complete table of an earlier run with this ``basis``; None if there is none."""
+    """None unless the table is complete and of this ``basis``."""
     with suppress(OSError, InputError):  # the files are missing, or of another program
         earlier = read_json_as(_Record, record_path, 64 << 20, "a record of decisions", "remove it")
         facts = earlier.model_extra or {}

@@ -348,10 +348,7 @@ def _keep_results(
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
-    """Write rows and failures to the journal, and show the progress beyond ``ids_done`` before.
-
-    Returns the failures and the number of samples of all batches.
-    """
+    """Return the failures and the number of samples of all batches; the progress begins with ``ids_done``."""
     failures: dict[str, str] = {}
     count = 0
     num_samples = 0

@@ -131,7 +131,6 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MAX_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Store the current utterance, after its last line."""
         if self.frame_scores:
             self.scores[self.id] = np.array(self.frame_scores)
 

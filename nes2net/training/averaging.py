@@ -169,10 +169,7 @@ def average_path(
 
 
 def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Path, num_batches: int) -> Tensors:
-    """Estimate the statistics of batch normalisation on training batches of the run; return all tensors.
-
-    Frozen tensors of an adapted front-end are missing if ``state_dict`` lacks them.
-    """
+    """Return all tensors; frozen ones of an adapted front-end are missing if ``state_dict`` lacks them."""
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "

@@ -98,10 +98,7 @@ class Balance:
         return digest.hexdigest()
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Draw one of ``items`` for each draw, by the groups of ``level`` and further levels.
-
-        ``steps`` states the batch of each draw, ascending; the result has the same shape.
-        """
+        """``steps`` states the batch of each draw, ascending; the result has the same shape."""
         if level == len(self._levels):
             if self.shuffle_items is not None:
                 # Batches do not matter here: items are drawn in one order after another.
@@ -231,7 +228,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
 def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
     """Return the value of the field ``name`` of each trial, None without one.
 
-    Attacks and speakers become pairs of corpus and value. ``key`` is the setting in an error message.
+    Attacks and speakers become pairs of corpus and value.
     """
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]

@@ -54,8 +54,6 @@ _REGISTRIES = (*PARTS, losses, tasks, corpora, effects)  # of the parts that a r
 
 
 class _Part(StrictModel):
-    """A part of the file, which may contain tensors."""
-
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
 

@@ -174,7 +174,7 @@ def _model_of_recipe(recipe: Recipe, task: Task) -> Model:
 def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe, task: Task) -> None:
     """Raise InputError if the resume file ``path`` holds another detector than ``recipe`` describes.
 
-    If the front-end's checkpoint is missing, its options are not compared.
+    Options of a front-end without its checkpoint are not compared.
     """
     try:
         frontend = _frontend_without_weights(recipe)
@@ -214,10 +214,7 @@ def with_classes(model: Model, classes: Sequence[str]) -> Model:
 
 
 def _build_from_checkpoint(checkpoint: Checkpoint, model: Model, adapt: Options | None) -> Detector:
-    """Build the detector ``model``, load ``checkpoint``, and adapt the front-end by ``adapt``.
-
-    A front-end that is adapted in the checkpoint, as ``adapt`` says, is not adapted again.
-    """
+    """A front-end that is adapted in the checkpoint, as ``adapt`` says, is not adapted again."""
     path = checkpoint.source
     checkpoint_adapt = _frontend_of(checkpoint).get("adapt")
     if checkpoint_adapt is not None:  # continue to train the adapted weights

@@ -141,7 +141,7 @@ def _files_stage(
 
 
 def _median_seconds_in_turns(stages: Sequence[Stage], rounds: int, device: torch.device) -> list[float]:
-    """Run all stages once in each round; the first round only warms up."""
+    """The first round only warms up."""
     synchronize = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     durations: list[list[float]] = [[] for _ in stages]
     with ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display:

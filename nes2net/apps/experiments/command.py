@@ -221,12 +221,7 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:
-    """Return the ids of the GPUs to use: the ids in ``gpus``, or else all GPUs that ``device`` allows.
-
-    Args:
-        gpus: ids separated by commas. If None: all visible GPUs for the device ``"auto"`` or
-            ``"cuda"``, and no GPU for another device.
-    """
+    """Without ``gpus``: all visible GPUs for the device ``"auto"`` or ``"cuda"``, otherwise no GPU."""
     if not gpus and device in ("auto", "cuda"):
         import torch
 
@@ -235,13 +230,9 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
 
 
 def _do_task(name: str, plan: Plan, machine: Machine) -> int:
-    """Do one task in this process, which `nes2net experiment run` started; return the exit status.
+    """Do a task of ``plan``, or the one that makes the table, in this process.
 
-    Args:
-        name: name of a task of ``plan``, or of the task that makes the table.
-
-    Raises:
-        InputError: if there is no such task, or if a task that must be done first is not done.
+    Raises InputError if there is no such task, or a task that must be done first is not done.
     """
     from nes2net.apps.experiments.jobs import select_unfinished
     from nes2net.apps.experiments.running import do_here
@@ -265,11 +256,9 @@ def _print_failures(failures: list[Failure]) -> int:
 
 
 def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
-    """Print ``failures``, write and print the tables of the figures, and return the exit status.
+    """Return 0 only if all figures are measured.
 
-    The status is 0 if all figures are measured. If no figure is measured because of failures, no
-    tables are written. If nothing failed and yet no figure is measured, :class:`InputError` is
-    raised.
+    Without any figure, no tables are written; InputError is raised if nothing failed either.
     """
     from nes2net.apps.experiments.experiment import write_tables
 

@@ -236,7 +236,6 @@ def load_experiment(
     beginning of a text stands for the home folder.
 
     Args:
-        name: path of the file, or name of a packaged experiment.
         assignments: texts ``NAME=VALUE``.
         overrides: texts ``KEY=VALUE`` for the recipe, which take precedence over the file.
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.

@@ -204,7 +204,6 @@ class ScoreJob(Job):
         return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
     def _record_differs(self, record: Record, detector: Detector | None = None) -> bool:
-        """Whether checkpoint, trials, settings or the fingerprint of ``detector`` differ."""
         # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
         # folder may have been moved.
         if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:

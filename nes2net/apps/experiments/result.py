@@ -200,7 +200,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Yield mean and worst of each system over the sets, for the seeds with figures on all sets."""
+    """Use only the seeds with figures on all sets."""
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]

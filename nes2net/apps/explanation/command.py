@@ -122,7 +122,6 @@ def explain(
 
 
 def _show_progress(display: ProgressDisplay[None], count: int, total: int) -> None:
-    """Show that ``count`` further versions of the recording were scored, out of ``total``."""
     display.total = total
     display.update(count)
 

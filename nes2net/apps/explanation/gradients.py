@@ -38,7 +38,6 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
     Args:
         method: ``"gradient_x_input"`` or ``"integrated_gradients"``, whose baseline has the
             magnitudes of ``grid.absent``.
-        steps: number of steps of integrated gradients.
 
     Returns:
         The relevance, and for integrated gradients the score of the recording minus the score of

@@ -66,7 +66,7 @@ def most_occlusions(grid: Removable) -> int:
 
 
 def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return boolean masks K×F×T of the parts to remove: overlapping windows of time, bands, large and small blocks."""
+    """Return boolean masks K×F×T: of overlapping windows of time, bands, large and small blocks."""
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
     bins = np.arange(num_bins)

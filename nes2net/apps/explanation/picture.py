@@ -80,7 +80,6 @@ def draw(
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Draw the relevance of the cells in colour, transparent if weak, over a grey spectrogram; return its scale."""
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
     hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MAX_COLUMNS))

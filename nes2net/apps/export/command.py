@@ -95,7 +95,6 @@ def export(
 
 
 def _write_arena(detector: Detector, folder: Path, arena: Arena, hub_name: str | None) -> None:
-    """Write the folder for the Arena, and print what the description of the system lacks."""
     from nes2net.apps.export.arena import ADAPTER, META, lacking, write_arena
     from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 

@@ -306,12 +306,10 @@ def _hide_library_output() -> Iterator[None]:
 
 
 def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Compare logits of the file ``unchecked`` with torch's on noise: largest difference, and largest logit.
+    """Return the largest difference of logits on noise, and the largest logit.
 
-    ``path`` is the file's later name, for messages.
-
-    Raises:
-        InputError: if the difference is larger than accepted.
+    ``path`` is the later name of the file ``unchecked``, for messages. Raises InputError if the
+    difference is larger than accepted.
     """
     exported = OnnxDetector(unchecked, device="cpu")
     traced = _traced_samples(detector, exported.min_samples, exported.max_samples)

@@ -108,7 +108,7 @@ def _frontend_costs(frontend: Frontend) -> Costs:
 def _costs(
     role: str, module: Aggregation | Backend, inputs: Tensor | Sequence[Tensor], frames: int, seconds: float
 ) -> Costs:
-    """Count the costs of a module that reads ``inputs``: ``frames`` frames, which last ``seconds`` in all."""
+    """``inputs`` are ``frames`` frames, which last ``seconds`` in all."""
     arguments: list[object] = [inputs]
     if isinstance(module, Backend) and module.num_scores:
         arguments.append(torch.zeros(1, module.num_scores))

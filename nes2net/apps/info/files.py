@@ -265,7 +265,7 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: Collection[str]) -> Sequence[Facts]:
-    """Make a row for each epoch; ``checkpoints`` are the file names in the run folder."""
+    """``checkpoints`` are the file names in the run folder."""
     cells = []
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"

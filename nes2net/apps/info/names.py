@@ -53,8 +53,6 @@ def overview() -> Sheet:
 
 
 class _Kind(NamedTuple):
-    """A kind of things with names, such as recipes or corpora."""
-
     name: str
     """In the singular."""
     names: list[str]

@@ -221,10 +221,7 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
-        """Measure a window (N,), to compare it with the calibration's recordings.
-
-        Overlapping windows share an embedding, because an embedding takes as long as a score.
-        """
+        """Share an embedding between overlapping windows, because it takes as long as a score."""
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until and not evidence.decider.why_too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).read_audio(samples, SAMPLE_RATE).waveform

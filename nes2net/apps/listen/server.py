@@ -243,7 +243,7 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Send the lines about a client's audio until it ends; keep the session if its connection is lost."""
+        """Keep the session if the connection is lost."""
         start = _receive(connection, self._idle)
         if not isinstance(start, _Start):
             raise InputError(

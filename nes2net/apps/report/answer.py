@@ -150,7 +150,6 @@ def _without_calibration(judged: Judged[float], model: str) -> Answer:
 
 
 def _basis_words(judged: Judged[float]) -> str:
-    """Say which share of the recording the answer is based on, and which number decided."""
     decision_by_windows = judged.along  # None unless windows along the recording decided, by a calibration
     if decision_by_windows:
         windows = pluralise(decision_by_windows.windows, "window")

@@ -79,7 +79,7 @@ def html_page(examination: Examination, provenance: ReportProvenance, *, for_pap
 
 
 def _sound_url(path: AnyRecording) -> str:
-    """Return the detector's input (one channel at 16 kHz) as a FLAC file in a data URL."""
+    """The detector's input, one channel at 16 kHz, as FLAC."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for block in stream_audio(path):

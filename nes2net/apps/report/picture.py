@@ -72,7 +72,7 @@ def draw(examination: Examination) -> Markup:
 
 
 def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
-    """Draw the log-likelihood ratio of each window, or without a calibration its score; unused windows are hollow."""
+    """Draw scores if there is no calibration; unused windows are hollow."""
     decider = examination.decider
     values = np.asarray(track.scores, np.float64)
     usual = None  # range of most bona fide recordings of the calibration

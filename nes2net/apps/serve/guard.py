@@ -160,7 +160,7 @@ class _Body:
         self.too_large = Refused(413, f"too large: send at most {readable_size(room)} at once")
 
     async def __call__(self) -> Message:
-        """Receive and check the next message; raise :class:`Refused` if a limit is broken."""
+        """Raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:
@@ -211,10 +211,9 @@ class _Form:
 
     @classmethod
     def from_content_type(cls, content_type: str) -> tuple[bytes, _Form | None]:
-        """Return the part of the header that is understood, and a check of a form.
+        """Return the understood part of the header, and a check of a form.
 
-        Raises:
-            Refused: if the header lacks the boundary between the parts of the form.
+        Raises :class:`Refused` without the boundary between the parts of the form.
         """
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data":
@@ -225,7 +224,6 @@ class _Form:
         return kind + b'; boundary="' + boundary + b'"', cls(boundary)
 
     def refusal_of(self, content: bytes) -> Refused | None:
-        """Parse the next part of the form; return a refusal if the form is wrong."""
         try:
             self.parser.write(content)
         except FormParserError:

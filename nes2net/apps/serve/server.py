@@ -171,7 +171,6 @@ class _TimedProtocol(H11Protocol):
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer once the head of a request is complete."""
         super().data_received(data)
         if self._has_request():
             Listener.served.add(self.socket)  # others may be cut off for new ones
@@ -213,7 +212,6 @@ class _Server(uvicorn.Server):
         self.stop = stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server; at the first SIGTERM, wait for the present recordings."""
         if sig == signal.SIGTERM and not self.desk.is_finishing:
             self.desk.finish()  # `on_tick` stops the server when no recording is left
             return
@@ -223,7 +221,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether the server stops now: after a first SIGTERM, once no recording is left."""
         if self.stop.number and not self.should_exit and not self.desk.is_finishing:
             self.handle_exit(self.stop.number, None)
         if self.desk.is_finishing and not self.desk.num_present and not self.should_exit:

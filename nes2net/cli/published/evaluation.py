@@ -31,12 +31,7 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """Ends a program like a failed check of the published scripts: with their message, and the exit status 1.
-
-    Args:
-        out: text for standard output, such as "CHECK: …".
-        error: text for standard error.
-    """
+    """Ends a program like a failed check of the published scripts: with their message, and exit status 1."""
 
     def __init__(self, out: str = "", error: str = "") -> None:
         self.out = out
@@ -162,8 +157,7 @@ def _match_2021(
 ) -> Matched:
     """Match trials and scores, after the checks of the published scripts.
 
-    Args:
-        ignores_columns: ignore columns behind ids and scores, which are refused otherwise.
+    Columns behind ids and scores are refused without ``ignores_columns``.
 
     Raises:
         _Stop: if a published check fails, with its message.

@@ -103,7 +103,7 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Find the lowest loss and its epoch; of several such epochs the last counts, as in the published program."""
+    """Of several epochs with the lowest loss the last counts, as in the published program."""
     # Tuples compare by the loss, and then by the negative epoch.
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch

@@ -163,8 +163,7 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
 def build_parser(prog: str = "main.py") -> OneLineParser:
     """Build the parser: the published flags with their defaults, and a group with the flags of this toolkit.
 
-    Args:
-        prog: the name of the program in the help text.
+    ``prog`` is the name in the help text.
     """
     from nes2net.training.recipes.train import TrainConfig
     from nes2net.training.recipes.validation import ValidationConfig
@@ -389,10 +388,9 @@ def _require(args: argparse.Namespace, flag: str, question: str) -> None:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average checkpoints if the flags ask for it, and set ``args.model_path`` to the average; otherwise None.
+    """Set ``args.model_path`` to the average; None if the flags ask for no average.
 
-    Raises:
-        InputError: if there is no run folder, or a wrong number of epochs.
+    Raises InputError if there is no run folder, or a wrong number of epochs.
     """
     from nes2net.training.averaging import average_run
 

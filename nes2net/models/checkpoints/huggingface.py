@@ -319,7 +319,7 @@ def _read_weight_files(folder: Path) -> StateDict:
 
 
 def _read_shards(index_file: Path, index: Mapping[str, Any]) -> StateDict:
-    """Read the tensors of several files; ``index`` maps each tensor to its file."""
+    """``index`` maps each tensor to its file."""
     folder = index_file.parent
     beside = {path.name for path in folder.iterdir() if path.is_file()}
     if missing := [shard for shard in index.values() if not isinstance(shard, str) or shard not in beside]:

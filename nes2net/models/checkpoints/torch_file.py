@@ -244,7 +244,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
-    """Add up the bytes of all tensors in nested ``content``; a part that occurs twice counts twice."""
+    """A part that occurs twice counts twice."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:

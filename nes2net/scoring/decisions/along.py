@@ -285,8 +285,7 @@ def _choose_decision(
 ) -> DecisionAlong:
     """Apply the rules of :func:`decide_along`, in their order, to a recording that has a ratio.
 
-    Args:
-        mean: mean of the windows' bounded ratios, before the factor for clipping.
+    ``mean``: of the windows' bounded ratios, before the factor for clipping.
     """
     along = replace(along, decision="bonafide", reason=None)
     factor = clipping_factor(traits)
@@ -315,7 +314,7 @@ def _choose_decision(
 
 
 def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float) -> list[Running]:
-    """Add up the evidence of the windows with speech; ``factor`` is below 1 for a clipped recording."""
+    """``factor`` is below 1 for a clipped recording."""
     # ``speech`` (K,): the share of each window that is speech.
     evidence = Evidence(decider, track.window, half_life=math.inf)
     ends = track.times + track.window / 2

@@ -480,13 +480,9 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
 
 
 def _fit_logistic_regression(standardised: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
-    """Minimise the loss of :func:`fit`.
+    """Minimise the loss of :func:`fit` for ``standardised`` (N, K), bona fide first.
 
-    Args:
-        standardised: (N, K), scores in units of their deviation, minus their mean; bona fide first.
-
-    Returns:
-        Weights and offset (K + 1,), and why the minimum was not found; empty if it was.
+    Returns weights and offset (K + 1,), and why the minimum was not found; empty if it was.
     """
     from scipy.optimize import minimize  # for a fast start-up: scoring needs no SciPy
     from scipy.special import expit  # for a fast start-up: scoring needs no SciPy

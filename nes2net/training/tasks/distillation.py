@@ -222,7 +222,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
 
 
 def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy tensors of the same name and shape; return whether ``student`` is now a copy of ``teacher``."""
+    """Return whether ``student`` is now a copy of ``teacher``."""
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
     common = student_state.keys() & teacher_state.keys()
