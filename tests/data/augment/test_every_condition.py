@@ -99,8 +99,9 @@ def test_every_condition_gives_finite_float32_samples_for_short_or_silent_record
 
 def test_every_condition_but_some_noisy_codecs_leaves_silence_silent(conditions):
     for text, condition in conditions.items():
-        silence = condition(np.zeros(3000, np.float32), default_rng(1))
-        assert np.abs(silence).max() <= 1e-4 or text.startswith(NOISY_CODECS), text
+        if not text.startswith(NOISY_CODECS):
+            silence = condition(np.zeros(3000, np.float32), default_rng(1))
+            assert np.abs(silence).max() <= 1e-4, text
 
 
 def test_random_conditions_give_another_result_with_another_seed(sources):
