@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
+from nes2net.data.audio.files import audio_track
 from nes2net.data.audio.packed import AnyRecording, not_found, status_of, whole_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.data.audio.waveform import FULL_SCALE, as_16_bits
@@ -39,7 +40,7 @@ class AudioCache:
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end: int16 if all samples are
     multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, part,
-    size and modification time. Entries of changed or deleted recordings stay.
+    audio track, size and modification time. Entries of changed or deleted recordings stay.
 
     A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
     full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
@@ -100,7 +101,8 @@ class AudioCache:
             status = status_of(file)
         except OSError as error:
             raise not_found(file) from error
-        key = f"{_DECODING}\0{os.path.realpath(file)}\0{status}{str(path).removeprefix(str(file))}"
+        part = str(path).removeprefix(str(file))
+        key = f"{_DECODING}\0{os.path.realpath(file)}\0{status}\0{audio_track()}{part}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 

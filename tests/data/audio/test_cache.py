@@ -14,6 +14,7 @@ from builders import PATIENCE
 
 from nes2net.data.audio import cache as cache_module
 from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.files import AUDIO_TRACK
 from nes2net.data.audio.parts import RecordingPart
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.files import replacing
@@ -205,6 +206,13 @@ def test_a_recording_longer_than_the_limit_of_the_cache_is_decoded_but_not_cache
     assert same_bits(cache.load(path), load_audio(path))
     assert same_bits(cache.load(path, 100), load_head(path, 100))
     assert not cache.entry(path).exists()
+
+
+def test_each_audio_track_of_a_recording_has_an_entry_of_its_own(audio, tmp_path, monkeypatch):
+    cache = AudioCache(tmp_path)
+    entry = cache.entry(audio / "stereo.wav")
+    monkeypatch.setenv(AUDIO_TRACK, "1")
+    assert cache.entry(audio / "stereo.wav") != entry
 
 
 @pytest.mark.parametrize("num_samples", [None, 3000])
