@@ -16,7 +16,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from nes2net.data.audio.blocks import push_all
-from nes2net.data.audio.packed import AnyRecording, ChannelOf
+from nes2net.data.audio.packed import AnyRecording, choose_channel
 from nes2net.data.audio.read import load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
@@ -214,10 +214,7 @@ def _files_beside(beside: str | Path) -> tuple[Path, Path]:
 
 
 def _measure_item(num_samples: int | None, max_used_samples: int | None, channel: int | None, item: Item) -> Traits:
-    recording = item.path
-    if channel is not None and not isinstance(recording, ChannelOf):
-        recording = ChannelOf(recording, channel)
-    return measure_file(recording, num_samples, max_used_samples)
+    return measure_file(choose_channel(item.path, channel), num_samples, max_used_samples)
 
 
 @dataclass(frozen=True)

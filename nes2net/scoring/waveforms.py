@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 
-from nes2net.data.audio.packed import AnyRecording, ChannelOf
+from nes2net.data.audio.packed import AnyRecording, choose_channel
 from nes2net.data.audio.read import LongAudio, count_samples, load_audio, load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
@@ -165,8 +165,7 @@ class WaveformReader:
         Raises:
             InputError: if the file cannot be read or is too long, or the transform fails.
         """
-        if self.channel is not None and not isinstance(path, ChannelOf):
-            path = ChannelOf(path, self.channel)
+        path = choose_channel(path, self.channel)
         needs_all = self.transform is not None or self.peak_normalize == "recording"
         if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)

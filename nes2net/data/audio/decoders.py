@@ -7,11 +7,10 @@ before decoding, and the samples with the header afterwards.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -47,7 +46,7 @@ from nes2net.data.audio.frames import (
     tag_fault,
 )
 from nes2net.data.audio.packed import audio_error, open_recording
-from nes2net.data.audio.parts import TOLERANCE, Fetched, PartOf, RecordingBytes
+from nes2net.data.audio.parts import Fetched, RecordingBytes
 from nes2net.lib.errors import InputError, as_input_error, concerning, pluralise
 
 #: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
@@ -203,11 +202,10 @@ def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, 
             yield link, check_whole(link)
 
 
-def libsndfile_blocks(path: Fetched, header: FlacHeader | None, part: PartOf | None = None) -> Blocks:
+def libsndfile_blocks(path: Fetched, header: FlacHeader | None) -> Blocks:
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     The streams of a chain may differ in rate and channels; an empty one gives an empty block.
-    Samples outside ``part`` may be zeros.
 
     Raises:
         DamagedAudio: if the file holds other audio than it announces; the error may come only after
@@ -215,67 +213,27 @@ def libsndfile_blocks(path: Fetched, header: FlacHeader | None, part: PartOf | N
         InputError: if the file was cut off.
     """
     for link, header_of_link in _links(path, header):
-        if link is not path:  # of a chain, all is decoded
-            part = None
-        yield from _libsndfile_link(link, header_of_link, part)
+        yield from _libsndfile_link(link, header_of_link)
 
 
-def _libsndfile_link(path: Fetched, header: FlacHeader | None, part: PartOf | None) -> Blocks:
+def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
         count = 0
-        end = file.frames
-        if part is not None and seeks_exactly(file):
-            # One tolerance more, because a recording that ends within it is read to its end.
-            first, last = part.samples(file.samplerate)
-            end = min(end, last + math.ceil(TOLERANCE * file.samplerate))
-            count = file.seek(min(first, end))
-            yield _zeros(file, count)  # in place of samples that need not be decoded
         while True:
-            samples = file.read(min(length, end - count), dtype="float32", always_2d=True)
+            samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)
             count += len(samples)
             if len(samples) or not count:  # also an empty recording has a rate
                 yield samples.T, file.samplerate
             if len(samples) < length:
                 break
-        if count == end < file.frames:
-            yield _zeros(file, file.frames - end)
-            return
         # The stated length of MP3 may include the encoder's delay, of up to two frames of 1152 samples.
         slack = 2 * 1152 if file.format in MP3 else 0
         if count < file.frames - slack:
             if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
                 raise audio_error(path, f"{cut_off(file.frames, count, 'samples')}; {_GET_AGAIN}")
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
-
-
-def seeks_exactly(file: soundfile.SoundFile) -> bool:
-    # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
-    return soundfile.SoundFile.seekable(file) and file.format not in (*MP3, "OGG")
-
-
-def _zeros(file: soundfile.SoundFile, length: int) -> tuple[np.ndarray, int]:
-    return np.broadcast_to(np.float32(0), (file.channels, length)), file.samplerate
-
-
-def cut_part(blocks: Blocks, part: PartOf) -> Blocks:
-    """Yield the samples of ``part``; errors of :meth:`PartOf.bounds` come after the last block."""
-    position = 0
-    last = 0
-    rate = 1
-    after: list[np.ndarray] = []  # samples that belong to the part if the recording ends with them
-    with closing(blocks):
-        for samples, rate in blocks:
-            first, last = part.samples(rate)
-            end = max(0, last - position)
-            yield samples[:, max(0, first - position) : end], rate
-            if end < samples.shape[1] and position <= last + TOLERANCE * rate:
-                after.append(samples[:, end : end + rate].copy())
-            position += samples.shape[1]
-    missing = part.bounds(position, rate)[1] - last
-    if 0 < missing:
-        yield np.concatenate(after, axis=1)[:, :missing], rate
 
 
 def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> None:

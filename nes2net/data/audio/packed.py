@@ -61,6 +61,15 @@ def part_of(recording: AnyRecording) -> PartOf | None:
     return recording if isinstance(recording, PartOf) else None
 
 
+def choose_channel(recording: AnyRecording, channel: int | None) -> AnyRecording:
+    """Choose a channel, unless it is None or ``recording`` names another one."""
+    if channel is None or isinstance(recording, ChannelOf):
+        return recording
+    if isinstance(recording, PartOf) and recording.part.channel is not None:
+        return recording
+    return ChannelOf(recording, channel)
+
+
 def whole_of(recording: AnyRecording) -> Any:
     """Return the whole recording behind a part or channel: a path, or :class:`RecordingBytes`."""
     while isinstance(recording, (ChannelOf, PartOf)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -49,16 +49,13 @@ class RecordingPart:
             text += f", channel {self.channel}"
         return text
 
-    def of(self, path: str | Fetched) -> PartOf | ChannelOf:
-        stretch = PartOf(path, replace(self, channel=None))
-        if self.channel is None:
-            return stretch
-        return ChannelOf(stretch, self.channel)
+    def of(self, path: str | Fetched) -> PartOf:
+        return PartOf(path, self)
 
 
 @dataclass(frozen=True, slots=True)
 class PartOf:
-    """A stretch of time of a recording, in all its channels."""
+    """A part of a recording."""
 
     recording: str | Fetched
     part: RecordingPart

@@ -25,16 +25,14 @@ from nes2net.data.audio.decoders import (
     DamagedAudio,
     check_length,
     check_whole,
-    cut_part,
     ffmpeg_blocks,
     is_chain,
     libsndfile_blocks,
     open_with_libsndfile,
-    seeks_exactly,
 )
 from nes2net.data.audio.frames import FlacHeader, md5_content, read_flac_header
-from nes2net.data.audio.packed import AnyRecording, audio_error, fetch, not_found, open_recording, part_of, whole_of
-from nes2net.data.audio.parts import ChannelOf, Fetched, PartOf, RecordingBytes
+from nes2net.data.audio.packed import AnyRecording, audio_error, fetch, not_found, open_recording, part_of
+from nes2net.data.audio.parts import TOLERANCE, ChannelOf, Fetched, PartOf, RecordingBytes
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, as_16_bits, check_rate, check_samples, to_mono_16k
 from nes2net.lib.errors import InputError, pluralise
@@ -126,7 +124,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        if not seeks_exactly(file):
+        if not _seeks_exactly(file):
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
@@ -226,7 +224,7 @@ def load_head_and_length(
             end += len(block)
             # Stop if the excerpt is complete and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _checked_length(path)
+                length = _checked_length(cut_out(path))
                 if length is not None:
                     return join_blocks(pieces), length
                 num_searched = 0  # go on, because only decoding shows the length
@@ -243,7 +241,7 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
-    length = _checked_length(path)
+    length = _checked_length(cut_out(path))
     return load_head_and_length(path, 0)[1] if length is None else length
 
 
@@ -252,18 +250,17 @@ def stated_length(path: AnyRecording) -> int | None:
 
     None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
     """
-    source = fetch(path)
-    if is_chain(source):
+    part = part_of(path)
+    path = fetch(path)
+    if is_chain(path):
         return None
-    with open_recording(source) as file:
+    with open_recording(path) as file:
         flac = read_flac_header(file)  # libsndfile cannot open every FLAC file of ASVspoof 2021
     if flac is not None:
-        return _samples_at_16k(path, flac.num_samples, max(1, flac.sample_rate)) or None
+        return _samples_at_16k(flac.num_samples, max(1, flac.sample_rate), part) or None
     try:
-        with open_with_libsndfile(source) as info:
-            return None if info.format in MP3 else _samples_at_16k(path, info.frames, info.samplerate) or None
-    except InputError:
-        raise
+        with open_with_libsndfile(path) as info:
+            return None if info.format in MP3 else _samples_at_16k(info.frames, info.samplerate, part) or None
     except (soundfile.LibsndfileError, ValueError):
         return None
 
@@ -293,10 +290,58 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
     return MeasuredAudio(*measured, second_decoder)
 
 
+def cut_out(recording: AnyRecording) -> Fetched:
+    """Fetch a recording; of a part, write the samples to an AU file in memory, without loss.
+
+    Only the part is decoded, if libsndfile can seek in the format; it must fit into memory.
+
+    Raises:
+        InputError: as :func:`load_audio`, for a part.
+    """
+    part = part_of(recording)
+    if part is None:
+        return fetch(recording)
+    channel = part.part.channel
+
+    def write(samples: np.ndarray, rate: int) -> Fetched:
+        if channel is not None:
+            samples = _channel(samples, part.recording, channel)
+        content = io.BytesIO()
+        samples = as_16_bits(samples.T)
+        soundfile.write(content, samples, rate, _SUBTYPES[samples.dtype.name], format="AU")
+        return RecordingBytes(str(part), content.getvalue(), ".au")
+
+    def read_part(file: soundfile.SoundFile, _: FlacHeader | None) -> Fetched | None:
+        if not _seeks_exactly(file):
+            return None
+        first, last = part.bounds(file.frames, file.samplerate)
+        if last - first == file.frames and channel is None:
+            return fetch(recording)
+        file.seek(first)
+        samples = file.read(last - first, dtype="float32", always_2d=True)
+        if len(samples) < last - first:
+            return None
+        return write(samples.T, file.samplerate)
+
+    def cut_blocks(blocks: Blocks) -> Fetched:
+        pieces = []
+        position = 0
+        for samples, rate in blocks:
+            first, last = part.samples(rate)
+            end = last + round(TOLERANCE * rate)  # the part may be all of a recording that is a little longer
+            pieces.append(samples[:, max(0, first - position) : max(0, end - position)].copy())
+            position += samples.shape[1]
+        first, last = part.bounds(position, rate)
+        return write(np.concatenate(pieces, axis=1)[:, : last - first], rate)
+
+    # If read_part returns None, the whole recording is decoded.
+    return _with_libsndfile(part.recording, read_part) or _read_with_fallback(part.recording, cut_blocks)[0]
+
+
 @contextmanager
 def _check_while_reading(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any."""
-    path = fetch(path)
+    """Check a recording; yield it as :func:`cut_out` returns it, and its FLAC header if any."""
+    path = cut_out(path)
     before = None
     fault = ""
     if isinstance(path, RecordingBytes):
@@ -334,19 +379,16 @@ def _with_libsndfile(
 ) -> _T | None:
     """Return ``read(file, FLAC header)``, or None if libsndfile cannot read the whole recording.
 
-    None also for a chain of streams, a :class:`ChannelOf`, and a part.
+    None also for a chain of streams and a :class:`ChannelOf`.
     """
     if isinstance(path, ChannelOf):
         return None
-    part = part_of(path)
     with _check_while_reading(path) as (recording, header):
         if is_chain(recording):
             return None
         try:
             with open_with_libsndfile(recording) as file:
                 check_length(file, recording, header)
-                if part is not None and part.bounds(file.frames, file.samplerate) != (0, file.frames):
-                    return None
                 return read(file, header)
         except InputError:
             raise
@@ -354,9 +396,13 @@ def _with_libsndfile(
             return None
 
 
-def _samples_at_16k(path: AnyRecording, num_samples: int, sample_rate: int) -> int:
-    # ``num_samples``: of the whole file, of which ``path`` may be a part.
-    if num_samples and (part := part_of(path)):
+def _seeks_exactly(file: soundfile.SoundFile) -> bool:
+    # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
+    return file.seekable() and file.format not in (*MP3, "OGG")
+
+
+def _samples_at_16k(num_samples: int, sample_rate: int, part: PartOf | None = None) -> int:
+    if part is not None and num_samples:
         first, last = part.bounds(num_samples, sample_rate)
         num_samples = last - first
     return -(-num_samples * SAMPLE_RATE // sample_rate)
@@ -367,9 +413,9 @@ def _checked_length(path: AnyRecording) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
-        return _samples_at_16k(path, file.frames, file.samplerate)
+        return _samples_at_16k(file.frames, file.samplerate)
 
-    return _with_libsndfile(whole_of(path), length_at_16k)
+    return _with_libsndfile(path, length_at_16k)
 
 
 def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
@@ -398,8 +444,8 @@ def _read_with_fallback(
     """
     failures: list[Exception] = []
     with _check_while_reading(path) as (source, header):
-        for blocks in _blocks_by_decoder(source, header, part_of(path), verify_md5):
-            with _attempt(failures), closing(_choose_part(path, blocks)) as chosen:
+        for blocks in _blocks_by_decoder(source, header, verify_md5):
+            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
                 return read(chosen), bool(failures)
     raise _unreadable_error(source, failures)
 
@@ -409,9 +455,9 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     failures: list[Exception] = []
     num_yielded = 0
     with _check_while_reading(path) as (source, header):
-        for blocks in _blocks_by_decoder(source, header, part_of(path)):
+        for blocks in _blocks_by_decoder(source, header):
             num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
-            with _attempt(failures), closing(_choose_part(path, blocks)) as chosen:
+            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
                 for samples, rate in chosen:
                     skipped = min(num_repeated, samples.shape[1])
                     num_repeated -= skipped
@@ -435,31 +481,21 @@ def _attempt(failures: list[Exception]) -> Iterator[None]:
         failures.append(error)
 
 
-def _choose_part(path: AnyRecording, blocks: Blocks) -> Blocks:
-    part = part_of(path)
-    if part is not None:
-        blocks = cut_part(blocks, part)
+def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
-                if not 0 <= path.channel < len(samples):
-                    raise audio_error(
-                        path.recording,
-                        f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {path.channel}: choose another",
-                    )
-                samples = samples[path.channel : path.channel + 1]
+                samples = _channel(samples, path.recording, path.channel)
             yield samples, rate
 
 
-def encode(path: AnyRecording) -> RecordingBytes:
-    """Write a part to an AU file in memory, without loss; errors as :func:`load_audio`."""
-
-    blocks, _ = _read_with_fallback(path, list)
-    pieces, rates = zip(*blocks)
-    samples = as_16_bits(np.concatenate(pieces, axis=1).T.copy())
-    content = io.BytesIO()
-    soundfile.write(content, samples, rates[0], _SUBTYPES[samples.dtype.name], format="AU")
-    return RecordingBytes(str(path), content.getvalue(), ".au")
+def _channel(samples: np.ndarray, recording: AnyRecording, channel: int) -> np.ndarray:
+    if not 0 <= channel < len(samples):
+        raise audio_error(
+            recording,
+            f"has {pluralise(len(samples), 'channel')}, counted from 0, so there is no channel {channel}: choose another",
+        )
+    return samples[channel : channel + 1]
 
 
 def count_channels(path: AnyRecording) -> int:
@@ -471,15 +507,13 @@ def count_channels(path: AnyRecording) -> int:
     return _read_with_fallback(path, lambda blocks: len(next(blocks)[0]))[0]  # a block is (channels, N)
 
 
-def _blocks_by_decoder(
-    path: Fetched, header: FlacHeader | None, part: PartOf | None, verify_md5: bool = False
-) -> Iterator[Blocks]:
+def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
     """Yield the blocks of ``path`` (a generator) once for each decoder, in order of preference.
 
     A FLAC file with an MD5 sum is tried twice by FFmpeg: with checks of CRCs, then without.
     """
-    blocks = libsndfile_blocks(path, header, part)
-    if verify_md5 and header and part is None and _has_md5_of_file(path, header):
+    blocks = libsndfile_blocks(path, header)
+    if verify_md5 and header and _has_md5_of_file(path, header):
         blocks = _with_md5_of(header, blocks)
     yield blocks
     yield ffmpeg_blocks(path)

@@ -51,7 +51,8 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
 
 def as_16_bits(samples: np.ndarray) -> np.ndarray:
     """Return float32 ``samples`` as int16 if no bit is lost."""
-    as_int16 = np.rint(np.clip(samples * FULL_SCALE, -32768, 32767)).astype(np.int16)
+    with np.errstate(invalid="ignore"):  # NaN remains float32
+        as_int16 = np.rint(np.clip(samples * FULL_SCALE, -32768, 32767)).astype(np.int16)
     restored = as_int16.astype(np.float32) / FULL_SCALE
     # Bits are compared, not values, because −0 equals 0.
     if np.array_equal(restored.view(np.uint32), samples.view(np.uint32)):

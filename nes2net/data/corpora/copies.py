@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from nes2net.data.audio.parts import RecordingPart
@@ -30,30 +31,19 @@ def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
     for path in ProgressDisplay(candidates, title="copies", unit="file", delay=_SHORT):
         with suppress(OSError):  # the file cannot be read
             digests[path] = sha256_of(path)
-    groups = defaultdict(list)
-    for trial in trials:
-        groups[digests.get(trial.audio_path()) or trial.path].append(trial)
-    shared: list[list[Trial]] = []
-    for group in groups.values():
-        shared += _overlapping(group)
-    return shared
-
-
-def _overlapping(trials: Iterable[Trial]) -> Iterator[list[Trial]]:
     # Only parts in the same unit and of the same channel, or of the mean of all, are compared.
-    comparable: dict[object, list[tuple[RecordingPart, Trial]]] = defaultdict(list)
+    groups: dict[object, list[tuple[float, float, Trial]]] = defaultdict(list)
     for trial in trials:
         part = trial.part or RecordingPart()
-        comparable[part.in_samples, part.channel].append((part, trial))
-    for pairs in comparable.values():
-        group: list[Trial] = []
-        end = 0.0
-        for part, trial in sorted(pairs, key=lambda pair: pair[0].start):
-            if part.start >= end - _TOLERANCE:
-                if len(group) > 1:
-                    yield group
-                group = []
-            group.append(trial)
-            end = max(end, part.start + (part.length or math.inf))
-        if len(group) > 1:
-            yield group
+        end = part.start + (part.length or math.inf)
+        recording = digests.get(trial.audio_path()) or trial.path
+        groups[recording, part.in_samples, part.channel].append((part.start, end, trial))
+    shared: list[list[Trial]] = []
+    for stretches in groups.values():
+        reached = 0.0
+        for start, end, trial in sorted(stretches, key=itemgetter(0)):
+            if start >= reached - _TOLERANCE:
+                shared.append([])
+            shared[-1].append(trial)
+            reached = max(reached, end)
+    return [group for group in shared if len(group) > 1]

@@ -20,8 +20,8 @@ from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import Fetched, fetch, open_recording, pyarrow_module, status_of
-from nes2net.data.audio.read import encode
+from nes2net.data.audio.packed import open_recording, pyarrow_module, status_of
+from nes2net.data.audio.read import cut_out
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
@@ -187,7 +187,7 @@ def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: For
         missing = []
         for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
             try:
-                source = _file_of(trial)
+                source = cut_out(trial.recording())
                 if isinstance(source, Path):
                     split_recordings.append(_Packed(trial, source.stat().st_size, source.suffix))
                 else:  # the recording is in a shard, or a part
@@ -238,16 +238,10 @@ def _notes_json(trial: Trial) -> str:
     return json_text({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
 
 
-def _file_of(trial: Trial) -> Fetched:
-    if trial.part is None:
-        return fetch(trial.audio_path())
-    return encode(trial.recording())
-
-
 def _read_content(packed: _Packed) -> bytes:
     path = packed.trial.audio_path()
     with as_input_error(f"audio file {path} cannot be read", OSError):
-        with open_recording(_file_of(packed.trial)) as file:
+        with open_recording(cut_out(packed.trial.recording())) as file:
             content = file.read()
     if len(content) != packed.size:
         raise InputError(f"audio file {path} changed while it was packed: start again when it is complete")

@@ -76,7 +76,7 @@ def test_a_part_beyond_the_end_is_refused_with_row_and_length(recordings, name, 
 
 
 def test_of_a_long_recording_only_the_part_is_decoded(tmp_path, monkeypatch):
-    """The rest would need more than the 1,000 samples that a read may give here."""
+    """The part of 800 samples is read, and again after it was cut out."""
     path = tmp_path / "a.flac"
     soundfile.write(path, np.zeros(160000), 16000)
     read = soundfile.SoundFile.read
@@ -88,7 +88,14 @@ def test_of_a_long_recording_only_the_part_is_decoded(tmp_path, monkeypatch):
 
     monkeypatch.setattr(soundfile.SoundFile, "read", count_samples)
     assert len(load_audio(RecordingPart(5.0, 0.05).of(path))) == 800
-    assert sum(num_read) <= 1000
+    assert sum(num_read) <= 2000
+
+
+def test_a_part_with_samples_that_are_not_finite_is_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(16000, np.nan, np.float32), 16000, "FLOAT")
+    with input_error("a.wav, from 0.5 s holds NaN"):
+        load_audio(RecordingPart(0.5).of(path))
 
 
 def test_the_header_gives_the_length_of_a_part(recordings):
