@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import math
@@ -15,8 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import httpx
@@ -26,6 +26,8 @@ from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size
 from nes2net.lib.files import Budget, make_folder, never_linked, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.progress import ProgressDisplay
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 20
 _MB = 1_000_000
@@ -98,9 +100,9 @@ class HttpFiles:
                 _check_found(answer)
                 return b"".join(_chunks(answer, max_bytes))
 
-        return bytes(self._repeat_until_done(ask, url, lambda: 0))  # nothing of a failed try is kept
+        return self._repeat_until_done(ask, url)
 
-    def read_range(self, url: str, start: int, size: int, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    def read_range(self, url: str, start: int, size: int, headers: Mapping[str, str]) -> bytes:
         """Read ``size`` bytes from ``start`` on.
 
         Raises:
@@ -112,7 +114,7 @@ class HttpFiles:
             _check_found(answer)
             length = _whole_number(answer.headers.get("content-length")) or 0
             # An answer that does not name its range is of the whole file.
-            check_range(answer.headers.get("content-range", f"bytes 0-{length - 1}/"), start, end)
+            _check_range(answer.headers.get("content-range", f"bytes 0-{length - 1}/"), f"bytes {start}-{end}/")
             return b"".join(_chunks(answer, size))
 
     def ask_facts(self, url: str) -> dict[str, Any]:
@@ -120,27 +122,34 @@ class HttpFiles:
         headers: dict[str, str] = {}
         for method in ("HEAD", "GET"):  # not every server knows HEAD
             with self._request(method, url, headers) as answer:
-                if answer.is_success:
+                if answer.is_success or answer.status_code in (404, 410, *_BUSY):
                     break
-                if method == "GET" or answer.status_code in (404, 410, *_BUSY):
-                    _check_found(answer)
-        return {"size": _whole_number(headers.get("content-length")), **headers}
+        _check_found(answer)
+        return {**headers, "size": _size_of_whole_file(answer)}
 
-    def list_files(self, folder: str, most_slashes: float = math.inf) -> list[str]:
-        """List files by the links in the pages of ``folder`` and its subfolders."""
+    def list_files(self, pattern: str) -> list[str]:
+        """List files by the links in the page of a folder and of its subfolders, or those that match a pattern with ``*``."""
+        most_slashes: float = pattern.count("/")
+        if "*" not in pattern:
+            pattern = f"{pattern.rstrip('/')}/*"
+            most_slashes = math.inf
+        folder = pattern.partition("*")[0].rpartition("/")[0]
         # Links may lead to folders without end.
         budget = Budget(f"the listing of {folder}", most_bytes=100 * _MB, most_steps=MAX_PAGES)
-        addresses = [f"{folder}/"]
-        for address in addresses:
-            if not address.endswith("/"):
-                continue
+        folders = [f"{folder}/"]
+        names = []
+        for address in folders:
             page = self.read(address, 20 * _MB)
             budget.take("pages", bytes=len(page), steps=1)
-            for link in sorted({urljoin(address, link.decode(errors="replace")) for link in _LINK.findall(page)}):
-                is_child = link.startswith(address) and link != address and "/" not in link[len(address) : -1]
-                if is_child and link.count("/") <= most_slashes:
-                    addresses.append(link)
-        return [address for address in addresses if not address.endswith("/")]
+            for link in {urljoin(address, link.decode(errors="replace")) for link in _LINK.findall(page)}:
+                if urljoin(link.rstrip("/"), ".") != address or link.count("/") > most_slashes:
+                    continue
+                if link.endswith("/"):
+                    folders.append(link)
+                else:
+                    names.append(link)
+        # Here "*" also matches a slash, but a name has no more slashes than the pattern.
+        return fnmatch.filter(names, pattern)
 
     def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
         """Add the size and, on the hub, the SHA-256 that the server states, if they are missing."""
@@ -153,7 +162,7 @@ class HttpFiles:
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, size, {**stated, **file.digests})
 
-        return self._repeat_until_done(ask, file.url, lambda: 0)  # nothing of a failed try is kept
+        return self._repeat_until_done(ask, file.url)
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Download ``file`` to ``path``, and check its size and its digests.
@@ -217,7 +226,7 @@ class HttpFiles:
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             else:
-                check_range(answer.headers.get("content-range", ""), start)
+                _check_range(answer.headers.get("content-range", ""), f"bytes {start}-")
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
@@ -290,8 +299,7 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: gets the headers of all answers: of one name the successful answer's, or
-                else the first.
+            all_headers: gets the headers of all answers, of one name the last.
         """
         try:
             address = httpx.URL(url)
@@ -304,11 +312,7 @@ class HttpFiles:
             answer = self.client.send(request, stream=True)
             try:
                 if all_headers is not None:
-                    all_headers |= {
-                        name: value
-                        for name, value in answer.headers.items()
-                        if name not in all_headers or answer.is_success
-                    }
+                    all_headers |= answer.headers
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
                         raise InputError(
@@ -328,7 +332,7 @@ class HttpFiles:
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times: get the file with a browser")
 
-    def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
+    def _repeat_until_done(self, ask: Callable[[], T], url: str, bytes_so_far: Callable[[], int] = lambda: 0) -> T:
         """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""
         tries = 0
         bytes_before = bytes_so_far()
@@ -336,15 +340,12 @@ class HttpFiles:
             try:
                 with concerning(f"{url}:"):
                     return ask()
-            except httpx.UnsupportedProtocol as error:
-                raise InputError("not an address of HTTP or HTTPS: correct it", subject=f"{url}:") from error
             except (httpx.TransportError, Busy) as error:
                 if is_hopeless(error) and not bytes_so_far():
-                    raise InputError(f"{error}: {CORRECT_HOST}", subject=f"{url}:") from error
+                    raise InputError(f"{error}: {HOPELESS}", subject=f"{url}:") from error
                 tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
-                    repeated = f", {tries} times" if tries > 1 else ""
-                    problem = f"{str(error) or type(error).__name__}{repeated}"
+                    problem = f"{str(error) or type(error).__name__}, {tries} times"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"
                     remedy = "what has come is kept, and the same command resumes from there"
@@ -375,26 +376,22 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     return {name: file_hash.hexdigest() for name, file_hash in hashes.items()}
 
 
-#: Advice for :func:`is_hopeless` failures.
-CORRECT_HOST = "running the same command again will not help: correct the host of the address, or check the network"
+#: What to do about a failure that will come again.
+HOPELESS = (
+    "running the same command again will not help: correct the host or the path of the address, or check the network "
+    "and your access"
+)
 
 
 def is_hopeless(error: BaseException) -> bool:
     """Whether no host has this name, or the certificate of the host is invalid."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
-        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_NONAME
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, ssl.SSLCertVerificationError) or (cause is not None and is_hopeless(cause))
 
 
-def check_range(sent: str, start: int, end: int | None = None) -> None:
-    expected = f"bytes {start}-"
-    if end is not None:
-        expected = f"bytes {start}-{end}/"
+def _check_range(sent: str, expected: str) -> None:
     if not sent.startswith(expected):
         raise InputError(
             f"the server sends {short_repr(sent)} instead of {short_repr(expected)}…: get the file with a browser"
@@ -422,17 +419,15 @@ def _chunks(answer: httpx.Response, max_bytes: int) -> Iterator[bytes]:
 
 def _check_found(answer: httpx.Response) -> None:
     code = answer.status_code
-    if code in _BUSY:
-        raise Busy(
-            f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after"))
-        )
     status = f"{code} {answer.reason_phrase}"
+    if code in _BUSY:
+        raise Busy(f"the server answers {status}", _whole_number(answer.headers.get("retry-after")))
     if code in (401, 403):
-        remedy = "it may ask for a login or an agreement: get it with a browser"
-        raise Refused(f"the server refuses it ({status})", remedy=remedy)
+        raise Refused(
+            f"the server refuses it ({status})", remedy="it may ask for a login or an agreement: get it with a browser"
+        )
     if not answer.is_success:
-        remedy = "look on its publisher's page where it is now"
-        raise Refused(f"the server answers {status}", remedy=remedy)
+        raise Refused(f"the server answers {status}", remedy="look on its publisher's page where it is now")
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:

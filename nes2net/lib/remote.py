@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import time
@@ -12,19 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from nes2net.lib.errors import (
-    Explained,
-    InputError,
-    MissingLibrary,
-    Unfinished,
-    first_line,
-    refuse,
-)
+from nes2net.lib.errors import Explained, InputError, MissingLibrary, Unfinished, first_line
 from nes2net.lib.files import AnyPath, locked, make_folder, never_linked, path_below
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.installation import optional
@@ -54,7 +46,6 @@ _SECRETS = re.compile(r"(?<=//).*@|\?.*", re.DOTALL)
 _SERIES = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
 # Names that stores use for the version of a file, or for the time of its last change.
 _TAGS = ("ETag", "etag", "blob_id", "LastModified", "last-modified", "mtime", "created")
-_LASTING = (400, 401, 403, 404, 410)  # statuses of HTTP
 
 
 class Unreachable(Unfinished):
@@ -176,50 +167,42 @@ def _store_of(address: str) -> tuple[Any, str]:
     return store, path
 
 
-def _read_error(address: str, error: Exception) -> InputError:
+def _read_error(address: str, error: Exception, reason: str) -> InputError:
+    from nes2net.lib.http_files import HOPELESS  # start-up
+
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
-        return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
-    return InputError(f"{address} cannot be read ({_reason(error)})")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Explained):
-        return error.problem
-    cause: BaseException = error
-    if isinstance(error, OSError):  # of fsspec's file systems
-        cause = error.__cause__ or error
-    return f"{type(cause).__name__}: {first_line(cause)}"
+        return MissingLibrary(f"{address} needs a library of its store ({reason}): install it with pip")
+    return InputError(f"{address} cannot be read ({reason})", remedy=HOPELESS)
 
 
 def _is_lasting(error: Exception) -> bool:
-    cause = error.__cause__ or error
-    status = getattr(getattr(cause, "response", None), "status_code", None)  # of the hub
-    if status is not None:
-        return status in _LASTING
+    from nes2net.lib.http_files import is_hopeless  # start-up
+
     is_lasting = isinstance(error, (FileNotFoundError, PermissionError, ImportError, ValueError))
-    return is_lasting or "Credentials" in type(error).__name__
+    return is_lasting or "Credentials" in type(error).__name__ or is_hopeless(error)
 
 
 def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = False) -> T:
     """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
-    from nes2net.lib.http_files import CORRECT_HOST, Refused, is_hopeless  # start-up
+    from nes2net.lib.http_files import Refused  # start-up
 
     for wait in (*WAITS, None):
         try:
             with _requests:
                 return ask()
         except Exception as error:  # fsspec's file systems raise errors of many types
-            if isinstance(error, Explained) and not isinstance(error, Refused):
+            reason = first_line(error)
+            if isinstance(error, Refused):
+                reason = error.problem
+            elif isinstance(error, Explained):
                 if not error.subject:
                     error.concern(f"{address}:")
                 raise
-            if may_be_missing and is_hopeless(error):  # later, the network may be down
-                raise InputError(f"{address} cannot be read ({_reason(error)})", remedy=CORRECT_HOST) from error
-            if may_be_missing and _is_lasting(error):
-                raise _read_error(address, error) from error
+            if may_be_missing and _is_lasting(error):  # later, the network may be down
+                raise _read_error(address, error, reason) from error
             if wait is None:
                 raise Unreachable(
-                    f"{address} cannot be read at present ({_reason(error)}; tried {len(WAITS) + 1} times): check the "
+                    f"{address} cannot be read at present ({reason}; tried {len(WAITS) + 1} times): check the "
                     "network, the store and its credentials; the same command resumes"
                 ) from error
         time.sleep(wait)
@@ -278,57 +261,45 @@ def list_folder(address: str) -> list[str]:
     """List the files below a folder, or of a pattern with ``*``, with the errors of :func:`status_of`."""
 
     def ask() -> list[str]:
-        if address.startswith("http"):
-            most_slashes = address.count("/") if "*" in address else math.inf
-            names = _http().list_files(folder_of(address), most_slashes)
-            return [name for name in names if "*" not in address or PurePosixPath(name).match(address)]
-        store, path = _store_of(address)
-        store.invalidate_cache()
-        facts = store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)
         names = []
-        for name, facts_of_file in facts.items():
+        for name, facts in _files_below(address).items():
             if address.startswith(HUB_PREFIX):
                 name = f"{HUB_PREFIX}{name.removeprefix('datasets/')}"
-            else:
+            elif not address.startswith("http"):
                 name = f"{address.partition('://')[0]}://{name.lstrip('/')}"
             forget(name)
-            if isinstance(facts_of_file.get("size"), int):
-                _remote.statuses[name] = _status_from(facts_of_file)
+            if isinstance(facts.get("size"), int):
+                _remote.statuses[name] = _status_from(facts)
             names.append(name)
         return sorted(names)
 
     return _persistently(address, ask, may_be_missing=True)
 
 
-def folder_of(address: str) -> str:
-    fixed = re.split(r"[*{]", address, maxsplit=1)[0]  # up to a pattern or series
-    if fixed != address or PurePosixPath(address).suffix:
-        return fixed.rpartition("/")[0]
-    return address.rstrip("/")
+def _files_below(address: str) -> Mapping[str, Mapping[str, Any]]:
+    # Name in the store → facts, as far as the store's listing states them.
+    if address.startswith("http"):
+        return dict.fromkeys(_http().list_files(address), {})
+    store, path = _store_of(address)
+    store.invalidate_cache()
+    return store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)  # type: ignore[no-any-return]
 
 
 def _read_range(address: str, start: int, size: int) -> bytes:
-    if address.startswith("http"):
-        return _http().read_range(address, start, size)
-    store, path = _store_of(address)
-    if address.startswith(HUB_PREFIX):
-        from huggingface_hub.utils import build_hf_headers  # start-up
+    url = address
+    headers: dict[str, str] = {}
+    if not address.startswith("http"):
+        store, path = _store_of(address)
+        if address.startswith("s3:"):
+            url = store.url(path, **store.req_kw)  # signed
+        elif address.startswith(HUB_PREFIX):
+            from huggingface_hub.utils import build_hf_headers  # start-up
 
-        return _http().read_range(store.url(path), start, size, build_hf_headers())
-    if not address.startswith("s3:"):
-        return store.cat_file(path, start=start, end=start + size)  # type: ignore[no-any-return]
-    from fsspec.asyn import sync  # start-up
-
-    from nes2net.lib.http_files import check_range  # start-up
-
-    bucket, key, version = store.split_path(path)
-    facts = {"Key": key, "VersionId": version, "Range": f"bytes={start}-{start + size - 1}"}
-    answer = store.call_s3("get_object", {name: fact for name, fact in facts.items() if fact}, Bucket=bucket)
-    check_range(answer.get("ContentRange", ""), start, start + size - 1)
-    refuse(
-        (answer.get("ContentLength") != size, f"the server does not send {size:,} bytes, as it states: copy them here")
-    )
-    return sync(store.loop, answer["Body"].read)  # type: ignore[no-any-return]
+            url = store.url(path)
+            headers = build_hf_headers()
+        else:
+            return store.cat_file(path, start=start, end=start + size)  # type: ignore[no-any-return]
+    return _http().read_range(url, start, size, headers)
 
 
 def fetch(address: str, start: int, size: int) -> bytes:
@@ -379,7 +350,7 @@ def read_cached(address: str, part: str, read: Callable[[], bytes], max_bytes: i
         return read()
     with entry, locked(entry.fileno()):
         entry.seek(0)
-        content = entry.read(min(os.fstat(entry.fileno()).st_size, max_bytes + 4))
+        content = entry.read(max_bytes + 4)
         if content and zlib.crc32(content[:-4]).to_bytes(4, "little") == content[-4:]:
             os.utime(entry.fileno())  # as the part that was used last
             return content[:-4]

@@ -49,8 +49,9 @@ class _Handler(Handler):
         path = unquote(self.path)
         span = self.headers.get("Range", "")
         server.requests.append((self.command, path, span))
+        path = path.partition("?")[0]
         file = server.folder / path.partition("/resolve/main/")[2] if "/resolve/" in path else server.folder / path[1:]
-        page = server.pages.get(path.partition("?")[0])
+        page = server.pages.get(path)
         status = server.fault(self.command, path) or (200 if page or file.is_file() else 404)
         content = (page or file.read_bytes()) if status == 200 else b""
         tag = hashlib.md5(content).hexdigest()

@@ -19,7 +19,6 @@ from nes2net.lib.remote import (
     Unreachable,
     address_of,
     fetch,
-    folder_of,
     is_address,
     is_remote,
     list_folder,
@@ -113,12 +112,6 @@ MALFORMED = ("https://", "http://h:x/a.tar", "http://h:1:2/a.tar", "hub:OWNER", 
 def test_a_malformed_address_and_one_of_another_scheme_are_refused_in_one_line(address):
     with input_error("is not an address: write SCHEME://HOST/PATH"):
         address_of(address)
-
-
-def test_the_folder_of_an_address_has_no_file_name():
-    assert folder_of("https://h/set/{00..12}.parquet") == "https://h/set"
-    assert folder_of("https://h/set/a.tar") == "https://h/set"
-    assert folder_of("s3://bucket/set/") == "s3://bucket/set"
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -293,7 +286,7 @@ def test_another_answer_of_s3_than_the_bytes_that_were_asked_for_is_refused(stor
         assert fetch("s3://bucket/a.bin", 0, 100) == CONTENT[:100]
         store.headers = headers
         store.tail = tail
-        with input_error("s3://bucket/a.bin: the server (sends 'bytes 6|does not send)"):
+        with input_error("s3://bucket/a.bin: the server sends ('bytes 6|more than the 100 bytes)"):
             fetch("s3://bucket/a.bin", 5, 100)
 
 
@@ -338,6 +331,22 @@ def test_the_folder_of_an_http_server_has_the_files_to_which_its_pages_link(stor
     folder = f"{store.address}/set"
     assert list_folder(folder) == [f"{folder}/a.tar", f"{folder}/sub/d.tar"]
     assert list_folder(f"{folder}/*.tar") == [f"{folder}/a.tar"]
+
+
+def test_the_listing_of_a_folder_with_a_dot_in_its_name_has_only_its_own_files(store):
+    store.pages = {
+        "/": b'<a href="set-1.0/">set</a> <a href="other.tar">other</a>',
+        "/set-1.0/": b'<a href="a.tar">a</a>',
+    }
+    assert list_folder(f"{store.address}/set-1.0") == [f"{store.address}/set-1.0/a.tar"]
+
+
+def test_a_file_is_asked_for_its_status_again_after_its_folder_was_listed_again(store, address):
+    store.pages = {"/": b'<a href="a.bin">a</a>'}
+    status_of(address)
+    (store.folder / "a.bin").write_bytes(b"replaced")
+    assert list_folder(store.address) == [address]
+    assert status_of(address).size == len(b"replaced")
 
 
 def test_folders_without_end_on_an_http_server_are_refused(store, monkeypatch):

@@ -61,16 +61,14 @@ def shards_of(source: str | Path) -> list[Shard]:
 
 
 def _unsorted_shards(name: str) -> list[Shard]:
-    if is_address(name):
-        name = address_of(name, with_query=True)
-    if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
+    if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
+        return list(_shards_of_list(address, _rows_of_list(address)))
     if "*" not in name and not is_address(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):  # a single shard
-        forget(name)  # the file may have changed
-        return [_file_shard(name)]
+        forget(address)  # the file may have changed
+        return [_file_shard(address)]
     if os.path.isfile(address):
         raise InputError(
             f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
@@ -94,7 +92,7 @@ def _unsorted_shards(name: str) -> list[Shard]:
 
 
 def _absolute_path_or_url(address: str) -> str:
-    return address if is_address(address) else os.path.abspath(address)
+    return address_of(address, with_query=True) if is_address(address) else os.path.abspath(address)
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
@@ -115,11 +113,10 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
                 f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}; correct it"
             )
         address = fields[-1]
-        if is_address(address):
-            with concerning(f"{name}, line {number}:"):
-                address = address_of(address, with_query=True)
-        else:
+        if not is_address(address):
             address = os.path.join(folder, address)
+        with concerning(f"{name}, line {number}:"):
+            address = _absolute_path_or_url(address)
         yield _as_id(fields[0]), address
 
 
@@ -134,9 +131,9 @@ def _as_id(name: str) -> str:
 
 def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
     """Divide a list; the stamp of a shard changes if one of its local files changes."""
-    absolute_rows = ((id, _absolute_path_or_url(address)) for id, address in rows)
+    rows = iter(rows)
     start = 0
-    while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
+    while rows_of_shard := tuple(islice(rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
         for id, address in rows_of_shard:
             file_stamp = "" if is_address(address) else stamp(address)
@@ -149,8 +146,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
 def _file_shard(address: str, name: str = "") -> Shard:
     name = name or PurePosixPath(address).name
     if not is_address(address):
-        # Make the path absolute, so that it is valid in any working directory.
-        return Shard(os.path.abspath(address), stamp(address), name)
+        return Shard(address, stamp(address), name)
     try:
         return Shard(address, str(status_of(address)), name)
     except (InputError, Unreachable):  # reading the shard later will report the error

@@ -31,7 +31,6 @@ from nes2net.lib.remote import (
     RemotePath,
     address_of,
     expand_series,
-    folder_of,
     forget,
     is_address,
     is_remote,
@@ -66,7 +65,7 @@ class Shard:
     """The split in the name of the file, or of a folder above it, if any."""
 
 
-def shards_below(root: AnyPath) -> list[Shard]:
+def shards_below(root: Path) -> list[Shard]:
     """List the shards in and below the folder ``root``, sorted by path, or ``root`` itself.
 
     Raises:
@@ -74,7 +73,6 @@ def shards_below(root: AnyPath) -> list[Shard]:
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
-    root = _place(root)
     address = str(root)
     folder = root
     if is_remote(root):
@@ -100,8 +98,11 @@ def shards_below(root: AnyPath) -> list[Shard]:
     return [Shard(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
 
 
-def _place(root: AnyPath) -> Path:
-    return RemotePath(address_of(root)) if is_address(root) else Path(root)
+def folder_of(address: str) -> str:
+    fixed = re.split(r"[*{]", address, maxsplit=1)[0]  # up to a pattern or series
+    if fixed != address or address.lower().endswith(SHARD_SUFFIXES):
+        return fixed.rpartition("/")[0]
+    return address.rstrip("/")
 
 
 def _paths_below(root: Path) -> list[Path]:
@@ -385,7 +386,8 @@ class ShardCorpus(UserCorpus):
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def place(self, root: AnyPath | None) -> Path:
-        return _place(super().place(root))
+        root = super().place(root)
+        return RemotePath(address_of(root)) if is_address(root) else root
 
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
         root = self.place(root)
