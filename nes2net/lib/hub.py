@@ -24,7 +24,9 @@ def check_fetched(path: Path) -> Path:
     for file in (path, *path.rglob("*")):
         content = file.resolve()
         # Without a network, a link may lead to a file that was removed.
-        if _SHA256.fullmatch(content.name) and not is_absent(content):  # the cache names a large file after the digest that the hub states
+        if _SHA256.fullmatch(content.name) and not is_absent(
+            content
+        ):  # the cache names a large file after the digest that the hub states
             compare_once(content, content.name)
     return path
 

@@ -167,24 +167,16 @@ def _store_of(address: str) -> tuple[Any, str]:
     return store, path
 
 
-def _read_error(address: str, error: Exception, reason: str) -> InputError:
-    from nes2net.lib.http_files import HOPELESS  # start-up
-
-    if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
-        return MissingLibrary(f"{address} needs a library of its store ({reason}): install it with pip")
-    return InputError(f"{address} cannot be read ({reason})", remedy=HOPELESS)
-
-
 def _is_lasting(error: Exception) -> bool:
     from nes2net.lib.http_files import is_hopeless  # start-up
 
-    is_lasting = isinstance(error, (FileNotFoundError, PermissionError, ImportError, ValueError))
+    is_lasting = isinstance(error, (FileNotFoundError, PermissionError, ValueError))
     return is_lasting or "Credentials" in type(error).__name__ or is_hopeless(error)
 
 
 def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = False) -> T:
     """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
-    from nes2net.lib.http_files import Refused  # start-up
+    from nes2net.lib.http_files import HOPELESS, Refused  # start-up
 
     for wait in (*WAITS, None):
         try:
@@ -198,8 +190,12 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
                 if not error.subject:
                     error.concern(f"{address}:")
                 raise
+            if isinstance(error, ImportError):  # the library of the store, such as gcsfs, is not installed
+                raise MissingLibrary(
+                    f"{address} needs a library of its store ({reason}): install it with pip"
+                ) from error
             if may_be_missing and _is_lasting(error):  # later, the network may be down
-                raise _read_error(address, error, reason) from error
+                raise InputError(f"{address} cannot be read ({reason})", remedy=HOPELESS) from error
             if wait is None:
                 raise Unreachable(
                     f"{address} cannot be read at present ({reason}; tried {len(WAITS) + 1} times): check the "
@@ -279,7 +275,7 @@ def list_folder(address: str) -> list[str]:
 def _files_below(address: str) -> Mapping[str, Mapping[str, Any]]:
     # Name in the store → facts, as far as the store's listing states them.
     if address.startswith("http"):
-        return dict.fromkeys(_http().list_files(address), {})
+        return {name: {} for name in _http().list_files(address)}
     store, path = _store_of(address)
     store.invalidate_cache()
     return store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)  # type: ignore[no-any-return]

@@ -244,6 +244,13 @@ def test_the_size_comes_from_a_get_request_if_the_server_refuses_head(server, cl
     assert client.ask_facts(server.url)["size"] == len(CONTENT)
 
 
+def test_the_length_of_a_redirection_is_not_taken_for_the_size_of_a_file_of_unknown_size(server, client):
+    with running(CONTENT) as other:
+        other.extra_headers = {"Content-Length": ""}
+        server.redirect = f"{other.address}/a.bin"
+        assert client.ask_facts(server.url)["size"] is None
+
+
 def test_a_host_without_an_address_ends_a_download_at_once(fetch, pauses, no_names):
     with input_error("Name or service not known: running the same command again will not help: correct the host"):
         fetch(url="http://nowhere.invalid/a")

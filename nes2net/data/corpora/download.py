@@ -11,9 +11,10 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, Field
@@ -49,19 +50,18 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A hub data set to fetch, or files that match ``only``; ``files`` maps names to bytes."""
+    """A hub data set to fetch, or files that match ``only``; ``files`` are of the hub's listing."""
 
     repository: str
     revision: str | None
-    files: Mapping[str, int] = field(default_factory=dict)
+    files: Sequence[Any] = ()
     licence: str = ""
     only: Sequence[str] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return sum(self.files.values())
+        return sum(file.size or 0 for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,10 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     with _named_hub_errors(repository):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
     files = [file for file in info.siblings or [] if _matches(file.rfilename, only)]
-    sizes = {file.rfilename: file.size or 0 for file in files}
-    digests = {file.rfilename: file.lfs.sha256 for file in files if file.lfs}
     licence = download.licence
     if not licence and info.card_data:
         licence = str(info.card_data.get("license") or "")[:_MAX_LICENCE_LENGTH]
-    return PlannedHubSet(repository, info.sha, sizes, licence, only, digests)
+    return PlannedHubSet(repository, info.sha, files, licence, only)
 
 
 def _plan_record(
@@ -291,8 +289,8 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 
     for path in path_below(folder, ".cache").rglob("*"):  # snapshot_download keeps its own files there
         check_not_linked(path)
-    for name in hub_set.files:
-        path_below(folder, *PurePosixPath(name).parent.parts)
+    for file in hub_set.files:
+        path_below(folder, *PurePosixPath(file.rfilename).parent.parts)
     with _named_hub_errors(hub_set.repository):
         snapshot_download(
             hub_set.repository,
@@ -302,14 +300,15 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
             allow_patterns=list(hub_set.only) or None,
         )
     # snapshot_download returns without an error if the server does not answer.
-    missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
+    missing = [file.rfilename for file in hub_set.files if _size_of(folder / file.rfilename) != file.size]
     if missing:
         raise Unfinished(
             f"{pluralise(len(missing), 'file was', 'files were')} not downloaded from {hub_set.repository}: "
             f"{join_names(missing)}; run the same command again"
         )
-    for name, digest in hub_set.digests.items():
-        compare_once(folder / name, digest)
+    for file in hub_set.files:
+        if file.lfs:
+            compare_once(folder / file.rfilename, file.lfs.sha256)
 
 
 def _fetch_one(

@@ -8,7 +8,7 @@ from builders.remote_stores import FORMATS, http_store, hub_store, packed, s3_st
 from nes2net.data.audio.packed import blocks_of, size_of
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la
-from nes2net.data.corpora.shards import CORPUS
+from nes2net.data.corpora.shards import CORPUS, folder_of
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,10 @@ def test_shards_on_the_hub_give_the_trials_samples_sizes_and_blocks_of_local_sha
 def test_asvspoof2019_la_is_not_read_from_an_address():
     with input_error("which only the corpus shards reads: copy the folder to this machine"):
         asvspoof2019_la.CORPUS.trials("http://127.0.0.1:9", "train")
+
+
+def test_the_folder_of_an_address_has_no_name_of_a_shard():
+    assert folder_of("https://h/set/{00..12}.parquet") == "https://h/set"
+    assert folder_of("https://h/set/a.tar") == "https://h/set"
+    assert folder_of("s3://bucket/set/") == "s3://bucket/set"
+    assert folder_of("s3://bucket/set-1.0") == "s3://bucket/set-1.0"
