@@ -153,16 +153,12 @@ class HttpFiles:
 
     def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
         """Add the size and, on the hub, the SHA-256 that the server states, if they are missing."""
-
-        def ask() -> RemoteFile:
-            # The hub states size and digest in the answer that redirects to its store.
-            facts = self.ask_facts(file.url)
-            size = file.size or _whole_number(facts.get("x-linked-size")) or facts["size"]
-            digest = re.fullmatch(r'"?([0-9a-f]{64})"?', facts.get("x-linked-etag", ""))
-            stated = {"sha256": digest[1]} if digest else {}
-            return RemoteFile(file.url, size, {**stated, **file.digests})
-
-        return self._repeat_until_done(ask, file.url)
+        facts = self._repeat_until_done(lambda: self.ask_facts(file.url), file.url)
+        # The hub states size and digest in the answer that redirects to its store.
+        size = file.size or _whole_number(facts.get("x-linked-size")) or facts["size"]
+        digest = re.fullmatch(r'"?([0-9a-f]{64})"?', facts.get("x-linked-etag", ""))
+        stated = {"sha256": digest[1]} if digest else {}
+        return RemoteFile(file.url, size, {**stated, **file.digests})
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Download ``file`` to ``path``, and check its size and its digests.

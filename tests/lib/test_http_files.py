@@ -231,10 +231,10 @@ def test_redirections_from_https_to_http_are_refused(server, client, monkeypatch
 
 
 def test_another_host_to_which_a_server_redirects_gets_no_credentials(server, client):
-    with running(b"0123456789") as other:
-        server.redirect = f"{other.address}/a.bin"
+    with running(b"0123456789") as store:
+        server.redirect = f"{store.address}/a.bin"
         assert client.read_range(server.url, 5, 5, {"Authorization": "Bearer secret"}) == b"56789"
-        ((_, _, headers),) = other.requests
+        ((_, _, headers),) = store.requests
     assert server.requests[0][2]["authorization"] == "Bearer secret"
     assert "authorization" not in headers
 
@@ -245,9 +245,9 @@ def test_the_size_comes_from_a_get_request_if_the_server_refuses_head(server, cl
 
 
 def test_the_length_of_a_redirection_is_not_taken_for_the_size_of_a_file_of_unknown_size(server, client):
-    with running(CONTENT) as other:
-        other.extra_headers = {"Content-Length": ""}
-        server.redirect = f"{other.address}/a.bin"
+    with running(CONTENT) as store:
+        store.extra_headers = {"Content-Length": ""}
+        server.redirect = f"{store.address}/a.bin"
         assert client.ask_facts(server.url)["size"] is None
 
 
