@@ -25,6 +25,7 @@ from nes2net.data.audio.packed import AnyRecording, is_there, size_of
 from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
+from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError, Unfinished, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors
@@ -390,8 +391,9 @@ class Compute(Generic[T]):
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
-                # values() waits for the device; a text is the reason of a failure.
-                for id, file_stamp, value in zip(group.ids, group.file_stamps, values(), strict=True):
+                row_values = values()  # waits for the device; a text is the reason of a failure
+                check_rows(row_values, len(group.ids), "the judgement")
+                for id, file_stamp, value in zip(group.ids, group.file_stamps, row_values):
                     if isinstance(value, str):
                         failures[id] = value
                     else:

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from nes2net.data.audio.packed import AnyRecording, whole_of
 from nes2net.data.audio.remarks import Remark, remark_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError, check_setting
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
@@ -94,7 +96,7 @@ def _judge_in_order(
                     except StopIteration:
                         break
                     source = recording if isinstance(recording, Source) else Source(recording, recording)
-                    waiting.append(_File(source, pool.submit(batches.read, source)))
+                    waiting.append(_File(source, pool.submit(copy_context().run, batches.read, source)))
                 if not waiting:
                     return
                 # Judge the first file, unless an earlier file's batch contained this file.
@@ -195,7 +197,8 @@ class _Batches(Generic[T]):
             )  # no trait is None then
         with scoring_mode(self.scorer):
             values = self.judgement.start(self.scorer, [torch.from_numpy(waveforms)])()
-        for (file, read), measured, value in zip(batch, traits, values, strict=True):
+        check_rows(values, len(batch), "the judgement")
+        for (file, read), measured, value in zip(batch, traits, values):
             if isinstance(value, str):
                 file.finish(Failed(file.source.recording, InputError(value, subject=f"{file.source}:")))
                 continue

@@ -17,6 +17,7 @@ import torch
 from nes2net.data.audio.read import LongAudio
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.contracts import check_rows
 from nes2net.lib.errors import InputError
 from nes2net.scoring.calibrated import check_decider, choose_num_samples, default_window
 from nes2net.scoring.decisions.along import Cutoff, decide_along
@@ -267,6 +268,7 @@ class Judge(Generic[T]):
         waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]  # B×N
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
+        check_rows(values, len(waveforms), "the judgement")
         scores = []
         for value in values_or_raise(values):
             score = self.judgement.score_of_value(value)

@@ -247,6 +247,7 @@ def _start_or_split(
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
         rows = min(rows, most_rows)
+    tried = max(count, rows or 0)
     move = partial(_move_and_fill, device=scorer.device, rows=rows)
 
     try:
@@ -254,7 +255,7 @@ def _start_or_split(
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
             outputs = compute(*map(move, inputs))
-            check_rows(outputs, max(count, rows or 0))
+            check_rows(outputs, tried)
             queued = QueuedCopy(outputs[:count].float())
 
             def finish() -> list[T | str]:
@@ -279,7 +280,6 @@ def _start_or_split(
         if not is_out_of_memory(error):
             raise
     # The batch does not fit into memory: give up on a single row, and halve a larger batch.
-    tried = max(count, rows or 0)
     if tried == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
         too_long = (

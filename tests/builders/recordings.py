@@ -67,6 +67,21 @@ def bw64(samples, num_samples, channels=1):
 _FORMATS = {"u8": (np.uint8, 128), "s16": (np.int16, 32768), "s32": (np.int32, 2**31), "dbl": (np.float64, 1)}
 
 
+def write_two_tracks(path):
+    """A file of a tone and of noise."""
+    with av.open(str(path), "w") as output:
+        streams = {}
+        for samples in (tone(), noise(16000)):
+            streams[output.add_stream("pcm_s16le", rate=16000, layout="mono")] = samples
+        for stream, samples in streams.items():
+            integers = (samples * 32768).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(integers[None], "s16", "mono")
+            frame.sample_rate = 16000
+            packets = stream.encode(frame)
+            output.mux(packets)
+    return path
+
+
 def encode(
     path,
     samples,

@@ -13,3 +13,11 @@ def score_trials(detector: Detector, trials: Sequence[Trial], out: Path, judgeme
     """Judge the first 8,000 samples of each trial in this process, if ``options`` do not say otherwise."""
     settings = ScoringSettings(**{"num_samples": 8000, "num_workers": 0, **options})
     return judge_trials(detector, trials, out, judgement or Scores(), about=facts, settings=settings)
+
+
+class WithoutFirst(Scores):
+    """A judgement that loses a row."""
+
+    def start(self, scorer, inputs, **options):
+        values = super().start(scorer, inputs, **options)
+        return lambda: values()[1:]

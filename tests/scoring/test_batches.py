@@ -9,13 +9,14 @@ import pytest
 import soundfile
 import torch
 from builders import assert_near, input_error, small_parts, some
-from builders.scored import score_trials
+from builders.scored import WithoutFirst, score_trials
 from builders.systems import samples_of, systems
 from conftest import seeded_detector
 from numpy.testing import assert_allclose
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
+from nes2net.lib.errors import BrokenPart
 from nes2net.lib.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
@@ -291,17 +292,9 @@ def test_batches_have_the_same_scores_if_later_ones_are_started_before_the_first
     assert len(results[0]) == 3
 
 
-class WithoutFirst(Scores):
-    """A judgement that loses a row."""
-
-    def start(self, scorer, inputs, **options):
-        values = super().start(scorer, inputs, **options)
-        return lambda: values()[1:]
-
-
 def test_a_judgement_that_loses_a_row_gives_no_recording_the_value_of_another(detector, utterances):
     read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(BrokenPart, match="the judgement: 4 rows for a batch of 5"):
         list(batching.Compute(detector, batching.Plan(5), WithoutFirst())(read))
 
 

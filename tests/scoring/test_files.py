@@ -11,11 +11,15 @@ import soundfile
 import torch
 from builders import input_error
 from builders.files import write
+from builders.recordings import write_two_tracks
+from builders.scored import WithoutFirst
 
 from nes2net.data.audio.read import LongAudio
 from nes2net.evaluation.judgements import Scores
+from nes2net.lib.errors import BrokenPart, settings_called
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Failed
+from nes2net.scoring.judging import JudgingSettings, judge_recording
 
 
 @pytest.fixture
@@ -92,6 +96,17 @@ def test_on_error_gets_each_bad_file_in_place_of_a_score_of_it(detector, recordi
     assert list(failures) == [bad, missing_file]
 
 
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_judgement_that_loses_a_row_is_refused(detector, waveform, recordings, windows):
+    with pytest.raises(BrokenPart, match="the judgement: 0 rows for a batch of 1"):
+        if windows:
+            judge_recording(
+                detector, waveform, None, WithoutFirst(), sample_rate=16000, settings=JudgingSettings(track=True)
+            )
+        else:
+            list(judge_files(detector, WithoutFirst(), recordings, batch_size=1))
+
+
 def test_a_score_of_nan_is_a_failure_of_its_file(detector, recordings):
     failures = {}
     with torch.no_grad():
@@ -146,6 +161,13 @@ def test_an_input_that_cannot_be_scored_is_refused_with_the_reason(detector):
         for score in (detector.score, detector.score_track, detector.embed):
             with input_error(message):
                 score(audio, sample_rate)
+
+
+def test_a_note_of_a_thread_that_reads_has_the_flag_of_the_program(detector, tmp_path, capsys):
+    path = write_two_tracks(tmp_path / "two.mkv")
+    with settings_called({"audio_track": "--audio-track"}):
+        list(detector.score_files([path]))
+    assert "choose another with --audio-track" in capsys.readouterr().err
 
 
 @pytest.fixture(params=["wav", "flac"])

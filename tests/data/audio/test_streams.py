@@ -4,12 +4,11 @@ import io
 import os
 import struct
 
-import av
 import numpy as np
 import pytest
 import soundfile
 from builders.ogg import begun_later, pages, with_input_rate
-from builders.recordings import encode, noise, packets_of, read_every_way, refused, tone
+from builders.recordings import encode, noise, packets_of, read_every_way, refused, tone, write_two_tracks
 from numpy.testing import assert_allclose, assert_array_equal
 
 from nes2net.actions.flags import Reading
@@ -172,17 +171,7 @@ def test_apple_lossless_with_fewer_samples_than_its_packet_table_states_is_refus
 
 @pytest.fixture
 def two_tracks(tmp_path):
-    """A file of a tone and of noise."""
-    path = tmp_path / "two.mkv"
-    with av.open(str(path), "w") as output:
-        streams = {
-            output.add_stream("pcm_s16le", rate=16000, layout="mono"): samples for samples in (tone(), noise(16000))
-        }
-        for stream, samples in streams.items():
-            frame = av.AudioFrame.from_ndarray((samples * 32768).astype(np.int16)[None], "s16", "mono")
-            frame.sample_rate = 16000
-            output.mux(stream.encode(frame))
-    return path
+    return write_two_tracks(tmp_path / "two.mkv")
 
 
 def test_of_several_audio_tracks_the_first_is_read_with_a_remark(two_tracks, capsys):
