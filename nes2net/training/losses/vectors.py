@@ -129,6 +129,8 @@ class _MeanOverClasses(MeanOfSamples):
 
     takes_embeddings = True
     needs_head: ClassVar[str]
+    key: ClassVar[str | None] = None
+    """Published key of the only vector in the state dict; None for the names in the head."""
     head: Head
 
     def __init__(self, feature_dim: Size, *, head: Head | None = None, num_classes: int = 2) -> None:
@@ -136,7 +138,7 @@ class _MeanOverClasses(MeanOfSamples):
         # Not a submodule: the keys of its vectors in the state dict would begin with `head.`.
         object.__setattr__(self, "head", head or create_head(self.needs_head, feature_dim, num_classes))
         for name, vectors in self.head.named_parameters(recurse=False):
-            self.register_parameter(name, vectors)
+            self.register_parameter(self.key or name, vectors)
 
     def logits(self, outputs: Tensor) -> Tensor:
         return self.head(outputs)
@@ -170,6 +172,7 @@ class OneClassSoftmax(_MeanOverClasses):
     """
 
     needs_head = "one_class"
+    key = "center"
     head: OneClassHead
 
     def __init__(

@@ -7,6 +7,8 @@ from torch.testing import assert_close
 
 from nes2net import Detector
 from nes2net.lib.errors import BrokenPart
+from nes2net.models.backends.mean_linear import MeanLinear
+from nes2net.training.losses import OneClassSoftmax
 from nes2net.training.losses.by_name import create_loss, with_head
 from nes2net.training.registry import losses
 
@@ -77,6 +79,11 @@ def test_the_state_dict_of_a_loss_has_the_published_names_and_shapes(name):
     criterion, _ = loss_of(name)
     shapes = {key: tuple(tensor.shape) for key, tensor in criterion.state_dict().items()}
     assert shapes == STATES.get(name, {})
+
+
+def test_one_class_softmax_keeps_its_key_over_a_head_with_another_name():
+    head = MeanLinear(feature_dim=8, head="one_class").last_layer
+    assert list(OneClassSoftmax(8, head=head).state_dict()) == ["center"]
 
 
 @each_loss
