@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -317,8 +318,8 @@ class _Decoded:
     """End of the last frame, in seconds."""
     latest: float = 0.0
     """Start of the last packet of another stream, in seconds."""
-    most: int | None = None
-    """Samples behind which only padding follows, if known."""
+    most: int = sys.maxsize
+    """Samples before the padding."""
 
     def add(self, frame: av.AudioFrame) -> np.ndarray:
         """Count ``frame``, and return its samples (channels, N).
@@ -337,9 +338,7 @@ class _Decoded:
         self.kind = self.kind or kind
         if kind != self.kind:
             raise DamagedAudio("its rate or channels change")
-        samples = samples_of(frame)
-        if self.most is not None:
-            samples = samples[:, : self.most - self.count]
+        samples = samples_of(frame)[:, : self.most - self.count]
         self.count += samples.shape[1]
         return samples
 
@@ -357,13 +356,11 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         decoded = _Decoded(container.format.name in _DURATION_OF_ALL)
-        num_valid = 0
-        if container.format.name == "caf":
-            num_valid = stream.duration or 0
-        if num_valid and decoder.name == "alac":
+        is_caf = container.format.name == "caf"
+        if is_caf and announced and decoder.name == "alac":
             # FFmpeg would cut the padding off the last packet, which is shorter instead of padded.
             decoder.options = {"flags2": "skip_manual"}
-            decoded.most = num_valid
+            decoded.most = announced
         waiting: list[np.ndarray] = []
         num_values = 0  # in ``waiting``
         try:
@@ -386,11 +383,12 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             if announced:
                 raise _incomplete_error(announced, decoded.count, error) from error
             raise
-        # A packet table without padding may count the last packet of a CAF file as full, although it is shorter.
-        num_missing = num_valid - decoded.count
-        is_cut = num_missing > 0 and (stream.frames > num_valid or num_missing >= decoder.frame_size)
-        if is_cut or (announced and decoded.count != announced):
-            raise _incomplete_error(announced or num_valid, decoded.count)
+        is_whole = decoded.count == announced
+        if is_caf:
+            # A packet table without padding may count the last packet as full, although it is shorter.
+            is_whole = decoded.count >= announced or stream.frames <= announced < decoded.count + decoder.frame_size
+        if announced and not is_whole:
+            raise _incomplete_error(announced, decoded.count)
         if not decoded.count:
             raise ValueError("no audio frames")
         # If a recorder lost packets, samples are missing in the middle, but the stated duration and time stamps count
@@ -450,10 +448,10 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    if container.format.name == "nistsphere":
-        return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:
         return parse_stream_info(stream.codec_context.extradata).num_samples
+    if container.format.name in ("nistsphere", "caf"):
+        return stream.duration or 0  # in samples
     return 0
 
 
