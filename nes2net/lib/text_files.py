@@ -71,8 +71,10 @@ def read_text(path: Path) -> str:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of a text, from 1; raise as :func:`read_text`."""
-    return enumerate(read_text(path).split("\n"), start=1)
+    """Yield (number from 1, line) of the lines of a text that are not blank; raise as :func:`read_text`."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line
 
 
 def read_text_with_line_ends(path: Path) -> str:
@@ -83,7 +85,7 @@ def read_text_with_line_ends(path: Path) -> str:
         most_lines = min(MAX_LINES, max(100_000, len(content) // 2))  # a line of a list takes 2.6 bytes or more
         content = _unzip(path, content)
     _record_digest(path, hashlib.sha256(content).hexdigest())
-    if content.count(b"\n") > most_lines:
+    if max(content.count(b"\n"), content.count(b"\r")) > most_lines:
         raise InputError(f"{path}: has more than {most_lines:,} lines; split it, or unpack it")
     return decode_text(path, content)
 
@@ -221,26 +223,24 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
     """
     for number, line in numbered_lines(path):
         row = line.split(None, num_fields)  # up to num_fields + 1 fields, to notice a line with too many fields
-        if len(row) == num_fields:
-            yield number, row
-        elif row:
+        if len(row) != num_fields:
             beginning = line[:_MAX_LINE_LENGTH]
             raise InputError(
                 f"{path}, line {number}: expected {pluralise(num_fields, 'field')} ({fields}), "
                 f"found {len(beginning.split())}: {short_repr(beginning.strip())}; correct the line"
             )
+        yield number, row
 
 
 def without_contradictions(pairs: Iterable[Any], subject: object) -> dict[str, Any]:
     """Map keys to values; raise :class:`InputError`, which begins with ``subject``, if a key has two different values."""
-    pairs = list(pairs)
-    mapping: dict[str, Any] = dict(pairs)
-    if len(mapping) < len(pairs):
-        for key, value in pairs:
-            if [mapping[key]] != [value]:  # in lists, NaN equals itself
-                raise InputError(
-                    f"{subject}: {short_repr(key)} has different values, {short_repr([value, mapping[key]])}; keep one of them"
-                )
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        values = [mapping.setdefault(key, value), value]
+        if values[:1] != values[1:]:  # in lists, NaN equals itself
+            raise InputError(
+                f"{subject}: {short_repr(key)} has different values, {short_repr(values)}; keep one of them"
+            )
     return mapping
 
 

@@ -190,7 +190,7 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     for line, text in numbered_lines(path):
         problem = f"{path}, line {line}: not a JSON object of a file"
         with as_input_error(problem, ValueError, KeyError, TypeError, AttributeError, remedy=_JSON_LINES):
-            entry = parse_json(text.strip() or "{}", f"{path}, line {line}")
+            entry = parse_json(text, f"{path}, line {line}")
             if not isinstance(entry, dict):
                 raise ValueError("a list or a value")
             objects[line] = {key: str(value) for key, value in items(entry) if value is not None}

@@ -80,8 +80,6 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
             columns[column] = without_contradictions(rows, file)
     yield 1, ["id", "path", *columns]
     for line, text in numbered_lines(path):
-        if not text.strip():
-            continue
         id, *rest = text.split(None, 1)
         recording = "".join(rest).strip()
         if "|" in recording:

@@ -18,8 +18,6 @@ from nes2net.metrics.localisation.label_files import parse_seconds, parse_segmen
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
     for line, text in numbered_lines(path):
         row = text.split()
-        if not row:
-            continue
         if len(row) < 4:
             raise InputError(
                 f"{path}, line {line}: expected id, duration, label and segments, found {short_repr(text)}; correct the line"

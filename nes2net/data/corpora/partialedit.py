@@ -18,8 +18,6 @@ from nes2net.metrics.localisation.segments import Segment
 
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
     for line, text in numbered_lines(path):
-        if not text.strip():
-            continue
         file, *times = text.split(",")
         if len(times) < 3 or len(times) % 2 == 0:
             raise InputError(

@@ -28,8 +28,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
     for file in lists:
         for line, text in list(numbered_lines(file))[1:]:
             row = text.split()
-            if not row:
-                continue
             if len(row) <= system_field:
                 raise InputError(
                     f"{file}, line {line}: expected the file in field 2 and the system in field {system_field + 1}, found "

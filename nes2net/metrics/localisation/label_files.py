@@ -12,7 +12,6 @@ Labels"); it is skipped.
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -47,7 +46,7 @@ def read_rttm(path: AnyPath) -> SegmentsByUtterance:
     segments: SegmentsByUtterance = {}
     for line, text in numbered_lines(path):
         row = text.split()
-        if not row or text.startswith(";;") or row[0] == "SPKR-INFO":
+        if text.startswith(";;") or row[0] == "SPKR-INFO":
             continue
         if row[0] != "SPEAKER" or len(row) not in _NUM_FIELDS:
             raise InputError(
@@ -128,7 +127,7 @@ def parse_seconds(number: str, path: Path, line: int, name: str) -> float:
         InputError: if ``number`` is not a number, is negative or is more than 115 days.
     """
     value = parse_float(number, path, line, name)
-    if not 0 <= value <= _MAX_SECONDS or not math.isfinite(value):
+    if not 0 <= value <= _MAX_SECONDS:
         raise InputError(
             f"{path}, line {line}: a {name} must be 0 to {_MAX_SECONDS:.0f} s, not {short_repr(number)}: correct the line"
         )
@@ -159,7 +158,7 @@ def read_audacity(path: AnyPath) -> list[Segment]:
     path = Path(path)
     segments = []
     for line, text in numbered_lines(path):
-        if not text.strip() or text.startswith("\\"):  # a line of frequencies
+        if text.startswith("\\"):  # a line of frequencies
             continue
         fields = text.split("\t", 2)
         if len(fields) != 3:

@@ -82,9 +82,10 @@ def test_a_list_in_a_gzip_file_that_grows_beyond_the_limit_is_refused(tmp_path, 
         CORPUS.trials(path)
 
 
-def test_a_small_gzip_file_with_a_list_of_a_hundred_thousand_lines_is_refused(tmp_path):
+@pytest.mark.parametrize("line", [b"{}\n", b"{}\r"])
+def test_a_small_gzip_file_with_a_list_of_a_hundred_thousand_lines_is_refused(tmp_path, line):
     path = tmp_path / "cuts.jsonl.gz"
-    path.write_bytes(gzip.compress(b"{}\n" * 100_001))
+    path.write_bytes(gzip.compress(line * 100_001))
     with input_error("more than 100,000 lines"):
         CORPUS.trials(path)
 
