@@ -511,7 +511,6 @@ def check_arrived(path: AnyPath, start: bytes | None = None, *, packed: bool = F
         except (OSError, ValueError):
             return
     text = start[:_START].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    kinds = [kind for mark, kind in PACKED.items() if start.startswith(mark) and not packed]
     with concerning(f"{path}:"):
         if not start and not packed:
             raise InputError("is empty", remedy="write, copy or download it again")
@@ -524,8 +523,9 @@ def check_arrived(path: AnyPath, start: bytes | None = None, *, packed: bool = F
                 text.startswith((b"<!doctype html", b"<html")),
                 "is a web page (HTML), not the file itself: open its address, and download the file",
             ),
-            (kinds, f"is {' '.join(kinds)}: unpack it"),
         )
+        if not packed:
+            refuse(*((start.startswith(mark), f"is {kind}: unpack it") for mark, kind in PACKED.items()))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
     with as_input_error(f"{path} is damaged: it is not valid JSON", ValueError, remedy="correct it, or make it again"):
         text = read_small_text(path)
-        check_arrived(path, text.encode())
+        check_arrived(path)
         content = parse_json(text, str(path))
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: expected a mapping, found a {type(content).__name__}; make it again")
@@ -117,7 +117,7 @@ class StrictModel(BaseModel):
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
     """Read a JSON file, the ``kind`` of which messages name, into ``model``; raise :class:`InputError` if that fails."""
     content = read_bounded(path, max_bytes, remedy)
-    check_arrived(path, content)
+    check_arrived(path)
     with as_input_error(f"{path}: not {kind}", ValueError, remedy=remedy):
         return validate_json(model, content)
 

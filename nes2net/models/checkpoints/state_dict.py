@@ -65,10 +65,9 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
         return state_dict_of(read_torch_file(path, tensors_only)[0], path)
     check_file(path)
     with expecting("a safetensors file", path, "copy or download it again"):
+        check_arrived(path)
         with open(path, "rb") as file:
-            start = file.read(512)
-        check_arrived(path, start)
-        header = int.from_bytes(start[:8], "little")
+            header = int.from_bytes(file.read(8), "little")
         if header > min(_MAX_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
