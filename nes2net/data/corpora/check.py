@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -403,13 +403,15 @@ def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: 
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
     if split_check.audio is not None:
-        reasons = _check_files(check, split_check, trials)
+        num_others = _check_files(check, split_check, trials)
         missing = split_check.missing
         if missing:
             of_files = pluralise(len(trials), "file is", "files are")
             problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
-            for reason, count_missing in reasons.items():
-                problem += f" ({count_missing:,} are there {reason})"
+            if num_others:
+                problem += (
+                    f" ({num_others:,} are there under another suffix, or as a folder, pipe, device or dangling link)"
+                )
             problem += f": {join_names(missing)}"
             check.report("audio", problem, name, spares_some=bool(split_check.present))
     return split_check, trials
@@ -490,8 +492,8 @@ def _spoofed_by_utterance(
     return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}
 
 
-def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> Counter[str]:
-    # Adds to present, missing and extra recordings of `split_check`; counts the missing ones for which something else is
+def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
+    # Adds to present, missing and extra recordings of `split_check`; returns for how many missing ones something else is
     # there. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, list[AnyRecording]]] = defaultdict(dict)  # folder → name → its parts in the list
     for trial in trials:
@@ -504,27 +506,28 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
             split_check.present.append(trial.path)
         else:
             split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
-    reasons: Counter[str] = Counter()
+    num_others = 0
     for folder, paths in sorted(expected.items()):
         is_file: dict[str, bool] = {}
         try:
             if os.path.isdir(folder):
-                is_file = {entry.name: entry.is_file() for entry in os.scandir(folder)}
+                # Unlike entry.is_file(), os.path.isfile() raises no error for a link to itself.
+                for entry in os.scandir(folder):
+                    is_file[entry.name] = entry.is_file(follow_symlinks=False) or os.path.isfile(entry)
         except OSError as error:
             problem = f"{folder} cannot be read ({error.strerror}); its files count as missing"
             check.findings.append(Finding(split_check.split, problem))
         names = set(filter(is_file.get, is_file))
         missing = paths.keys() - names
         extra = {name for name in names - paths.keys() if _is_trial(name, check.corpus)}
-        reasons["under another suffix"] += len(set(map(_stem, missing)) & set(map(_stem, extra)))
-        reasons["as a folder, a pipe, a device or a link to nothing"] += len(missing & is_file.keys())
+        num_others += len(set(map(_stem, missing)) & set(map(_stem, extra | is_file.keys() - names)))
         for name, recordings in paths.items():
             if name not in missing:
                 split_check.present += recordings
         below = os.path.relpath(folder, split_check.audio)
         split_check.missing += _paths_below(below, missing)
         split_check.extra += _paths_below(below, extra)
-    return +reasons
+    return num_others
 
 
 def _paths_below(folder: str, names: Iterable[str]) -> list[str]:

@@ -6,12 +6,12 @@ import csv
 import gc
 import os
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal, TypeAlias, TypeVar
+from unicodedata import normalize
 
 from nes2net.data.audio.files import note_once
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -185,7 +185,7 @@ def check_path(name: str, path: Path, line: int) -> PurePosixPath:
     Raise :class:`InputError` if it would leave this folder, or has no file name.
     """
     recording = PureWindowsPath(name)  # separators are / and \
-    if recording.anchor or ".." in recording.parts or not recording.name:
+    if recording.root or ".." in recording.parts or not recording.name:
         raise InputError(
             f"{path}, line {line}: {short_repr(name)} cannot be a recording of the corpus: expected a path below its folder, without '..'"
         )
@@ -264,7 +264,8 @@ def _with_found_names(trials: list[Trial]) -> list[Trial]:
         if trial.path is None:
             continue
         path = str(trial.path)
-        for spelling in _spellings(path):
+        posix_path = path.replace("\\", "/")
+        for spelling in (path, normalize("NFC", posix_path), normalize("NFD", posix_path)):
             folder, name = os.path.split(spelling)
             if folder not in names_in:
                 listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
@@ -279,15 +280,9 @@ def _with_found_names(trials: list[Trial]) -> list[Trial]:
     return trials
 
 
-def _spellings(path: str) -> Iterator[str]:
-    yield path
-    path = path.replace("\\", "/")
-    yield from (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
-
-
 def _usual_form(name: str) -> str:
     stem, suffix = os.path.splitext(name)
-    return unicodedata.normalize("NFC", f"{stem}{suffix.lower()}")
+    return normalize("NFC", f"{stem}{suffix.lower()}")
 
 
 def canonical_phase(phase: str) -> str:

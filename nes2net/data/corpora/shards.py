@@ -441,15 +441,15 @@ class ShardCorpus(UserCorpus):
 
 
 def _read_shard(shard: Shard, root: Path, unread: list[str]) -> list[Trial]:
-    read: Callable[[Shard, Path], Iterator[Trial]] = _read_table
+    trials = _read_table(shard, root)
     if shard.path.suffix.lower() == ".tar":
-        read = partial(_read_tar, unread=unread)
+        trials = _read_tar(shard, root, unread)
     problem = f"shard {shard.path} cannot be read"
     remedy = "it is cut off or damaged, copy or download it again"
     too_large = f"shard {shard.path} needs more memory than there is"
     # Reading a damaged shard can raise any error.
     with as_input_error(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
-        return list(read(shard, root))
+        return list(trials)
 
 
 CORPUS = ShardCorpus(

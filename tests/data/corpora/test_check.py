@@ -30,6 +30,7 @@ TASKS = {
     "generic": "train validate score evaluate",
 }
 NOT_POSSIBLE = {"generic": ["validate"]}  # its list names no parts
+OTHERS = "1 are there under another suffix, or as a folder, pipe, device or dangling link"
 
 
 @pytest.fixture
@@ -120,16 +121,20 @@ def flac(copy):
 
 
 def test_check_lists_missing_recordings_with_the_number_that_is_there_under_another_suffix(copy, flac):
-    why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
+    why = f"audio of dev: 2 of 4 files are missing in {flac} ({OTHERS})"
     one_problem("asvspoof2019_la", copy, f"{why}: LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip")
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nothing")])
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nothing"), lambda path: path.symlink_to(path.name)],
+    ids=["folder", "pipe", "dangling link", "link to itself"],
+)
 def test_check_counts_only_files_as_there(copy, make):
     recording = copy / "ASVspoof2019_LA_dev/flac/LA_D_1000002.flac"
     recording.unlink()
     make(recording)
-    why = f"audio of dev: 1 of 4 files are missing in {recording.parent} (1 are there as a folder, a pipe, a device or a link"
+    why = f"audio of dev: 1 of 4 files are missing in {recording.parent} ({OTHERS})"
     _, tasks = one_problem("asvspoof2019_la", copy, why)
     assert tasks["validate"] == "no: 1 of 4 files are missing"
 
