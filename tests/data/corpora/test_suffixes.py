@@ -88,6 +88,7 @@ def test_names_in_another_form_of_unicode_or_with_backslashes_are_found(tmp_path
 
 def test_a_protocol_may_have_backslashes_but_no_path_that_leaves_the_folder(tmp_path):
     assert check_path("a\\b.wav", tmp_path, 1) == PurePosixPath("a/b.wav")
+    assert check_path("1:02.wav", tmp_path, 1) == PurePosixPath("1:02.wav")
     for name in ("..\\b.wav", "C:\\b.wav", "\\\\server\\b.wav", "/b.wav"):
         with input_error("expected a path below its folder"):
             check_path(name, tmp_path, 1)
