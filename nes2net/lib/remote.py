@@ -170,7 +170,8 @@ def _store_of(address: str) -> tuple[Any, str]:
 def _is_lasting(error: Exception) -> bool:
     from nes2net.lib.http_files import is_hopeless  # start-up
 
-    is_lasting = isinstance(error, (FileNotFoundError, PermissionError, ValueError))
+    status = getattr(getattr(error, "response", None), "status_code", None)  # of the hub
+    is_lasting = status in (401, 403) or isinstance(error, (FileNotFoundError, PermissionError, ValueError))
     return is_lasting or "Credentials" in type(error).__name__ or is_hopeless(error)
 
 
