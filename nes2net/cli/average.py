@@ -54,7 +54,7 @@ def average(
             )
         folder = checkpoints[0]
         if best is not None:
-            ids = best_epochs(folder, best, by or "val_loss_wo_aug", noted=True)
+            ids = best_epochs(folder, best, by or "val_loss_wo_aug")
         run_average = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
         path = run_average.path
         if run_average.earlier == "used":

@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
+from nes2net.data.audio.files import note_once
 from nes2net.evaluation.breakdown import corpora_table
 from nes2net.lib.errors import InputError, check_known, pluralise, short_repr
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Seconds, Value, read_json_as
-from nes2net.lib.terminal import print_note, text_table
+from nes2net.lib.terminal import text_table
 from nes2net.training.measures import ERROR_RATES, Figures, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.train import TrainConfig
@@ -252,14 +253,13 @@ def saved_epochs(folder: Path) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def best_epochs(folder: str | Path, count: int, by: str, *, noted: bool = False) -> list[int]:
+def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     """Find the ``count`` epochs with a checkpoint in ``folder`` and the lowest ``by``, ascending.
 
-    ``validation.ties`` of the recipe ranks equal values.
+    ``validation.ties`` of the recipe ranks equal values. A note names better epochs without a checkpoint.
 
     Args:
         by: a key of ``history.json``, such as ``loss`` (of training) or ``val_loss_w_aug``.
-        noted: print a note that names better epochs without a checkpoint.
 
     Raises:
         InputError: if the folder has no history, if no row has the key ``by``, or if fewer than
@@ -280,11 +280,11 @@ def best_epochs(folder: str | Path, count: int, by: str, *, noted: bool = False)
         raise InputError(
             f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
         )
-    missing = set(_best_of_run(Path(folder), measured, count, by)).difference(epochs)
-    if noted and missing:
-        epochs_text = ", ".join(map(str, sorted(missing)))
-        print_note(
-            f"{folder} has no checkpoint of epoch {epochs_text}, which would be among the {count} best by {by}: the next best are used"
+    missing = [str(epoch) for epoch in _best_of_run(Path(folder), measured, count, by) if epoch not in epochs]
+    if missing:
+        note_once(
+            f"{folder} has no checkpoint of epoch {', '.join(missing)}, which would be among the {count} best by {by}: the "
+            "next best are used"
         )
     return _best_of_run(Path(folder), saved, count, by)
 
@@ -299,7 +299,7 @@ def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list
         return _epochs_with_lowest(rows, count, by, load_recipe(path).validation.ties)
     best = _epochs_with_lowest(rows, count, by, "last")
     if best != _epochs_with_lowest(rows, count, by, "first"):
-        print_note(f"{folder} has no {RECIPE_FILE}, so later epochs are preferred to earlier ones with equal {by}")
+        note_once(f"{folder} has no {RECIPE_FILE}, so later epochs are preferred to earlier ones with equal {by}")
     return best
 
 

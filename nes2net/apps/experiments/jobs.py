@@ -167,10 +167,9 @@ class ScoreJob(Job):
         tested = self.tested
         average = self.average
         record = self.record()
-        epochs = best_epochs(self.run.folder, average.best, average.by, noted=True)
-        if len(epochs) > 1:
-            average_run(self.run.folder, epochs, average.mode)
-        checkpoint = self.checkpoints()[-1]
+        *averaged, checkpoint = self.checkpoints()
+        if averaged:
+            average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
         # The last detector is cached; its time tells whether the file was replaced.
         detector = _load_detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)

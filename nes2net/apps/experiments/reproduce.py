@@ -253,7 +253,7 @@ def reproduce(
         recipe.logs = str(path_below(training, "logs"))
         checkpoint = train(recipe, machine.device)
     if saved_epochs(checkpoint):
-        epochs = best_epochs(checkpoint, row.average, row.select, noted=True)
+        epochs = best_epochs(checkpoint, row.average, row.select)
         if len(epochs) > 1:
             checkpoint = average_run(checkpoint, epochs, row.average_mode).path
         else:
