@@ -64,7 +64,7 @@ def _files_below(folder: Path) -> list[Path]:
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Walk through ``folder`` like :func:`os.walk`; a missing folder counts as empty.
 
-    Links are followed, but each folder is visited once.
+    Links are followed, but each folder is visited once. Subfolders are sorted, links last.
 
     Raises:
         InputError: if a folder cannot be listed, for example because of its permissions.
@@ -76,21 +76,15 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
                 f"folder {error.filename} cannot be listed ({error.strerror}): make it readable"
             ) from error
 
-    visited: set[str] = set()
-    pending = [os.fspath(folder)]
-    for top in pending:
-        for parent, subfolders, names in os.walk(top, onerror=raise_unlistable):
-            real_parent = os.path.realpath(parent)
-            if real_parent in visited:
-                subfolders.clear()
-                continue
-            visited.add(real_parent)
-            yield parent, subfolders, names
-            for name in sorted(subfolders):
-                link = os.path.join(parent, name)
-                # A link to a folder above it would lead in a circle.
-                if os.path.islink(link) and not Path(real_parent).is_relative_to(os.path.realpath(link)):
-                    pending.append(link)
+    visited = {*Path(folder).resolve().parents}  # a link to one of these would lead in a circle
+    for parent, subfolders, names in os.walk(folder, onerror=raise_unlistable, followlinks=True):
+        real_parent = Path(parent).resolve()
+        if real_parent in visited:
+            subfolders.clear()
+            continue
+        visited.add(real_parent)
+        subfolders.sort(key=lambda name: (Path(parent, name).is_symlink(), name))
+        yield parent, subfolders, names
 
 
 def list_recordings(folder: Path) -> list[Path]:

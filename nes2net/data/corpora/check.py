@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import AnyRecording, is_there, shard_of
@@ -197,7 +200,8 @@ class CorpusCheck:
 # Match the names of files that may hold labels: at the root, and below it, where transcripts lie beside recordings.
 _LABELS = re.compile(r"(?i)(?!readme|licen[cs]e|changelog).*\.(csv|tsv|txt|jsonl?|xlsx)$")
 _LISTS = re.compile(r"(?i).*\.(csv|tsv|jsonl)$")
-_SEVERAL_IDS = "the same recording under several ids"
+# Field in which trials of one recording may differ → the problem.
+_SHARED = {"label": "with contrary labels", "phase": "in several parts", "id": "under several ids"}
 _UNLABELLED = "its labels are not there"
 _ONE_CLASS = "all its trials are of one class"
 _TRAINED_ON = "all its trials are training trials too; fill a column 'split' with train and dev"
@@ -251,7 +255,6 @@ def check_corpus(
             split_check, trials = _check_split(check, split, lists, subset)
             if decode and split_check.audio is not None:
                 _decode_split(check, split_check, workers)
-            paths = {trial.path for trial in trials}
             # By default, train comes before dev, which may have the same recordings.
             recordings = {(trial.path, trial.part) for trial in trials}
             if split == "train":
@@ -259,7 +262,7 @@ def check_corpus(
             is_trained_on = bool(recordings) and recordings <= training_recordings
             split_check.is_trained_on = split == WHOLE or (split == "dev" and is_trained_on)
             check.splits.append(split_check)
-            folders |= {os.path.dirname(path) for path in paths if path is not None}
+            folders |= {os.path.dirname(trial.path) for trial in trials if trial.path is not None}
             if corpus.user_defined:
                 own_trials += [replace(trial, phase=split) for trial in trials if trial.path is not None]
             ids |= dict.fromkeys(trial.id for trial in trials)
@@ -277,11 +280,8 @@ def check_corpus(
         if corpus.key_files:
             check.key = _check_key(check, keys, ids, subset)
         if corpus.asv_scores and "eval" in names:
-            paths_tried = [keys]
-            for split_check in check.splits:
-                if split_check.protocol is not None:
-                    paths_tried.append(split_check.protocol)
-            check.has_min_tdcf = _check_asv_scores(check, paths_tried)
+            protocols_found = (split_check.protocol for split_check in check.splits)
+            check.has_min_tdcf = _check_asv_scores(check, [keys, *filter(None, protocols_found)])
     _check_shared_recordings(check, own_trials)
     if not is_selection:
         with suppress(InputError):  # a folder cannot be listed
@@ -290,19 +290,19 @@ def check_corpus(
 
 
 def _check_shared_recordings(check: CorpusCheck, trials: Sequence[Trial]) -> None:
-    problems: dict[str, list[str]] = defaultdict(list)
+    shared: dict[str, list[str]] = defaultdict(list)  # field that differs → recordings
     for group in shared_recordings(trials):
-        rows = [f"{trial.path} ({trial.id}, {trial.label or 'no label'} in {trial.phase})" for trial in group]
-        problem = _SEVERAL_IDS
-        if len({trial.phase for trial in group} - {WHOLE}) > 1:
-            problem = "the same recording in several parts"
-        if len({trial.label for trial in group} - {None}) > 1:
-            problem = "the same recording with contrary labels"
-        problems[problem].append(" = ".join(rows))
-    if copies := problems.pop(_SEVERAL_IDS, ()):
-        check.splits[0].notes.append(f"{_SEVERAL_IDS}: {join_names(copies)}")
-    for problem, recordings in problems.items():
-        check.findings.append(Finding(problem, join_names(recordings), "correct or remove the rows"))
+        rows = [f"{trial.recording()} ({trial.id}, {trial.label or 'no label'} in {trial.phase})" for trial in group]
+        for name in _SHARED:
+            if len({trial.get(name) for trial in group} - {None, WHOLE}) > 1:
+                shared[name].append(" = ".join(rows))
+                break
+    for name, recordings in shared.items():
+        problem = f"the same recording {_SHARED[name]}"
+        if name == "id":
+            check.splits[0].notes.append(f"{problem}: {join_names(recordings)}")
+        else:
+            check.findings.append(Finding(problem, join_names(recordings), "correct or remove the rows"))
 
 
 def _unused_content(check: CorpusCheck, used_paths: Iterable[AnyPath]) -> Iterator[str]:
@@ -449,18 +449,18 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
 
     Of labels of frames, only the finest resolution is compared.
     """
-    # List the kinds of labels that a copy may have, the finest resolution first.
+    # Kinds of labels that a copy may have, the finest resolution first, and how to tell whether an utterance is spoofed.
     corpus = check.corpus
-    resolutions: list[int | None] = []  # None stands for the segments in the RTTM
-    if corpus.segments is not None:
-        resolutions.append(None)
-    if corpus.segment_labels is not None and not corpus.user_defined:
-        resolutions += RESOLUTIONS
+    kinds: list[tuple[Any, ...]] = [("segments", corpus.segments, (), any_spoof)]
+    if not corpus.user_defined:
+        for resolution in RESOLUTIONS:
+            kinds.append((f"labels of {resolution} ms", corpus.segment_labels, (resolution,), _any_spoofed_frame))
     descriptions = []
-    for resolution in resolutions:
-        name = "RTTM" if resolution is None else f"labels of {resolution} ms"
+    for name, read, resolutions, summarise in kinds:
+        if read is None:
+            continue
         try:
-            spoofed = _spoofed_by_utterance(check, split, protocols, resolution)
+            spoofed = summarise(read(check.root, split, *resolutions, protocols=protocols))
             check_labels(spoofed, trials, f"{name} of {split}")
         except NotFound:
             continue
@@ -475,21 +475,13 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
             check.findings.append(
                 Finding(split, f"{name}: {trials_have} no labels of segments: {join_names(unlabelled)}")
             )
-        if resolution is not None:
+        if resolutions:
             break
     return descriptions
 
 
-def _spoofed_by_utterance(
-    check: CorpusCheck, split: str, protocols: AnyPath | None, resolution: int | None
-) -> dict[str, bool]:
-    if resolution is None:
-        assert check.corpus.segments is not None
-        return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
-    assert check.corpus.segment_labels is not None
-    # Without a resolution, the labels are segments; now 1 is bona fide and 0 spoof.
-    labels = check.corpus.segment_labels(check.root, split, resolution, protocols=protocols)
-    return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}
+def _any_spoofed_frame(labels: Mapping[str, NDArray]) -> dict[str, bool]:
+    return {utterance: bool((frames == 0).any()) for utterance, frames in labels.items()}  # 1 bona fide, 0 spoof
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:

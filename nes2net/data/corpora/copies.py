@@ -7,7 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from operator import itemgetter
+from functools import cache
 from pathlib import Path
 
 from nes2net.data.audio.parts import RecordingPart
@@ -20,30 +20,30 @@ _TOLERANCE = 1e-3  # seconds, or samples
 
 
 def shared_recordings(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Group trials whose files have the same bytes or, in shards, the same path."""
+    """Group trials of files with the same bytes or, in shards, the same path, whose parts overlap.
+
+    Only parts in the same unit and of the same channel, or of the mean of all, are compared.
+    """
     sizes: dict[Path, int] = {}
     for path in map(Trial.audio_path, trials):
         with suppress(OSError):  # there is no such file
             sizes[path] = os.path.getsize(path)
-    number = Counter(sizes.values())
-    candidates = [path for path, size in sizes.items() if size and number[size] > 1]
-    digests: dict[Path, str] = {}
-    for path in ProgressDisplay(candidates, title="copies", unit="file", delay=_SHORT):
-        with suppress(OSError):  # the file cannot be read
-            digests[path] = sha256_of(path)
-    # Only parts in the same unit and of the same channel, or of the mean of all, are compared.
-    groups: dict[object, list[tuple[float, float, Trial]]] = defaultdict(list)
-    for trial in trials:
+    number = Counter(filter(None, sizes.values()))
+    digest_of = cache(sha256_of)
+    comparable: dict[object, list[tuple[RecordingPart, Trial]]] = defaultdict(list)
+    for trial in ProgressDisplay(trials, title="copies", unit="file", delay=_SHORT):
+        content: object = trial.path
+        if number[sizes.get(trial.audio_path(), 0)] > 1:
+            with suppress(OSError):  # the file cannot be read
+                content = digest_of(trial.audio_path())
         part = trial.part or RecordingPart()
-        end = part.start + (part.length or math.inf)
-        recording = digests.get(trial.audio_path()) or trial.path
-        groups[recording, part.in_samples, part.channel].append((part.start, end, trial))
-    shared: list[list[Trial]] = []
-    for stretches in groups.values():
-        reached = 0.0
-        for start, end, trial in sorted(stretches, key=itemgetter(0)):
-            if start >= reached - _TOLERANCE:
-                shared.append([])
-            shared[-1].append(trial)
-            reached = max(reached, end)
-    return [group for group in shared if len(group) > 1]
+        comparable[content, part.in_samples, part.channel].append((part, trial))
+    groups: list[list[Trial]] = []
+    for pairs in comparable.values():
+        end = 0.0
+        for part, trial in sorted(pairs, key=lambda pair: pair[0].start):
+            if part.start >= end - _TOLERANCE:
+                groups.append([])
+            groups[-1].append(trial)
+            end = max(end, part.start + (part.length or math.inf))
+    return [group for group in groups if len(group) > 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 
 from numpy.typing import NDArray
@@ -48,12 +49,16 @@ FIELDS = tuple(
 )
 
 
+def _split_of(word: str) -> str | None:
+    return SPLIT_WORDS.get(word.lower())
+
+
 def _paths_of_splits(folder: Path) -> dict[str, Path]:
     # Split → its list or folder, by their names; a list comes before a folder.
     paths: dict[tuple[str, bool], Path] = {}  # (split, whether it is a list) → path
     for path in sorted(folder.iterdir()):
         is_file = is_list(path) and not path.is_dir()
-        split = SPLIT_WORDS.get(list_stem(path) if is_file else path.name.lower())
+        split = _split_of(list_stem(path) if is_file else path.name)
         if split is None or not (is_file or _holds_trials(path)):
             continue
         if (split, is_file) in paths:
@@ -87,16 +92,16 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
     trials = []
     for label, class_folder in _class_folders(folder).items():
         for path in list_recordings(class_folder):
-            levels = path.relative_to(root).parts[:-1]
-            parts = [SPLIT_WORDS[level.lower()] for level in levels if level.lower() in SPLIT_WORDS]
-            attacks = [level for level in path.relative_to(class_folder).parts[:-1] if level.lower() not in SPLIT_WORDS]
-            attack = attacks[0] if label == SPOOF and attacks else None
-            phase = next(iter(parts), None)
-            trials.append(Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase))
-    in_no_part = [trial for trial in trials if trial.phase is None]
-    if 0 < len(in_no_part) < len(trials):
+            recording = path.relative_to(root)
+            phase = next(filter(None, map(_split_of, recording.parent.parts)), None)
+            attack = None
+            if label == SPOOF:
+                attack = next(filterfalse(_split_of, path.relative_to(class_folder).parent.parts), None)
+            trials.append(Trial(files.id_of(recording), path, label, attack=attack, phase=phase))
+    trial_in = {trial.phase: trial for trial in trials}
+    if None in trial_in and len(trial_in) > 1:
         raise InputError(
-            f"{folder}: some recordings lie in folders of parts, such as train, but not {in_no_part[0].path}; move all "
+            f"{folder}: some recordings lie in folders of parts, such as train, but not {trial_in[None].path}; move all "
             "into such folders, or rename these folders"
         )
     yield from trials

@@ -118,15 +118,15 @@ def read_id_table(
     # A line of two fields with a value is a row, not a header, even if its id is "score".
     header = list(map(column_name, fields))
     id_column = column_of(header, ID_COLUMNS)
-    value_column = column_of(header, names)
+    value_columns = [number for number, name in enumerate(header) if name in names]
     has_value = any(is_value(field.strip()) for field in fields[1:])
-    is_named = id_column is not None or value_column is not None
+    is_named = id_column is not None or value_columns
     found = f"{short_repr(line.strip())} (separated by {separator})"
-    if separator == _JSON and not is_named:
+    if separator == _JSON and (not is_named or len(fields) < 2):
         raise InputError(f"{path}: no key of files or {value}s in {found}; {_JSON_LINES}")
-    seems_header = 2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
+    seems_header = 2 < len(fields) <= _MAX_COLUMNS and (value_columns or not has_value)
     if seems_header or (is_named and not has_value):
-        if value_column is None:
+        if not value_columns:
             raise InputError(
                 f"{path}: no column of {value}s in the header {found}; rename one of its columns to {names[0]}: {advice(header)}"
             )
@@ -134,10 +134,9 @@ def read_id_table(
             raise InputError(
                 f"{path}: no column of ids in the header {found}; rename it to one of {', '.join(ID_COLUMNS)}"
             )
-        if len(value_columns := [name for name in header if name in names]) > 1:
-            raise InputError(
-                f"{path}: both {' and '.join(value_columns)} may be the column of {value}s; rename or remove one"
-            )
+        if len(value_columns) > 1:
+            raise InputError(f"{path}: several columns of {value}s in the header {found}; rename or remove all but one")
+        [value_column] = value_columns
         next(rows)
     else:
         # Without a header, find the columns by their order.
@@ -195,10 +194,6 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
                 raise ValueError("a list or a value")
             objects[line] = {key: str(value) for key, value in items(entry) if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
-    if len(names) < 2:
-        raise InputError(
-            f"{path}: its JSON objects need a key for the file and one for its value, found {', '.join(names)}; {_JSON_LINES}"
-        )
     yield 1, names
     for line, values in objects.items():
         if values:

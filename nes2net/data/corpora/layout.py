@@ -341,8 +341,7 @@ class ListedCorpus(Corpus):
 def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
     """For ``FOLDER/**``, find the folder, in or below ``FOLDER``, of a file that ``is_sought``."""
     if folder.endswith(_BELOW):
-        for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
-            folders.sort()
+        for path, _, names in walk(root / folder.removesuffix(_BELOW)):
             if any(map(is_sought, names)):
                 return Path(path)
     return root / folder

@@ -47,7 +47,7 @@ def find_list(folder: Path) -> Path | None:
     lists = sorted(path for path in folder.iterdir() if is_list(path))
     for name in _USUAL_NAMES:
         if folder / name in lists:
-            note_choice([folder / name, *(path for path in lists if path.name != name)])
+            note_choice(folder / name, lists)
             return folder / name
     return lists[0] if len(lists) == 1 else None
 

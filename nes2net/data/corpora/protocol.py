@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from unicodedata import normalize
 
 from nes2net.data.audio.files import note_once
@@ -70,20 +70,19 @@ def first_file(
         exists: by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
-    existing = list(filter(exists, tried))
-    if not existing:
-        raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
-    note_choice(existing)
-    return existing[0]
+    for number, path in enumerate(tried, start=1):
+        if exists(path):
+            note_choice(path, tried[number:])
+            return path
+    raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
 
 
-def note_choice(paths: Sequence[Path]) -> None:
-    """Print that the first of several files is read."""
-    candidates = list(filter(Path.is_file, paths))
-    # A disk that ignores case has one file under two names.
-    others = [str(path) for path in candidates[1:] if not path.samefile(candidates[0])]
-    if others:
-        note_once(f"{candidates[0]} is read, and not {join_names(others)}")
+def note_choice(chosen: Path, others: Iterable[Path]) -> None:
+    """Print which files are not read instead of ``chosen``."""
+    # A disk that ignores case has one file under two names. What stands in the place of the chosen file fails when it is read.
+    unread = [str(path) for path in others if chosen.is_file() and path.is_file() and not path.samefile(chosen)]
+    if unread:
+        note_once(f"{chosen} is read, and not {join_names(unread)}")
 
 
 class _CsvLines:
@@ -117,10 +116,10 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             or if quotation marks do not match, or join lines that would be rows.
     """
     lines = _CsvLines(read_text_with_line_ends(path))
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+    dialect: dict[str, Any] = {"delimiter": delimiter, "skipinitialspace": True, "strict": True}
     if delimiter == "\t" and '"' not in lines.lines[0]:
-        quoting = csv.QUOTE_NONE
-    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=True, strict=True)
+        dialect["quoting"] = csv.QUOTE_NONE
+    rows = csv.reader(lines, **dialect)
     line = 1
     header: list[str] = []
     try:

@@ -272,8 +272,8 @@ def __getattr__(name: str) -> Any:
 
     size = SIZES[name]
     constructor = resolve_name(_CLASSES[size.frontend])
-    training: dict[str, Any] = {option: Default(value) for option, value in size.training.items()}
-    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **size.options, **training)
+    options = {**size.options, **{option: Default(value) for option, value in size.training.items()}}
+    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **options)
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:

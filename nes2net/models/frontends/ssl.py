@@ -196,9 +196,9 @@ class SSLFrontend(Frontend):
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
         # The options of the architecture. This line comes first, because locals() would hold later variables, too.
-        arguments = locals()
-        omitted = _NO_ARCHITECTURE | _OPTIONS_OF_SOME - OWN_OPTIONS[name]
-        options = {key: value for key, value in arguments.items() if key not in omitted}
+        options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
+        for key in _OPTIONS_OF_SOME - OWN_OPTIONS[name]:
+            del options[key]
         super().__init__()
         state_dict = None
         checkpoint_options: Options = {}

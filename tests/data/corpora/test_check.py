@@ -252,7 +252,7 @@ def test_a_list_beside_label_files_is_checked_in_its_own_folder(check_list, tmp_
     check_list("a.wav,fake,train,u1")
     write(tmp_path / "a.labels.txt", "0\t0.05\tfake\n")
     (split_check,) = check_corpus(generic.CORPUS, "list.csv").splits
-    assert split_check.segments == ["RTTM of 1 of 1 trial"]
+    assert split_check.segments == ["segments of 1 of 1 trial"]
 
 
 TRAIN_AND_DEV = ["train"] * 4 + ["dev"] * 4
@@ -365,7 +365,7 @@ def test_check_names_a_trial_whose_labels_of_segments_contradict_the_protocol(co
 
 def test_check_counts_the_trials_with_segments_in_the_rttm_file_beside_a_list(copy):
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
-    assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
+    assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["segments of 4 of 4 trials"]
 
 
 # Corpora of the official size
