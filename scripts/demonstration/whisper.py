@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import json_text, read_bounded, write_text
-from nes2net.models.checkpoints.folder import WEIGHTS, prepare_folder, write_tensors
+from nes2net.models.checkpoints.folder import WEIGHTS, replacing_detector, write_tensors
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 
@@ -189,10 +189,10 @@ def convert(model: Path, out: Path, seconds: int = 30, layers: int | None = None
         "feature_size": config["num_mel_bins"],
         "chunk_length": seconds,
     }
-    prepare_folder(out)
-    write_tensors(tensors, out / WEIGHTS)
-    write_text(out / PREPROCESSOR_FILE, json_text(extractor, indent=1) + "\n")
-    write_text(out / CONFIG_FILE, json_text(config, indent=1) + "\n")
+    with replacing_detector(out):
+        write_tensors(tensors, out / WEIGHTS)
+        write_text(out / PREPROCESSOR_FILE, json_text(extractor, indent=1) + "\n")
+        write_text(out / CONFIG_FILE, json_text(config, indent=1) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:

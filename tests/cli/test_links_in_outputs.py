@@ -22,7 +22,7 @@ EVALUATE = f"evaluate {LABELS} --resamples 5"
 PUBLISHED = "--model_name wav2vec2_Nes2Net_X --eval --database_path corpus --model_path d.pth"
 COMMANDS = {
     "train": "train recipe.yaml",
-    "average": "average d.pth d.pth --out made/mean.pth",
+    "average": "average d.pth copy.pth --out made/mean.pth",
     "score": f"score {CORPUS} --out made/s.txt",
     "decide": f"score {CORPUS} --samples 8000 --out made/s.txt --calibration c.json",
     "embed": f"embed {CORPUS} --out made/e.npy",
@@ -78,6 +78,7 @@ def work(tmp_path, monkeypatch, corpus, output):
         rows.append(f"{path},{label},{'train' if number < 8 else 'dev'}")
     write(Path("list.csv"), rows)
     seeded_detector(MODEL).save("d.pth")
+    shutil.copy("d.pth", "copy.pth")
     recipe = {
         "name": "tiny",
         "model": MODEL,

@@ -1,6 +1,7 @@
 """`nes2net export`: existing files, missing options, and adapted detectors."""
 
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -100,7 +101,8 @@ def test_a_merged_detector_has_the_logits_of_the_adapted_one(merged, adapted_det
 
 
 def test_an_exported_average_of_adapted_detectors_is_merged(merged, output):
-    output("average lora.pth lora.pth --out average.pth")
+    shutil.copy("lora.pth", "copy.pth")
+    output("average lora.pth copy.pth --out average.pth")
     output("export average.pth --to pth --out exported.pth --base moved.pth")
     exported = load_detector("exported.pth").state_dict()
     for key, tensor in merged.state_dict().items():
