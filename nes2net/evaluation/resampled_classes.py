@@ -1,16 +1,16 @@
 """Compute bootstrap intervals of figures of classes.
 
-From G unknown classes, the bootstrap draws G classes with replacement, and then trials of each.
-Numbers of drawn trials in cells of a confusion matrix, or in bins of scores, are drawn from a
-multinomial distribution, which is the same as drawing single trials, but takes no longer for a
-million trials than for a thousand.
+From G unknown classes, the bootstrap draws G classes with replacement, and then trials of each;
+known classes keep their numbers of trials. Numbers of drawn trials in cells of a confusion matrix,
+or in bins of scores, are drawn from a multinomial distribution, which is the same as drawing single
+trials, but takes no longer for a million trials than for a thousand.
 
-Shapes: R draws, K classes of the detector, C known and G unknown classes of trials, B bins of
-scores.
+Shapes: K classes of the detector, C known and G unknown classes of trials, B bins of scores.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolate_crossing
-from nes2net.metrics.intervals import check_draws
+from nes2net.metrics.intervals import Drawing, check_draws, draw_counts, values_of_draws
+from nes2net.metrics.resampling import single_trials
 
-_AT_ONCE = 4_000_000  # largest number of counts that are in memory at once
 _MAX_BINS = 512  # largest number of bins of scores
 
 
@@ -48,7 +48,7 @@ class Resamples:
         self.seed = seed
 
     def of_confusion(
-        self, rules: Mapping[str, Rule], known_rows: NDArray, unknown_rows: NDArray | None = None
+        self, rules: Mapping[str, Rule], known_rows: NDArray, unknown_rows: Sequence[NDArray] | NDArray = ()
     ) -> dict[str, Figure]:
         """Compute rates of a confusion matrix with 95 % intervals.
 
@@ -57,26 +57,18 @@ class Resamples:
             known_rows: numbers of trials, C×K.
             unknown_rows: G×K; their sum is the last row of the matrix, if given.
         """
-        rng = np.random.default_rng(self.seed)
-        # Another chunk size, or another order of calls of `rng`, would change every interval: draws come from one
-        # stream.
-        chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
-        rates_of_draws = []
-        for start in range(0, self.num_resamples, chunk_size):
-            num_draws = min(chunk_size, self.num_resamples - start)
-            # (draws, C, K). Every known class keeps its number of trials; unknown classes are drawn themselves.
-            confusions = _draw_counts(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
-            if unknown_rows is not None:
-                repeats = _draw_groups(rng, num_draws, len(unknown_rows))
-                unknown_counts = _draw_counts(rng, unknown_rows, repeats)
-                confusions = np.concatenate([confusions, unknown_counts.sum(1, keepdims=True)], axis=1)
-            rates_of_draws += [[rule.rate(confusion) for rule in rules.values()] for confusion in confusions]
-        confusion = known_rows
-        if unknown_rows is not None:
-            confusion = np.vstack([known_rows, unknown_rows.sum(0)])
+        rows = np.vstack((known_rows, *unknown_rows))
+        # Where each row of the matrix begins in `rows`; the last one continues to the end.
+        starts = np.arange(min(len(rows), len(known_rows) + 1))
+
+        def rates_of(counts: NDArray) -> list[float]:
+            confusion = np.add.reduceat(counts, starts)
+            return [rule.rate(confusion) for rule in rules.values()]
+
+        draws = self._draws(rates_of, rows, len(known_rows))
         figures = {}
-        for (name, rule), draws in zip(rules.items(), np.array(rates_of_draws, dtype=np.float64).T):
-            figures[name] = _figure(float(rule.rate(confusion)), draws, rule.num_trials)
+        for (name, rule), value, values in zip(rules.items(), rates_of(rows), draws.T):
+            figures[name] = _figure(float(value), values, rule.num_trials)
         return figures
 
     def of_scores(self, known_scores: NDArray, groups: Sequence[NDArray]) -> dict[str, Figure]:
@@ -90,92 +82,80 @@ class Resamples:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials; ``mean_auroc`` and
             ``mean_fpr95`` over the unknown classes.
         """
-        known_scores = np.sort(known_scores)  # the metrics below are faster if the scores are sorted
-        rng = np.random.default_rng(self.seed)
-        edges = _bin_edges(np.concatenate([known_scores, *groups]))
-        once = np.ones((self.num_resamples, 1), dtype=np.int64)
-        known_counts = _draw_counts(rng, _histogram(known_scores, edges)[None], once)[:, 0]  # R×B
-        times = _draw_groups(rng, self.num_resamples, len(groups))  # R×G
-        unknown_counts = np.zeros_like(known_counts)
-        means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}
-        for number, scores in enumerate(groups):
-            row = _histogram(scores, edges)[None]
-            group_counts = _draw_counts(rng, row, times[:, number : number + 1])[:, 0]  # R×B
-            unknown_counts += group_counts
-            # A class that is drawn several times counts that many times in the mean.
-            present = times[:, number] > 0  # draws that contain the class
-            weight = times[present, number] / len(groups)
-            for name in _AVERAGED:
-                means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
-        # Only intervals come from bins, figures from scores.
         unknown = np.concatenate(groups)
+        scores = np.sort(np.concatenate((known_scores, unknown)))
+        ranks = np.linspace(0, scores.size - 1, _MAX_BINS).astype(np.int64)
+        edges = np.unique(scores[ranks])  # the lowest scores of bins, (B,)
+        bins = np.stack([_histogram(row, edges) for row in (known_scores, *groups)])  # (1 + G)×B
+        draws = self._draws(functools.partial(_rates_of_bins, bins[1:].sum(1)), bins, 1)
+        # Only intervals come from bins, figures from scores.
+        values = {name: rate(known_scores, unknown) for name, rate in RATES_OF_SCORES.items()}
+        for name in ("auroc", "fpr95"):
+            values[f"mean_{name}"] = float(np.mean([RATES_OF_SCORES[name](known_scores, group) for group in groups]))
         fewer = min(known_scores.size, unknown.size)
-        figures = {}
-        for name, rate in RATES_OF_SCORES.items():
-            figures[name] = _figure(rate(known_scores, unknown), _OF_COUNTS[name](known_counts, unknown_counts), fewer)
-        for name in _AVERAGED:
-            mean = float(np.mean([RATES_OF_SCORES[name](known_scores, group) for group in groups]))
-            figures[f"mean_{name}"] = _figure(mean, means[name], fewer)
-        return figures
+        return {name: _figure(value, row, fewer) for (name, value), row in zip(values.items(), draws.T)}
+
+    def _draws(self, rates_of: Callable[[NDArray], list[float]], rows: NDArray, num_known: int) -> NDArray:
+        """Compute rates of drawn numbers of trials, R×rates.
+
+        Of ``rows``, (C + G)×K, the first C are of known classes.
+        """
+        sizes = rows.sum(1)
+        shares = rows / np.maximum(sizes, 1)[:, None]
+        num_unknown = len(rows) - num_known
+
+        def draw(index: int) -> NDArray:
+            rng = np.random.default_rng([self.seed, index])
+            drawn_sizes = sizes.copy()
+            if num_unknown:
+                drawn_sizes[num_known:] *= draw_counts(rng, num_unknown)
+            return rng.multinomial(drawn_sizes, shares).ravel()
+
+        def evaluate(weights: NDArray) -> NDArray:
+            return np.array([rates_of(counts) for counts in weights.reshape(-1, *rows.shape)])
+
+        drawing = Drawing(single_trials(rows.size), draw, len(rows))
+        return np.array(list(values_of_draws([evaluate], drawing, self.num_resamples, in_threads=False)))
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
     return Figure(value, metrics.rate_interval(value, draws, num_trials))
 
 
-def _draw_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
-    """Count how often each of G groups is drawn, R×G."""
-    return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
-
-
-def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
-    """Draw t·n of the n trials of each row, t = ``times`` (R×C): R×C×K from ``counts`` C×K."""
-    drawn = np.zeros((len(times), *counts.shape), dtype=np.int64)
-    for row, count in enumerate(counts):
-        total = int(count.sum())
-        if total:
-            drawn[:, row] = rng.multinomial(total * times[:, row], count / total)
-    return drawn
-
-
-def _bin_edges(scores: NDArray) -> NDArray:
-    """Find the lowest scores of bins (B,): all distinct scores, or 512 evenly spaced ranks."""
-    distinct = np.unique(scores)
-    if distinct.size > _MAX_BINS:
-        ranks = np.linspace(0, scores.size - 1, _MAX_BINS).astype(np.int64)
-        distinct = np.unique(np.sort(scores)[ranks])
-    return distinct
-
-
 def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
     return np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=edges.size)
 
 
-def _auroc(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
-    """(R,) from counts R×B in bins of rising score."""
-    below = np.cumsum(unknown_counts, axis=1) - unknown_counts  # unknown trials in lower bins
-    ordered_pairs = (known_counts * (below + unknown_counts / 2)).sum(1)  # a pair of trials in the same bin counts half
-    return ordered_pairs / (known_counts.sum(1) * unknown_counts.sum(1))
+def _rates_of_bins(sizes: NDArray, counts: NDArray) -> list[float]:
+    """Compute the rates of :meth:`Resamples.of_scores`, in its order.
+
+    ``counts`` (1 + G)×B are of known trials and of unknown classes, which have ``sizes`` (G,).
+    """
+    known = counts[0]
+    unknown = counts[1:].sum(0)
+    # A class that is drawn several times counts that many times in the mean.
+    times = counts[1:].sum(1) / sizes
+    drawn = counts[1:][times > 0]
+    means = [np.average(rate(known, drawn), weights=times[times > 0]) for rate in (_auroc, _fpr95)]
+    # Known and unknown trials below each bin's edge, from 0 to all: (B + 1,).
+    steps = np.append(0, known.cumsum()), np.append(0, unknown.cumsum())
+    eer, *_ = interpolate_crossing(*steps, known.sum(), unknown.sum())
+    return [_auroc(known, unknown), _fpr95(known, unknown), eer, *means]
 
 
-def _fpr95(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
-    """(R,) from counts R×B in bins of rising score."""
-    # The trials that are accepted if the threshold is the lowest score of a bin.
-    accepted_known = np.cumsum(known_counts[:, ::-1], axis=1)
-    accepted_unknown = np.cumsum(unknown_counts[:, ::-1], axis=1)
-    needed = -(-95 * known_counts.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
-    threshold_bin = (accepted_known >= needed).argmax(1)
-    return np.take_along_axis(accepted_unknown, threshold_bin[:, None], axis=1)[:, 0] / unknown_counts.sum(1)
+def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
+    """(…) from counts (B,) and (…, B) in bins of rising score."""
+    below = np.cumsum(unknown, axis=-1) - unknown  # unknown trials in lower bins
+    ordered_pairs = (known * (below + unknown / 2)).sum(-1)  # a pair of trials in the same bin counts half
+    return ordered_pairs / (known.sum() * unknown.sum(-1))
 
 
-def _eer(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
-    """(R,), method ``roc``, from counts R×B in bins of rising score."""
-    rates = []
-    for rows in zip(known_counts, unknown_counts):
-        # Trials below each bin's edge, from 0 to all: (B + 1,) for known and for unknown trials.
-        steps = [np.append(0, row.cumsum()) for row in rows]
-        rates.append(interpolate_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
-    return np.array(rates)
+def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
+    """(…) from counts (B,) and (…, B) in bins of rising score."""
+    # The threshold is the lowest score of the highest bin that accepts 95 % of the known trials, rounded up.
+    rejected_known = np.cumsum(known) - known
+    threshold_bin = np.searchsorted(rejected_known, known.sum() * 5 // 100, side="right") - 1
+    return unknown[..., threshold_bin:].sum(-1) / unknown.sum(-1)
 
 
 #: Name → rate of scores of known (N,) and unknown (M,) trials.
@@ -184,6 +164,3 @@ RATES_OF_SCORES: dict[str, Callable[[NDArray, NDArray], float]] = {
     "fpr95": lambda scores, unknown_scores: metrics.fpr95(scores, unknown_scores)[0],
     "eer": lambda scores, unknown_scores: metrics.compute_eer(scores, unknown_scores, "roc")[0],
 }
-# Name → rate (R,) of counts R×B in bins.
-_OF_COUNTS = {"auroc": _auroc, "fpr95": _fpr95, "eer": _eer}
-_AVERAGED = ("auroc", "fpr95")  # the rates that also have a mean over the unknown classes

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.metrics.eer import check_classes, compute_eer
-from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metric, single_trials
+from nes2net.metrics.resampling import Cells, Resampled, any_metric, figures_of, quick_metric, single_trials
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -34,7 +34,7 @@ _ERRORS = 10  # weight of the variance of independent trials in rate_interval, a
 
 #: Limits of a group of resamples that are evaluated together: resamples, and counts of cells.
 _MAX_CHUNK = 50
-_MAX_WEIGHTS = 1 << 22
+_MAX_WEIGHTS = 1 << 21
 # Largest draw that is cached, for bootstraps repeated with one seed, as in a breakdown.
 _MAX_CACHED = 1024
 
@@ -339,12 +339,25 @@ def _resample(
 
 
 def _values_of_resamples(
-    systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
+    systems: list[tuple[Callable, NDArray, NDArray]], drawing: Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    cells = drawing.cells
-    quick = [quick_metric(*system, cells) for system in systems]  # None for a metric without a fast function
-    evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
-    num_together = int(np.clip(_MAX_WEIGHTS // cells.size, 1, _MAX_CHUNK))
+    quick = [quick_metric(*system, drawing.cells) for system in systems]  # None for a metric without a fast function
+    evaluators = [fast or any_metric(*system, drawing.cells) for fast, system in zip(quick, systems)]
+    # With fewer trials, starting a thread takes longer than the resamples.
+    in_threads = None not in quick and drawing.cells.numbers.size >= 20_000
+    return values_of_draws(evaluators, drawing, num_resamples, num_threads, in_threads=in_threads)
+
+
+def values_of_draws(
+    evaluators: Sequence[Resampled],
+    drawing: Drawing,
+    num_resamples: int,
+    num_threads: int | None = None,
+    *,
+    in_threads: bool = True,
+) -> Iterator[NDArray]:
+    """Evaluate each resample: yields (columns,)."""
+    num_together = int(np.clip(_MAX_WEIGHTS // drawing.cells.size, 1, _MAX_CHUNK))
 
     def resample(start: int) -> NDArray:
         """Compute a group of resamples, beginning with resample ``start``: (resamples, columns)."""
@@ -354,8 +367,7 @@ def _values_of_resamples(
     with ExitStack() as stack:
         starts = range(0, num_resamples, num_together)
         blocks: Iterable[NDArray] = map(resample, starts)
-        # With fewer trials, starting a thread takes longer than the resamples.
-        if None not in quick and cells.numbers.size >= 20_000:
+        if in_threads:
             blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
         yield from itertools.chain.from_iterable(blocks)
 
@@ -380,7 +392,7 @@ def check_draws(num_resamples: int, seed: int) -> None:
     check_setting("seed", seed, seed >= 0, "at least 0")
 
 
-class _Drawing(NamedTuple):
+class Drawing(NamedTuple):
     """Draws of single trials, of speakers, or of attacks."""
 
     cells: Cells
@@ -396,7 +408,7 @@ def _drawings(
     spoof_attacks: Sequence | None,
     num_bonafide: int,
     num_spoof: int,
-) -> list[_Drawing]:
+) -> list[Drawing]:
     """Choose the draws by :class:`Groups`: of trials; of speakers, of attacks, or of both, one after the other.
 
     Raises InputError if one class lacks groups, lengths differ, or there are under two attacks.
@@ -427,40 +439,40 @@ def _drawings(
     drawings = []
     if groups is not None:
         num_attacks = 0 if attacks is None else int(attacks.max()) + 1
-        drawings.append(_drawing_of_groups(seed, groups, num_bonafide, num_attacks))
+        cells_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
+        cells = Cells(groups, int(groups.max()) + 1)
+        drawings.append(drawing_of_groups(seed, cells, cells_of_classes, num_attacks))
     if attacks is not None:
         drawings.append(_drawing_of_attacks(seed, attacks, num_bonafide, has_groups=groups is not None))
     return drawings
 
 
-def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> _Drawing:
+def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> Drawing:
     def draw(index: int) -> NDArray:
         # Another order of draws would change every published interval.
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
 
-    return _Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)
+    return Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)
 
 
-def _drawing_of_groups(seed: int, groups: NDArray, num_bonafide: int, num_attacks: int) -> _Drawing:
-    num_groups = int(groups.max()) + 1  # a cell is a group
-    groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
+def drawing_of_groups(seed: int, cells: Cells, cells_of_classes: Sequence[NDArray], num_attacks: int = 0) -> Drawing:
+    """Draw whole cells, again until each class has a trial; ``cells_of_classes`` are the indices of its cells."""
 
     def draw(index: int) -> NDArray:
-        """Repeat the draw until both classes have a trial."""
         sizes = (num_attacks,) if num_attacks else ()  # skip the random numbers of _drawing_of_attacks()
         # One more size continues the same random numbers: the further draw is new, but its beginning comes from the
         # cache.
         while True:
-            sizes = (*sizes, num_groups)
+            sizes = (*sizes, cells.size)
             counts = _last_counts(seed, index, sizes)
-            if all(counts[of_class].any() for of_class in groups_of_classes):
+            if all(counts[of_class].any() for of_class in cells_of_classes):
                 return counts
 
-    return _Drawing(Cells(groups, num_groups), draw, num_groups)
+    return Drawing(cells, draw, cells.size)
 
 
-def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_groups: bool) -> _Drawing:
+def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_groups: bool) -> Drawing:
     # Cells: each attack, and each bona fide trial, or all bona fide trials if groups are drawn.
     num_attacks = int(attacks.max()) + 1
     cells_of_bonafide = np.zeros(num_bonafide, dtype=np.int64) if has_groups else np.arange(num_bonafide)
@@ -476,7 +488,7 @@ def _drawing_of_attacks(seed: int, attacks: NDArray, num_bonafide: int, *, has_g
             counts = _last_counts(seed, index, (num_attacks, num_bonafide))
         return np.concatenate((counts, times))
 
-    return _Drawing(cells, draw, num_attacks)
+    return Drawing(cells, draw, num_attacks)
 
 
 def _number_groups(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:

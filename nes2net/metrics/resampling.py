@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,9 +43,8 @@ from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weigh
 # Few trials have fewer blocks, of about _MIN_BLOCK_SIZE trials.
 _MAX_BLOCKS = 256
 _MIN_BLOCK_SIZE = 64
-# Entries of the table for each class (32 MB), and for each trial; beyond them, counting each resample is quicker.
-_MAX_TABLE_SIZE = 1 << 22
-_TABLE_PER_TRIAL = 16
+_TABLE_SIZE = 1 << 22  # entries of the table for each class (32 MB)
+_FEW_BLOCKS = 32  # but with very many cells, there are no fewer blocks
 
 
 class Cells(NamedTuple):
@@ -111,62 +110,77 @@ def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampl
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
-class _Blocks:
-    """The sorted trials of both classes in K blocks; equal scores share a block, in ``order`` as for :func:`compute_eer`.
+class Blocks:
+    """Sorted trials of two classes in K blocks; equal scores share a block.
+
+    Args:
+        scores: (N,), ascending.
+        amounts: two vectors (N,): how much of the first and of the second class each trial is.
+        cells: of the sorted trials.
+        near: the trial near which blocks are small, because it decides; by default all have one size.
 
     Attributes:
-        is_bonafide: (B + S,), whether each sorted trial is bona fide.
-        is_last: (B + S,), whether each sorted trial is the last of equal scores.
+        cells: as given.
+        is_last: (N,), whether each trial is the last of equal scores.
     """
 
-    def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
-        index = sorting_index(bonafide, spoof, order)
-        self.is_bonafide = index < bonafide.size
-        self._cells = cells.numbers[index]  # the cell of each sorted trial
-        ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-        self.is_last = np.zeros(index.size, dtype=bool)
+    def __init__(self, scores: NDArray, amounts: Sequence[NDArray], cells: Cells, near: int | None = None) -> None:
+        self._amounts = amounts
+        self.cells = cells
+        ends = last_of_ties(scores)
+        self.is_last = np.zeros(scores.size, dtype=bool)
         self.is_last[ends] = True
-        num_blocks = int(np.clip(index.size // _MIN_BLOCK_SIZE, 1, _MAX_BLOCKS))
-        wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
+        num_blocks = int(np.clip(scores.size // _MIN_BLOCK_SIZE, 1, _MAX_BLOCKS))
+        has_tables = 2 * cells.size <= scores.size  # with smaller cells, sums of trials are quicker
+        if has_tables:
+            num_blocks = min(num_blocks, max(_FEW_BLOCKS, _TABLE_SIZE // cells.size))
+        positions = np.linspace(-1, 1, num_blocks + 1)[1:]
+        middle = scores.size / 2
+        if near is not None:
+            positions = positions**3
+            middle = near
+        wished_ends = np.interp(positions, (-1, 0, 1), (0, middle, scores.size)).astype(np.int64) - 1
         # (K + 1,): the first sorted trial of each block, and their number.
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
-        num_blocks = self._bounds.size - 1
-        # For each class: the indices (M,) of its cells, and their numbers of trials in each block, M×K.
-        self._tables: list[tuple[NDArray, NDArray]] = []
-        if cells.size * num_blocks <= min(_MAX_TABLE_SIZE, _TABLE_PER_TRIAL * index.size):
-            entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
-            for of_class in (self.is_bonafide, ~self.is_bonafide):
-                numbers = np.bincount(entries[of_class], minlength=cells.size * num_blocks)
-                table = numbers.reshape(cells.size, num_blocks)
-                occupied = np.flatnonzero(table.any(axis=1))
-                self._tables.append((occupied, table[occupied].astype(np.float64)))
+        self._tables: NDArray | None = None  # the amount of each class in each cell and block, 2×C×K
+        if has_tables:
+            self._tables = np.empty((2, cells.size, self._bounds.size - 1))
+            for table, of_class in zip(self._tables, amounts):
+                for number in range(table.shape[1]):
+                    trials = self.block(number)
+                    table[:, number] = np.bincount(cells.numbers[trials], of_class[trials], cells.size)
 
     def count_rejected(self, weights: NDArray) -> NDArray:
-        """Count the trials of each class before each block in R resamples, and in all: R×2×(K+1).
+        """Sum the amounts of each class before each block in R resamples, and in all: R×2×(K+1).
 
-        Bona fide comes first; ``weights`` (R, C) says how often each cell was drawn.
+        ``weights`` (R, C) says how often each cell was drawn. Sums of counts are exact.
         """
-        starts = self._bounds[:-1]
-        in_blocks = np.empty((len(weights), 2, starts.size))
-        for number, (occupied, table) in enumerate(self._tables):
+        rejected = np.zeros((len(weights), 2, self._bounds.size))
+        in_blocks = rejected[:, :, 1:]
+        if self._tables is not None:
             # In float64, in which products are fast and numbers of trials exact.
-            in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
-        if not self._tables:  # the tables would be too large: count trial by trial
-            for numbers, weights_of_cells in zip(in_blocks, weights):
-                counts = weights_of_cells[self._cells]
-                numbers[0] = np.add.reduceat(counts * self.is_bonafide, starts)
-                numbers[1] = np.add.reduceat(counts, starts) - numbers[0]
-        rejected = np.zeros((*in_blocks.shape[:2], self._bounds.size), dtype=np.int64)
-        rejected[:, :, 1:] = in_blocks.cumsum(axis=2)
-        return rejected
+            in_blocks[:] = (weights.astype(np.float64) @ self._tables).swapaxes(0, 1)
+        else:
+            for sums, weights_of_cells in zip(in_blocks, weights):
+                sums[:] = np.add.reduceat(self.drawn(weights_of_cells, slice(None)), self._bounds[:-1], axis=1)
+        return rejected.cumsum(axis=2)
 
     def block(self, number: int) -> slice:
         """Return the sorted trials of a block as a slice."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
-    def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """Count draws of sorted ``trials`` from draws of cells, (C,)."""
-        return weights[self._cells[trials]]
+    def drawn(self, weights: NDArray, trials: slice) -> NDArray:
+        """Compute the drawn amounts of T sorted ``trials``, 2×T, from draws of cells, (C,)."""
+        counts = weights[self.cells.numbers[trials]]
+        return np.stack([counts * of_class[trials] for of_class in self._amounts])
+
+
+def _blocks_of_trials(bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> Blocks:
+    """Sort trials; ``order`` as for :func:`compute_eer`."""
+    index = sorting_index(bonafide, spoof, order)
+    is_bonafide = index < bonafide.size
+    scores = np.concatenate((bonafide, spoof))[index]
+    return Blocks(scores, (is_bonafide, ~is_bonafide), cells._replace(numbers=cells.numbers[index]))
 
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
@@ -174,10 +188,14 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         return any_metric(functools.partial(compute_eer, method=method), bonafide, spoof, cells)
     if method == "asvspoof":
         order = None
-    blocks = _Blocks(bonafide, spoof, cells, order)
+    return eer_of_blocks(_blocks_of_trials(bonafide, spoof, cells, order), method)
+
+
+def eer_of_blocks(blocks: Blocks, method: str = "asvspoof") -> Resampled:
+    """Make the function for the EER; amounts are numbers of trials, and each trial is of one class."""
 
     def evaluate(weights: NDArray, rejected: NDArray) -> float:
-        """Compute the EER of one resample from its counts (C,) and its row of :meth:`_Blocks.count_rejected`, 2×(K+1)."""
+        """Compute the EER of one resample from its counts (C,) and its row of :meth:`Blocks.count_rejected`, 2×(K+1)."""
         num_bonafide, num_spoof = rejected[:, -1].tolist()
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at each trial. Multiplied by
         # num_bonafide · num_spoof, rises are integers, and FRR reaches FAR when they add up to this product.
@@ -185,20 +203,16 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         rises = np.array((num_spoof, num_bonafide))
         target_rise = num_bonafide * num_spoof
         block = int(np.searchsorted(rises @ rejected, target_rise)) - 1  # the block in which FRR reaches FAR
-        trials = blocks.block(block)
-        is_bonafide = blocks.is_bonafide[trials]
-        copies = blocks.counts(weights, trials) * np.stack((is_bonafide, ~is_bonafide))  # 2×T
-        after = rejected[:, block, None] + copies.cumsum(axis=1)
-        crossing = int(
-            np.searchsorted(rises @ after, target_rise)
-        )  # index of the trial whose copies make FRR reach FAR
-        tied = copies[:, crossing]
-        steps = count_rejected_in_tie(after[:, crossing] - tied, tied)
+        copies = blocks.drawn(weights, blocks.block(block))  # 2×T
+        risen = rises @ rejected[:, block] + (rises @ copies).cumsum()  # (T,)
+        crossing = int(np.searchsorted(risen, target_rise))  # index of the trial whose copies make FRR reach FAR
+        before = rejected[:, block] + copies[:, :crossing].sum(axis=1)
+        steps = count_rejected_in_tie(before, copies[:, crossing])
         if method == "interpolated":
             return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
         return nearest_rates(steps, (num_bonafide, num_spoof))[0]
 
-    return lambda weights: np.array(list(map(evaluate, weights, blocks.count_rejected(weights))))
+    return lambda weights: np.array(list(map(evaluate, weights, blocks.count_rejected(weights).astype(np.int64))))
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
@@ -217,7 +231,7 @@ def _quick_minimum(
     between blocks. Copies of a trial lie on a straight piece of the ROC curve, where a linear cost
     is smallest at an end; thresholds between copies are skipped.
     """
-    blocks = _Blocks(bonafide, spoof, cells)
+    blocks = _blocks_of_trials(bonafide, spoof, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
         """Compute the smallest cost (R,) of R resamples from their counts (R, C)."""
@@ -231,16 +245,12 @@ def _quick_minimum(
             if bounds[row, block] >= lowest[row]:  # an earlier block already has a lower cost
                 continue
             trials = blocks.block(block)
-            counts = blocks.counts(weights[row], trials)
-            rejected_bonafide = np.cumsum(counts * blocks.is_bonafide[trials])
-            rejected_spoof = np.cumsum(counts) - rejected_bonafide
+            after = rejected[row, :, block, None] + blocks.drawn(weights[row], trials).cumsum(axis=1)  # 2×T
             if ties_are_one_step:
-                steps = blocks.is_last[trials]
-                rejected_bonafide = rejected_bonafide[steps]
-                rejected_spoof = rejected_spoof[steps]
+                after = after[:, blocks.is_last[trials]]
             num_bonafide, num_spoof = sizes[row].tolist()
-            frr_of_block = (rejected[row, 0, block] + rejected_bonafide) / num_bonafide
-            far_of_block = (num_spoof - rejected[row, 1, block] - rejected_spoof) / num_spoof
+            frr_of_block = after[0] / num_bonafide
+            far_of_block = (num_spoof - after[1]) / num_spoof
             lowest[row] = min(lowest[row], cost(frr_of_block, far_of_block).min())
         return lowest
 
