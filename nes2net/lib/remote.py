@@ -184,7 +184,7 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
             with _requests:
                 return ask()
         except Exception as error:  # fsspec's file systems raise errors of many types
-            reason = first_line(error)
+            reason = f"{type(error).__name__}: {first_line(error)}"
             if isinstance(error, Refused):
                 reason = error.problem
             elif isinstance(error, Explained):
