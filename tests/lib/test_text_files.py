@@ -66,7 +66,11 @@ ZIP = io.BytesIO()
 with zipfile.ZipFile(ZIP, "w") as archive:
     archive.writestr("model.pth", "weights")
 #: Content → what it is called.
-NOT_DATA = {b"": "is empty", gzip.compress(b"text", mtime=0): "is compressed by gzip", ZIP.getvalue(): "is (?i:a zip archive)"}
+NOT_DATA = {
+    b"": "is empty",
+    gzip.compress(b"text", mtime=0): "is compressed by gzip",
+    ZIP.getvalue(): "is (?i:a zip archive)",
+}
 LISTS = ("scores.txt", "list.csv", "classes.tsv", "frames.txt", "recipe.yaml", "audio.zip")  # may be packed or empty
 
 
