@@ -80,7 +80,7 @@ from nes2net.cli.main import main
 from nes2net.scoring.waveforms import WaveformReader
 
 read = WaveformReader.read
-WaveformReader.read = lambda self, path, id: time.sleep(1e6) if path.endswith("/9.wav") else read(self, path, id)
+WaveformReader.read = lambda self, path, id: time.sleep(1e6) if str(path).endswith("/9.wav") else read(self, path, id)
 sys.exit(main(sys.argv[1:]))
 """
 
