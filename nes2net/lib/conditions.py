@@ -24,6 +24,10 @@ class Condition:
         self.settings = settings
 
 
+#: The values of settings that are not set, as words.
+_UNSET = ("", "None", "null", "False", "false", "[]", "{}")
+
+
 class UsedWith(Condition):
     """The setting has an effect only together with one of ``settings``."""
 
@@ -52,7 +56,7 @@ def check_conditions(
 
     >>> check_conditions([("t_max", UsedWith("epochs"))], {"t_max": 5, "epochs": 1}, {"t_max": 4, "epochs": 1})
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: `t_max` is used only with `epochs`: remove it, or add `epochs`
+    nes2net.lib.errors.InputError: `t_max` is used only with `epochs` other than 1: remove it, or add `epochs` other than 1
     """
     for name, condition in conditions:
         if values[name] == defaults[name]:
@@ -71,9 +75,12 @@ def check_conditions(
             if is_met:
                 met.append(f"`{full_setting}`")
                 continue
-            unmet.append(f"`{full_setting}`")
+            wanted = f"`{full_setting}`"
             if equals:
                 present_value = f", not with `{other}={values[other]}`"
+            elif str(values[other]) not in _UNSET:
+                wanted += f" other than {values[other]}"
+            unmet.append(wanted)
         if isinstance(condition, NotWith) and met:
             raise InputError(f"`{name}` and {met[0]} exclude each other: remove one of them")
         if isinstance(condition, UsedWith) and unmet and not met:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -43,7 +44,7 @@ _ADDRESS = re.compile(
 # What may hold a password or a signature.
 _SECRETS = re.compile(r"(?<=//).*@|\?.*", re.DOTALL)
 # A series in an address, such as {000..127}.
-_SERIES = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
+_SERIES = re.compile(r"\{(?:(\d{1,6})\.\.(\d{1,6})|([^{}]*,[^{}]*))\}")
 # Names that stores use for the version of a file, or for the time of its last change.
 _TAGS = ("ETag", "etag", "blob_id", "LastModified", "last-modified", "mtime", "created")
 
@@ -241,17 +242,24 @@ def forget(address: str) -> None:
 
 
 def expand_series(address: str) -> list[str]:
-    """Write the addresses of a series in braces, without asking whether there are such files.
+    """Write the addresses of series in braces, as Bash does, without asking whether there are such files.
 
     >>> expand_series("https://host/{08..10}.tar")
     ['https://host/08.tar', 'https://host/09.tar', 'https://host/10.tar']
+    >>> expand_series("https://host/{train-{0..1},dev}.tar")
+    ['https://host/train-0.tar', 'https://host/dev.tar', 'https://host/train-1.tar']
     """
     series = _SERIES.search(address)
     if series is None:
         return [address]
-    first, last = series.groups()
-    numbers = range(int(first), int(last) + 1)
-    return [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
+    first, last, words = series.groups()
+    if words:
+        parts = words.split(",")
+    else:
+        parts = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    start, end = series.span()
+    addresses = [expand_series(f"{address[:start]}{part}{address[end:]}") for part in parts]
+    return list(dict.fromkeys(chain.from_iterable(addresses)))
 
 
 def list_folder(address: str) -> list[str]:

@@ -90,7 +90,7 @@ def test_settings_without_a_published_default_have_the_default_of_recipes():
             assert getattr(getattr(published, section), name) == getattr(getattr(Recipe(), section), name), name
 
 
-DRAWS = "--augment_rng is used only with --algo: remove it, or add --algo"
+DRAWS = "--augment_rng is used only with --algo other than 0: remove it, or add --algo other than 0"
 
 
 def test_errors_of_main_py_are_one_line_with_status_2_and_leave_no_file(corpus, workdir, refused):

@@ -41,6 +41,14 @@ def test_shards_on_an_http_server_give_the_trials_samples_sizes_and_blocks_of_lo
         assert_same_trials(f"{web.address}/{series(folder, format)}", local)
 
 
+def test_words_in_braces_name_the_shards_of_several_parts(folder):
+    both = ",".join(series(folder, "tar", word).removesuffix(".tar") for word in ("train", "validation"))
+    with http_store(folder) as web:
+        for split in ("train", "dev"):
+            trials = CORPUS.trials(f"{web.address}/{{{both}}}.tar", split)
+            assert [trial.id for trial in trials] == [trial.id for trial in CORPUS.trials(folder / "tar", split)]
+
+
 def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
     with http_store(folder) as web:
         with input_error(r"/no-08\.tar cannot be read \(the server answers 404 Not Found\)"):
