@@ -1,4 +1,7 @@
-"""docs/examples/nginx.conf and Caddyfile, by the real nginx and Caddy: TLS, tokens, WebSocket channels and host names."""
+"""docs/examples/nginx.conf and Caddyfile, by the real nginx and Caddy: TLS, tokens, WebSocket channels and host names.
+
+In the examples stands what docs/proxy.md tells to put there.
+"""
 
 import base64
 import json
@@ -29,8 +32,16 @@ from websockets.sync.client import connect
 pytestmark = [pytest.mark.slow, needs_serve]
 
 EXAMPLES = REPOSITORY / "docs" / "examples"
-NAME = "scores.example"
-TOKEN = {"Authorization": "Bearer change-this-token"}
+PAGE = (REPOSITORY / "docs" / "proxy.md").read_text(encoding="utf-8")
+NAME = "voices.example"
+
+
+#: As `openssl rand -hex 32` prints.
+TOKEN = "4f9c0be2a1d87365" * 4
+BASE64 = base64.b64encode(f"nes2net:{TOKEN}".encode()).decode()
+WITH_TOKEN = {"Authorization": f"Bearer {TOKEN}"}
+#: What the page tells to replace in both examples.
+REPLACEMENTS = {"scores.example": NAME, "change-this-token": TOKEN, "change-this-base64": BASE64}
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +90,9 @@ def running(command, port, log):
 
 
 def example(name, replacements):
-    """The text of an example with other ports and paths, each of which it contains."""
+    """The text of an example as the page tells to fill it, with other ports and paths, each of which it contains."""
     text = (EXAMPLES / name).read_text(encoding="utf-8")
-    for text_in_example, replacement in replacements.items():
+    for text_in_example, replacement in {**REPLACEMENTS, **replacements}.items():
         assert text_in_example in text
         text = text.replace(text_in_example, str(replacement))
     return text
@@ -139,7 +150,7 @@ def proxy(request, services, tmp_path_factory):
         yield port, ssl.create_default_context(cafile=trusted)
 
 
-def get(proxy, path, host=NAME, headers=TOKEN):
+def get(proxy, path, host=NAME, headers=WITH_TOKEN):
     port, trusted = proxy
     with httpx.Client(verify=trusted, timeout=PATIENCE) as client:
         request = client.build_request("GET", f"https://127.0.0.1:{port}{path}", headers={"host": host, **headers})
@@ -147,10 +158,20 @@ def get(proxy, path, host=NAME, headers=TOKEN):
         return client.send(request)
 
 
-def channel(proxy, headers=TOKEN):
+def channel(proxy, headers=WITH_TOKEN):
     port, trusted = proxy
     tcp = socket.create_connection(("127.0.0.1", port), PATIENCE)
     return connect(f"wss://{NAME}:{port}/calls", sock=tcp, ssl=trusted, additional_headers=headers, compression=None)
+
+
+def test_the_page_tells_what_to_replace_and_by_what():
+    for text_in_example in REPLACEMENTS:
+        assert f"`{text_in_example}`" in PAGE
+    token = re.search(r"token with `(openssl .*?)`", PAGE)[1]
+    printed = subprocess.run(token.split(), capture_output=True, text=True, check=True).stdout.strip()
+    assert re.fullmatch("[0-9a-f]{64}", printed)
+    command = re.search(r"`(printf .*?)`", PAGE)[1].replace("TOKEN", TOKEN)
+    assert subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout == BASE64
 
 
 def test_behind_the_proxy_a_recording_sent_over_a_websocket_gets_the_window_scores_of_the_detector(proxy, folder):
@@ -170,8 +191,7 @@ def test_behind_the_proxy_a_websocket_with_a_wrong_token_is_refused(proxy):
 
 
 def test_behind_the_proxy_a_browser_with_the_password_gets_the_page(proxy):
-    password = base64.b64encode(b"nes2net:change-this-token").decode()
-    answer = get(proxy, "/", headers={"Authorization": f"Basic {password}"})
+    answer = get(proxy, "/", headers={"Authorization": f"Basic {BASE64}"})
     assert "<title>" in answer.text
 
 
@@ -187,12 +207,12 @@ def test_behind_the_proxy_a_request_to_an_unknown_host_name_is_refused(proxy):
 
 def test_behind_the_proxy_a_request_by_a_page_of_the_same_site_is_answered(proxy):
     port, _ = proxy
-    answer = get(proxy, "/api/info", host=f"{NAME}:{port}", headers={**TOKEN, "Origin": f"https://{NAME}:{port}"})
+    answer = get(proxy, "/api/info", host=f"{NAME}:{port}", headers={**WITH_TOKEN, "Origin": f"https://{NAME}:{port}"})
     assert answer.status_code == 200
 
 
 def test_behind_the_proxy_a_request_by_a_page_of_another_site_is_refused(proxy):
-    assert get(proxy, "/api/info", headers={**TOKEN, "Origin": "https://evil.example"}).status_code == 403
+    assert get(proxy, "/api/info", headers={**WITH_TOKEN, "Origin": "https://evil.example"}).status_code == 403
 
 
 def test_behind_the_proxy_metrics_are_not_served_even_with_the_token(proxy):
