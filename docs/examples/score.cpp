@@ -1,6 +1,7 @@
 // Score a recording by a detector that `nes2net export --to onnx` wrote; higher means more bona fide:
 //
-//     ffmpeg -v error -i talk.mp3 -f f32le -ac 1 -ar 16000 - | ./score detector.onnx
+//     ffmpeg -v error -i talk.mp3 -f f32le -ac 1 -af aresample=16000:resampler=soxr:rematrix_maxval=1 - |
+//       ./score detector.onnx
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>

@@ -4,7 +4,8 @@
     python vonage_bridge.py 8080
 
 Vonage calls a public address with TLS, so a proxy stands before the bridge:
-{"action": "connect", "endpoint": [{"type": "websocket", "uri": "wss://HOST/", "content-type": "audio/l16;rate=16000"}]}
+{"action": "connect", "endpoint": [{"type": "websocket", "uri": "wss://HOST/", "content-type": "audio/l16;rate=8000"}]}
+A telephone has 8 kHz; if Vonage resamples, scores change.
 """
 
 import json
@@ -25,7 +26,7 @@ def tell(server):
 
 
 def call(vonage):
-    connected = json.loads(vonage.recv())  # {"event": "websocket:connected", "content-type": "audio/l16;rate=16000", …}
+    connected = json.loads(vonage.recv())  # {"event": "websocket:connected", "content-type": "audio/l16;rate=8000", …}
     rate = int(connected["content-type"].rpartition("rate=")[2])
     with connect(LISTEN) as server:
         server.send(json.dumps({"event": "start", "rate": rate, "encoding": "s16le"}))

@@ -25,8 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes2net.data.audio.read import SAMPLE_RATE
-from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE, SOXR_QUALITY
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, as_input_error, check_setting, first_line
 from nes2net.lib.files import check_no_device, exclusive_lock, replacing, temporary_folder, writing
@@ -152,6 +151,7 @@ def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None
         "fingerprint": detector.fingerprint(),
         "input": _input_rule(detector, scored_samples, shortest),
         "sample_rate": SAMPLE_RATE,
+        "resampler": f"soxr {SOXR_QUALITY}",
         "scored_samples": scored_samples,
         "padding": "repeat",
         "min_samples": shortest,
@@ -178,7 +178,7 @@ def _nothing_to_quantise_error(detector: Detector) -> InputError:
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
-    steps = [f"mono at {SAMPLE_RATE} Hz, in [-1, 1]"]
+    steps = [f"mean of the channels, resampled to {SAMPLE_RATE} Hz by soxr {SOXR_QUALITY}, in [-1, 1]"]
     if detector.pre_emphasis:
         steps.append(f"x[n] - {detector.pre_emphasis:g} x[n-1] for n > 0")
     if scored_samples is None:

@@ -11,6 +11,7 @@ import soxr
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import (
     SAMPLE_RATE,
+    SOXR_QUALITY,
     check_rate,
     check_samples,
     mean_of_channels,
@@ -112,7 +113,7 @@ class BlocksAt16k:
         self._seconds += len(mono) / rate
         if rate != SAMPLE_RATE:
             if self._resampler is None:
-                self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+                self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=SOXR_QUALITY)
             mono = self._resampler.resample_chunk(mono)
         self._num_returned += len(mono)
         if len(mono):

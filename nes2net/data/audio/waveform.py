@@ -12,6 +12,8 @@ from nes2net.lib.errors import InputError
 
 #: Sampling rate in Hz at which every detector works.
 SAMPLE_RATE = 16000
+#: Quality in which soxr resamples recordings to this rate. Other resamplers give other scores.
+SOXR_QUALITY = "HQ"
 #: Full scale of 16-bit samples.
 FULL_SCALE = np.float32(32768)
 
@@ -42,7 +44,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
     check_rate(sample_rate, subject)
     if sample_rate != SAMPLE_RATE and len(samples):
         length = resampled_length(len(samples), sample_rate)
-        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
+        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality=SOXR_QUALITY)[:length]
         samples = np.pad(samples, (0, length - len(samples)))
     if not len(samples):
         raise InputError("has no samples: replace or remove it", subject=subject)

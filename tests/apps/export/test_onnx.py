@@ -181,7 +181,8 @@ def test_an_onnx_file_describes_the_audio_that_it_takes(detector, exported):
     few = f"fewer than {detector.min_samples} are repeated from the beginning up to {detector.min_samples}"
     audio = {
         "sample_rate": 16000,
-        "input": f"mono at 16000 Hz, in [-1, 1]; all samples; {few}",
+        "resampler": "soxr HQ",
+        "input": f"mean of the channels, resampled to 16000 Hz by soxr HQ, in [-1, 1]; all samples; {few}",
         "min_samples": detector.min_samples,
         "max_samples": None,
         "scored_samples": None,
