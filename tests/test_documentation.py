@@ -9,6 +9,7 @@ from itertools import takewhile
 
 import pytest
 import soundfile
+from builders.manual import PAGES, blocks, text
 from conftest import REPOSITORY
 
 from nes2net import InputError
@@ -16,9 +17,7 @@ from nes2net.cli.main import build_parser
 from nes2net.training.recipes.documentation import all_keys
 from nes2net.training.registry import tasks
 
-PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
-BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 #: Words of the commands that train a small front-end from random weights.
 FIRST_RUN = {"model.frontend=wav2vec2_small", "--ssl_config"}
@@ -26,17 +25,9 @@ FIRST_RUN = {"model.frontend=wav2vec2_small", "--ssl_config"}
 SHOWN = re.compile(r"NAME|RECIPE|[*{<…]|nes2net/a/|tests/a/")
 
 
-def text(page):
-    return page.read_text(encoding="utf-8")
-
-
 def anchors(page):
     """The anchors of a page's headings, as GitHub makes them."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text(page))}
-
-
-def blocks(page, *languages):
-    return [block["text"] for block in BLOCK.finditer(text(page)) if block["language"] in languages]
 
 
 def running_text(page):

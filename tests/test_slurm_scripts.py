@@ -5,8 +5,7 @@ import subprocess
 
 import pytest
 from builders.files import folder, write
-from conftest import REPOSITORY
-from test_documentation import PAGES, blocks
+from builders.manual import PAGES, blocks
 
 from nes2net.cli.main import build_parser
 from nes2net.training.recipes.reading import load_recipe

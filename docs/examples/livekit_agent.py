@@ -3,7 +3,8 @@
     nes2net listen --serve 7861 --model CKPT.pth
     pip install livekit-agents websockets
 
-Use JudgedAgent in place of livekit.agents.Agent.
+Use JudgedAgent in place of livekit.agents.Agent, with AudioInputOptions(sample_rate=48000), the rate of a room: if
+LiveKit resamples, scores change.
 """
 
 import asyncio

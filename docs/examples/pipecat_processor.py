@@ -2,6 +2,8 @@
 
 nes2net listen --serve 7861 --model CKPT.pth
 pip install pipecat-ai websockets
+
+For telephone calls, run the pipeline with PipelineParams(audio_in_sample_rate=8000): if pipecat resamples, scores change.
 """
 
 import asyncio

@@ -83,11 +83,13 @@ def test_nothing_is_decided_on_a_telephone_call_unlike_the_recordings_of_the_cal
     assert "calibration's recordings" in answer.reason
 
 
-def test_a_live_channel_advises_calibrating_on_calls_if_a_call_is_unlike_the_calibration(clips_folder):
+def test_a_live_channel_names_the_unusual_trait_of_a_call_and_advises_calibrating_on_windows_that_have_it(clips_folder):
+    """The bandwidth of the voices here is lower than a telephone's."""
     lines = listened(clips_folder / "call.wav", clips_folder / "windows.json", ABSTAIN)
     assert lines[1]["event"] == "unjudged"
     assert lines[1]["message"] == (
-        "calls like this are unlike the calibration's recordings, so they are not decided: calibrate on telephone calls"
+        "windows with such a bandwidth are unlike the calibration's recordings, so they do not count: calibrate on such "
+        "windows, too"
     )
 
 

@@ -206,10 +206,10 @@ class Channel:
         line |= {"llr": running.llr, **tally.last}
         if not running.weight:
             line |= {"llr": None, "probability": None}
-        if running.unusual and traits:
+        if running.unusual:
             message = (
-                f"calls like this are unlike the calibration's recordings, so they are not decided: calibrate on "
-                f"{traits.what_to_calibrate_on}"
+                f"windows {running.similar} are unlike the calibration's recordings, so they do not count: calibrate "
+                "on such windows, too"
             )
             line |= {"unusual": running.unusual, "message": message}
         if running.alarm == was_alarm:

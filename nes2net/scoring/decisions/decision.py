@@ -227,6 +227,17 @@ class ErrorCount(NamedTuple):
         return wilson_interval(self.share, self.number)
 
 
+class Unlike(NamedTuple):
+    """Why a recording, or a window of a stream, is unlike those of a calibration."""
+
+    reason: str
+    """Empty if it is not unlike them."""
+    p_value: float | None = None
+    """Share of the calibration's recordings that are at least as unusual; None if not compared."""
+    similar: str = "like this one"
+    """The recordings that the calibration lacks, such as ``"with such a level"``."""
+
+
 @dataclass(frozen=True)
 class Decider:
     """Decides on scores at an operating point, by a calibration of one system.
@@ -351,9 +362,10 @@ class Decider:
         # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
-        reason, p_value = self.why_unlike(score, traits)
-        if reason:
-            return Decision(score, None, None, CANNOT_TELL, reason, p_value, judged)
+        unlike = self.why_unlike(score, traits)
+        p_value = unlike.p_value
+        if unlike.reason:
+            return Decision(score, None, None, CANNOT_TELL, unlike.reason, p_value, judged)
         factor = clipping_factor(traits)
         llr = factor * float(self.llrs([score])[0])
         probability = float(self.probability(llr))
@@ -381,21 +393,22 @@ class Decider:
             f"interval), on either side of the threshold, {self.llr_threshold:.2f}"
         )
 
-    def why_unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
-        """Say why a recording, or a window of a stream, is unlike the calibration's; empty if it is not.
+    def why_unlike(self, score: float, traits: Traits | None) -> Unlike:
+        """Say why a recording, or a window of a stream, is unlike the calibration's.
 
         Reasons are a much longer recording, unusual traits (see ``abstain``), or a score outside of
-        theirs. Also return the share of the calibration's recordings that are at least as unusual,
-        if compared.
+        theirs.
         """
         if traits and (too_long := self.why_too_long(traits)):
-            return too_long, None
+            return Unlike(too_long)
         population = self.calibration.population
         # If the recordings were not measured, the score alone decides.
         if traits is None or population is None or not self.abstain:
-            return self._why_unlike_scores(score), None
-        p_value, _, reason = population.typicality(traits)
-        return reason if p_value <= self.abstain else self._why_unlike_scores(score), p_value
+            return Unlike(self._why_unlike_scores(score))
+        p_value, _, reason, similar = population.typicality(traits)
+        if p_value <= self.abstain:
+            return Unlike(reason, p_value, similar)
+        return Unlike(self._why_unlike_scores(score), p_value)
 
     def why_too_long(self, traits: Traits) -> str:
         """Say that a calibration of whole recordings decides neither on streams nor on much longer recordings."""
@@ -408,7 +421,7 @@ class Decider:
         if traits.duration <= _TIMES_LONGER * longest:
             return ""
         lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"
-        return f"calibrated on {lengths}, each as a whole: calibrate on windows, as `nes2net calibrate recordings` does"
+        return f"calibrated on {lengths}, each as a whole: calibrate on windows, or on beginnings, as `nes2net calibrate recordings` does"
 
     def _why_unlike_scores(self, score: float) -> str:
         """Say that a score is below or above all of the calibration's N trials; empty if not.

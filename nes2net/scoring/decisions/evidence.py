@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat, ValidationError
 
 from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.plain_data import StrictModel, first_problem
-from nes2net.scoring.decisions.decision import Decider
+from nes2net.scoring.decisions.decision import Decider, Unlike
 from nes2net.scoring.decisions.population import Traits
 
 
@@ -26,6 +26,8 @@ class Running(NamedTuple):
     """The window's weight; 0 without speech, or if unlike the calibration's recordings."""
     unusual: str
     """Why the window is unlike the calibration's recordings; empty if not, or not compared."""
+    similar: str
+    """The recordings that the calibration then lacks, such as ``"with such a level"``."""
     mean: float
     """Mean ratio so far; older windows count less."""
     probability: float
@@ -137,8 +139,8 @@ class Evidence:
             raise InputError(
                 f"a window ends at {end} s, but the window before it at {state.end} s: add windows in the order of their ends"
             )
-        unusual = self.decider.why_unlike(score, traits)[0] if traits and speech else ""
-        weight = 0.0 if unusual else speech
+        unlike = self.decider.why_unlike(score, traits) if traits and speech else Unlike("")
+        weight = 0.0 if unlike.reason else speech
         llr = float(self.decider.llrs([score])[0])
         # The whole first window is new, and no older window exists.
         passed = self.window if state.end is None else end - state.end
@@ -151,7 +153,7 @@ class Evidence:
         mean = state.weighted_llrs / state.weight if state.weight > 0 else 0.0
         probability = float(self.decider.probability(mean))
         state.alarm = self._is_alarm(probability, mean)
-        return Running(end, llr, weight, unusual, mean, probability, state.against, state.alarm)
+        return Running(end, llr, weight, unlike.reason, unlike.similar, mean, probability, state.against, state.alarm)
 
     def _is_alarm(self, probability: float, mean: float) -> bool:
         state = self._state

@@ -13,7 +13,7 @@ about a fraction α has p ≤ α, whatever the distribution of distances.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -80,11 +80,6 @@ class Traits(NamedTuple):
     """The share of clipped samples in words; empty without clipping."""
     in_windows: bool = False
     """Windows were scored, so the duration is not compared."""
-
-    @property
-    def what_to_calibrate_on(self) -> str:
-        """What to calibrate on, if the recording is unlike the calibration's."""
-        return "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
@@ -198,6 +193,8 @@ class Typicality(NamedTuple):
     """The most unusual trait."""
     reason: str
     """This trait, its value and usual range in words."""
+    similar: str
+    """The recordings that the calibration lacks, such as ``"with such a level"``."""
 
 
 class Spread(NamedTuple):
@@ -453,7 +450,18 @@ class Population:
             value = f"{factor * getattr(traits, trait):.1f} {unit}"
             usual = self.usual_ranges()[trait]
             reason = f"its {trait}, {value}, is unusual among the calibration's recordings ({usual})"
-        return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
+        p_value = (1 + at_least) / (1 + len(distances))
+        return Typicality(p_value, trait, reason, self._similar(traits, distance_of_trait))
+
+    def _similar(self, traits: Traits, distance_of_trait: Mapping[str, float]) -> str:
+        # A person can look for recordings with a level or a bandwidth, but not for those with an embedding.
+        unusual = {name: distance for name, distance in distance_of_trait.items() if name in SCALARS and distance > 1}
+        if not unusual:
+            return "like this one"
+        trait = max(unusual, key=unusual.__getitem__)
+        if trait == "bandwidth" and traits.bandwidth <= _TELEPHONE < self.usual[trait].low:
+            return "with the bandwidth of telephone calls"
+        return f"with such a {trait}"
 
     def edges(self) -> dict[str, Spread]:
         """Trait → lower edge, median and upper edge, in the units of :class:`Traits`.

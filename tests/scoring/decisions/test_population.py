@@ -149,6 +149,31 @@ def test_the_reason_of_an_unusual_recording_names_the_trait(narrow_population, t
     assert re.match(reason, typicality.reason)
 
 
+@pytest.mark.parametrize(
+    "changes, similar",
+    [
+        ({"bandwidth": 3400.0}, "with the bandwidth of telephone calls"),
+        ({"bandwidth": 5000.0}, "with such a bandwidth"),
+        ({"level": -60.0}, "with such a level"),
+        ({"embedding": np.full(16, 9.0)}, "like this one"),
+        ({"embedding": np.full(16, 9.0), "level": -60.0}, "with such a level"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
+)
+def test_the_recordings_that_a_calibration_lacks_are_named_by_the_trait_that_a_person_can_measure(
+    narrow_population, changes, similar
+):
+    assert narrow_population.typicality(TYPICAL._replace(**changes)).similar == similar
+
+
+@pytest.mark.parametrize("trait, value", [("bandwidth", 7500.0), ("bandwidth", 2000.0), ("level", -60.0)])
+def test_a_calibration_of_telephone_calls_does_not_lack_telephone_calls(trait, value):
+    rng = np.random.default_rng(0)
+    calls = [traits._replace(bandwidth=3800.0 + traits.level) for traits in draw(rng, 300)]
+    unusual = Traits(3.0, -20.0, 3780.0)._replace(**{trait: value})
+    assert Population.fit(calls, rng.random(300) < 0.5).typicality(unusual).similar == f"with such a {trait}"
+
+
 def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow_population):
     assert narrow_population.typicality(TYPICAL).p_value > 0.5
     assert narrow_population.typicality(TYPICAL._replace(embedding=None)).p_value > 0.5
