@@ -1,10 +1,12 @@
 """A ratio whose bootstrap interval holds the threshold is no answer: of a recording, along it, and in a stream."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nes2net import InputError
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, add_resamples, decide_along, fit, load
 from nes2net.scoring.track import Track
 
@@ -42,6 +44,22 @@ def test_the_interval_of_a_ratio_is_about_that_of_calibrations_fitted_to_resampl
         ratios.append(refitted([0.5])[0])
     expected = np.quantile(ratios, (0.025, 0.975))
     assert weak.interval(weak([0.5])[0]) == pytest.approx(expected, abs=0.08)
+
+
+@pytest.mark.parametrize("l2", [1e-4, 0.0])
+def test_each_resample_is_the_calibration_that_fit_gives_for_its_trials(l2):
+    """Without a penalty, draws whose classes are separated have no calibration."""
+    calibration = fit(*scores_of(1.0, 4), l2=l2)
+    rng = np.random.default_rng(0)
+    expected = [(1.0, 0.0)]
+    for _ in range(500):
+        draw = [rng.choice(llrs, len(llrs)) for llrs in calibration.llrs]
+        with suppress(InputError):
+            refitted = fit(*draw, l2=l2)
+            expected.append((refitted.weights[0], refitted.offset))
+    assert (len(expected) < 501) == (l2 == 0)
+    resamples = add_resamples(calibration).resamples
+    np.testing.assert_allclose(np.sort(resamples, 0), np.sort(expected, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_the_resamples_of_a_calibration_are_equal_each_time_they_are_drawn_from_the_same_trials(weak):
