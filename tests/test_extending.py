@@ -47,6 +47,7 @@ def package(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_stopped_training_with_the_parts_of_extending_md_resumes_to_the_uninterrupted_result(package, recipe):
     points: dict[str, dict[str, str]] = {}
     for kind, names in POINTS.findall(TEXT):

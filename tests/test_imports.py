@@ -72,6 +72,7 @@ def test_a_command_imports_no_heavy_library_that_it_does_not_need(words, score_f
     assert modules & HEAVY <= set(MAY_IMPORT[words].split())
 
 
+@pytest.mark.slow
 def test_scoring_with_aasist_imports_no_heavy_library_that_it_does_not_need(tmp_path):
     torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), tmp_path / "model.pth")
     soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
@@ -81,6 +82,7 @@ def test_scoring_with_aasist_imports_no_heavy_library_that_it_does_not_need(tmp_
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 
 
+@pytest.mark.slow
 def test_importing_onnxruntime_through_nes2net_makes_no_file_in_the_home_folder(tmp_path):
     """It would write an identity of this machine."""
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import yaml
-from builders import PATIENCE
+from builders import PATIENCE, slow
 from builders.files import write
 from builders.small_parts import SPECTRUM
 from builders.strangers import install
@@ -65,7 +65,7 @@ def recipe_file(corpus, tmp_path):
     return write(tmp_path / "recipe.yaml", yaml.safe_dump(values))
 
 
-@pytest.mark.parametrize("words", ["--version", "predict --help", "train RECIPE"])
+@pytest.mark.parametrize("words", ["--version", "predict --help", *slow("train RECIPE")])
 def test_broken_and_slow_packages_that_a_command_does_not_use_have_no_effect_on_it(words, site, recipe_file, tmp_path):
     """It prints the same, and does not import the slow modules."""
     words = words.replace("RECIPE", str(recipe_file))

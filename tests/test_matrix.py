@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from builders import slow
 from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
 from torch import Tensor
 from torch.nn import functional
@@ -55,7 +56,13 @@ def step(detector):
     assert all(p.isfinite().all() for p in trained)
 
 
-@pytest.mark.parametrize("name", frontend_families())
+def families():
+    """The front-ends; of the encoders, which take longest, the fast tests try one."""
+    encoders = ("hubert", "teacher_student", "w2v_bert2", "wavlm", "whisper")
+    return [slow(name)[0] if name in encoders else name for name in frontend_families()]
+
+
+@pytest.mark.parametrize("name", families())
 def test_exactly_the_back_ends_that_fit_a_front_end_are_accepted_and_train_and_score_with_it(name):
     """The aggregations take turns."""
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ from builders.files import read_json
 from builders.scripts import SCRIPTS, run
 from conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
 TESTS = REPOSITORY / "tests"
 #: How often the CPU waits for the device in a forward pass and its gradient, a whole step of training, and a scored batch:
 #: for the sizes of the experts' shares, which are of no fixed size; for the loss and the norm of the gradient, together;

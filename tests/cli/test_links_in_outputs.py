@@ -47,7 +47,7 @@ COMMANDS = {
 }
 LIBRARIES = {"export onnx": "onnxscript", "pack parquet": "pyarrow"}
 #: The fast tests try these; the slow ones try the others, and the other kinds.
-FAST = ("train", "score", "calibrate recordings", "explain", "robustness", "export space")
+FAST = ("score", "export space")
 FAST_KINDS = ("links to other files", "pipes")
 #: Commands whose named files may be links or pipes, as after a shell's `>`; what they make beside them may not.
 FOLLOWING = ("evaluate", "evaluate classes", "calibrate fit", "calibrate recordings", "report")

@@ -49,6 +49,7 @@ def script(folder, text):
     return [sys.executable, str(write(folder / "programs" / "program.py", dedent(text)))]
 
 
+@pytest.mark.slow
 def test_decoding_processes_use_no_code_of_the_current_folder(corpus, tmp_path):
     """Neither those of `nes2net data check` nor those of the server."""
     assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
@@ -61,6 +62,7 @@ def test_decoding_processes_use_no_code_of_the_current_folder(corpus, tmp_path):
     assert run(script(tmp_path, text), corpus) == "1.0\n"
 
 
+@pytest.mark.slow
 def test_workers_under_spawn_use_no_code_of_the_current_folder(corpus, tmp_path):
     text = """
     import torch
@@ -80,6 +82,7 @@ def test_python_command_passes_arguments_and_finds_nes2net_and_pythonpath_but_no
     assert run(words, corpus, PYTHONPATH=str(tmp_path / "modules")) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [["-m", "nes2net"], ["-c", MAIN]])
 def test_nes2net_started_by_python_imports_no_code_of_the_current_folder_itself(corpus, start):
     """Python imports `multiprocessing` and `nes2net` from there before nes2net can object, so the test removes both."""
@@ -88,6 +91,7 @@ def test_nes2net_started_by_python_imports_no_code_of_the_current_folder_itself(
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
 
 
+@pytest.mark.slow
 def test_drawing_uses_the_matplotlib_settings_of_the_user_not_of_the_current_folder(corpus, tmp_path):
     text = """
     import numpy

@@ -26,6 +26,7 @@ def test_as_many_actors_are_planned_as_the_gpus_or_without_any_the_cpus_have_roo
     assert resolved.device == computes_on
 
 
+@pytest.mark.slow
 def test_processes_of_ray_import_no_modules_from_the_current_folder(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra 'scale' is not installed")
     monkeypatch.chdir(tmp_path)
