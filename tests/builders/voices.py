@@ -31,7 +31,9 @@ def _harmonics(phase, number=49):
     sine = np.sin(phase)
     total = sine.copy()
     for k in range(2, number + 1):
-        below, sine = sine, twice_cosine * sine - below
+        next_sine = twice_cosine * sine - below
+        below = sine
+        sine = next_sine
         total += sine / k
     return total
 
