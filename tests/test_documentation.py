@@ -131,6 +131,7 @@ def test_recipe_overrides_in_the_running_text_of_the_pages_are_accepted():
     assert read > 50
 
 
+@pytest.mark.slow
 def test_commands_of_the_manual_that_train_a_small_front_end_need_no_file_of_weights(corpus, tmp_path, monkeypatch):
     from nes2net.cli.main import main
     from nes2net.cli.published.main import main as published_main

@@ -69,6 +69,7 @@ def test_every_file_of_the_source_archive_is_smaller_than_2_mb():
     assert max((REPOSITORY / path).stat().st_size for path in FILES) < 2e6
 
 
+@pytest.mark.slow
 def test_no_message_names_a_file_that_the_wheel_lacks():
     """Messages, texts of parts for `nes2net info`, and the help of every command."""
     texts = [main.build_parser().format_help(), *(p.format_help() for p in main.build_parser().commands().values())]

@@ -54,6 +54,7 @@ def names(drift):
     return {comparison.name for comparison in drift.found}
 
 
+@pytest.mark.slow
 def test_recordings_like_those_of_the_calibration_show_no_drift_in_any_trait(drift_of, tmp_path):
     for seed in (10, 11, 12):
         drift = drift_of(write_voices(tmp_path / str(seed), seed, 40))

@@ -38,6 +38,7 @@ def drift(folder, monkeypatch, tmp_path, output):
     return run
 
 
+@pytest.mark.slow
 def test_without_drift_the_result_says_so_and_the_status_is_0(drift):
     assert drift("same --by week").out.startswith("no drift was found\n20 recordings, compared by 7 tests")
 

@@ -94,6 +94,7 @@ def test_pictures_of_recordings_of_the_same_name_are_numbered(predict, speech_fo
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 
+@pytest.mark.slow
 def test_the_flags_track_and_plot_change_no_figure_of_a_row(rows, calibrations, tmp_path):
     """With --samples, without further flags, and with a calibration; below and above two minutes."""
     for words in (["--samples", "16000"], [], ["--calibration", calibrations / "second.json"]):

@@ -92,6 +92,7 @@ def detector(tmp_path, monkeypatch):
     soundfile.write("a.wav", 0.3 * voice(seconds=3), 16000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-"])
 def test_predict_prints_its_rows_without_standard_error(detector, closed):
     command = f'"{sys.executable}" -m nes2net predict a.wav nowhere.wav --model d.pth {closed}'

@@ -158,6 +158,7 @@ def generators_of(table):
     return ~is_unknown & ~is_bonafide, is_unknown
 
 
+@pytest.mark.slow
 def test_the_history_of_a_training_for_source_tracing_has_the_classification_errors(run):
     """They are 0: a detector tells these tones apart."""
     last_epoch = history_of(run)[-1]

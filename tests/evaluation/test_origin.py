@@ -108,6 +108,7 @@ def test_a_record_without_the_length_that_was_scored_names_no_detector(tmp_path)
     assert scored_by_record(tmp_path, {}, None) is None
 
 
+@pytest.mark.slow
 def test_scores_of_trials_that_the_detector_has_seen_are_warned_of(case):
     """For a published model, and for a recipe."""
     published = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}

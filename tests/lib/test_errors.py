@@ -60,6 +60,7 @@ def messages(texts) -> list[tuple[str, str]]:
     return [(f"{name}, line {line}", text) for name, line, text in library_texts]
 
 
+@pytest.mark.slow
 def test_messages_of_the_library_name_no_flags(messages):
     assert [location for location, text in messages if FLAG.search(COMMAND.sub("", text))] == []
 

@@ -52,6 +52,7 @@ def test_calibrate_recordings_learns_from_windows_unless_whole_clips_are_asked_f
     assert of_whole_clips.scored_by.num_samples is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_a_calibration_of_whole_clips_does_not_decide_on_a_much_longer_recording(clips_folder, entrance):
     """Even with abstain 0."""
@@ -66,6 +67,7 @@ def test_predict_decides_by_a_calibration_of_whole_clips_on_a_recording_as_short
     assert row["decision"] == "bonafide"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recording, decision", [("long", "spoof"), ("bonafide", "bonafide")])
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_a_calibration_of_windows_tells_a_recording_with_a_fake_part_from_a_bona_fide_one(

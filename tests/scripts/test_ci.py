@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 from conftest import REPOSITORY
 
 
+@pytest.mark.slow
 def test_with_the_pytest_option_passed_a_second_run_leaves_out_tests_that_passed_in_the_first(tmp_path):
     """Three of four tests need the absent reference folder: both runs skip these."""
     environment = {**os.environ, "NES2NET_SHARED": str(tmp_path / "absent")}

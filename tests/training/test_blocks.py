@@ -117,7 +117,8 @@ def same_weights(run, other_run):
     return same(state_of(run)["detector"], state_of(other_run)["detector"])
 
 
-@pytest.mark.parametrize("format", ["parquet", *slow("tar")])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_local_shards_and_those_in_s3_or_on_a_server_train_the_same_weights(runs, folder, format):
     """Those on a server also with workers, and without a cache."""
     local = train(runs("local", root=str(folder / format)))
@@ -128,12 +129,14 @@ def test_local_shards_and_those_in_s3_or_on_a_server_train_the_same_weights(runs
         assert same_weights(train(runs("s3", root=f"{s3}/{format}")), local)
 
 
+@pytest.mark.slow
 def test_no_file_of_a_run_on_s3_holds_the_secret_key(runs, folder):
     with s3_store(folder) as s3:
         of_s3 = train(runs("s3", root=f"{s3}/parquet"))
         assert b"secret-of-the-test" not in b"".join(file.read_bytes() for file in of_s3.iterdir() if file.is_file())
 
 
+@pytest.mark.slow
 def test_a_run_on_shards_stopped_at_a_step_resumes_and_ends_as_if_uninterrupted(runs, folder):
     with http_store(folder) as web:
         roots = split_roots(web.address, folder, "parquet")
@@ -162,6 +165,7 @@ def keep_nothing():
     packed_shards._forget()
 
 
+@pytest.mark.slow
 def test_a_run_stopped_by_an_unreadable_shard_resumes_as_if_uninterrupted_once_it_is_readable(
     runs, folder, monkeypatch
 ):

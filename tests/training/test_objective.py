@@ -236,6 +236,7 @@ def test_freeze_layers_leaves_weights_frozen_that_the_front_end_froze_itself(sma
     assert any(weight.requires_grad for weight in top_layer.parameters())
 
 
+@pytest.mark.slow
 def test_an_objective_that_declares_all_its_weights_used_gives_each_of_them_a_gradient(tmp_path):
     """DDP does not look for weights without a gradient then, and would wait for them."""
     recipes = [{"model": model} for model in systems().values()]

@@ -200,6 +200,7 @@ def test_a_run_stopped_while_validating_resumes_and_ends_as_if_uninterrupted(run
     assert_same_run(train(torn), whole_run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_step_whose_gradients_are_nan_leaves_a_last_save_that_resumes_as_if_uninterrupted(
     runs, whole_run, monkeypatch, number
@@ -298,6 +299,7 @@ def test_the_best_checkpoint_stays_until_the_end_of_a_better_epoch_is_saved(reci
     assert [path.name for path in train(values).glob("*.pth")] == ["epoch_1.pth"]
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_between_the_files_of_an_epoch_resumes_and_ends_as_if_uninterrupted(runs):
     """Before any of the writes that end an epoch."""
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
@@ -327,6 +329,7 @@ def command_of(recipe, tmp_path):
     return ["train", str(path), "--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_a_run_that_a_full_disk_ended_with_status_75_resumes_from_the_last_save(runs, whole_run, tmp_path):
     """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
@@ -428,6 +431,7 @@ def test_a_resumed_run_removes_the_temporary_file_of_a_save_that_was_killed(reci
     assert not leftover.exists()
 
 
+@pytest.mark.slow
 def test_tensorboard_has_each_epoch_of_a_resumed_run_once(recipe):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -439,6 +443,7 @@ def test_tensorboard_has_each_epoch_of_a_resumed_run_once(recipe):
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_was_killed_resumes_and_ends_as_if_uninterrupted(runs, whole_run, monkeypatch):
     """The system kills a worker if memory runs out."""
     values = {"save_every_minutes": 0.0}

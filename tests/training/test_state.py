@@ -72,6 +72,7 @@ def _own_tasks(monkeypatch):
         monkeypatch.setitem(tasks._table, task.__name__, f"{__name__}:{task.__name__}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_options", [{}, {"layer_decay": 0.5}])
 def test_a_run_with_an_auxiliary_head_resumes_and_ends_as_if_uninterrupted(recipe, small_model, train_options):
     values = {"model": small_model, "train": {"task": "Level", **train_options}}

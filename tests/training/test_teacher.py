@@ -97,6 +97,7 @@ def test_the_student_starts_from_the_weights_of_the_teacher_or_from_random_ones_
         assert equal == {is_equal}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_of_a_student_resumes_as_if_uninterrupted_without_the_teachers_file(student, tmp_path):
     uninterrupted = train(student(comment="whole"), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")

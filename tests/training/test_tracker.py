@@ -96,6 +96,7 @@ def test_wandb_has_the_project_the_name_and_keys_of_the_settings_and_measures_of
         assert text in content
 
 
+@pytest.mark.slow
 def test_training_continues_with_a_warning_without_a_tracker_that_failed_amid_a_run(
     recipe, mlflow, monkeypatch, capsys
 ):

@@ -100,6 +100,7 @@ def start_listening(model: Path) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_listening_without_an_error_after_the_last_lines(listen_folder, small, call, number):
     process = start_listening(listen_folder / "small.pth")

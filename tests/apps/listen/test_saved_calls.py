@@ -84,6 +84,7 @@ def saved(restart, call, tmp_path):
     return first_lines, path
 
 
+@pytest.mark.slow
 def test_a_call_resumed_after_a_sigkill_of_the_server_has_the_evidence_of_an_uninterrupted_one(
     listen_folder, call, tmp_path
 ):

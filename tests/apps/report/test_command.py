@@ -159,6 +159,7 @@ def test_a_report_shows_the_fake_stretches_of_a_detector_of_segments(report, tmp
     assert loud_is_fake.near([(float(start), float(end)) for start, end in spans], loud_is_fake.FAKES)
 
 
+@pytest.mark.slow
 def test_only_a_recording_of_at_most_ten_minutes_can_be_played_in_a_report(report, tmp_path):
     assert "<audio" in report()
     soundfile.write(tmp_path / "long.wav", np.tile(0.5 * voice(seconds=10), 61), 16000)
@@ -173,6 +174,7 @@ def test_a_report_names_a_format_that_only_ffmpeg_reads(report, tmp_path):
     assert "QuickTime / MOV, AAC (Advanced Audio Coding)" in text_of(report(recording=path))
 
 
+@pytest.mark.slow
 def test_a_report_is_written_as_pdf(report, workdir):
     pytest.importorskip("weasyprint", reason="needs WeasyPrint", exc_type=(ImportError, OSError))
     report("--calibration {made}/bonafide.json --pdf r.pdf")

@@ -66,6 +66,7 @@ def test_integer_and_floating_point_samples_come_out_of_ffmpeg_with_the_values_t
     np.testing.assert_allclose(decoded[0, :16000], expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
     """PyAV's resampler leaves filters with threads to the garbage collector; a forked process would wait for them."""
     encode(tmp_path / "tone.m4a", tone(), "aac")

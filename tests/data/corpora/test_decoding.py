@@ -96,6 +96,7 @@ def dies_at_c(path):
     return Decoded(path, 16000, 1, 1.0)
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("hurried, size", [(True, 2), (False, 1)])
 def test_only_the_file_whose_decoding_crashes_a_process_is_reported_as_unreadable(

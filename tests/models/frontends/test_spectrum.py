@@ -87,6 +87,7 @@ def test_the_log_spectrum_equals_that_computed_with_scipy(window, bins, dtype):
     assert_log_magnitudes_close(features[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_log_spectrum_of_the_published_settings_equals_that_computed_with_librosa(dtype):
     """Of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97, Blackman 1,728, hop 130."""
