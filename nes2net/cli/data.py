@@ -64,7 +64,7 @@ def download(
         print(printable("\n".join(_plan_lines(definition, plan))))
         if dry_run:
             return 0
-        if not (plan.files or plan.hub_sets):
+        if not plan.files:
             return INCOMPLETE
         if not accept_licence:
             answer = ""
@@ -188,13 +188,12 @@ def _plan_lines(corpus: Corpus, plan: Plan) -> list[str]:
         rows.append(["described in", corpus.source])
     lines = [corpus.title, *(f"  {line}" for line in text_table(rows, "l"))]
     cells = []
-    for file in plan.files:
+    for file in plan.files[:_MAX_VALUES]:
         size = readable_size(file.remote.size) if file.remote.size is not None else "not stated"
         digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
         cells.append([file.name, size, digests, file.what])
-    for hub_set in plan.hub_sets:
-        num_files = pluralise(len(hub_set.files), "file")
-        cells.append([f"hub:{hub_set.repository}", readable_size(hub_set.size), "by the hub", num_files])
+    if len(plan.files) > _MAX_VALUES:
+        cells.append([f"and {len(plan.files) - _MAX_VALUES:,} more", "", "", ""])
     if cells:
         table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
         lines += ["", *(f"  {line}" for line in table)]

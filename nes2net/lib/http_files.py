@@ -49,11 +49,13 @@ class RemoteFile:
     Args:
         size: size of the file in bytes; None if unknown.
         digests: name of a digest in :mod:`hashlib` → the digest in hexadecimal.
+        headers: of requests, such as a token, which no other host gets.
     """
 
     url: str
     size: int | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Refused(InputError):
@@ -176,9 +178,9 @@ class HttpFiles:
         partial_path = path.with_name(f"{path.name}.part")
         make_folder(path.parent)
         total = None if file.size is None else max(1, file.size // _MB)
-        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
+        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=size_of(partial_path) // _MB) as display:
             self._repeat_until_done(
-                lambda: self._resume(file, partial_path, display), file.url, lambda: _size(partial_path)
+                lambda: self._resume(file, partial_path, display), file.url, lambda: size_of(partial_path)
             )
         digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}")
         for name, published in file.digests.items():
@@ -200,14 +202,14 @@ class HttpFiles:
             Busy: if the request should be repeated.
         """
         validators = _saved_validators(partial_path, file.url)
-        start = _size(partial_path)
+        start = size_of(partial_path)
         if start and not validators and not file.digests:
             start = 0  # begin again: nothing can show whether the file on the server is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
                 return
             start = 0
-        headers = {}
+        headers = dict(file.headers)
         if start:
             headers["Range"] = f"bytes={start}-"
             if validator := validators.get("etag") or validators.get("modified"):
@@ -363,7 +365,7 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     {'md5': '5d41402abc4b2a76b9719d911017c592'}
     """
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-    total = max(1, _size(path) // _MB)
+    total = max(1, size_of(path) // _MB)
     with ProgressDisplay[Any](title=title, unit="MB", total=total, delay=2.0) as display, open(path, "rb") as file:
         while block := file.read(_CHUNK):
             for file_hash in hashes.values():
@@ -420,7 +422,8 @@ def _check_found(answer: httpx.Response) -> None:
         raise Busy(f"the server answers {status}", _whole_number(answer.headers.get("retry-after")))
     if code in (401, 403):
         raise Refused(
-            f"the server refuses it ({status})", remedy="it may ask for a login or an agreement: get it with a browser"
+            f"the server refuses it ({status})",
+            remedy="it may ask for a login or an agreement: get it with a browser, or log in by `hf auth login` to the hub",
         )
     if not answer.is_success:
         raise Refused(f"the server answers {status}", remedy="look on its publisher's page where it is now")
@@ -454,7 +457,7 @@ def _remove(partial_path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:

@@ -20,38 +20,39 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_fetched(path: Path) -> Path:
-    """Apply :func:`compare_once` to a file or folder in huggingface_hub's cache."""
-    for file in (path, *path.rglob("*")):
-        content = file.resolve()
-        # Without a network, a link may lead to a file that was removed.
-        if _SHA256.fullmatch(content.name) and not is_absent(
-            content
-        ):  # the cache names a large file after the digest that the hub states
-            compare_once(content, content.name)
-    return path
+    """Compare the SHA-256 of large files in huggingface_hub's cache, ``path`` or below it, once.
 
+    Files that passed are noted in ``HF_ASSETS_CACHE``.
 
-def compare_once(path: Path, digest: str) -> None:
-    """Remove a file and raise InputError if its SHA-256 differs; files that passed are noted in ``HF_ASSETS_CACHE``."""
+    Raises:
+        InputError: if a digest is not the one that the hub states; the file is removed.
+    """
     from huggingface_hub import constants  # start-up
 
-    status = path.stat()
-    identity = f"{path.resolve()}\0{digest}\0{status.st_size}\0{status.st_mtime_ns}"
-    note = path_below(constants.HF_ASSETS_CACHE, "nes2net", "compared") / sha256(identity.encode()).hexdigest()
-    if not is_absent(note):
-        return
-    from nes2net.lib.http_files import digests_of  # start-up
+    notes = path_below(constants.HF_ASSETS_CACHE, "nes2net", "compared")
+    for content in {file.resolve() for file in (path, *path.rglob("*"))}:
+        digest = content.name  # the cache names a large file after the digest that the hub states
+        # Without a network, a link may lead to a file that was removed.
+        if _SHA256.fullmatch(digest) is None or is_absent(content):
+            continue
+        status = content.stat()
+        identity = f"{content}\0{status.st_size}\0{status.st_mtime_ns}"
+        note = notes / sha256(identity.encode()).hexdigest()
+        if not is_absent(note):
+            continue
+        from nes2net.lib.http_files import digests_of  # start-up
 
-    computed = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
-    if computed != digest:
-        path.unlink()
-        raise InputError(
-            f"{path}: the SHA-256 of what came is {computed}, but the hub states {digest}",
-            remedy="it was damaged on its way, and is removed: run the same command again",
-        )
-    with suppress(OSError):  # without a note, it is compared at each start
-        make_folder(note.parent)
-        note.touch()
+        computed = digests_of(content, ("sha256",), f"checking {path.name}")["sha256"]
+        if computed != digest:
+            content.unlink()
+            raise InputError(
+                f"{content}: the SHA-256 of what came is {computed}, but the hub states {digest}",
+                remedy="it was damaged on its way, and is removed: run the same command again",
+            )
+        with suppress(OSError):  # without a note, it is compared at each start
+            make_folder(notes)
+            note.touch()
+    return path
 
 
 @contextmanager

@@ -10,25 +10,22 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
-from nes2net.lib.errors import InputError, Unfinished, as_input_error, join_names, pluralise, readable_size, short_repr
-from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
-from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
-from nes2net.lib.hub import HUB_PREFIX, compare_once, hub_errors
+from nes2net.lib.errors import InputError, as_input_error, join_names, readable_size, refuse, short_repr
+from nes2net.lib.files import exclusive_lock, is_absent, make_folder, path_below, write_text
+from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of, size_of
+from nes2net.lib.hub import HUB_PREFIX, hub_errors
 from nes2net.lib.plain_data import read_json_as, validate_json
 from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
-_SETS = "https://huggingface.co/datasets/"
 # Address of a record, or of one of its files, of InvenioRDM, such as Zenodo: server, number, file name.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
 _MAX_LISTING_BYTES = 20_000_000  # bytes
@@ -49,38 +46,20 @@ class PlannedFile:
 
 
 @dataclass(frozen=True)
-class PlannedHubSet:
-    """A hub data set to fetch, or files that match ``only``; ``files`` are of the hub's listing."""
-
-    repository: str
-    revision: str | None
-    files: Sequence[Any] = ()
-    licence: str = ""
-    only: Sequence[str] = ()
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return sum(file.size or 0 for file in self.files)
-
-
-@dataclass(frozen=True)
 class Plan:
     """The files of a corpus to fetch, and the ``steps`` that a user has to do by hand."""
 
     files: Sequence[PlannedFile] = ()
-    hub_sets: Sequence[PlannedHubSet] = ()
     steps: Sequence[str] = ()
 
     @property
     def size(self) -> int:
         """In bytes, of the files of known size."""
-        return sum(file.remote.size or 0 for file in self.files) + sum(hub_set.size for hub_set in self.hub_sets)
+        return sum(file.remote.size or 0 for file in self.files)
 
     @property
     def licences(self) -> list[str]:
-        stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
-        return list(dict.fromkeys(filter(None, stated)))
+        return list(dict.fromkeys(file.licence for file in self.files if file.licence))
 
 
 class _InvenioFile(BaseModel):
@@ -97,17 +76,15 @@ class _InvenioRecord(BaseModel):
 
 
 class _Received(BaseModel):
-    """A fetched file; ``published`` unless we computed the digests."""
+    """A fetched file."""
 
     url: str
-    size: int
-    digests: dict[str, str]
-    published: bool
+    digests: Mapping[str, str] = {}
     unpacked: bool = False
 
 
 class _Record(BaseModel):
-    """``nes2net_download.json``: name → fetched file."""
+    """``nes2net_download.json``: name → fetched file, if it was unpacked or has no published digest."""
 
     files: dict[str, _Received] = {}
 
@@ -123,11 +100,10 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         Unfinished: if a server cannot be reached.
     """
     files: list[PlannedFile] = []
-    hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
         record = _INVENIO.fullmatch(download.url)
         if download.url.startswith(HUB_PREFIX):
-            hub_sets.append(_plan_hub_set(download, only))
+            files += _plan_hub_set(download)
         elif record is not None:
             server, number, file_name = record.groups()
             files += _plan_record(download, client, server, number, file_name and unquote(file_name))
@@ -142,9 +118,8 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             f"{corpus.title}: several files would have the same name: {join_names(sorted(names))}; give each Download its own name"
         )
     if only:
-        files = [file for file in files if _matches(file.name, only)]
-        hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
-        if not files and not hub_sets:
+        files = [file for file in files if any(fnmatch(file.name, pattern) for pattern in only)]
+        if not files:
             available = join_names(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}: name one of these")
     steps = []
@@ -154,20 +129,31 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     steps += corpus.by_hand
     if not corpus.downloads and not corpus.by_hand:
         steps = [f"{kind}: get {source}" for kind, source in corpus.obtain.items()]
-    return Plan(files, hub_sets, steps)
+    return Plan(files, steps)
 
 
-def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
-    from huggingface_hub import HfApi  # start-up
+def _plan_hub_set(download: Download) -> list[PlannedFile]:
+    from huggingface_hub import HfApi, hf_hub_url  # start-up
+    from huggingface_hub.utils import build_hf_headers  # start-up
 
     repository, _, revision = download.url.removeprefix(HUB_PREFIX).partition("@")
-    with _named_hub_errors(repository):
+    page = f"https://huggingface.co/datasets/{repository}"
+    with hub_errors(f"{page} cannot be read", page, "what has come"):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
-    files = [file for file in info.siblings or [] if _matches(file.rfilename, only)]
+        headers = build_hf_headers()
     licence = download.licence
     if not licence and info.card_data:
         licence = str(info.card_data.get("license") or "")[:_MAX_LICENCE_LENGTH]
-    return PlannedHubSet(repository, info.sha, files, licence, only)
+    planned = []
+    for file in info.siblings or []:
+        if "/." in f"/{file.rfilename}":  # hidden, such as .gitattributes
+            continue
+        url = hf_hub_url(repository, file.rfilename, repo_type="dataset", revision=info.sha)
+        digests = {"sha256": file.lfs.sha256} if file.lfs else {}
+        remote = RemoteFile(url, file.size, digests, headers)
+        name = _check_name(file.rfilename, page)
+        planned.append(PlannedFile(remote, name, download.what, licence, download.unpack))
+    return planned
 
 
 def _plan_record(
@@ -200,10 +186,6 @@ def _plan_record(
     return planned
 
 
-def _matches(name: str, only: Sequence[str]) -> bool:
-    return not only or any(fnmatch(name, pattern) for pattern in only)
-
-
 def _stated_digests(download: Download) -> dict[str, str]:
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
@@ -214,11 +196,6 @@ def _check_name(name: str, page: str) -> str:
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {short_repr(name)} is not allowed as the name of a file; download it with a browser")
     return name
-
-
-def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
-    page = f"{_SETS}{repository}"
-    return hub_errors(f"{page} cannot be read", page, "what has come")
 
 
 def fetch_all(
@@ -247,102 +224,62 @@ def fetch_all(
                 f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
                 f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
             )
-        # Fetch or verify each file, unpack it, and record each step at once.
         for number, file in enumerate(plan.files, 1):
+            path = folder / file.name
             path_below(folder, *PurePosixPath(file.name).parent.parts)
-            progress = f"{number} of {len(plan.files)}"
-            received = record.files.get(file.name)
-            is_removed = received is not None and received.unpacked and not (folder / file.name).exists()
-            if not is_removed:  # an archive may be removed once it is unpacked
-                received = _fetch_one(file, folder, client, received, progress)
-                _write_record(folder, record, file.name, received)
-            assert received is not None  # for mypy: only a file in the record can have been removed
+            progress = f"{number} of {len(plan.files)}: {file.name}"
+            received = record.files.get(file.name) or _Received(url=file.remote.url)
+            if path.exists() or not received.unpacked:  # an archive may be removed once it is unpacked
+                received.digests = _fetch_one(file.remote, path, client, received.digests, progress)
+                if not file.remote.digests:
+                    _write_record(folder, record, file.name, received)
             if unpacking and is_archive(file.name) and not received.unpacked:
-                target = path_below(folder, *PurePosixPath(file.unpack).parts)
-                unpack(folder / file.name, target, f"unpacking {progress}: {file.name}")
-                received = received.model_copy(update={"unpacked": True})
+                unpack(path, path_below(folder, *PurePosixPath(file.unpack).parts), f"unpacking {progress}")
+                received.unpacked = True
                 _write_record(folder, record, file.name, received)
             if received.unpacked and not keep_archives:
-                (folder / file.name).unlink(missing_ok=True)
-        for hub_set in plan.hub_sets:
-            _fetch_hub_set(hub_set, folder)
+                path.unlink(missing_ok=True)
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
     """Bytes that are still to be written. Recordings are assumed to take as much room as their archive."""
-    # Sets of the hub count in full: their library does not tell how much it has fetched.
-    needed = sum(hub_set.size for hub_set in plan.hub_sets)
+    needed = 0
     for file in plan.files:
         received = record.files.get(file.name)
         if received is not None and received.unpacked:
             continue
         size = file.remote.size or 0
-        fetched = (_size_of(folder / file.name) or 0) + (_size_of(folder / f"{file.name}.part") or 0)
+        fetched = size_of(folder / file.name) + size_of(folder / f"{file.name}.part")
         needed += max(0, size - fetched)
         if unpacking and is_archive(file.name):
             needed += size
     return needed
 
 
-def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    from huggingface_hub import snapshot_download  # start-up
-
-    for path in path_below(folder, ".cache").rglob("*"):  # snapshot_download keeps its own files there
-        check_not_linked(path)
-    for file in hub_set.files:
-        path_below(folder, *PurePosixPath(file.rfilename).parent.parts)
-    with _named_hub_errors(hub_set.repository):
-        snapshot_download(
-            hub_set.repository,
-            repo_type="dataset",
-            revision=hub_set.revision,
-            local_dir=folder,
-            allow_patterns=list(hub_set.only) or None,
-        )
-    # snapshot_download returns without an error if the server does not answer.
-    missing = [file.rfilename for file in hub_set.files if _size_of(folder / file.rfilename) != file.size]
-    if missing:
-        raise Unfinished(
-            f"{pluralise(len(missing), 'file was', 'files were')} not downloaded from {hub_set.repository}: "
-            f"{join_names(missing)}; run the same command again"
-        )
-    for file in hub_set.files:
-        if file.lfs:
-            compare_once(folder / file.rfilename, file.lfs.sha256)
-
-
 def _fetch_one(
-    file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
-) -> _Received:
-    path = folder / file.name
-    published = bool(file.remote.digests)
-    unpacked = False
+    remote: RemoteFile, path: Path, client: HttpFiles, recorded: Mapping[str, str], progress: str
+) -> Mapping[str, str]:
+    expected = remote.digests or recorded
     # If there is a copy, check it by the published or the recorded checksum, or else by the published size.
     if path.is_file():
-        expected: Mapping[str, str] = file.remote.digests
-        if received is not None:
-            expected = expected or received.digests
-            unpacked = received.unpacked
-        digests = digests_of(path, expected or ("sha256",), f"checking {progress}: {file.name}")
-        if any(digests[name] != digest.lower() for name, digest in expected.items()):
-            origin = "published" if published else f"recorded in {RECORD}"
-            raise InputError(
-                f"{path}: its checksum differs from the one {origin}; remove the file, and run the same command again"
-            )
+        digests = digests_of(path, expected or ("sha256",), f"checking {progress}")
         size = path.stat().st_size
-        if expected or size == file.remote.size:
-            return _Received(url=file.remote.url, size=size, digests=digests, published=published, unpacked=unpacked)
-        if file.remote.size is not None:
-            raise InputError(
-                f"{path}: has {size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command again"
-            )
+        origin = "published" if remote.digests else f"recorded in {RECORD}"
+        remedy = "remove the file, and run the same command again"
+        refuse(
+            (
+                any(digests[name] != digest.lower() for name, digest in expected.items()),
+                f"{path}: its checksum differs from the one {origin}; {remedy}",
+            ),
+            (
+                not expected and remote.size not in (None, size),
+                f"{path}: has {size:,} bytes, not {remote.size}; {remedy}",
+            ),
+        )
+        if expected or remote.size is not None:
+            return digests
     # If there is no copy, or neither checksum nor size is known, download the file.
-    digests = client.fetch(file.remote, path, f"downloading {progress}: {file.name}")
-    return _Received(url=file.remote.url, size=path.stat().st_size, digests=digests, published=published)
-
-
-def _size_of(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+    return client.fetch(remote, path, f"downloading {progress}")
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

@@ -177,27 +177,46 @@ def test_a_zenodo_record_that_cannot_be_downloaded_as_listed_is_refused_before_w
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path_factory):
-    """A hub with one data set of two files."""
+    """A hub with one data set of two files and an archive."""
     folder = tmp_path_factory.mktemp("set")
     use_cache(monkeypatch, tmp_path_factory.mktemp("home"), offline=False)
+    write(folder / "data/.gitattributes", "hidden")
     write(folder / "README.md", "card")
     write(folder / "data/test-00000.parquet", "PAR1")
+    (folder / "keys.tar.gz").write_bytes(KEYS.getvalue())
     with serving(monkeypatch, {"o/n": folder}) as server:
         yield server
 
 
+HUB_SET = corpus_of(Download(url="hub:o/n"))
+
+
 @pytest.mark.parametrize(
-    "only, names", [([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])]
+    "only, names",
+    [([], ["README.md", "data/test-00000.parquet", "keys.tar.gz"]), (["data/*"], ["data/test-00000.parquet"])],
 )
 def test_all_or_only_the_selected_files_of_a_data_set_of_the_hub_are_downloaded(hub, client, tmp_path, only, names):
-    fetch_all(plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path, client)
-    assert [name for name in files_of(tmp_path) if not name.startswith(".cache")] == names
+    fetch_all(plan_downloads(HUB_SET, client, only), tmp_path, client, unpacking=False)
+    assert files_of(tmp_path) == names
 
 
-def test_a_file_of_a_data_set_of_the_hub_with_another_sha256_than_stated_is_removed(hub, client, tmp_path):
+def test_an_archive_of_a_data_set_of_the_hub_is_unpacked(hub, download, tmp_path):
+    download(HUB_SET)
+    assert (tmp_path / "keys/LA/CM/trial_metadata.txt").is_file()
+
+
+def test_the_files_of_a_data_set_of_the_hub_are_asked_for_with_the_token_of_the_user(
+    hub, client, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", "hf_token")
+    fetch_all(plan_downloads(HUB_SET, client), tmp_path, client)
+    assert {headers["authorization"] for _, path, headers in hub.requests if "/resolve/" in path} == {"Bearer hf_token"}
+
+
+def test_a_file_of_a_data_set_of_the_hub_with_another_sha256_than_stated_is_removed(hub, download, tmp_path):
     spoil(hub, ".parquet")
-    with input_error("test-00000.parquet: the SHA-256 of what came is .*, but the hub states .*run the same command"):
-        fetch_all(plan_downloads(corpus_of(Download(url="hub:o/n")), client), tmp_path, client)
+    with input_error("test-00000.parquet: the SHA256 of what came is .*, not .*is removed: run the same command"):
+        download(HUB_SET)
     assert not (tmp_path / "data/test-00000.parquet").exists()
 
 

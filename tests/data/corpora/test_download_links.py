@@ -35,13 +35,12 @@ def refuse_through_link(download, out, name, elsewhere):
     assert list(elsewhere.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
 def test_a_data_set_of_the_hub_is_not_downloaded_through_a_symbolic_link_in_the_folder(
-    tmp_path, monkeypatch, elsewhere, name
+    tmp_path, monkeypatch, elsewhere
 ):
     write(tmp_path / "set/data/test.parquet", "PAR1")
     with serving(monkeypatch, {"o/n": tmp_path / "set"}):
-        refuse_through_link(Download(url="hub:o/n"), tmp_path / "out", name, elsewhere)
+        refuse_through_link(Download(url="hub:o/n"), tmp_path / "out", "data", elsewhere)
 
 
 @pytest.mark.parametrize("name, options", [("eval", {"unpack": "eval"}), ("below", {"name": "below/keys.zip"})])
