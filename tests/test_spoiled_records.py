@@ -16,7 +16,7 @@ from nes2net.apps.experiments.plan import plan_experiment
 from nes2net.apps.scale import results
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import sha256_of
-from nes2net.lib.http_files import _saved_validators, _state_of
+from nes2net.lib.http_files import _saved_validator, _state_of
 from nes2net.models.card import CARD_FILE, CardFile
 from nes2net.scoring import calibrated
 from nes2net.scoring.decisions import calibration
@@ -128,8 +128,8 @@ def of_an_experiment(folder: Path):
 
 def of_a_download(folder: Path):
     path = folder / "part"
-    write_json(_state_of(path), {"url": "https://a/b", "etag": "c"})
-    return _state_of(path), lambda: _saved_validators(path, "https://a/b")
+    write_json(_state_of(path), {"url": "https://a/b", "validator": "c"})
+    return _state_of(path), lambda: _saved_validator(path, "https://a/b")
 
 
 def of_a_journal(folder: Path):

@@ -104,6 +104,10 @@ class Unfinished(Explained):
     """Work was interrupted from outside, by a signal, a full disk or a broken connection; the same command resumes it."""
 
 
+class Unreachable(Unfinished):
+    """A remote file cannot be read at present."""
+
+
 @contextmanager
 def concerning(subject: str) -> Iterator[None]:
     """Within this context, put ``subject`` before the message of an :class:`Explained` error."""

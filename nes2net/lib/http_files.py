@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 import math
 import os
 import re
@@ -20,9 +19,9 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import httpx
-from pydantic import RootModel
+from pydantic import BaseModel
 
-from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, short_repr
+from nes2net.lib.errors import Explained, InputError, Unfinished, Unreachable, first_line, readable_size, short_repr
 from nes2net.lib.files import Budget, make_folder, never_linked, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.progress import ProgressDisplay
@@ -102,7 +101,7 @@ class HttpFiles:
                 _check_found(answer)
                 return b"".join(_chunks(answer, max_bytes))
 
-        return self._repeat_until_done(ask, url)
+        return self.persistently(ask, url)
 
     def read_range(self, url: str, start: int, size: int, headers: Mapping[str, str]) -> bytes:
         """Read ``size`` bytes from ``start`` on.
@@ -155,7 +154,7 @@ class HttpFiles:
 
     def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
         """Add the size and, on the hub, the SHA-256 that the server states, if they are missing."""
-        facts = self._repeat_until_done(lambda: self.ask_facts(file.url), file.url)
+        facts = self.persistently(lambda: self.ask_facts(file.url), file.url)
         # The hub states size and digest in the answer that redirects to its store.
         size = file.size or _whole_number(facts.get("x-linked-size")) or facts["size"]
         digest = re.fullmatch(r'"?([0-9a-f]{64})"?', facts.get("x-linked-etag", ""))
@@ -179,8 +178,10 @@ class HttpFiles:
         make_folder(path.parent)
         total = None if file.size is None else max(1, file.size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total, start=size_of(partial_path) // _MB) as display:
-            self._repeat_until_done(
-                lambda: self._resume(file, partial_path, display), file.url, lambda: size_of(partial_path)
+            self.persistently(
+                lambda: self._resume(file, partial_path, display),
+                file.url,
+                bytes_so_far=lambda: size_of(partial_path),
             )
         digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}")
         for name, published in file.digests.items():
@@ -201,49 +202,47 @@ class HttpFiles:
         Raises:
             Busy: if the request should be repeated.
         """
-        validators = _saved_validators(partial_path, file.url)
+        validator = _saved_validator(partial_path, file.url)
         start = size_of(partial_path)
-        if start and not validators and not file.digests:
-            start = 0  # begin again: nothing can show whether the file on the server is still the same
-        if file.size is not None and start >= file.size:
-            if start == file.size:
-                return
+        # Without validator and digest, nothing can show whether the file on the server is still the same.
+        if not (validator or file.digests) or (file.size is not None and start > file.size):
             start = 0
+        if start and start == file.size:
+            return
         headers = dict(file.headers)
         if start:
             headers["Range"] = f"bytes={start}-"
-            if validator := validators.get("etag") or validators.get("modified"):
+            if validator:
                 headers["If-Range"] = validator
         with self._request("GET", file.url, headers=headers) as answer:
-            if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
-                if _size_of_whole_file(answer) != start:
-                    _remove(partial_path)
-                    raise Busy("the file has changed: downloading it again", 0.0)
+            code = answer.status_code
+            total_bytes = _size_of_whole_file(answer)
+            new_validator = _validator_of(answer)
+            # A server that ignores If-Range sends a range of another file. There is no range behind the end of a file.
+            is_other_file = code == 206 and validator and new_validator not in ("", validator)
+            if is_other_file or (code == 416 and total_bytes != start):
+                _remove(partial_path)
+                raise Busy("the file has changed: downloading it again", 0.0)
+            if code == 416:
                 return
             _check_found(answer)
-            if answer.status_code != 206:  # the server sends the whole file instead of the range
-                start = 0
-            else:
+            if code == 206:
                 _check_range(answer.headers.get("content-range", ""), f"bytes {start}-")
-            length = _size_of_whole_file(answer)
-            if length is not None and file.size is not None and length != file.size:
+            else:  # the server sends the whole file instead of the range
+                start = 0
+            if total_bytes is not None and file.size is not None and total_bytes != file.size:
                 raise InputError(
-                    f"the server announces {length:,} bytes, but {file.size:,} were published",
+                    f"the server announces {total_bytes:,} bytes, but {file.size:,} were published",
                     remedy="look on its publisher's page whether the file was replaced",
                 )
-            length = file.size if length is None else length
-            new_validators = _validators_of(answer)
-            if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
-                _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
-                raise Busy("the file has changed: downloading it again", 0.0)
             if start == 0:
-                write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))
-            self._receive(answer, file, partial_path, start, length, display)
+                state = _State(url=file.url, validator=new_validator)
+                write_text(_state_of(partial_path), state.model_dump_json())
+            self._receive(answer, partial_path, start, total_bytes or file.size, display)
 
     def _receive(
         self,
         answer: httpx.Response,
-        file: RemoteFile,
         partial_path: Path,
         start: int,
         total_bytes: int | None,
@@ -330,29 +329,52 @@ class HttpFiles:
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times: get the file with a browser")
 
-    def _repeat_until_done(self, ask: Callable[[], T], url: str, bytes_so_far: Callable[[], int] = lambda: 0) -> T:
-        """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""
+    def persistently(
+        self,
+        ask: Callable[[], T],
+        name: str,
+        *,
+        errors: tuple[type[Exception], ...] = (Explained, httpx.TransportError, Busy),
+        may_be_missing: bool = True,
+        bytes_so_far: Callable[[], int] = lambda: 0,
+    ) -> T:
+        """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``.
+
+        Args:
+            name: of the file, in messages.
+            errors: those of ``ask`` that another try may mend, and ours.
+            may_be_missing: raise :class:`InputError` at once if the file is refused or missing, or
+                if the host has no address; false if it was there before.
+
+        Raises:
+            Unreachable: if all tries failed.
+        """
         tries = 0
         bytes_before = bytes_so_far()
         while True:
             try:
-                with concerning(f"{url}:"):
-                    return ask()
-            except (httpx.TransportError, Busy) as error:
-                if is_hopeless(error) and not bytes_so_far():
-                    raise InputError(f"{error}: {HOPELESS}", subject=f"{url}:") from error
+                return ask()
+            except errors as error:
+                if isinstance(error, Explained) and (may_be_missing or not isinstance(error, Refused)):
+                    if not error.subject:
+                        error.concern(f"{name}:")
+                    raise
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                if may_be_missing and not bytes_so_far() and _is_lasting(error):
+                    raise InputError(f"cannot be read ({reason})", subject=name, remedy=_HOPELESS) from error
                 tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
-                    problem = f"{str(error) or type(error).__name__}, {tries} times"
-                    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-                        problem += "; check the network connection"
-                    remedy = "what has come is kept, and the same command resumes from there"
-                    raise Unfinished(problem, subject=f"{url}:", remedy=remedy) from error
+                    raise Unreachable(
+                        f"cannot be read at present ({reason}; tried {tries} times)",
+                        subject=name,
+                        remedy="check the network connection, the server and your access; what has come is kept, and the same "
+                        "command resumes from there",
+                    ) from error
                 pause = getattr(error, "pause", None)
                 if pause is None:
                     pause = 2.0 ** (tries - 1)  # seconds: 1, 2, 4, …
-                bytes_before = bytes_so_far()
-                self.sleep(min(pause, 120.0))
+            bytes_before = bytes_so_far()
+            self.sleep(min(pause, 120.0))
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
@@ -374,19 +396,25 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     return {name: file_hash.hexdigest() for name, file_hash in hashes.items()}
 
 
-#: What to do about a failure that will come again.
-HOPELESS = (
+# What to do about a failure that will come again.
+_HOPELESS = (
     "running the same command again will not help: correct the host or the path of the address, or check the network "
     "and your access"
 )
 
 
-def is_hopeless(error: BaseException) -> bool:
+def _is_lasting(error: Exception) -> bool:
+    status = getattr(getattr(error, "response", None), "status_code", None)  # of the hub
+    is_refused = status in (401, 403) or isinstance(error, (FileNotFoundError, PermissionError, ValueError))
+    return is_refused or "Credentials" in type(error).__name__ or _is_of_host(error)
+
+
+def _is_of_host(error: BaseException) -> bool:
     """Whether no host has this name, or the certificate of the host is invalid."""
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_NONAME
     cause = error.__cause__ or error.__context__
-    return isinstance(error, ssl.SSLCertVerificationError) or (cause is not None and is_hopeless(cause))
+    return isinstance(error, ssl.SSLCertVerificationError) or (cause is not None and _is_of_host(cause))
 
 
 def _check_range(sent: str, expected: str) -> None:
@@ -435,20 +463,19 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
     return _whole_number(answer.headers.get("content-length"))
 
 
-def _validators_of(answer: httpx.Response) -> dict[str, str]:
+def _validator_of(answer: httpx.Response) -> str:
     """Find the tag or time that shows, when a download is resumed, whether the file is still the same.
 
     A weak tag cannot prove that (RFC 9110, 13.1.5).
     """
     tag = answer.headers.get("etag", "")
     modified = answer.headers.get("last-modified", "")
-    if tag.startswith('"') and len(tag) < 1000:
-        return {"etag": tag}
-    return {"modified": modified} if 0 < len(modified) < 100 else {}
+    validator = tag if tag.startswith('"') else modified
+    return validator if len(validator) < 1000 else ""
 
 
 def _state_of(partial_path: Path) -> Path:
-    """Path of the address and validators of a partial download: ETag or time, which show whether the file has changed."""
+    """Path of the :class:`_State` of a partial download."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
@@ -464,17 +491,18 @@ def size_of(path: Path) -> int:
         return 0
 
 
-class _State(RootModel[dict[str, str]]):
-    pass
+class _State(BaseModel):
+    url: str
+    validator: str
 
 
-def _saved_validators(partial_path: Path, url: str) -> dict[str, str]:
+def _saved_validator(partial_path: Path, url: str) -> str:
     # ETag or modification time of the file when the download began; empty if unknown.
     with suppress(InputError):
-        state = read_json_as(_State, _state_of(partial_path), 10_000, "the state of a download", "remove it").root
-        if state.pop("url", None) == url:
-            return state
-    return {}
+        state = read_json_as(_State, _state_of(partial_path), 10_000, "the state of a download", "remove it")
+        if state.url == url:
+            return state.validator
+    return ""
 
 
 def _whole_number(text: str | None) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from threading import Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from nes2net.lib.errors import Explained, InputError, MissingLibrary, Unfinished, first_line
+from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.files import AnyPath, locked, make_folder, never_linked, path_below
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.installation import optional
@@ -29,8 +28,6 @@ T = TypeVar("T")
 
 #: Bytes that the folder of fetched parts may hold, unless the recipe has another limit.
 CACHE_BYTES = 10_000_000_000
-#: Seconds to wait before a failed request is tried again.
-WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 #: Requests of a process at the same time.
 NUM_THREADS = 16
 
@@ -47,10 +44,6 @@ _SECRETS = re.compile(r"(?<=//).*@|\?.*", re.DOTALL)
 _SERIES = re.compile(r"\{(?:(\d{1,6})\.\.(\d{1,6})|([^{}]*,[^{}]*))\}")
 # Names that stores use for the version of a file, or for the time of its last change.
 _TAGS = ("ETag", "etag", "blob_id", "LastModified", "last-modified", "mtime", "created")
-
-
-class Unreachable(Unfinished):
-    """A file cannot be read at present."""
 
 
 class ChangedFile(InputError):
@@ -162,49 +155,22 @@ def _store_of(address: str) -> tuple[Any, str]:
     address = address_of(address, with_query=True)
     if address.startswith(HUB_PREFIX):
         address = f"hf://datasets/{address.removeprefix(HUB_PREFIX)}"
-    fsspec = optional("fsspec.core", f"{address} needs fsspec", "remote")
-    store, path = fsspec.url_to_fs(address, use_listings_cache=False)
+    fsspec = optional("fsspec.core", "it needs fsspec", "remote")
+    try:
+        store, path = fsspec.url_to_fs(address, use_listings_cache=False)
+    except ImportError as error:  # the library of the store, such as gcsfs, is not installed
+        raise MissingLibrary(f"it needs a library of its store ({first_line(error)}): install it with pip") from error
     _stores[id(store)] = store  # kept, see above
     return store, path
 
 
-def _is_lasting(error: Exception) -> bool:
-    from nes2net.lib.http_files import is_hopeless  # start-up
-
-    status = getattr(getattr(error, "response", None), "status_code", None)  # of the hub
-    is_lasting = status in (401, 403) or isinstance(error, (FileNotFoundError, PermissionError, ValueError))
-    return is_lasting or "Credentials" in type(error).__name__ or is_hopeless(error)
-
-
 def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = False) -> T:
-    """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
-    from nes2net.lib.http_files import HOPELESS, Refused  # start-up
+    def ask_in_turn() -> T:
+        with _requests:
+            return ask()
 
-    for wait in (*WAITS, None):
-        try:
-            with _requests:
-                return ask()
-        except Exception as error:  # fsspec's file systems raise errors of many types
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            if isinstance(error, Refused):
-                reason = error.problem
-            elif isinstance(error, Explained):
-                if not error.subject:
-                    error.concern(f"{address}:")
-                raise
-            if isinstance(error, ImportError):  # the library of the store, such as gcsfs, is not installed
-                raise MissingLibrary(
-                    f"{address} needs a library of its store ({reason}): install it with pip"
-                ) from error
-            if may_be_missing and _is_lasting(error):  # later, the network may be down
-                raise InputError(f"{address} cannot be read ({reason})", remedy=HOPELESS) from error
-            if wait is None:
-                raise Unreachable(
-                    f"{address} cannot be read at present ({reason}; tried {len(WAITS) + 1} times): check the "
-                    "network, the store and its credentials; the same command resumes"
-                ) from error
-        time.sleep(wait)
-    raise AssertionError
+    # fsspec's file systems raise errors of many types.
+    return _http().persistently(ask_in_turn, address, errors=(Exception,), may_be_missing=may_be_missing)
 
 
 def _status_from(facts: Mapping[str, Any]) -> Status:
@@ -264,30 +230,30 @@ def expand_series(address: str) -> list[str]:
 
 def list_folder(address: str) -> list[str]:
     """List the files below a folder, or of a pattern with ``*``, with the errors of :func:`status_of`."""
-
-    def ask() -> list[str]:
-        names = []
-        for name, facts in _files_below(address).items():
-            if address.startswith(HUB_PREFIX):
-                name = f"{HUB_PREFIX}{name.removeprefix('datasets/')}"
-            elif not address.startswith("http"):
-                name = f"{address.partition('://')[0]}://{name.lstrip('/')}"
-            forget(name)
-            if isinstance(facts.get("size"), int):
-                _remote.statuses[name] = _status_from(facts)
-            names.append(name)
-        return sorted(names)
-
-    return _persistently(address, ask, may_be_missing=True)
-
-
-def _files_below(address: str) -> Mapping[str, Mapping[str, Any]]:
-    # Name in the store → facts, as far as the store's listing states them.
     if address.startswith("http"):
-        return {name: {} for name in _http().list_files(address)}
+        names = _http().list_files(address)
+        statuses = {}
+    else:
+        statuses = _persistently(address, lambda: _ask_statuses(address), may_be_missing=True)
+        names = list(statuses)
+    for name in names:
+        forget(name)
+    _remote.statuses.update(statuses)
+    return sorted(names)
+
+
+def _ask_statuses(address: str) -> dict[str, Status]:
     store, path = _store_of(address)
     store.invalidate_cache()
-    return store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)  # type: ignore[no-any-return]
+    files = store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)
+    prefix = HUB_PREFIX
+    if not address.startswith(HUB_PREFIX):
+        prefix = f"{address.partition('://')[0]}://"
+    statuses = {}
+    for name, facts in files.items():
+        in_store = name.removeprefix("datasets/") if prefix == HUB_PREFIX else name.lstrip("/")
+        statuses[f"{prefix}{in_store}"] = _status_from(facts)
+    return statuses
 
 
 def _read_range(address: str, start: int, size: int) -> bytes:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
@@ -19,6 +20,7 @@ from builders.http_server import Handler, in_thread
 from nes2net.data.corpora import asvspoof2019_la
 from nes2net.data.corpora.pack import FORMATS, pack
 from nes2net.lib import remote
+from nes2net.lib.http_files import HttpFiles
 
 
 class Server(ThreadingHTTPServer):
@@ -160,5 +162,5 @@ def use_own_parts(monkeypatch: pytest.MonkeyPatch, folder: Path, cache_bytes: in
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(folder))
     monkeypatch.setattr(remote, "_remote", remote.Remote(cache_bytes))
     monkeypatch.setitem(remote._uncounted, "bytes", cache_bytes)
-    monkeypatch.setattr(remote, "WAITS", (0.01, 0.02))
+    monkeypatch.setattr(remote, "_http", cache(lambda: HttpFiles(lambda seconds: None, most_tries=3)))
     return remote.cache_folder()

@@ -162,6 +162,12 @@ def test_a_file_that_differs_from_its_published_checksum_is_removed(fetch, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_file_of_published_size_is_fetched(server, fetch, tmp_path):
+    server.content = b""
+    fetch(0)
+    assert only_file(tmp_path) == ("a.bin", b"")
+
+
 def test_a_damaged_partial_file_is_refused_and_fetched_again_by_the_next_call(fetch, tmp_path):
     (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
     with input_error("was damaged on its way"):
@@ -211,7 +217,8 @@ def test_a_redirection_to_another_address_is_followed(server, fetch, tmp_path):
 
 def test_a_server_that_does_not_answer_is_named_after_six_tries(fetch):
     with pytest.raises(
-        Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what has come is kept"
+        Unfinished,
+        match=r"127.0.0.1:9/a cannot be read .*6 times\); check the network connection, .*; what has come is kept",
     ):
         fetch(url="http://127.0.0.1:9/a")
 
@@ -252,7 +259,7 @@ def test_the_length_of_a_redirection_is_not_taken_for_the_size_of_a_file_of_unkn
 
 
 def test_a_host_without_an_address_ends_a_download_at_once(fetch, pauses, no_names):
-    with input_error("Name or service not known: running the same command again will not help: correct the host"):
+    with input_error(r"Name or service not known\); running the same command again will not help: correct the host"):
         fetch(url="http://nowhere.invalid/a")
     assert pauses == []
 

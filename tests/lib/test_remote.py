@@ -13,10 +13,10 @@ from builders import PATIENCE, input_error
 from builders.remote_stores import http_store, s3_at, use_own_parts
 
 from nes2net.lib import http_files, remote
+from nes2net.lib.errors import Unreachable
 from nes2net.lib.remote import (
     ChangedFile,
     RemotePath,
-    Unreachable,
     address_of,
     fetch,
     is_address,
@@ -153,7 +153,7 @@ def test_a_remote_file_that_is_removed_after_it_was_listed_is_unreachable(store,
 
 def test_a_file_that_the_server_refuses_to_give_is_an_error_of_the_input(store, address):
     store.fault = lambda method, path: 403
-    with input_error(r"cannot be read \(the server refuses it \(403"):
+    with input_error(rf"{address}: the server refuses it \(403 Forbidden\); it may ask for a login"):
         status_of(address)
 
 

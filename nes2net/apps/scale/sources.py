@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
+from nes2net.lib.errors import InputError, Unreachable, as_input_error, concerning, short_repr
 from nes2net.lib.installation import optional
-from nes2net.lib.remote import Unreachable, address_of, forget, is_address, list_folder, open_remote, status_of
+from nes2net.lib.remote import address_of, forget, is_address, list_folder, open_remote, status_of
 from nes2net.lib.text_files import check_utf8, read_text
 from nes2net.scoring.journal import stamp
 

@@ -51,7 +51,7 @@ def test_words_in_braces_name_the_shards_of_several_parts(folder):
 
 def test_a_missing_shard_of_a_series_is_refused_with_its_address(folder):
     with http_store(folder) as web:
-        with input_error(r"/no-08\.tar cannot be read \(the server answers 404 Not Found\)"):
+        with input_error(r"/no-08\.tar: the server answers 404 Not Found; look"):
             CORPUS.trials(f"{web.address}/no-{{08..10}}.tar", "train")
 
 
