@@ -7,15 +7,15 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from glob import glob
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
-from nes2net.data.audio.files import list_recordings
+from nes2net.data.audio.files import list_recordings, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES
-from nes2net.data.corpora.shards import is_shard
+from nes2net.data.corpora.shards import is_shard, shard_addresses
 from nes2net.lib.errors import InputError, Unreachable, as_input_error, concerning, short_repr
-from nes2net.lib.installation import optional
-from nes2net.lib.remote import address_of, forget, is_address, list_folder, open_remote, status_of
+from nes2net.lib.remote import address_of, forget, is_address, open_remote, status_of
 from nes2net.lib.text_files import check_utf8, read_text
 from nes2net.scoring.journal import stamp
 
@@ -64,26 +64,28 @@ def _unsorted_shards(name: str) -> list[Shard]:
     address = _absolute_path_or_url(name)
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(address, _rows_of_list(address)))
-    if "*" not in name and not is_address(name) and not os.path.exists(address):
-        raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
-    if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):  # a single shard
-        forget(address)  # the file may have changed
-        return [_file_shard(address)]
-    if os.path.isfile(address):
-        raise InputError(
-            f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
-        )
-    # The shards of a folder, or those whose names match a pattern with "*".
     if is_address(name):
-        files = list_folder(address)
+        files = shard_addresses(address)
+    elif "*" in name:
+        files = glob(address, recursive=True)
+    elif os.path.isdir(address):
+        files = []
+        for folder, _, names in walk(address):
+            files += [os.path.join(folder, name) for name in names]
     else:
-        store = optional("fsspec", "collections are listed with fsspec", "scale").filesystem("file")
-        files = store.glob(address) if "*" in address else store.find(address)
-    folder = f"{address.rstrip('/')}/"
+        files = [address]
+        if not os.path.exists(address):
+            raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
+        if not is_shard(os.path.basename(address)):
+            raise InputError(
+                f"{name}: its suffix must be {', '.join(SHARD_SUFFIXES)}, or for a list {', '.join(_LIST_SUFFIXES)}"
+            )
+    source_folder = f"{address.rstrip('/')}/"
     shards = []
-    for file in filter(_has_shard_suffix, files):
-        name_in_folder = file.removeprefix(folder) if file.startswith(folder) else ""
-        shards.append(_file_shard(file, name_in_folder))
+    for file in files:
+        if is_address(file) or is_shard(os.path.basename(file)):
+            name_in_source = file.removeprefix(source_folder)
+            shards.append(_file_shard(file, "" if name_in_source == file else name_in_source))
     if shards or not os.path.isdir(address):
         return shards
     # A local folder without shards may hold recordings.
@@ -118,10 +120,6 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
         with concerning(f"{name}, line {number}:"):
             address = _absolute_path_or_url(address)
         yield _as_id(fields[0]), address
-
-
-def _has_shard_suffix(address: str) -> bool:
-    return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
 def _as_id(name: str) -> str:

@@ -31,7 +31,7 @@ _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?
 _MAX_LISTING_BYTES = 20_000_000  # bytes
 _MAX_RECORD_BYTES = 50_000_000  # bytes
 _MAX_LICENCE_LENGTH = 100  # characters
-_DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digits of its digest
+_CHECKSUM = re.compile(r"(md5(?=:.{32}$)|sha256(?=:.{64}$)):([0-9a-f]+)")  # algorithm, digest
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,9 @@ def _plan_record(
     for file in record.files:
         if file_name not in (None, file.key):  # None: all files
             continue
-        digests = {}
-        algorithm, _, digest = file.checksum.partition(":")
-        is_hexadecimal = set(digest) <= set("0123456789abcdef")
-        if is_hexadecimal and len(digest) == _DIGESTS.get(algorithm):  # a digest of another algorithm is not checked
-            digests[algorithm] = digest
-        digests.update(_stated_digests(download))  # the corpus's own digests replace the server's
+        checksum = _CHECKSUM.fullmatch(file.checksum)  # a digest of another algorithm is not checked
+        digests = {checksum[1]: checksum[2]} if checksum else {}
+        digests |= _stated_digests(download)  # the corpus's own digests replace the server's
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
         name = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(PlannedFile(remote, _check_name(name, page), download.what, licence, download.unpack))
@@ -187,7 +184,8 @@ def _plan_record(
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
+    stated = {"md5": download.md5, "sha256": download.sha256}
+    return {name: digest for name, digest in stated.items() if digest}
 
 
 def _check_name(name: str, page: str) -> str:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from sys import getsizeof
 from typing import Any, BinaryIO
 
@@ -75,9 +75,10 @@ def shards_below(root: Path) -> list[Shard]:
     """
     address = str(root)
     folder = root
+    paths: list[Path]
     if is_remote(root):
         folder = RemotePath(folder_of(address))
-        paths = _remote_paths(address)
+        paths = list(map(RemotePath, shard_addresses(address)))
     elif root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         folder = root.parent
         paths = [root]
@@ -107,7 +108,7 @@ def folder_of(address: str) -> str:
 
 def _paths_below(root: Path) -> list[Path]:
     files.corpus_root(root)
-    paths: list[Path] = []
+    paths = []
     compressed = None
     for folder, subfolders, names in walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -124,13 +125,22 @@ def _paths_below(root: Path) -> list[Path]:
     return paths
 
 
-def _remote_paths(address: str) -> list[Path]:
-    if address.lower().endswith(SHARD_SUFFIXES) and "*" not in address:
+def shard_addresses(address: str) -> list[str]:
+    """Return the address of a remote shard, of a series of shards, or of the shards in and below a folder or of a pattern.
+
+    Only folders and patterns are asked for, with the errors of
+    :func:`~nes2net.lib.remote.list_folder`. Facts about a shard are asked for again.
+    """
+    if is_shard(_name_in(address)) and "*" not in address:
         addresses = expand_series(address)
         for shard in addresses:
-            forget(shard)  # it may have changed
-        return list(map(RemotePath, addresses))
-    return [path for path in map(RemotePath, list_folder(address)) if is_shard(path.name)]
+            forget(shard)
+        return addresses
+    return [shard for shard in list_folder(address) if is_shard(_name_in(shard))]
+
+
+def _name_in(address: str) -> str:
+    return PurePosixPath(address.partition("?")[0]).name
 
 
 def _check_complete(root: str, names: Collection[str]) -> None:

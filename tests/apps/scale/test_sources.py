@@ -74,6 +74,18 @@ def test_a_path_in_a_list_may_have_an_id_before_it(tmp_path):
     assert shard.rows == (("one%20two", "/abs/1.flac"),)
 
 
+def test_shards_in_a_linked_folder_are_listed_once(tmp_path):
+    write(tmp_path / "elsewhere/a.tar", "")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/circle").symlink_to(tmp_path / "set")
+    assert names(tmp_path / "set") == ["linked/a.tar"]
+
+
+def test_a_series_of_addresses_is_a_shard_for_each_number():
+    assert names("memory://none/{08..10}.tar") == ["08.tar", "09.tar", "10.tar"]
+
+
 def test_a_folder_of_recordings_is_a_shard(tmp_path):
     write(tmp_path / "recordings" / "a b.wav")
     (shard,) = shards_of(tmp_path)
