@@ -21,7 +21,16 @@ from urllib.parse import urljoin
 import httpx
 from pydantic import BaseModel
 
-from nes2net.lib.errors import Explained, InputError, Unfinished, Unreachable, first_line, readable_size, short_repr
+from nes2net.lib.errors import (
+    Explained,
+    InputError,
+    Unfinished,
+    Unreachable,
+    as_input_error,
+    first_line,
+    readable_size,
+    short_repr,
+)
 from nes2net.lib.files import Budget, make_folder, never_linked, write_text
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.progress import ProgressDisplay
@@ -298,10 +307,8 @@ class HttpFiles:
         Args:
             all_headers: gets the headers of all answers, of one name the last.
         """
-        try:
+        with as_input_error("not an address", httpx.InvalidURL, remedy="correct it"):
             address = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise InputError(f"not an address ({error}): correct it") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise InputError("not an address of HTTP or HTTPS: correct it")
         request = self.client.build_request(method, address, headers=headers)

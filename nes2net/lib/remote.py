@@ -251,6 +251,8 @@ def _ask_statuses(address: str) -> dict[str, Status]:
         prefix = f"{address.partition('://')[0]}://"
     statuses = {}
     for name, facts in files.items():
+        if facts["type"] == "directory":  # a pattern matches folders, too
+            continue
         in_store = name.removeprefix("datasets/") if prefix == HUB_PREFIX else name.lstrip("/")
         statuses[f"{prefix}{in_store}"] = _status_from(facts)
     return statuses

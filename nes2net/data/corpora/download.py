@@ -122,11 +122,8 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files:
             available = join_names(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}: name one of these")
-    steps = []
-    for file in files:
-        if file.name.lower().endswith((".rar", ".7z")):
-            steps.append(f"unpack {file.name} into the folder by hand")
-    steps += corpus.by_hand
+    by_hand = [file.name for file in files if file.name.lower().endswith((".rar", ".7z"))]
+    steps = [*(f"unpack {name} into the folder by hand" for name in by_hand), *corpus.by_hand]
     if not corpus.downloads and not corpus.by_hand:
         steps = [f"{kind}: get {source}" for kind, source in corpus.obtain.items()]
     return Plan(files, steps)

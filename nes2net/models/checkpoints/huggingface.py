@@ -309,26 +309,25 @@ def _read_weight_files(folder: Path) -> StateDict:
     # The weights are in several files ("shards"). An index says which file holds which tensor.
     for name in _INDEX_FILES:
         if not is_absent(folder / name):
-            index = read_json(folder / name).get("weight_map")
-            if not isinstance(index, dict) or not index:
-                raise InputError(
-                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected; download it again"
-                )
-            return _read_shards(folder / name, index)
+            return _read_shards(folder / name)
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected in it; download it again")
 
 
-def _read_shards(index_file: Path, index: Mapping[str, Any]) -> StateDict:
-    """``index`` maps each tensor to its file."""
+def _read_shards(index_file: Path) -> StateDict:
+    index = read_json(index_file).get("weight_map")
+    if not isinstance(index, dict) or not index:
+        raise InputError(
+            f"{index_file} names no files: a mapping 'weight_map' of tensors to files is expected; download it again"
+        )
     folder = index_file.parent
     beside = {path.name for path in folder.iterdir() if path.is_file()}
-    if missing := [shard for shard in index.values() if not isinstance(shard, str) or shard not in beside]:
-        raise InputError(
-            f"{index_file} names {short_repr(missing[0])}, which is not a file beside it: copy that file into "
-            "the folder, because files outside it are not read"
-        )
     tensors: dict[str, Any] = {}
-    for shard in sorted(set(index.values())):
+    for shard in sorted(set(map(str, index.values()))):
+        if shard not in beside:
+            raise InputError(
+                f"{index_file} names {short_repr(shard)}, which is not a file beside it: copy that file into "
+                "the folder, because files outside it are not read"
+            )
         part = load_state_dict(folder / shard)
         if wrong := part.keys() ^ {name for name, file in index.items() if file == shard}:
             raise InputError(
