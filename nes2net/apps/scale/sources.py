@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from nes2net.data.audio.files import list_recordings, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard, shard_addresses
-from nes2net.lib.errors import InputError, Unreachable, as_input_error, concerning, short_repr
-from nes2net.lib.remote import address_of, forget, is_address, open_remote, status_of
-from nes2net.lib.text_files import check_utf8, read_text
+from nes2net.lib.errors import InputError, Unreachable, concerning, readable_size, short_repr
+from nes2net.lib.remote import RemotePath, address_of, forget, is_address, open_remote, status_of
+from nes2net.lib.text_files import MAX_BYTES, check_utf8, decode_text, read_text
 from nes2net.scoring.journal import stamp
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -99,12 +99,12 @@ def _absolute_path_or_url(address: str) -> str:
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
     if is_address(name):
-        folder = name.rpartition("/")[0]
         forget(name)  # the list may have changed
-        with as_input_error(f"{name} is not text in UTF-8", UnicodeDecodeError):
-            text = open_remote(name, _LIST_BYTES).read().decode()
+        file = open_remote(name, _LIST_BYTES)
+        if file.size > MAX_BYTES:
+            raise InputError(f"{name}: is longer than {readable_size(MAX_BYTES)}, the most that is read here; split it")
+        text = decode_text(RemotePath(name), file.read())
     else:
-        folder = os.path.dirname(name)
         text = read_text(Path(name))
     for number, line in enumerate(text.split("\n"), start=1):
         fields = [field.strip() for field in line.split("\t")]
@@ -116,7 +116,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             )
         address = fields[-1]
         if not is_address(address):
-            address = os.path.join(folder, address)
+            address = os.path.join(os.path.dirname(name), address)
         with concerning(f"{name}, line {number}:"):
             address = _absolute_path_or_url(address)
         yield _as_id(fields[0]), address

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from nes2net.lib.errors import InputError, readable_size, short_repr
+from nes2net.lib.errors import InputError, join_names, readable_size, short_repr
 from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, check_fetched, hub_errors
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
@@ -20,7 +20,7 @@ _MODEL_FOLDER = [HEAD, DETECTOR_FILE, *MODEL_FILES, "README.md"]
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 _NOT_DETECTORS = ("training_args.bin", "optimizer.bin", "scheduler.bin")  # pickles that training programs leave
-MAX_LISTED = 40  # files that a message lists
+_MAX_LISTED = 40  # files that a message lists
 
 
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
@@ -81,13 +81,10 @@ def download(name: str) -> Path:
 
 def _only_checkpoint(name: str, sizes: Mapping[str, int]) -> str:
     if len(sizes) > 1:
-        listed_files = [
-            f"{short_repr(file)} ({readable_size(size)})" for file, size in list(sizes.items())[:MAX_LISTED]
-        ]
-        if len(sizes) > MAX_LISTED:
-            listed_files.append(f"and {len(sizes) - MAX_LISTED} others")
+        listed_files = [f"{short_repr(file)} ({readable_size(size)})" for file, size in sizes.items()]
         raise InputError(
-            f"{name} has {len(sizes)} checkpoints: {', '.join(listed_files)}: name one of them, such as {name}/{min(sizes)}"
+            f"{name} has {len(sizes)} checkpoints: {join_names(listed_files, _MAX_LISTED)}: name one of them, such as "
+            f"{name}/{min(sizes)}"
         )
     return next(iter(sizes))
 

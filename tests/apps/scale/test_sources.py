@@ -7,6 +7,7 @@ import pytest
 from builders import input_error
 from builders.files import write
 
+from nes2net.apps.scale import sources
 from nes2net.apps.scale.sources import shards_of
 
 
@@ -47,6 +48,13 @@ def test_shards_behind_a_url_are_found_by_folder_or_pattern():
         assert [shard.address for shard in shards_of("memory://set/data/*.tar")] == ["memory://set/data/1.tar"]
     finally:
         memory.rm("/set", recursive=True)
+
+
+def test_a_list_behind_a_url_that_is_longer_than_a_list_on_the_disk_may_be_is_refused(monkeypatch):
+    fsspec.filesystem("memory").pipe("/long.txt", b"a.wav\nb.wav\n")
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    with input_error("memory://long.txt: is longer than 10 bytes, the most that is read here; split it"):
+        shards_of("memory://long.txt")
 
 
 def test_a_shard_behind_a_url_differs_from_before_once_it_is_changed():
