@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -314,7 +314,7 @@ class HttpFiles:
         request = self.client.build_request(method, address, headers=headers)
         for _ in range(_MAX_REDIRECTS):
             answer = self.client.send(request, stream=True)
-            try:
+            with closing(answer):
                 if all_headers is not None:
                     all_headers |= answer.headers
                 if answer.next_request is None:
@@ -324,9 +324,7 @@ class HttpFiles:
                         )
                     yield answer
                     return
-                target = answer.next_request.url
-            finally:
-                answer.close()
+            target = answer.next_request.url
             if target.scheme not in {"https", address.scheme}:
                 raise InputError(
                     f"the server redirects to {short_repr(str(target))}, which is not HTTPS, so it is not followed: "

@@ -246,15 +246,12 @@ def _ask_statuses(address: str) -> dict[str, Status]:
     store, path = _store_of(address)
     store.invalidate_cache()
     files = store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)
-    prefix = HUB_PREFIX
-    if not address.startswith(HUB_PREFIX):
-        prefix = f"{address.partition('://')[0]}://"
+    scheme = address.partition(":")[0]
     statuses = {}
     for name, facts in files.items():
-        if facts["type"] == "directory":  # a pattern matches folders, too
-            continue
-        in_store = name.removeprefix("datasets/") if prefix == HUB_PREFIX else name.lstrip("/")
-        statuses[f"{prefix}{in_store}"] = _status_from(facts)
+        if facts["type"] != "directory":  # a pattern matches folders, too
+            listed = f"{scheme}://{name.lstrip('/')}".replace("hub://datasets/", HUB_PREFIX, 1)
+            statuses[listed] = _status_from(facts)
     return statuses
 
 

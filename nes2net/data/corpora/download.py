@@ -110,8 +110,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         else:
             remote = client.ask_size_and_digest(RemoteFile(download.url, download.size, _stated_digests(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
-            name = _check_name(name, download.url)
-            files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
+            files.append(_planned(remote, name, download, download.url))
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InputError(
@@ -138,9 +137,7 @@ def _plan_hub_set(download: Download) -> list[PlannedFile]:
     with hub_errors(f"{page} cannot be read", page, "what has come"):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
         headers = build_hf_headers()
-    licence = download.licence
-    if not licence and info.card_data:
-        licence = str(info.card_data.get("license") or "")[:_MAX_LICENCE_LENGTH]
+    licence = info.card_data and info.card_data.get("license")
     planned = []
     for file in info.siblings or []:
         if "/." in f"/{file.rfilename}":  # hidden, such as .gitattributes
@@ -148,8 +145,7 @@ def _plan_hub_set(download: Download) -> list[PlannedFile]:
         url = hf_hub_url(repository, file.rfilename, repo_type="dataset", revision=info.sha)
         digests = {"sha256": file.lfs.sha256} if file.lfs else {}
         remote = RemoteFile(url, file.size, digests, headers)
-        name = _check_name(file.rfilename, page)
-        planned.append(PlannedFile(remote, name, download.what, licence, download.unpack))
+        planned.append(_planned(remote, file.rfilename, download, page, licence))
     return planned
 
 
@@ -160,10 +156,9 @@ def _plan_record(
     content = client.read(f"{server}/api/records/{number}", _MAX_LISTING_BYTES)
     with as_input_error(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
         record = validate_json(_InvenioRecord, content)
-    licence = download.licence
-    stated_licence = record.metadata.get("license")
-    if not licence and isinstance(stated_licence, Mapping):
-        licence = str(stated_licence.get("id", ""))[:_MAX_LICENCE_LENGTH]
+    licence = record.metadata.get("license")
+    if isinstance(licence, Mapping):
+        licence = licence.get("id")
     planned = []
     for file in record.files:
         if file_name not in (None, file.key):  # None: all files
@@ -173,7 +168,7 @@ def _plan_record(
         digests |= _stated_digests(download)  # the corpus's own digests replace the server's
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
         name = f"{download.name}/{file.key}" if download.name else file.key
-        planned.append(PlannedFile(remote, _check_name(name, page), download.what, licence, download.unpack))
+        planned.append(_planned(remote, name, download, page, licence))
     if not planned:
         missing = f"no file {short_repr(file_name)}" if file_name else "no files"
         raise InputError(f"{page}: has {missing}; open the page in a browser")
@@ -185,12 +180,15 @@ def _stated_digests(download: Download) -> dict[str, str]:
     return {name: digest for name, digest in stated.items() if digest}
 
 
-def _check_name(name: str, page: str) -> str:
+def _planned(
+    remote: RemoteFile, name: str, download: Download, page: str, stated_licence: object = None
+) -> PlannedFile:
     """Raise InputError if a server's file name would be hidden, or outside the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {short_repr(name)} is not allowed as the name of a file; download it with a browser")
-    return name
+    licence = download.licence or str(stated_licence or "")[:_MAX_LICENCE_LENGTH]
+    return PlannedFile(remote, name, download.what, licence, download.unpack)
 
 
 def fetch_all(
