@@ -71,11 +71,10 @@ class Refused(InputError):
 
 
 class Busy(Exception):
-    """A failed request may succeed after ``pause`` seconds; None if the server states no time."""
+    """A failed request may succeed later."""
 
-    def __init__(self, problem: str, pause: float | None) -> None:
-        super().__init__(problem)
-        self.pause = pause
+    pause: int | None = None
+    """Seconds to wait, if the server states them."""
 
 
 class HttpFiles:
@@ -231,7 +230,7 @@ class HttpFiles:
             is_other_file = code == 206 and validator and new_validator not in ("", validator)
             if is_other_file or (code == 416 and total_bytes != start):
                 _remove(partial_path)
-                raise Busy("the file has changed: downloading it again", 0.0)
+                raise Busy("the file has changed: downloading it again")
             if code == 416:
                 return
             _check_found(answer)
@@ -296,7 +295,7 @@ class HttpFiles:
                 remedy="make room, and run the same command again",
             ) from error
         if total_bytes is not None and done < total_bytes:
-            raise Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
+            raise Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes")
 
     @contextmanager
     def _request(
@@ -375,9 +374,9 @@ class HttpFiles:
                         remedy="check the network connection, the server and your access; what has come is kept, and the same "
                         "command resumes from there",
                     ) from error
-                pause = getattr(error, "pause", None)
-                if pause is None:
-                    pause = 2.0 ** (tries - 1)  # seconds: 1, 2, 4, …
+                pause = 2.0 ** (tries - 1)  # seconds: 1, 2, 4, …
+                if isinstance(error, Busy) and error.pause is not None:
+                    pause = error.pause
             bytes_before = bytes_so_far()
             self.sleep(min(pause, 120.0))
 
@@ -443,7 +442,7 @@ def _chunks(answer: httpx.Response, max_bytes: int) -> Iterator[bytes]:
         seconds = time.monotonic() - interval_began
         if seconds > _PROGRESS_INTERVAL:
             if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
-                raise Busy(f"the server sent only {done - bytes_at_interval:,} bytes in {seconds:.0f} s", None)
+                raise Busy(f"the server sent only {done - bytes_at_interval:,} bytes in {seconds:.0f} s")
             interval_began += seconds
             bytes_at_interval = done
 
@@ -452,7 +451,9 @@ def _check_found(answer: httpx.Response) -> None:
     code = answer.status_code
     status = f"{code} {answer.reason_phrase}"
     if code in _BUSY:
-        raise Busy(f"the server answers {status}", _whole_number(answer.headers.get("retry-after")))
+        busy = Busy(f"the server answers {status}")
+        busy.pause = _whole_number(answer.headers.get("retry-after"))
+        raise busy
     if code in (401, 403):
         raise Refused(
             f"the server refuses it ({status})",

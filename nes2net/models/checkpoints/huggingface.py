@@ -223,12 +223,17 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
     return settings, file
 
 
-def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[str, object]) -> None:
+def check_only(
+    path: Path,
+    settings: Mapping[str, Any],
+    supported: Mapping[str, object],
+    remedy: str = "use a model with this value",
+) -> None:
     """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
     for name, value in supported.items():
         if settings.get(name) not in (None, value):
             raise InputError(
-                f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported; use a model with this value"
+                f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported", remedy=remedy
             )
 
 
@@ -245,14 +250,12 @@ def with_defaults(folder: Path, config: Mapping[str, Any], read_keys: Iterable[s
     (library,) = from_transformers("AutoConfig")
     defaults = library.for_model(config["model_type"]).to_dict()
     known = HARMLESS_KEYS.union(read_keys)
-    for name, value in config.items():
-        # A key that the library does not have must be null, false, 0 or empty.
-        if name not in known and value not in (None, defaults.get(name, value and None)):
-            raise InputError(
-                f"{folder / CONFIG_FILE} has {name} {short_repr(value)}, but only {short_repr(defaults.get(name))}, the "
-                f"default of transformers, is supported: remove {name} if it does not change the network, or use another "
-                "model"
-            )
+    # A key that the library does not have must be null, false, 0 or empty.
+    supported = {name: defaults.get(name, value and None) for name, value in config.items() if name not in known}
+    remedy = (
+        "this is the default of transformers: remove the key if it does not change the network, or use another model"
+    )
+    check_only(folder / CONFIG_FILE, config, supported, remedy)
     return {**defaults, **config}
 
 

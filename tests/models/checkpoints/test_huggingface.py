@@ -281,7 +281,7 @@ def test_a_key_that_may_change_the_network_is_refused_unless_it_has_the_default_
     change_config, tmp_path, key, value, default
 ):
     change_config(**{key: value})
-    with input_error(rf"config\.json has {key} .*, but only {default}, the default of transformers, is supported"):
+    with input_error(rf"config\.json has {key} .*: only {default} is supported; this is the default of transformers"):
         create_frontend("wavlm", tmp_path)
 
 

@@ -187,12 +187,12 @@ EXTRACTOR = "preprocessor_config.json"
     [
         ("w2v_bert2", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
         ("w2v_bert2", CONFIG, {"position_embeddings_type": "rotary"}, "only 'relative_key'"),
-        ("w2v_bert2", CONFIG, {"layer_norm_eps": 0.1}, "config.json has layer_norm_eps 0.1, but only 1e-05"),
+        ("w2v_bert2", CONFIG, {"layer_norm_eps": 0.1}, "config.json has layer_norm_eps 0.1: only 1e-05"),
         (
             "whisper",
             CONFIG,
             {"activation_function": "relu"},
-            "config.json has activation_function 'relu', but only 'gelu'",
+            "config.json has activation_function 'relu': only 'gelu'",
         ),
         ("whisper", EXTRACTOR, {"sampling_rate": 8000}, "sampling_rate 8000: only 16000 is supported"),
         ("whisper", CONFIG, {"max_source_positions": 99}, "99 positions: a multiple of 50"),
