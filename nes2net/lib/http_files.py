@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import math
 import os
 import re
 import shutil
@@ -138,10 +137,9 @@ class HttpFiles:
 
     def list_files(self, pattern: str) -> list[str]:
         """List files by the links in the page of a folder and of its subfolders, or those that match a pattern with ``*``."""
-        most_slashes: float = pattern.count("/")
-        if "*" not in pattern:
+        is_folder = "*" not in pattern
+        if is_folder:
             pattern = f"{pattern.rstrip('/')}/*"
-            most_slashes = math.inf
         folder = pattern.partition("*")[0].rpartition("/")[0]
         # Links may lead to folders without end.
         budget = Budget(f"the listing of {folder}", most_bytes=100 * _MB, most_steps=MAX_PAGES)
@@ -151,7 +149,8 @@ class HttpFiles:
             page = self.read(address, 20 * _MB)
             budget.take("pages", bytes=len(page), steps=1)
             for link in {urljoin(address, link.decode(errors="replace")) for link in _LINK.findall(page)}:
-                if urljoin(link.rstrip("/"), ".") != address or link.count("/") > most_slashes:
+                is_deeper = link.count("/") > pattern.count("/")
+                if urljoin(link.rstrip("/"), ".") != address or (is_deeper and not is_folder):
                     continue
                 if link.endswith("/"):
                     folders.append(link)
@@ -364,6 +363,10 @@ class HttpFiles:
                         error.concern(f"{name}:")
                     raise
                 reason = f"{type(error).__name__}: {first_line(error)}"
+                pause = None
+                if isinstance(error, Busy):
+                    reason = first_line(error)
+                    pause = error.pause
                 if may_be_missing and not bytes_so_far() and _is_lasting(error):
                     raise InputError(f"cannot be read ({reason})", subject=name, remedy=_HOPELESS) from error
                 tries = tries + 1 if bytes_so_far() < bytes_before + _MIN_PROGRESS_BYTES else 1
@@ -374,11 +377,10 @@ class HttpFiles:
                         remedy="check the network connection, the server and your access; what has come is kept, and the same "
                         "command resumes from there",
                     ) from error
-                pause = 2.0 ** (tries - 1)  # seconds: 1, 2, 4, …
-                if isinstance(error, Busy) and error.pause is not None:
-                    pause = error.pause
+                if pause is None:
+                    pause = 2 ** (tries - 1)  # seconds: 1, 2, 4, …
             bytes_before = bytes_so_far()
-            self.sleep(min(pause, 120.0))
+            self.sleep(min(pause, 120))
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:

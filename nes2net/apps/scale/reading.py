@@ -145,7 +145,7 @@ def fetch(address: str) -> RecordingBytes:
         check_size(file.size)
         return RecordingBytes(address, file.read(), _suffix(address))
     except Unreachable as error:  # the row gets the error, and the other rows are scored
-        raise InputError(error.problem) from error
+        raise InputError(str(error)) from error
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
