@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urljoin
@@ -166,7 +166,7 @@ class HttpFiles:
         size = file.size or _whole_number(facts.get("x-linked-size")) or facts["size"]
         digest = re.fullmatch(r'"?([0-9a-f]{64})"?', facts.get("x-linked-etag", ""))
         stated = {"sha256": digest[1]} if digest else {}
-        return RemoteFile(file.url, size, {**stated, **file.digests})
+        return replace(file, size=size, digests={**stated, **file.digests})
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Download ``file`` to ``path``, and check its size and its digests.
