@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import math
 import os
+import re
 import struct
 import zipfile
 from collections import deque
@@ -41,27 +42,24 @@ _LEGACY_PROTOCOL = 1001
 _MAX_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
 
-# Kinds of files that are not checkpoints: (offset of the bytes that identify the kind, these bytes,
-# name of the kind).
-_OTHER_KINDS = (
-    (8, b"WAVE", "a recording (WAV)"),
-    (8, b"AIF", "a recording (AIFF)"),
-    (0, b"fLaC", "a recording (FLAC)"),
-    (0, b"OggS", "a recording (Ogg)"),
-    (0, b"ID3", "a recording (MP3)"),
-    (0, b"\xff\xfb", "a recording (MP3)"),
-    (0, b"\xff\xf3", "a recording (MP3)"),
-    (0, b"\xff\xf1", "a recording (AAC)"),
-    (4, b"ftyp", "a recording (MP4)"),
-    (0, b"\x1a\x45\xdf\xa3", "a recording (WebM)"),
-    (0, b"\x30\x26\xb2\x75", "a recording (WMA)"),
-    (0, b".snd", "a recording (AU)"),
-    (0, b"NIST_1A", "a recording (SPHERE)"),
-    (0, b"PAR1", "a Parquet file"),
-    (0, b"\x89PNG", "a picture"),
-    (0, b"%PDF", "a PDF file"),
-    (257, b"ustar", "a tar archive"),
-)
+# Pattern of the first bytes of a file that is not a checkpoint → kind of the file.
+_OTHER_KINDS = {
+    rb".{8}WAVE": "a recording (WAV)",
+    rb".{8}AIF": "a recording (AIFF)",
+    rb"fLaC": "a recording (FLAC)",
+    rb"OggS": "a recording (Ogg)",
+    rb"ID3|\xff[\xfb\xf3]": "a recording (MP3)",
+    rb"\xff\xf1": "a recording (AAC)",
+    rb".{4}ftyp": "a recording (MP4)",
+    rb"\x1a\x45\xdf\xa3": "a recording (WebM)",
+    rb"\x30\x26\xb2\x75": "a recording (WMA)",
+    rb"\.snd": "a recording (AU)",
+    rb"NIST_1A": "a recording (SPHERE)",
+    rb"PAR1": "a Parquet file",
+    rb"\x89PNG": "a picture",
+    rb"%PDF": "a PDF file",
+    rb".{257}ustar": "a tar archive",
+}
 _NAME_WEIGHTS = "name the file that holds the weights"
 _COPY_AGAIN = "copy or download it again"
 _MAX_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
@@ -86,8 +84,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     try:
         with open(path, "rb") as file:
             beginning = file.read(1024)
-            for offset, mark, kind in _OTHER_KINDS:
-                if beginning.startswith(mark, offset):
+            for pattern, kind in _OTHER_KINDS.items():
+                if re.match(pattern, beginning, re.DOTALL):
                     raise InputError(f"{path} is {kind}, not a checkpoint", remedy=_NAME_WEIGHTS)
             zipped = beginning.startswith(b"PK\x03\x04")
             check_arrived(path, beginning, packed=zipped)
