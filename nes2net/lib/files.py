@@ -590,6 +590,4 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
-        os.close(
-            file
-        )  # the previous holder of the lock removed the file after this process descriptor it: make a new file
+        os.close(file)  # the previous holder removed the file after this process opened it: make a new file
