@@ -50,6 +50,11 @@ def test_shards_behind_a_url_are_found_by_folder_or_pattern():
         memory.rm("/set", recursive=True)
 
 
+def test_a_folder_behind_a_url_that_matches_a_pattern_is_not_a_shard():
+    fsspec.filesystem("memory").pipe({"/named/folder.tar/a.bin": b"a", "/named/b.tar": b"b"})
+    assert names("memory://named/*.tar") == ["b.tar"]
+
+
 def test_a_list_behind_a_url_that_is_longer_than_a_list_on_the_disk_may_be_is_refused(monkeypatch):
     fsspec.filesystem("memory").pipe("/long.txt", b"a.wav\nb.wav\n")
     monkeypatch.setattr(sources, "MAX_BYTES", 10)
