@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from nes2net.data.audio.files import list_recordings
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora import listed_parts
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import LABELS, column_of, delimiter_of, first_line, unknown_label
+from nes2net.data.corpora.id_tables import LABELS, column_name, column_of, delimiter_of, first_line, label_of
 from nes2net.data.corpora.list_forms import find_list, is_list, list_stem, open_list
+from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
 from nes2net.data.corpora.trial import SPOOF, Trial
-from nes2net.lib.errors import InputError, join_names, pluralise, short_repr
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise, refuse, short_repr
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm, read_textgrid
@@ -34,11 +34,15 @@ SPLIT_WORDS = {
     **dict.fromkeys(("eval", "evaluation", "test", "testing"), "eval"),
 }
 SPLITS = ("train", "dev", "eval")
-_PATH_COLUMNS = (
-    *("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio_filepath", "audio", "wav"),
-)
-_ID_COLUMNS = ("id", "utt_id", "utterance_id")
-_SPLIT_COLUMNS = ("split", "phase")
+# Usual name of a column of a list → its possible names.
+_COLUMN_NAMES = {
+    "path": (
+        *("path", "file", "filename", "file_name", "file_path", "filepath"),
+        *("audio_path", "audio_filepath", "audio", "wav"),
+    ),
+    "id": ("id", "utt_id", "utterance_id"),
+    "split": ("split", "phase"),
+}
 _LABEL_FILES = {".labels.txt": read_audacity, ".TextGrid": read_textgrid}  # beside a recording
 _SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 # Beginning of a path in a list that stands for the folder of the audio.
@@ -124,67 +128,67 @@ def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     rows = open_list(path)
     line, names = next(rows, (1, []))
-    header = [name.strip().lower() for name in names]
-    id_column = column_of(header, _ID_COLUMNS)
-    if id_column is not None:
-        header[id_column] = "id"
-    file_column = column_of(header, _PATH_COLUMNS)
-    if file_column is None:
-        raise InputError(
-            f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
-            f"{short_repr(','.join(names))}; add it, and separate columns by commas, tabs, semicolons or vertical bars, or "
-            "write a JSON object in each line"
-        )
-    # Refuse headers that cannot be understood.
-    if "extra" in header:
-        raise InputError(
-            f"{path}, line {line}: a column is named 'extra', a name that nes2net uses itself; rename or remove it"
-        )
-    split_columns = [name for name in _SPLIT_COLUMNS if name in header]
-    if len(split_columns) > 1:
-        raise InputError(f"{path}, line {line}: the columns 'split' and 'phase' mean the same; rename or remove one")
-    columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
-    part_columns = listed_parts.find_columns(header)
-    extra_columns = []
-    for number, name in enumerate(header):
-        if number != file_column and name and name not in columns and name not in listed_parts.TIMES:
-            extra_columns.append((name, number))
-    # Make a trial of each further row. Equal pairs of name and value are stored once, to save memory.
+    with concerning(f"{path}, line {line}:"):
+        header = _usual_header(names)
+    part_columns = find_columns(header)
+    # Equal pairs of name and value are stored once, to save memory.
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in rows:
-        file = row[file_column].strip()
-        for beginning in _FOLDER_OF_AUDIO:
-            file = file.removeprefix(beginning)
-        recording = Path(file)
-        if not recording.name:
-            raise InputError(
-                f"{path}, line {line}: {short_repr(','.join(row))} names no file; write the path of a recording in its column"
-            )
-        if file.startswith("$"):
-            raise InputError(
-                f"{path}, line {line}: {short_repr(file)} begins with a variable, which is not replaced; write paths "
-                "relative to the folder of the list, or absolute ones"
-            )
-        values = {name: row[column].strip() for name, column in columns.items()}
-        id = "%20".join(values.pop("id", "").split()) or files.id_of(recording)
-        label = None
-        word = values.pop("label", "")
-        if word:
-            label = LABELS.get(word.lower())
-            if label is None:
-                raise InputError(f"{path}, line {line}: {unknown_label(word, LABELS)}")
+        with concerning(f"{path}, line {line}:"):
+            values = {name: field.strip() for name, field in zip(header, row, strict=True)}
+            stated_part = {column: values[name] for column, name in part_columns.items()}
+            part = read_part(stated_part, f"{path.name}, line {line}")
+            recording = _path_of(values.pop("path"), row)
+            id = "%20".join(values.pop("id", "").split()) or files.id_of(recording)
+            label = None
+            if word := values.pop("label", ""):
+                label = label_of(word)
         phase = None
-        split = "".join(values.pop(name) for name in split_columns)
-        if split:
+        if split := values.pop("split", ""):
             phase = files.look_up_word(split.lower(), SPLIT_WORDS, "split", path, line)
-        fields = {name: files.or_none(value) for name, value in values.items()}
-        stated_pairs = [(name, row[number]) for name, number in extra_columns if row[number]]
+        fields = {name: files.or_none(values.pop(name)) for name in FIELDS if name in values}
+        stated_pairs = [pair for pair in values.items() if all(pair) and pair[0] not in TIMES]
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
-        part = None
-        if part_columns:
-            part_fields = {name: row[column] for name, column in part_columns.items()}
-            part = listed_parts.read_part(part_fields, path, line)
         yield Trial(id, audio / recording, label, phase=phase, extra=extra, part=part, **fields)  # type: ignore[arg-type]  # only text
+
+
+def _usual_header(names: Sequence[str]) -> list[str]:
+    """Write the columns of a list in lower case, those with several names by the usual one."""
+    header = [name.strip().lower() for name in names]
+    for usual_name, possible_names in _COLUMN_NAMES.items():
+        column = column_of(header, possible_names)
+        if column is not None:
+            header[column] = usual_name
+    refuse(
+        (
+            "path" not in header,
+            f"expected a column 'path' (or {', '.join(_COLUMN_NAMES['path'][1:])}; and 'label'), found "
+            f"{short_repr(','.join(names))}; add it, and separate columns by commas, tabs, semicolons or vertical bars, or "
+            "write a JSON object in each line",
+        ),
+        ("extra" in header, "a column is named 'extra', a name that nes2net uses itself; rename or remove it"),
+        ("phase" in header, "the columns 'split' and 'phase' mean the same; rename or remove one"),
+    )
+    files.check_columns([name for name in map(column_name, header) if name], "the header:")
+    return header
+
+
+def _path_of(file: str, row: Sequence[str]) -> Path:
+    for beginning in _FOLDER_OF_AUDIO:
+        file = file.removeprefix(beginning)
+    recording = Path(file)
+    refuse(
+        (
+            not recording.name,
+            f"{short_repr(','.join(row))} names no file; write the path of a recording in its column",
+        ),
+        (
+            file.startswith("$"),
+            f"{short_repr(file)} begins with a variable, which is not replaced; write paths relative to the folder of the "
+            "list, or absolute ones",
+        ),
+    )
+    return recording
 
 
 def segments(
@@ -359,7 +363,7 @@ class GenericCorpus(UserCorpus):
     def holds_only_labels(self, path: Path) -> bool:
         line = first_line(path).lower()
         columns = {column.strip() for column in line.split(delimiter_of(line))}
-        is_list = "label" in columns and not columns.isdisjoint(_PATH_COLUMNS)
+        is_list = "label" in columns and not columns.isdisjoint(_COLUMN_NAMES["path"])
         return not is_list and super().holds_only_labels(path)
 
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:

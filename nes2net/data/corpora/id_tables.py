@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, as_input_error, short_repr
+from nes2net.lib.errors import InputError, as_input_error, concerning, short_repr
 from nes2net.lib.plain_data import parse_json
 from nes2net.lib.text_files import from_cell, numbered_lines, read_rows
 
@@ -179,7 +179,7 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     """Yield all keys, then the values in each line; null and missing ones become empty.
 
     Args:
-        items: gives the keys and values of an object; raises :class:`ValueError` or
+        items: gives the keys and values of an object; raises :class:`InputError` or
             :class:`KeyError` if it cannot.
 
     Raises:
@@ -187,12 +187,14 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     """
     objects: dict[int, dict[str, str]] = {}
     for line, text in numbered_lines(path):
-        problem = f"{path}, line {line}: not a JSON object of a file"
+        where = f"{path}, line {line}"
+        problem = f"{where}: not a JSON object of a file"
         with as_input_error(problem, ValueError, KeyError, TypeError, AttributeError, remedy=_JSON_LINES):
-            entry = parse_json(text, f"{path}, line {line}")
+            entry = parse_json(text, where)
             if not isinstance(entry, dict):
                 raise ValueError("a list or a value")
-            objects[line] = {key: str(value) for key, value in items(entry) if value is not None}
+            with concerning(f"{where}:"):
+                objects[line] = {key: str(value) for key, value in items(entry) if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     yield 1, names
     for line, values in objects.items():
@@ -219,26 +221,28 @@ def read_labels(path: Path) -> Iterator[Trial]:
     """
     rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, _is_label)
     for line, row in rows:
-        word = row[label_column]
-        if not _is_label(word):
-            raise InputError(f"{path}, line {line}: {unknown_label(word, (BONAFIDE, SPOOF))}")
-        yield Trial(next(possible_ids(row[id_column])), label=LABELS[word.lower()])
+        with concerning(f"{path}, line {line}:"):
+            label = label_of(row[label_column])
+        yield Trial(next(possible_ids(row[id_column])), label=label)
 
 
 def _is_label(word: str) -> bool:
     return word.lower() in LABELS
 
 
-def unknown_label(word: str, labels: Iterable[str]) -> str:
-    """Write the message about a ``word`` that is no label.
+def label_of(word: Any) -> str:
+    """Return the label that ``word`` means; raise :class:`InputError` if it means none.
 
-    >>> unknown_label("x", ["bonafide", "spoof"])
-    "unknown label 'x'; expected one of bonafide, spoof"
+    >>> label_of("Real"), label_of("fake")
+    ('bonafide', 'spoof')
     """
-    message = f"unknown label {short_repr(word)}; expected one of {', '.join(labels)}"
+    word = str(word)
+    if _is_label(word):
+        return LABELS[word.lower()]
+    remedy = "correct it"
     if word in ("0", "1"):
-        return f"{message}: numbers do not say which class is bona fide, so write the words"
-    return message
+        remedy = "numbers do not say which class is bona fide, so write the words"
+    raise InputError(f"unknown label {short_repr(word)}; expected one of {', '.join(LABELS)}", remedy=remedy)
 
 
 def holds_only_labels(path: Path) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
-from nes2net.data.corpora.id_tables import LABELS
+from nes2net.data.corpora.id_tables import label_of
 from nes2net.data.corpora.trial import SPOOF
-from nes2net.lib.errors import short_repr
+from nes2net.lib.errors import refuse, short_repr
 
 # Keys of a cut, of its recording and of the source of the recording that are read, or do not change the samples.
 _KNOWN_KEYS = set(
@@ -21,27 +22,23 @@ def is_cut(entry: Mapping[str, Any]) -> bool:
 
 
 def cut_fields(cut: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a cut; raise ValueError if it is not part of a single file."""
-    if cut.get("type") not in (None, "MonoCut"):
-        raise ValueError(f"a {cut['type']} is not a single recording")
-    recording = cut["recording"]
-    sources = recording["sources"]
-    unread: list[str] = []
-    for mapping in (cut, recording, *sources):
-        unread += [key for key, value in mapping.items() if value and key not in _KNOWN_KEYS]
-    source = sources[0]
+    """Return the fields of a cut; raise InputError if it is not part of a single file."""
+    kind = cut.get("type", "MonoCut")
+    refuse((kind != "MonoCut", f"a {kind} is not a single recording; write a MonoCut for each"))
+    sources = cut["recording"]["sources"]
+    refuse((len(sources) != 1, f"its recording has {len(sources)} sources; expected one file"))
+    [source] = sources
     channels = source["channels"]  # in the order in which they stand in the file
-    fault = ""
-    if unread:
-        fault = f"it has {', '.join(unread)}, which would change the samples and is not read"
-    elif len(sources) > 1:
-        fault = f"its recording has {len(sources)} sources; expected one file"
-    elif source["type"] != "file":
-        fault = f"its source is of the type {source['type']!r}, which is not read; expected 'file'"
-    elif cut["channel"] not in channels:
-        fault = f"it has channel {short_repr(cut['channel'])}, but its source has {short_repr(channels)}"
-    if fault:
-        raise ValueError(fault)
+    items = chain.from_iterable(mapping.items() for mapping in (cut, cut["recording"], source))
+    unread = [key for key, value in items if value and key not in _KNOWN_KEYS]
+    refuse(
+        (unread, f"it has {', '.join(unread)}, which would change the samples and is not read; save the changed audio"),
+        (source["type"] != "file", f"its source is of the type {source['type']!r}, which is not read; expected 'file'"),
+        (
+            cut["channel"] not in channels,
+            f"it has channel {short_repr(cut['channel'])}, but its source has {short_repr(channels)}; correct it",
+        ),
+    )
     fields = _joined_facts(cut)
     fields |= {name: cut[name] for name in ("id", "start", "duration")}
     fields["path"] = source["source"]
@@ -54,16 +51,11 @@ def _joined_facts(cut: Mapping[str, Any]) -> dict[str, Any]:
     # The facts in which the supervisions agree, and the cut's own; it is spoofed if any of them says so.
     facts = []
     for supervision in cut.get("supervisions") or ():
-        own_facts = {name: supervision.get(name) for name in ("speaker", "language")}
-        facts.append({**(supervision.get("custom") or {}), **own_facts})
-    first = next(iter(facts), {})
-    joined = {name: value for name, value in first.items() if all(other.get(name) == value for other in facts)}
-    own_facts = cut.get("custom") or {}
-    words = [str(other["label"]).lower() for other in (*facts, own_facts) if other.get("label")]
-    labels = {LABELS.get(word, word) for word in words}
-    joined |= own_facts
-    if SPOOF in labels:
+        speech = {name: supervision.get(name) for name in ("speaker", "language")}
+        facts.append({**(supervision.get("custom") or {}), **speech})
+    first, *others = facts or [{}]
+    joined = {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
+    joined |= cut.get("custom") or {}
+    if SPOOF in [label_of(stated["label"]) for stated in (*facts, joined) if stated.get("label")]:
         joined["label"] = SPOOF
-    elif len(labels) > 1:
-        raise ValueError(f"its labels are {' and '.join(sorted(labels))}; expected one, or a spoofed part")
     return joined

@@ -110,6 +110,12 @@ def test_a_line_of_json_with_two_labels_is_refused(tmp_path):
         CORPUS.trials(path)
 
 
+def test_two_keys_of_json_that_name_one_column_are_refused(tmp_path):
+    path = write(tmp_path / "train.jsonl", '{"path": "a.wav", "Label": "fake", "label": "real"}\n')
+    with input_error("train.jsonl, line 1: .*more than one column is called 'label'"):
+        CORPUS.trials(path)
+
+
 def test_a_tab_may_follow_the_id_in_a_kaldi_list(tmp_path):
     write(tmp_path / "wav.scp", "u1\ta b.wav\nu2 \t c.wav\n")
     assert [(trial.id, trial.path.name) for trial in CORPUS.trials(tmp_path)] == [("u1", "a b.wav"), ("u2", "c.wav")]
@@ -197,6 +203,7 @@ SOURCE = cut("u", "a.wav", "real")["recording"]["sources"][0]
 CHANGED = [
     (with_recording(transforms=[{"name": "Speed"}]), "transforms"),
     (with_recording(sources=[SOURCE, SOURCE]), "2 sources"),
+    (with_recording(sources=[]), "0 sources"),
     (cut("u", "a.wav", "real", channel=[0, 1]), "channel"),
     (cut("u", "a.wav", "real", channel=2), "channel 2"),
     (cut("u", "a.wav", "real", tracks=[{"offset": 1}]), "tracks"),
@@ -231,8 +238,8 @@ def test_a_cut_of_lhotse_has_no_label_if_one_of_its_supervisions_has_none(tmp_pa
     assert trial_of(tmp_path, {"label": "real"}, {}).label is None
 
 
-def test_a_cut_of_lhotse_with_contrary_labels_but_no_spoofed_one_is_refused(tmp_path):
-    with input_error("line 1.*labels are bonafide and odd"):
+def test_a_cut_of_lhotse_with_an_unknown_label_beside_a_known_one_is_refused(tmp_path):
+    with input_error("cuts.jsonl, line 1: unknown label 'odd'"):
         trial_of(tmp_path, {"label": "real"}, {"label": "odd"})
 
 
