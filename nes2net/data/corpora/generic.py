@@ -59,19 +59,22 @@ def _split_of(word: str) -> str | None:
 
 def _paths_of_splits(folder: Path) -> dict[str, Path]:
     # Split → its list or folder, by their names; a list comes before a folder.
-    paths: dict[tuple[str, bool], Path] = {}  # (split, whether it is a list) → path
+    lists: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        is_file = is_list(path) and not path.is_dir()
-        split = _split_of(list_stem(path) if is_file else path.name)
-        if split is None or not (is_file or _holds_trials(path)):
-            continue
-        if (split, is_file) in paths:
-            raise InputError(
-                f"{folder}: both {paths[split, is_file].name} and {path.name} stand for {split}; rename or remove one"
-            )
-        paths[split, is_file] = path
-    of_split = {split: paths.get((split, True), paths.get((split, False))) for split in SPLITS}
-    return {split: path for split, path in of_split.items() if path is not None}
+        if is_list(path) and not path.is_dir():
+            _add(lists, _split_of(list_stem(path)), path)
+        elif _split_of(path.name) and _holds_trials(path):
+            _add(folders, _split_of(path.name), path)
+    paths = folders | lists
+    return {split: paths[split] for split in SPLITS if split in paths}
+
+
+def _add(paths: dict[str, Path], meaning: str | None, path: Path) -> None:
+    if meaning is not None and paths.setdefault(meaning, path) != path:
+        raise InputError(
+            f"{path.parent}: both {paths[meaning].name} and {path.name} stand for {meaning}; rename or remove one"
+        )
 
 
 def _holds_trials(path: Path) -> bool:
@@ -83,15 +86,12 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
-        if label is None or not path.is_dir():
-            continue
-        if label in classes:
-            raise InputError(f"{folder}: both {classes[label].name} and {path.name} stand for {label}; rename one")
-        classes[label] = path
+        if label and path.is_dir():
+            _add(classes, label, path)
     return classes
 
 
-def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
+def _read_folder(folder: Path, root: Path) -> list[Trial]:
     # The first folder that is called like a part is the part, above or below the folder of the class.
     trials = []
     for label, class_folder in _class_folders(folder).items():
@@ -108,7 +108,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
             f"{folder}: some recordings lie in folders of parts, such as train, but not {trial_in[None].path}; move all "
             "into such folders, or rename these folders"
         )
-    yield from trials
+    return trials
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
@@ -239,21 +239,24 @@ def _listed_segments(
     try:
         path = _find_rttm(root, split, protocols)
     except files.NotFound:
-        by_id = {}
+        by_id: SegmentsByUtterance = {}
         for trial in trials:
-            if trial.path is None:
-                continue
+            recording = trial.audio_path()
             for suffix, read in _LABEL_FILES.items():
-                labels = trial.path.with_name(f"{trial.path.stem}{suffix}")
+                labels = recording.with_name(f"{recording.stem}{suffix}")
                 if is_absent(labels):
                     continue
-                fault = ""
-                if trial.id in by_id:
-                    fault = "another file beside it labels the same recording; remove one of them"
-                elif trial.part is not None and trial.part.start:
-                    fault = f"labels the whole recording, but '{trial.id}' is a part; write an RTTM file of the trials"
-                if fault:
-                    raise InputError(f"{labels}: {fault}") from None
+                begins_later = trial.part is not None and trial.part.start
+                refuse(
+                    (
+                        trial.id in by_id,
+                        f"{labels}: another file beside it labels the same recording; remove one of them",
+                    ),
+                    (
+                        begins_later,
+                        f"{labels}: labels the whole recording, but '{trial.id}' is a part; write an RTTM file of the trials",
+                    ),
+                )
                 by_id[trial.id] = read(labels)
         if not by_id:
             raise
@@ -280,7 +283,7 @@ def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]
     if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
         durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
-    unstated = [trial for trial in trials if trial.id not in durations and trial.path is not None]
+    unstated = [trial for trial in trials if trial.id not in durations]
     for trial in ProgressDisplay(unstated, title="durations", unit="file", delay=_SHORT):
         durations[trial.id] = count_samples(trial.recording()) / SAMPLE_RATE
     return durations

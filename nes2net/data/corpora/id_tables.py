@@ -242,7 +242,7 @@ def label_of(word: Any) -> str:
     remedy = "correct it"
     if word in ("0", "1"):
         remedy = "numbers do not say which class is bona fide, so write the words"
-    raise InputError(f"unknown label {short_repr(word)}; expected one of {', '.join(LABELS)}", remedy=remedy)
+    raise InputError(f"unknown label {short_repr(word)}; expected one of bonafide, spoof", remedy=remedy)
 
 
 def holds_only_labels(path: Path) -> bool:

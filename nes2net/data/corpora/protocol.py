@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import gc
 import os
 import sys
@@ -242,10 +243,7 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     if len({trial.id for trial in trials}) < len(trials):
         # If two recordings with the same id differ in their suffix, the message has both paths.
         repeated_ids = find_repeated(trial.id for trial in trials)
-        paths: dict[str, None] = {}
-        for trial in trials:
-            if trial.id == repeated_ids[0] and trial.path:
-                paths[str(trial.recording())] = None
+        paths = dict.fromkeys(str(trial.recording()) for trial in trials if trial.id == repeated_ids[0] and trial.path)
         remedy = "; remove the repeated lines"
         if len(paths) > 1:
             first, second, *_ = paths
@@ -258,25 +256,28 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 
 def _with_found_names(trials: list[Trial]) -> list[Trial]:
     """Let a list name ``a\\\\b.flac`` if the recording is ``a/b.FLAC``, or accents in another form of Unicode."""
-    names_in: dict[str, dict[str, str]] = {}  # folder → name in its usual form → name
+    names_in = functools.cache(_names_by_form)
     for index, trial in enumerate(trials):
-        if trial.path is None:
-            continue
-        path = str(trial.path)
+        path = str(trial.path or "")
         posix_path = path.replace("\\", "/")
         for spelling in (path, normalize("NFC", posix_path), normalize("NFD", posix_path)):
             folder, name = os.path.split(spelling)
-            if folder not in names_in:
-                listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
-                names = os.listdir(folder or ".") if listable else []
-                # Equal names come first.
-                names_in[folder] = {_usual_form(name): name for name in names} | dict(zip(names, names))
-            found_name = names_in[folder].get(name) or names_in[folder].get(_usual_form(name))
+            names = names_in(folder)
+            found_name = names.get(name) or names.get(_usual_form(name))
             if found_name:
                 if os.path.join(folder, found_name) != path:
                     trials[index] = replace(trial, path=Path(folder, found_name))
                 break
     return trials
+
+
+def _names_by_form(folder: str) -> dict[str, str]:
+    """Map the names in ``folder``, and their usual forms, to the names."""
+    try:
+        names = os.listdir(folder or ".")
+    except (OSError, ValueError):  # a shard is no folder
+        return {}
+    return {_usual_form(name): name for name in names} | dict(zip(names, names))  # equal names come first
 
 
 def _usual_form(name: str) -> str:

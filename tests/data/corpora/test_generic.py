@@ -171,7 +171,7 @@ def test_a_split_that_a_list_lacks_is_refused_with_the_splits_that_it_has(tmp_pa
 def test_two_folders_whose_names_stand_for_one_label_are_refused(tmp_path):
     folder(tmp_path / "real")
     folder(tmp_path / "human")
-    with input_error("both human and real stand for bonafide; rename one"):
+    with input_error("both human and real stand for bonafide; rename or remove one"):
         CORPUS.trials(tmp_path)
 
 
