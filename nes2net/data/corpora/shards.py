@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from nes2net.data.audio.files import is_recording, note_once, walk
 from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, open_shard, status_of, tar_members
-from nes2net.data.audio.tables import Table, open_table, pyarrow_module
+from nes2net.data.audio.tables import Table, open_table
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
@@ -49,8 +49,12 @@ _MAX_NOTES_LENGTH = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
-_NUMBERED = {0: BONAFIDE, 1: SPOOF}  # number of a class in the Arena → our label
-_LABELS = {**LABELS, "0": BONAFIDE, "1": SPOOF}
+# Names of the types of columns of words and numbers, in pyarrow; categories are a dictionary.
+_PLAIN_TYPE = re.compile(
+    r"(dictionary<values=)?((large_)?string|string_view|u?int\d+|(half)?float\d*|double|bool|null)\b"
+)
+# Words, and numbers of the classes in the Arena → our label.
+_LABELS: dict[Any, str] = {**LABELS, "0": BONAFIDE, "1": SPOOF, 0: BONAFIDE, 1: SPOOF}
 _WORD = re.compile(r"[A-Za-z]+")
 _KEY = re.compile(r"((?:.*/)?[^/.]+)[^/]*", re.DOTALL)  # group 1 is the key of a file in a tar file, if not hidden
 _TEXTS = (".json", ".cls", ".txt")  # suffixes of the files that are read beside a recording in a tar file
@@ -177,16 +181,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     budget = Budget.of(f"shard {shard.path}", status_of(shard.path).size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
-    types = pyarrow_module("pyarrow.types", shard.path)
-    columns = []
-    for field in table.schema:
-        column_type = field.type
-        if types.is_dictionary(column_type):
-            column_type = column_type.value_type
-        is_word = str(column_type) in ("string", "large_string", "string_view")
-        is_number = types.is_integer(column_type) or types.is_floating(column_type) or types.is_boolean(column_type)
-        if field.name != audio and (is_word or is_number or types.is_null(column_type)):
-            columns.append(field.name)
+    columns = [field.name for field in table.schema if field.name != audio and _PLAIN_TYPE.match(str(field.type))]
     # Refuse columns with the same name, and columns of labels or splits with a wrong type.
     files.check_columns(columns, f"shard {shard.path}")
     for name in ("label", *_SPLITS):
@@ -211,14 +206,16 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
         raise
     except (ValueError, AttributeError):  # the metadata was not written by ``datasets``
         return None
-    if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not names or not isinstance(names, list):
         return None
-    labels = {number: _LABELS.get(name.strip().lower()) for number, name in enumerate(names)}
+    words = list(map(str, names))
+    listed_words = short_repr(", ".join(words))
+    labels = {number: _LABELS.get(word.strip().lower()) for number, word in enumerate(words)}
     if None in labels.values():
         raise InputError(
-            f"shard {path}: the names of its labels are {short_repr(', '.join(names))}; expected {', '.join(LABELS)}; rename them"
+            f"shard {path}: the names of its labels are {listed_words}; expected {', '.join(LABELS)}; rename them"
         )
-    return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({short_repr(', '.join(names))})")
+    return partial(_label_of, labels=_LABELS | labels, expected=f"0 to {len(words) - 1} ({listed_words})")
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
@@ -242,18 +239,19 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
 def _label_of(
     value: Any,
     row_name: str,
-    by_number: Mapping[int, str | None] = _NUMBERED,
+    labels: Mapping[Any, str | None] = _LABELS,
     expected: str = "0 (bona fide), 1 (spoof), null",
 ) -> str | None:
     if value in (None, ""):
         return None
-    if isinstance(value, str) and value.strip().lower() in _LABELS:
-        return _LABELS[value.strip().lower()]
-    if not isinstance(value, bool) and value in by_number:
-        return by_number[value]
-    raise InputError(
-        f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}; correct it"
-    )
+    word = value
+    if isinstance(value, str):
+        word = value.strip().lower()
+    if isinstance(value, (bool, list, dict)) or word not in labels:
+        raise InputError(
+            f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}; correct it"
+        )
+    return labels[word]
 
 
 def _trial_of_row(
@@ -265,10 +263,10 @@ def _trial_of_row(
     row_name: str,
 ) -> Trial:
     notes = _parse_notes(values.get(_NOTES), row_name)
-    merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
+    merged = _stated(notes) | _stated(values)
     # Only a column ``label`` may have class names of its own (:func:`_class_labels`), not a label in the notes.
     label = label_of(values["label"], row_name) if "label" in values else _label_of(merged.get("label"), row_name)
-    ids = [_as_text(merged[name]) for name in IDS if merged.get(name) not in (None, "")]
+    ids = [_as_text(merged[name]) for name in IDS if name in merged]
     id = ids[0] if ids else path.relative_to(root).as_posix()
     phase = _phase_of_row(merged, shard, row_name)
     # All other values are fields of the trial, or extra columns.
@@ -276,24 +274,28 @@ def _trial_of_row(
     fields: dict[str, str | None] = {}
     extra = []
     for name, value in merged.items():
-        if value is None or name in _READ_APART:
+        if name in _READ_APART:
             continue
         field = _SAME.get(name, name)
         text = _as_text(value)
         # In some data sets, the attack of a bona fide trial is called "bonafide".
-        if field == "attack" and text == "bonafide":
-            fields.setdefault(field, None)
-        elif field in FIELDS:
+        if (field, text) == ("attack", BONAFIDE):
+            text = ""
+        if field in FIELDS:
             fields.setdefault(field, files.or_none(text))
         elif text:
             extra.append((name, text))
     return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)  # type: ignore[arg-type]  # only text
 
 
+def _stated(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
     """If the shard's name states the split, a row may state a part of it, such as ``progress``."""
     if shard.split is not None:
-        phase = files.canonical_phase(_as_text(values.get("phase") or ""))
+        phase = files.canonical_phase(_as_text(values.get("phase", "")))
         return shard.split if phase.lower() in ("", *SPLIT_WORDS) else phase
     words = [values[name] for name in _SPLITS if values.get(name)]
     if not words:
@@ -432,14 +434,14 @@ class ShardCorpus(UserCorpus):
         trials: list[Trial] = []
         unread: list[str] = []
         read = partial(_read_shard, root=root, unread=unread)
-        trials_of_shards: Iterable[list[Trial]] = map(read, shards)
-        if is_remote(path):
-            with ThreadPoolExecutor(NUM_THREADS) as threads:
-                trials_of_shards = list(threads.map(read, shards))
-        for shard, shard_trials in zip(shards, trials_of_shards):
-            trials += shard_trials
-            every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
-            split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
+        with ThreadPoolExecutor(NUM_THREADS) as threads:
+            read_all: Callable[..., Iterable[list[Trial]]] = map
+            if is_remote(path):
+                read_all = threads.map
+            for shard, shard_trials in zip(shards, read_all(read, shards)):
+                trials += shard_trials
+                every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
+                split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
         if unread:
             note_once(
                 f"not read in the shards of {path}: {join_names(sorted(unread), 3)}; a recording needs a suffix such as .wav, "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 from nes2net.lib.errors import InputError, concerning, short_repr
@@ -185,14 +186,15 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
     words = iter(numbered_words)
     tiers = []
     try:
-        *_, num_tiers = [next(words)[1] for _ in range(5)]
+        *_, (_, num_tiers) = islice(words, 5)
         for _ in range(int(num_tiers)):
-            kind, _, _, _, size = [next(words)[1] for _ in range(5)]
+            (_, kind), *_, (_, size) = islice(words, 5)
             entries = zip(*[words] * _ENTRY_LENGTHS[kind])
             tier = [next(entries) for _ in range(int(size))]
             if kind == _INTERVALS:
                 tiers.append(tier)
-        if next(words, None) or len(tiers) != 1:
+        [intervals] = tiers
+        if next(words, None):
             raise ValueError
     except (StopIteration, KeyError, ValueError) as error:
         raise InputError(
@@ -200,7 +202,7 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
             "states: remove the other tiers, or save it again in Praat, as a text file"
         ) from error
     segments = []
-    for (line, start), (_, end), (_, text) in tiers[0]:
+    for (line, start), (_, end), (_, text) in intervals:
         segments.append(parse_segment(path, line, start, end, text.strip('"').replace('""', '"')))
     return [segment for segment in segments if segment.label]
 

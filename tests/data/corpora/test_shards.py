@@ -182,6 +182,7 @@ WRONG_TAR_FILES = [
     ({"a.flac": b"", "a.wav": b""}, "shard .*x.tar, a has more than one recording: a.flac, a.wav"),
     ({"a.flac": b"", "a.json": b"{"}, "a.json: the notes are not JSON"),
     ({"a.flac": b"", "a.cls": b"7"}, "a: the label is '7'"),
+    ({"a.flac": b"", "a.json": b'{"label": ["fake"]}'}, r"a: the label is .*fake.*; expected 0 .bona fide"),
 ]
 
 
