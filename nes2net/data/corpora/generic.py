@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import filterfalse
 from pathlib import Path
@@ -93,6 +93,8 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 def _read_folder(folder: Path, root: Path) -> list[Trial]:
     # The first folder that is called like a part is the part, above or below the folder of the class.
+    if not folder.is_relative_to(root):
+        raise InputError(f"{folder}: holds recordings in folders of classes: give it as `root`, without `protocols`")
     trials = []
     for label, class_folder in _class_folders(folder).items():
         for path in list_recordings(class_folder):
@@ -115,14 +117,19 @@ def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
     # ``audio``: folder of the paths in lists beside the folders of splits. Rows of a list that state another split are
     # skipped.
     for split, path in _paths_of_splits(folder).items():
-        list_in_folder = find_list(path) if path.is_dir() else path
-        if list_in_folder is None:
-            rows = _read_folder(path, folder)
-        else:
-            rows = _read_list(list_in_folder, path if path.is_dir() else audio)
-        for trial in rows:
+        for trial in _read_part(path, audio):
             if trial.phase in (None, split):
                 yield replace(trial, phase=split)
+
+
+def _read_part(path: Path, audio: Path) -> Iterable[Trial]:
+    # Read a list, a folder with a list, or a folder with folders of classes.
+    if not path.is_dir():
+        return _read_list(path, audio)
+    list_in_folder = find_list(path)
+    if list_in_folder is not None:
+        return _read_list(list_in_folder, path)
+    return _read_folder(path, audio)
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
@@ -411,15 +418,10 @@ class GenericCorpus(UserCorpus):
         Raises:
             InputError: if a line is malformed.
         """
-        if not path.is_dir():
-            rows = _read_list(path, audio or path.parent)
-        elif _paths_of_splits(path):
-            rows = _read_splits(path, audio or path)
-        elif list_in_folder := find_list(path):
-            rows = _read_list(list_in_folder, path)
-        else:
-            rows = _read_folder(path, audio or path)
-        trials = files.check_trials(rows, path)
+        read: Callable[[Path, Path], Iterable[Trial]] = _read_part
+        if path.is_dir() and _paths_of_splits(path):
+            read = _read_splits
+        trials = files.check_trials(read(path, audio or CORPUS.find_audio(path)), path)
         # The rows of a list that is named after its part (train.csv) need not state the part.
         if split in (None, WHOLE) or all(trial.phase is None for trial in trials):
             return trials

@@ -297,13 +297,13 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase", "")))
         return shard.split if phase.lower() in ("", *SPLIT_WORDS) else phase
-    words = [values[name] for name in _SPLITS if values.get(name)]
-    if not words:
+    word = str(values.get("split") or values.get("phase") or "").strip()
+    if not word:
         return None
-    split = SPLIT_WORDS.get(str(words[0]).strip().lower())
+    split = SPLIT_WORDS.get(word.lower())
     if split is None:
         raise InputError(
-            f"{row_name}: unknown split {short_repr(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}; correct it"
+            f"{row_name}: unknown split {short_repr(word)}; expected one of {', '.join(SPLIT_WORDS)}; correct it"
         )
     return split
 

@@ -193,6 +193,12 @@ def test_recordings_outside_of_the_folders_of_parts_are_refused(tmp_path):
         CORPUS.trials(tmp_path)
 
 
+def test_folders_of_classes_outside_of_the_root_are_refused(tmp_path):
+    write(tmp_path / "lists/real/a.wav")
+    with input_error("lists: holds recordings in folders of classes: give it as `root`, without `protocols`"):
+        CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path / "lists")
+
+
 PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]
 
 
