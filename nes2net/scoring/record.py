@@ -61,10 +61,7 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 
     def line(trial: Trial) -> str:
         folder, name = os.path.split(trial.path or "")
-        facts = [trial.id, resolved(folder), name]
-        if trial.part is not None:
-            facts.append(str(trial.part))
-        return json.dumps(facts)
+        return json.dumps([trial.id, resolved(folder), name, str(trial.part)])
 
     return trials_digest(trials, line)
 

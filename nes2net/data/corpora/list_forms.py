@@ -27,6 +27,8 @@ _USUAL_NAMES = ("metadata.csv", "meta.csv", "list.csv", "metadata.jsonl", "cuts.
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz")
 # Kaldi's list beside wav.scp → the column that it becomes. Both have lines ``ID VALUE``.
 _KALDI_COLUMNS = {"utt2label": "label", "utt2spk": "speaker"}
+# Text in a recording of wav.scp → what the recording then is.
+_REFUSED = {"|": "is a command, which is never run", ".ark:": "lies in an archive, which is not read"}
 
 
 def is_list(path: Path) -> bool:
@@ -82,14 +84,9 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
     for line, text in numbered_lines(path):
         id, *rest = text.split(None, 1)
         recording = "".join(rest).strip()
-        if "|" in recording:
-            raise InputError(
-                f"{path}, line {line}: {short_repr(recording)} is a command, which is never run; write the path of a file"
-            )
-        if ".ark:" in recording:
-            raise InputError(
-                f"{path}, line {line}: {short_repr(recording)} lies in an archive, which is not read; write the path of a file"
-            )
+        for mark, fault in _REFUSED.items():
+            if mark in recording:
+                raise InputError(f"{path}, line {line}: {short_repr(recording)} {fault}; write the path of a file")
         yield line, [id, recording, *(values.get(id, "") for values in columns.values())]
 
 

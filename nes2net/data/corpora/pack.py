@@ -148,8 +148,7 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
 
 def _text_for_digest(trial: Trial) -> str:
     # Another text would refuse to resume an earlier run.
-    part = "" if trial.part is None else f" {trial.part}"
-    return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}{part}"
+    return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))} {trial.part}"
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
@@ -235,7 +234,7 @@ def _notes_json(trial: Trial) -> str:
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
-    return json_text({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
+    return json_text({**dict(trial.extra), **fields, "utterance_id": trial.id}, ensure_ascii=False)
 
 
 def _read_content(packed: _Packed) -> bytes:

@@ -71,9 +71,9 @@ def first_file(
         exists: by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
-    for number, path in enumerate(tried, start=1):
+    for path in tried:
         if exists(path):
-            note_choice(path, tried[number:])
+            note_choice(path, tried)
             return path
     raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
 

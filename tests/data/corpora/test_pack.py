@@ -41,6 +41,12 @@ def test_packed_trials_are_read_back_with_their_fields_and_recordings(corpus, fo
             assert open_recording(packed.path).read() == file.path.read_bytes()
 
 
+def test_packing_keeps_ids_beside_a_further_column_that_is_called_utterance_id(dev_trials, tmp_path):
+    trial = replace(dev_trials[0], id="mine", extra=(("utterance_id", "theirs"),))
+    pack.pack({"eval": [trial]}, tmp_path / "out", title="ids", format="tar")
+    assert [packed.id for packed in CORPUS.trials(tmp_path / "out", "eval")] == ["mine"]
+
+
 @pytest.mark.parametrize("first, second", [("parquet", "tar"), ("tar", "parquet")])
 def test_shards_are_packed_into_shards_of_another_format(dev_trials, tmp_path, first, second):
     pack.pack({"dev": dev_trials}, tmp_path / first, title="dev", format=first)
