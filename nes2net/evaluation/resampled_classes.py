@@ -115,7 +115,7 @@ class Resamples:
             return np.array([rates_of(counts) for counts in weights.reshape(-1, *rows.shape)])
 
         drawing = Drawing(single_trials(rows.size), draw, len(rows))
-        return np.array(list(values_of_draws([evaluate], drawing, self.num_resamples, in_threads=False)))
+        return np.array(list(values_of_draws([evaluate], drawing, self.num_resamples)))
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:

@@ -17,7 +17,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
@@ -305,11 +304,9 @@ def _resample(
     systems: list[tuple[Callable, NDArray, NDArray]],
     num_resamples: int = 1000,
     seed: int = 0,
-    bonafide_groups: Sequence | None = None,
-    spoof_groups: Sequence | None = None,
-    spoof_attacks: Sequence | None = None,
     num_threads: int | None = None,
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
+    **groups: Unpack[Groups],
 ) -> tuple[list[Any], NDArray]:
     """Return each metric on all trials, and on the resamples, (num_resamples, columns).
 
@@ -318,7 +315,7 @@ def _resample(
     check_draws(num_resamples, seed)
     check_setting("num_threads", num_threads, num_threads is None or num_threads >= 1, "at least 1")
     _, bonafide, spoof = systems[0]
-    drawings = _drawings(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
+    drawings = _drawings(seed, bonafide.size, spoof.size, **groups)
     results = [metric(*scores) for metric, *scores in systems]
     values: Iterable[NDArray] = itertools.chain.from_iterable(
         _values_of_resamples(systems, drawing, num_resamples, num_threads) for drawing in drawings
@@ -326,7 +323,7 @@ def _resample(
     if progress:
         values = progress(values, num_resamples * len(drawings))
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)  # drawings × resamples × columns
-    if spoof_attacks is None:
+    if groups.get("spoof_attacks") is None:
         return results, drawn[0]
     # Add the distances of the draws from their means to the metric of all trials, enlarged because few clusters vary
     # too little. The sums are clipped to 0 … 1, or to the range of draws outside of it.
@@ -344,19 +341,18 @@ def _values_of_resamples(
     quick = [quick_metric(*system, drawing.cells) for system in systems]  # None for a metric without a fast function
     evaluators = [fast or any_metric(*system, drawing.cells) for fast, system in zip(quick, systems)]
     # With fewer trials, starting a thread takes longer than the resamples.
-    in_threads = None not in quick and drawing.cells.numbers.size >= 20_000
-    return values_of_draws(evaluators, drawing, num_resamples, num_threads, in_threads=in_threads)
+    if None in quick or drawing.cells.numbers.size < 20_000:
+        num_threads = 0
+    return values_of_draws(evaluators, drawing, num_resamples, num_threads)
 
 
 def values_of_draws(
     evaluators: Sequence[Resampled],
     drawing: Drawing,
     num_resamples: int,
-    num_threads: int | None = None,
-    *,
-    in_threads: bool = True,
+    num_threads: int | None = 0,
 ) -> Iterator[NDArray]:
-    """Evaluate each resample: yields (columns,)."""
+    """Evaluate each resample: yields (columns,). With 0 threads, the caller's thread does it."""
     num_together = int(np.clip(_MAX_WEIGHTS // drawing.cells.size, 1, _MAX_CHUNK))
 
     def resample(start: int) -> NDArray:
@@ -364,12 +360,12 @@ def values_of_draws(
         weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
-    with ExitStack() as stack:
-        starts = range(0, num_resamples, num_together)
-        blocks: Iterable[NDArray] = map(resample, starts)
-        if in_threads:
-            blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
-        yield from itertools.chain.from_iterable(blocks)
+    starts = range(0, num_resamples, num_together)
+    if num_threads == 0:
+        yield from itertools.chain.from_iterable(map(resample, starts))
+        return
+    with ThreadPoolExecutor(num_threads) as threads:
+        yield from itertools.chain.from_iterable(threads.map(resample, starts))
 
 
 def spread_factor(num_clusters: int) -> float:
@@ -403,11 +399,11 @@ class Drawing(NamedTuple):
 
 def _drawings(
     seed: int,
-    bonafide_groups: Sequence | None,
-    spoof_groups: Sequence | None,
-    spoof_attacks: Sequence | None,
     num_bonafide: int,
     num_spoof: int,
+    bonafide_groups: Sequence | None = None,
+    spoof_groups: Sequence | None = None,
+    spoof_attacks: Sequence | None = None,
 ) -> list[Drawing]:
     """Choose the draws by :class:`Groups`: of trials; of speakers, of attacks, or of both, one after the other.
 
@@ -434,8 +430,6 @@ def _drawings(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
                 f"{pluralise(len(attacks), 'name')} of {pluralise(len(names), 'attack')}: name each, or remove spoof_attacks"
             )
-    if groups is None and attacks is None:
-        return [_drawing_of_trials(seed, num_bonafide, num_spoof)]
     drawings = []
     if groups is not None:
         num_attacks = 0 if attacks is None else int(attacks.max()) + 1
@@ -444,7 +438,7 @@ def _drawings(
         drawings.append(drawing_of_groups(seed, cells, cells_of_classes, num_attacks))
     if attacks is not None:
         drawings.append(_drawing_of_attacks(seed, attacks, num_bonafide, has_groups=groups is not None))
-    return drawings
+    return drawings or [_drawing_of_trials(seed, num_bonafide, num_spoof)]
 
 
 def _drawing_of_trials(seed: int, num_bonafide: int, num_spoof: int) -> Drawing:

@@ -116,10 +116,11 @@ def _group_by_length(
 
     pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
-        next_lengths = start_reading(windows[0]) if windows else iter(())
-        for number, window in enumerate(windows):
-            lengths = list(chain.from_iterable(next_lengths))
-            next_lengths = start_reading(windows[number + 1]) if number + 1 < len(windows) else iter(())
+        readings = map(start_reading, windows)
+        next_reading = next(readings, ())
+        for window in windows:
+            lengths = list(chain.from_iterable(next_reading))
+            next_reading = next(readings, ())
             by_length = groupby(sorted(zip(lengths, window)), key=itemgetter(0))  # in order of length, then of trials
             yield window, [(length, [index for _, index in pairs]) for length, pairs in by_length]
     finally:

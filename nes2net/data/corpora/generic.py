@@ -143,8 +143,10 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for line, row in rows:
         with concerning(f"{path}, line {line}:"):
             values = {name: field.strip() for name, field in zip(header, row, strict=True)}
-            stated_part = {column: values[name] for column, name in part_columns.items()}
-            part = read_part(stated_part, f"{path.name}, line {line}")
+            part = None
+            if part_columns:
+                stated_part = {column: values[name] for column, name in part_columns.items()}
+                part = read_part(stated_part, f"{path.name}, line {line}")
             recording = _path_of(values.pop("path"), row)
             id = "%20".join(values.pop("id", "").split()) or files.id_of(recording)
             label = None
@@ -184,17 +186,13 @@ def _path_of(file: str, row: Sequence[str]) -> Path:
     for beginning in _FOLDER_OF_AUDIO:
         file = file.removeprefix(beginning)
     recording = Path(file)
-    refuse(
-        (
-            not recording.name,
-            f"{short_repr(','.join(row))} names no file; write the path of a recording in its column",
-        ),
-        (
-            file.startswith("$"),
+    if not recording.name:
+        raise InputError(f"{short_repr(','.join(row))} names no file; write the path of a recording in its column")
+    if file.startswith("$"):
+        raise InputError(
             f"{short_repr(file)} begins with a variable, which is not replaced; write paths relative to the folder of the "
-            "list, or absolute ones",
-        ),
-    )
+            "list, or absolute ones"
+        )
     return recording
 
 

@@ -38,8 +38,6 @@ def find_columns(header: Sequence[str]) -> dict[str, str]:
 def read_part(fields: Mapping[str, str], row: str) -> RecordingPart | None:
     """Read the part that ``fields`` of the ``row`` name, None for the whole recording; raise InputError if unclear."""
     stated = {name: field for name, field in fields.items() if field}
-    if not stated:
-        return None
     try:
         part = _part_of(stated, row)
     except (KeyError, ValueError):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.progress import bootstrap_progress
-from nes2net.metrics.intervals import Interval, check_draws, drawing_of_groups, percentiles, values_of_draws
+from nes2net.metrics.intervals import Drawing, Interval, check_draws, drawing_of_groups, percentiles, values_of_draws
 from nes2net.metrics.localisation.metrics import (
     ScoredUtterance,
     Tail,
@@ -74,7 +74,7 @@ def range_interval_of(
     def evaluate(weights: NDArray) -> NDArray:
         return np.array(list(map(eer, weights, blocks.count_rejected(weights))))
 
-    return _interval(evaluate, blocks.cells, time.totals, num_resamples, confidence, seed)
+    return _interval(evaluate, _drawing_of(blocks, time, num_resamples, seed), num_resamples, confidence)
 
 
 def point_eer_interval(
@@ -102,7 +102,7 @@ def point_interval_of(
 ) -> Interval:
     """Compute :func:`point_eer_interval` from the result of :func:`sort_frames`."""
     blocks = _blocks_of_frames(frames, point_eer_of(frames).threshold)
-    return _interval(eer_of_blocks(blocks), blocks.cells, frames.totals, num_resamples, confidence, seed)
+    return _interval(eer_of_blocks(blocks), _drawing_of(blocks, frames, num_resamples, seed), num_resamples, confidence)
 
 
 def _blocks_of_frames(frames: TimedFrames, threshold: float) -> Blocks:
@@ -111,14 +111,20 @@ def _blocks_of_frames(frames: TimedFrames, threshold: float) -> Blocks:
     return Blocks(frames.scores, (frames.bonafide, frames.spoof), cells, near)
 
 
-def _interval(
-    evaluate: Resampled, cells: Cells, totals: NDArray, num_resamples: int, confidence: float, seed: int
-) -> Interval:
+def _drawing_of(blocks: Blocks, frames: TimedFrames, num_resamples: int, seed: int) -> Drawing:
     check_draws(num_resamples, seed)
-    drawing = drawing_of_groups(seed, cells, [np.flatnonzero(amounts > 0) for amounts in totals.T])
+    return drawing_of_groups(seed, blocks.cells, [np.flatnonzero(amounts > 0) for amounts in frames.totals.T])
+
+
+def _interval(evaluate: Resampled, drawing: Drawing, num_resamples: int, confidence: float) -> Interval:
+    """Resamples whose value is NaN are omitted; if none remains, both bounds are NaN."""
     # In one thread: the products of count_rejected() have threads of their own.
-    values = values_of_draws([evaluate], drawing, num_resamples, in_threads=False)
-    return percentiles(np.array(list(bootstrap_progress(values, num_resamples))), confidence)
+    draws = values_of_draws([evaluate], drawing, num_resamples)
+    values = np.array(list(bootstrap_progress(draws, num_resamples)))
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return np.nan, np.nan
+    return percentiles(values, confidence)
 
 
 def interval_of_sums(
@@ -152,9 +158,6 @@ def interval_of_sums(
         )
     check_draws(num_resamples, seed)
     drawing = drawing_of_groups(seed, single_trials(len(rows)), ())
-    evaluators = [lambda weights: np.array([figure(sums) for sums in weights @ rows])]
-    values = np.array(list(values_of_draws(evaluators, drawing, num_resamples, in_threads=False)))
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return np.nan, np.nan
-    return percentiles(values, confidence)
+    return _interval(
+        lambda weights: np.array([figure(sums) for sums in weights @ rows]), drawing, num_resamples, confidence
+    )
