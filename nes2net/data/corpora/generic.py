@@ -15,7 +15,15 @@ from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import LABELS, column_name, column_of, delimiter_of, first_line, label_of
+from nes2net.data.corpora.id_tables import (
+    LABELS,
+    PATH_COLUMNS,
+    column_name,
+    column_of,
+    delimiter_of,
+    first_line,
+    label_of,
+)
 from nes2net.data.corpora.list_forms import find_list, is_list, list_stem, open_list
 from nes2net.data.corpora.listed_parts import TIMES, find_columns, read_part
 from nes2net.data.corpora.protocol import WHOLE
@@ -36,10 +44,7 @@ SPLIT_WORDS = {
 SPLITS = ("train", "dev", "eval")
 # Usual name of a column of a list → its possible names.
 _COLUMN_NAMES = {
-    "path": (
-        *("path", "file", "filename", "file_name", "file_path", "filepath"),
-        *("audio_path", "audio_filepath", "audio", "wav"),
-    ),
+    "path": PATH_COLUMNS,
     "id": ("id", "utt_id", "utterance_id"),
     "split": ("split", "phase"),
 }
@@ -171,7 +176,7 @@ def _usual_header(names: Sequence[str]) -> list[str]:
     refuse(
         (
             "path" not in header,
-            f"expected a column 'path' (or {', '.join(_COLUMN_NAMES['path'][1:])}; and 'label'), found "
+            f"expected a column 'path' (or {', '.join(PATH_COLUMNS[1:])}; and 'label'), found "
             f"{short_repr(','.join(names))}; add it, and separate columns by commas, tabs, semicolons or vertical bars, or "
             "write a JSON object in each line",
         ),
@@ -371,7 +376,7 @@ class GenericCorpus(UserCorpus):
     def holds_only_labels(self, path: Path) -> bool:
         line = first_line(path).lower()
         columns = {column.strip() for column in line.split(delimiter_of(line))}
-        is_list = "label" in columns and not columns.isdisjoint(_COLUMN_NAMES["path"])
+        is_list = "label" in columns and not columns.isdisjoint(PATH_COLUMNS)
         return not is_list and super().holds_only_labels(path)
 
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:

@@ -15,10 +15,15 @@ from nes2net.lib.errors import InputError, as_input_error, concerning, short_rep
 from nes2net.lib.plain_data import parse_json
 from nes2net.lib.text_files import from_cell, numbered_lines, read_rows
 
-#: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
+#: Possible names of a column of paths, in lower case, with ``_`` for ``-`` and for a space.
+PATH_COLUMNS = (
+    *("path", "file", "filename", "file_name", "file_path", "filepath"),
+    *("audio_path", "audio_filepath", "audio", "wav"),
+)
+#: The same of ids or paths.
 ID_COLUMNS = (
     *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "id_audio", "trial", "trial_id"),
-    *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
+    *(*PATH_COLUMNS, "name"),
 )
 #: Possible names of a column of labels.
 LABEL_COLUMNS = ("label", "cm_label", "key", "class")

@@ -15,6 +15,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
@@ -105,12 +106,9 @@ def pack(
     # Decide which recording belongs to which shard.
     recordings = _check_and_size_recordings(parts, format)
     shards = _plan_shards(recordings, out, format, shard_bytes)
-    trials = []
-    size = 0
-    for shard in shards.values():
-        for packed in shard:
-            trials.append(packed.trial)
-            size += packed.size
+    all_packed = list(chain.from_iterable(shards.values()))
+    trials = [packed.trial for packed in all_packed]
+    size = sum(packed.size for packed in all_packed)
     with writing(out, "make room or name another folder; the same command resumes"), writing_folder(out):
         _write_or_compare_plan(title, shards, out)
         existing = {path for path in shards if path.is_file()}
@@ -201,9 +199,8 @@ def _check_and_size_recordings(parts: Mapping[str, Sequence[Trial]], format: For
         recordings[split] = split_recordings
     # For tar shards, check that each recording has a suffix of audio.
     if format == "tar":
-        ids = []
-        for split_recordings in recordings.values():
-            ids += [packed.trial.id for packed in split_recordings if not is_recording(f"x{packed.suffix}")]
+        all_packed = chain.from_iterable(recordings.values())
+        ids = [packed.trial.id for packed in all_packed if not is_recording(f"x{packed.suffix}")]
         if ids:
             raise InputError(
                 f"tar shards recognise recordings by a suffix of audio, which {len(ids):,} do not have: {join_names(ids, 3)}; use "

@@ -142,14 +142,17 @@ class Frontend(nn.Module, ABC):
         """Modules after the last transformer layer, such as a final layer norm."""
         return ()
 
-    def merged_options(self, options: Options, checkpoint_options: Options, checkpoint: object) -> dict[str, Any]:
-        """Check a checkpoint's options, and replace ``options`` by them, except stated :data:`TRAINING_OPTIONS`."""
+    def adopt_options(self, options: Options, checkpoint_options: Options, checkpoint: object) -> dict[str, Any]:
+        """Replace ``options`` by a checkpoint's, except stated :data:`TRAINING_OPTIONS`; set the sizes of a transformer."""
         check_options(type(self), checkpoint_options, str(checkpoint))
         merged = {**options, **checkpoint_options}
         for name in TRAINING_OPTIONS & options.keys():
             if not isinstance(options[name], Default):
                 merged[name] = options[name]
             merged[name] = float(merged[name])
+        self.encoder_layerdrop = merged["encoder_layerdrop"]
+        self.out_dim = merged["encoder_embed_dim"]
+        self.num_layers = merged["encoder_layers"] + 1
         return merged
 
     def load_pretrained(self, state_dict: StateDict, checkpoint: str) -> None:

@@ -42,15 +42,11 @@ class MelEncoder(Frontend):
         checkpoint_options: Options = {}
         if checkpoint is not None:
             state_dict, checkpoint_options, self.model_type = read_mel_encoder(checkpoint, self.family)
-        options = self.merged_options(options, checkpoint_options, checkpoint)
+        options = self.adopt_options(options, checkpoint_options, checkpoint)
         if state_dict is not None and "pretraining_heads" in options:
             options["pretraining_heads"] = "masked_spec_embed" in state_dict
-        dim = options["encoder_embed_dim"]
-        check_divides("encoder_attention_heads", options["encoder_attention_heads"], "encoder_embed_dim", dim)
+        check_divides("encoder_attention_heads", options["encoder_attention_heads"], "encoder_embed_dim", self.out_dim)
         self.config = {"name": self.name, **options}
-        self.encoder_layerdrop = options["encoder_layerdrop"]
-        self.out_dim = dim
-        self.num_layers = options["encoder_layers"] + 1
         # The meta device gives no values: the tensors of the file become the parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = with_onednn(self.build_model(options))

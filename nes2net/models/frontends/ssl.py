@@ -196,8 +196,8 @@ class SSLFrontend(Frontend):
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
         # The options of the architecture. This line comes first, because locals() would hold later variables, too.
-        options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
-        for key in _OPTIONS_OF_SOME - OWN_OPTIONS[name]:
+        options = {**locals()}
+        for key in _NO_ARCHITECTURE | _OPTIONS_OF_SOME - OWN_OPTIONS[name]:
             del options[key]
         super().__init__()
         state_dict = None
@@ -209,7 +209,7 @@ class SSLFrontend(Frontend):
             )
             if Path(checkpoint).is_dir():
                 normalize = self._choose_normalize(Path(checkpoint), normalize)
-        options = self.merged_options(options, checkpoint_options, checkpoint)
+        options = self.adopt_options(options, checkpoint_options, checkpoint)
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
         # The configuration omits options that are switched off, and the engine, on which the outputs do not depend.
@@ -248,12 +248,9 @@ class SSLFrontend(Frontend):
         return normalize
 
     def _set_sizes(self, options: Options) -> None:
-        self.encoder_layerdrop = options["encoder_layerdrop"]
         self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
-        self.out_dim = options["encoder_embed_dim"]
-        self.num_layers = options["encoder_layers"] + 1
         self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
         self.min_samples = receptive_field(options["conv_feature_layers"])
         self.used_samples = UsedSamples(self.min_samples, self.hop_length)
