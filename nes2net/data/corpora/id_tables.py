@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -265,8 +266,8 @@ def possible_ids(id: str) -> Iterator[str]:
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']
     """
     name = id.replace("\\", "/")
-    stem, dot, suffix = name.rpartition(".")
-    if stem and f"{dot}{suffix.lower()}" in AUDIO_SUFFIXES:
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in AUDIO_SUFFIXES:
         name = stem
     yield name
     while "/" in name:

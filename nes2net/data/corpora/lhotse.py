@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
 from nes2net.data.corpora.id_tables import label_of
@@ -25,11 +24,12 @@ def cut_fields(cut: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a cut; raise InputError if it is not part of a single file."""
     kind = cut.get("type", "MonoCut")
     refuse((kind != "MonoCut", f"a {kind} is not a single recording; write a MonoCut for each"))
-    sources = cut["recording"]["sources"]
+    recording = cut["recording"]
+    sources = recording["sources"]
     refuse((len(sources) != 1, f"its recording has {len(sources)} sources; expected one file"))
     [source] = sources
     channels = source["channels"]  # in the order in which they stand in the file
-    items = chain.from_iterable(mapping.items() for mapping in (cut, cut["recording"], source))
+    items = (*cut.items(), *recording.items(), *source.items())
     unread = [key for key, value in items if value and key not in _KNOWN_KEYS]
     refuse(
         (unread, f"it has {', '.join(unread)}, which would change the samples and is not read; save the changed audio"),
@@ -39,12 +39,8 @@ def cut_fields(cut: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"it has channel {short_repr(cut['channel'])}, but its source has {short_repr(channels)}; correct it"
         )
-    fields = _joined_facts(cut)
-    fields |= {name: cut[name] for name in ("id", "start", "duration")}
-    fields["path"] = source["source"]
-    if len(channels) > 1:
-        fields["channel"] = channels.index(cut["channel"])
-    return fields
+    part = {name: cut[name] for name in ("id", "start", "duration")}
+    return {**_joined_facts(cut), **part, "path": source["source"], "channel": channels.index(cut["channel"])}
 
 
 def _joined_facts(cut: Mapping[str, Any]) -> dict[str, Any]:

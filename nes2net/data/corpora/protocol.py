@@ -117,16 +117,16 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             or if quotation marks do not match, or join lines that would be rows.
     """
     lines = _CsvLines(read_text_with_line_ends(path))
-    dialect: dict[str, Any] = {"delimiter": delimiter, "skipinitialspace": True, "strict": True}
+    quoting: Any = csv.QUOTE_MINIMAL
     if delimiter == "\t" and '"' not in lines.lines[0]:
-        dialect["quoting"] = csv.QUOTE_NONE
-    rows = csv.reader(lines, **dialect)
+        quoting = csv.QUOTE_NONE
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True, quoting=quoting)
     line = 1
     header: list[str] = []
     try:
         for row in rows:
             # The first row is the header: check that its names are unique.
-            if row and not header:
+            if not header:
                 header = row
                 check_columns([name.strip().lower() for name in header if name.strip()], f"{path}, line {line}")
                 if len(header) > _MAX_COLUMNS:

@@ -36,6 +36,7 @@ from nes2net.lib.remote import (
     is_remote,
     list_folder,
 )
+from nes2net.lib.text_files import decode_text
 from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
@@ -55,7 +56,7 @@ _PLAIN_TYPE = re.compile(
 )
 # Words, and numbers of the classes in the Arena → our label.
 _LABELS: dict[Any, str] = {**LABELS, "0": BONAFIDE, "1": SPOOF, 0: BONAFIDE, 1: SPOOF}
-_WORD = re.compile(r"[A-Za-z]+")
+_NO_LETTERS = re.compile(r"[^A-Za-z]")
 _KEY = re.compile(r"((?:.*/)?[^/.]+)[^/]*", re.DOTALL)  # group 1 is the key of a file in a tar file, if not hidden
 _TEXTS = (".json", ".cls", ".txt")  # suffixes of the files that are read beside a recording in a tar file
 
@@ -169,11 +170,8 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePath) -> str | None:
-    for name in reversed(path.parts):
-        match = _WORD.match(name)
-        if match is not None and match[0].lower() in SPLIT_WORDS:
-            return SPLIT_WORDS[match[0].lower()]
-    return None
+    first_words = [_NO_LETTERS.split(name)[0].lower() for name in reversed(path.parts)]
+    return next(filter(None, map(SPLIT_WORDS.get, first_words)), None)
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
@@ -323,9 +321,9 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
         if len(text) > _MAX_NOTES_LENGTH:
             raise ValueError(f"{len(text):,} characters, more than {_MAX_NOTES_LENGTH:,}")
         notes = parse_json(text, f"{row_name}: the notes")
-    if not isinstance(notes, dict):
-        raise InputError(f"{row_name}: the notes must be a mapping in JSON, not {short_repr(str(text))}; correct them")
-    return notes
+        if not isinstance(notes, dict):
+            raise ValueError("no mapping")
+        return notes
 
 
 def _read_tar(shard: Shard, root: Path, unread: list[str]) -> Iterator[Trial]:
@@ -384,10 +382,7 @@ def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
             f"at most {readable_size(_MAX_NOTES_LENGTH)} are read; shorten it"
         )
     file.seek(member.offset)
-    try:
-        return file.read(member.size).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"shard {path}, {member.name}: is not text in UTF-8; write it so") from error
+    return decode_text(path / member.name, file.read(member.size), "shard {}: not a text file ({})")
 
 
 @dataclass(frozen=True, kw_only=True)

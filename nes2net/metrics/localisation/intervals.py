@@ -6,13 +6,14 @@ Frames of one utterance depend on each other, so whole utterances are drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.progress import bootstrap_progress
-from nes2net.metrics.intervals import Drawing, Interval, check_draws, drawing_of_groups, percentiles, values_of_draws
+from nes2net.metrics.intervals import Interval, Resampling, check_draws, drawing_of_groups, percentiles, values_of_draws
 from nes2net.metrics.localisation.metrics import (
     ScoredUtterance,
     Tail,
@@ -25,15 +26,21 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Blocks, Cells, Resampled, eer_of_blocks, single_trials
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class IntervalDraws(Resampling, total=False):
+    """How the bootstrap draws, and the share of the draws in the interval."""
+
+    confidence: float
+
 
 def range_eer_interval(
     utterances: Sequence[ScoredUtterance],
     resolution_ms: float,
     tail: Tail = "bonafide",
-    *,
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    **draws: Unpack[IntervalDraws],
 ) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.range_eer`.
 
@@ -48,13 +55,10 @@ def range_eer_interval(
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
     """
-    time = time_frames(utterances, resolution_ms, tail)
-    return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
+    return range_interval_of(time_frames(utterances, resolution_ms, tail), **draws)
 
 
-def range_interval_of(
-    time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
+def range_interval_of(time: TimedFrames, **draws: Unpack[IntervalDraws]) -> Interval:
     """Compute :func:`range_eer_interval` from the result of :func:`time_frames`."""
     blocks = _blocks_of_frames(time, range_eer_of(time).threshold)
 
@@ -74,16 +78,13 @@ def range_interval_of(
     def evaluate(weights: NDArray) -> NDArray:
         return np.array(list(map(eer, weights, blocks.count_rejected(weights))))
 
-    return _interval(evaluate, _drawing_of(blocks, time, num_resamples, seed), num_resamples, confidence)
+    return _interval(evaluate, blocks.cells, time.totals, **draws)
 
 
 def point_eer_interval(
     scores: Sequence[ArrayLike],
     labels: Sequence[ArrayLike],
-    *,
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    **draws: Unpack[IntervalDraws],
 ) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
@@ -93,16 +94,13 @@ def point_eer_interval(
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
     """
-    frames = sort_frames(join_frames(scores, labels))
-    return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
+    return point_interval_of(sort_frames(join_frames(scores, labels)), **draws)
 
 
-def point_interval_of(
-    frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
+def point_interval_of(frames: TimedFrames, **draws: Unpack[IntervalDraws]) -> Interval:
     """Compute :func:`point_eer_interval` from the result of :func:`sort_frames`."""
     blocks = _blocks_of_frames(frames, point_eer_of(frames).threshold)
-    return _interval(eer_of_blocks(blocks), _drawing_of(blocks, frames, num_resamples, seed), num_resamples, confidence)
+    return _interval(eer_of_blocks(blocks), blocks.cells, frames.totals, **draws)
 
 
 def _blocks_of_frames(frames: TimedFrames, threshold: float) -> Blocks:
@@ -111,13 +109,20 @@ def _blocks_of_frames(frames: TimedFrames, threshold: float) -> Blocks:
     return Blocks(frames.scores, (frames.bonafide, frames.spoof), cells, near)
 
 
-def _drawing_of(blocks: Blocks, frames: TimedFrames, num_resamples: int, seed: int) -> Drawing:
+def _interval(
+    evaluate: Resampled,
+    cells: Cells,
+    totals: NDArray,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """``totals`` (C, K): how much of each of K classes is in a cell; a draw that lacks a class is repeated.
+
+    Resamples whose value is NaN are omitted; if none remains, both bounds are NaN.
+    """
     check_draws(num_resamples, seed)
-    return drawing_of_groups(seed, blocks.cells, [np.flatnonzero(amounts > 0) for amounts in frames.totals.T])
-
-
-def _interval(evaluate: Resampled, drawing: Drawing, num_resamples: int, confidence: float) -> Interval:
-    """Resamples whose value is NaN are omitted; if none remains, both bounds are NaN."""
+    drawing = drawing_of_groups(seed, cells, [np.flatnonzero(amounts > 0) for amounts in totals.T])
     # In one thread: the products of count_rejected() have threads of their own.
     draws = values_of_draws([evaluate], drawing, num_resamples)
     values = np.array(list(bootstrap_progress(draws, num_resamples)))
@@ -130,10 +135,7 @@ def _interval(evaluate: Resampled, drawing: Drawing, num_resamples: int, confide
 def interval_of_sums(
     sums: ArrayLike,
     figure: Callable[[NDArray], float],
-    *,
-    num_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    **draws: Unpack[IntervalDraws],
 ) -> Interval:
     """Compute the percentile bootstrap interval of a figure of sums over utterances.
 
@@ -156,8 +158,9 @@ def interval_of_sums(
         raise InputError(
             f"expected sums (U, S) of at least one utterance, got shape {rows.shape}: pass a row for each utterance"
         )
-    check_draws(num_resamples, seed)
-    drawing = drawing_of_groups(seed, single_trials(len(rows)), ())
     return _interval(
-        lambda weights: np.array([figure(sums) for sums in weights @ rows]), drawing, num_resamples, confidence
+        lambda weights: np.array([figure(sums) for sums in weights @ rows]),
+        single_trials(len(rows)),
+        rows[:, :0],  # no class has to be drawn
+        **draws,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -155,10 +156,21 @@ class Frontend(nn.Module, ABC):
         self.num_layers = merged["encoder_layers"] + 1
         return merged
 
-    def load_pretrained(self, state_dict: StateDict, checkpoint: str) -> None:
-        """Load a pre-training file in float32; raise :class:`InputError` if the tensors do not fit."""
+    @contextmanager
+    def loading(self, state_dict: StateDict | None, checkpoint: object) -> Iterator[None]:
+        """Build the network in this context; then load the tensors of a pre-training file, if any, in float32.
+
+        Raises:
+            InputError: if the tensors do not fit.
+        """
+        if state_dict is None:
+            yield
+            return
+        # The meta device gives no values: the memory-mapped tensors of the file become the parameters.
+        with torch.device("meta"):
+            yield
         tensors = as_float32(state_dict, "model.")
-        check_fit(tensors, self.state_dict(), checkpoint)
+        check_fit(tensors, self.state_dict(), str(checkpoint))
         self.load_state_dict(tensors, assign=True)
 
     def with_prompt(self, x: Tensor, layer: int) -> Tensor:

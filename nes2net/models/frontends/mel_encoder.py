@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
@@ -47,11 +45,8 @@ class MelEncoder(Frontend):
             options["pretraining_heads"] = "masked_spec_embed" in state_dict
         check_divides("encoder_attention_heads", options["encoder_attention_heads"], "encoder_embed_dim", self.out_dim)
         self.config = {"name": self.name, **options}
-        # The meta device gives no values: the tensors of the file become the parameters.
-        with nullcontext() if state_dict is None else torch.device("meta"):
+        with self.loading(state_dict, checkpoint):
             self.model = with_onednn(self.build_model(options))
-        if state_dict is not None:
-            self.load_pretrained(state_dict, str(checkpoint))
 
     @abstractmethod
     def build_model(self, options: Options) -> nn.Module:

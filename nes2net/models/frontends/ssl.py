@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -222,8 +221,9 @@ class SSLFrontend(Frontend):
         self._set_sizes(options)
         self.set_normalize(normalize or False)
 
-        # The meta device gives no values: the memory-mapped tensors of the file become the parameters.
-        with nullcontext() if state_dict is None else torch.device("meta"):
+        self.register_state_dict_post_hook(_write_fairseq_names)
+        self.register_load_state_dict_pre_hook(_read_fairseq_names)
+        with self.loading(state_dict, checkpoint):
             self.model = _build_model(options, self.engine)
             self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces each dot
             if options["pretraining_heads"]:
@@ -233,10 +233,6 @@ class SSLFrontend(Frontend):
         # If ``_requires_grad`` were True, the library would compute a gradient of the waveform in train mode, for
         # gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
-        self.register_state_dict_post_hook(_write_fairseq_names)
-        self.register_load_state_dict_pre_hook(_read_fairseq_names)
-        if state_dict is not None:
-            self.load_pretrained(state_dict, str(checkpoint))
         self.requires_grad_()
 
     def _choose_normalize(self, folder: Path, normalize: Normalize) -> Normalize:
