@@ -423,6 +423,7 @@ def _drawings(
             "the other, or remove both"
         )
     attacks = None  # (S,), the number of each spoofed trial's attack
+    num_attacks = 0
     if spoof_attacks is not None:
         names, attacks = np.unique(np.asarray(spoof_attacks), return_inverse=True)
         if len(attacks) != num_spoof or len(names) < 2:
@@ -430,9 +431,9 @@ def _drawings(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
                 f"{pluralise(len(attacks), 'name')} of {pluralise(len(names), 'attack')}: name each, or remove spoof_attacks"
             )
+        num_attacks = len(names)
     drawings = []
     if groups is not None:
-        num_attacks = 0 if attacks is None else int(attacks.max()) + 1
         cells_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
         cells = Cells(groups, int(groups.max()) + 1)
         drawings.append(drawing_of_groups(seed, cells, cells_of_classes, num_attacks))

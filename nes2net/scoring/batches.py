@@ -376,7 +376,7 @@ class Compute(Generic[T]):
         """Yield the result of each batch, in order, while up to ``ahead`` later batches are computed."""
         ahead = self.ahead
         if ahead is None:  # on a GPU, compute one batch while the caller handles another
-            ahead = 1 if self.scorer.device.type == "cuda" else 0
+            ahead = int(self.scorer.device.type == "cuda")
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
             under_way.append(self._start_batch(batch))

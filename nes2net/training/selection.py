@@ -265,13 +265,14 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         InputError: if the folder has no history, if no row has the key ``by``, or if fewer than
             ``count`` epochs have both a value and a checkpoint.
     """
-    path = Path(folder) / HISTORY_FILE
+    folder = Path(folder)
+    path = folder / HISTORY_FILE
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
     columns = {key for key in chain.from_iterable(history) if _RANKED.fullmatch(key)}
     check_known([by], columns, f"`by` is one of the values of {path}, not")
-    epochs = saved_epochs(Path(folder))
+    epochs = saved_epochs(folder)
     measured = [row for row in history if isinstance(row.get(by), float)]
     saved = [row for row in measured if row["epoch"] in epochs]
     if not 0 < count <= len(saved):
@@ -280,13 +281,13 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         raise InputError(
             f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}: {remedy}"
         )
-    missing = [str(epoch) for epoch in _best_of_run(Path(folder), measured, count, by) if epoch not in epochs]
+    missing = [str(epoch) for epoch in _best_of_run(folder, measured, count, by) if epoch not in epochs]
     if missing:
         note_once(
             f"{folder} has no checkpoint of epoch {', '.join(missing)}, which would be among the {count} best by {by}: the "
             "next best are used"
         )
-    return _best_of_run(Path(folder), saved, count, by)
+    return _best_of_run(folder, saved, count, by)
 
 
 def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list[int]:

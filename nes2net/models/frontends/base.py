@@ -148,9 +148,10 @@ class Frontend(nn.Module, ABC):
         check_options(type(self), checkpoint_options, str(checkpoint))
         merged = {**options, **checkpoint_options}
         for name in TRAINING_OPTIONS & options.keys():
-            if not isinstance(options[name], Default):
-                merged[name] = options[name]
-            merged[name] = float(merged[name])
+            value = options[name]
+            if isinstance(value, Default):
+                value = merged[name]
+            merged[name] = float(value)
         self.encoder_layerdrop = merged["encoder_layerdrop"]
         self.out_dim = merged["encoder_embed_dim"]
         self.num_layers = merged["encoder_layers"] + 1
