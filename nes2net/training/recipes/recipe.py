@@ -57,7 +57,7 @@ class Recipe(Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     segments: SegmentsConfig = Field(default_factory=SegmentsConfig)
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
-    date: Annotated[FolderPart, Source("main.py --date")] = "unknown"
+    date: Annotated[FolderPart | None, Source("main.py --date")] = None
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
     """Last part of the run folder's name."""
@@ -144,8 +144,8 @@ class Recipe(Section):
                 ratio = self.augment.parameters.get(f"{kind}_ratio", 1.0)
                 algo += f"_{kind}{int(10 * ratio)}"
         train = self.train
-        tag = f"{self.date}_{self.name}_e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
-        return f"{tag}_{self.comment}" if self.comment else tag
+        settings = f"e{train.epochs}_bz{train.batch_size}_lr{train.lr}_{algo}_seed{self.seed}"
+        return "_".join(filter(None, [self.date, self.name, settings, self.comment]))
 
     @property
     def validation_batch_size(self) -> int:

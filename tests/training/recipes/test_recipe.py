@@ -44,6 +44,11 @@ def test_the_name_of_a_run_folder_is_the_published_one_with_the_seed_at_the_end(
         assert recipe.tag == case["tag"].removesuffix(end) + end
 
 
+def test_the_name_of_a_run_folder_begins_with_the_date_only_if_there_is_one():
+    assert Recipe(name="tiny").tag.startswith("tiny_e100_")
+    assert Recipe(name="tiny", date="0520").tag == f"0520_{Recipe(name='tiny').tag}"
+
+
 def test_the_comment_of_a_recipe_ends_the_name_of_the_run_folder():
     assert Recipe(comment="again").tag == f"{Recipe().tag}_again"
 
