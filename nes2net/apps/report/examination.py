@@ -129,7 +129,13 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
             another detector.
     """
     settings = JudgingSettings(track=True, batch_size=batch_size)
-    judge: Judge[float] = Judge(detector, "scores", decider, settings, progress_of)
+    judge: Judge[float] = Judge(
+        detector,
+        "scores",
+        decider,
+        settings,
+        lambda source, duration, _: progress_of(source, duration, 0.0),  # `report` has no flag for the hop to advise
+    )
     fakes = None
     if detector.trained_on_segments:
         frames_judge: Judge[Any] = Judge(

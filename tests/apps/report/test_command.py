@@ -15,6 +15,7 @@ from builders.unfit import write_unfit
 from builders.voices import voice
 from conftest import load_detector, seeded_detector
 
+from nes2net.lib import progress
 from nes2net.scoring.decisions import load
 
 NAME = "<b>x&y.wav"
@@ -68,6 +69,14 @@ def test_a_report_states_its_answer_and_all_that_it_rests_on(report, report_fold
 
 def test_if_the_calibration_calls_a_recording_spoof_its_report_takes_it_for_a_fake(report):
     assert "takes the recording for a fake: for speech" in text_of(report("--calibration {made}/spoof.json"))
+
+
+def test_the_progress_of_a_report_advises_no_setting_of_another_command(output, report_folder, monkeypatch, workdir):
+    monkeypatch.setenv(progress.SECONDS, "60")
+    monkeypatch.setattr(progress, "_FIRST", 0.0)  # so that any work is long
+    files = [report_folder / NAME, "--model", report_folder / "small.pth", "--json", "r.json"]
+    words = r"..:..:.. <b>x&y.wav: about .* for 10 seconds\n"
+    assert re.match(rf"{words}(..:..:.. <b>x&y.wav: .*\n)*$", output(["report", *files, "--device", "cpu"]).err)
 
 
 def test_a_report_names_the_given_prior(report):
